@@ -1,0 +1,291 @@
+//! What the operator decides: typed, validated, complete.
+//!
+//! [`load`] layers defaults, file, environment and flags; every mistake is reported at once.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::Method;
+use ipnet::IpNet;
+use regex::Regex;
+use secrecy::SecretString;
+use url::Url;
+
+use crate::host::{CookieDomain, Host, Scheme};
+
+/// Everything that can be set, after all layers were read and checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Listeners, limits and whom to believe.
+    pub server: Server,
+    /// Identity providers by name.
+    pub identity_providers: BTreeMap<String, IdentityProvider>,
+    /// What is protected; no two share a host, and each names a provider that exists.
+    pub applications: Vec<Application>,
+    /// Lifetimes and cookies.
+    pub session: Session,
+    /// What is written about requests.
+    pub log: Log,
+}
+
+impl Settings {
+    /// The switches that weaken protection and are on, as key paths, to be logged at start.
+    #[must_use]
+    pub fn dangers(&self) -> Vec<&'static str> {
+        let mut dangers = Vec::new();
+        if self.server.danger_any_host {
+            dangers.push("server.danger_any_host");
+        }
+        dangers
+    }
+}
+
+/// Listeners, limits and whom to believe.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// The name sent as `X-authentik-meta-outpost`.
+    pub name: String,
+    /// Cleartext HTTP/1.1 and HTTP/2; `None` when switched off.
+    pub http: Option<SocketAddr>,
+    /// TLS, when a certificate is configured.
+    pub https: Option<Https>,
+    /// Metrics, liveness and readiness; `None` when switched off.
+    pub metrics: Option<SocketAddr>,
+    /// A Unix socket that speaks the same as `http`.
+    pub unix_socket: Option<PathBuf>,
+    /// Peers whose forwarded headers are read.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Connections served at once, all listeners together; further ones wait to be accepted.
+    pub max_connections: usize,
+    /// Bytes of a request's header section.
+    pub max_header_bytes: usize,
+    /// Header fields of a request.
+    pub max_headers: usize,
+    /// From the first byte of a request's header section to its last.
+    pub header_timeout: Duration,
+    /// From the end of the header section to the end of the answer.
+    pub request_timeout: Duration,
+    /// A kept-alive connection without a request.
+    pub idle_timeout: Duration,
+    /// For the TLS handshake.
+    pub tls_handshake_timeout: Duration,
+    /// From the signal to the end of the process, for what is in flight.
+    pub shutdown_timeout: Duration,
+    /// With one application configured, let it answer for hosts that are not its own.
+    pub danger_any_host: bool,
+}
+
+/// The TLS listener.
+#[derive(Clone, Debug)]
+pub struct Https {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// PEM file with the certificate chain, leaf first.
+    pub certificate: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+    /// How often the two files are looked at for a change.
+    pub reload_interval: Duration,
+}
+
+/// An OpenID provider and our registration there.
+#[derive(Clone, Debug)]
+pub struct IdentityProvider {
+    /// The issuer identifier, compared to the last character (OIDC Discovery §4.3).
+    pub issuer: String,
+    /// Our client identifier.
+    pub client_id: String,
+    /// Our secret; `None` for a public client.
+    pub client_secret: Option<SecretString>,
+    /// Scopes to ask for; always with `openid`.
+    pub scopes: Vec<String>,
+    /// How the client proves itself at the token endpoint.
+    pub token_endpoint_auth_method: TokenEndpointAuthMethod,
+    /// PEM file with certificate authorities trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// For one request to the provider, connection included.
+    pub timeout: Duration,
+    /// Least time between two key refreshes that unknown key ids ask for.
+    pub jwks_cooldown: Duration,
+    /// Where in the claims the parts of an identity are.
+    pub claims: ClaimNames,
+    /// Further parameters of the authorisation request; none that the protocol owns.
+    pub authorization_parameters: BTreeMap<String, String>,
+    /// Whether the redirect URI carries `?X-authentik-auth-callback=true`, as authentik registers it.
+    pub callback_marker: bool,
+}
+
+/// How the client proves itself at the token endpoint (OIDC Core §9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenEndpointAuthMethod {
+    /// What the provider's metadata allows, basic before post.
+    Auto,
+    /// HTTP Basic with form-encoded id and secret (RFC 6749 §2.3.1).
+    ClientSecretBasic,
+    /// Id and secret in the body.
+    ClientSecretPost,
+    /// A public client: id only.
+    None,
+}
+
+/// Names or dotted paths of claims (`realm_access.roles`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimNames {
+    /// For `X-authentik-username`.
+    pub username: ClaimPath,
+    /// For `X-authentik-email`.
+    pub email: ClaimPath,
+    /// For `X-authentik-name`.
+    pub name: ClaimPath,
+    /// For `X-authentik-groups` and `required_groups`.
+    pub groups: ClaimPath,
+    /// For `X-authentik-entitlements`.
+    pub entitlements: ClaimPath,
+    /// For `X-authentik-uid`.
+    pub uid: ClaimPath,
+}
+
+pub use crate::identity::ClaimPath;
+
+/// What a proxy protects.
+#[derive(Clone, Debug)]
+pub struct Application {
+    /// The name that pages and logs show.
+    pub name: String,
+    /// The short name, sent as `X-authentik-meta-app`; unique.
+    pub slug: String,
+    /// Where browsers reach the application, or the host that logins of a whole domain come back to.
+    pub external_host: ExternalHost,
+    /// Set: every host under this domain is this application, with one login for all.
+    pub cookie_domain: Option<CookieDomain>,
+    /// A key of [`Settings::identity_providers`].
+    pub identity_provider: String,
+    /// What needs no login.
+    pub public_paths: Vec<PublicPathRule>,
+    /// Groups of which one is required; empty: any authenticated user.
+    pub required_groups: Vec<String>,
+    /// Which headers are sent.
+    pub headers: HeaderSwitches,
+    /// Pages of other origins that may call this application.
+    pub cors: Cors,
+    /// Where the provider sends the browser after its logout; `None`: our signed-out page.
+    pub post_logout_redirect_uri: Option<Url>,
+}
+
+/// Which identity headers an application gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderSwitches {
+    /// Send the ID token as `X-authentik-jwt` (empty when off).
+    pub jwt: bool,
+    /// Bytes of the header block above which a warning is given; proxies have small buffers.
+    pub warn_bytes: usize,
+}
+
+/// Cross-origin access (<https://fetch.spec.whatwg.org/#http-cors-protocol>).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cors {
+    /// Origins whose pages may read our 401, as `https://host[:port]`.
+    pub allowed_origins: Vec<String>,
+    /// Let preflight requests of those origins through to the application.
+    pub pass_preflight: bool,
+}
+
+/// An external address: scheme, host, port and the path that an application lives under.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalHost {
+    /// `http` or `https`.
+    pub scheme: Scheme,
+    /// The host.
+    pub host: Host,
+    /// The port, when it is not the scheme's own.
+    pub port: Option<u16>,
+    /// Empty, or a path that begins with a slash and ends without one.
+    pub base_path: String,
+}
+
+impl ExternalHost {
+    /// `scheme://host[:port]`, without a slash behind it.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        match self.port {
+            Some(port) => format!("{}://{}:{port}", self.scheme, self.host),
+            None => format!("{}://{}", self.scheme, self.host),
+        }
+    }
+
+    /// The whole address, with a slash at the end.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}{}/", self.origin(), self.base_path)
+    }
+}
+
+/// A rule that lets requests through without a login.
+#[derive(Clone, Debug)]
+pub struct PublicPathRule {
+    /// What the path must be.
+    pub path: PathPattern,
+    /// Only on this host.
+    pub host: Option<Host>,
+    /// Only these methods; empty: any.
+    pub methods: Vec<Method>,
+}
+
+/// What a path must be, whole and anchored; never looked for in the query.
+#[derive(Clone, Debug)]
+pub enum PathPattern {
+    /// Exactly this path.
+    Path(String),
+    /// This path, or one below it: `/static` and `/static/` both match `/static/x` and not `/staticx`.
+    Prefix(String),
+    /// A regular expression for the whole path.
+    Regex(Regex),
+}
+
+/// Lifetimes and cookies.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// From login to the end, whatever happens in between.
+    pub lifetime: Duration,
+    /// Without a request; `None`: no limit.
+    pub idle_timeout: Option<Duration>,
+    /// Sessions kept at once; the least used go first.
+    pub max_sessions: u64,
+    /// What cookies are sealed with; `None`: a random one, and logins under way end with the process.
+    pub secret: Option<SecretString>,
+}
+
+/// What is written about requests, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// A `tracing` filter: `info`, `forepost=debug`.
+    pub level: String,
+    /// Which allowed checks are written.
+    pub allowed_checks: AllowedChecks,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Human at a terminal, JSON elsewhere.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Human,
+}
+
+/// Which allowed checks are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AllowedChecks {
+    /// Each.
+    All,
+    /// One in so many, two at least.
+    OneIn(u32),
+    /// None.
+    Off,
+}
