@@ -3,7 +3,12 @@
 //! A reverse proxy asks about every request; the answer is 200 with identity headers, or the way to a login.
 //! `docs/ARCHITECTURE.md` tells the life of a request.
 
+pub mod access;
+pub mod app;
+pub mod cookie;
+pub mod forwarded;
 pub mod host;
 pub mod identity;
+pub mod session;
 pub mod settings;
 pub mod world;

@@ -1,5 +1,9 @@
 //! Who a valid credential stands for: claims in, header block out.
 
 mod claim_path;
+mod claims;
+mod header_block;
 
 pub use claim_path::ClaimPath;
+pub use claims::{Identity, InvalidIdentity};
+pub use header_block::{HeaderBlock, IDENTITY_HEADERS, Meta, header_value};

@@ -1,0 +1,196 @@
+//! A path has several readings: what one server takes as text, the next decodes, merges or cuts.
+
+use std::collections::BTreeSet;
+
+use percent_encoding::percent_decode_str;
+
+/// Above this many readings a path is not judged but taken as ambiguous.
+const MAX_READINGS: usize = 64;
+
+/// Longer paths are not judged either: rules would cost too much on them.
+const MAX_LENGTH: usize = 4096;
+
+/// All ways in which servers are known to read `path`, the raw one included; `None` when there are too many.
+///
+/// The readings are closed under: one more percent-decoding, backslash as slash, dot segments resolved (RFC 3986
+/// §5.2.4), slashes merged, path parameters cut (RFC 3986 §3.3), and the end at a decoded `#`, `?` or NUL.
+pub(super) fn readings(path: &str) -> Option<BTreeSet<String>> {
+    const STEPS: [fn(&str) -> Option<String>; 6] = [
+        decode,
+        backslashes_as_slashes,
+        without_parameters,
+        cut_at_delimiter,
+        merge_slashes,
+        resolve_dots,
+    ];
+    if path.len() > MAX_LENGTH {
+        return None;
+    }
+    let mut known = BTreeSet::from([path.to_owned()]);
+    let mut fresh = vec![path.to_owned()];
+    while let Some(reading) = fresh.pop() {
+        for step in STEPS {
+            let Some(other) = step(&reading) else {
+                continue;
+            };
+            if !known.contains(&other) {
+                known.insert(other.clone());
+                fresh.push(other);
+            }
+            if known.len() > MAX_READINGS {
+                return None;
+            }
+        }
+    }
+    Some(known)
+}
+
+fn decode(path: &str) -> Option<String> {
+    path.contains('%')
+        .then(|| percent_decode_str(path).decode_utf8_lossy().into_owned())
+}
+
+fn backslashes_as_slashes(path: &str) -> Option<String> {
+    path.contains('\\').then(|| path.replace('\\', "/"))
+}
+
+fn without_parameters(path: &str) -> Option<String> {
+    path.contains(';').then(|| {
+        let segments: Vec<_> = path
+            .split('/')
+            .map(|segment| segment.split(';').next().unwrap_or(segment))
+            .collect();
+        segments.join("/")
+    })
+}
+
+fn cut_at_delimiter(path: &str) -> Option<String> {
+    path.find(['#', '?', '\0'])
+        .map(|end| path[..end].to_owned())
+}
+
+fn merge_slashes(path: &str) -> Option<String> {
+    path.contains("//").then(|| {
+        let mut merged = String::with_capacity(path.len());
+        for character in path.chars() {
+            if character != '/' || !merged.ends_with('/') {
+                merged.push(character);
+            }
+        }
+        merged
+    })
+}
+
+fn resolve_dots(path: &str) -> Option<String> {
+    if !path
+        .split('/')
+        .any(|segment| segment == "." || segment == "..")
+    {
+        return None;
+    }
+    let mut resolved: Vec<&str> = Vec::new();
+    let mut ends_in_directory = false;
+    for segment in path.split('/').skip(1) {
+        ends_in_directory = false;
+        match segment {
+            "." => ends_in_directory = true,
+            ".." => {
+                resolved.pop();
+                ends_in_directory = true;
+            }
+            _ => resolved.push(segment),
+        }
+    }
+    let tail = if ends_in_directory && !resolved.is_empty() {
+        "/"
+    } else {
+        ""
+    };
+    Some(format!("/{}{tail}", resolved.join("/")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[track_caller]
+    fn check(path: &str, expected: &[&str]) {
+        let got = readings(path).unwrap();
+        assert_eq!(
+            got.iter().map(String::as_str).collect::<Vec<_>>(),
+            expected,
+            "{path}"
+        );
+    }
+
+    #[test]
+    fn plain_paths_have_one_reading() {
+        check("/", &["/"]);
+        check("/public/a.css", &["/public/a.css"]);
+        check("/a..b/.hidden", &["/a..b/.hidden"]);
+    }
+
+    #[test]
+    fn odd_paths_have_more() {
+        check("/public/../admin", &["/admin", "/public/../admin"]);
+        check(
+            "/public/..%2fadmin",
+            &["/admin", "/public/..%2fadmin", "/public/../admin"],
+        );
+        check("/a//b", &["/a//b", "/a/b"]);
+        check("/a;x=1/b", &["/a/b", "/a;x=1/b"]);
+        check("/a%23/b", &["/a", "/a#/b", "/a%23/b"]);
+        check("/a\\b", &["/a/b", "/a\\b"]);
+        check("/a%20b", &["/a b", "/a%20b"]);
+        check("/..", &["/", "/.."]);
+        check("/a/..", &["/", "/a/.."]);
+        check("/a/b/.", &["/a/b/", "/a/b/."]);
+    }
+
+    #[track_caller]
+    fn can_mean(path: &str, reading: &str) {
+        let got = readings(path).unwrap();
+        assert!(
+            got.contains(reading),
+            "{path} has not {reading} but {got:?}"
+        );
+    }
+
+    #[test]
+    fn known_tricks_mean_the_protected_path() {
+        for path in [
+            "/public/%2e%2e/admin",
+            "/public%2f..%2fadmin",
+            "/public/..;/admin",
+            "/public\\..\\admin",
+            "/public//../admin/.././admin",
+            "/public/%252e%252e/admin",
+            "/public/..%5cadmin",
+            "/public;x/../admin",
+            "/%61dmin",
+            "/%2Fadmin",
+            "//admin",
+            "/admin;jsessionid=1",
+            "/admin%00.css",
+            "/admin%3f.css",
+        ] {
+            can_mean(path, "/admin");
+        }
+    }
+
+    #[test]
+    fn endless_paths_are_ambiguous() {
+        assert_eq!(readings(&"/%25".repeat(2000)), None);
+        assert_eq!(readings(&format!("/%{}41", "25".repeat(100))), None);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_and_keeps_the_raw_reading(path in "/([a-c./;%\\\\#?]|%2e|%2f|%25|%5c|\u{e9}){0,24}") {
+            if let Some(readings) = readings(&path) {
+                prop_assert!(readings.contains(&path));
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What is protected: applications, and the way from a host to one.
+
+mod registry;
+
+pub use registry::Registry;
+
+use http::HeaderValue;
+
+use crate::cookie::CookiePolicy;
+use crate::host::{CookieDomain, Host};
+use crate::identity::Identity;
+use crate::settings::{self, Cors, ExternalHost, HeaderSwitches, PublicPathRule};
+
+/// The path below which the outpost's own endpoints lie, on every application.
+pub const OUTPOST_PATH: &str = "/outpost.goauthentik.io";
+
+/// An application with everything derived from its settings.
+#[derive(Debug)]
+pub struct Application {
+    /// The name that pages and logs show.
+    pub name: String,
+    /// The unique short name.
+    pub slug: String,
+    /// Where browsers reach it.
+    pub external_host: ExternalHost,
+    /// Set: every host under this domain.
+    pub cookie_domain: Option<CookieDomain>,
+    /// The name of its identity provider.
+    pub identity_provider: String,
+    /// What needs no login.
+    pub public_paths: Vec<PublicPathRule>,
+    /// Groups of which one is required.
+    pub required_groups: Vec<String>,
+    /// Which headers are sent.
+    pub headers: HeaderSwitches,
+    /// Other origins.
+    pub cors: Cors,
+    /// Names and attributes of its cookies.
+    pub cookies: CookiePolicy,
+    /// Where the provider sends the browser back to after a login.
+    pub redirect_uri: String,
+    /// Where the provider sends the browser after its logout.
+    pub post_logout_redirect_uri: String,
+    /// `X-authentik-meta-app`.
+    pub meta_app: HeaderValue,
+    /// `X-authentik-meta-provider`.
+    pub meta_provider: HeaderValue,
+}
+
+impl Application {
+    /// Derives cookie names, redirect URI and fixed header values.
+    #[must_use]
+    pub fn new(settings: settings::Application, provider: &settings::IdentityProvider) -> Self {
+        let marker = if provider.callback_marker {
+            "?X-authentik-auth-callback=true"
+        } else {
+            ""
+        };
+        let outpost = format!(
+            "{}{}{OUTPOST_PATH}",
+            settings.external_host.origin(),
+            settings.external_host.base_path
+        );
+        Self {
+            cookies: CookiePolicy::new(
+                settings.external_host.scheme,
+                settings.cookie_domain.as_ref(),
+                &provider.client_id,
+            ),
+            redirect_uri: format!("{outpost}/callback{marker}"),
+            post_logout_redirect_uri: settings
+                .post_logout_redirect_uri
+                .map_or_else(|| format!("{outpost}/signed_out"), String::from),
+            meta_app: crate::identity::header_value(&settings.slug),
+            meta_provider: crate::identity::header_value(&settings.identity_provider),
+            name: settings.name,
+            slug: settings.slug,
+            external_host: settings.external_host,
+            cookie_domain: settings.cookie_domain,
+            identity_provider: settings.identity_provider,
+            public_paths: settings.public_paths,
+            required_groups: settings.required_groups,
+            headers: settings.headers,
+            cors: settings.cors,
+        }
+    }
+
+    /// Whether `host` is one of this application's.
+    #[must_use]
+    pub fn owns(&self, host: &Host) -> bool {
+        *host == self.external_host.host
+            || self
+                .cookie_domain
+                .as_ref()
+                .is_some_and(|domain| domain.contains(host))
+    }
+
+    /// Whether this user is entitled: a member of one of the required groups, where there are any.
+    #[must_use]
+    pub fn admits(&self, identity: &Identity) -> bool {
+        self.required_groups.is_empty()
+            || identity
+                .groups
+                .iter()
+                .any(|group| self.required_groups.contains(group))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod samples;

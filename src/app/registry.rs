@@ -1,0 +1,101 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Application;
+use crate::host::Host;
+
+/// From a host to its application.
+#[derive(Debug)]
+pub struct Registry {
+    by_host: HashMap<Host, Arc<Application>>,
+    /// Longest cookie domain first, so that the most specific one is found first.
+    by_domain: Vec<Arc<Application>>,
+    any_host: Option<Arc<Application>>,
+}
+
+impl Registry {
+    /// Indexes `applications`; with `any_host` the only one answers for every host.
+    #[must_use]
+    pub fn new(applications: Vec<Arc<Application>>, any_host: bool) -> Self {
+        let any_host = match applications.as_slice() {
+            [only] if any_host => Some(Arc::clone(only)),
+            _ => None,
+        };
+        let by_host = applications
+            .iter()
+            .map(|app| (app.external_host.host.clone(), Arc::clone(app)))
+            .collect();
+        let mut by_domain: Vec<_> = applications
+            .into_iter()
+            .filter(|app| app.cookie_domain.is_some())
+            .collect();
+        by_domain.sort_by_key(|app| {
+            std::cmp::Reverse(app.cookie_domain.as_ref().map_or(0, |it| it.as_str().len()))
+        });
+        Self {
+            by_host,
+            by_domain,
+            any_host,
+        }
+    }
+
+    /// The application of `host`: its own external host, else the longest cookie domain that contains it.
+    #[must_use]
+    pub fn find(&self, host: &Host) -> Option<&Arc<Application>> {
+        self.by_host
+            .get(host)
+            .or_else(|| self.by_domain.iter().find(|app| app.owns(host)))
+            .or(self.any_host.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::samples;
+
+    fn registry(any_host: bool) -> Registry {
+        let apps = [
+            samples::single("https://app.example.com"),
+            samples::domain("https://auth.example.com", "example.com"),
+            samples::domain("https://auth.dev.example.com", "dev.example.com"),
+            samples::single("https://grafana.dev.example.com"),
+        ];
+        Registry::new(apps.map(Arc::new).into(), any_host)
+    }
+
+    #[track_caller]
+    fn check(host: &str, expected: Option<&str>) {
+        let registry = registry(false);
+        let found = registry.find(&Host::parse(host).unwrap());
+        assert_eq!(
+            found.map(|app| app.external_host.host.as_str()),
+            expected,
+            "{host}"
+        );
+    }
+
+    #[test]
+    fn the_most_specific_application_answers() {
+        check("app.example.com", Some("app.example.com"));
+        check("APP.Example.COM.", Some("app.example.com"));
+        check("other.example.com", Some("auth.example.com"));
+        check("example.com", Some("auth.example.com"));
+        check("x.dev.example.com", Some("auth.dev.example.com"));
+        check("dev.example.com", Some("auth.dev.example.com"));
+        check("grafana.dev.example.com", Some("grafana.dev.example.com"));
+        check("x.app.example.com", Some("auth.example.com"));
+        check("evilexample.com", None);
+        check("example.com.evil.test", None);
+        check("localhost", None);
+    }
+
+    #[test]
+    fn the_only_application_answers_for_any_host_when_told_so() {
+        let stranger = Host::parse("stranger.test").unwrap();
+        let only = || vec![Arc::new(samples::single("https://app.example.com"))];
+        assert!(Registry::new(only(), true).find(&stranger).is_some());
+        assert!(Registry::new(only(), false).find(&stranger).is_none());
+        assert!(registry(true).find(&stranger).is_none());
+    }
+}

@@ -1,0 +1,78 @@
+//! Applications for tests.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use url::Url;
+
+use super::Application;
+use crate::host::{CookieDomain, Host, Scheme};
+use crate::settings::{
+    self, ClaimNames, ClaimPath, Cors, ExternalHost, HeaderSwitches, TokenEndpointAuthMethod,
+};
+
+pub(crate) fn provider_settings(issuer: &str) -> settings::IdentityProvider {
+    settings::IdentityProvider {
+        issuer: issuer.into(),
+        client_id: "proxy".into(),
+        client_secret: Some("proxy-secret".to_owned().into()),
+        scopes: vec!["openid".into()],
+        token_endpoint_auth_method: TokenEndpointAuthMethod::Auto,
+        ca_file: None,
+        timeout: Duration::from_secs(5),
+        jwks_cooldown: Duration::from_secs(30),
+        claims: ClaimNames {
+            username: ClaimPath::new("preferred_username"),
+            email: ClaimPath::new("email"),
+            name: ClaimPath::new("name"),
+            groups: ClaimPath::new("groups"),
+            entitlements: ClaimPath::new("entitlements"),
+            uid: ClaimPath::new("sub"),
+        },
+        authorization_parameters: BTreeMap::new(),
+        callback_marker: true,
+    }
+}
+
+pub(crate) fn application(
+    external_host: &str,
+    cookie_domain: Option<&str>,
+    change: impl FnOnce(&mut settings::Application),
+) -> Application {
+    let url = Url::parse(external_host).unwrap();
+    let host = Host::parse(url.host_str().unwrap()).unwrap();
+    let mut settings = settings::Application {
+        name: format!("The {host}"),
+        slug: host.as_str().replace('.', "-"),
+        external_host: ExternalHost {
+            scheme: if url.scheme() == "https" {
+                Scheme::Https
+            } else {
+                Scheme::Http
+            },
+            host,
+            port: url.port(),
+            base_path: url.path().trim_end_matches('/').to_owned(),
+        },
+        cookie_domain: cookie_domain.map(|domain| CookieDomain::parse(domain).unwrap()),
+        identity_provider: "default".into(),
+        public_paths: Vec::new(),
+        required_groups: Vec::new(),
+        headers: HeaderSwitches {
+            jwt: true,
+            warn_bytes: 4096,
+        },
+        cors: Cors::default(),
+        post_logout_redirect_uri: None,
+    };
+    change(&mut settings);
+    Application::new(settings, &provider_settings("https://idp.example.com"))
+}
+
+pub(crate) fn single(external_host: &str) -> Application {
+    application(external_host, None, |_| ())
+}
+
+pub(crate) fn domain(external_host: &str, cookie_domain: &str) -> Application {
+    application(external_host, Some(cookie_domain), |_| ())
+}

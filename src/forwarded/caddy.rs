@@ -1,0 +1,8 @@
+//! Caddy's `forward_auth`: <https://caddyserver.com/docs/caddyfile/directives/forward_auth>.
+
+use super::{ForwardedError, OriginalRequest, Question, parse_forwarded};
+
+/// Caddy overwrites the same four fields as Traefik; the client's query on our own address means nothing.
+pub(super) fn parse<'r>(question: &Question<'r>) -> Result<OriginalRequest<'r>, ForwardedError> {
+    parse_forwarded(question)
+}

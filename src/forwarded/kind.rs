@@ -1,0 +1,114 @@
+//! Navigation or not: whether a redirect would lead a person to a login page, or a program into confusion.
+
+use http::{HeaderMap, Method, header};
+
+use super::field::first_text;
+
+/// What the client can do with an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RequestKind {
+    /// A person's browser goes to a page and follows redirects.
+    Navigation,
+    /// The same, by submitting a form: the redirect must turn it into a GET.
+    FormSubmission,
+    /// A script, a sub-resource or a program: it can read an answer, but no login page.
+    Fetch,
+    /// The opening handshake of a WebSocket (RFC 6455 §4).
+    WebSocket,
+    /// A CORS preflight (<https://fetch.spec.whatwg.org/#cors-preflight-request>); it never carries cookies.
+    Preflight,
+}
+
+impl RequestKind {
+    /// Whether a redirect to a login page helps.
+    #[must_use]
+    pub const fn is_navigation(self) -> bool {
+        matches!(self, Self::Navigation | Self::FormSubmission)
+    }
+
+    /// Judges by what the request says about itself; one that says nothing is a navigation.
+    pub(super) fn of(method: Option<&Method>, headers: &HeaderMap) -> Self {
+        if method == Some(&Method::OPTIONS)
+            && headers.contains_key(header::ORIGIN)
+            && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+        {
+            return Self::Preflight;
+        }
+        if is_websocket(headers) {
+            return Self::WebSocket;
+        }
+        let navigation = match method {
+            None | Some(&Method::GET | &Method::HEAD) => Self::Navigation,
+            Some(&Method::POST) => Self::FormSubmission,
+            Some(_) => return Self::Fetch,
+        };
+        // Fetch Metadata is set by the browser and out of a page's reach: where it is there, it decides.
+        if let Some(mode) = first_text(headers, "sec-fetch-mode") {
+            let page = match first_text(headers, "sec-fetch-dest") {
+                None => true,
+                Some(dest) => ["document", "iframe", "frame", "fencedframe"].contains(&dest),
+            };
+            return if mode == "navigate" && page {
+                navigation
+            } else {
+                Self::Fetch
+            };
+        }
+        if headers.contains_key("x-requested-with")
+            || headers.contains_key(header::AUTHORIZATION)
+            || !takes_pages(headers)
+        {
+            return Self::Fetch;
+        }
+        navigation
+    }
+}
+
+fn is_websocket(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::SEC_WEBSOCKET_KEY)
+        || headers.get_all(header::UPGRADE).iter().any(|value| {
+            value.to_str().is_ok_and(|text| {
+                text.split(',')
+                    .any(|it| it.trim().eq_ignore_ascii_case("websocket"))
+            })
+        })
+        || first_text(headers, "sec-fetch-mode") == Some("websocket")
+}
+
+/// The media ranges of all `Accept` fields, in lower case, those refused with `q=0` left out.
+fn media_ranges(headers: &HeaderMap) -> Vec<String> {
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .filter_map(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let name = parts.next().filter(|name| !name.is_empty())?;
+            let refused = parts.any(|parameter| {
+                parameter.strip_prefix("q=").is_some_and(|q| {
+                    q.trim_end_matches('0').trim_end_matches('.') == "" && q.starts_with('0')
+                })
+            });
+            (!refused).then(|| name.to_ascii_lowercase())
+        })
+        .collect()
+}
+
+fn is_html(range: &str) -> bool {
+    range == "text/html" || range == "application/xhtml+xml"
+}
+
+/// Whether the client names HTML, or names nothing in particular.
+fn takes_pages(headers: &HeaderMap) -> bool {
+    let ranges = media_ranges(headers);
+    ranges.iter().any(|range| is_html(range))
+        || ranges
+            .iter()
+            .all(|range| range == "*/*" || range == "text/*")
+}
+
+/// Whether an HTML page is a fitting body: the client names HTML, and not only by a wildcard.
+pub(super) fn accepts_html(headers: &HeaderMap) -> bool {
+    media_ranges(headers).iter().any(|range| is_html(range))
+}

@@ -1,0 +1,174 @@
+//! What a proxy tells about the browser's request, one dialect a file.
+//!
+//! A dialect only parses: whether the request may pass is decided once, in [`crate::access`].
+
+mod caddy;
+mod envoy;
+mod field;
+mod kind;
+mod nginx;
+mod peer;
+mod target;
+mod traefik;
+
+use http::{HeaderMap, Method, Uri};
+
+pub use envoy::PREFIX as ENVOY_PREFIX;
+pub use field::{request_authority, single};
+pub use kind::RequestKind;
+pub use peer::{PeerAddress, TrustedProxies};
+pub use target::Target;
+
+use crate::host::{Authority, Scheme};
+
+/// How one proxy puts its question and takes our answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// Traefik's `ForwardAuth`.
+    Traefik,
+    /// Caddy's `forward_auth`.
+    Caddy,
+    /// nginx's `auth_request`, and HAProxy's scripts that imitate it.
+    Nginx,
+    /// Envoy's `ext_authz` over HTTP.
+    Envoy,
+}
+
+impl Dialect {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Traefik, Self::Caddy, Self::Nginx, Self::Envoy];
+
+    /// The name in paths, logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Traefik => "traefik",
+            Self::Caddy => "caddy",
+            Self::Nginx => "nginx",
+            Self::Envoy => "envoy",
+        }
+    }
+
+    /// Reads the original request out of the question.
+    ///
+    /// # Errors
+    ///
+    /// When the peer may not speak for a client, and when a field of this dialect is missing, repeated or malformed.
+    pub fn parse<'r>(self, question: &Question<'r>) -> Result<OriginalRequest<'r>, ForwardedError> {
+        match self {
+            Self::Traefik => traefik::parse(question),
+            Self::Caddy => caddy::parse(question),
+            Self::Nginx => nginx::parse(question),
+            Self::Envoy => envoy::parse(question),
+        }
+    }
+}
+
+/// A request to an authorisation endpoint, as received.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'r> {
+    /// The proxy's method.
+    pub method: &'r Method,
+    /// The proxy's request target.
+    pub uri: &'r Uri,
+    /// All header fields, the client's among them.
+    pub headers: &'r HeaderMap,
+    /// Whether the peer is one of the trusted proxies.
+    pub trusted: bool,
+}
+
+/// What the browser asked the proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginalRequest<'r> {
+    /// As the proxy saw it; `None` where the dialect cannot tell.
+    pub scheme: Option<Scheme>,
+    /// Host and port of the URL that is authorised; the application is chosen by it and by nothing else.
+    pub authority: Authority,
+    /// Path and query.
+    pub target: Target<'r>,
+    /// `None` where the proxy does not say it in a way that a client could not forge.
+    pub method: Option<Method>,
+    /// What the client can do with an answer.
+    pub kind: RequestKind,
+    /// Whether the client takes an HTML page.
+    pub accepts_html: bool,
+    /// The `Origin` field of a cross-origin or unsafe request.
+    pub origin: Option<&'r str>,
+    /// The `Referer` field.
+    pub referer: Option<&'r str>,
+}
+
+/// Why the question cannot be understood; never a reason to allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ForwardedError {
+    /// The peer is not in `server.trusted_proxies`.
+    #[error("the peer is not one of server.trusted_proxies, so its forwarded headers are not read")]
+    UntrustedPeer,
+    /// The field is not there, or empty.
+    #[error("{0} is missing: the proxy must set it")]
+    Missing(&'static str),
+    /// The field is there more than once, or holds a list.
+    #[error("{0} has more than one value: the proxy must overwrite what the client sends")]
+    Repeated(&'static str),
+    /// The field is not what it must be.
+    #[error("{0} is malformed")]
+    Malformed(&'static str),
+}
+
+/// Scheme, authority and target out of the three `X-Forwarded-…` fields that Traefik and Caddy overwrite.
+fn from_forwarded<'r>(
+    question: &Question<'r>,
+) -> Result<(Scheme, bool, Authority, Target<'r>), ForwardedError> {
+    let headers = question.headers;
+    let (scheme, websocket) = field::scheme(field::required(headers, "x-forwarded-proto")?)?;
+    let host = field::required(headers, "x-forwarded-host")?;
+    let authority = field::authority(host, "x-forwarded-host")?;
+    let uri = field::required(headers, "x-forwarded-uri")?;
+    let target = Target::parse(uri).map_err(|_| ForwardedError::Malformed("x-forwarded-uri"))?;
+    Ok((scheme, websocket, authority, target))
+}
+
+/// The dialect of proxies that overwrite `X-Forwarded-Method`, `-Proto`, `-Host` and `-Uri` themselves.
+fn parse_forwarded<'r>(question: &Question<'r>) -> Result<OriginalRequest<'r>, ForwardedError> {
+    if !question.trusted {
+        return Err(ForwardedError::UntrustedPeer);
+    }
+    let (scheme, websocket, authority, target) = from_forwarded(question)?;
+    let method = field::method(question.headers)?;
+    Ok(assemble(
+        question,
+        Some(scheme),
+        websocket,
+        authority,
+        target,
+        method,
+    ))
+}
+
+fn assemble<'r>(
+    question: &Question<'r>,
+    scheme: Option<Scheme>,
+    websocket: bool,
+    authority: Authority,
+    target: Target<'r>,
+    method: Option<Method>,
+) -> OriginalRequest<'r> {
+    let kind = if websocket {
+        RequestKind::WebSocket
+    } else {
+        RequestKind::of(method.as_ref(), question.headers)
+    };
+    OriginalRequest {
+        scheme,
+        authority,
+        target,
+        method,
+        kind,
+        accepts_html: kind::accepts_html(question.headers),
+        origin: field::first_text(question.headers, "origin"),
+        referer: field::first_text(question.headers, "referer"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! Who may speak for a client, and which client it is.
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+use ipnet::IpNet;
+
+/// Where a connection to us comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerAddress {
+    /// Over TCP.
+    Ip(IpAddr),
+    /// Over our Unix socket, which only local processes reach.
+    Local,
+}
+
+/// The networks whose peers may speak for a client.
+#[derive(Clone, Debug)]
+pub struct TrustedProxies(Vec<IpNet>);
+
+impl TrustedProxies {
+    /// Trusts these networks; an empty list trusts nobody but the Unix socket.
+    #[must_use]
+    pub const fn new(networks: Vec<IpNet>) -> Self {
+        Self(networks)
+    }
+
+    /// Whether forwarded fields of this peer are read.
+    #[must_use]
+    pub fn trust(&self, peer: PeerAddress) -> bool {
+        match peer {
+            PeerAddress::Ip(address) => self.contains(address),
+            PeerAddress::Local => true,
+        }
+    }
+
+    fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+
+    /// The client's address, for logs: from the right of `X-Forwarded-For`, the first that is not a trusted proxy.
+    ///
+    /// An untrusted peer is the client itself. An entry that is no address ends the search: what stands left of it was
+    /// written by nobody we know.
+    #[must_use]
+    pub fn client(&self, peer: PeerAddress, headers: &HeaderMap) -> Option<IpAddr> {
+        let mut client = match peer {
+            PeerAddress::Ip(address) => Some(address.to_canonical()),
+            PeerAddress::Local => None,
+        };
+        if !self.trust(peer) {
+            return client;
+        }
+        let lines: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
+        for line in lines.into_iter().rev() {
+            let Ok(line) = line.to_str() else {
+                return client;
+            };
+            for entry in line.rsplit(',') {
+                let Some(address) = parse_entry(entry.trim()) else {
+                    return client;
+                };
+                client = Some(address);
+                if !self.contains(address) {
+                    return client;
+                }
+            }
+        }
+        client
+    }
+}
+
+/// An address, perhaps with a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`.
+fn parse_entry(entry: &str) -> Option<IpAddr> {
+    let bare = entry.trim_start_matches('[').trim_end_matches(']');
+    bare.parse()
+        .or_else(|_| {
+            entry
+                .parse()
+                .map(|socket: std::net::SocketAddr| socket.ip())
+        })
+        .ok()
+        .map(|address: IpAddr| address.to_canonical())
+}

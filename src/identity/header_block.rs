@@ -1,0 +1,258 @@
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::Identity;
+use crate::settings::HeaderSwitches;
+
+/// The header fields we own, in the order of [`HeaderBlock`]; each is on every 200.
+///
+/// A proxy that copies only fields that are present would otherwise let the client's own copy through.
+pub const IDENTITY_HEADERS: [HeaderName; 12] = [
+    HeaderName::from_static("x-authentik-username"),
+    HeaderName::from_static("x-authentik-groups"),
+    HeaderName::from_static("x-authentik-entitlements"),
+    HeaderName::from_static("x-authentik-email"),
+    HeaderName::from_static("x-authentik-name"),
+    HeaderName::from_static("x-authentik-uid"),
+    HeaderName::from_static("x-authentik-jwt"),
+    HeaderName::from_static("x-authentik-meta-jwks"),
+    HeaderName::from_static("x-authentik-meta-outpost"),
+    HeaderName::from_static("x-authentik-meta-provider"),
+    HeaderName::from_static("x-authentik-meta-app"),
+    HeaderName::from_static("x-authentik-meta-version"),
+];
+
+/// The values that do not depend on the user.
+#[derive(Clone, Debug)]
+pub struct Meta {
+    /// Where the provider's keys are; empty while it is unknown.
+    pub jwks: HeaderValue,
+    /// This daemon's name.
+    pub outpost: HeaderValue,
+    /// The identity provider's name.
+    pub provider: HeaderValue,
+    /// The application's slug.
+    pub app: HeaderValue,
+    /// This program and its version.
+    pub version: HeaderValue,
+}
+
+/// The ready-made identity headers of a session; cloning their values is cheap.
+#[derive(Clone, Debug)]
+pub struct HeaderBlock([HeaderValue; 12]);
+
+impl HeaderBlock {
+    /// Renders the headers of `identity`; `id_token` is sent only where `switches` say so.
+    #[must_use]
+    pub fn new(identity: &Identity, id_token: &str, switches: &HeaderSwitches, meta: Meta) -> Self {
+        Self::render(
+            [
+                header_value(&identity.username),
+                header_value(&join(&identity.groups)),
+                header_value(&join(&identity.entitlements)),
+                header_value(&identity.email),
+                header_value(&identity.name),
+                header_value(&identity.uid),
+                header_value(if switches.jwt { id_token } else { "" }),
+            ],
+            meta,
+        )
+    }
+
+    /// The headers of nobody: identity empty, the rest as always.
+    #[must_use]
+    pub fn anonymous(meta: Meta) -> Self {
+        Self::render([const { HeaderValue::from_static("") }; 7], meta)
+    }
+
+    fn render(identity: [HeaderValue; 7], meta: Meta) -> Self {
+        let [username, groups, entitlements, email, name, uid, jwt] = identity;
+        Self([
+            username,
+            groups,
+            entitlements,
+            email,
+            name,
+            uid,
+            jwt,
+            meta.jwks,
+            meta.outpost,
+            meta.provider,
+            meta.app,
+            meta.version,
+        ])
+    }
+
+    /// Puts all fields into `headers`.
+    pub fn write(&self, headers: &mut HeaderMap) {
+        for (name, value) in IDENTITY_HEADERS.iter().zip(&self.0) {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+
+    /// Bytes on an HTTP/1.1 wire: names, values, separators and line ends.
+    #[must_use]
+    pub fn wire_bytes(&self) -> usize {
+        let names: usize = IDENTITY_HEADERS
+            .iter()
+            .map(|name| name.as_str().len())
+            .sum();
+        let values: usize = self.0.iter().map(HeaderValue::len).sum();
+        names + values + IDENTITY_HEADERS.len() * ": \r\n".len()
+    }
+}
+
+/// Any text as a field value: UTF-8 is kept, control characters become spaces, the ends are trimmed.
+#[must_use]
+pub fn header_value(text: &str) -> HeaderValue {
+    let clean: String = text
+        .chars()
+        .map(|it| if it.is_control() { ' ' } else { it })
+        .collect();
+    HeaderValue::from_bytes(clean.trim().as_bytes())
+        .unwrap_or(const { HeaderValue::from_static("") })
+}
+
+/// Joins names with `|`, as applications of the contract split them.
+///
+/// A `|` inside a name becomes `%7C`; a `%` that would then read as an escape becomes `%25`, so no two lists look alike.
+fn join(names: &[String]) -> String {
+    let mut joined = String::new();
+    for (at, name) in names.iter().enumerate() {
+        if at > 0 {
+            joined.push('|');
+        }
+        for (position, character) in name.char_indices() {
+            match character {
+                '|' => joined.push_str("%7C"),
+                '%' if is_our_escape(&name[position..]) => joined.push_str("%25"),
+                _ => joined.push(character),
+            }
+        }
+    }
+    joined
+}
+
+fn is_our_escape(text: &str) -> bool {
+    ["%7C", "%7c", "%25"]
+        .iter()
+        .any(|escape| text.starts_with(escape))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn meta() -> Meta {
+        let value = |text| HeaderValue::from_static(text);
+        Meta {
+            jwks: value("https://idp.test/jwks"),
+            outpost: value("forepost"),
+            provider: value("default"),
+            app: value("whoami"),
+            version: value("v"),
+        }
+    }
+
+    fn written(identity: &Identity, jwt: bool) -> HeaderMap {
+        let switches = HeaderSwitches { jwt, warn_bytes: 0 };
+        let mut headers = HeaderMap::new();
+        HeaderBlock::new(identity, "header.payload.signature", &switches, meta())
+            .write(&mut headers);
+        headers
+    }
+
+    #[test]
+    fn all_twelve_are_always_there() {
+        let mut anonymous = HeaderMap::new();
+        HeaderBlock::anonymous(meta()).write(&mut anonymous);
+        for headers in [anonymous, written(&Identity::default(), true)] {
+            assert_eq!(headers.len(), 12);
+            assert_eq!(headers["x-authentik-username"], "");
+            assert_eq!(headers["x-authentik-meta-app"], "whoami");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert("x-authentik-username", HeaderValue::from_static("old"));
+        HeaderBlock::anonymous(meta()).write(&mut headers);
+        assert_eq!(headers.get_all("x-authentik-username").iter().count(), 1);
+    }
+
+    #[test]
+    fn the_token_can_be_switched_off() {
+        let identity = Identity {
+            username: "alice".into(),
+            ..Identity::default()
+        };
+        assert_eq!(
+            written(&identity, true)["x-authentik-jwt"],
+            "header.payload.signature"
+        );
+        assert_eq!(written(&identity, false)["x-authentik-jwt"], "");
+        assert_eq!(written(&identity, false)["x-authentik-username"], "alice");
+    }
+
+    #[track_caller]
+    fn value(text: &str, expected: &str) {
+        assert_eq!(
+            header_value(text).as_bytes(),
+            expected.as_bytes(),
+            "{text:?}"
+        );
+    }
+
+    #[test]
+    fn values_are_cleaned_and_keep_utf8() {
+        value("Alice Ärger 🦀", "Alice Ärger 🦀");
+        value("a\r\nX-Admin: yes", "a  X-Admin: yes");
+        value("a\0b\u{7f}c\u{85}d", "a b c d");
+        value("\t padded \n", "padded");
+        value("", "");
+    }
+
+    #[track_caller]
+    fn list(names: &[&str], expected: &str) {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        assert_eq!(join(&names), expected);
+    }
+
+    #[test]
+    fn lists_are_joined_without_ambiguity() {
+        list(&[], "");
+        list(&["a"], "a");
+        list(&["a", "b c"], "a|b c");
+        list(&["a|b"], "a%7Cb");
+        list(&["a%7Cb"], "a%257Cb");
+        list(&["a%25"], "a%2525");
+        list(&["100%", "50% off"], "100%|50% off");
+    }
+
+    proptest! {
+        #[test]
+        fn joined_lists_can_be_taken_apart(names in proptest::collection::vec("[a-c%|257C]{1,6}", 0..5)) {
+            let joined = join(&names);
+            let apart: Vec<String> = if joined.is_empty() {
+                Vec::new()
+            } else {
+                joined
+                    .split('|')
+                    .map(|name| name.replace("%7C", "|").replace("%25", "%"))
+                    .collect()
+            };
+            prop_assert_eq!(apart.len(), names.len());
+        }
+
+        #[test]
+        fn different_lists_never_look_alike(
+            one in proptest::collection::vec("[a%|257Cc]{1,5}", 0..4),
+            other in proptest::collection::vec("[a%|257Cc]{1,5}", 0..4),
+        ) {
+            prop_assert_eq!(join(&one) == join(&other), one == other);
+        }
+
+        #[test]
+        fn any_text_is_a_value(text in ".*") {
+            let value = header_value(&text);
+            prop_assert!(value.as_bytes().iter().all(|byte| *byte >= b' ' && *byte != 0x7f));
+        }
+    }
+}
