@@ -61,9 +61,7 @@ impl Host {
 fn is_label(label: &str) -> bool {
     !label.is_empty()
         && label.len() <= MAX_LABEL
-        && label
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 impl fmt::Display for Host {
@@ -104,20 +102,14 @@ impl Authority {
     pub fn parse(text: &str) -> Result<Self, InvalidHost> {
         let after_bracket = text.rfind(']').map_or(0, |at| at + 1);
         match text[after_bracket..].find(':') {
-            None => Ok(Self {
-                host: Host::parse(text)?,
-                port: None,
-            }),
+            None => Ok(Self { host: Host::parse(text)?, port: None }),
             Some(colon) => {
                 let (host, port) = text.split_at(after_bracket + colon);
                 let port = &port[1..];
                 if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) {
                     return Err(InvalidHost);
                 }
-                Ok(Self {
-                    host: Host::parse(host)?,
-                    port: Some(port.parse().map_err(|_| InvalidHost)?),
-                })
+                Ok(Self { host: Host::parse(host)?, port: Some(port.parse().map_err(|_| InvalidHost)?) })
             }
         }
     }
@@ -191,8 +183,7 @@ impl CookieDomain {
     /// For addresses, for texts that are no domain, and for public suffixes (<https://publicsuffix.org>): `com`, `co.uk`,
     /// `localhost`.
     pub fn parse(text: &str) -> Result<Self, InvalidCookieDomain> {
-        let host = Host::parse(text.strip_prefix('.').unwrap_or(text))
-            .map_err(|_| InvalidCookieDomain::NotADomain)?;
+        let host = Host::parse(text.strip_prefix('.').unwrap_or(text)).map_err(|_| InvalidCookieDomain::NotADomain)?;
         if host.is_address() {
             return Err(InvalidCookieDomain::NotADomain);
         }
@@ -322,11 +313,7 @@ mod tests {
     #[track_caller]
     fn domain(text: &str, expected: Result<&str, InvalidCookieDomain>) {
         let got = CookieDomain::parse(text);
-        assert_eq!(
-            got.as_ref().map(CookieDomain::as_str),
-            expected.as_ref().map(|s| *s),
-            "{text:?}"
-        );
+        assert_eq!(got.as_ref().map(CookieDomain::as_str), expected.as_ref().map(|s| *s), "{text:?}");
     }
 
     #[test]
@@ -348,11 +335,7 @@ mod tests {
     #[track_caller]
     fn contains(domain: &str, host: &str, expected: bool) {
         let domain = CookieDomain::parse(domain).unwrap();
-        assert_eq!(
-            domain.contains(&Host::parse(host).unwrap()),
-            expected,
-            "{domain} {host}"
-        );
+        assert_eq!(domain.contains(&Host::parse(host).unwrap()), expected, "{domain} {host}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod cookie;
 pub mod forwarded;
 pub mod host;
 pub mod identity;
+pub mod oidc;
 pub mod session;
 pub mod settings;
 pub mod world;

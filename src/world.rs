@@ -59,14 +59,9 @@ pub trait Clock: Send + Sync {
 struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the door that the lint points everybody else to"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the door that the lint points everybody else to")]
     fn now(&self) -> UnixTime {
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         UnixTime::from_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
     }
 }
@@ -98,9 +93,7 @@ impl World {
     /// A world whose time is told by `clock`.
     #[must_use]
     pub fn with_clock(clock: impl Clock + 'static) -> Self {
-        Self {
-            clock: Arc::new(clock),
-        }
+        Self { clock: Arc::new(clock) }
     }
 
     /// The time now.
@@ -130,10 +123,7 @@ mod tests {
         let start = UnixTime::from_secs(10);
         assert_eq!((start + Duration::from_secs(5)).as_secs(), 15);
         assert_eq!(start.since(UnixTime::from_secs(12)), Duration::ZERO);
-        assert_eq!(
-            UnixTime::from_millis(u64::MAX) + Duration::from_secs(1),
-            UnixTime::from_millis(u64::MAX)
-        );
+        assert_eq!(UnixTime::from_millis(u64::MAX) + Duration::from_secs(1), UnixTime::from_millis(u64::MAX));
     }
 
     #[test]

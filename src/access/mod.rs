@@ -99,9 +99,7 @@ impl crate::settings::Cors {
     }
 
     fn passes_preflight(&self, original: &OriginalRequest<'_>) -> bool {
-        self.pass_preflight
-            && original.kind == RequestKind::Preflight
-            && self.allows(original.origin)
+        self.pass_preflight && original.kind == RequestKind::Preflight && self.allows(original.origin)
     }
 }
 

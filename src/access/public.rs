@@ -20,20 +20,13 @@ pub(super) fn find(rules: &[PublicPathRule], original: &OriginalRequest<'_>) -> 
     let mut rules = rules.iter().filter(|rule| fits(rule, original)).peekable();
     rules.peek()?;
     let readings = readings(original.target.path())?;
-    rules
-        .any(|rule| readings.iter().all(|path| matches(&rule.path, path)))
-        .then_some(PublicPath(()))
+    rules.any(|rule| readings.iter().all(|path| matches(&rule.path, path))).then_some(PublicPath(()))
 }
 
 fn fits(rule: &PublicPathRule, original: &OriginalRequest<'_>) -> bool {
-    rule.host
-        .as_ref()
-        .is_none_or(|host| *host == original.authority.host)
+    rule.host.as_ref().is_none_or(|host| *host == original.authority.host)
         && (rule.methods.is_empty()
-            || original
-                .method
-                .as_ref()
-                .is_some_and(|method: &Method| rule.methods.contains(method)))
+            || original.method.as_ref().is_some_and(|method: &Method| rule.methods.contains(method)))
 }
 
 fn matches(pattern: &PathPattern, path: &str) -> bool {
@@ -41,8 +34,7 @@ fn matches(pattern: &PathPattern, path: &str) -> bool {
         PathPattern::Path(whole) => path == whole,
         PathPattern::Prefix(prefix) => {
             let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-            path.strip_prefix(prefix)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         }
         PathPattern::Regex(regex) => regex.is_match(path),
     }

@@ -15,14 +15,8 @@ const MAX_LENGTH: usize = 4096;
 /// The readings are closed under: one more percent-decoding, backslash as slash, dot segments resolved (RFC 3986
 /// §5.2.4), slashes merged, path parameters cut (RFC 3986 §3.3), and the end at a decoded `#`, `?` or NUL.
 pub(super) fn readings(path: &str) -> Option<BTreeSet<String>> {
-    const STEPS: [fn(&str) -> Option<String>; 6] = [
-        decode,
-        backslashes_as_slashes,
-        without_parameters,
-        cut_at_delimiter,
-        merge_slashes,
-        resolve_dots,
-    ];
+    const STEPS: [fn(&str) -> Option<String>; 6] =
+        [decode, backslashes_as_slashes, without_parameters, cut_at_delimiter, merge_slashes, resolve_dots];
     if path.len() > MAX_LENGTH {
         return None;
     }
@@ -46,8 +40,7 @@ pub(super) fn readings(path: &str) -> Option<BTreeSet<String>> {
 }
 
 fn decode(path: &str) -> Option<String> {
-    path.contains('%')
-        .then(|| percent_decode_str(path).decode_utf8_lossy().into_owned())
+    path.contains('%').then(|| percent_decode_str(path).decode_utf8_lossy().into_owned())
 }
 
 fn backslashes_as_slashes(path: &str) -> Option<String> {
@@ -56,17 +49,13 @@ fn backslashes_as_slashes(path: &str) -> Option<String> {
 
 fn without_parameters(path: &str) -> Option<String> {
     path.contains(';').then(|| {
-        let segments: Vec<_> = path
-            .split('/')
-            .map(|segment| segment.split(';').next().unwrap_or(segment))
-            .collect();
+        let segments: Vec<_> = path.split('/').map(|segment| segment.split(';').next().unwrap_or(segment)).collect();
         segments.join("/")
     })
 }
 
 fn cut_at_delimiter(path: &str) -> Option<String> {
-    path.find(['#', '?', '\0'])
-        .map(|end| path[..end].to_owned())
+    path.find(['#', '?', '\0']).map(|end| path[..end].to_owned())
 }
 
 fn merge_slashes(path: &str) -> Option<String> {
@@ -82,10 +71,7 @@ fn merge_slashes(path: &str) -> Option<String> {
 }
 
 fn resolve_dots(path: &str) -> Option<String> {
-    if !path
-        .split('/')
-        .any(|segment| segment == "." || segment == "..")
-    {
+    if !path.split('/').any(|segment| segment == "." || segment == "..") {
         return None;
     }
     let mut resolved: Vec<&str> = Vec::new();
@@ -101,11 +87,7 @@ fn resolve_dots(path: &str) -> Option<String> {
             _ => resolved.push(segment),
         }
     }
-    let tail = if ends_in_directory && !resolved.is_empty() {
-        "/"
-    } else {
-        ""
-    };
+    let tail = if ends_in_directory && !resolved.is_empty() { "/" } else { "" };
     Some(format!("/{}{tail}", resolved.join("/")))
 }
 
@@ -117,11 +99,7 @@ mod tests {
     #[track_caller]
     fn check(path: &str, expected: &[&str]) {
         let got = readings(path).unwrap();
-        assert_eq!(
-            got.iter().map(String::as_str).collect::<Vec<_>>(),
-            expected,
-            "{path}"
-        );
+        assert_eq!(got.iter().map(String::as_str).collect::<Vec<_>>(), expected, "{path}");
     }
 
     #[test]
@@ -134,10 +112,7 @@ mod tests {
     #[test]
     fn odd_paths_have_more() {
         check("/public/../admin", &["/admin", "/public/../admin"]);
-        check(
-            "/public/..%2fadmin",
-            &["/admin", "/public/..%2fadmin", "/public/../admin"],
-        );
+        check("/public/..%2fadmin", &["/admin", "/public/..%2fadmin", "/public/../admin"]);
         check("/a//b", &["/a//b", "/a/b"]);
         check("/a;x=1/b", &["/a/b", "/a;x=1/b"]);
         check("/a%23/b", &["/a", "/a#/b", "/a%23/b"]);
@@ -151,10 +126,7 @@ mod tests {
     #[track_caller]
     fn can_mean(path: &str, reading: &str) {
         let got = readings(path).unwrap();
-        assert!(
-            got.contains(reading),
-            "{path} has not {reading} but {got:?}"
-        );
+        assert!(got.contains(reading), "{path} has not {reading} but {got:?}");
     }
 
     #[test]

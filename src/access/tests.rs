@@ -13,11 +13,7 @@ use crate::settings::{PathPattern, PublicPathRule};
 const NOW: UnixTime = UnixTime::from_secs(1_000_000);
 
 fn rule(path: PathPattern) -> PublicPathRule {
-    PublicPathRule {
-        path,
-        host: None,
-        methods: Vec::new(),
-    }
+    PublicPathRule { path, host: None, methods: Vec::new() }
 }
 
 fn regex(text: &str) -> PathPattern {
@@ -41,7 +37,7 @@ fn app_with_rules() -> Application {
     })
 }
 
-fn request<'r>(target: &'r str, kind: RequestKind) -> OriginalRequest<'r> {
+fn request(target: &str, kind: RequestKind) -> OriginalRequest<'_> {
     OriginalRequest {
         scheme: Some(Scheme::Https),
         authority: Authority::parse("app.example.com").unwrap(),
@@ -133,29 +129,15 @@ fn rules_for_a_method_need_a_known_method() {
 /// A session of alice for `app` that began ten seconds ago.
 fn session(app: &Application, lifetime: u64, idle: Option<u64>) -> Arc<Session> {
     let began = UnixTime::from_secs(NOW.as_secs() - 10);
-    Arc::new(alice(
-        app,
-        began,
-        Duration::from_secs(lifetime),
-        idle.map(Duration::from_secs),
-    ))
+    Arc::new(alice(app, began, Duration::from_secs(lifetime), idle.map(Duration::from_secs)))
 }
 
 #[track_caller]
 fn with_session(groups: &[&str], session: &Arc<Session>, target: &str, expected: &str) {
     let mut app = app_with_rules();
     app.required_groups = groups.iter().map(ToString::to_string).collect();
-    let decision = decide(
-        &app,
-        &request(target, RequestKind::Navigation),
-        Some(session),
-        NOW,
-    );
-    assert_eq!(
-        decision.as_str(),
-        expected,
-        "{groups:?} {session:?} {target}"
-    );
+    let decision = decide(&app, &request(target, RequestKind::Navigation), Some(session), NOW);
+    assert_eq!(decision.as_str(), expected, "{groups:?} {session:?} {target}");
 }
 
 #[test]
@@ -174,12 +156,7 @@ fn sessions_count_while_they_live_and_for_their_application() {
     with_session(&[], &session(&app, 5, None), "/", "start_login");
     with_session(&[], &session(&app, 60, Some(11)), "/", "allow");
     with_session(&[], &session(&app, 60, Some(10)), "/", "start_login");
-    with_session(
-        &[],
-        &session(&samples::single("https://other.example.com"), 60, None),
-        "/",
-        "start_login",
-    );
+    with_session(&[], &session(&samples::single("https://other.example.com"), 60, None), "/", "start_login");
 
     let touched = session(&app, 60, Some(5));
     touched.touch(UnixTime::from_secs(NOW.as_secs() - 4));
@@ -197,11 +174,7 @@ fn what_a_client_can_use_decides_between_login_and_challenge() {
         (WebSocket, "challenge"),
         (Preflight, "challenge"),
     ] {
-        assert_eq!(
-            decide(&app, &request("/", kind), None, NOW).as_str(),
-            expected,
-            "{kind:?}"
-        );
+        assert_eq!(decide(&app, &request("/", kind), None, NOW).as_str(), expected, "{kind:?}");
     }
 }
 
@@ -218,9 +191,6 @@ fn preflights_pass_only_where_allowed() {
     app.cors.pass_preflight = true;
     assert_eq!(check(&app, spa, preflight), "pass");
     assert_eq!(check(&app, spa, RequestKind::Fetch), "challenge");
-    assert_eq!(
-        check(&app, Some("https://evil.example.com"), preflight),
-        "challenge"
-    );
+    assert_eq!(check(&app, Some("https://evil.example.com"), preflight), "challenge");
     assert_eq!(check(&app, None, preflight), "challenge");
 }

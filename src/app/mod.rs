@@ -51,16 +51,8 @@ impl Application {
     /// Derives cookie names, redirect URI and fixed header values.
     #[must_use]
     pub fn new(settings: settings::Application, provider: &settings::IdentityProvider) -> Self {
-        let marker = if provider.callback_marker {
-            "?X-authentik-auth-callback=true"
-        } else {
-            ""
-        };
-        let outpost = format!(
-            "{}{}{OUTPOST_PATH}",
-            settings.external_host.origin(),
-            settings.external_host.base_path
-        );
+        let marker = if provider.callback_marker { "?X-authentik-auth-callback=true" } else { "" };
+        let outpost = format!("{}{}{OUTPOST_PATH}", settings.external_host.origin(), settings.external_host.base_path);
         Self {
             cookies: CookiePolicy::new(
                 settings.external_host.scheme,
@@ -88,21 +80,13 @@ impl Application {
     /// Whether `host` is one of this application's.
     #[must_use]
     pub fn owns(&self, host: &Host) -> bool {
-        *host == self.external_host.host
-            || self
-                .cookie_domain
-                .as_ref()
-                .is_some_and(|domain| domain.contains(host))
+        *host == self.external_host.host || self.cookie_domain.as_ref().is_some_and(|domain| domain.contains(host))
     }
 
     /// Whether this user is entitled: a member of one of the required groups, where there are any.
     #[must_use]
     pub fn admits(&self, identity: &Identity) -> bool {
-        self.required_groups.is_empty()
-            || identity
-                .groups
-                .iter()
-                .any(|group| self.required_groups.contains(group))
+        self.required_groups.is_empty() || identity.groups.iter().any(|group| self.required_groups.contains(group))
     }
 }
 

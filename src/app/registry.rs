@@ -21,31 +21,16 @@ impl Registry {
             [only] if any_host => Some(Arc::clone(only)),
             _ => None,
         };
-        let by_host = applications
-            .iter()
-            .map(|app| (app.external_host.host.clone(), Arc::clone(app)))
-            .collect();
-        let mut by_domain: Vec<_> = applications
-            .into_iter()
-            .filter(|app| app.cookie_domain.is_some())
-            .collect();
-        by_domain.sort_by_key(|app| {
-            std::cmp::Reverse(app.cookie_domain.as_ref().map_or(0, |it| it.as_str().len()))
-        });
-        Self {
-            by_host,
-            by_domain,
-            any_host,
-        }
+        let by_host = applications.iter().map(|app| (app.external_host.host.clone(), Arc::clone(app))).collect();
+        let mut by_domain: Vec<_> = applications.into_iter().filter(|app| app.cookie_domain.is_some()).collect();
+        by_domain.sort_by_key(|app| std::cmp::Reverse(app.cookie_domain.as_ref().map_or(0, |it| it.as_str().len())));
+        Self { by_host, by_domain, any_host }
     }
 
     /// The application of `host`: its own external host, else the longest cookie domain that contains it.
     #[must_use]
     pub fn find(&self, host: &Host) -> Option<&Arc<Application>> {
-        self.by_host
-            .get(host)
-            .or_else(|| self.by_domain.iter().find(|app| app.owns(host)))
-            .or(self.any_host.as_ref())
+        self.by_host.get(host).or_else(|| self.by_domain.iter().find(|app| app.owns(host))).or(self.any_host.as_ref())
     }
 }
 
@@ -68,11 +53,7 @@ mod tests {
     fn check(host: &str, expected: Option<&str>) {
         let registry = registry(false);
         let found = registry.find(&Host::parse(host).unwrap());
-        assert_eq!(
-            found.map(|app| app.external_host.host.as_str()),
-            expected,
-            "{host}"
-        );
+        assert_eq!(found.map(|app| app.external_host.host.as_str()), expected, "{host}");
     }
 
     #[test]

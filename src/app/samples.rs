@@ -7,9 +7,7 @@ use url::Url;
 
 use super::Application;
 use crate::host::{CookieDomain, Host, Scheme};
-use crate::settings::{
-    self, ClaimNames, ClaimPath, Cors, ExternalHost, HeaderSwitches, TokenEndpointAuthMethod,
-};
+use crate::settings::{self, ClaimNames, ClaimPath, Cors, ExternalHost, HeaderSwitches, TokenEndpointAuthMethod};
 
 pub(crate) fn provider_settings(issuer: &str) -> settings::IdentityProvider {
     settings::IdentityProvider {
@@ -45,11 +43,7 @@ pub(crate) fn application(
         name: format!("The {host}"),
         slug: host.as_str().replace('.', "-"),
         external_host: ExternalHost {
-            scheme: if url.scheme() == "https" {
-                Scheme::Https
-            } else {
-                Scheme::Http
-            },
+            scheme: if url.scheme() == "https" { Scheme::Https } else { Scheme::Http },
             host,
             port: url.port(),
             base_path: url.path().trim_end_matches('/').to_owned(),
@@ -58,10 +52,7 @@ pub(crate) fn application(
         identity_provider: "default".into(),
         public_paths: Vec::new(),
         required_groups: Vec::new(),
-        headers: HeaderSwitches {
-            jwt: true,
-            warn_bytes: 4096,
-        },
+        headers: HeaderSwitches { jwt: true, warn_bytes: 4096 },
         cors: Cors::default(),
         post_logout_redirect_uri: None,
     };

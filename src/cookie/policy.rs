@@ -24,10 +24,8 @@ impl CookiePolicy {
     #[must_use]
     pub fn new(scheme: Scheme, domain: Option<&CookieDomain>, client_id: &str) -> Self {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, client_id.as_bytes());
-        let id: String = digest.as_ref()[..4]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let first = digest.as_ref().first_chunk().map_or(0, |four| u32::from_be_bytes(*four));
+        let id = format!("{first:08x}");
         let prefix = match (scheme, domain) {
             (Scheme::Http, _) => "",
             (Scheme::Https, None) => "__Host-",
@@ -89,8 +87,7 @@ impl CookiePolicy {
         if let Some(domain) = &self.domain {
             cookie = cookie.domain(domain.as_str());
         }
-        HeaderValue::try_from(cookie.to_string())
-            .expect("names and values are of our own making and visible ASCII")
+        HeaderValue::try_from(cookie.to_string()).expect("names and values are of our own making and visible ASCII")
     }
 }
 
@@ -118,10 +115,6 @@ mod tests {
             Some(".example.com"),
             "__Secure-authentik_proxy_1241936d=; HttpOnly; SameSite=Lax; Secure; Path=/; Domain=example.com; Max-Age=0",
         );
-        check(
-            Scheme::Http,
-            None,
-            "authentik_proxy_1241936d=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0",
-        );
+        check(Scheme::Http, None, "authentik_proxy_1241936d=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0");
     }
 }

@@ -14,9 +14,7 @@ pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
         .filter_map(|pair| pair.split_once('='))
         .map(|(name, value)| {
             let value = value.trim();
-            let unquoted = value
-                .strip_prefix('"')
-                .and_then(|rest| rest.strip_suffix('"'));
+            let unquoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
             (name.trim(), unquoted.unwrap_or(value))
         })
 }

@@ -36,15 +36,14 @@ impl From<EntropyError> for SealerError {
 impl Sealer {
     /// Derives the key from `secret` (HKDF-SHA256, RFC 5869).
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "the length asked for is a constant that the algorithm can give")]
     pub fn new(secret: &[u8]) -> Self {
         let prk = Salt::new(HKDF_SHA256, b"forepost").extract(secret);
         let key: UnboundKey = prk
             .expand(&[b"seal 1"], &AES_256_GCM)
             .expect("a key of 32 bytes is within what HKDF-SHA256 can give")
             .into();
-        Self {
-            key: LessSafeKey::new(key),
-        }
+        Self { key: LessSafeKey::new(key) }
     }
 
     /// Seals `plain` for `purpose`; the text has only characters of base64url.
@@ -56,11 +55,7 @@ impl Sealer {
         let nonce: [u8; NONCE_LEN] = world.random()?;
         let mut sealed = plain.to_vec();
         self.key
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(purpose.as_bytes()),
-                &mut sealed,
-            )
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(purpose.as_bytes()), &mut sealed)
             .map_err(|_| SealerError::NotOurs)?;
         let mut whole = Vec::with_capacity(1 + NONCE_LEN + sealed.len());
         whole.push(VERSION);
@@ -75,15 +70,11 @@ impl Sealer {
     ///
     /// For everything else.
     pub fn open(&self, purpose: &str, text: &str) -> Result<Vec<u8>, SealerError> {
-        let whole = URL_SAFE_NO_PAD
-            .decode(text)
-            .map_err(|_| SealerError::NotOurs)?;
+        let whole = URL_SAFE_NO_PAD.decode(text).map_err(|_| SealerError::NotOurs)?;
         let [VERSION, rest @ ..] = whole.as_slice() else {
             return Err(SealerError::NotOurs);
         };
-        let (nonce, sealed) = rest
-            .split_at_checked(NONCE_LEN)
-            .ok_or(SealerError::NotOurs)?;
+        let (nonce, sealed) = rest.split_at_checked(NONCE_LEN).ok_or(SealerError::NotOurs)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealerError::NotOurs)?;
         let mut plain = sealed.to_vec();
         let length = self
@@ -110,20 +101,14 @@ mod tests {
     #[test]
     fn two_seals_of_one_value_differ() {
         let (sealer, one) = sealed(b"value");
-        assert_ne!(
-            one,
-            sealer.seal(&World::system(), "state", b"value").unwrap()
-        );
+        assert_ne!(one, sealer.seal(&World::system(), "state", b"value").unwrap());
     }
 
     #[test]
     fn another_purpose_or_secret_opens_nothing() {
         let (sealer, text) = sealed(b"value");
         assert_eq!(sealer.open("cookie", &text), Err(SealerError::NotOurs));
-        assert_eq!(
-            Sealer::new(b"other").open("state", &text),
-            Err(SealerError::NotOurs)
-        );
+        assert_eq!(Sealer::new(b"other").open("state", &text), Err(SealerError::NotOurs));
     }
 
     proptest! {

@@ -12,9 +12,7 @@ pub const PREFIX: &str = "/outpost.goauthentik.io/auth/envoy";
 pub(super) fn parse<'r>(question: &Question<'r>) -> Result<OriginalRequest<'r>, ForwardedError> {
     let authority = field::request_authority(question.uri, question.headers)?;
     let whole = question.uri.path_and_query().map_or("/", |it| it.as_str());
-    let behind = whole
-        .strip_prefix(PREFIX)
-        .ok_or(ForwardedError::Malformed("path"))?;
+    let behind = whole.strip_prefix(PREFIX).ok_or(ForwardedError::Malformed("path"))?;
     let target = match behind {
         "" => Target::root(),
         _ => Target::parse(behind).map_err(|_| ForwardedError::Malformed("path"))?,
@@ -27,7 +25,5 @@ pub(super) fn parse<'r>(question: &Question<'r>) -> Result<OriginalRequest<'r>, 
         _ => (None, false),
     };
     let method = Some(question.method.clone());
-    Ok(assemble(
-        question, scheme, websocket, authority, target, method,
-    ))
+    Ok(assemble(question, scheme, websocket, authority, target, method))
 }

@@ -10,10 +10,7 @@ use crate::host::{Authority, Scheme};
 /// # Errors
 ///
 /// When the field is repeated, empty, or not UTF-8.
-pub fn single<'r>(
-    headers: &'r HeaderMap,
-    name: &'static str,
-) -> Result<Option<&'r str>, ForwardedError> {
+pub fn single<'r>(headers: &'r HeaderMap, name: &'static str) -> Result<Option<&'r str>, ForwardedError> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
         return Ok(None);
@@ -28,10 +25,7 @@ pub fn single<'r>(
     Ok(Some(text))
 }
 
-pub(super) fn required<'r>(
-    headers: &'r HeaderMap,
-    name: &'static str,
-) -> Result<&'r str, ForwardedError> {
+pub(super) fn required<'r>(headers: &'r HeaderMap, name: &'static str) -> Result<&'r str, ForwardedError> {
     single(headers, name)?.ok_or(ForwardedError::Missing(name))
 }
 
@@ -85,13 +79,8 @@ pub(super) fn method(headers: &HeaderMap) -> Result<Option<Method>, ForwardedErr
 /// When neither is there, or they differ, or the text is no authority.
 pub fn request_authority(uri: &Uri, headers: &HeaderMap) -> Result<Authority, ForwardedError> {
     const NAME: &str = "host";
-    let named = single(headers, NAME)?
-        .map(|text| authority(text, NAME))
-        .transpose()?;
-    let target = uri
-        .authority()
-        .map(|it| authority(it.as_str(), NAME))
-        .transpose()?;
+    let named = single(headers, NAME)?.map(|text| authority(text, NAME)).transpose()?;
+    let target = uri.authority().map(|it| authority(it.as_str(), NAME)).transpose()?;
     match (named, target) {
         (Some(named), Some(target)) if named != target => Err(ForwardedError::Repeated(NAME)),
         (Some(authority), _) | (None, Some(authority)) => Ok(authority),

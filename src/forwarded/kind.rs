@@ -48,11 +48,7 @@ impl RequestKind {
                 None => true,
                 Some(dest) => ["document", "iframe", "frame", "fencedframe"].contains(&dest),
             };
-            return if mode == "navigate" && page {
-                navigation
-            } else {
-                Self::Fetch
-            };
+            return if mode == "navigate" && page { navigation } else { Self::Fetch };
         }
         if headers.contains_key("x-requested-with")
             || headers.contains_key(header::AUTHORIZATION)
@@ -67,10 +63,7 @@ impl RequestKind {
 fn is_websocket(headers: &HeaderMap) -> bool {
     headers.contains_key(header::SEC_WEBSOCKET_KEY)
         || headers.get_all(header::UPGRADE).iter().any(|value| {
-            value.to_str().is_ok_and(|text| {
-                text.split(',')
-                    .any(|it| it.trim().eq_ignore_ascii_case("websocket"))
-            })
+            value.to_str().is_ok_and(|text| text.split(',').any(|it| it.trim().eq_ignore_ascii_case("websocket")))
         })
         || first_text(headers, "sec-fetch-mode") == Some("websocket")
 }
@@ -86,9 +79,9 @@ fn media_ranges(headers: &HeaderMap) -> Vec<String> {
             let mut parts = range.split(';').map(str::trim);
             let name = parts.next().filter(|name| !name.is_empty())?;
             let refused = parts.any(|parameter| {
-                parameter.strip_prefix("q=").is_some_and(|q| {
-                    q.trim_end_matches('0').trim_end_matches('.') == "" && q.starts_with('0')
-                })
+                parameter
+                    .strip_prefix("q=")
+                    .is_some_and(|q| q.trim_end_matches('0').trim_end_matches('.').is_empty() && q.starts_with('0'))
             });
             (!refused).then(|| name.to_ascii_lowercase())
         })
@@ -102,10 +95,7 @@ fn is_html(range: &str) -> bool {
 /// Whether the client names HTML, or names nothing in particular.
 fn takes_pages(headers: &HeaderMap) -> bool {
     let ranges = media_ranges(headers);
-    ranges.iter().any(|range| is_html(range))
-        || ranges
-            .iter()
-            .all(|range| range == "*/*" || range == "text/*")
+    ranges.iter().any(|range| is_html(range)) || ranges.iter().all(|range| range == "*/*" || range == "text/*")
 }
 
 /// Whether an HTML page is a fitting body: the client names HTML, and not only by a wildcard.

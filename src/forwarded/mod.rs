@@ -116,9 +116,7 @@ pub enum ForwardedError {
 }
 
 /// Scheme, authority and target out of the three `X-Forwarded-…` fields that Traefik and Caddy overwrite.
-fn from_forwarded<'r>(
-    question: &Question<'r>,
-) -> Result<(Scheme, bool, Authority, Target<'r>), ForwardedError> {
+fn from_forwarded<'r>(question: &Question<'r>) -> Result<(Scheme, bool, Authority, Target<'r>), ForwardedError> {
     let headers = question.headers;
     let (scheme, websocket) = field::scheme(field::required(headers, "x-forwarded-proto")?)?;
     let host = field::required(headers, "x-forwarded-host")?;
@@ -135,14 +133,7 @@ fn parse_forwarded<'r>(question: &Question<'r>) -> Result<OriginalRequest<'r>, F
     }
     let (scheme, websocket, authority, target) = from_forwarded(question)?;
     let method = field::method(question.headers)?;
-    Ok(assemble(
-        question,
-        Some(scheme),
-        websocket,
-        authority,
-        target,
-        method,
-    ))
+    Ok(assemble(question, Some(scheme), websocket, authority, target, method))
 }
 
 fn assemble<'r>(
@@ -153,11 +144,7 @@ fn assemble<'r>(
     target: Target<'r>,
     method: Option<Method>,
 ) -> OriginalRequest<'r> {
-    let kind = if websocket {
-        RequestKind::WebSocket
-    } else {
-        RequestKind::of(method.as_ref(), question.headers)
-    };
+    let kind = if websocket { RequestKind::WebSocket } else { RequestKind::of(method.as_ref(), question.headers) };
     OriginalRequest {
         scheme,
         authority,

@@ -21,22 +21,10 @@ pub(super) fn parse<'r>(question: &Question<'r>) -> Result<OriginalRequest<'r>, 
         }
         None => from_forwarded(question)?,
     };
-    Ok(assemble(
-        question,
-        Some(scheme),
-        websocket,
-        authority,
-        target,
-        None,
-    ))
+    Ok(assemble(question, Some(scheme), websocket, authority, target, None))
 }
 
-type Parts<'r> = (
-    crate::host::Scheme,
-    bool,
-    crate::host::Authority,
-    Target<'r>,
-);
+type Parts<'r> = (crate::host::Scheme, bool, crate::host::Authority, Target<'r>);
 
 fn split(url: &str) -> Result<Parts<'_>, ForwardedError> {
     let malformed = ForwardedError::Malformed(URL);
@@ -44,10 +32,5 @@ fn split(url: &str) -> Result<Parts<'_>, ForwardedError> {
     let (scheme, websocket) = field::scheme(scheme).map_err(|_| malformed)?;
     let slash = rest.find('/').ok_or(malformed)?;
     let (authority, target) = rest.split_at(slash);
-    Ok((
-        scheme,
-        websocket,
-        field::authority(authority, URL)?,
-        Target::parse(target).map_err(|_| malformed)?,
-    ))
+    Ok((scheme, websocket, field::authority(authority, URL)?, Target::parse(target).map_err(|_| malformed)?))
 }

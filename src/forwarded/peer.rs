@@ -75,11 +75,7 @@ impl TrustedProxies {
 fn parse_entry(entry: &str) -> Option<IpAddr> {
     let bare = entry.trim_start_matches('[').trim_end_matches(']');
     bare.parse()
-        .or_else(|_| {
-            entry
-                .parse()
-                .map(|socket: std::net::SocketAddr| socket.ip())
-        })
+        .or_else(|_| entry.parse().map(|socket: std::net::SocketAddr| socket.ip()))
         .ok()
         .map(|address: IpAddr| address.to_canonical())
 }

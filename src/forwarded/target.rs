@@ -16,10 +16,7 @@ impl<'r> Target<'r> {
     /// The path `/` without a query.
     #[must_use]
     pub const fn root() -> Self {
-        Self {
-            path: "/",
-            query: None,
-        }
+        Self { path: "/", query: None }
     }
 
     /// Reads `/path?query`.
@@ -62,9 +59,6 @@ fn is_path_byte(byte: u8) -> bool {
 fn escapes_are_whole(path: &str) -> bool {
     let bytes = path.as_bytes();
     bytes.iter().enumerate().all(|(at, byte)| {
-        *byte != b'%'
-            || bytes
-                .get(at + 1..at + 3)
-                .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        *byte != b'%' || bytes.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     })
 }

@@ -17,12 +17,7 @@ fn question(line: &str, fields: &[(&str, &str)]) -> Request<()> {
 }
 
 fn parse(dialect: Dialect, request: &Request<()>, trusted: bool) -> Result<String, ForwardedError> {
-    let question = Question {
-        method: request.method(),
-        uri: request.uri(),
-        headers: request.headers(),
-        trusted,
-    };
+    let question = Question { method: request.method(), uri: request.uri(), headers: request.headers(), trusted };
     dialect.parse(&question).map(|original| {
         format!(
             "{} {}://{}{}{} {:?}",
@@ -30,28 +25,16 @@ fn parse(dialect: Dialect, request: &Request<()>, trusted: bool) -> Result<Strin
             original.scheme.map_or("?", Scheme::as_str),
             original.authority,
             original.target.path(),
-            original
-                .target
-                .query()
-                .map_or(String::new(), |q| format!("?{q}")),
+            original.target.query().map_or(String::new(), |q| format!("?{q}")),
             original.kind,
         )
     })
 }
 
 #[track_caller]
-fn check(
-    dialect: Dialect,
-    line: &str,
-    fields: &[(&str, &str)],
-    expected: Result<&str, ForwardedError>,
-) {
+fn check(dialect: Dialect, line: &str, fields: &[(&str, &str)], expected: Result<&str, ForwardedError>) {
     let got = parse(dialect, &question(line, fields), true);
-    assert_eq!(
-        got.as_deref(),
-        expected.as_ref().map(|s| *s),
-        "{dialect:?} {line} {fields:?}"
-    );
+    assert_eq!(got.as_deref(), expected.as_ref().map(|s| *s), "{dialect:?} {line} {fields:?}");
 }
 
 use Dialect::{Caddy, Envoy, Nginx, Traefik};
@@ -66,18 +49,8 @@ const METHOD: (&str, &str) = ("x-forwarded-method", "GET");
 #[test]
 fn traefik_and_caddy_read_the_forwarded_fields() {
     for dialect in [Traefik, Caddy] {
-        check(
-            dialect,
-            AUTH,
-            &[PROTO, HOST, URI, METHOD],
-            Ok("GET https://app.test/a%20b?x=1,2 Navigation"),
-        );
-        check(
-            dialect,
-            AUTH,
-            &[PROTO, HOST, URI],
-            Ok("? https://app.test/a%20b?x=1,2 Navigation"),
-        );
+        check(dialect, AUTH, &[PROTO, HOST, URI, METHOD], Ok("GET https://app.test/a%20b?x=1,2 Navigation"));
+        check(dialect, AUTH, &[PROTO, HOST, URI], Ok("? https://app.test/a%20b?x=1,2 Navigation"));
         check(
             dialect,
             "GET /auth?rd=https://evil.test&X-authentik-auth-callback=true",
@@ -115,105 +88,28 @@ fn traefik_and_caddy_read_the_forwarded_fields() {
 fn missing_empty_repeated_and_malformed_fields_are_refused() {
     for dialect in [Traefik, Caddy] {
         check(dialect, AUTH, &[], Err(Missing("x-forwarded-proto")));
+        check(dialect, AUTH, &[PROTO, URI], Err(Missing("x-forwarded-host")));
+        check(dialect, AUTH, &[PROTO, HOST], Err(Missing("x-forwarded-uri")));
+        check(dialect, AUTH, &[PROTO, ("x-forwarded-host", ""), URI], Err(Missing("x-forwarded-host")));
+        check(dialect, AUTH, &[PROTO, HOST, ("x-forwarded-uri", "")], Err(Missing("x-forwarded-uri")));
+        check(dialect, AUTH, &[PROTO, PROTO, HOST, URI], Err(Repeated("x-forwarded-proto")));
+        check(dialect, AUTH, &[("x-forwarded-proto", "HTTPS,http"), HOST, URI], Err(Repeated("x-forwarded-proto")));
+        check(dialect, AUTH, &[PROTO, ("x-forwarded-host", "a.test, b.test"), URI], Err(Repeated("x-forwarded-host")));
         check(
             dialect,
             AUTH,
-            &[PROTO, URI],
-            Err(Missing("x-forwarded-host")),
-        );
-        check(
-            dialect,
-            AUTH,
-            &[PROTO, HOST],
-            Err(Missing("x-forwarded-uri")),
-        );
-        check(
-            dialect,
-            AUTH,
-            &[PROTO, ("x-forwarded-host", ""), URI],
-            Err(Missing("x-forwarded-host")),
-        );
-        check(
-            dialect,
-            AUTH,
-            &[PROTO, HOST, ("x-forwarded-uri", "")],
-            Err(Missing("x-forwarded-uri")),
-        );
-        check(
-            dialect,
-            AUTH,
-            &[PROTO, PROTO, HOST, URI],
-            Err(Repeated("x-forwarded-proto")),
-        );
-        check(
-            dialect,
-            AUTH,
-            &[("x-forwarded-proto", "HTTPS,http"), HOST, URI],
-            Err(Repeated("x-forwarded-proto")),
-        );
-        check(
-            dialect,
-            AUTH,
-            &[PROTO, ("x-forwarded-host", "a.test, b.test"), URI],
-            Err(Repeated("x-forwarded-host")),
-        );
-        check(
-            dialect,
-            AUTH,
-            &[
-                PROTO,
-                HOST,
-                ("x-forwarded-uri", "/public"),
-                ("x-forwarded-uri", "/admin"),
-            ],
+            &[PROTO, HOST, ("x-forwarded-uri", "/public"), ("x-forwarded-uri", "/admin")],
             Err(Repeated("x-forwarded-uri")),
         );
-        check(
-            dialect,
-            AUTH,
-            &[PROTO, HOST, URI, METHOD, METHOD],
-            Err(Repeated("x-forwarded-method")),
-        );
+        check(dialect, AUTH, &[PROTO, HOST, URI, METHOD, METHOD], Err(Repeated("x-forwarded-method")));
         for proto in ["javascript", "https://evil/", "ftp", " https"] {
-            check(
-                dialect,
-                AUTH,
-                &[("x-forwarded-proto", proto), HOST, URI],
-                Err(Malformed("x-forwarded-proto")),
-            );
+            check(dialect, AUTH, &[("x-forwarded-proto", proto), HOST, URI], Err(Malformed("x-forwarded-proto")));
         }
-        for host in [
-            "a b",
-            "app.test/",
-            "u@app.test",
-            "app.test:",
-            "\u{ff41}pp.test",
-            "app.test:99999",
-        ] {
-            check(
-                dialect,
-                AUTH,
-                &[PROTO, ("x-forwarded-host", host), URI],
-                Err(Malformed("x-forwarded-host")),
-            );
+        for host in ["a b", "app.test/", "u@app.test", "app.test:", "\u{ff41}pp.test", "app.test:99999"] {
+            check(dialect, AUTH, &[PROTO, ("x-forwarded-host", host), URI], Err(Malformed("x-forwarded-host")));
         }
-        for uri in [
-            "public",
-            "https://app.test/",
-            "//x y",
-            "/100%",
-            "/%zz",
-            "/a#b",
-            "/a\tb",
-            "?x",
-            "*",
-        ] {
-            check(
-                dialect,
-                AUTH,
-                &[PROTO, HOST, ("x-forwarded-uri", uri)],
-                Err(Malformed("x-forwarded-uri")),
-            );
+        for uri in ["public", "https://app.test/", "//x y", "/100%", "/%zz", "/a#b", "/a\tb", "?x", "*"] {
+            check(dialect, AUTH, &[PROTO, HOST, ("x-forwarded-uri", uri)], Err(Malformed("x-forwarded-uri")));
         }
         check(
             dialect,
@@ -228,14 +124,8 @@ fn missing_empty_repeated_and_malformed_fields_are_refused() {
 fn bytes_that_are_no_text_are_refused() {
     let mut request = question(AUTH, &[PROTO, HOST]);
     let headers = request.headers_mut();
-    headers.insert(
-        "x-forwarded-uri",
-        HeaderValue::from_bytes(b"/\xff").unwrap(),
-    );
-    assert_eq!(
-        parse(Traefik, &request, true),
-        Err(Malformed("x-forwarded-uri"))
-    );
+    headers.insert("x-forwarded-uri", HeaderValue::from_bytes(b"/\xff").unwrap());
+    assert_eq!(parse(Traefik, &request, true), Err(Malformed("x-forwarded-uri")));
 }
 
 const URL: (&str, &str) = ("x-original-url", "https://app.test:444/a/../b//c;d?x=/y#");
@@ -243,12 +133,7 @@ const URL: (&str, &str) = ("x-original-url", "https://app.test:444/a/../b//c;d?x
 #[test]
 fn nginx_believes_the_original_url_alone() {
     let line = "GET /outpost.goauthentik.io/auth/nginx";
-    check(
-        Nginx,
-        line,
-        &[URL],
-        Ok("? https://app.test:444/a/../b//c;d?x=/y# Navigation"),
-    );
+    check(Nginx, line, &[URL], Ok("? https://app.test:444/a/../b//c;d?x=/y# Navigation"));
     check(
         Nginx,
         line,
@@ -262,19 +147,9 @@ fn nginx_believes_the_original_url_alone() {
         Ok("? https://app.test:444/a/../b//c;d?x=/y# Navigation"),
     );
     check(Nginx, line, &[URL, URL], Err(Repeated("x-original-url")));
-    check(
-        Nginx,
-        line,
-        &[("x-original-uri", "/a"), PROTO, HOST, URI],
-        Err(Missing("x-original-url")),
-    );
+    check(Nginx, line, &[("x-original-uri", "/a"), PROTO, HOST, URI], Err(Missing("x-original-url")));
     check(Nginx, line, &[], Err(Missing("x-original-url")));
-    check(
-        Nginx,
-        line,
-        &[PROTO, HOST, URI, METHOD],
-        Ok("? https://app.test/a%20b?x=1,2 Navigation"),
-    );
+    check(Nginx, line, &[PROTO, HOST, URI, METHOD], Ok("? https://app.test/a%20b?x=1,2 Navigation"));
     for url in [
         "/relative",
         "https://",
@@ -284,12 +159,7 @@ fn nginx_believes_the_original_url_alone() {
         "https://a@app.test/",
         "https://\tapp.test/",
     ] {
-        check(
-            Nginx,
-            line,
-            &[("x-original-url", url)],
-            Err(Malformed("x-original-url")),
-        );
+        check(Nginx, line, &[("x-original-url", url)], Err(Malformed("x-original-url")));
     }
 }
 
@@ -297,30 +167,10 @@ fn nginx_believes_the_original_url_alone() {
 fn envoy_keeps_method_path_and_host() {
     let host = ("host", "App.test:8443");
     let line = |rest: &str| format!("POST /outpost.goauthentik.io/auth/envoy{rest}");
-    check(
-        Envoy,
-        &line("/a%2Fb?x=1"),
-        &[host],
-        Ok("POST ?://app.test:8443/a%2Fb?x=1 FormSubmission"),
-    );
-    check(
-        Envoy,
-        &line(""),
-        &[host],
-        Ok("POST ?://app.test:8443/ FormSubmission"),
-    );
-    check(
-        Envoy,
-        &line("/../../start?rd=/x"),
-        &[host],
-        Ok("POST ?://app.test:8443/../../start?rd=/x FormSubmission"),
-    );
-    check(
-        Envoy,
-        &line("/a"),
-        &[host, PROTO],
-        Ok("POST https://app.test:8443/a FormSubmission"),
-    );
+    check(Envoy, &line("/a%2Fb?x=1"), &[host], Ok("POST ?://app.test:8443/a%2Fb?x=1 FormSubmission"));
+    check(Envoy, &line(""), &[host], Ok("POST ?://app.test:8443/ FormSubmission"));
+    check(Envoy, &line("/../../start?rd=/x"), &[host], Ok("POST ?://app.test:8443/../../start?rd=/x FormSubmission"));
+    check(Envoy, &line("/a"), &[host, PROTO], Ok("POST https://app.test:8443/a FormSubmission"));
     check(
         Envoy,
         &line("/a"),
@@ -339,14 +189,8 @@ fn strangers_speak_for_nobody() {
     for dialect in [Traefik, Caddy, Nginx] {
         assert_eq!(parse(dialect, &request, false), Err(UntrustedPeer));
     }
-    let request = question(
-        "GET /outpost.goauthentik.io/auth/envoy/a",
-        &[("host", "app.test"), PROTO],
-    );
-    assert_eq!(
-        parse(Envoy, &request, false).unwrap(),
-        "GET ?://app.test/a Navigation"
-    );
+    let request = question("GET /outpost.goauthentik.io/auth/envoy/a", &[("host", "app.test"), PROTO]);
+    assert_eq!(parse(Envoy, &request, false).unwrap(), "GET ?://app.test/a Navigation");
 }
 
 #[track_caller]
@@ -359,10 +203,7 @@ fn kind(method: &str, fields: &[(&str, &str)], expected: RequestKind) {
 #[test]
 fn navigations_are_told_from_the_rest() {
     use RequestKind::{Fetch, FormSubmission, Navigation, Preflight, WebSocket};
-    let html = (
-        "accept",
-        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-    );
+    let html = ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8");
 
     kind("GET", &[], Navigation);
     kind("HEAD", &[], Navigation);
@@ -373,82 +214,27 @@ fn navigations_are_told_from_the_rest() {
     kind("GET", &[("accept", "text/html;q=0")], Navigation);
 
     kind("GET", &[("accept", "application/json")], Fetch);
-    kind(
-        "GET",
-        &[("accept", "application/json, text/plain, */*")],
-        Fetch,
-    );
-    kind(
-        "GET",
-        &[("accept", "image/avif,image/webp,*/*;q=0.8")],
-        Fetch,
-    );
+    kind("GET", &[("accept", "application/json, text/plain, */*")], Fetch);
+    kind("GET", &[("accept", "image/avif,image/webp,*/*;q=0.8")], Fetch);
     kind("GET", &[("accept", "text/event-stream")], Fetch);
     kind("PUT", &[], Fetch);
     kind("DELETE", &[html], Fetch);
-    kind(
-        "GET",
-        &[html, ("x-requested-with", "XMLHttpRequest")],
-        Fetch,
-    );
+    kind("GET", &[html, ("x-requested-with", "XMLHttpRequest")], Fetch);
     kind("GET", &[("authorization", "Bearer x")], Fetch);
 
-    kind(
-        "GET",
-        &[
-            html,
-            ("sec-fetch-mode", "navigate"),
-            ("sec-fetch-dest", "document"),
-        ],
-        Navigation,
-    );
-    kind(
-        "GET",
-        &[
-            html,
-            ("sec-fetch-mode", "navigate"),
-            ("sec-fetch-dest", "iframe"),
-        ],
-        Navigation,
-    );
+    kind("GET", &[html, ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")], Navigation);
+    kind("GET", &[html, ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")], Navigation);
     kind("POST", &[("sec-fetch-mode", "navigate")], FormSubmission);
-    kind(
-        "GET",
-        &[
-            html,
-            ("sec-fetch-mode", "cors"),
-            ("sec-fetch-dest", "empty"),
-        ],
-        Fetch,
-    );
-    kind(
-        "GET",
-        &[
-            html,
-            ("sec-fetch-mode", "no-cors"),
-            ("sec-fetch-dest", "image"),
-        ],
-        Fetch,
-    );
-    kind(
-        "GET",
-        &[
-            html,
-            ("sec-fetch-mode", "navigate"),
-            ("sec-fetch-dest", "object"),
-        ],
-        Fetch,
-    );
+    kind("GET", &[html, ("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty")], Fetch);
+    kind("GET", &[html, ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")], Fetch);
+    kind("GET", &[html, ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "object")], Fetch);
 
     kind("GET", &[("upgrade", "websocket")], WebSocket);
     kind("GET", &[("upgrade", "h2c, WebSocket")], WebSocket);
     kind("GET", &[("sec-websocket-key", "x")], WebSocket);
     kind("GET", &[("upgrade", "h2c")], Navigation);
 
-    let cors = [
-        ("origin", "https://a.test"),
-        ("access-control-request-method", "PUT"),
-    ];
+    let cors = [("origin", "https://a.test"), ("access-control-request-method", "PUT")];
     kind("OPTIONS", &cors, Preflight);
     kind("GET", &cors, Navigation);
     kind("OPTIONS", &[("origin", "https://a.test")], Fetch);
@@ -456,14 +242,8 @@ fn navigations_are_told_from_the_rest() {
 
 #[track_caller]
 fn client(peer: &str, lines: &[&str], expected: &str) {
-    let trusted = TrustedProxies::new(vec![
-        "10.0.0.0/8".parse().unwrap(),
-        "::1/128".parse().unwrap(),
-    ]);
-    let fields: Vec<_> = lines
-        .iter()
-        .map(|line| ("x-forwarded-for", *line))
-        .collect();
+    let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
+    let fields: Vec<_> = lines.iter().map(|line| ("x-forwarded-for", *line)).collect();
     let request = question("GET /", &fields);
     let got = trusted.client(PeerAddress::Ip(peer.parse().unwrap()), request.headers());
     assert_eq!(got.unwrap().to_string(), expected, "{peer} {lines:?}");

@@ -35,10 +35,7 @@ impl Identity {
     /// # Errors
     ///
     /// When `sub` is missing, empty or no string.
-    pub fn from_claims(
-        claims: &Map<String, Value>,
-        names: &ClaimNames,
-    ) -> Result<Self, InvalidIdentity> {
+    pub fn from_claims(claims: &Map<String, Value>, names: &ClaimNames) -> Result<Self, InvalidIdentity> {
         let subject = match claims.get("sub") {
             Some(Value::String(subject)) if !subject.is_empty() => subject.clone(),
             _ => return Err(InvalidIdentity),
@@ -77,15 +74,8 @@ fn scalar(value: &Value) -> Option<String> {
 
 fn list(value: &Value) -> Vec<String> {
     match value {
-        Value::Array(items) => items
-            .iter()
-            .filter_map(scalar)
-            .filter(|text| !text.is_empty())
-            .collect(),
-        other => scalar(other)
-            .filter(|text| !text.is_empty())
-            .into_iter()
-            .collect(),
+        Value::Array(items) => items.iter().filter_map(scalar).filter(|text| !text.is_empty()).collect(),
+        other => scalar(other).filter(|text| !text.is_empty()).into_iter().collect(),
     }
 }
 
@@ -120,10 +110,7 @@ mod tests {
         groups(json!(null), &[]);
         groups(json!("single"), &["single"]);
         groups(json!(""), &[]);
-        groups(
-            json!(["a", null, 7, true, {"x": 1}, ["y"], ""]),
-            &["a", "7", "true"],
-        );
+        groups(json!(["a", null, 7, true, {"x": 1}, ["y"], ""]), &["a", "7", "true"]);
         groups(json!({"not": "a list"}), &[]);
     }
 
@@ -134,18 +121,12 @@ mod tests {
             let got = Identity::from_claims(claims.as_object().unwrap(), &names());
             assert_eq!(got, Err(InvalidIdentity), "{claims}");
         }
-        assert_eq!(
-            Identity::from_claims(&Map::new(), &names()),
-            Err(InvalidIdentity)
-        );
+        assert_eq!(Identity::from_claims(&Map::new(), &names()), Err(InvalidIdentity));
     }
 
     #[test]
     fn the_label_falls_back() {
-        let mut identity = Identity {
-            subject: "s".into(),
-            ..Identity::default()
-        };
+        let mut identity = Identity { subject: "s".into(), ..Identity::default() };
         assert_eq!(identity.label(), "s");
         identity.email = "a@example.test".into();
         assert_eq!(identity.label(), "a@example.test");

@@ -92,10 +92,7 @@ impl HeaderBlock {
     /// Bytes on an HTTP/1.1 wire: names, values, separators and line ends.
     #[must_use]
     pub fn wire_bytes(&self) -> usize {
-        let names: usize = IDENTITY_HEADERS
-            .iter()
-            .map(|name| name.as_str().len())
-            .sum();
+        let names: usize = IDENTITY_HEADERS.iter().map(|name| name.as_str().len()).sum();
         let values: usize = self.0.iter().map(HeaderValue::len).sum();
         names + values + IDENTITY_HEADERS.len() * ": \r\n".len()
     }
@@ -104,12 +101,8 @@ impl HeaderBlock {
 /// Any text as a field value: UTF-8 is kept, control characters become spaces, the ends are trimmed.
 #[must_use]
 pub fn header_value(text: &str) -> HeaderValue {
-    let clean: String = text
-        .chars()
-        .map(|it| if it.is_control() { ' ' } else { it })
-        .collect();
-    HeaderValue::from_bytes(clean.trim().as_bytes())
-        .unwrap_or(const { HeaderValue::from_static("") })
+    let clean: String = text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();
+    HeaderValue::from_bytes(clean.trim().as_bytes()).unwrap_or(const { HeaderValue::from_static("") })
 }
 
 /// Joins names with `|`, as applications of the contract split them.
@@ -133,9 +126,7 @@ fn join(names: &[String]) -> String {
 }
 
 fn is_our_escape(text: &str) -> bool {
-    ["%7C", "%7c", "%25"]
-        .iter()
-        .any(|escape| text.starts_with(escape))
+    ["%7C", "%7c", "%25"].iter().any(|escape| text.starts_with(escape))
 }
 
 #[cfg(test)]
@@ -157,8 +148,7 @@ mod tests {
     fn written(identity: &Identity, jwt: bool) -> HeaderMap {
         let switches = HeaderSwitches { jwt, warn_bytes: 0 };
         let mut headers = HeaderMap::new();
-        HeaderBlock::new(identity, "header.payload.signature", &switches, meta())
-            .write(&mut headers);
+        HeaderBlock::new(identity, "header.payload.signature", &switches, meta()).write(&mut headers);
         headers
     }
 
@@ -179,25 +169,15 @@ mod tests {
 
     #[test]
     fn the_token_can_be_switched_off() {
-        let identity = Identity {
-            username: "alice".into(),
-            ..Identity::default()
-        };
-        assert_eq!(
-            written(&identity, true)["x-authentik-jwt"],
-            "header.payload.signature"
-        );
+        let identity = Identity { username: "alice".into(), ..Identity::default() };
+        assert_eq!(written(&identity, true)["x-authentik-jwt"], "header.payload.signature");
         assert_eq!(written(&identity, false)["x-authentik-jwt"], "");
         assert_eq!(written(&identity, false)["x-authentik-username"], "alice");
     }
 
     #[track_caller]
     fn value(text: &str, expected: &str) {
-        assert_eq!(
-            header_value(text).as_bytes(),
-            expected.as_bytes(),
-            "{text:?}"
-        );
+        assert_eq!(header_value(text).as_bytes(), expected.as_bytes(), "{text:?}");
     }
 
     #[test]

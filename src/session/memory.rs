@@ -16,10 +16,7 @@ impl MemoryStore {
     /// The lifetime here only frees memory: what counts is the session's own expiry.
     #[must_use]
     pub fn new(max_sessions: u64, lifetime: Duration) -> Self {
-        let sessions = Cache::builder()
-            .max_capacity(max_sessions)
-            .time_to_live(lifetime)
-            .build();
+        let sessions = Cache::builder().max_capacity(max_sessions).time_to_live(lifetime).build();
         Self { sessions }
     }
 }
@@ -53,7 +50,7 @@ mod tests {
 
     #[tokio::test]
     async fn keeps_the_contract() {
-        contract(MemoryStore::new(1000, Duration::from_secs(3600))).await;
+        contract(MemoryStore::new(1000, Duration::from_hours(1))).await;
     }
 
     #[tokio::test]
@@ -64,7 +61,7 @@ mod tests {
 
         let world = World::system();
         let app = single("https://app.example.com");
-        let store = MemoryStore::new(10, Duration::from_secs(3600));
+        let store = MemoryStore::new(10, Duration::from_hours(1));
         for _ in 0..200 {
             let session = Arc::new(alice(&app, world.now(), Duration::from_secs(60), None));
             let token = SessionToken::generate(&world).unwrap();

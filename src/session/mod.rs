@@ -71,15 +71,12 @@ impl Session {
         };
         self.application == app.slug
             && now < self.expires_at
-            && self
-                .idle_timeout
-                .is_none_or(|idle| now < last_sign_of_life + idle)
+            && self.idle_timeout.is_none_or(|idle| now < last_sign_of_life + idle)
     }
 
     /// Notes that a check was answered with this session.
     pub fn touch(&self, now: UnixTime) {
-        self.last_check
-            .fetch_max(now.as_millis(), Ordering::Relaxed);
+        self.last_check.fetch_max(now.as_millis(), Ordering::Relaxed);
     }
 
     /// Whether any check was answered with it; until then nobody knows whether its cookie came back.

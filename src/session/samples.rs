@@ -7,12 +7,7 @@ use crate::app::Application;
 use crate::identity::{HeaderBlock, Identity, Meta, header_value};
 use crate::world::UnixTime;
 
-pub(crate) fn alice(
-    app: &Application,
-    now: UnixTime,
-    lifetime: Duration,
-    idle_timeout: Option<Duration>,
-) -> Session {
+pub(crate) fn alice(app: &Application, now: UnixTime, lifetime: Duration, idle_timeout: Option<Duration>) -> Session {
     let identity = Identity {
         subject: "alice-subject".into(),
         username: "alice".into(),

@@ -44,10 +44,7 @@ pub(super) async fn contract<S: SessionStore>(store: S) {
     let token = || SessionToken::generate(&world).unwrap();
     let (one, other, unknown) = (token(), token(), token());
 
-    assert!(
-        store.load(&unknown).await.unwrap().is_none(),
-        "an unknown token is never adopted"
-    );
+    assert!(store.load(&unknown).await.unwrap().is_none(), "an unknown token is never adopted");
     assert!(store.remove(&unknown).await.unwrap().is_none());
 
     store.save(&one, session(60)).await.unwrap();
@@ -60,17 +57,10 @@ pub(super) async fn contract<S: SessionStore>(store: S) {
     let replacement = session(240);
     store.save(&one, Arc::clone(&replacement)).await.unwrap();
     let loaded = store.load(&one).await.unwrap().unwrap();
-    assert_eq!(
-        loaded.expires_at(),
-        replacement.expires_at(),
-        "the last save wins"
-    );
+    assert_eq!(loaded.expires_at(), replacement.expires_at(), "the last save wins");
 
     assert!(store.remove(&one).await.unwrap().is_some());
-    assert!(
-        store.load(&one).await.unwrap().is_none(),
-        "removed is gone at once"
-    );
+    assert!(store.load(&one).await.unwrap().is_none(), "removed is gone at once");
     assert!(store.remove(&one).await.unwrap().is_none(), "removed once");
     assert!(store.load(&other).await.unwrap().is_some(), "others stay");
 }

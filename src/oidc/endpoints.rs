@@ -1,0 +1,67 @@
+use openidconnect::core::CoreAuthenticationFlow;
+use openidconnect::{CsrfToken, Nonce, PkceCodeChallenge, PkceCodeVerifier, Scope};
+use url::Url;
+
+use super::{OidcError, Ready};
+use crate::settings::IdentityProvider;
+
+/// The parts of an authorisation request (OIDC Core §3.1.2.1) that differ from login to login.
+#[derive(Clone, Copy, Debug)]
+pub struct AuthorizationRequest<'a> {
+    /// Where the browser comes back to.
+    pub redirect_uri: &'a str,
+    /// Only characters of base64url: some providers hand it back without escapes.
+    pub state: &'a str,
+    /// Comes back inside the ID token.
+    pub nonce: &'a str,
+    /// The PKCE verifier (RFC 7636 §4.1); only its S256 challenge is sent.
+    pub pkce_verifier: &'a str,
+}
+
+/// The parts of a logout request (RP-Initiated Logout §2).
+#[derive(Clone, Copy, Debug)]
+pub struct EndSessionRequest<'a> {
+    /// The ID token that the session began with.
+    pub id_token_hint: &'a str,
+    /// Where the provider sends the browser afterwards.
+    pub post_logout_redirect_uri: &'a str,
+}
+
+impl Ready {
+    /// The address that a browser is sent to for a login.
+    ///
+    /// # Errors
+    ///
+    /// When the redirect URI is no URL.
+    pub fn authorization_url(
+        &self,
+        settings: &IdentityProvider,
+        request: &AuthorizationRequest<'_>,
+    ) -> Result<Url, OidcError> {
+        let client = self.client(settings, request.redirect_uri)?;
+        let state = CsrfToken::new(request.state.to_owned());
+        let nonce = Nonce::new(request.nonce.to_owned());
+        let verifier = PkceCodeVerifier::new(request.pkce_verifier.to_owned());
+        // The library asks for `openid` by itself.
+        let scopes = settings.scopes.iter().filter(|scope| *scope != "openid");
+        let mut authorization = client
+            .authorize_url(CoreAuthenticationFlow::AuthorizationCode, move || state, move || nonce)
+            .add_scopes(scopes.map(|scope| Scope::new(scope.clone())))
+            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
+        for (name, value) in &settings.authorization_parameters {
+            authorization = authorization.add_extra_param(name.clone(), value.clone());
+        }
+        Ok(authorization.url().0)
+    }
+
+    /// The address that a browser is sent to for a logout; `None` where the provider has none.
+    #[must_use]
+    pub fn end_session_url(&self, settings: &IdentityProvider, request: &EndSessionRequest<'_>) -> Option<Url> {
+        let mut url = self.metadata.end_session_endpoint()?.clone();
+        url.query_pairs_mut()
+            .append_pair("id_token_hint", request.id_token_hint)
+            .append_pair("client_id", &settings.client_id)
+            .append_pair("post_logout_redirect_uri", request.post_logout_redirect_uri);
+        Some(url)
+    }
+}

@@ -1,0 +1,51 @@
+/// Why a login through a provider did not work, by what can be done about it.
+///
+/// The texts are for the operator's log; they hold no token, code or body.
+#[derive(Debug, thiserror::Error)]
+pub enum OidcError {
+    /// Discovery has not succeeded yet.
+    #[error("the provider's metadata is not known yet")]
+    NotReady,
+    /// No answer, or one that says the provider is ill.
+    #[error("the provider does not answer: {0}")]
+    Unreachable(String),
+    /// The provider said no, with an OAuth error code (RFC 6749 §5.2).
+    #[error("the provider refused: {code}{}", description.as_ref().map(|it| format!(" ({it})")).unwrap_or_default())]
+    Refused {
+        /// The error code, cleaned.
+        code: String,
+        /// The provider's words, cleaned and shortened.
+        description: Option<String>,
+    },
+    /// The provider's answer is not what the specifications ask for.
+    #[error("the provider's answer is malformed: {0}")]
+    Malformed(String),
+    /// The document names another issuer than the configured one.
+    #[error("issuer mismatch: configured is {configured}, the provider says {found}{}", slash_hint(configured, found))]
+    IssuerMismatch {
+        /// What the configuration says.
+        configured: String,
+        /// What the document says.
+        found: String,
+    },
+    /// The ID token does not prove what it must.
+    #[error("the ID token is not valid: {0}")]
+    InvalidToken(String),
+    /// Our own configuration makes the request impossible.
+    #[error("{0}")]
+    Configuration(String),
+}
+
+fn slash_hint(configured: &str, found: &str) -> &'static str {
+    if configured.trim_end_matches('/') == found.trim_end_matches('/') {
+        " (only the trailing slash differs)"
+    } else {
+        ""
+    }
+}
+
+/// Text of a provider as it may stand in a log: one line, no control characters, short.
+pub(super) fn clean(text: &str) -> String {
+    const LONGEST: usize = 200;
+    text.chars().map(|it| if it.is_control() { ' ' } else { it }).take(LONGEST).collect()
+}

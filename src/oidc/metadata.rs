@@ -1,0 +1,170 @@
+use openidconnect::core::{
+    CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClientAuthMethod, CoreGrantType, CoreJsonWebKey,
+    CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreJwsSigningAlgorithm, CoreResponseMode,
+    CoreResponseType, CoreSubjectIdentifierType,
+};
+use openidconnect::{AdditionalProviderMetadata, ProviderMetadata};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::OidcError;
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(super) struct Additional {
+    #[serde(default)]
+    end_session_endpoint: Option<String>,
+    #[serde(default)]
+    code_challenge_methods_supported: Option<Vec<String>>,
+    #[serde(default)]
+    authorization_response_iss_parameter_supported: Option<bool>,
+    #[serde(default)]
+    require_pushed_authorization_requests: Option<bool>,
+}
+
+impl AdditionalProviderMetadata for Additional {}
+
+pub(super) type Document = ProviderMetadata<
+    Additional,
+    CoreAuthDisplay,
+    CoreClientAuthMethod,
+    CoreClaimName,
+    CoreClaimType,
+    CoreGrantType,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJweKeyManagementAlgorithm,
+    CoreJsonWebKey,
+    CoreResponseMode,
+    CoreResponseType,
+    CoreSubjectIdentifierType,
+>;
+
+/// What a provider says about itself (OIDC Discovery §3), with the issuer compared.
+#[derive(Clone, Debug)]
+pub struct Metadata {
+    pub(super) document: Document,
+    end_session_endpoint: Option<Url>,
+}
+
+impl Metadata {
+    /// Where the document of `issuer` is (OIDC Discovery §4.1).
+    #[must_use]
+    pub fn address(issuer: &str) -> String {
+        format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'))
+    }
+
+    /// Reads the document that the provider of `issuer` gave.
+    ///
+    /// # Errors
+    ///
+    /// When it is no such document, names another issuer, or lacks an endpoint that a login needs.
+    pub fn parse(issuer: &str, document: &[u8]) -> Result<Self, OidcError> {
+        let document: Document = serde_json::from_slice(document)
+            .map_err(|error| OidcError::Malformed(format!("the metadata document: {error}")))?;
+        let found = document.issuer().as_str();
+        if found != issuer {
+            return Err(OidcError::IssuerMismatch { configured: issuer.to_owned(), found: super::error::clean(found) });
+        }
+        if document.token_endpoint().is_none() {
+            let missing = "the metadata document: token_endpoint is missing";
+            return Err(OidcError::Malformed(missing.into()));
+        }
+        let end_session_endpoint = document
+            .additional_metadata()
+            .end_session_endpoint
+            .as_deref()
+            .and_then(|text| Url::parse(text).ok())
+            .filter(|url| matches!(url.scheme(), "http" | "https"));
+        Ok(Self { document, end_session_endpoint })
+    }
+
+    /// Where the keys are.
+    #[must_use]
+    pub fn jwks_uri(&self) -> &str {
+        self.document.jwks_uri().as_str()
+    }
+
+    /// Where a browser signs out, if the provider has such a place (RP-Initiated Logout §2).
+    #[must_use]
+    pub const fn end_session_endpoint(&self) -> Option<&Url> {
+        self.end_session_endpoint.as_ref()
+    }
+
+    /// Where claims about the user are.
+    #[must_use]
+    pub fn userinfo_endpoint(&self) -> Option<&str> {
+        self.document.userinfo_endpoint().map(|it| it.as_str())
+    }
+
+    /// The authorisation endpoint.
+    #[must_use]
+    pub fn authorization_endpoint(&self) -> &str {
+        self.document.authorization_endpoint().as_str()
+    }
+
+    /// The token endpoint.
+    #[must_use]
+    pub fn token_endpoint(&self) -> &str {
+        self.document.token_endpoint().map_or("", |it| it.as_str())
+    }
+
+    /// Whether each authorisation response names the issuer (RFC 9207 §3).
+    #[must_use]
+    pub fn promises_issuer_parameter(&self) -> bool {
+        self.document.additional_metadata().authorization_response_iss_parameter_supported.unwrap_or(false)
+    }
+
+    /// Whether authorisation requests must be pushed first (RFC 9126 §5), which we do not do.
+    #[must_use]
+    pub fn requires_pushed_requests(&self) -> bool {
+        self.document.additional_metadata().require_pushed_authorization_requests.unwrap_or(false)
+    }
+
+    /// Whether PKCE with S256 is announced; `None` when the provider does not say.
+    #[must_use]
+    pub fn supports_pkce_s256(&self) -> Option<bool> {
+        self.document
+            .additional_metadata()
+            .code_challenge_methods_supported
+            .as_ref()
+            .map(|methods| methods.iter().any(|method| method == "S256"))
+    }
+
+    /// Scopes that the provider announces, if it announces any.
+    #[must_use]
+    pub fn scopes(&self) -> Option<Vec<&str>> {
+        self.document.scopes_supported().map(|scopes| scopes.iter().map(|scope| scope.as_str()).collect())
+    }
+
+    /// Names of the ID token algorithms that the provider announces and we accept.
+    #[must_use]
+    pub fn signing_algorithms(&self) -> Vec<String> {
+        self.allowed_algorithms().iter().map(name_of).collect()
+    }
+
+    /// `none` is never among them, whatever the provider announces.
+    pub(super) fn allowed_algorithms(&self) -> Vec<CoreJwsSigningAlgorithm> {
+        self.document
+            .id_token_signing_alg_values_supported()
+            .iter()
+            .filter(|algorithm| **algorithm != CoreJwsSigningAlgorithm::None)
+            .cloned()
+            .collect()
+    }
+
+    /// Names of the token endpoint's authentication methods; the specification's default where none are announced.
+    #[must_use]
+    pub fn token_endpoint_auth_methods(&self) -> Vec<String> {
+        match self.document.token_endpoint_auth_methods_supported() {
+            Some(methods) => methods.iter().map(name_of).collect(),
+            None => vec!["client_secret_basic".into()],
+        }
+    }
+}
+
+/// The protocol's name of a value.
+fn name_of<T: Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        Ok(_) | Err(_) => String::new(),
+    }
+}

@@ -1,0 +1,60 @@
+//! Identity providers: discovery, keys, the code exchange, verification of ID tokens.
+//!
+//! The only folder that names the OpenID Connect library; outside it nobody sees its types.
+
+mod endpoints;
+mod error;
+mod exchange;
+mod http_client;
+mod keys;
+mod metadata;
+mod provider;
+
+pub use endpoints::{AuthorizationRequest, EndSessionRequest};
+pub use error::OidcError;
+pub use exchange::{CodeExchange, Login};
+pub use http_client::{HttpClient, TlsError};
+pub use keys::{KeyRefresh, Keys};
+pub use metadata::Metadata;
+pub use provider::{Provider, Ready};
+
+use std::time::Duration;
+
+/// What we ask a provider for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// The metadata document.
+    Discovery,
+    /// The keys.
+    Jwks,
+    /// The code exchange.
+    Token,
+    /// Claims about the user.
+    Userinfo,
+}
+
+impl Operation {
+    /// The name in logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Discovery => "discovery",
+            Self::Jwks => "jwks",
+            Self::Token => "token",
+            Self::Userinfo => "userinfo",
+        }
+    }
+}
+
+/// Is told what happens between us and a provider.
+pub trait Observer: Send + Sync {
+    /// A request to `provider` ended after `elapsed`; `answered` when there was an answer below 500.
+    fn request(&self, provider: &str, operation: Operation, answered: bool, elapsed: Duration);
+    /// The keys were fetched again, or could not be.
+    fn keys_refreshed(&self, provider: &str, reason: KeyRefresh, succeeded: bool);
+    /// Logins through the provider became possible, or are not yet.
+    fn ready(&self, provider: &str, ready: bool);
+}
+
+#[cfg(test)]
+mod tests;

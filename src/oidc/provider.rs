@@ -1,0 +1,271 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::exchange::Failure;
+use super::{
+    AuthorizationRequest, CodeExchange, EndSessionRequest, HttpClient, KeyRefresh, Keys, Login, Metadata, Observer,
+    OidcError, Operation, TlsError,
+};
+use crate::settings::IdentityProvider;
+use crate::world::World;
+
+/// Between attempts to reach a provider that was never reached.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_mins(1);
+
+/// An identity provider and what is known about it.
+///
+/// Discovery and keys come in the background ([`Provider::keep_ready`]); what was known once serves until newer is there.
+pub struct Provider {
+    name: String,
+    settings: IdentityProvider,
+    http: HttpClient,
+    world: World,
+    observer: Arc<dyn Observer>,
+    ready: ArcSwapOption<Ready>,
+    /// When keys were last fetched because of an unknown one; also makes that fetch single-flight.
+    forced: Mutex<Option<Instant>>,
+}
+
+/// A provider that logins can go through.
+#[derive(Debug)]
+pub struct Ready {
+    /// The provider's metadata.
+    pub metadata: Metadata,
+    /// Its keys.
+    pub keys: Keys,
+    /// `X-authentik-meta-jwks`.
+    pub jwks_header: HeaderValue,
+}
+
+impl Provider {
+    /// A provider of which nothing is known yet.
+    ///
+    /// # Errors
+    ///
+    /// When its CA file cannot be used.
+    pub fn new(
+        name: &str,
+        settings: IdentityProvider,
+        world: World,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, TlsError> {
+        Ok(Self {
+            name: name.to_owned(),
+            http: HttpClient::new(settings.ca_file.as_deref(), settings.timeout)?,
+            settings,
+            world,
+            observer,
+            ready: ArcSwapOption::empty(),
+            forced: Mutex::new(None),
+        })
+    }
+
+    /// The configured name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The settings it was made from.
+    #[must_use]
+    pub const fn settings(&self) -> &IdentityProvider {
+        &self.settings
+    }
+
+    /// What is known, once anything is.
+    #[must_use]
+    pub fn ready(&self) -> Option<Arc<Ready>> {
+        self.ready.load_full()
+    }
+
+    /// Discovers the provider, then keeps its metadata and keys fresh, until `stop`.
+    ///
+    /// Failures are retried with growing pauses; what is known stays in use meanwhile.
+    pub async fn keep_ready(&self, stop: CancellationToken) {
+        self.observer.ready(&self.name, false);
+        let mut pause = FIRST_RETRY;
+        loop {
+            let known = self.ready.load().is_some();
+            let wait = match self.refresh().await {
+                Ok(fresh_for) => {
+                    if !known {
+                        tracing::info!(identity_provider = %self.name, issuer = %self.settings.issuer, "identity provider is ready for logins");
+                    }
+                    pause = FIRST_RETRY;
+                    // Ahead of expiry, so that no login meets keys whose time is over.
+                    fresh_for.mul_f32(0.8)
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        identity_provider = %self.name,
+                        issuer = %self.settings.issuer,
+                        %error,
+                        retry_in_seconds = pause.as_secs(),
+                        "{}",
+                        if known { "identity provider cannot be refreshed; what is known stays in use" } else { "identity provider is not ready for logins" },
+                    );
+                    let wait = self.jittered(pause);
+                    pause = (pause * 2).min(LAST_RETRY);
+                    wait
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Asks for metadata and keys once, and puts them to use.
+    ///
+    /// # Errors
+    ///
+    /// When either cannot be had; what was known before stays.
+    pub async fn refresh(&self) -> Result<Duration, OidcError> {
+        let known = self.ready.load().is_some();
+        let refreshed = self.discover().await;
+        if known {
+            self.observer.keys_refreshed(&self.name, KeyRefresh::Scheduled, refreshed.is_ok());
+        }
+        let ready = refreshed?;
+        let fresh_for = ready.keys.fresh_for;
+        self.ready.store(Some(Arc::new(ready)));
+        self.observer.ready(&self.name, true);
+        Ok(fresh_for)
+    }
+
+    async fn discover(&self) -> Result<Ready, OidcError> {
+        let address = Metadata::address(&self.settings.issuer);
+        let response = self.fetch(Operation::Discovery, &address).await?;
+        let metadata = Metadata::parse(&self.settings.issuer, response.body())?;
+        let keys = self.fetch_keys(&metadata).await?;
+        Ok(Ready { jwks_header: crate::identity::header_value(metadata.jwks_uri()), metadata, keys })
+    }
+
+    async fn fetch_keys(&self, metadata: &Metadata) -> Result<Keys, OidcError> {
+        let response = self.fetch(Operation::Jwks, metadata.jwks_uri()).await?;
+        Keys::parse(response.body(), response.headers())
+    }
+
+    async fn fetch(&self, operation: Operation, address: &str) -> Result<Response<Vec<u8>>, OidcError> {
+        let request = Request::get(address)
+            .header(header::ACCEPT, "application/json")
+            .body(Vec::new())
+            .map_err(|_| OidcError::Malformed(format!("the {} address is no URL", operation.as_str())))?;
+        let response = self.send(operation, request).await?;
+        match response.status() {
+            StatusCode::OK => Ok(response),
+            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                Err(OidcError::Unreachable(format!("{} answered {status}", operation.as_str())))
+            }
+            status => Err(OidcError::Malformed(format!("{} answered {status}", operation.as_str()))),
+        }
+    }
+
+    async fn send(&self, operation: Operation, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, OidcError> {
+        let began = Instant::now();
+        let result = self.http.send(request).await;
+        let answered = result.as_ref().is_ok_and(|response| !response.status().is_server_error());
+        self.observer.request(&self.name, operation, answered, began.elapsed());
+        result
+    }
+
+    /// Where a browser is sent to for a login.
+    ///
+    /// # Errors
+    ///
+    /// [`OidcError::NotReady`] before the first discovery.
+    pub fn authorization_url(&self, request: &AuthorizationRequest<'_>) -> Result<String, OidcError> {
+        let ready = self.ready().ok_or(OidcError::NotReady)?;
+        ready.authorization_url(&self.settings, request).map(String::from)
+    }
+
+    /// Where a browser is sent to for a logout; `None` where the provider has no such place.
+    #[must_use]
+    pub fn end_session_url(&self, request: &EndSessionRequest<'_>) -> Option<String> {
+        self.ready()?.end_session_url(&self.settings, request).map(String::from)
+    }
+
+    /// Completes a login: redeems the code, verifies the ID token, asks userinfo for what is wanted and missing.
+    ///
+    /// # Errors
+    ///
+    /// When any of it fails; nobody is signed in then.
+    pub async fn complete(&self, exchange: &CodeExchange<'_>) -> Result<Login, OidcError> {
+        let ready = self.ready().ok_or(OidcError::NotReady)?;
+        let redeemed =
+            ready.redeem(&self.settings, exchange, &|request| self.checked(Operation::Token, request)).await?;
+        let verify = |ready: &Ready| ready.verify(&self.settings, exchange, &redeemed, self.world.now());
+        let mut login = match verify(&ready) {
+            Ok(login) => login,
+            Err(Failure::Final(error)) => return Err(error),
+            Err(Failure::Keys(error)) => {
+                let newer = self.keys_after(&ready).await.map_err(|why| {
+                    tracing::warn!(identity_provider = %self.name, error = %why, "keys cannot be refreshed");
+                    error
+                })?;
+                verify(&newer).map_err(|(Failure::Keys(error) | Failure::Final(error))| error)?
+            }
+        };
+        if self.lacks_wanted_claims(&login) {
+            ready
+                .add_userinfo(&self.settings, exchange, &redeemed, &mut login, &|request| {
+                    self.checked(Operation::Userinfo, request)
+                })
+                .await?;
+        }
+        Ok(login)
+    }
+
+    /// An answer that says the server is ill is no answer to the question.
+    async fn checked(&self, operation: Operation, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, OidcError> {
+        let response = self.send(operation, request).await?;
+        let status = response.status();
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || status.is_redirection() {
+            return Err(OidcError::Unreachable(format!("{} answered {status}", operation.as_str())));
+        }
+        Ok(response)
+    }
+
+    fn lacks_wanted_claims(&self, login: &Login) -> bool {
+        let names = &self.settings.claims;
+        [&names.username, &names.email, &names.name, &names.groups, &names.uid]
+            .into_iter()
+            .any(|path| path.find(&login.claims).is_none())
+    }
+
+    /// Keys newer than those of `stale`: fetched once for all who wait, and at most once per cooldown.
+    async fn keys_after(&self, stale: &Arc<Ready>) -> Result<Arc<Ready>, OidcError> {
+        let mut forced = self.forced.lock().await;
+        let current = self.ready().ok_or(OidcError::NotReady)?;
+        if !Arc::ptr_eq(&current, stale) {
+            return Ok(current);
+        }
+        if forced.is_some_and(|last| last.elapsed() < self.settings.jwks_cooldown) {
+            return Err(OidcError::Unreachable("asked for newer keys a moment ago".into()));
+        }
+        *forced = Some(Instant::now());
+        let keys = self.fetch_keys(&current.metadata).await;
+        self.observer.keys_refreshed(&self.name, KeyRefresh::UnknownKey, keys.is_ok());
+        let newer = Arc::new(Ready {
+            metadata: current.metadata.clone(),
+            keys: keys?,
+            jwks_header: current.jwks_header.clone(),
+        });
+        self.ready.store(Some(Arc::clone(&newer)));
+        Ok(newer)
+    }
+
+    /// Up to a fifth more, so that daemons started together do not ask together.
+    fn jittered(&self, pause: Duration) -> Duration {
+        let [byte] = self.world.random::<1>().unwrap_or_default();
+        pause + pause.mul_f32(f32::from(byte) / 255.0 / 5.0)
+    }
+}
