@@ -5,5 +5,7 @@
 
 pub mod host;
 pub mod identity;
+pub mod pages;
 pub mod settings;
+pub mod telemetry;
 pub mod world;
