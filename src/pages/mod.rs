@@ -50,7 +50,7 @@ pub enum Page<'a> {
     ConfirmSignOut {
         /// Name of the application.
         application: &'a str,
-        /// Takes the POST; on this very host, or the page's policy refuses it.
+        /// Takes the POST; a path of this host.
         action_url: &'a str,
     },
     /// The identity provider cannot be reached; sessions go on.
@@ -112,7 +112,7 @@ impl<'a> Page<'a> {
             .unwrap_or_else(|_| unreachable!("strings are written into a string"));
         Html {
             body: body.into(),
-            csp: policy(),
+            csp: policy(self),
         }
     }
 
@@ -175,10 +175,22 @@ fn link(url: &str) -> Option<&str> {
     (plain && (path || web)).then_some(url)
 }
 
-fn policy() -> HeaderValue {
-    let hash = STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
+fn policy(page: &Page<'_>) -> HeaderValue {
+    let forms = match page {
+        // Browsers hold every redirect behind a form against this list too (CSP3 §6.4.1.1), and a sign-out goes on to
+        // the identity provider, which may redirect anywhere. The page has one form, and its target is ours.
+        Page::ConfirmSignOut { .. } => "http: https:",
+        Page::LoginFailed { .. }
+        | Page::Forbidden { .. }
+        | Page::SignedOut { .. }
+        | Page::ProviderAway { .. }
+        | Page::CookieMissing { .. }
+        | Page::BadRequest { .. }
+        | Page::LoginLoop { .. } => "'none'",
+    };
+    let style = STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; style-src 'sha256-{style}'; form-action {forms}; frame-ancestors 'none'; base-uri 'none'"
     );
     HeaderValue::try_from(policy).expect("base64 is visible ASCII")
 }
