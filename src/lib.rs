@@ -10,6 +10,8 @@ pub mod forwarded;
 pub mod host;
 pub mod identity;
 pub mod oidc;
+pub mod pages;
 pub mod session;
 pub mod settings;
+pub mod telemetry;
 pub mod world;

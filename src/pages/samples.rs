@@ -1,0 +1,59 @@
+//! One of each page, for tests and previews.
+
+use super::Page;
+
+impl<'a> Page<'a> {
+    /// One of each page, with made-up names.
+    #[must_use]
+    pub fn samples() -> [Page<'static>; 8] {
+        Page::each(|text| text)
+    }
+
+    /// One of each page; each text is what `text` makes of an example.
+    pub(super) fn each(text: impl Fn(&'static str) -> &'a str) -> [Self; 8] {
+        let application = text("Grafana");
+        let home_url = text("https://grafana.example.test/");
+        let retry_url =
+            text("/outpost.goauthentik.io/start?rd=https%3A%2F%2Fgrafana.example.test%2F");
+        let sign_out_url = text("/outpost.goauthentik.io/sign_out");
+        [
+            Self::LoginFailed {
+                application,
+                reason: text("The identity provider refused the login."),
+                hint: text(
+                    "The provider's own log tells why. Compare the redirect URI registered there with the one that \
+                     forepost check prints.",
+                ),
+                retry_url,
+            },
+            Self::Forbidden {
+                application,
+                username: text("bob"),
+                sign_out_url,
+            },
+            Self::SignedOut {
+                application,
+                home_url,
+            },
+            Self::ConfirmSignOut {
+                application,
+                action_url: sign_out_url,
+            },
+            Self::ProviderAway {
+                application,
+                retry_url,
+            },
+            Self::CookieMissing {
+                application,
+                retry_url,
+            },
+            Self::BadRequest {
+                what: text("No application is configured for this host."),
+            },
+            Self::LoginLoop {
+                application,
+                home_url,
+            },
+        ]
+    }
+}

@@ -1,0 +1,292 @@
+//! Logs: one event, one line, on standard error, in JSON or for people.
+//!
+//! Nothing that a client or a provider sent can end a line early or move the terminal: every control character in a
+//! value is written as an escape. Tokens, cookies, codes and queries are not logged at all; [`CheckLine`] and
+//! [`RequestLine`] have no place for them.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, IsTerminal as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::Method;
+use tracing::field::{self, Field};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::filter::Directive;
+use tracing_subscriber::fmt::format::{self, Format, Json, JsonFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::settings::{AllowedChecks, Log, LogFormat};
+
+/// The target of the lines about requests, for filters: `info,forepost::access=off`.
+pub const ACCESS: &str = "forepost::access";
+
+/// Why logging cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter is not understood.
+    #[error(
+        "log.level: {part:?} is neither a level (off, error, warn, info, debug, trace) nor target=level"
+    )]
+    Level {
+        /// The part of the filter that is wrong.
+        part: String,
+    },
+    /// Logging was set up before.
+    #[error("logging is set up already")]
+    AlreadySet,
+}
+
+/// Sends the events of the whole process to standard error.
+///
+/// JSON lines are flat: `timestamp`, `level`, `message`, the event's own fields, `target`.
+///
+/// # Errors
+///
+/// When the level is not understood, and when logging was set up before.
+pub fn init(log: &Log) -> Result<(), LogError> {
+    let terminal = io::stderr().is_terminal();
+    let style = match log.format {
+        LogFormat::Json => Style::Json,
+        LogFormat::Auto if !terminal => Style::Json,
+        // https://no-color.org
+        LogFormat::Auto | LogFormat::Human => Style::Human {
+            color: terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+        },
+    };
+    let dispatch = dispatch(style, filter(&log.level)?, io::stderr);
+    tracing::dispatcher::set_global_default(dispatch).map_err(|_| LogError::AlreadySet)
+}
+
+#[derive(Clone, Copy)]
+enum Style {
+    Json,
+    Human { color: bool },
+}
+
+fn dispatch<W>(style: Style, filter: EnvFilter, writer: W) -> tracing::Dispatch
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt().with_env_filter(filter);
+    match style {
+        Style::Json => builder
+            .fmt_fields(JsonFields::new())
+            .event_format(OneLine(format::format().json().flatten_event(true)))
+            .with_writer(writer)
+            .into(),
+        Style::Human { color } => builder
+            .with_ansi(color)
+            .fmt_fields(format::debug_fn(human_field).delimited(" "))
+            .with_writer(writer)
+            .into(),
+    }
+}
+
+/// Reads a filter, strictly: `tracing` takes a misspelt level for a target and would then log next to nothing.
+fn filter(text: &str) -> Result<EnvFilter, LogError> {
+    let wrong = |part: &str| LogError::Level { part: part.into() };
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    for part in &parts {
+        let level = part.rsplit_once('=').map_or(*part, |(_, level)| level);
+        level.parse::<LevelFilter>().map_err(|_| wrong(part))?;
+        part.parse::<Directive>().map_err(|_| wrong(part))?;
+    }
+    EnvFilter::builder()
+        .parse(parts.join(","))
+        .map_err(|_| wrong(text))
+}
+
+/// Whether a character can end a line, move the cursor, or turn the direction of what follows.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Passes text on with the unsafe characters as `\u001b`, which JSON strings and people both read.
+struct Escaping<W>(W);
+
+impl<W: fmt::Write> fmt::Write for Escaping<W> {
+    fn write_str(&mut self, mut text: &str) -> fmt::Result {
+        while let Some((at, found)) = text.char_indices().find(|(_, c)| is_unsafe(*c)) {
+            self.0.write_str(&text[..at])?;
+            // All of them lie in the basic plane.
+            write!(self.0, "\\u{:04x}", u32::from(found))?;
+            text = &text[at + found.len_utf8()..];
+        }
+        self.0.write_str(text)
+    }
+}
+
+/// A JSON line without the characters that JSON may leave as they are and readers of lines do not (DEL, C1, U+2028).
+///
+/// Such a character can only stand inside a string, so the escape means the same.
+struct OneLine(Format<Json>);
+
+impl<S, N> FormatEvent<S, N> for OneLine
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+    N: for<'w> FormatFields<'w> + 'static,
+{
+    fn format_event(
+        &self,
+        ctx: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut line = String::with_capacity(512);
+        self.0.format_event(ctx, Writer::new(&mut line), event)?;
+        Escaping(&mut writer).write_str(line.trim_end_matches('\n'))?;
+        writer.write_char('\n')
+    }
+}
+
+fn human_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    if field.name() != "message" {
+        write!(writer, "{}=", field.name())?;
+    }
+    write!(Escaping(writer), "{value:?}")
+}
+
+/// Decides which checks are written: each that is not allowed, and of the allowed ones as many as configured.
+#[derive(Debug)]
+pub struct Sampler {
+    allowed: AllowedChecks,
+    seen: AtomicU64,
+}
+
+impl Sampler {
+    /// A sampler that writes the first allowed check.
+    #[must_use]
+    pub const fn new(allowed: AllowedChecks) -> Self {
+        Self {
+            allowed,
+            seen: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether to write this check.
+    pub fn wants(&self, allowed: bool) -> bool {
+        match self.allowed {
+            _ if !allowed => true,
+            AllowedChecks::All => true,
+            AllowedChecks::Off => false,
+            AllowedChecks::OneIn(n) => {
+                let seen = self.seen.fetch_add(1, Ordering::Relaxed);
+                seen.is_multiple_of(u64::from(n.max(1)))
+            }
+        }
+    }
+}
+
+/// What is logged about one check.
+#[derive(Clone, Copy)]
+pub struct CheckLine<'a> {
+    /// The id that pages and answers show too.
+    pub request_id: &'a str,
+    /// Slug of the application; `None` when no application has the host.
+    pub application: Option<&'a str>,
+    /// Which proxy asked: `traefik`, `nginx`.
+    pub dialect: &'static str,
+    /// What was decided.
+    pub outcome: &'static str,
+    /// Status of the answer to the proxy.
+    pub status: u16,
+    /// Method of the original request.
+    pub method: &'a Method,
+    /// Host of the original request.
+    pub host: &'a str,
+    /// Path of the original request; a query behind it is not written.
+    pub path: &'a str,
+    /// Address of the client, as far as it is known.
+    pub client: Option<&'a dyn fmt::Display>,
+    /// Username of the session.
+    pub user: Option<&'a str>,
+    /// From the end of the request's header section to the answer.
+    pub duration: Duration,
+}
+
+impl CheckLine<'_> {
+    /// Writes the line at level info; when that is off, nothing is even formatted.
+    pub fn write(&self) {
+        tracing::info!(
+            target: ACCESS,
+            request_id = self.request_id,
+            application = self.application,
+            dialect = self.dialect,
+            outcome = self.outcome,
+            status = self.status,
+            method = self.method.as_str(),
+            host = self.host,
+            path = without_query(self.path),
+            client = self.client.map(field::display),
+            user = self.user,
+            duration_ms = millis(self.duration),
+            "check"
+        );
+    }
+}
+
+/// What is logged about a request to the daemon itself: callback, sign-out, a page.
+#[derive(Clone, Copy)]
+pub struct RequestLine<'a> {
+    /// The id that pages and answers show too.
+    pub request_id: &'a str,
+    /// Slug of the application; `None` when no application has the host.
+    pub application: Option<&'a str>,
+    /// Which of the daemon's routes: `callback`, `sign_out`.
+    pub route: &'static str,
+    /// How it ended.
+    pub outcome: &'static str,
+    /// Status of the answer.
+    pub status: u16,
+    /// Method of the request.
+    pub method: &'a Method,
+    /// Host of the request.
+    pub host: &'a str,
+    /// Path of the request; a query behind it is not written.
+    pub path: &'a str,
+    /// Address of the client, as far as it is known.
+    pub client: Option<&'a dyn fmt::Display>,
+    /// Username, once it is known.
+    pub user: Option<&'a str>,
+    /// From the end of the request's header section to the answer.
+    pub duration: Duration,
+}
+
+impl RequestLine<'_> {
+    /// Writes the line at level info; when that is off, nothing is even formatted.
+    pub fn write(&self) {
+        tracing::info!(
+            target: ACCESS,
+            request_id = self.request_id,
+            application = self.application,
+            route = self.route,
+            outcome = self.outcome,
+            status = self.status,
+            method = self.method.as_str(),
+            host = self.host,
+            path = without_query(self.path),
+            client = self.client.map(field::display),
+            user = self.user,
+            duration_ms = millis(self.duration),
+            "request"
+        );
+    }
+}
+
+fn without_query(path: &str) -> &str {
+    path.split_once('?').map_or(path, |(path, _)| path)
+}
+
+/// Milliseconds with three digits behind the point.
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,504 @@
+//! Metrics in the `OpenMetrics` text form, without globals.
+//!
+//! No label takes a value that a client chose: applications, hosts and identity providers are the configured ones or
+//! `unknown`, everything else is a constant of this program. So the number of series is fixed by the configuration.
+
+mod histogram;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use http::Method;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use histogram::{Both, Table};
+
+/// The `Content-Type` of what [`Metrics::encode`] returns.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+const UNKNOWN: &str = "unknown";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// In seconds; a check is a memory hit, or the sealing of a login attempt.
+const CHECK_BOUNDS: [f64; 15] = [
+    50e-6,
+    100e-6,
+    250e-6,
+    500e-6,
+    1e-3,
+    2.5e-3,
+    5e-3,
+    10e-3,
+    25e-3,
+    50e-3,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    f64::INFINITY,
+];
+
+/// In seconds; those that existing dashboards were drawn with.
+const OUTPOST_BOUNDS: [f64; 12] = [
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    f64::INFINITY,
+];
+
+/// In seconds, over a network.
+const PROVIDER_BOUNDS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// In requests.
+const CONNECTION_BOUNDS: [f64; 10] = [
+    1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0, 10_000.0, 100_000.0,
+];
+
+/// All other methods count as `OTHER`.
+const METHODS: [Method; 7] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+];
+
+#[derive(Clone, Debug, EncodeLabelSet)]
+struct CheckLabels {
+    application: String,
+    dialect: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet)]
+struct OutpostLabels {
+    outpost_name: String,
+    method: String,
+    host: String,
+    r#type: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ApplicationLabels {
+    application: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProviderLabels {
+    identity_provider: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LoginLabels {
+    identity_provider: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabels {
+    identity_provider: String,
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProviderRequestLabels {
+    identity_provider: String,
+    operation: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefreshLabels {
+    identity_provider: String,
+    reason: &'static str,
+    result: &'static str,
+}
+
+/// Configured names, each once, behind a first one for what has none.
+#[derive(Debug)]
+struct Names(Vec<String>);
+
+impl Names {
+    fn new() -> Self {
+        Self(vec![UNKNOWN.to_owned()])
+    }
+
+    /// The number of `name`, which is added when it is new; twins would make a scrape invalid.
+    fn add(&mut self, name: &str) -> usize {
+        let known = self.0.iter().position(|n| n == name);
+        known.unwrap_or_else(|| {
+            self.0.push(name.to_owned());
+            self.0.len() - 1
+        })
+    }
+
+    fn label(&self, name: &str) -> String {
+        let known = self.0.iter().any(|n| n == name);
+        if known { name } else { UNKNOWN }.to_owned()
+    }
+}
+
+/// Constant words of one label; a word that is none of them counts as `other`.
+#[derive(Clone, Copy, Debug)]
+struct Words(&'static [&'static str]);
+
+impl Words {
+    fn len(self) -> usize {
+        self.0.len() + 1
+    }
+
+    fn number(self, word: &str) -> usize {
+        self.0
+            .iter()
+            .position(|w| *w == word)
+            .unwrap_or(self.0.len())
+    }
+
+    fn all(self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().copied().chain(["other"])
+    }
+}
+
+/// What is counted, with the registry that shows it.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    applications: HashMap<String, Numbers>,
+    providers: Names,
+    dialects: Words,
+    outcomes: Words,
+    checks: Table<CheckLabels>,
+    outpost: Table<OutpostLabels>,
+    ping: Table<OutpostLabels>,
+    sessions: Gauge,
+    logins: Family<LoginLabels, Counter>,
+    sign_outs: Family<ApplicationLabels, Counter>,
+    provider_requests: Family<ProviderRequestLabels, Counter>,
+    provider_durations: Family<OperationLabels, Histogram, fn() -> Histogram>,
+    jwks_refreshes: Family<RefreshLabels, Counter>,
+    provider_ready: Family<ProviderLabels, Gauge>,
+    header_blocks: Family<ApplicationLabels, Counter>,
+    connections: Histogram,
+}
+
+/// Where an application and its host stand in the tables.
+#[derive(Clone, Copy, Debug, Default)]
+struct Numbers {
+    application: usize,
+    host: usize,
+}
+
+impl Metrics {
+    /// Makes every series of checks that can occur.
+    ///
+    /// `applications` are slugs with their external hosts; `dialects` and `outcomes` are all the words that
+    /// [`Metrics::check`] will be given.
+    pub fn new<'a>(
+        outpost_name: &str,
+        applications: impl IntoIterator<Item = (&'a str, &'a str)>,
+        identity_providers: impl IntoIterator<Item = &'a str>,
+        dialects: &'static [&'static str],
+        outcomes: &'static [&'static str],
+    ) -> Self {
+        let (dialects, outcomes) = (Words(dialects), Words(outcomes));
+        let (mut slugs, mut hosts) = (Names::new(), Names::new());
+        let numbers = applications.into_iter().map(|(slug, host)| {
+            let numbers = Numbers {
+                application: slugs.add(slug),
+                host: hosts.add(host),
+            };
+            (slug.to_owned(), numbers)
+        });
+        let applications = numbers.collect();
+        let mut providers = Names::new();
+        for provider in identity_providers {
+            providers.add(provider);
+        }
+        let outpost = |host: &str, r#type| {
+            let labels = methods().map(|method| OutpostLabels {
+                outpost_name: outpost_name.to_owned(),
+                method: method.to_owned(),
+                host: host.to_owned(),
+                r#type,
+            });
+            labels.collect::<Vec<_>>()
+        };
+        let mut metrics = Self {
+            registry: Registry::default(),
+            checks: Table::new(&CHECK_BOUNDS, check_labels(&slugs, dialects, outcomes)),
+            outpost: Table::new(
+                &OUTPOST_BOUNDS,
+                hosts.0.iter().flat_map(|host| outpost(host, "app")),
+            ),
+            ping: Table::new(&OUTPOST_BOUNDS, outpost(UNKNOWN, "ping").into_iter()),
+            applications,
+            providers,
+            dialects,
+            outcomes,
+            sessions: Gauge::default(),
+            logins: Family::default(),
+            sign_outs: Family::default(),
+            provider_requests: Family::default(),
+            provider_durations: Family::new_with_constructor(|| Histogram::new(PROVIDER_BOUNDS)),
+            jwks_refreshes: Family::default(),
+            provider_ready: Family::default(),
+            header_blocks: Family::default(),
+            connections: Histogram::new(CONNECTION_BOUNDS),
+        };
+        metrics.start_at_zero();
+        metrics.register();
+        metrics.register_outpost(outpost_name);
+        metrics
+    }
+
+    /// Shows from the start what operators alert on, so that the first event is a rise.
+    fn start_at_zero(&self) {
+        for slug in self.applications.keys() {
+            let labels = self.application(Some(slug));
+            drop(self.sign_outs.get_or_create(&labels));
+            drop(self.header_blocks.get_or_create(&labels));
+        }
+        for provider in self.providers.0.iter().skip(1) {
+            self.set_provider_ready(provider, false);
+        }
+    }
+
+    fn register(&mut self) {
+        let ours = self.registry.sub_registry_with_prefix("forepost");
+        ours.register(
+            "build",
+            "The running version",
+            Info::new([("version", VERSION)]),
+        );
+        ours.register_with_unit(
+            "check_duration",
+            "Checks by outcome, from the end of the request's header section to the answer",
+            Unit::Seconds,
+            self.checks.clone(),
+        );
+        ours.register("sessions", "Sessions in memory", self.sessions.clone());
+        ours.register("logins", "Logins that came back", self.logins.clone());
+        ours.register("sign_outs", "Sessions signed out", self.sign_outs.clone());
+        ours.register(
+            "provider_requests",
+            "Requests to identity providers",
+            self.provider_requests.clone(),
+        );
+        ours.register_with_unit(
+            "provider_request_duration",
+            "Requests to identity providers, connection included",
+            Unit::Seconds,
+            self.provider_durations.clone(),
+        );
+        ours.register(
+            "jwks_refreshes",
+            "Refreshes of an identity provider's keys",
+            self.jwks_refreshes.clone(),
+        );
+        ours.register(
+            "provider_ready",
+            "Whether logins are possible: metadata and keys are there",
+            self.provider_ready.clone(),
+        );
+        ours.register(
+            "header_block_too_large",
+            "Identities whose headers are larger than proxies' usual buffers",
+            self.header_blocks.clone(),
+        );
+        ours.register(
+            "requests_per_connection",
+            "Requests that a connection carried; about 1 means that the proxy keeps none alive",
+            self.connections.clone(),
+        );
+    }
+
+    /// The names that dashboards for authentik's outpost ask for.
+    fn register_outpost(&mut self, outpost_name: &str) {
+        let requests = Both(self.outpost.clone(), self.ping.clone());
+        self.registry.register_with_unit(
+            "authentik_outpost_proxy_request_duration",
+            "Requests answered, under the name that authentik's outpost uses",
+            Unit::Seconds,
+            requests,
+        );
+        let info = Family::<Vec<(&'static str, String)>, Gauge>::default();
+        let labels = [
+            ("outpost_name", outpost_name),
+            ("outpost_type", "proxy"),
+            ("uuid", ""),
+            ("version", VERSION),
+            ("build", ""),
+        ];
+        let labels = labels.map(|(name, value)| (name, value.to_owned()));
+        info.get_or_create(&labels.into()).set(1);
+        self.registry.register(
+            "authentik_outpost_info",
+            "This outpost, under the name that authentik's outpost uses",
+            info,
+        );
+    }
+
+    /// Counts a check; `application` is `None` when none has the host.
+    ///
+    /// Takes no lock and makes nothing.
+    pub fn check(
+        &self,
+        application: Option<&str>,
+        dialect: &'static str,
+        outcome: &'static str,
+        method: &Method,
+        elapsed: Duration,
+    ) {
+        let numbers = application.and_then(|slug| self.applications.get(slug));
+        let numbers = numbers.copied().unwrap_or_default();
+        let cell = numbers.application * self.dialects.len() + self.dialects.number(dialect);
+        let cell = cell * self.outcomes.len() + self.outcomes.number(outcome);
+        self.checks.observe(cell, elapsed);
+        let cell = numbers.host * (METHODS.len() + 1) + method_number(method);
+        self.outpost.observe(cell, elapsed);
+    }
+
+    /// Counts a liveness request; it belongs to no application.
+    pub fn ping(&self, method: &Method, elapsed: Duration) {
+        self.ping.observe(method_number(method), elapsed);
+    }
+
+    /// Counts a login that came back from the identity provider.
+    pub fn login(&self, identity_provider: &str, result: &'static str) {
+        let labels = LoginLabels {
+            identity_provider: self.providers.label(identity_provider),
+            result,
+        };
+        self.logins.get_or_create(&labels).inc();
+    }
+
+    /// Counts a session that was signed out.
+    pub fn sign_out(&self, application: Option<&str>) {
+        let labels = self.application(application);
+        self.sign_outs.get_or_create(&labels).inc();
+    }
+
+    /// Counts a request to an identity provider: `discovery`, `jwks`, `token`, `userinfo`.
+    pub fn provider_request(
+        &self,
+        identity_provider: &str,
+        operation: &'static str,
+        result: &'static str,
+        elapsed: Duration,
+    ) {
+        let identity_provider = self.providers.label(identity_provider);
+        let labels = OperationLabels {
+            identity_provider: identity_provider.clone(),
+            operation,
+        };
+        let durations = self.provider_durations.get_or_create_owned(&labels);
+        durations.observe(elapsed.as_secs_f64());
+        let labels = ProviderRequestLabels {
+            identity_provider,
+            operation,
+            result,
+        };
+        self.provider_requests.get_or_create(&labels).inc();
+    }
+
+    /// Counts a refresh of an identity provider's keys.
+    pub fn jwks_refresh(
+        &self,
+        identity_provider: &str,
+        reason: &'static str,
+        result: &'static str,
+    ) {
+        let labels = RefreshLabels {
+            identity_provider: self.providers.label(identity_provider),
+            reason,
+            result,
+        };
+        self.jwks_refreshes.get_or_create(&labels).inc();
+    }
+
+    /// Says whether logins at an identity provider are possible.
+    pub fn set_provider_ready(&self, identity_provider: &str, ready: bool) {
+        let labels = ProviderLabels {
+            identity_provider: self.providers.label(identity_provider),
+        };
+        self.provider_ready
+            .get_or_create(&labels)
+            .set(i64::from(ready));
+    }
+
+    /// Counts an identity whose header block is larger than the application's limit.
+    pub fn header_block_too_large(&self, application: Option<&str>) {
+        let labels = self.application(application);
+        self.header_blocks.get_or_create(&labels).inc();
+    }
+
+    /// Counts the requests of a connection that has ended.
+    pub fn connection_closed(&self, requests: u32) {
+        self.connections.observe(f64::from(requests));
+    }
+
+    /// Everything in the `OpenMetrics` text form, with the number of sessions there are now.
+    #[must_use]
+    pub fn encode(&self, sessions: u64) -> String {
+        self.sessions
+            .set(i64::try_from(sessions).unwrap_or(i64::MAX));
+        let mut body = String::new();
+        text::encode(&mut body, &self.registry)
+            .unwrap_or_else(|_| unreachable!("strings and numbers are written into a string"));
+        body
+    }
+
+    fn application(&self, slug: Option<&str>) -> ApplicationLabels {
+        let known = slug.filter(|slug| self.applications.contains_key(*slug));
+        ApplicationLabels {
+            application: known.unwrap_or(UNKNOWN).to_owned(),
+        }
+    }
+}
+
+fn check_labels(
+    slugs: &Names,
+    dialects: Words,
+    outcomes: Words,
+) -> impl Iterator<Item = CheckLabels> {
+    slugs.0.iter().flat_map(move |application| {
+        dialects.all().flat_map(move |dialect| {
+            outcomes.all().map(move |outcome| CheckLabels {
+                application: application.clone(),
+                dialect,
+                outcome,
+            })
+        })
+    })
+}
+
+fn methods() -> impl Iterator<Item = &'static str> {
+    METHODS.iter().map(Method::as_str).chain(["OTHER"])
+}
+
+fn method_number(method: &Method) -> usize {
+    METHODS
+        .iter()
+        .position(|m| m == method)
+        .unwrap_or(METHODS.len())
+}
+
+#[cfg(test)]
+mod tests;

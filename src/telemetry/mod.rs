@@ -1,0 +1,4 @@
+//! What the operator sees of a running daemon: logs and metrics.
+
+pub mod log;
+pub mod metrics;
