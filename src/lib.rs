@@ -5,5 +5,7 @@
 
 pub mod host;
 pub mod identity;
+pub mod lifecycle;
+pub mod serve;
 pub mod settings;
 pub mod world;
