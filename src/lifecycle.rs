@@ -1,0 +1,121 @@
+//! From start to stop: signals, and the one switch that begins a shutdown.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// A switch, turned once, that asks everything to finish.
+///
+/// Clones are the same switch. What is in flight may go on until [`Shutdown::deadline`].
+#[derive(Clone, Debug)]
+pub struct Shutdown {
+    begun: CancellationToken,
+    began_at: Arc<OnceLock<Instant>>,
+    timeout: Duration,
+}
+
+impl Shutdown {
+    /// A switch that leaves what is in flight `timeout` to finish.
+    #[must_use]
+    pub fn new(timeout: Duration) -> Self {
+        Self {
+            begun: CancellationToken::new(),
+            began_at: Arc::default(),
+            timeout,
+        }
+    }
+
+    /// Begins the shutdown; a second call changes nothing.
+    pub fn begin(&self) {
+        self.began_at.get_or_init(Instant::now);
+        self.begun.cancel();
+    }
+
+    /// Whether the shutdown has begun: no new work, not ready.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.begun.is_cancelled()
+    }
+
+    /// Waits for the shutdown to begin.
+    pub async fn begun(&self) {
+        self.begun.cancelled().await;
+    }
+
+    /// A token that is cancelled when the shutdown begins, for many waiters that should not share one lock.
+    #[must_use]
+    pub fn token(&self) -> CancellationToken {
+        self.begun.child_token()
+    }
+
+    /// When everything must have ended; `None` before the shutdown has begun.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.began_at.get().map(|began_at| *began_at + self.timeout)
+    }
+}
+
+/// Begins the shutdown on SIGTERM or SIGINT; a second signal ends the process at once with code 1.
+///
+/// # Errors
+///
+/// The signal handlers could not be registered.
+pub fn signals(shutdown: &Shutdown) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        loop {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            if shutdown.has_begun() {
+                tracing::warn!(
+                    signal = name,
+                    "told to stop while stopping, exiting at once"
+                );
+                std::process::exit(1);
+            }
+            tracing::info!(signal = name, timeout = ?shutdown.timeout, "stopping");
+            shutdown.begin();
+        }
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn begins_once() {
+        let shutdown = Shutdown::new(Duration::from_secs(5));
+        let token = shutdown.token();
+        assert_eq!((shutdown.has_begun(), shutdown.deadline()), (false, None));
+
+        let before = Instant::now();
+        shutdown.begin();
+        let deadline = shutdown.deadline().unwrap();
+        assert!(deadline >= before + Duration::from_secs(5));
+
+        shutdown.clone().begin();
+        shutdown.begun().await;
+        assert!(shutdown.has_begun() && token.is_cancelled());
+        assert_eq!(shutdown.deadline(), Some(deadline));
+    }
+
+    #[tokio::test]
+    async fn begins_at_a_signal() {
+        let shutdown = Shutdown::new(Duration::from_secs(5));
+        signals(&shutdown).unwrap();
+        let sent = std::process::Command::new("kill")
+            .args(["-TERM", &std::process::id().to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+        shutdown.begun().await;
+    }
+}

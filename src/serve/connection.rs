@@ -1,0 +1,250 @@
+//! One connection from its first byte to its last.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, COOKIE};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+
+use super::limits::Limits;
+use super::pace::{Due, Pace, Paced};
+use super::{Connection, Failure, Handler, Peer};
+use crate::lifecycle::Shutdown;
+
+/// What the connections of one group of listeners share.
+pub(super) struct Server<H> {
+    pub(super) handler: Arc<H>,
+    pub(super) limits: Limits,
+    pub(super) protocols: auto::Builder<TokioExecutor>,
+    pub(super) shutdown: Shutdown,
+    pub(super) tasks: TaskTracker,
+    /// Connections that the shutdown's deadline ended.
+    pub(super) cut: Arc<AtomicUsize>,
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+enum End {
+    Finished,
+    Failed(Box<dyn std::error::Error + Send + Sync>),
+    TooSlow,
+    Shutdown,
+}
+
+/// A connection as its requests see it; on drop it is over, a panic included.
+struct Session<H: Handler> {
+    server: Arc<Server<H>>,
+    connection: Connection,
+    pace: Arc<Pace>,
+}
+
+impl<H: Handler> Drop for Session<H> {
+    fn drop(&mut self) {
+        self.server.handler.connection_closed(&self.connection);
+    }
+}
+
+impl<H: Handler> Server<H> {
+    /// Does the TLS handshake, then as [`Server::serve`].
+    pub(super) async fn serve_tls(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: Peer,
+        tls: TlsAcceptor,
+    ) {
+        let handshake = timeout(self.limits.tls_handshake_timeout, tls.accept(stream));
+        let stream = tokio::select! {
+            () = self.shutdown.begun() => return,
+            handshake = handshake => match handshake {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
+                Err(_) => return tracing::debug!(%peer, "TLS handshake took too long"),
+            },
+        };
+        self.serve(stream, peer, true).await;
+    }
+
+    /// Answers the requests that come on `stream` until it ends.
+    pub(super) async fn serve<S>(self: Arc<Self>, stream: S, peer: Peer, tls: bool)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let pace = Arc::new(Pace::new(&self.limits));
+        let connection = Connection {
+            peer,
+            tls,
+            requests: AtomicU64::new(0),
+        };
+        let session = Arc::new(Session {
+            server: self.clone(),
+            connection,
+            pace: pace.clone(),
+        });
+        let service = service_fn(move |request: Request<Incoming>| {
+            let in_flight = session
+                .pace
+                .request(is_http2(&request), !request.body().is_end_stream());
+            let session = session.clone();
+            async move {
+                let _in_flight = in_flight;
+                Ok::<_, Infallible>(session.answer(request).await)
+            }
+        });
+        let io = TokioIo::new(Paced::new(stream, pace.clone()));
+        let connection = self.protocols.serve_connection(io, service);
+        match drive(connection, &pace, &self.shutdown).await {
+            End::Finished => {}
+            End::Failed(error) => tracing::debug!(%peer, %error, "connection failed"),
+            End::TooSlow => tracing::debug!(%peer, "connection was too slow"),
+            End::Shutdown => {
+                self.cut.fetch_add(1, Relaxed);
+                tracing::debug!(%peer, "connection did not end in time for the shutdown");
+            }
+        }
+    }
+}
+
+impl<H: Handler> Session<H> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let Server {
+            handler, limits, ..
+        } = &*self.server;
+        let http2 = is_http2(&request);
+        if http2 && too_many_headers(&request, limits.max_headers) {
+            return respond(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        }
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let mut answer = pin!(async { handler.handle(request, &self.connection).await });
+        let answer = poll_fn(|context| {
+            match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
+                Ok(poll) => poll.map(Ok),
+                Err(_) => Poll::Ready(Err(Failure::Panicked)),
+            }
+        });
+        let answer = match timeout(limits.request_timeout, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Failure::TimedOut),
+        };
+        let answer = answer.unwrap_or_else(|failure| {
+            tracing::error!(%method, path = uri.path(), ?failure, "a request was not answered");
+            let mut answer = handler.failed(&method, &uri, failure);
+            if !http2 {
+                answer
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            answer
+        });
+        self.connection.requests.fetch_add(1, Relaxed);
+        answer
+    }
+}
+
+fn is_http2<B>(request: &Request<B>) -> bool {
+    request.version() == Version::HTTP_2
+}
+
+/// hyper counts the fields of HTTP/1 only; a cookie split as RFC 9113 §8.2.3 allows is one field.
+fn too_many_headers<B>(request: &Request<B>, most: usize) -> bool {
+    let headers = request.headers();
+    headers.len() > most
+        && headers.len() - headers.get_all(COOKIE).iter().count().saturating_sub(1) > most
+}
+
+/// An answer without a body.
+pub(super) fn respond(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}
+
+/// Polls `connection` to its end, and ends it when the peer is too slow or the shutdown asks for it.
+async fn drive<S, V>(
+    connection: auto::Connection<'_, TokioIo<Paced<S>>, V, TokioExecutor>,
+    pace: &Pace,
+    shutdown: &Shutdown,
+) -> End
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    V: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible>,
+    V::Future: Send + 'static,
+{
+    let mut connection = pin!(connection);
+    let begun = shutdown.token();
+    let mut begun = pin!(begun.cancelled());
+    let mut timer = pin!(sleep_until(Instant::now()));
+    let mut stopping = false;
+    let mut closing = Closing::No;
+    poll_fn(move |context| {
+        loop {
+            if let Poll::Ready(result) = connection.as_mut().poll(context) {
+                return Poll::Ready(result.map_or_else(End::Failed, |()| End::Finished));
+            }
+            if !stopping && begun.as_mut().poll(context).is_ready() {
+                stopping = true;
+                closing = closing.ask();
+            }
+            // A request that has begun to arrive is answered before the connection closes.
+            if closing == Closing::Asked && !pace.in_head() {
+                closing = Closing::Begun;
+                pace.close();
+                connection.as_mut().graceful_shutdown();
+                continue;
+            }
+            let limit = if stopping { shutdown.deadline() } else { None };
+            let now = Instant::now();
+            if limit.is_some_and(|limit| limit <= now) {
+                return Poll::Ready(End::Shutdown);
+            }
+            let due = match pace.due() {
+                Due::Cut(due) if due <= now => return Poll::Ready(End::TooSlow),
+                Due::Idle(due) if due <= now => {
+                    closing = closing.ask();
+                    continue;
+                }
+                Due::Cut(due) | Due::Idle(due) => Some(due),
+                Due::Answer => None,
+            };
+            let Some(due) = due.into_iter().chain(limit).min() else {
+                return Poll::Pending;
+            };
+            // Later is left alone: the timer then rings once for nothing, and no request sets it.
+            if timer.is_elapsed() || due < timer.deadline() {
+                timer.as_mut().reset(due);
+            }
+            if timer.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    No,
+    Asked,
+    Begun,
+}
+
+impl Closing {
+    fn ask(self) -> Self {
+        if self == Self::No { Self::Asked } else { self }
+    }
+}

@@ -1,0 +1,285 @@
+//! Serving: listeners, TLS, limits, drain. What is answered is the [`Handler`]'s matter.
+//!
+//! ```text
+//! bind ── accept (permit, then connection) ── serve: Paced stream ── hyper ── Handler
+//!              │                                 └ drive: deadlines, shutdown
+//! ```
+
+mod accept;
+mod bind;
+mod connection;
+mod frames;
+mod limits;
+mod pace;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+
+pub use self::bind::{BindError, UnixSocketProblem};
+use self::limits::Limits;
+pub use self::tls::CertificateError;
+use crate::lifecycle::Shutdown;
+use crate::settings;
+
+/// Connections to the metrics listener at once, beside [`settings::Server::max_connections`].
+const METRICS_CONNECTIONS: usize = 16;
+
+/// Who speaks to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Over TCP; an IPv4 address is always written as IPv4.
+    Ip(SocketAddr),
+    /// Over our Unix socket, which only its owner and group can use.
+    UnixSocket,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => write!(formatter, "{address}"),
+            Self::UnixSocket => formatter.write_str("unix"),
+        }
+    }
+}
+
+/// What a request is told about the connection it came on.
+#[derive(Debug)]
+pub struct Connection {
+    /// Who speaks to us.
+    pub peer: Peer,
+    /// Whether TLS ends here.
+    pub tls: bool,
+    requests: AtomicU64,
+}
+
+impl Connection {
+    /// Requests answered on it so far.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
+    }
+}
+
+/// Why a handler's answer did not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It took longer than [`settings::Server::request_timeout`].
+    TimedOut,
+    /// It panicked; the panic hook has said where.
+    Panicked,
+}
+
+/// Answers requests.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request; dropped when it takes too long or the peer goes away.
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        connection: &Connection,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+
+    /// Answers in place of a [`Handler::handle`] that failed; must not panic.
+    ///
+    /// Not every 5xx is safe: a proxy may let a request pass when its question was not answered.
+    fn failed(&self, method: &Method, uri: &Uri, failure: Failure) -> Response<Full<Bytes>>;
+
+    /// Is told about a connection that has ended; must not panic.
+    fn connection_closed(&self, _connection: &Connection) {}
+}
+
+/// Sockets that listen and are not yet served.
+pub struct Listeners {
+    limits: Limits,
+    max_connections: usize,
+    main: Vec<accept::Listener>,
+    metrics: Vec<accept::Listener>,
+    http_address: Option<SocketAddr>,
+    https_address: Option<SocketAddr>,
+    metrics_address: Option<SocketAddr>,
+    unix_socket: Option<bind::SocketFile>,
+    certificate: Option<tls::Watch>,
+}
+
+impl Listeners {
+    /// Listens wherever `server` says, and reads the certificate.
+    ///
+    /// # Errors
+    ///
+    /// An address or a path cannot be had, or the certificate cannot be served; nothing listens then.
+    pub async fn bind(server: &settings::Server) -> Result<Self, BindError> {
+        let mut listeners = Self {
+            limits: Limits::new(server),
+            max_connections: server.max_connections.min(Semaphore::MAX_PERMITS),
+            main: Vec::new(),
+            metrics: Vec::new(),
+            http_address: None,
+            https_address: None,
+            metrics_address: None,
+            unix_socket: None,
+            certificate: None,
+        };
+        if let Some(address) = server.http {
+            let (listener, address) = bind::tcp("server.http", address)?;
+            listeners.main.push(accept::Listener::Http(listener));
+            listeners.http_address = Some(address);
+        }
+        if let Some(https) = &server.https {
+            let (config, watch) = tls::load(https).await?;
+            let (listener, address) = bind::tcp("server.https.listen", https.listen)?;
+            listeners
+                .main
+                .push(accept::Listener::Https(listener, TlsAcceptor::from(config)));
+            listeners.https_address = Some(address);
+            listeners.certificate = Some(watch);
+        }
+        if let Some(address) = server.metrics {
+            let (listener, address) = bind::tcp("server.metrics", address)?;
+            listeners.metrics.push(accept::Listener::Http(listener));
+            listeners.metrics_address = Some(address);
+        }
+        if let Some(path) = &server.unix_socket {
+            let (listener, file) = bind::unix(path).await?;
+            listeners.main.push(accept::Listener::Unix(listener));
+            listeners.unix_socket = Some(file);
+        }
+        Ok(listeners)
+    }
+
+    /// Where cleartext HTTP is served; with the port that the system chose, when 0 was asked for.
+    #[must_use]
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http_address
+    }
+
+    /// Where TLS is served.
+    #[must_use]
+    pub fn https_address(&self) -> Option<SocketAddr> {
+        self.https_address
+    }
+
+    /// Where metrics are served.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
+    /// The Unix socket's file.
+    #[must_use]
+    pub fn unix_socket(&self) -> Option<&Path> {
+        self.unix_socket.as_ref().map(|file| file.path.as_path())
+    }
+
+    /// Serves until `shutdown` begins, then finishes what is in flight.
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn spawn<H: Handler, M: Handler>(
+        self,
+        handler: Arc<H>,
+        metrics: Arc<M>,
+        shutdown: &Shutdown,
+    ) -> Serving {
+        self.announce();
+        let tasks = TaskTracker::new();
+        let cut = Arc::new(AtomicUsize::new(0));
+        let main = server(handler, &self.limits, shutdown, &tasks, &cut);
+        let metrics = server(metrics, &self.limits, shutdown, &tasks, &cut);
+        let permits = Arc::new(Semaphore::new(self.max_connections));
+        let (listeners, socket_file) = (self.main, self.unix_socket);
+        tasks.spawn(async move {
+            accept::accept(listeners, permits, main).await;
+            drop(socket_file);
+        });
+        tasks.spawn(accept::accept(
+            self.metrics,
+            Arc::new(Semaphore::new(METRICS_CONNECTIONS)),
+            metrics,
+        ));
+        if let Some(certificate) = self.certificate {
+            tasks.spawn(certificate.run(shutdown.clone()));
+        }
+        Serving {
+            tasks,
+            cut,
+            shutdown: shutdown.clone(),
+        }
+    }
+
+    fn announce(&self) {
+        let addresses = [
+            ("http", self.http_address),
+            ("https", self.https_address),
+            ("metrics", self.metrics_address),
+        ];
+        for (listener, address) in addresses {
+            if let Some(address) = address {
+                tracing::info!(listener, %address, "listening");
+            }
+        }
+        if let Some(path) = self.unix_socket() {
+            tracing::info!(listener = "unix_socket", address = %path.display(), "listening");
+        }
+    }
+}
+
+fn server<H: Handler>(
+    handler: Arc<H>,
+    limits: &Limits,
+    shutdown: &Shutdown,
+    tasks: &TaskTracker,
+    cut: &Arc<AtomicUsize>,
+) -> Arc<connection::Server<H>> {
+    Arc::new(connection::Server {
+        handler,
+        limits: limits.clone(),
+        protocols: limits.protocols(),
+        shutdown: shutdown.clone(),
+        tasks: tasks.clone(),
+        cut: cut.clone(),
+    })
+}
+
+/// Listeners that are being served.
+#[derive(Debug)]
+#[must_use = "await `finished`, or nobody waits for what is in flight"]
+pub struct Serving {
+    tasks: TaskTracker,
+    cut: Arc<AtomicUsize>,
+    shutdown: Shutdown,
+}
+
+/// How a shutdown went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Every request was answered.
+    InTime,
+    /// So many connections were cut at the deadline.
+    Cut(usize),
+}
+
+impl Serving {
+    /// Waits for the shutdown to begin and for everything to end, which takes no longer than its deadline.
+    pub async fn finished(self) -> Drained {
+        self.shutdown.begun().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+        match self.cut.load(Relaxed) {
+            0 => Drained::InTime,
+            connections => Drained::Cut(connections),
+        }
+    }
+}
