@@ -4,12 +4,12 @@
 //! `unknown`, everything else is a constant of this program. So the number of series is fixed by the configuration.
 
 mod histogram;
+mod labels;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use http::Method;
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -19,11 +19,14 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use histogram::{Both, Table};
+use labels::{
+    ApplicationLabels, CheckLabels, LoginLabels, Names, OperationLabels, OutpostLabels,
+    ProviderLabels, ProviderRequestLabels, RefreshLabels, UNKNOWN, Words,
+};
 
 /// The `Content-Type` of what [`Metrics::encode`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-const UNKNOWN: &str = "unknown";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// In seconds; a check is a memory hit, or the sealing of a login attempt.
@@ -68,113 +71,6 @@ const PROVIDER_BOUNDS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 const CONNECTION_BOUNDS: [f64; 10] = [
     1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0, 10_000.0, 100_000.0,
 ];
-
-/// All other methods count as `OTHER`.
-const METHODS: [Method; 7] = [
-    Method::GET,
-    Method::HEAD,
-    Method::POST,
-    Method::PUT,
-    Method::PATCH,
-    Method::DELETE,
-    Method::OPTIONS,
-];
-
-#[derive(Clone, Debug, EncodeLabelSet)]
-struct CheckLabels {
-    application: String,
-    dialect: &'static str,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet)]
-struct OutpostLabels {
-    outpost_name: String,
-    method: String,
-    host: String,
-    r#type: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ApplicationLabels {
-    application: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ProviderLabels {
-    identity_provider: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LoginLabels {
-    identity_provider: String,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OperationLabels {
-    identity_provider: String,
-    operation: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ProviderRequestLabels {
-    identity_provider: String,
-    operation: &'static str,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefreshLabels {
-    identity_provider: String,
-    reason: &'static str,
-    result: &'static str,
-}
-
-/// Configured names, each once, behind a first one for what has none.
-#[derive(Debug)]
-struct Names(Vec<String>);
-
-impl Names {
-    fn new() -> Self {
-        Self(vec![UNKNOWN.to_owned()])
-    }
-
-    /// The number of `name`, which is added when it is new; twins would make a scrape invalid.
-    fn add(&mut self, name: &str) -> usize {
-        let known = self.0.iter().position(|n| n == name);
-        known.unwrap_or_else(|| {
-            self.0.push(name.to_owned());
-            self.0.len() - 1
-        })
-    }
-
-    fn label(&self, name: &str) -> String {
-        let known = self.0.iter().any(|n| n == name);
-        if known { name } else { UNKNOWN }.to_owned()
-    }
-}
-
-/// Constant words of one label; a word that is none of them counts as `other`.
-#[derive(Clone, Copy, Debug)]
-struct Words(&'static [&'static str]);
-
-impl Words {
-    fn len(self) -> usize {
-        self.0.len() + 1
-    }
-
-    fn number(self, word: &str) -> usize {
-        self.0
-            .iter()
-            .position(|w| *w == word)
-            .unwrap_or(self.0.len())
-    }
-
-    fn all(self) -> impl Iterator<Item = &'static str> {
-        self.0.iter().copied().chain(["other"])
-    }
-}
 
 /// What is counted, with the registry that shows it.
 #[derive(Debug)]
@@ -231,23 +127,17 @@ impl Metrics {
         for provider in identity_providers {
             providers.add(provider);
         }
-        let outpost = |host: &str, r#type| {
-            let labels = methods().map(|method| OutpostLabels {
-                outpost_name: outpost_name.to_owned(),
-                method: method.to_owned(),
-                host: host.to_owned(),
-                r#type,
-            });
-            labels.collect::<Vec<_>>()
-        };
         let mut metrics = Self {
             registry: Registry::default(),
-            checks: Table::new(&CHECK_BOUNDS, check_labels(&slugs, dialects, outcomes)),
+            checks: Table::new(&CHECK_BOUNDS, labels::check(&slugs, dialects, outcomes)),
             outpost: Table::new(
                 &OUTPOST_BOUNDS,
-                hosts.0.iter().flat_map(|host| outpost(host, "app")),
+                labels::outpost(outpost_name, &hosts, "app"),
             ),
-            ping: Table::new(&OUTPOST_BOUNDS, outpost(UNKNOWN, "ping").into_iter()),
+            ping: Table::new(
+                &OUTPOST_BOUNDS,
+                labels::outpost(outpost_name, &Names::new(), "ping"),
+            ),
             applications,
             providers,
             dialects,
@@ -371,13 +261,13 @@ impl Metrics {
         let cell = numbers.application * self.dialects.len() + self.dialects.number(dialect);
         let cell = cell * self.outcomes.len() + self.outcomes.number(outcome);
         self.checks.observe(cell, elapsed);
-        let cell = numbers.host * (METHODS.len() + 1) + method_number(method);
+        let cell = numbers.host * (labels::METHOD_COUNT) + labels::method_number(method);
         self.outpost.observe(cell, elapsed);
     }
 
     /// Counts a liveness request; it belongs to no application.
     pub fn ping(&self, method: &Method, elapsed: Duration) {
-        self.ping.observe(method_number(method), elapsed);
+        self.ping.observe(labels::method_number(method), elapsed);
     }
 
     /// Counts a login that came back from the identity provider.
@@ -471,33 +361,6 @@ impl Metrics {
             application: known.unwrap_or(UNKNOWN).to_owned(),
         }
     }
-}
-
-fn check_labels(
-    slugs: &Names,
-    dialects: Words,
-    outcomes: Words,
-) -> impl Iterator<Item = CheckLabels> {
-    slugs.0.iter().flat_map(move |application| {
-        dialects.all().flat_map(move |dialect| {
-            outcomes.all().map(move |outcome| CheckLabels {
-                application: application.clone(),
-                dialect,
-                outcome,
-            })
-        })
-    })
-}
-
-fn methods() -> impl Iterator<Item = &'static str> {
-    METHODS.iter().map(Method::as_str).chain(["OTHER"])
-}
-
-fn method_number(method: &Method) -> usize {
-    METHODS
-        .iter()
-        .position(|m| m == method)
-        .unwrap_or(METHODS.len())
 }
 
 #[cfg(test)]

@@ -1,0 +1,158 @@
+//! Label sets, and the words that may stand in them.
+
+use http::Method;
+use prometheus_client::encoding::EncodeLabelSet;
+
+/// Stands for an application, host or identity provider that is not configured.
+pub(super) const UNKNOWN: &str = "unknown";
+
+/// All other methods count as `OTHER`.
+pub(super) const METHODS: [Method; 7] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+];
+
+/// The fixed methods and `OTHER`.
+pub(super) const METHOD_COUNT: usize = METHODS.len() + 1;
+
+#[derive(Clone, Debug, EncodeLabelSet)]
+pub(super) struct CheckLabels {
+    pub(super) application: String,
+    pub(super) dialect: &'static str,
+    pub(super) outcome: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet)]
+pub(super) struct OutpostLabels {
+    pub(super) outpost_name: String,
+    pub(super) method: String,
+    pub(super) host: String,
+    pub(super) r#type: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ApplicationLabels {
+    pub(super) application: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ProviderLabels {
+    pub(super) identity_provider: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct LoginLabels {
+    pub(super) identity_provider: String,
+    pub(super) result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OperationLabels {
+    pub(super) identity_provider: String,
+    pub(super) operation: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ProviderRequestLabels {
+    pub(super) identity_provider: String,
+    pub(super) operation: &'static str,
+    pub(super) result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RefreshLabels {
+    pub(super) identity_provider: String,
+    pub(super) reason: &'static str,
+    pub(super) result: &'static str,
+}
+
+/// Configured names, each once, behind a first one for what has none.
+#[derive(Debug)]
+pub(super) struct Names(pub(super) Vec<String>);
+
+impl Names {
+    pub(super) fn new() -> Self {
+        Self(vec![UNKNOWN.to_owned()])
+    }
+
+    /// The number of `name`, which is added when it is new; twins would make a scrape invalid.
+    pub(super) fn add(&mut self, name: &str) -> usize {
+        let known = self.0.iter().position(|n| n == name);
+        known.unwrap_or_else(|| {
+            self.0.push(name.to_owned());
+            self.0.len() - 1
+        })
+    }
+
+    pub(super) fn label(&self, name: &str) -> String {
+        let known = self.0.iter().any(|n| n == name);
+        if known { name } else { UNKNOWN }.to_owned()
+    }
+}
+
+/// Constant words of one label; a word that is none of them counts as `other`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Words(pub(super) &'static [&'static str]);
+
+impl Words {
+    pub(super) fn len(self) -> usize {
+        self.0.len() + 1
+    }
+
+    pub(super) fn number(self, word: &str) -> usize {
+        self.0
+            .iter()
+            .position(|w| *w == word)
+            .unwrap_or(self.0.len())
+    }
+
+    pub(super) fn all(self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().copied().chain(["other"])
+    }
+}
+
+/// In the order that [`super::Metrics::check`] counts in.
+pub(super) fn check(
+    slugs: &Names,
+    dialects: Words,
+    outcomes: Words,
+) -> impl Iterator<Item = CheckLabels> {
+    slugs.0.iter().flat_map(move |application| {
+        dialects.all().flat_map(move |dialect| {
+            outcomes.all().map(move |outcome| CheckLabels {
+                application: application.clone(),
+                dialect,
+                outcome,
+            })
+        })
+    })
+}
+
+/// Host by host, and for each [`METHOD_COUNT`] methods.
+pub(super) fn outpost(
+    outpost_name: &str,
+    hosts: &Names,
+    r#type: &'static str,
+) -> impl Iterator<Item = OutpostLabels> {
+    hosts.0.iter().flat_map(move |host| {
+        let methods = METHODS.iter().map(Method::as_str).chain(["OTHER"]);
+        methods.map(move |method| OutpostLabels {
+            outpost_name: outpost_name.to_owned(),
+            method: method.to_owned(),
+            host: host.clone(),
+            r#type,
+        })
+    })
+}
+
+pub(super) fn method_number(method: &Method) -> usize {
+    METHODS
+        .iter()
+        .position(|m| m == method)
+        .unwrap_or(METHODS.len())
+}
