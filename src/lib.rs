@@ -6,10 +6,14 @@
 pub mod access;
 pub mod app;
 pub mod cookie;
+pub mod daemon;
 pub mod forwarded;
 pub mod host;
+pub mod http;
 pub mod identity;
 pub mod lifecycle;
+pub mod login;
+pub mod logout;
 pub mod oidc;
 pub mod pages;
 pub mod serve;

@@ -21,11 +21,7 @@ impl Shutdown {
     /// A switch that leaves what is in flight `timeout` to finish.
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
-        Self {
-            begun: CancellationToken::new(),
-            began_at: Arc::default(),
-            timeout,
-        }
+        Self { begun: CancellationToken::new(), began_at: Arc::default(), timeout }
     }
 
     /// Begins the shutdown; a second call changes nothing.
@@ -74,10 +70,7 @@ pub fn signals(shutdown: &Shutdown) -> std::io::Result<()> {
                 _ = interrupt.recv() => "SIGINT",
             };
             if shutdown.has_begun() {
-                tracing::warn!(
-                    signal = name,
-                    "told to stop while stopping, exiting at once"
-                );
+                tracing::warn!(signal = name, "told to stop while stopping, exiting at once");
                 std::process::exit(1);
             }
             tracing::info!(signal = name, timeout = ?shutdown.timeout, "stopping");
@@ -112,9 +105,7 @@ mod tests {
     async fn begins_at_a_signal() {
         let shutdown = Shutdown::new(Duration::from_secs(5));
         signals(&shutdown).unwrap();
-        let sent = std::process::Command::new("kill")
-            .args(["-TERM", &std::process::id().to_string()])
-            .status();
+        let sent = std::process::Command::new("kill").args(["-TERM", &std::process::id().to_string()]).status();
         assert!(sent.unwrap().success());
         shutdown.begun().await;
     }

@@ -77,6 +77,12 @@ impl Application {
         }
     }
 
+    /// The path of one of the outpost's own endpoints on this application.
+    #[must_use]
+    pub fn outpost_path(&self, endpoint: &str) -> String {
+        format!("{}{OUTPOST_PATH}/{endpoint}", self.external_host.base_path)
+    }
+
     /// Whether `host` is one of this application's.
     #[must_use]
     pub fn owns(&self, host: &Host) -> bool {

@@ -99,6 +99,7 @@ fn takes_pages(headers: &HeaderMap) -> bool {
 }
 
 /// Whether an HTML page is a fitting body: the client names HTML, and not only by a wildcard.
-pub(super) fn accepts_html(headers: &HeaderMap) -> bool {
+#[must_use]
+pub fn accepts_html(headers: &HeaderMap) -> bool {
     media_ranges(headers).iter().any(|range| is_html(range))
 }

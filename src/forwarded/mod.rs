@@ -15,7 +15,7 @@ use http::{HeaderMap, Method, Uri};
 
 pub use envoy::PREFIX as ENVOY_PREFIX;
 pub use field::{request_authority, single};
-pub use kind::RequestKind;
+pub use kind::{RequestKind, accepts_html};
 pub use peer::{PeerAddress, TrustedProxies};
 pub use target::Target;
 
@@ -151,7 +151,7 @@ fn assemble<'r>(
         target,
         method,
         kind,
-        accepts_html: kind::accepts_html(question.headers),
+        accepts_html: accepts_html(question.headers),
         origin: field::first_text(question.headers, "origin"),
         referer: field::first_text(question.headers, "referer"),
     }

@@ -45,7 +45,8 @@ fn slash_hint(configured: &str, found: &str) -> &'static str {
 }
 
 /// Text of a provider as it may stand in a log: one line, no control characters, short.
-pub(super) fn clean(text: &str) -> String {
+#[must_use]
+pub fn clean(text: &str) -> String {
     const LONGEST: usize = 200;
     text.chars().map(|it| if it.is_control() { ' ' } else { it }).take(LONGEST).collect()
 }

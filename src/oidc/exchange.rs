@@ -1,5 +1,3 @@
-use std::future::Future;
-
 use chrono::{DateTime, Duration, Utc};
 use openidconnect::core::{
     CoreAuthDisplay, CoreAuthPrompt, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey,
@@ -8,16 +6,16 @@ use openidconnect::core::{
 };
 use openidconnect::{
     AccessTokenHash, AdditionalClaims, AuthType, AuthorizationCode, ClaimsVerificationError, Client, ClientId,
-    ClientSecret, EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse,
-    IdTokenFields, IdTokenVerifier, Nonce, OAuth2TokenResponse, PkceCodeVerifier, RedirectUrl, RequestTokenError,
-    SignatureVerificationError, StandardErrorResponse, StandardTokenResponse, TokenResponse, UserInfoClaims,
-    UserInfoError,
+    ClientSecret, EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, IdTokenFields, IdTokenVerifier,
+    Nonce, OAuth2TokenResponse, PkceCodeVerifier, RedirectUrl, RequestTokenError, SignatureVerificationError,
+    StandardErrorResponse, StandardTokenResponse, TokenResponse, UserInfoClaims, UserInfoError,
 };
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::error::clean;
+use super::provider::Asker;
 use super::{OidcError, Ready};
 use crate::settings::{IdentityProvider, TokenEndpointAuthMethod};
 use crate::world::UnixTime;
@@ -120,22 +118,18 @@ impl Ready {
     /// # Errors
     ///
     /// [`Failure::Keys`] when the token's key is unknown, so that newer keys may help; any other failure is final.
-    pub(super) async fn redeem<H, F>(
+    pub(super) async fn redeem(
         &self,
         settings: &IdentityProvider,
         exchange: &CodeExchange<'_>,
-        http: &H,
-    ) -> Result<Redeemed, OidcError>
-    where
-        H: Fn(HttpRequest) -> F + Sync,
-        F: Future<Output = Result<HttpResponse, OidcError>> + Send,
-    {
+        token_endpoint: &Asker<'_>,
+    ) -> Result<Redeemed, OidcError> {
         let tokens = self
             .client(settings, exchange.redirect_uri)?
             .exchange_code(AuthorizationCode::new(exchange.code.to_owned()))
             .map_err(|error| OidcError::Configuration(error.to_string()))?
             .set_pkce_verifier(PkceCodeVerifier::new(exchange.pkce_verifier.to_owned()))
-            .request_async(http)
+            .request_async(token_endpoint)
             .await
             .map_err(token_error)?;
         if tokens.id_token().is_none() {
@@ -182,18 +176,14 @@ impl Ready {
     }
 
     /// Adds what userinfo says and the ID token did not; its `sub` must be the same (OIDC Core §5.3.2).
-    pub(super) async fn add_userinfo<H, F>(
+    pub(super) async fn add_userinfo(
         &self,
         settings: &IdentityProvider,
         exchange: &CodeExchange<'_>,
         redeemed: &Redeemed,
         login: &mut Login,
-        http: &H,
-    ) -> Result<(), OidcError>
-    where
-        H: Fn(HttpRequest) -> F + Sync,
-        F: Future<Output = Result<HttpResponse, OidcError>> + Send,
-    {
+        userinfo_endpoint: &Asker<'_>,
+    ) -> Result<(), OidcError> {
         let subject = match login.claims.get("sub") {
             Some(Value::String(subject)) => subject.clone(),
             _ => return Err(OidcError::InvalidToken("`sub` is missing".into())),
@@ -205,7 +195,7 @@ impl Ready {
             return Ok(());
         };
         let claims: UserInfoClaims<AllClaims, CoreGenderClaim> =
-            request.request_async(http).await.map_err(userinfo_error)?;
+            request.request_async(userinfo_endpoint).await.map_err(userinfo_error)?;
         if let Ok(Value::Object(more)) = serde_json::to_value(&claims) {
             for (name, value) in more {
                 let slot = login.claims.entry(name).or_insert(Value::Null);

@@ -11,7 +11,7 @@ mod metadata;
 mod provider;
 
 pub use endpoints::{AuthorizationRequest, EndSessionRequest};
-pub use error::OidcError;
+pub use error::{OidcError, clean};
 pub use exchange::{CodeExchange, Login};
 pub use http_client::{HttpClient, TlsError};
 pub use keys::{KeyRefresh, Keys};

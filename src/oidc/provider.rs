@@ -1,8 +1,11 @@
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use http::{HeaderValue, Request, Response, StatusCode, header};
+use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -201,7 +204,7 @@ impl Provider {
     pub async fn complete(&self, exchange: &CodeExchange<'_>) -> Result<Login, OidcError> {
         let ready = self.ready().ok_or(OidcError::NotReady)?;
         let redeemed =
-            ready.redeem(&self.settings, exchange, &|request| self.checked(Operation::Token, request)).await?;
+            ready.redeem(&self.settings, exchange, &Asker { provider: self, operation: Operation::Token }).await?;
         let verify = |ready: &Ready| ready.verify(&self.settings, exchange, &redeemed, self.world.now());
         let mut login = match verify(&ready) {
             Ok(login) => login,
@@ -216,9 +219,13 @@ impl Provider {
         };
         if self.lacks_wanted_claims(&login) {
             ready
-                .add_userinfo(&self.settings, exchange, &redeemed, &mut login, &|request| {
-                    self.checked(Operation::Userinfo, request)
-                })
+                .add_userinfo(
+                    &self.settings,
+                    exchange,
+                    &redeemed,
+                    &mut login,
+                    &Asker { provider: self, operation: Operation::Userinfo },
+                )
                 .await?;
         }
         Ok(login)
@@ -267,5 +274,20 @@ impl Provider {
     fn jittered(&self, pause: Duration) -> Duration {
         let [byte] = self.world.random::<1>().unwrap_or_default();
         pause + pause.mul_f32(f32::from(byte) / 255.0 / 5.0)
+    }
+}
+
+/// Lets the library ask one of a provider's endpoints.
+pub(super) struct Asker<'p> {
+    provider: &'p Provider,
+    operation: Operation,
+}
+
+impl<'c> AsyncHttpClient<'c> for Asker<'_> {
+    type Error = OidcError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, OidcError>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.provider.checked(self.operation, request))
     }
 }

@@ -102,18 +102,9 @@ impl<'a> Page<'a> {
     /// The document, with the request's id as it stands in the log.
     #[must_use]
     pub fn render(&self, request_id: &str) -> Html {
-        let layout = Layout {
-            page: *self,
-            request_id,
-            style: STYLE,
-        };
-        let body = layout
-            .render()
-            .unwrap_or_else(|_| unreachable!("strings are written into a string"));
-        Html {
-            body: body.into(),
-            csp: policy(self),
-        }
+        let layout = Layout { page: *self, request_id, style: STYLE };
+        let body = layout.render().unwrap_or_else(|_| unreachable!("strings are written into a string"));
+        Html { body: body.into(), csp: policy(self) }
     }
 
     /// The title and heading.
@@ -157,9 +148,7 @@ impl<'a> Page<'a> {
             Self::ProviderAway { .. } => "The identity provider cannot be reached at the moment.",
             Self::CookieMissing { .. } => "The cookie that the login began with did not come back.",
             Self::BadRequest { what } => what,
-            Self::LoginLoop { .. } => {
-                "Several logins in a row ended without the session cookie coming back."
-            }
+            Self::LoginLoop { .. } => "Several logins in a row ended without the session cookie coming back.",
         }
     }
 }

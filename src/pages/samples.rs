@@ -13,8 +13,7 @@ impl<'a> Page<'a> {
     pub(super) fn each(text: impl Fn(&'static str) -> &'a str) -> [Self; 8] {
         let application = text("Grafana");
         let home_url = text("https://grafana.example.test/");
-        let retry_url =
-            text("/outpost.goauthentik.io/start?rd=https%3A%2F%2Fgrafana.example.test%2F");
+        let retry_url = text("/outpost.goauthentik.io/start?rd=https%3A%2F%2Fgrafana.example.test%2F");
         let sign_out_url = text("/outpost.goauthentik.io/sign_out");
         [
             Self::LoginFailed {
@@ -26,34 +25,13 @@ impl<'a> Page<'a> {
                 ),
                 retry_url,
             },
-            Self::Forbidden {
-                application,
-                username: text("bob"),
-                sign_out_url,
-            },
-            Self::SignedOut {
-                application,
-                home_url,
-            },
-            Self::ConfirmSignOut {
-                application,
-                action_url: sign_out_url,
-            },
-            Self::ProviderAway {
-                application,
-                retry_url,
-            },
-            Self::CookieMissing {
-                application,
-                retry_url,
-            },
-            Self::BadRequest {
-                what: text("No application is configured for this host."),
-            },
-            Self::LoginLoop {
-                application,
-                home_url,
-            },
+            Self::Forbidden { application, username: text("bob"), sign_out_url },
+            Self::SignedOut { application, home_url },
+            Self::ConfirmSignOut { application, action_url: sign_out_url },
+            Self::ProviderAway { application, retry_url },
+            Self::CookieMissing { application, retry_url },
+            Self::BadRequest { what: text("No application is configured for this host.") },
+            Self::LoginLoop { application, home_url },
         ]
     }
 }

@@ -31,21 +31,13 @@ fn every_page_is_small_and_whole() {
 fn pages_load_nothing_and_run_nothing() {
     for page in Page::samples() {
         let html = body(page, "id");
-        let without_links = html
-            .replace("href=\"https://grafana.example.test/\"", "")
-            .replace("href=\"/outpost.goauthentik.io/", "");
-        for word in [
-            "http:", "https:", "//", "src=", "href=", "url(", "@import", "<script", "style=\"",
-            " on",
-        ] {
+        let without_links =
+            html.replace("href=\"https://grafana.example.test/\"", "").replace("href=\"/outpost.goauthentik.io/", "");
+        for word in ["http:", "https:", "//", "src=", "href=", "url(", "@import", "<script", "style=\"", " on"] {
             let found = without_links.find(word);
             // " on" is an attribute only inside a tag.
-            let inside_tag = found
-                .is_some_and(|at| without_links[..at].rfind('<') > without_links[..at].rfind('>'));
-            assert!(
-                found.is_none() || word == " on" && !inside_tag,
-                "{word} in {page:?}"
-            );
+            let inside_tag = found.is_some_and(|at| without_links[..at].rfind('<') > without_links[..at].rfind('>'));
+            assert!(found.is_none() || word == " on" && !inside_tag, "{word} in {page:?}");
         }
     }
 }
@@ -73,12 +65,9 @@ fn the_policy_allows_the_style_in_the_page_and_nothing_else() {
 
 #[test]
 fn hostile_texts_are_escaped_in_every_field() {
-    const TAGS: [&str; 12] = [
-        "html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "p", "bdi", "footer",
-    ];
-    const MORE: [&str; 9] = [
-        "code", "a", "aside", "ul", "li", "strong", "form", "button", "!doctype",
-    ];
+    const TAGS: [&str; 12] =
+        ["html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "p", "bdi", "footer"];
+    const MORE: [&str; 9] = ["code", "a", "aside", "ul", "li", "strong", "form", "button", "!doctype"];
     for hostile in [
         "<script>alert(1)</script>",
         "\"><svg onload=alert(1)>",
@@ -95,19 +84,13 @@ fn hostile_texts_are_escaped_in_every_field() {
             for tag in html.split('<').skip(1) {
                 let name = tag.trim_start_matches('/');
                 let name = name.split(['>', ' ', '/']).next().unwrap();
-                assert!(
-                    TAGS.contains(&name) || MORE.contains(&name),
-                    "<{name} of {page:?}"
-                );
+                assert!(TAGS.contains(&name) || MORE.contains(&name), "<{name} of {page:?}");
                 let tag = tag.split('>').next().unwrap();
                 assert_eq!(tag.matches('"').count() % 2, 0, "<{tag}> of {page:?}");
                 assert!(!tag.contains('\''), "<{tag}> of {page:?}");
                 assert!(!tag.contains("javascript:"), "<{tag}> of {page:?}");
             }
-            let escaped = hostile
-                .replace('&', "&#38;")
-                .replace('<', "&#60;")
-                .replace('>', "&#62;");
+            let escaped = hostile.replace('&', "&#38;").replace('<', "&#60;").replace('>', "&#62;");
             let escaped = escaped.replace('"', "&#34;").replace('\'', "&#39;");
             assert!(html.contains(&escaped), "{escaped} in {html}");
         }
@@ -143,10 +126,7 @@ fn links_lead_to_the_web_or_to_this_host() {
 fn a_refused_url_leaves_its_button_out() {
     for page in Page::each(|_| "javascript:alert(1)") {
         let html = body(page, "id");
-        assert!(
-            !html.contains("href=") && !html.contains("<form"),
-            "{page:?}"
-        );
+        assert!(!html.contains("href=") && !html.contains("<form"), "{page:?}");
     }
 }
 
@@ -156,11 +136,7 @@ fn codes_are_distinct_and_messages_are_sentences() {
     let codes: std::collections::BTreeSet<_> = pages.iter().map(Page::error_code).collect();
     assert_eq!(codes.len(), pages.len());
     for page in pages {
-        assert!(
-            page.error_code()
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b == b'_')
-        );
+        assert!(page.error_code().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
         assert!(page.message().ends_with('.'), "{}", page.message());
     }
 }

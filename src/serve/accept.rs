@@ -35,15 +35,13 @@ enum Accepted {
 impl Listener {
     fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         match self {
-            Self::Http(listener) => listener
-                .poll_accept(context)
-                .map_ok(|(stream, address)| Accepted::Http(stream, address)),
-            Self::Https(listener, tls) => listener
-                .poll_accept(context)
-                .map_ok(|(stream, address)| Accepted::Https(stream, address, tls.clone())),
-            Self::Unix(listener) => listener
-                .poll_accept(context)
-                .map_ok(|(stream, _)| Accepted::Unix(stream)),
+            Self::Http(listener) => {
+                listener.poll_accept(context).map_ok(|(stream, address)| Accepted::Http(stream, address))
+            }
+            Self::Https(listener, tls) => {
+                listener.poll_accept(context).map_ok(|(stream, address)| Accepted::Https(stream, address, tls.clone()))
+            }
+            Self::Unix(listener) => listener.poll_accept(context).map_ok(|(stream, _)| Accepted::Unix(stream)),
         }
     }
 }
@@ -52,11 +50,7 @@ impl Listener {
 ///
 /// One task for all `listeners`, so that the one permit it holds while it waits serves whichever is asked first; with
 /// no permit left, connections wait in the kernel's backlog.
-pub(super) async fn accept<H: Handler>(
-    listeners: Vec<Listener>,
-    permits: Arc<Semaphore>,
-    server: Arc<Server<H>>,
-) {
+pub(super) async fn accept<H: Handler>(listeners: Vec<Listener>, permits: Arc<Semaphore>, server: Arc<Server<H>>) {
     let mut turn = 0_usize;
     let mut complaint = Complaint::default();
     loop {
@@ -65,11 +59,9 @@ pub(super) async fn accept<H: Handler>(
             turn = turn.wrapping_add(1);
             let accepted = std::future::poll_fn(|context| {
                 let (before, from) = listeners.split_at(turn % listeners.len().max(1));
-                let ready = from.iter().chain(before).find_map(|listener| {
-                    match listener.poll_accept(context) {
-                        Poll::Ready(accepted) => Some(accepted),
-                        Poll::Pending => None,
-                    }
+                let ready = from.iter().chain(before).find_map(|listener| match listener.poll_accept(context) {
+                    Poll::Ready(accepted) => Some(accepted),
+                    Poll::Pending => None,
                 });
                 ready.map_or(Poll::Pending, Poll::Ready)
             });
@@ -82,12 +74,7 @@ pub(super) async fn accept<H: Handler>(
         match accepted {
             Ok(accepted) => spawn(accepted, &server, permit),
             // The connection's own end, before we had it.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset
-                ) =>
-            {
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {
                 tracing::debug!(%error, "a connection was gone before it was accepted");
             }
             Err(error) => {
@@ -146,9 +133,6 @@ impl Complaint {
             return;
         }
         tracing::warn!(%error, further = self.unsaid, "cannot accept connections for the moment");
-        *self = Self {
-            last: Some(Instant::now()),
-            unsaid: 0,
-        };
+        *self = Self { last: Some(Instant::now()), unsaid: 0 };
     }
 }

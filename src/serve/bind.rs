@@ -55,15 +55,12 @@ pub enum UnixSocketProblem {
 impl fmt::Display for UnixSocketProblem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InUse => formatter
-                .write_str("in use: another process listens there; stop it, or set another path"),
-            Self::NotASocket => formatter
-                .write_str("there is a file that is no socket; remove it, or set another path"),
+            Self::InUse => formatter.write_str("in use: another process listens there; stop it, or set another path"),
+            Self::NotASocket => {
+                formatter.write_str("there is a file that is no socket; remove it, or set another path")
+            }
             Self::System(error) if error.kind() == ErrorKind::PermissionDenied => {
-                write!(
-                    formatter,
-                    "{error}; the user that runs forepost must be able to write to the folder"
-                )
+                write!(formatter, "{error}; the user that runs forepost must be able to write to the folder")
             }
             Self::System(error) if error.kind() == ErrorKind::NotFound => {
                 write!(formatter, "{error}; the folder must exist")
@@ -75,34 +72,23 @@ impl fmt::Display for UnixSocketProblem {
 
 fn address_hint(error: &io::Error) -> String {
     match error.kind() {
-        ErrorKind::AddrInUse => {
-            "address in use: another process or another of our listeners has it; \
+        ErrorKind::AddrInUse => "address in use: another process or another of our listeners has it; \
                                  stop that one, or set another port"
-                .to_owned()
-        }
+            .to_owned(),
         ErrorKind::AddrNotAvailable => "no interface of this machine has that address; \
                                         0.0.0.0 or [::] listens on all"
             .to_owned(),
-        ErrorKind::PermissionDenied => {
-            "permission denied: ports below 1024 need CAP_NET_BIND_SERVICE; \
+        ErrorKind::PermissionDenied => "permission denied: ports below 1024 need CAP_NET_BIND_SERVICE; \
                                         a higher port does not"
-                .to_owned()
-        }
+            .to_owned(),
         _ => error.to_string(),
     }
 }
 
 /// Listens on `address`, which the setting `key` names.
-pub(super) fn tcp(
-    key: &'static str,
-    address: SocketAddr,
-) -> Result<(TcpListener, SocketAddr), BindError> {
+pub(super) fn tcp(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
     let listen = || {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // A restart must not wait for the old connections' TIME_WAIT; two listeners at once stay impossible.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
@@ -110,19 +96,12 @@ pub(super) fn tcp(
         let bound = listener.local_addr()?;
         Ok((listener, bound))
     };
-    listen().map_err(|source| BindError::Address {
-        address,
-        key,
-        source,
-    })
+    listen().map_err(|source| BindError::Address { address, key, source })
 }
 
 /// Listens on the Unix socket `path`, in place of a socket file that nobody answers on.
 pub(super) async fn unix(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
-    let problem = |reason| BindError::UnixSocket {
-        path: path.to_owned(),
-        reason,
-    };
+    let problem = |reason| BindError::UnixSocket { path: path.to_owned(), reason };
     remove_stale(path).await.map_err(problem)?;
     listen_unix(path).map_err(|error| problem(UnixSocketProblem::System(error)))
 }
@@ -165,10 +144,7 @@ pub(super) struct SocketFile {
 
 impl SocketFile {
     fn new(path: &Path) -> io::Result<Self> {
-        Ok(Self {
-            path: path.to_owned(),
-            identity: identity(path)?,
-        })
+        Ok(Self { path: path.to_owned(), identity: identity(path)? })
     }
 }
 

@@ -65,11 +65,7 @@ impl HeaderBlocks {
             let [a, b, c, kind, flags, ..] = self.header;
             self.payload_left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
             if kind == HEADERS || kind == CONTINUATION {
-                self.block = if flags & END_HEADERS == 0 {
-                    Block::Open
-                } else {
-                    Block::Last
-                };
+                self.block = if flags & END_HEADERS == 0 { Block::Open } else { Block::Last };
             }
         }
         rest
@@ -92,10 +88,7 @@ mod tests {
     fn check(bytes: &[u8], ended: usize, in_block: bool) {
         for piece in [1, 2, 8, 9, 10, 1000] {
             let mut blocks = HeaderBlocks::default();
-            let count = bytes
-                .chunks(piece)
-                .filter(|bytes| blocks.pass(bytes))
-                .count();
+            let count = bytes.chunks(piece).filter(|bytes| blocks.pass(bytes)).count();
             assert_eq!(blocks.in_block(), in_block, "pieces of {piece}");
             if piece == 1 {
                 assert_eq!(count, ended);
@@ -113,38 +106,10 @@ mod tests {
         check(&frame(HEADERS, END_HEADERS, 0), 1, false);
         check(&frame(HEADERS, END_HEADERS, 20)[..28], 0, true);
         check(&frame(HEADERS, 0, 20), 0, true);
-        check(
-            &[frame(HEADERS, 0, 20), frame(CONTINUATION, 0, 300)].concat(),
-            0,
-            true,
-        );
-        check(
-            &[frame(HEADERS, 0, 20), frame(CONTINUATION, END_HEADERS, 3)].concat(),
-            1,
-            false,
-        );
-        check(
-            &[
-                frame(HEADERS, END_HEADERS, 5),
-                frame(0, END_HEADERS, 70_000),
-            ]
-            .concat(),
-            1,
-            false,
-        );
-        check(
-            &[frame(HEADERS, END_HEADERS, 5), frame(HEADERS, 0, 5)].concat(),
-            1,
-            true,
-        );
-        check(
-            &[
-                frame(HEADERS, END_HEADERS, 5),
-                frame(HEADERS, END_HEADERS, 5),
-            ]
-            .concat(),
-            2,
-            false,
-        );
+        check(&[frame(HEADERS, 0, 20), frame(CONTINUATION, 0, 300)].concat(), 0, true);
+        check(&[frame(HEADERS, 0, 20), frame(CONTINUATION, END_HEADERS, 3)].concat(), 1, false);
+        check(&[frame(HEADERS, END_HEADERS, 5), frame(0, END_HEADERS, 70_000)].concat(), 1, false);
+        check(&[frame(HEADERS, END_HEADERS, 5), frame(HEADERS, 0, 5)].concat(), 1, true);
+        check(&[frame(HEADERS, END_HEADERS, 5), frame(HEADERS, END_HEADERS, 5)].concat(), 2, false);
     }
 }

@@ -56,9 +56,7 @@ impl Limits {
             .max_buf_size(self.max_header_bytes.max(LEAST_BUFFER))
             .max_headers(self.max_headers)
             .writev(false);
-        let header_list = self
-            .max_header_bytes
-            .saturating_add(self.max_headers.saturating_mul(HTTP2_FIELD_OVERHEAD));
+        let header_list = self.max_header_bytes.saturating_add(self.max_headers.saturating_mul(HTTP2_FIELD_OVERHEAD));
         builder
             .http2()
             .timer(TokioTimer::new())

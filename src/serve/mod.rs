@@ -141,9 +141,7 @@ impl Listeners {
         if let Some(https) = &server.https {
             let (config, watch) = tls::load(https).await?;
             let (listener, address) = bind::tcp("server.https.listen", https.listen)?;
-            listeners
-                .main
-                .push(accept::Listener::Https(listener, TlsAcceptor::from(config)));
+            listeners.main.push(accept::Listener::Https(listener, TlsAcceptor::from(config)));
             listeners.https_address = Some(address);
             listeners.certificate = Some(watch);
         }
@@ -187,12 +185,7 @@ impl Listeners {
     /// Serves until `shutdown` begins, then finishes what is in flight.
     ///
     /// Must be called within a tokio runtime.
-    pub fn spawn<H: Handler, M: Handler>(
-        self,
-        handler: Arc<H>,
-        metrics: Arc<M>,
-        shutdown: &Shutdown,
-    ) -> Serving {
+    pub fn spawn<H: Handler, M: Handler>(self, handler: Arc<H>, metrics: Arc<M>, shutdown: &Shutdown) -> Serving {
         self.announce();
         let tasks = TaskTracker::new();
         let cut = Arc::new(AtomicUsize::new(0));
@@ -204,27 +197,15 @@ impl Listeners {
             accept::accept(listeners, permits, main).await;
             drop(socket_file);
         });
-        tasks.spawn(accept::accept(
-            self.metrics,
-            Arc::new(Semaphore::new(METRICS_CONNECTIONS)),
-            metrics,
-        ));
+        tasks.spawn(accept::accept(self.metrics, Arc::new(Semaphore::new(METRICS_CONNECTIONS)), metrics));
         if let Some(certificate) = self.certificate {
             tasks.spawn(certificate.run(shutdown.clone()));
         }
-        Serving {
-            tasks,
-            cut,
-            shutdown: shutdown.clone(),
-        }
+        Serving { tasks, cut, shutdown: shutdown.clone() }
     }
 
     fn announce(&self) {
-        let addresses = [
-            ("http", self.http_address),
-            ("https", self.https_address),
-            ("metrics", self.metrics_address),
-        ];
+        let addresses = [("http", self.http_address), ("https", self.https_address), ("metrics", self.metrics_address)];
         for (listener, address) in addresses {
             if let Some(address) = address {
                 tracing::info!(listener, %address, "listening");

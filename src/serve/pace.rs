@@ -5,9 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{
-    AtomicBool, AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
-};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -85,10 +83,7 @@ impl Pace {
             self.head_since.store(0, Relaxed);
             self.unread.store(body, Relaxed);
         }
-        InFlight {
-            pace: self.clone(),
-            http2,
-        }
+        InFlight { pace: self.clone(), http2 }
     }
 
     /// Whether a header section has begun and is not complete.
@@ -120,11 +115,7 @@ impl Pace {
         if self.closing.load(Relaxed) {
             return Due::Cut(quiet_since + GRACE);
         }
-        let timeout = if self.used.load(Relaxed) {
-            self.idle_timeout
-        } else {
-            self.header_timeout
-        };
+        let timeout = if self.used.load(Relaxed) { self.idle_timeout } else { self.header_timeout };
         Due::Idle(quiet_since + timeout)
     }
 
@@ -173,14 +164,7 @@ pub(super) struct Paced<S> {
 
 impl<S> Paced<S> {
     pub(super) fn new(inner: S, pace: Arc<Pace>) -> Self {
-        Self {
-            inner,
-            pace,
-            protocol: Protocol::Unknown(0),
-            closed: false,
-            linger: None,
-            lingered: 0,
-        }
+        Self { inner, pace, protocol: Protocol::Unknown(0), closed: false, linger: None, lingered: 0 }
     }
 
     fn note_read(&mut self, bytes: &[u8]) {
@@ -197,11 +181,7 @@ impl<S> Paced<S> {
             Protocol::Unknown(matched) => {
                 pace.used.store(true, Relaxed);
                 begin_head();
-                let common = bytes
-                    .iter()
-                    .zip(&PREFACE[*matched..])
-                    .take_while(|(a, b)| a == b)
-                    .count();
+                let common = bytes.iter().zip(&PREFACE[*matched..]).take_while(|(a, b)| a == b).count();
                 *matched += common;
                 if *matched == PREFACE.len() {
                     pace.head_since.store(0, Relaxed);
@@ -239,9 +219,7 @@ impl<S: AsyncRead + Unpin> Paced<S> {
         if !(self.pace.unread.load(Relaxed) || self.pace.in_head()) {
             return Poll::Ready(());
         }
-        let linger = self
-            .linger
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER_TIME)));
+        let linger = self.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER_TIME)));
         if linger.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
         }
@@ -271,18 +249,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(context, bytes)
     }
 
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         ready!(Pin::new(&mut self.inner).poll_flush(context))?;
         let pace = &self.pace;
         if pace.writing.load(Relaxed) && pace.in_flight.load(Acquire) == 0 {
@@ -292,10 +263,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         if !self.closed {
             ready!(Pin::new(&mut self.inner).poll_shutdown(context))?;
             self.closed = true;

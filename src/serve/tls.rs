@@ -93,24 +93,14 @@ pub(super) async fn load(https: &Https) -> Result<(Arc<ServerConfig>, Watch), Ce
     let provider = Arc::new(aws_lc::default_provider());
     let files = Files::read(https).await?;
     let current = ArcSwap::from_pointee(files.certified(https, &provider)?);
-    let certificates = Arc::new(Certificates {
-        https: https.clone(),
-        provider: provider.clone(),
-        current,
-    });
+    let certificates = Arc::new(Certificates { https: https.clone(), provider: provider.clone(), current });
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(CertificateError::Setup)?
         .with_no_client_auth()
         .with_cert_resolver(certificates.clone());
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok((
-        Arc::new(config),
-        Watch {
-            certificates,
-            seen: Ok(files.digest()),
-        },
-    ))
+    Ok((Arc::new(config), Watch { certificates, seen: Ok(files.digest()) }))
 }
 
 impl Watch {
@@ -125,16 +115,9 @@ impl Watch {
     }
 
     async fn look(&mut self) {
-        let Certificates {
-            https,
-            provider,
-            current,
-        } = &*self.certificates;
+        let Certificates { https, provider, current } = &*self.certificates;
         let files = Files::read(https).await;
-        let found = files
-            .as_ref()
-            .map(Files::digest)
-            .map_err(ToString::to_string);
+        let found = files.as_ref().map(Files::digest).map_err(ToString::to_string);
         let same = match (&self.seen, &found) {
             (Ok(seen), Ok(found)) => seen.as_ref() == found.as_ref(),
             (Err(seen), Err(found)) => seen == found,
@@ -162,32 +145,19 @@ struct Files {
 impl Files {
     async fn read(https: &Https) -> Result<Self, CertificateError> {
         let read = async |path: &Path| {
-            let unreadable = |source| CertificateError::Unreadable {
-                path: path.to_owned(),
-                source,
-            };
+            let unreadable = |source| CertificateError::Unreadable { path: path.to_owned(), source };
             tokio::fs::read(path).await.map_err(unreadable)
         };
-        Ok(Self {
-            certificate: read(&https.certificate).await?,
-            key: read(&https.key).await?,
-        })
+        Ok(Self { certificate: read(&https.certificate).await?, key: read(&https.key).await? })
     }
 
     /// Stands for the contents, so that no copy of the key is kept for a comparison.
     fn digest(&self) -> Digest {
-        let parts = [
-            digest(&SHA256, &self.certificate),
-            digest(&SHA256, &self.key),
-        ];
+        let parts = [digest(&SHA256, &self.certificate), digest(&SHA256, &self.key)];
         digest(&SHA256, &[parts[0].as_ref(), parts[1].as_ref()].concat())
     }
 
-    fn certified(
-        &self,
-        https: &Https,
-        provider: &CryptoProvider,
-    ) -> Result<CertifiedKey, CertificateError> {
+    fn certified(&self, https: &Https, provider: &CryptoProvider) -> Result<CertifiedKey, CertificateError> {
         let not_pem = |path: &Path, wanted, error: pem::Error| CertificateError::NotPem {
             path: path.to_owned(),
             wanted,
@@ -195,26 +165,16 @@ impl Files {
         };
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&self.certificate)
             .collect::<Result<_, _>>()
-            .and_then(|chain: Vec<_>| {
-                if chain.is_empty() {
-                    Err(pem::Error::NoItemsFound)
-                } else {
-                    Ok(chain)
-                }
-            })
+            .and_then(|chain: Vec<_>| if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) })
             .map_err(|error| not_pem(&https.certificate, "certificate", error))?;
-        let key = PrivateKeyDer::from_pem_slice(&self.key)
-            .map_err(|error| not_pem(&https.key, "private key", error))?;
+        let key =
+            PrivateKeyDer::from_pem_slice(&self.key).map_err(|error| not_pem(&https.key, "private key", error))?;
         CertifiedKey::from_der(chain, key, provider).map_err(|source| {
             let (certificate, key) = (https.certificate.clone(), https.key.clone());
             if source == Error::InconsistentKeys(InconsistentKeys::KeyMismatch) {
                 CertificateError::Mismatch { certificate, key }
             } else {
-                CertificateError::Unusable {
-                    certificate,
-                    key,
-                    source,
-                }
+                CertificateError::Unusable { certificate, key, source }
             }
         })
     }

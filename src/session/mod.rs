@@ -69,9 +69,13 @@ impl Session {
             0 => self.created_at,
             millis => UnixTime::from_millis(millis),
         };
+        self.is_of(app) && now < self.expires_at && self.idle_timeout.is_none_or(|idle| now < last_sign_of_life + idle)
+    }
+
+    /// Whether the session was made for `app`.
+    #[must_use]
+    pub fn is_of(&self, app: &Application) -> bool {
         self.application == app.slug
-            && now < self.expires_at
-            && self.idle_timeout.is_none_or(|idle| now < last_sign_of_life + idle)
     }
 
     /// Notes that a check was answered with this session.

@@ -4,9 +4,15 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use http::HeaderMap;
+
+use crate::cookie::cookies;
 use crate::world::{EntropyError, World};
 
 const LENGTH: usize = 32;
+
+/// Cookies of one name that are looked at.
+const MOST_TOKENS: usize = 8;
 
 /// What the session cookie holds: 32 random bytes, known to the browser alone.
 ///
@@ -41,6 +47,14 @@ impl SessionToken {
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         bytes.try_into().ok().map(Self)
+    }
+
+    /// The tokens in the cookies called `name`: browsers may hold two, of which only one is good.
+    pub fn all(name: &str, headers: &HeaderMap) -> impl Iterator<Item = Self> {
+        cookies(headers)
+            .filter(move |(it, _)| *it == name)
+            .filter_map(|(_, value)| Self::parse(value))
+            .take(MOST_TOKENS)
     }
 
     /// The cookie's value.

@@ -29,9 +29,7 @@ pub const ACCESS: &str = "forepost::access";
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The filter is not understood.
-    #[error(
-        "log.level: {part:?} is neither a level (off, error, warn, info, debug, trace) nor target=level"
-    )]
+    #[error("log.level: {part:?} is neither a level (off, error, warn, info, debug, trace) nor target=level")]
     Level {
         /// The part of the filter that is wrong.
         part: String,
@@ -54,9 +52,9 @@ pub fn init(log: &Log) -> Result<(), LogError> {
         LogFormat::Json => Style::Json,
         LogFormat::Auto if !terminal => Style::Json,
         // https://no-color.org
-        LogFormat::Auto | LogFormat::Human => Style::Human {
-            color: terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
-        },
+        LogFormat::Auto | LogFormat::Human => {
+            Style::Human { color: terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) }
+        }
     };
     let dispatch = dispatch(style, filter(&log.level)?, io::stderr);
     tracing::dispatcher::set_global_default(dispatch).map_err(|_| LogError::AlreadySet)
@@ -79,11 +77,9 @@ where
             .event_format(OneLine(format::format().json().flatten_event(true)))
             .with_writer(writer)
             .into(),
-        Style::Human { color } => builder
-            .with_ansi(color)
-            .fmt_fields(format::debug_fn(human_field).delimited(" "))
-            .with_writer(writer)
-            .into(),
+        Style::Human { color } => {
+            builder.with_ansi(color).fmt_fields(format::debug_fn(human_field).delimited(" ")).with_writer(writer).into()
+        }
     }
 }
 
@@ -96,15 +92,12 @@ fn filter(text: &str) -> Result<EnvFilter, LogError> {
         level.parse::<LevelFilter>().map_err(|_| wrong(part))?;
         part.parse::<Directive>().map_err(|_| wrong(part))?;
     }
-    EnvFilter::builder()
-        .parse(parts.join(","))
-        .map_err(|_| wrong(text))
+    EnvFilter::builder().parse(parts.join(",")).map_err(|_| wrong(text))
 }
 
 /// Whether a character can end a line, move the cursor, or turn the direction of what follows.
 fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Passes text on with the unsafe characters as `\u001b`, which JSON strings and people both read.
@@ -132,12 +125,7 @@ where
     S: Subscriber + for<'s> LookupSpan<'s>,
     N: for<'w> FormatFields<'w> + 'static,
 {
-    fn format_event(
-        &self,
-        ctx: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
+    fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut line = String::with_capacity(512);
         self.0.format_event(ctx, Writer::new(&mut line), event)?;
         Escaping(&mut writer).write_str(line.trim_end_matches('\n'))?;
@@ -163,10 +151,7 @@ impl Sampler {
     /// A sampler that writes the first allowed check.
     #[must_use]
     pub const fn new(allowed: AllowedChecks) -> Self {
-        Self {
-            allowed,
-            seen: AtomicU64::new(0),
-        }
+        Self { allowed, seen: AtomicU64::new(0) }
     }
 
     /// Whether to write this check.

@@ -20,8 +20,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use histogram::{Both, Table};
 use labels::{
-    ApplicationLabels, CheckLabels, LoginLabels, Names, OperationLabels, OutpostLabels,
-    ProviderLabels, ProviderRequestLabels, RefreshLabels, UNKNOWN, Words,
+    ApplicationLabels, CheckLabels, LoginLabels, Names, OperationLabels, OutpostLabels, ProviderLabels,
+    ProviderRequestLabels, RefreshLabels, UNKNOWN, Words,
 };
 
 /// The `Content-Type` of what [`Metrics::encode`] returns.
@@ -30,47 +30,17 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// In seconds; a check is a memory hit, or the sealing of a login attempt.
-const CHECK_BOUNDS: [f64; 15] = [
-    50e-6,
-    100e-6,
-    250e-6,
-    500e-6,
-    1e-3,
-    2.5e-3,
-    5e-3,
-    10e-3,
-    25e-3,
-    50e-3,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    f64::INFINITY,
-];
+const CHECK_BOUNDS: [f64; 15] =
+    [50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1.0, f64::INFINITY];
 
 /// In seconds; those that existing dashboards were drawn with.
-const OUTPOST_BOUNDS: [f64; 12] = [
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    f64::INFINITY,
-];
+const OUTPOST_BOUNDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, f64::INFINITY];
 
 /// In seconds, over a network.
 const PROVIDER_BOUNDS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// In requests.
-const CONNECTION_BOUNDS: [f64; 10] = [
-    1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0, 10_000.0, 100_000.0,
-];
+const CONNECTION_BOUNDS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0, 10_000.0, 100_000.0];
 
 /// What is counted, with the registry that shows it.
 #[derive(Debug)]
@@ -116,10 +86,7 @@ impl Metrics {
         let (dialects, outcomes) = (Words(dialects), Words(outcomes));
         let (mut slugs, mut hosts) = (Names::new(), Names::new());
         let numbers = applications.into_iter().map(|(slug, host)| {
-            let numbers = Numbers {
-                application: slugs.add(slug),
-                host: hosts.add(host),
-            };
+            let numbers = Numbers { application: slugs.add(slug), host: hosts.add(host) };
             (slug.to_owned(), numbers)
         });
         let applications = numbers.collect();
@@ -130,14 +97,8 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::default(),
             checks: Table::new(&CHECK_BOUNDS, labels::check(&slugs, dialects, outcomes)),
-            outpost: Table::new(
-                &OUTPOST_BOUNDS,
-                labels::outpost(outpost_name, &hosts, "app"),
-            ),
-            ping: Table::new(
-                &OUTPOST_BOUNDS,
-                labels::outpost(outpost_name, &Names::new(), "ping"),
-            ),
+            outpost: Table::new(&OUTPOST_BOUNDS, labels::outpost(outpost_name, &hosts, "app")),
+            ping: Table::new(&OUTPOST_BOUNDS, labels::outpost(outpost_name, &Names::new(), "ping")),
             applications,
             providers,
             dialects,
@@ -172,11 +133,7 @@ impl Metrics {
 
     fn register(&mut self) {
         let ours = self.registry.sub_registry_with_prefix("forepost");
-        ours.register(
-            "build",
-            "The running version",
-            Info::new([("version", VERSION)]),
-        );
+        ours.register("build", "The running version", Info::new([("version", VERSION)]));
         ours.register_with_unit(
             "check_duration",
             "Checks by outcome, from the end of the request's header section to the answer",
@@ -186,22 +143,14 @@ impl Metrics {
         ours.register("sessions", "Sessions in memory", self.sessions.clone());
         ours.register("logins", "Logins that came back", self.logins.clone());
         ours.register("sign_outs", "Sessions signed out", self.sign_outs.clone());
-        ours.register(
-            "provider_requests",
-            "Requests to identity providers",
-            self.provider_requests.clone(),
-        );
+        ours.register("provider_requests", "Requests to identity providers", self.provider_requests.clone());
         ours.register_with_unit(
             "provider_request_duration",
             "Requests to identity providers, connection included",
             Unit::Seconds,
             self.provider_durations.clone(),
         );
-        ours.register(
-            "jwks_refreshes",
-            "Refreshes of an identity provider's keys",
-            self.jwks_refreshes.clone(),
-        );
+        ours.register("jwks_refreshes", "Refreshes of an identity provider's keys", self.jwks_refreshes.clone());
         ours.register(
             "provider_ready",
             "Whether logins are possible: metadata and keys are there",
@@ -272,10 +221,7 @@ impl Metrics {
 
     /// Counts a login that came back from the identity provider.
     pub fn login(&self, identity_provider: &str, result: &'static str) {
-        let labels = LoginLabels {
-            identity_provider: self.providers.label(identity_provider),
-            result,
-        };
+        let labels = LoginLabels { identity_provider: self.providers.label(identity_provider), result };
         self.logins.get_or_create(&labels).inc();
     }
 
@@ -294,43 +240,23 @@ impl Metrics {
         elapsed: Duration,
     ) {
         let identity_provider = self.providers.label(identity_provider);
-        let labels = OperationLabels {
-            identity_provider: identity_provider.clone(),
-            operation,
-        };
+        let labels = OperationLabels { identity_provider: identity_provider.clone(), operation };
         let durations = self.provider_durations.get_or_create_owned(&labels);
         durations.observe(elapsed.as_secs_f64());
-        let labels = ProviderRequestLabels {
-            identity_provider,
-            operation,
-            result,
-        };
+        let labels = ProviderRequestLabels { identity_provider, operation, result };
         self.provider_requests.get_or_create(&labels).inc();
     }
 
     /// Counts a refresh of an identity provider's keys.
-    pub fn jwks_refresh(
-        &self,
-        identity_provider: &str,
-        reason: &'static str,
-        result: &'static str,
-    ) {
-        let labels = RefreshLabels {
-            identity_provider: self.providers.label(identity_provider),
-            reason,
-            result,
-        };
+    pub fn jwks_refresh(&self, identity_provider: &str, reason: &'static str, result: &'static str) {
+        let labels = RefreshLabels { identity_provider: self.providers.label(identity_provider), reason, result };
         self.jwks_refreshes.get_or_create(&labels).inc();
     }
 
     /// Says whether logins at an identity provider are possible.
     pub fn set_provider_ready(&self, identity_provider: &str, ready: bool) {
-        let labels = ProviderLabels {
-            identity_provider: self.providers.label(identity_provider),
-        };
-        self.provider_ready
-            .get_or_create(&labels)
-            .set(i64::from(ready));
+        let labels = ProviderLabels { identity_provider: self.providers.label(identity_provider) };
+        self.provider_ready.get_or_create(&labels).set(i64::from(ready));
     }
 
     /// Counts an identity whose header block is larger than the application's limit.
@@ -347,8 +273,7 @@ impl Metrics {
     /// Everything in the `OpenMetrics` text form, with the number of sessions there are now.
     #[must_use]
     pub fn encode(&self, sessions: u64) -> String {
-        self.sessions
-            .set(i64::try_from(sessions).unwrap_or(i64::MAX));
+        self.sessions.set(i64::try_from(sessions).unwrap_or(i64::MAX));
         let mut body = String::new();
         text::encode(&mut body, &self.registry)
             .unwrap_or_else(|_| unreachable!("strings and numbers are written into a string"));
@@ -357,9 +282,7 @@ impl Metrics {
 
     fn application(&self, slug: Option<&str>) -> ApplicationLabels {
         let known = slug.filter(|slug| self.applications.contains_key(*slug));
-        ApplicationLabels {
-            application: known.unwrap_or(UNKNOWN).to_owned(),
-        }
+        ApplicationLabels { application: known.unwrap_or(UNKNOWN).to_owned() }
     }
 }
 

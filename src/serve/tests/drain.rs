@@ -39,8 +39,7 @@ async fn idle_connections_do_not_hold_the_drain_up() {
     http2_get(&mut client, "/").await;
     // An HTTP/2 peer that never answers a ping, and one that says nothing at all.
     let mut mute = server.connect().await;
-    mute.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
-        .await;
+    mute.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
     within(mute.0.read_u8()).await.unwrap();
     let _silent = server.connect().await;
     // Accepted in order: when this one is answered, so are the others.
@@ -51,11 +50,7 @@ async fn idle_connections_do_not_hold_the_drain_up() {
 
 #[tokio::test]
 async fn the_deadline_ends_what_is_left() {
-    let server = Running::start(Server {
-        shutdown_timeout: Duration::from_millis(50),
-        ..http()
-    })
-    .await;
+    let server = Running::start(Server { shutdown_timeout: Duration::from_millis(50), ..http() }).await;
     let mut http1 = server.connect().await;
     http1.send(WAIT).await;
     server.waiting().await;
@@ -70,8 +65,5 @@ async fn the_deadline_ends_what_is_left() {
 #[tokio::test]
 async fn nothing_to_do_is_done_at_once() {
     assert_eq!(Running::start(http()).await.stop().await, Drained::InTime);
-    assert_eq!(
-        Running::start(nowhere()).await.stop().await,
-        Drained::InTime
-    );
+    assert_eq!(Running::start(nowhere()).await.stop().await, Drained::InTime);
 }

@@ -9,16 +9,8 @@ use super::*;
 async fn http1_keeps_alive() {
     let mut server = Running::start(http()).await;
     let mut client = server.connect().await;
-    assert_answer(
-        &client.get().await,
-        200,
-        "HTTP/1.1 tls=false before=0 cookie=0",
-    );
-    assert_answer(
-        &client.get().await,
-        200,
-        "HTTP/1.1 tls=false before=1 cookie=0",
-    );
+    assert_answer(&client.get().await, 200, "HTTP/1.1 tls=false before=0 cookie=0");
+    assert_answer(&client.get().await, 200, "HTTP/1.1 tls=false before=1 cookie=0");
     client.send([GET, GET].concat()).await;
     assert_answer(&client.receive().await, 200, "before=2 cookie=0");
     assert_answer(&client.receive().await, 200, "before=3 cookie=0");
@@ -30,14 +22,8 @@ async fn http1_keeps_alive() {
 async fn http2_without_tls() {
     let mut server = Running::start(http()).await;
     let (mut client, connection) = http2(server.connect().await.0).await;
-    assert_eq!(
-        http2_get(&mut client, "/").await,
-        (200, "HTTP/2.0 tls=false before=0 cookie=0".to_owned())
-    );
-    assert_eq!(
-        http2_get(&mut client, "/").await,
-        (200, "HTTP/2.0 tls=false before=1 cookie=0".to_owned())
-    );
+    assert_eq!(http2_get(&mut client, "/").await, (200, "HTTP/2.0 tls=false before=0 cookie=0".to_owned()));
+    assert_eq!(http2_get(&mut client, "/").await, (200, "HTTP/2.0 tls=false before=1 cookie=0".to_owned()));
     drop(client);
     within(connection).await.unwrap().unwrap();
     assert_eq!(within(server.closed.recv()).await, Some(2));
@@ -51,10 +37,7 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        let mut pair = Self {
-            folder: tempfile::tempdir().unwrap(),
-            certificate: String::new(),
-        };
+        let mut pair = Self { folder: tempfile::tempdir().unwrap(), certificate: String::new() };
         pair.renew();
         pair
     }
@@ -63,30 +46,17 @@ impl Pair {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         self.certificate = made.cert.pem();
         std::fs::write(self.folder.path().join("cert.pem"), &self.certificate).unwrap();
-        std::fs::write(
-            self.folder.path().join("key.pem"),
-            made.signing_key.serialize_pem(),
-        )
-        .unwrap();
+        std::fs::write(self.folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
     }
 
     fn server(&self) -> Server {
-        https(
-            self.folder.path().join("cert.pem"),
-            self.folder.path().join("key.pem"),
-        )
+        https(self.folder.path().join("cert.pem"), self.folder.path().join("key.pem"))
     }
 
     /// Connects and accepts nothing but the certificate that is in the file.
-    async fn connect(
-        &self,
-        server: &Running,
-        protocol: &str,
-    ) -> std::io::Result<TlsStream<TcpStream>> {
+    async fn connect(&self, server: &Running, protocol: &str) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = rustls::RootCertStore::empty();
-        roots
-            .add(CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap())
-            .unwrap();
+        roots.add(CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -107,19 +77,12 @@ async fn tls_with_either_protocol() {
 
     let stream = pair.connect(&server, "http/1.1").await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
-    assert_answer(
-        &Wire(stream).get().await,
-        200,
-        "HTTP/1.1 tls=true before=0 cookie=0",
-    );
+    assert_answer(&Wire(stream).get().await, 200, "HTTP/1.1 tls=true before=0 cookie=0");
 
     let stream = pair.connect(&server, "h2").await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let (mut client, _connection) = http2(stream).await;
-    assert_eq!(
-        http2_get(&mut client, "/").await,
-        (200, "HTTP/2.0 tls=true before=0 cookie=0".to_owned())
-    );
+    assert_eq!(http2_get(&mut client, "/").await, (200, "HTTP/2.0 tls=true before=0 cookie=0".to_owned()));
 }
 
 #[tokio::test]
@@ -142,10 +105,7 @@ async fn tls_certificate_is_replaced_while_serving() {
 #[tokio::test]
 async fn tls_handshake_that_never_comes_is_cut() {
     let pair = Pair::new();
-    let server = Server {
-        tls_handshake_timeout: Duration::from_millis(50),
-        ..pair.server()
-    };
+    let server = Server { tls_handshake_timeout: Duration::from_millis(50), ..pair.server() };
     let server = Running::start(server).await;
     let mut silent = Wire(TcpStream::connect(server.https.unwrap()).await.unwrap());
     silent.assert_closed().await;

@@ -6,19 +6,12 @@ use tokio::net::UnixStream;
 use super::*;
 
 fn unix(path: &Path) -> Server {
-    Server {
-        unix_socket: Some(path.to_owned()),
-        ..nowhere()
-    }
+    Server { unix_socket: Some(path.to_owned()), ..nowhere() }
 }
 
 /// `server` cannot be bound, and the message has all of `says` in it.
 async fn check_refused(server: &Server, says: &[&str]) {
-    let error = Listeners::bind(server)
-        .await
-        .err()
-        .expect("it could be bound")
-        .to_string();
+    let error = Listeners::bind(server).await.err().expect("it could be bound").to_string();
     for part in says {
         assert!(error.contains(part), "{error:?} lacks {part:?}");
     }
@@ -29,21 +22,10 @@ async fn unix_socket_comes_and_goes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("forepost.sock");
     let server = Running::start(unix(&path)).await;
-    assert_eq!(
-        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-        0o660
-    );
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
     let mut client = Wire(UnixStream::connect(&path).await.unwrap());
-    assert_answer(
-        &client.get().await,
-        200,
-        "HTTP/1.1 tls=false before=0 cookie=0",
-    );
-    check_refused(
-        &unix(&path),
-        &["forepost.sock", "server.unix_socket", "another process"],
-    )
-    .await;
+    assert_answer(&client.get().await, 200, "HTTP/1.1 tls=false before=0 cookie=0");
+    check_refused(&unix(&path), &["forepost.sock", "server.unix_socket", "another process"]).await;
     assert_eq!(server.stop().await, Drained::InTime);
     assert!(!path.exists());
 }
@@ -66,48 +48,18 @@ async fn unix_socket_replaces_only_a_socket_that_nobody_answers_on() {
     std::fs::write(&file, "precious").unwrap();
     check_refused(&unix(&file), &["no socket", "remove it"]).await;
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
-    check_refused(
-        &unix(&folder.path().join("missing/forepost.sock")),
-        &["the folder must exist"],
-    )
-    .await;
+    check_refused(&unix(&folder.path().join("missing/forepost.sock")), &["the folder must exist"]).await;
 }
 
 #[tokio::test]
 async fn addresses_that_cannot_be_had() {
     let taken = Running::start(http()).await.http;
     let address = taken.unwrap().to_string();
-    let says = [
-        address.as_str(),
-        "server.http",
-        "address in use",
-        "another process",
-    ];
-    check_refused(
-        &Server {
-            http: taken,
-            ..nowhere()
-        },
-        &says,
-    )
-    .await;
-    check_refused(
-        &Server {
-            metrics: taken,
-            ..nowhere()
-        },
-        &["server.metrics"],
-    )
-    .await;
+    let says = [address.as_str(), "server.http", "address in use", "another process"];
+    check_refused(&Server { http: taken, ..nowhere() }, &says).await;
+    check_refused(&Server { metrics: taken, ..nowhere() }, &["server.metrics"]).await;
     let elsewhere = Some("192.0.2.1:9000".parse().unwrap());
-    check_refused(
-        &Server {
-            http: elsewhere,
-            ..nowhere()
-        },
-        &["192.0.2.1:9000", "no interface"],
-    )
-    .await;
+    check_refused(&Server { http: elsewhere, ..nowhere() }, &["192.0.2.1:9000", "no interface"]).await;
 }
 
 #[tokio::test]
@@ -124,29 +76,13 @@ async fn certificates_that_cannot_be_served() {
     write("broken", &one.cert.pem().replace("-----END", "-----BEND"));
     let with = |cert: &str, key: &str| https(folder.path().join(cert), folder.path().join(key));
 
-    check_refused(
-        &with("missing", "key"),
-        &["server.https", "cannot read", "/missing"],
-    )
-    .await;
+    check_refused(&with("missing", "key"), &["server.https", "cannot read", "/missing"]).await;
     check_refused(&with("cert", "missing"), &["cannot read", "/missing"]).await;
-    check_refused(
-        &with("empty", "key"),
-        &["/empty", "no usable certificate", "none in it"],
-    )
-    .await;
+    check_refused(&with("empty", "key"), &["/empty", "no usable certificate", "none in it"]).await;
     check_refused(&with("key", "key"), &["/key", "no usable certificate"]).await;
-    check_refused(
-        &with("broken", "key"),
-        &["/broken", "no usable certificate"],
-    )
-    .await;
+    check_refused(&with("broken", "key"), &["/broken", "no usable certificate"]).await;
     check_refused(&with("cert", "cert"), &["/cert", "no usable private key"]).await;
-    check_refused(
-        &with("cert", "other-key"),
-        &["/other-key", "/cert", "first certificate"],
-    )
-    .await;
+    check_refused(&with("cert", "other-key"), &["/other-key", "/cert", "first certificate"]).await;
     assert!(Listeners::bind(&with("cert", "key")).await.is_ok());
 }
 

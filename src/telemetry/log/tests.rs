@@ -47,12 +47,7 @@ fn check_line(text: &str) -> CheckLine<'_> {
 fn json_lines_are_flat() {
     let client = std::net::Ipv4Addr::LOCALHOST;
     let text = capture(Style::Json, "info", || {
-        CheckLine {
-            client: Some(&client),
-            path: "/a?code=secret",
-            ..check_line("grafana.example.test")
-        }
-        .write();
+        CheckLine { client: Some(&client), path: "/a?code=secret", ..check_line("grafana.example.test") }.write();
     });
     let mut line: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert!(line["timestamp"].take().is_string());
@@ -93,24 +88,15 @@ fn what_is_unknown_is_left_out() {
 
 #[test]
 fn no_value_makes_a_second_line_or_moves_the_terminal() {
-    for style in [
-        Style::Json,
-        Style::Human { color: false },
-        Style::Human { color: true },
-    ] {
+    for style in [Style::Json, Style::Human { color: false }, Style::Human { color: true }] {
         let text = capture(style, "info", || {
             check_line(HOSTILE).write();
-            CheckLine {
-                client: Some(&HOSTILE),
-                ..check_line("a")
-            }
-            .write();
+            CheckLine { client: Some(&HOSTILE), ..check_line("a") }.write();
             tracing::info!("message {HOSTILE}");
             tracing::info!(shown = %HOSTILE, debugged = ?HOSTILE, owned = String::from(HOSTILE), "fields");
             let error = io::Error::other(HOSTILE);
             tracing::error!(error = &error as &dyn std::error::Error, "error");
-            tracing::info_span!("span", field = HOSTILE, shown = %HOSTILE)
-                .in_scope(|| tracing::info!("inside"));
+            tracing::info_span!("span", field = HOSTILE, shown = %HOSTILE).in_scope(|| tracing::info!("inside"));
         });
         let mut plain = text.clone();
         if let Style::Human { color: true } = style {
@@ -156,11 +142,7 @@ fn nothing_is_formatted_when_the_level_is_off() {
     }
     for level in ["warn", "off", "info,forepost::access=off"] {
         let text = capture(Style::Json, level, || {
-            CheckLine {
-                client: Some(&Never),
-                ..check_line("a")
-            }
-            .write();
+            CheckLine { client: Some(&Never), ..check_line("a") }.write();
         });
         assert_eq!(text, "");
     }
@@ -203,20 +185,13 @@ fn sampled(allowed: AllowedChecks, expected: [bool; 6]) {
 fn allowed_checks_are_sampled_and_others_never() {
     sampled(AllowedChecks::All, [true; 6]);
     sampled(AllowedChecks::Off, [false; 6]);
-    sampled(
-        AllowedChecks::OneIn(3),
-        [true, false, false, true, false, false],
-    );
+    sampled(AllowedChecks::OneIn(3), [true, false, false, true, false, false]);
     sampled(AllowedChecks::OneIn(0), [true; 6]);
 }
 
 #[test]
 fn logging_is_set_up_once() {
-    let log = Log {
-        format: LogFormat::Json,
-        level: "off".into(),
-        allowed_checks: AllowedChecks::All,
-    };
+    let log = Log { format: LogFormat::Json, level: "off".into(), allowed_checks: AllowedChecks::All };
     // Whoever comes first in this process may set it.
     drop(init(&log));
     assert!(matches!(init(&log), Err(LogError::AlreadySet)));

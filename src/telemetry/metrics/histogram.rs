@@ -20,11 +20,7 @@ pub(super) struct Histogram {
 
 impl Histogram {
     pub(super) fn new(bounds: &'static [f64]) -> Self {
-        Self {
-            bounds,
-            counts: bounds.iter().map(|_| AtomicU64::new(0)).collect(),
-            nanos: AtomicU64::new(0),
-        }
+        Self { bounds, counts: bounds.iter().map(|_| AtomicU64::new(0)).collect(), nanos: AtomicU64::new(0) }
     }
 
     pub(super) fn observe(&self, duration: Duration) {
@@ -60,18 +56,14 @@ pub(super) struct Table<L> {
 
 impl<L> Clone for Table<L> {
     fn clone(&self) -> Self {
-        Self {
-            cells: Arc::clone(&self.cells),
-        }
+        Self { cells: Arc::clone(&self.cells) }
     }
 }
 
 impl<L> Table<L> {
     pub(super) fn new(bounds: &'static [f64], labels: impl Iterator<Item = L>) -> Self {
         let cells = labels.map(|label| (label, Histogram::new(bounds)));
-        Self {
-            cells: cells.collect(),
-        }
+        Self { cells: cells.collect() }
     }
 
     /// Counts in the cell with this number, in the order of the labels given to [`Table::new`].

@@ -7,15 +7,8 @@ use prometheus_client::encoding::EncodeLabelSet;
 pub(super) const UNKNOWN: &str = "unknown";
 
 /// All other methods count as `OTHER`.
-pub(super) const METHODS: [Method; 7] = [
-    Method::GET,
-    Method::HEAD,
-    Method::POST,
-    Method::PUT,
-    Method::PATCH,
-    Method::DELETE,
-    Method::OPTIONS,
-];
+pub(super) const METHODS: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
 
 /// The fixed methods and `OTHER`.
 pub(super) const METHOD_COUNT: usize = METHODS.len() + 1;
@@ -105,10 +98,7 @@ impl Words {
     }
 
     pub(super) fn number(self, word: &str) -> usize {
-        self.0
-            .iter()
-            .position(|w| *w == word)
-            .unwrap_or(self.0.len())
+        self.0.iter().position(|w| *w == word).unwrap_or(self.0.len())
     }
 
     pub(super) fn all(self) -> impl Iterator<Item = &'static str> {
@@ -117,28 +107,16 @@ impl Words {
 }
 
 /// In the order that [`super::Metrics::check`] counts in.
-pub(super) fn check(
-    slugs: &Names,
-    dialects: Words,
-    outcomes: Words,
-) -> impl Iterator<Item = CheckLabels> {
+pub(super) fn check(slugs: &Names, dialects: Words, outcomes: Words) -> impl Iterator<Item = CheckLabels> {
     slugs.0.iter().flat_map(move |application| {
         dialects.all().flat_map(move |dialect| {
-            outcomes.all().map(move |outcome| CheckLabels {
-                application: application.clone(),
-                dialect,
-                outcome,
-            })
+            outcomes.all().map(move |outcome| CheckLabels { application: application.clone(), dialect, outcome })
         })
     })
 }
 
 /// Host by host, and for each [`METHOD_COUNT`] methods.
-pub(super) fn outpost(
-    outpost_name: &str,
-    hosts: &Names,
-    r#type: &'static str,
-) -> impl Iterator<Item = OutpostLabels> {
+pub(super) fn outpost(outpost_name: &str, hosts: &Names, r#type: &'static str) -> impl Iterator<Item = OutpostLabels> {
     hosts.0.iter().flat_map(move |host| {
         let methods = METHODS.iter().map(Method::as_str).chain(["OTHER"]);
         methods.map(move |method| OutpostLabels {
@@ -151,8 +129,5 @@ pub(super) fn outpost(
 }
 
 pub(super) fn method_number(method: &Method) -> usize {
-    METHODS
-        .iter()
-        .position(|m| m == method)
-        .unwrap_or(METHODS.len())
+    METHODS.iter().position(|m| m == method).unwrap_or(METHODS.len())
 }

@@ -8,10 +8,7 @@ const OUTCOMES: [&str; 3] = ["allow", "login", "forbid"];
 fn metrics() -> Metrics {
     Metrics::new(
         "edge \"one\"\n\\",
-        [
-            ("grafana", "grafana.example.test"),
-            ("wiki", "wiki.example.test:8443"),
-        ],
+        [("grafana", "grafana.example.test"), ("wiki", "wiki.example.test:8443")],
         ["main"],
         &DIALECTS,
         &OUTCOMES,
@@ -60,53 +57,22 @@ fn checks_add_up() {
         let elapsed = Duration::from_millis(millis);
         metrics.check(Some("grafana"), "traefik", "allow", &Method::GET, elapsed);
     }
-    metrics.check(
-        Some("wiki"),
-        "nginx",
-        "forbid",
-        &Method::PUT,
-        Duration::from_micros(50),
-    );
+    metrics.check(Some("wiki"), "nginx", "forbid", &Method::PUT, Duration::from_micros(50));
     metrics.check(None, "nginx", "login", &Method::GET, Duration::ZERO);
-    let of =
-        |part: &str, labels: &str| format!("forepost_check_duration_seconds_{part}{{{labels}}}");
+    let of = |part: &str, labels: &str| format!("forepost_check_duration_seconds_{part}{{{labels}}}");
     let grafana = "application=\"grafana\",dialect=\"traefik\",outcome=\"allow\"";
     let wiki = "application=\"wiki\",dialect=\"nginx\",outcome=\"forbid\"";
     let unknown = "application=\"unknown\",dialect=\"nginx\",outcome=\"login\"";
     value(&metrics, &of("count", grafana), Some(4.0));
     value(&metrics, &of("sum", grafana), Some(2.004));
-    value(
-        &metrics,
-        &of("bucket", &format!("le=\"0.0005\",{grafana}")),
-        Some(0.0),
-    );
-    value(
-        &metrics,
-        &of("bucket", &format!("le=\"0.001\",{grafana}")),
-        Some(2.0),
-    );
-    value(
-        &metrics,
-        &of("bucket", &format!("le=\"1.0\",{grafana}")),
-        Some(3.0),
-    );
-    value(
-        &metrics,
-        &of("bucket", &format!("le=\"+Inf\",{grafana}")),
-        Some(4.0),
-    );
+    value(&metrics, &of("bucket", &format!("le=\"0.0005\",{grafana}")), Some(0.0));
+    value(&metrics, &of("bucket", &format!("le=\"0.001\",{grafana}")), Some(2.0));
+    value(&metrics, &of("bucket", &format!("le=\"1.0\",{grafana}")), Some(3.0));
+    value(&metrics, &of("bucket", &format!("le=\"+Inf\",{grafana}")), Some(4.0));
     value(&metrics, &of("count", wiki), Some(1.0));
-    value(
-        &metrics,
-        &of("bucket", &format!("le=\"0.00005\",{wiki}")),
-        Some(1.0),
-    );
+    value(&metrics, &of("bucket", &format!("le=\"0.00005\",{wiki}")), Some(1.0));
     value(&metrics, &of("count", unknown), Some(1.0));
-    value(
-        &metrics,
-        &of("count", &grafana.replace("grafana", "wiki")),
-        None,
-    );
+    value(&metrics, &of("count", &grafana.replace("grafana", "wiki")), None);
 }
 
 #[test]
@@ -130,33 +96,15 @@ fn every_cell_is_found_under_its_own_labels() {
 #[test]
 fn dashboards_for_authentik_find_their_names() {
     let metrics = metrics();
-    metrics.check(
-        Some("wiki"),
-        "nginx",
-        "allow",
-        &Method::POST,
-        Duration::from_millis(5),
-    );
+    metrics.check(Some("wiki"), "nginx", "allow", &Method::POST, Duration::from_millis(5));
     metrics.ping(&Method::HEAD, Duration::ZERO);
     let name = r#"outpost_name="edge \"one\"\n\\""#;
-    let of = |labels: &str| {
-        format!("authentik_outpost_proxy_request_duration_seconds_count{{{name},{labels}}}")
-    };
+    let of = |labels: &str| format!("authentik_outpost_proxy_request_duration_seconds_count{{{name},{labels}}}");
+    value(&metrics, &of(r#"method="POST",host="wiki.example.test:8443",type="app""#), Some(1.0));
+    value(&metrics, &of(r#"method="HEAD",host="unknown",type="ping""#), Some(1.0));
     value(
         &metrics,
-        &of(r#"method="POST",host="wiki.example.test:8443",type="app""#),
-        Some(1.0),
-    );
-    value(
-        &metrics,
-        &of(r#"method="HEAD",host="unknown",type="ping""#),
-        Some(1.0),
-    );
-    value(
-        &metrics,
-        &format!(
-            r#"authentik_outpost_info{{{name},outpost_type="proxy",uuid="",version="{VERSION}",build=""}}"#
-        ),
+        &format!(r#"authentik_outpost_info{{{name},outpost_type="proxy",uuid="",version="{VERSION}",build=""}}"#),
         Some(1.0),
     );
 }
@@ -188,11 +136,7 @@ fn events_of_applications_and_connections_are_counted() {
     let metrics = metrics();
     let wiki = |name: &str| format!("forepost_{name}{{application=\"wiki\"}}");
     value(&metrics, "forepost_sessions", Some(7.0));
-    value(
-        &metrics,
-        &format!("forepost_build_info{{version=\"{VERSION}\"}}"),
-        Some(1.0),
-    );
+    value(&metrics, &format!("forepost_build_info{{version=\"{VERSION}\"}}"), Some(1.0));
     value(&metrics, &wiki("sign_outs_total"), Some(0.0));
     value(&metrics, &wiki("header_block_too_large_total"), Some(0.0));
     metrics.sign_out(Some("wiki"));
@@ -201,23 +145,14 @@ fn events_of_applications_and_connections_are_counted() {
     value(&metrics, &wiki("header_block_too_large_total"), Some(1.0));
     metrics.connection_closed(1);
     metrics.connection_closed(3);
-    value(
-        &metrics,
-        "forepost_requests_per_connection_bucket{le=\"2.0\"}",
-        Some(1.0),
-    );
-    value(
-        &metrics,
-        "forepost_requests_per_connection_count",
-        Some(2.0),
-    );
+    value(&metrics, "forepost_requests_per_connection_bucket{le=\"2.0\"}", Some(1.0));
+    value(&metrics, "forepost_requests_per_connection_count", Some(2.0));
 }
 
 #[test]
 fn events_of_identity_providers_are_counted() {
     let metrics = metrics();
-    let main =
-        |name: &str, more: &str| format!("forepost_{name}{{identity_provider=\"main\"{more}}}");
+    let main = |name: &str, more: &str| format!("forepost_{name}{{identity_provider=\"main\"{more}}}");
     value(&metrics, &main("provider_ready", ""), Some(0.0));
     metrics.set_provider_ready("main", true);
     value(&metrics, &main("provider_ready", ""), Some(1.0));
@@ -225,23 +160,11 @@ fn events_of_identity_providers_are_counted() {
         metrics.login("main", result);
     }
     value(&metrics, &main("logins_total", ",result=\"ok\""), Some(2.0));
-    value(
-        &metrics,
-        &main("logins_total", ",result=\"invalid_token\""),
-        Some(1.0),
-    );
+    value(&metrics, &main("logins_total", ",result=\"invalid_token\""), Some(1.0));
     metrics.provider_request("main", "token", "ok", Duration::from_millis(30));
     let token = ",operation=\"token\"";
-    value(
-        &metrics,
-        &main("provider_requests_total", &format!("{token},result=\"ok\"")),
-        Some(1.0),
-    );
-    value(
-        &metrics,
-        &main("provider_request_duration_seconds_sum", token),
-        Some(0.03),
-    );
+    value(&metrics, &main("provider_requests_total", &format!("{token},result=\"ok\"")), Some(1.0));
+    value(&metrics, &main("provider_request_duration_seconds_sum", token), Some(0.03));
     metrics.jwks_refresh("main", "unknown_key", "ok");
     let refresh = ",reason=\"unknown_key\",result=\"ok\"";
     value(&metrics, &main("jwks_refreshes_total", refresh), Some(1.0));
@@ -249,12 +172,7 @@ fn events_of_identity_providers_are_counted() {
 
 #[test]
 fn equal_names_share_a_series() {
-    let twins = [
-        ("a", "a.test"),
-        ("a", "b.test"),
-        ("b", "a.test"),
-        ("unknown", "unknown"),
-    ];
+    let twins = [("a", "a.test"), ("a", "b.test"), ("b", "a.test"), ("unknown", "unknown")];
     let metrics = Metrics::new("edge", twins, ["main", "main"], &DIALECTS, &OUTCOMES);
     for slug in ["a", "b", "unknown"] {
         metrics.check(Some(slug), "nginx", "allow", &Method::GET, Duration::ZERO);

@@ -1,0 +1,216 @@
+//! The daemon: from settings to something that serves.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use tokio::task::JoinSet;
+
+use crate::app::{Application, Registry};
+use crate::cookie::Sealer;
+use crate::forwarded::TrustedProxies;
+use crate::http::{DIALECTS, OUTCOMES, Outpost, OutpostParts, Status};
+use crate::lifecycle::Shutdown;
+use crate::login::{LoginParts, Logins};
+use crate::oidc::{KeyRefresh, Observer, Operation, Provider, TlsError};
+use crate::serve::{BindError, Drained, Listeners, Serving};
+use crate::session::{MemoryStore, SessionStore};
+use crate::settings::{self, Settings};
+use crate::telemetry::log::Sampler;
+use crate::telemetry::metrics::Metrics;
+use crate::world::{EntropyError, World};
+
+/// A daemon that serves until it is shut down.
+#[must_use = "a daemon that nobody waits for is not shut down in order"]
+pub struct Daemon {
+    http_address: Option<SocketAddr>,
+    https_address: Option<SocketAddr>,
+    metrics_address: Option<SocketAddr>,
+    shutdown: Shutdown,
+    serving: Serving,
+    providers: JoinSet<()>,
+}
+
+/// Why a daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address, a socket or a certificate cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A provider's CA file cannot be used.
+    #[error("identity_provider.{name}.ca_file: {cause}")]
+    Provider {
+        /// The provider.
+        name: String,
+        /// What is wrong.
+        cause: TlsError,
+    },
+    /// An application names a provider that there is not.
+    #[error("application {application}: there is no identity provider {provider}")]
+    UnknownProvider {
+        /// The application.
+        application: String,
+        /// What it names.
+        provider: String,
+    },
+    /// No randomness for the secret.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+}
+
+impl Daemon {
+    /// Listens, and discovers the identity providers in the background.
+    ///
+    /// # Errors
+    ///
+    /// When an address or a file cannot be had; a provider that is away is no error.
+    pub async fn start(settings: Settings, world: World) -> Result<Self, StartError> {
+        let listeners = Listeners::bind(&settings.server).await?;
+        let shutdown = Shutdown::new(settings.server.shutdown_timeout);
+        for key in settings.dangers() {
+            tracing::warn!(key, "a setting that weakens protection is on");
+        }
+        let metrics = Arc::new(metrics(&settings));
+        let providers = providers(&settings, &world, &metrics)?;
+        let applications = applications(&settings)?;
+        let store: Arc<dyn SessionStore> =
+            Arc::new(MemoryStore::new(settings.session.max_sessions, settings.session.lifetime));
+        let logins = Logins::new(LoginParts {
+            world: world.clone(),
+            sealer: sealer(&settings.session, &world)?,
+            store: Arc::clone(&store),
+            providers: providers.clone(),
+            metrics: Arc::clone(&metrics),
+            lifetime: settings.session.lifetime,
+            idle_timeout: settings.session.idle_timeout,
+            outpost_name: settings.server.name,
+        });
+        let providers: Vec<_> = providers.into_values().collect();
+        let status = Status {
+            metrics: Arc::clone(&metrics),
+            store: Arc::clone(&store),
+            providers: providers.clone(),
+            shutdown: shutdown.clone(),
+        };
+        let outpost = Outpost::new(OutpostParts {
+            registry: Registry::new(applications, settings.server.danger_any_host),
+            logins,
+            store,
+            metrics,
+            sampler: Sampler::new(settings.log.allowed_checks),
+            world,
+            trusted: TrustedProxies::new(settings.server.trusted_proxies),
+        });
+        let mut tasks = JoinSet::new();
+        for provider in providers {
+            let stop = shutdown.token();
+            tasks.spawn(async move { provider.keep_ready(stop).await });
+        }
+        Ok(Self {
+            http_address: listeners.http_address(),
+            https_address: listeners.https_address(),
+            metrics_address: listeners.metrics_address(),
+            serving: listeners.spawn(Arc::new(outpost), Arc::new(status), &shutdown),
+            shutdown,
+            providers: tasks,
+        })
+    }
+
+    /// Where cleartext HTTP is served, with the port that the system chose when 0 was asked for.
+    #[must_use]
+    pub const fn http_address(&self) -> Option<SocketAddr> {
+        self.http_address
+    }
+
+    /// Where TLS is served.
+    #[must_use]
+    pub const fn https_address(&self) -> Option<SocketAddr> {
+        self.https_address
+    }
+
+    /// Where metrics, liveness and readiness are served.
+    #[must_use]
+    pub const fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
+    /// The switch that begins the shutdown.
+    #[must_use]
+    pub const fn shutdown_switch(&self) -> &Shutdown {
+        &self.shutdown
+    }
+
+    /// Waits until the shutdown was begun and is over.
+    pub async fn finished(self) -> Drained {
+        let drained = self.serving.finished().await;
+        self.providers.join_all().await;
+        drained
+    }
+
+    /// Begins the shutdown and waits for its end.
+    pub async fn shutdown(self) -> Drained {
+        self.shutdown.begin();
+        self.finished().await
+    }
+}
+
+fn metrics(settings: &Settings) -> Metrics {
+    Metrics::new(
+        &settings.server.name,
+        settings.applications.iter().map(|app| (app.slug.as_str(), app.external_host.host.as_str())),
+        settings.identity_providers.keys().map(String::as_str),
+        &DIALECTS,
+        &OUTCOMES,
+    )
+}
+
+fn providers(
+    settings: &Settings,
+    world: &World,
+    metrics: &Arc<Metrics>,
+) -> Result<HashMap<String, Arc<Provider>>, StartError> {
+    settings
+        .identity_providers
+        .iter()
+        .map(|(name, provider)| {
+            let observer: Arc<dyn Observer> = Arc::clone(metrics) as _;
+            Provider::new(name, provider.clone(), world.clone(), observer)
+                .map(|provider| (name.clone(), Arc::new(provider)))
+                .map_err(|cause| StartError::Provider { name: name.clone(), cause })
+        })
+        .collect()
+}
+
+fn applications(settings: &Settings) -> Result<Vec<Arc<Application>>, StartError> {
+    let build = |app: &settings::Application| match settings.identity_providers.get(&app.identity_provider) {
+        Some(provider) => Ok(Arc::new(Application::new(app.clone(), provider))),
+        None => {
+            Err(StartError::UnknownProvider { application: app.slug.clone(), provider: app.identity_provider.clone() })
+        }
+    };
+    settings.applications.iter().map(build).collect()
+}
+
+fn sealer(session: &settings::Session, world: &World) -> Result<Sealer, StartError> {
+    Ok(match &session.secret {
+        Some(secret) => Sealer::new(secret.expose_secret().as_bytes()),
+        None => Sealer::new(&world.random::<32>()?),
+    })
+}
+
+impl Observer for Metrics {
+    fn request(&self, provider: &str, operation: Operation, answered: bool, elapsed: Duration) {
+        let result = if answered { "answered" } else { "failed" };
+        self.provider_request(provider, operation.as_str(), result, elapsed);
+    }
+
+    fn keys_refreshed(&self, provider: &str, reason: KeyRefresh, succeeded: bool) {
+        self.jwks_refresh(provider, reason.as_str(), if succeeded { "success" } else { "failure" });
+    }
+
+    fn ready(&self, provider: &str, ready: bool) {
+        self.set_provider_ready(provider, ready);
+    }
+}

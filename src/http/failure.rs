@@ -1,0 +1,162 @@
+//! What people are told when a login cannot go on; the cause goes to the log once, here.
+
+use http::StatusCode;
+
+use super::reply::{self, Answer};
+use crate::app::Application;
+use crate::login::{CallbackError, ReturnTarget, StartError, login_url};
+use crate::oidc::OidcError;
+use crate::pages::Page;
+use crate::session::StoreError;
+
+const LOG_HINT: &str = "The log has the cause under the request id below.";
+
+/// No login can begin.
+pub(super) fn start(
+    app: &Application,
+    target: &ReturnTarget,
+    error: &StartError,
+    html: bool,
+    request_id: &str,
+) -> Answer {
+    tracing::warn!(
+        request_id,
+        application = %app.slug,
+        identity_provider = %app.identity_provider,
+        %error,
+        "login cannot begin"
+    );
+    let retry_url = login_url(app, target);
+    match error {
+        StartError::Provider(OidcError::NotReady | OidcError::Unreachable(_)) => {
+            away(app, &retry_url, html, request_id)
+        }
+        StartError::Provider(_) | StartError::Sealer(_) => {
+            let page = Page::LoginFailed {
+                application: &app.name,
+                reason: "The login could not be begun.",
+                hint: LOG_HINT,
+                retry_url: &retry_url,
+            };
+            reply::page(StatusCode::INTERNAL_SERVER_ERROR, &page, html, request_id)
+        }
+    }
+}
+
+/// The session store does not answer.
+pub(super) fn store(app: &Application, error: &StoreError, html: bool, request_id: &str) -> Answer {
+    tracing::error!(request_id, application = %app.slug, %error, "sessions cannot be looked up");
+    let page = Page::LoginFailed {
+        application: &app.name,
+        reason: "Sessions cannot be looked up at the moment.",
+        hint: LOG_HINT,
+        retry_url: &app.external_host.url(),
+    };
+    reply::page(StatusCode::SERVICE_UNAVAILABLE, &page, html, request_id)
+}
+
+fn away(app: &Application, retry_url: &str, html: bool, request_id: &str) -> Answer {
+    let page = Page::ProviderAway { application: &app.name, retry_url };
+    reply::page(StatusCode::SERVICE_UNAVAILABLE, &page, html, request_id)
+}
+
+/// A callback signed nobody in.
+pub(super) fn callback(app: &Application, error: &CallbackError, html: bool, request_id: &str) -> Answer {
+    tracing::warn!(
+        request_id,
+        application = %app.slug,
+        identity_provider = %app.identity_provider,
+        %error,
+        "login failed"
+    );
+    let home = app.external_host.url();
+    let retry = |target: &ReturnTarget| login_url(app, target);
+    let fail = |status, reason, hint, retry_url: &str| {
+        let page = Page::LoginFailed { application: &app.name, reason, hint, retry_url };
+        reply::page(status, &page, html, request_id)
+    };
+    match error {
+        CallbackError::Malformed(_) => {
+            let what = "This address is only for answers of the identity provider.";
+            reply::page(StatusCode::BAD_REQUEST, &Page::BadRequest { what }, html, request_id)
+        }
+        CallbackError::ForeignState => fail(
+            StatusCode::BAD_REQUEST,
+            "This login was not begun here.",
+            "The state could not be opened: forepost was restarted without session.secret, its replicas have different \
+             secrets, or the answer belongs to another application.",
+            &home,
+        ),
+        CallbackError::AttemptGone(target) => {
+            let page = Page::CookieMissing { application: &app.name, retry_url: &retry(target) };
+            reply::page(StatusCode::BAD_REQUEST, &page, html, request_id)
+        }
+        CallbackError::OtherIssuer => fail(
+            StatusCode::BAD_REQUEST,
+            "The answer did not come from the identity provider of this application.",
+            "Compare the issuer of the provider with identity_provider.issuer (RFC 9207).",
+            &home,
+        ),
+        CallbackError::Denied { code, target, .. } => {
+            let (status, reason) = denial(code);
+            fail(status, reason, "The log has the provider's error code and its words.", &retry(target))
+        }
+        CallbackError::Provider { error: OidcError::NotReady | OidcError::Unreachable(_), target } => {
+            away(app, &retry(target), html, request_id)
+        }
+        CallbackError::Provider { error, target } => fail(
+            StatusCode::BAD_GATEWAY,
+            "The identity provider's answer could not be accepted.",
+            hint(error),
+            &retry(target),
+        ),
+        CallbackError::Identity { target, .. } => fail(
+            StatusCode::BAD_GATEWAY,
+            "The identity provider did not say who you are.",
+            "The ID token must have a `sub` that is a text.",
+            &retry(target),
+        ),
+        CallbackError::Loop => {
+            let page = Page::LoginLoop { application: &app.name, home_url: &home };
+            reply::page(StatusCode::BAD_REQUEST, &page, html, request_id)
+        }
+        CallbackError::Store(error) => store(app, error, html, request_id),
+        CallbackError::Entropy(_) => {
+            fail(StatusCode::INTERNAL_SERVER_ERROR, "The session could not be made.", LOG_HINT, &home)
+        }
+    }
+}
+
+/// Error codes of RFC 6749 §4.1.2.1 and OIDC Core §3.1.2.6, in words for people.
+fn denial(code: &str) -> (StatusCode, &'static str) {
+    match code {
+        "access_denied" => (StatusCode::FORBIDDEN, "The identity provider did not grant access."),
+        "login_required" | "interaction_required" | "consent_required" | "account_selection_required" => {
+            (StatusCode::BAD_REQUEST, "The identity provider could not complete the sign-in without you.")
+        }
+        "server_error" | "temporarily_unavailable" => {
+            (StatusCode::BAD_GATEWAY, "The identity provider has a problem at the moment.")
+        }
+        _ => (StatusCode::BAD_REQUEST, "The identity provider refused the login."),
+    }
+}
+
+fn hint(error: &OidcError) -> &'static str {
+    match error {
+        OidcError::Refused { code, .. } if code == "invalid_client" => {
+            "The provider does not accept client_id, client_secret or token_endpoint_auth_method."
+        }
+        OidcError::Refused { code, .. } if code == "invalid_grant" => {
+            "The provider does not accept the code: it was used before, is too old, or the redirect URI differs."
+        }
+        OidcError::InvalidToken(_) => {
+            "The ID token does not verify: look at issuer, client id, clock and signing keys. `forepost check` compares them."
+        }
+        OidcError::IssuerMismatch { .. } => "The issuer differs from identity_provider.issuer; every character counts.",
+        OidcError::Refused { .. }
+        | OidcError::NotReady
+        | OidcError::Unreachable(_)
+        | OidcError::Malformed(_)
+        | OidcError::Configuration(_) => LOG_HINT,
+    }
+}

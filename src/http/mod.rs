@@ -1,0 +1,18 @@
+//! HTTP: which path is whose, what is answered, and the handlers that tie the parts together.
+
+mod browser;
+mod check;
+mod failure;
+mod outpost;
+mod reply;
+mod request;
+mod route;
+mod status;
+
+pub(crate) use check::{DIALECTS, OUTCOMES};
+pub use outpost::{Outpost, OutpostParts};
+pub use route::{BrowserRoute, Route};
+pub use status::Status;
+
+#[cfg(test)]
+mod tests;

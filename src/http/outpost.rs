@@ -1,0 +1,161 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::reply::{self, Answer};
+use super::request::{Received, RequestIds};
+use super::route::Route;
+use crate::app::{Application, Registry};
+use crate::forwarded::{Dialect, ENVOY_PREFIX, TrustedProxies, request_authority, single};
+use crate::host::Authority;
+use crate::login::Logins;
+use crate::serve::{Connection, Failure, Handler, Peer};
+use crate::session::{Session, SessionStore, SessionToken, StoreError};
+use crate::telemetry::log::{RequestLine, Sampler};
+use crate::telemetry::metrics::Metrics;
+use crate::world::World;
+
+/// The outpost: answers proxies and browsers.
+pub struct Outpost {
+    pub(super) registry: Registry,
+    pub(super) logins: Logins,
+    pub(super) store: Arc<dyn SessionStore>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) sampler: Sampler,
+    pub(super) world: World,
+    trusted: TrustedProxies,
+    ids: RequestIds,
+}
+
+/// What an [`Outpost`] is made of.
+pub struct OutpostParts {
+    /// From host to application.
+    pub registry: Registry,
+    /// Login.
+    pub logins: Logins,
+    /// Sessions.
+    pub store: Arc<dyn SessionStore>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Which checks are logged.
+    pub sampler: Sampler,
+    /// Time and randomness.
+    pub world: World,
+    /// Who may speak for a client.
+    pub trusted: TrustedProxies,
+}
+
+impl Outpost {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: OutpostParts) -> Self {
+        Self {
+            ids: RequestIds::new(&parts.world),
+            registry: parts.registry,
+            logins: parts.logins,
+            store: parts.store,
+            metrics: parts.metrics,
+            sampler: parts.sampler,
+            world: parts.world,
+            trusted: parts.trusted,
+        }
+    }
+
+    /// Answers one request of `peer`; its body, if it has one, is never waited for.
+    pub async fn answer(&self, parts: &Parts, peer: Peer) -> Answer {
+        let began = Instant::now();
+        let received = Received::new(parts, peer, &self.trusted, self.ids.next());
+        let path = parts.uri.path();
+        let authority = request_authority(&parts.uri, &parts.headers).ok();
+        let app = authority.as_ref().and_then(|it| self.application(it, &received));
+        let base_path = app.map_or("", |app| app.external_host.base_path.as_str());
+        match Route::parse(path, base_path) {
+            Some(Route::Ping) => {
+                self.metrics.ping(&parts.method, began.elapsed());
+                reply::alive()
+            }
+            Some(Route::Auth(dialect)) => self.check(dialect, &received, began).await,
+            Some(Route::Browser(route)) => {
+                let (answer, outcome) = self.visit(route, app, &received).await;
+                RequestLine {
+                    request_id: &received.id,
+                    application: app.map(|app| app.slug.as_str()),
+                    route: route.as_str(),
+                    outcome: outcome.name,
+                    status: answer.status().as_u16(),
+                    method: &parts.method,
+                    host: authority.as_ref().map_or("", |it| it.host.as_str()),
+                    path,
+                    client: received.client(),
+                    user: outcome.user.as_deref(),
+                    duration: began.elapsed(),
+                }
+                .write();
+                answer
+            }
+            None => reply::not_found(&received.id),
+        }
+    }
+
+    /// The application whose host a browser named to us.
+    ///
+    /// Nothing is decided by it that the browser could not have by naming another host. Where a proxy does not keep
+    /// `Host`, its `X-Forwarded-Host` counts.
+    fn application(&self, named: &Authority, received: &Received<'_>) -> Option<&Arc<Application>> {
+        self.registry.find(&named.host).or_else(|| {
+            let forwarded = single(&received.parts.headers, "x-forwarded-host").ok().flatten();
+            let forwarded = forwarded.filter(|_| received.trusted)?;
+            self.registry.find(&Authority::parse(forwarded).ok()?.host)
+        })
+    }
+
+    /// The valid session that a request carries for `app`; of several cookies, any that is good.
+    pub(super) async fn session(
+        &self,
+        app: &Application,
+        headers: &HeaderMap,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
+        let now = self.world.now();
+        for token in SessionToken::all(app.cookies.session_name(), headers) {
+            if let Some(session) = self.store.load(&token).await?
+                && session.is_valid_for(app, now)
+            {
+                return Ok(Some(session));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// How a request ended, for its log line.
+pub(super) struct Outcome {
+    pub(super) name: &'static str,
+    pub(super) user: Option<String>,
+}
+
+impl From<&'static str> for Outcome {
+    fn from(name: &'static str) -> Self {
+        Self { name, user: None }
+    }
+}
+
+impl Handler for Outpost {
+    async fn handle(&self, request: Request<Incoming>, connection: &Connection) -> Response<Full<Bytes>> {
+        let (parts, _body) = request.into_parts();
+        self.answer(&parts, connection.peer).await
+    }
+
+    fn failed(&self, _method: &Method, uri: &Uri, _failure: Failure) -> Response<Full<Bytes>> {
+        let answer = reply::empty(StatusCode::SERVICE_UNAVAILABLE);
+        if uri.path().starts_with(ENVOY_PREFIX) { reply::for_dialect(Dialect::Envoy, answer) } else { answer }
+    }
+
+    fn connection_closed(&self, connection: &Connection) {
+        self.metrics.connection_closed(u32::try_from(connection.requests()).unwrap_or(u32::MAX));
+    }
+}

@@ -1,0 +1,172 @@
+//! Answers: the one place where statuses, headers and bodies are put together.
+
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, VARY, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use serde_json::json;
+
+use crate::access::Permit;
+use crate::forwarded::Dialect;
+use crate::identity::HeaderBlock;
+use crate::pages::Page;
+
+/// What we answer with: bodies are small and ready.
+pub(super) type Answer = Response<Full<Bytes>>;
+
+/// Tells nginx and HAProxy, which cannot see a body, whether a redirect would help.
+pub(super) const ACTION: HeaderName = HeaderName::from_static("x-forepost-action");
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// Seconds after which it makes sense to try again.
+const TRY_AGAIN: HeaderValue = HeaderValue::from_static("5");
+
+/// Exactly 200 with an empty body and every identity header; `permit` is the proof that this may be said.
+pub(super) fn allow(_permit: &Permit, headers: &HeaderBlock) -> Answer {
+    let mut answer = Response::new(Full::default());
+    headers.write(answer.headers_mut());
+    answer
+}
+
+/// An answer without a body that is no 2xx.
+pub(super) fn empty(status: StatusCode) -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = refusing(status);
+    answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    answer
+}
+
+/// 204, for liveness.
+pub(super) fn alive() -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    answer
+}
+
+/// To another place, absolutely; after a POST with 303, so that a GET follows.
+pub(super) fn redirect(location: &str, after_post: bool, cookies: Vec<HeaderValue>) -> Answer {
+    let mut answer = empty(if after_post { StatusCode::SEE_OTHER } else { StatusCode::FOUND });
+    if let Ok(location) = HeaderValue::try_from(location) {
+        answer.headers_mut().insert(LOCATION, location);
+    }
+    // The way to the provider is nobody else's business.
+    answer.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    with_cookies(answer, cookies)
+}
+
+/// A page for people, or the same as JSON for programs.
+pub(super) fn page(status: StatusCode, page: &Page<'_>, html: bool, request_id: &str) -> Answer {
+    let mut answer = if html {
+        let html = page.render(request_id);
+        let mut answer = Response::new(Full::new(html.body));
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        headers.insert(CONTENT_SECURITY_POLICY, html.csp);
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+        answer
+    } else {
+        let body = json!({"error": page.error_code(), "message": page.message(), "request_id": request_id});
+        json_body(&body)
+    };
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, TRY_AGAIN);
+    }
+    with_request_id(answer, request_id)
+}
+
+/// 401 for a client that could not use a login page; the body names where a login begins.
+pub(super) fn challenge(login_url: &str, request_id: &str) -> Answer {
+    let mut answer = json_body(&json!({
+        "error": "login_required",
+        "message": "Nobody is signed in, or the session has ended.",
+        "login_url": login_url,
+        "request_id": request_id,
+    }));
+    *answer.status_mut() = StatusCode::UNAUTHORIZED;
+    answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    with_request_id(with_challenge(answer), request_id)
+}
+
+/// The 401 that nginx turns into what its configuration says: no body, the login address in `Location`.
+pub(super) fn nginx_challenge(login_url: &str, redirect: bool) -> Answer {
+    let mut answer = with_challenge(empty(StatusCode::UNAUTHORIZED));
+    let headers = answer.headers_mut();
+    if let Ok(location) = HeaderValue::try_from(login_url) {
+        headers.insert(LOCATION, location);
+    }
+    headers.insert(ACTION, HeaderValue::from_static(if redirect { "redirect" } else { "challenge" }));
+    answer
+}
+
+/// Lets a page of an allowed origin read the answer, `WWW-Authenticate` included.
+pub(super) fn with_cors(mut answer: Answer, origin: &str) -> Answer {
+    if let Ok(origin) = HeaderValue::try_from(origin) {
+        let headers = answer.headers_mut();
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("WWW-Authenticate, Location"));
+        headers.append(VARY, HeaderValue::from_static("Origin"));
+    }
+    answer
+}
+
+/// Adds `Set-Cookie` fields.
+pub(super) fn with_cookies(mut answer: Answer, cookies: Vec<HeaderValue>) -> Answer {
+    for cookie in cookies {
+        answer.headers_mut().append(SET_COOKIE, cookie);
+    }
+    answer
+}
+
+/// An answer as `dialect` can take it, where it is not the proof of a permit: never a 2xx, which would let the request pass,
+/// and to Envoy never a 5xx, which `failure_mode_allow` would turn into one.
+pub(super) fn for_dialect(dialect: Dialect, mut answer: Answer) -> Answer {
+    let status = refusing(answer.status());
+    *answer.status_mut() = match dialect {
+        Dialect::Envoy if status.is_server_error() => StatusCode::FORBIDDEN,
+        Dialect::Traefik | Dialect::Caddy | Dialect::Nginx | Dialect::Envoy => status,
+    };
+    answer
+}
+
+/// 404 for paths that are nobody's.
+pub(super) fn not_found(request_id: &str) -> Answer {
+    let body = json!({"error": "not_found", "message": "There is nothing at this path.", "request_id": request_id});
+    let mut answer = json_body(&body);
+    *answer.status_mut() = StatusCode::NOT_FOUND;
+    with_request_id(answer, request_id)
+}
+
+fn refusing(status: StatusCode) -> StatusCode {
+    if status.is_success() { StatusCode::UNAUTHORIZED } else { status }
+}
+
+fn with_challenge(mut answer: Answer) -> Answer {
+    // A scheme of its own: browsers must not ask for a password, and the session is a cookie.
+    answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Cookie realm=\"forepost\""));
+    answer
+}
+
+fn with_request_id(mut answer: Answer, request_id: &str) -> Answer {
+    if let Ok(id) = HeaderValue::try_from(request_id) {
+        answer.headers_mut().insert(REQUEST_ID, id);
+    }
+    answer
+}
+
+fn json_body(value: &serde_json::Value) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(value.to_string())));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}

@@ -1,0 +1,72 @@
+//! The operator's listener: metrics, liveness, readiness.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use serde_json::{Map, Value, json};
+
+use super::reply;
+use crate::app::OUTPOST_PATH;
+use crate::lifecycle::Shutdown;
+use crate::oidc::Provider;
+use crate::serve::{Connection, Failure, Handler};
+use crate::session::SessionStore;
+use crate::telemetry::metrics::{CONTENT_TYPE as METRICS_TYPE, Metrics};
+
+/// Answers `/metrics`, `/ready` and the contract's `ping`.
+pub struct Status {
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// For the number of sessions.
+    pub store: Arc<dyn SessionStore>,
+    /// Ready when all of them are.
+    pub providers: Vec<Arc<Provider>>,
+    /// Not ready once it has begun.
+    pub shutdown: Shutdown,
+}
+
+impl Status {
+    /// The answer for a path.
+    #[must_use]
+    pub fn answer(&self, path: &str) -> Response<Full<Bytes>> {
+        match path {
+            "/metrics" => {
+                let mut answer = Response::new(Full::from(self.metrics.encode(self.store.count())));
+                answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(METRICS_TYPE));
+                answer
+            }
+            "/ready" => self.ready(),
+            _ if path.strip_prefix(OUTPOST_PATH) == Some("/ping") => reply::alive(),
+            _ => reply::not_found(""),
+        }
+    }
+
+    /// 200 when logins are possible, else 503; sessions that exist are served either way.
+    fn ready(&self) -> Response<Full<Bytes>> {
+        let providers: Map<String, Value> = self
+            .providers
+            .iter()
+            .map(|provider| (provider.name().to_owned(), Value::Bool(provider.ready().is_some())))
+            .collect();
+        let ready = !self.shutdown.has_begun() && providers.values().all(|ready| *ready == Value::Bool(true));
+        let body = json!({"ready": ready, "stopping": self.shutdown.has_begun(), "identity_providers": providers});
+        let mut answer = Response::new(Full::from(body.to_string()));
+        *answer.status_mut() = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        answer
+    }
+}
+
+impl Handler for Status {
+    async fn handle(&self, request: Request<Incoming>, _connection: &Connection) -> Response<Full<Bytes>> {
+        self.answer(request.uri().path())
+    }
+
+    fn failed(&self, _method: &Method, _uri: &Uri, _failure: Failure) -> Response<Full<Bytes>> {
+        reply::empty(StatusCode::SERVICE_UNAVAILABLE)
+    }
+}

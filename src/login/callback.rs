@@ -1,0 +1,234 @@
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue};
+
+use super::attempt::ReturnedAttempt;
+use super::guard::Verdict;
+use super::{CallbackParams, Logins, ReturnTarget};
+use crate::app::Application;
+use crate::identity::{HeaderBlock, Identity, InvalidIdentity};
+use crate::oidc::{CodeExchange, Login, OidcError, Provider, clean};
+use crate::session::{NewSession, Session, SessionToken, StoreError};
+use crate::world::{EntropyError, UnixTime};
+
+/// How a callback ended.
+pub struct CallbackOutcome {
+    /// Where the browser goes, or why nobody is signed in.
+    pub result: Result<ReturnTarget, CallbackError>,
+    /// For the answer, whichever it is.
+    pub cookies: Vec<HeaderValue>,
+    /// Who signed in, for the log.
+    pub user: Option<String>,
+}
+
+/// Why a callback signed nobody in.
+#[derive(Debug, thiserror::Error)]
+pub enum CallbackError {
+    /// A parameter is missing or repeated.
+    #[error("the request is no authorisation response: {0}")]
+    Malformed(&'static str),
+    /// The state is not one that we made for this application.
+    #[error("the state is not ours, or of another application")]
+    ForeignState,
+    /// The attempt's cookie did not come back, its time is over, or it was completed before.
+    #[error("the attempt's cookie did not come back, is too old, or was used before")]
+    AttemptGone(ReturnTarget),
+    /// The response names another issuer (RFC 9207 §2.4).
+    #[error("the response is not from this application's provider (`iss`)")]
+    OtherIssuer,
+    /// The provider answered with an error (RFC 6749 §4.1.2.1).
+    #[error("the provider answered {code}{}", description.as_ref().map(|it| format!(": {it}")).unwrap_or_default())]
+    Denied {
+        /// Its error code, cleaned.
+        code: String,
+        /// Its words, cleaned.
+        description: Option<String>,
+        /// For another try.
+        target: ReturnTarget,
+    },
+    /// The code could not be exchanged, or the token proves nothing.
+    #[error("{error}")]
+    Provider {
+        /// What went wrong.
+        error: OidcError,
+        /// For another try.
+        target: ReturnTarget,
+    },
+    /// The claims name nobody.
+    #[error("{error}")]
+    Identity {
+        /// What went wrong.
+        error: InvalidIdentity,
+        /// For another try.
+        target: ReturnTarget,
+    },
+    /// Login follows login; the session cookie never comes back.
+    #[error("the third login in a row without a request that brought the session cookie")]
+    Loop,
+    /// The session could not be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No randomness.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+}
+
+impl CallbackError {
+    /// The name in metrics.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) | Self::ForeignState => "bad_request",
+            Self::AttemptGone(_) => "attempt_gone",
+            Self::OtherIssuer => "other_issuer",
+            Self::Denied { .. } => "denied",
+            Self::Provider { error: OidcError::NotReady | OidcError::Unreachable(_), .. } => "provider_unreachable",
+            Self::Provider { error: OidcError::Refused { .. }, .. } => "refused",
+            Self::Provider { .. } | Self::Identity { .. } => "invalid_token",
+            Self::Loop => "loop",
+            Self::Store(_) => "store",
+            Self::Entropy(_) => "entropy",
+        }
+    }
+}
+
+impl Logins {
+    /// Answers a callback of `app`'s provider.
+    ///
+    /// `session` is the valid session that the browser already has: where an attempt is gone (a second tab, the back
+    /// button), it simply goes on.
+    pub async fn callback(
+        &self,
+        app: &Application,
+        query: &str,
+        headers: &HeaderMap,
+        session: Option<&Arc<Session>>,
+    ) -> CallbackOutcome {
+        let mut outcome = CallbackOutcome { result: Err(CallbackError::ForeignState), cookies: Vec::new(), user: None };
+        outcome.result = self.answer(app, query, headers, session, &mut outcome.cookies, &mut outcome.user).await;
+        outcome
+    }
+
+    async fn answer(
+        &self,
+        app: &Application,
+        query: &str,
+        headers: &HeaderMap,
+        session: Option<&Arc<Session>>,
+        cookies: &mut Vec<HeaderValue>,
+        user: &mut Option<String>,
+    ) -> Result<ReturnTarget, CallbackError> {
+        let params = CallbackParams::parse(query).map_err(|_| CallbackError::Malformed("a parameter is repeated"))?;
+        let state = params.state.as_deref().ok_or(CallbackError::Malformed("no state"))?;
+        let attempt = match ReturnedAttempt::open(app, state, &self.sealer) {
+            Some(attempt) => attempt,
+            None if session.is_some() => return Ok(ReturnTarget::home(app)),
+            None => return Err(CallbackError::ForeignState),
+        };
+        let now = self.world.now();
+        let kept = attempt.kept(app, headers, &self.sealer, now).filter(|_| !self.used.contains_key(attempt.id()));
+        let Some(kept) = kept else {
+            return match session {
+                Some(_) => Ok(attempt.target),
+                None => Err(CallbackError::AttemptGone(attempt.target)),
+            };
+        };
+        let provider = self.provider(app).ok_or_else(|| failed(OidcError::NotReady, &attempt))?;
+        verify_issuer(provider, params.iss.as_deref())?;
+        if let Some(code) = &params.error {
+            cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
+            return Err(CallbackError::Denied {
+                code: clean(code),
+                description: params.error_description.as_deref().map(clean),
+                target: attempt.target,
+            });
+        }
+        let code = params.code.as_deref().ok_or(CallbackError::Malformed("neither code nor error"))?;
+
+        // Noted before the code is redeemed, so that of two requests with one code only one redeems it.
+        self.used.insert(attempt.id().to_owned(), ());
+        let exchange = CodeExchange {
+            code,
+            redirect_uri: &app.redirect_uri,
+            nonce: &kept.nonce,
+            pkce_verifier: &kept.pkce_verifier,
+        };
+        let login = match provider.complete(&exchange).await {
+            Ok(login) => login,
+            Err(error) => {
+                if matches!(error, OidcError::NotReady | OidcError::Unreachable(_)) {
+                    // The code may still be good: reloading the page tries again.
+                    self.used.invalidate(attempt.id());
+                } else {
+                    cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
+                }
+                return Err(failed(error, &attempt));
+            }
+        };
+        cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
+        let identity = Identity::from_claims(&login.claims, &provider.settings().claims)
+            .map_err(|error| CallbackError::Identity { error, target: attempt.target.clone() })?;
+        *user = Some(identity.label().to_owned());
+        self.open_session(app, headers, identity, login, &attempt, cookies).await?;
+        Ok(attempt.target)
+    }
+
+    /// Keeps a new session under a new token; the one that this browser had before is forgotten.
+    async fn open_session(
+        &self,
+        app: &Application,
+        headers: &HeaderMap,
+        identity: Identity,
+        login: Login,
+        attempt: &ReturnedAttempt,
+        set_cookies: &mut Vec<HeaderValue>,
+    ) -> Result<(), CallbackError> {
+        let now: UnixTime = self.world.now();
+        let block = HeaderBlock::new(&identity, &login.id_token, &app.headers, self.meta(app));
+        if block.wire_bytes() > app.headers.warn_bytes {
+            self.metrics.header_block_too_large(Some(&app.slug));
+            tracing::warn!(
+                application = %app.slug,
+                user = identity.label(),
+                bytes = block.wire_bytes(),
+                limit = app.headers.warn_bytes,
+                "identity headers are large: the proxy may refuse them (application.headers.jwt, proxy buffers)"
+            );
+        }
+        let session = Arc::new(Session::new(
+            NewSession {
+                application: app.slug.clone(),
+                identity,
+                headers: block,
+                id_token: login.id_token,
+                lifetime: self.lifetime,
+                idle_timeout: self.idle_timeout,
+            },
+            now,
+        ));
+        if self.guard.completed(&app.slug, &session, attempt.began(), now) == Verdict::Loop {
+            return Err(CallbackError::Loop);
+        }
+        let token = SessionToken::generate(&self.world)?;
+        self.store.save(&token, session).await?;
+        for old in SessionToken::all(app.cookies.session_name(), headers) {
+            self.store.remove(&old).await?;
+        }
+        set_cookies.push(app.cookies.set_session(&token, self.lifetime));
+        Ok(())
+    }
+}
+
+fn failed(error: OidcError, attempt: &ReturnedAttempt) -> CallbackError {
+    CallbackError::Provider { error, target: attempt.target.clone() }
+}
+
+/// A provider that names itself must name itself rightly; one that promised to must do so.
+fn verify_issuer(provider: &Provider, iss: Option<&str>) -> Result<(), CallbackError> {
+    let promised = provider.ready().is_some_and(|ready| ready.metadata.promises_issuer_parameter());
+    match iss {
+        Some(iss) if iss == provider.settings().issuer => Ok(()),
+        None if !promised => Ok(()),
+        Some(_) | None => Err(CallbackError::OtherIssuer),
+    }
+}

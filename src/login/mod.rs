@@ -1,0 +1,108 @@
+//! Login: to the provider, and back.
+//!
+//! Nothing is kept on the server before a login succeeds: an attempt lives in its sealed state and a sealed cookie.
+
+mod attempt;
+mod callback;
+mod guard;
+mod params;
+mod start;
+mod target;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use moka::sync::Cache;
+
+pub use callback::{CallbackError, CallbackOutcome};
+pub use params::{CallbackParams, has_marker};
+pub use start::{Begun, StartError, login_url};
+pub use target::{ReturnTarget, requested_target};
+
+use crate::app::Application;
+use crate::cookie::Sealer;
+use crate::identity::Meta;
+use crate::oidc::Provider;
+use crate::session::SessionStore;
+use crate::telemetry::metrics::Metrics;
+use crate::world::World;
+use guard::LoopGuard;
+
+/// Completed attempts that are remembered, so that none completes twice.
+const MOST_REMEMBERED: u64 = 100_000;
+
+/// What logins need.
+pub struct Logins {
+    world: World,
+    sealer: Sealer,
+    store: Arc<dyn SessionStore>,
+    providers: HashMap<String, Arc<Provider>>,
+    metrics: Arc<Metrics>,
+    lifetime: Duration,
+    idle_timeout: Option<Duration>,
+    outpost: HeaderValue,
+    version: HeaderValue,
+    guard: LoopGuard,
+    used: Cache<String, ()>,
+}
+
+/// What [`Logins`] is made of.
+pub struct LoginParts {
+    /// Time and randomness.
+    pub world: World,
+    /// For states and attempt cookies.
+    pub sealer: Sealer,
+    /// Where new sessions go.
+    pub store: Arc<dyn SessionStore>,
+    /// All identity providers, by name.
+    pub providers: HashMap<String, Arc<Provider>>,
+    /// Where header blocks that are too large are counted.
+    pub metrics: Arc<Metrics>,
+    /// Of a session.
+    pub lifetime: Duration,
+    /// Of a session.
+    pub idle_timeout: Option<Duration>,
+    /// `X-authentik-meta-outpost`.
+    pub outpost_name: String,
+}
+
+impl Logins {
+    /// Puts the parts to work.
+    #[must_use]
+    pub fn new(parts: LoginParts) -> Self {
+        Self {
+            world: parts.world,
+            sealer: parts.sealer,
+            store: parts.store,
+            providers: parts.providers,
+            metrics: parts.metrics,
+            lifetime: parts.lifetime,
+            idle_timeout: parts.idle_timeout,
+            outpost: crate::identity::header_value(&parts.outpost_name),
+            version: HeaderValue::from_static(concat!("forepost/", env!("CARGO_PKG_VERSION"))),
+            guard: LoopGuard::new(),
+            used: Cache::builder().max_capacity(MOST_REMEMBERED).time_to_live(attempt::LIFETIME).build(),
+        }
+    }
+
+    /// The provider of `app`; settings are checked so that there always is one.
+    #[must_use]
+    pub fn provider(&self, app: &Application) -> Option<&Arc<Provider>> {
+        self.providers.get(&app.identity_provider)
+    }
+
+    /// The header values of `app` that do not depend on the user.
+    #[must_use]
+    pub fn meta(&self, app: &Application) -> Meta {
+        let ready = self.provider(app).and_then(|provider| provider.ready());
+        Meta {
+            jwks: ready.map_or(const { HeaderValue::from_static("") }, |it| it.jwks_header.clone()),
+            outpost: self.outpost.clone(),
+            provider: app.meta_provider.clone(),
+            app: app.meta_app.clone(),
+            version: self.version.clone(),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+use std::fmt;
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+use crate::app::{Application, OUTPOST_PATH};
+use crate::forwarded::OriginalRequest;
+use crate::host::Authority;
+
+/// Longer targets would not fit into the state that travels through the provider.
+const LONGEST: usize = 2048;
+
+/// What may not stand in a `Location` as it is; everything else is kept as the client wrote it.
+const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'`');
+
+/// An absolute URL that a browser may be sent back to: it lies within one application.
+///
+/// Exists only if it was built against that application.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ReturnTarget(String);
+
+impl ReturnTarget {
+    /// The application's own address.
+    #[must_use]
+    pub fn home(app: &Application) -> Self {
+        Self(app.external_host.url())
+    }
+
+    /// Where the original request wanted to go.
+    #[must_use]
+    pub fn of(app: &Application, original: &OriginalRequest<'_>) -> Self {
+        let target = &original.target;
+        let rest = match target.query() {
+            // A raw `#` in a query would begin a fragment.
+            Some(query) => format!("{}?{}", target.path(), query.replace('#', "%23")),
+            None => target.path().to_owned(),
+        };
+        Self::build(app, Some(&original.authority), &rest).unwrap_or_else(|| Self::home(app))
+    }
+
+    /// What a link asked for: an absolute `http(s)` URL within the application, or a path of it.
+    ///
+    /// For a single host the URL is rebuilt on the application's address; in a domain the host must be one of the
+    /// domain's. The scheme is always the application's. `None` for everything else, for targets that begin another login
+    /// or sign-out, and for overlong ones.
+    #[must_use]
+    pub fn parse(app: &Application, text: &str) -> Option<Self> {
+        let clean = text.bytes().all(|byte| byte > b' ' && byte != 0x7f && byte != b'\\');
+        if !clean {
+            return None;
+        }
+        if text.starts_with('/') {
+            return if text.starts_with("//") { None } else { Self::build(app, None, text) };
+        }
+        let (scheme, behind) = text.split_once("://")?;
+        if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+            return None;
+        }
+        let end = behind.find(['/', '?', '#']).unwrap_or(behind.len());
+        let (authority, rest) = behind.split_at(end);
+        let authority = Authority::parse(authority).ok()?;
+        if !app.owns(&authority.host) {
+            return None;
+        }
+        if rest.starts_with('/') {
+            Self::build(app, Some(&authority), rest)
+        } else {
+            Self::build(app, Some(&authority), &format!("/{rest}"))
+        }
+    }
+
+    fn build(app: &Application, authority: Option<&Authority>, rest: &str) -> Option<Self> {
+        let external = &app.external_host;
+        let origin = match authority {
+            Some(authority) if !app.owns(&authority.host) => return None,
+            Some(authority) if authority.host != external.host => {
+                let port = authority.port.filter(|port| *port != external.scheme.default_port());
+                let authority = Authority { host: authority.host.clone(), port };
+                format!("{}://{authority}", external.scheme)
+            }
+            Some(_) | None => external.origin(),
+        };
+        if is_outpost_path(app, rest) || origin.len() + rest.len() > LONGEST {
+            return None;
+        }
+        Some(Self(format!("{origin}{}", utf8_percent_encode(rest, UNSAFE))))
+    }
+
+    /// The URL.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Going back to the outpost's own endpoints would begin another login, or end the session at once.
+fn is_outpost_path(app: &Application, rest: &str) -> bool {
+    let path = rest.split(['?', '#']).next().unwrap_or(rest);
+    let path = percent_decode_str(path).decode_utf8_lossy();
+    let below = path.strip_prefix(app.external_host.base_path.as_str()).unwrap_or(&path);
+    [&*path, below].iter().any(|it| it.trim_start_matches('/').starts_with(&OUTPOST_PATH[1..]))
+}
+
+impl fmt::Debug for ReturnTarget {
+    /// Without the query, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.split(['?', '#']).next().unwrap_or_default())
+    }
+}
+
+/// The value of `rd` in the query of a start link, decoded.
+///
+/// Some proxies put the original URL there without escapes (`rd=/x?a=1&b=2`): where `rd` comes first and holds a raw `?`,
+/// all that follows belongs to it. `+` is kept: it never means a space in a URL's own spelling.
+#[must_use]
+pub fn requested_target(query: &str) -> Option<String> {
+    if let Some(first) = query.strip_prefix("rd=")
+        && first.contains('?')
+    {
+        return Some(first.to_owned());
+    }
+    let value = query.split('&').find_map(|pair| pair.strip_prefix("rd="))?;
+    percent_decode_str(value).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::samples::{application, domain, single};
+    use proptest::prelude::*;
+
+    #[track_caller]
+    fn keeps(app: &Application, text: &str, expected: &str) {
+        let got = ReturnTarget::parse(app, text);
+        assert_eq!(got.as_ref().map(ReturnTarget::as_str), Some(expected), "{text}");
+    }
+
+    #[test]
+    fn friendly_targets_are_kept() {
+        let app = single("https://app.example.com");
+        keeps(&app, "/", "https://app.example.com/");
+        keeps(&app, "/a%2Fb?x=1&y=a+b#frag", "https://app.example.com/a%2Fb?x=1&y=a+b#frag");
+        keeps(&app, "/caf\u{e9}", "https://app.example.com/caf%C3%A9");
+        keeps(&app, "/a?next=https://evil.test/", "https://app.example.com/a?next=https://evil.test/");
+        keeps(&app, "/a//b/../c;d?{x}|y^z", "https://app.example.com/a//b/../c;d?{x}|y^z");
+        keeps(&app, "https://app.example.com", "https://app.example.com/");
+        keeps(&app, "https://app.example.com?x=1", "https://app.example.com/?x=1");
+        keeps(&app, "https://app.example.com#f", "https://app.example.com/#f");
+        keeps(&app, "HTTPS://APP.Example.com.:443/x", "https://app.example.com/x");
+        keeps(&app, "http://app.example.com/x", "https://app.example.com/x");
+        keeps(&app, "https://app.example.com:8443/x", "https://app.example.com/x");
+
+        let sub = single("https://app.example.com:8443/sub");
+        keeps(&sub, "/sub/x", "https://app.example.com:8443/sub/x");
+        keeps(&sub, "https://app.example.com/sub/x", "https://app.example.com:8443/sub/x");
+
+        let whole = domain("https://auth.example.com", "example.com");
+        keeps(&whole, "https://a.b.example.com/x?y", "https://a.b.example.com/x?y");
+        keeps(&whole, "https://example.com:8443/", "https://example.com:8443/");
+        keeps(&whole, "http://a.example.com:443/", "https://a.example.com/");
+        keeps(&whole, "/x", "https://auth.example.com/x");
+    }
+
+    #[test]
+    fn hostile_targets_are_not_taken() {
+        let single = single("https://app.example.com");
+        let whole = domain("https://auth.example.com", "example.com");
+        for text in [
+            "",
+            " ",
+            "x",
+            "app.example.com/x",
+            "//evil.test",
+            "///evil.test",
+            "/\\evil.test",
+            "\\/evil.test",
+            "/\t/evil.test",
+            "/\n/evil.test",
+            " //evil.test",
+            "/ /evil.test",
+            "https://evil.test/",
+            "https:evil.test",
+            "https:/evil.test",
+            "https:///evil.test",
+            "https://",
+            "https:// /",
+            "javascript:alert(1)",
+            "JaVaScRiPt://app.example.com/%0aalert(1)",
+            "data:text/html,x",
+            "ftp://app.example.com/",
+            "https://app.example.com@evil.test/",
+            "https://user:pass@app.example.com/",
+            "https://app.example.com:x/",
+            "https://app.example.com\\@evil.test/",
+            "https://app.example.com.evil.test/",
+            "https://evilexample.com/",
+            "https://app.example.com%2eevil.test/",
+            "https://\u{ff45}vil.test/",
+            "https://app.example.com\u{3002}/",
+            "https://[::1]/",
+            "https://127.0.0.1/",
+            "http://2130706433/",
+            "https://app.example.com:99999/",
+            "/\u{7f}x",
+        ] {
+            assert_eq!(ReturnTarget::parse(&single, text), None, "{text:?}");
+            assert_eq!(ReturnTarget::parse(&whole, text), None, "{text:?}");
+        }
+        assert_eq!(ReturnTarget::parse(&single, "https://other.example.com/"), None);
+        assert_eq!(ReturnTarget::parse(&single, &format!("/{}", "a".repeat(5000))), None);
+    }
+
+    #[test]
+    fn the_outposts_own_endpoints_are_no_target() {
+        let sub = application("https://app.example.com/sub", None, |_| ());
+        for text in [
+            "/outpost.goauthentik.io/start?rd=/x",
+            "/outpost.goauthentik.io/sign_out",
+            "/sub/outpost.goauthentik.io/sign_out",
+            "/%6futpost.goauthentik.io/start",
+            "https://app.example.com/outpost.goauthentik.io/callback",
+        ] {
+            assert_eq!(ReturnTarget::parse(&sub, text), None, "{text}");
+        }
+    }
+
+    #[track_caller]
+    fn rd(query: &str, expected: Option<&str>) {
+        assert_eq!(requested_target(query).as_deref(), expected, "{query}");
+    }
+
+    #[test]
+    fn links_ask_with_and_without_escapes() {
+        rd("rd=%2Fx%3Fa%3D1%26b%3D2", Some("/x?a=1&b=2"));
+        rd("rd=/x?a=1&b=2", Some("/x?a=1&b=2"));
+        rd("rd=https://app.example.com/x?a=%20&b=2", Some("https://app.example.com/x?a=%20&b=2"));
+        rd("rd=/x&other=1", Some("/x"));
+        rd("other=1&rd=%2Fx", Some("/x"));
+        rd("rd=/a+b", Some("/a+b"));
+        rd("rd=%2F%09%2Fevil.test", Some("/\t/evil.test"));
+        rd("rd=%ff", None);
+        rd("rd=", Some(""));
+        rd("xrd=/x", None);
+        rd("", None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_leads_out(text in "(https?:)?[/\\\\]{0,3}[a-z.@:%0-9\\\\/?# \t\u{ff0e}]{0,40}") {
+            for app in [single("https://app.example.com"), domain("https://auth.example.com", "example.com")] {
+                if let Some(target) = ReturnTarget::parse(&app, &text) {
+                    let url = url::Url::parse(target.as_str()).unwrap();
+                    let host = crate::host::Host::parse(url.host_str().unwrap()).unwrap();
+                    prop_assert!(app.owns(&host), "{text:?} leads to {url}");
+                    prop_assert_eq!(url.scheme(), "https");
+                    prop_assert!(url.username().is_empty());
+                    prop_assert!(target.as_str().is_ascii());
+                    prop_assert_eq!(ReturnTarget::parse(&app, target.as_str()), Some(target));
+                }
+            }
+        }
+    }
+}
