@@ -107,10 +107,10 @@ pub(super) fn external_host(text: &str) -> Result<ExternalHost, Complaint> {
     })?;
     let after_scheme = full.split_once("//").map_or("", |(_, rest)| rest);
     let path = after_scheme.find('/').map_or("", |at| &after_scheme[at..]);
-    let base_path = path.strip_suffix('/').unwrap_or(path);
-    if !base_path.is_empty() {
-        plain_path(base_path)?;
+    if !path.is_empty() {
+        plain_path(path)?;
     }
+    let base_path = path.strip_suffix('/').unwrap_or(path);
     Ok(ExternalHost {
         scheme,
         host,
@@ -287,7 +287,7 @@ mod tests {
         check_host("https://app.example.com?x", Err("query"));
         check_host("https://app.example.com/#x", Err("query"));
         check_host("https://app.example.com/a/../b", Err("dot segments"));
-        check_host("https://app.example.com//", Err("is no path"));
+        check_host("https://app.example.com//", Err("empty segment"));
         check_host("https://app.example.com/a//b", Err("empty segment"));
         check_host("https://app.example.com/a%2fb", Err("can never match"));
         check_host("https://app.example.com\\b", Err("backslashes"));

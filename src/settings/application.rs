@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::address::{external_host, origin, target};
-use super::mistakes::{complaint, shown};
+use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::values::{is_slug, slugified};
 use super::{Application, Cors, HeaderSwitches, PublicPathRule, public_path};
@@ -77,22 +77,7 @@ fn read(
         "external_host",
         "the address that browsers use: https://app.example.com",
     );
-    let cookie_domain = table.read("cookie_domain", |item| {
-        let text = item.text()?;
-        CookieDomain::parse(text).map_err(|error| match error {
-            InvalidCookieDomain::PublicSuffix => complaint(
-                format!(
-                    "{} is a public suffix: browsers refuse a cookie for it",
-                    shown(text)
-                ),
-                "give a domain of your own, like example.com",
-            ),
-            InvalidCookieDomain::NotADomain => complaint(
-                format!("{} is no domain name", shown(text)),
-                "write it like example.com, without scheme or port",
-            ),
-        })
-    });
+    let cookie_domain = table.read("cookie_domain", |item| cookie_domain(item.text()?));
     if let (Some(external), Some(domain)) = (&external_host, &cookie_domain)
         && !domain.contains(&external.host)
     {
@@ -112,7 +97,7 @@ fn read(
 
     let base_path = external_host.as_ref().map_or("", |host| &host.base_path);
     let mut public_paths = Vec::new();
-    for rule_table in table.tables("public_paths") {
+    for rule_table in table.tables("public_paths").unwrap_or_default() {
         if let Some(rule) = public_path::read(rule_table, base_path) {
             public_paths.push(rule);
         }
@@ -121,15 +106,7 @@ fn read(
     let cors = cors(table.table("cors"));
 
     let given_name = table.text("name");
-    let given_slug = table.read("slug", |item| {
-        let text = item.text()?;
-        is_slug(text).then(|| text.to_owned()).ok_or_else(|| {
-            complaint(
-                format!("{} is no slug", shown(text)),
-                "letters, digits, - and _, at most 100",
-            )
-        })
-    });
+    let given_slug = table.read("slug", |item| slug(item.text()?));
     let external_host = external_host?;
     let name = given_name
         .or_else(|| given_slug.clone())
@@ -156,6 +133,32 @@ fn read(
     };
     check_rule_hosts(table, &application);
     Some(application)
+}
+
+fn cookie_domain(text: &str) -> Result<CookieDomain, Complaint> {
+    CookieDomain::parse(text).map_err(|error| match error {
+        InvalidCookieDomain::PublicSuffix => complaint(
+            format!(
+                "{} is a public suffix: browsers refuse a cookie for it",
+                shown(text)
+            ),
+            "give a domain of your own, like example.com",
+        ),
+        InvalidCookieDomain::NotADomain => complaint(
+            format!("{} is no domain name", shown(text)),
+            "write it like example.com, without scheme or port",
+        ),
+    })
+}
+
+fn slug(text: &str) -> Result<String, Complaint> {
+    if is_slug(text) {
+        return Ok(text.to_owned());
+    }
+    Err(complaint(
+        format!("{} is no slug", shown(text)),
+        "letters, digits, - and _, at most 100",
+    ))
 }
 
 fn identity_provider(table: &mut Table<'_>, providers: &[String]) -> Option<String> {

@@ -158,25 +158,17 @@ fn read(report: &Report) -> Settings {
     let identity_providers = provider::read_all(tables);
 
     let quick = root.split(&QUICK_APPLICATION);
-    let mut tables: Vec<_> = root
-        .tables("application")
-        .into_iter()
-        .map(|table| (table, None))
-        .collect();
-    if let Some(quick) = quick {
-        if root.was_given("application") {
-            note_clash(&quick, "[[application]]");
-        } else {
-            tables.push((quick, Some("default")));
-        }
+    let given = root.tables("application");
+    let hint = "give FOREPOST_EXTERNAL_HOST, or a table [[application]]";
+    if given.as_ref().is_some_and(Vec::is_empty) {
+        root.wrong("application", complaint("there is no application", hint));
     }
-    if tables.is_empty() {
-        let hint = "give FOREPOST_EXTERNAL_HOST, or a table [[application]]";
-        if root.was_given("application") {
-            root.wrong("application", complaint("there is no application", hint));
-        } else {
-            root.missing("application", hint);
-        }
+    let given = given.unwrap_or_default().into_iter();
+    let mut tables: Vec<_> = given.map(|table| (table, None)).collect();
+    match quick {
+        Some(quick) if root.was_given("application") => note_clash(&quick, "[[application]]"),
+        Some(quick) => tables.push((quick, Some("default"))),
+        None => root.missing("application", hint),
     }
     let applications = application::read_all(tables, &provider_names);
 
@@ -273,7 +265,7 @@ fn environment_layers(environment: &[(String, String)]) -> Vec<Layer> {
         .filter(|(name, value)| name != CONFIG_VARIABLE && !is_service_link(name, value))
         .filter_map(|(name, value)| Some((name, name.strip_prefix(PREFIX)?, value)))
         .collect();
-    variables.sort();
+    variables.sort_by_key(|(name, _, _)| *name);
     let layers = variables.into_iter().filter_map(|(name, key, value)| {
         let key = key.to_ascii_lowercase();
         // Compose files pass variables on that may be unset, as an empty text.

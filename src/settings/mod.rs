@@ -12,6 +12,8 @@ mod public_path;
 mod reader;
 mod server;
 mod session;
+#[cfg(test)]
+mod tests;
 mod typed;
 mod values;
 

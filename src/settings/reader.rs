@@ -176,8 +176,8 @@ impl<'r> Table<'r> {
         Table::new(self.report, self.key_path(key), values, tag)
     }
 
-    /// The tables of a list.
-    pub(super) fn tables(&mut self, key: &'static str) -> Vec<Table<'r>> {
+    /// The tables of a list; `None` when it is absent or no list.
+    pub(super) fn tables(&mut self, key: &'static str) -> Option<Vec<Table<'r>>> {
         let values = self.read(key, |item| match item.value {
             Value::Dict(..) => Err(item.wanted(
                 "a list of tables",
@@ -187,7 +187,7 @@ impl<'r> Table<'r> {
         });
         let tag = self.tags.get(key).copied().unwrap_or_default();
         let mut tables = Vec::new();
-        for (i, value) in values.unwrap_or_default().iter().enumerate() {
+        for (i, value) in values?.iter().enumerate() {
             match self.report.item(value).dict(key) {
                 Ok(dict) => {
                     let path = format!("{}[{i}]", self.key_path(key));
@@ -196,7 +196,7 @@ impl<'r> Table<'r> {
                 Err(complaint) => self.wrong_element(key, i, complaint),
             }
         }
-        tables
+        Some(tables)
     }
 
     /// The tables under names that the operator chose.
