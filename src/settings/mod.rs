@@ -1,6 +1,6 @@
 //! What the operator decides: typed, validated, complete.
 //!
-//! [`load`] layers defaults, file, environment and flags; every mistake is reported at once.
+//! [`load()`] layers defaults, file, environment and flags; every mistake is reported at once.
 
 mod address;
 mod application;

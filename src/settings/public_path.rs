@@ -78,16 +78,13 @@ fn regex(text: &str, base_path: &str) -> Result<PathPattern, Complaint> {
 fn compiled(text: &str) -> Result<Regex, Complaint> {
     let built = RegexBuilder::new(text).size_limit(LARGEST_REGEX).build();
     built.map_err(|error| {
-        let reason = match &error {
-            regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
+        let drawn = error.to_string();
+        let reason = if matches!(error, regex::Error::CompiledTooBig(_)) {
+            "it is too large"
+        } else {
             // The last line of a syntax error says what is wrong, the ones before draw it.
-            _ => error
-                .to_string()
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .trim()
-                .to_owned(),
+            let last = drawn.lines().last().unwrap_or_default();
+            last.trim_start_matches("error: ")
         };
         complaint(
             format!("{} is no regular expression that can be used", shown(text)),
