@@ -1,6 +1,24 @@
 //! What the operator decides: typed, validated, complete.
 //!
-//! [`load`] layers defaults, file, environment and flags; every mistake is reported at once.
+//! [`load()`] layers defaults, file, environment and flags; every mistake is reported at once.
+
+mod address;
+mod application;
+mod item;
+mod load;
+mod mistakes;
+mod provider;
+mod public_path;
+mod reader;
+mod server;
+mod session;
+#[cfg(test)]
+mod tests;
+mod typed;
+mod values;
+
+pub use load::{Sources, load};
+pub use mistakes::{Mistake, Mistakes};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -33,10 +51,20 @@ pub struct Settings {
 impl Settings {
     /// The switches that weaken protection and are on, as key paths, to be logged at start.
     #[must_use]
-    pub fn dangers(&self) -> Vec<&'static str> {
+    pub fn dangers(&self) -> Vec<String> {
         let mut dangers = Vec::new();
         if self.server.danger_any_host {
-            dangers.push("server.danger_any_host");
+            dangers.push("server.danger_any_host".to_owned());
+        }
+        for net in &self.server.trusted_proxies {
+            if net.prefix_len() == 0 {
+                dangers.push(format!("server.trusted_proxies ({net} is everybody)"));
+            }
+        }
+        for (name, provider) in &self.identity_providers {
+            if provider.danger_http_issuer {
+                dangers.push(format!("identity_provider.{name}.danger_http_issuer"));
+            }
         }
         dangers
     }
@@ -115,6 +143,8 @@ pub struct IdentityProvider {
     pub authorization_parameters: BTreeMap<String, String>,
     /// Whether the redirect URI carries `?X-authentik-auth-callback=true`, as authentik registers it.
     pub callback_marker: bool,
+    /// Speak to an issuer in cleartext although it is not on this machine.
+    pub danger_http_issuer: bool,
 }
 
 /// How the client proves itself at the token endpoint (OIDC Core §9).

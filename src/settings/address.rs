@@ -1,0 +1,318 @@
+//! Addresses: issuers, external hosts, origins.
+
+use url::Url;
+
+use super::ExternalHost;
+use super::mistakes::{Complaint, complaint, shown};
+use crate::host::{Host, Scheme};
+
+/// Reads an absolute http(s) URL as it stands: nothing that a parser would silently repair or that hides a password.
+fn web_url(text: &str) -> Result<Url, Complaint> {
+    let no_url = |hint: &str| complaint(format!("{} is no web address", shown(text)), hint);
+    if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
+        return Err(no_url("remove the blanks and backslashes"));
+    }
+    let lower = text.to_ascii_lowercase();
+    if !lower.starts_with("https://") && !lower.starts_with("http://") {
+        return Err(no_url("begin it with https://"));
+    }
+    let url = Url::parse(text).map_err(|error| no_url(&error.to_string()))?;
+    if !url.username().is_empty() || url.password().is_some() || authority(text).contains('@') {
+        return Err(no_url("remove the user name and password"));
+    }
+    Ok(url)
+}
+
+/// What stands between `//` and the next slash.
+fn authority(text: &str) -> &str {
+    let rest = text.split_once("//").map_or(text, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or(rest)
+}
+
+/// Whether the host of a URL is this machine under every reading (RFC 6761 §6.3 for names).
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => {
+            let name = name.strip_suffix('.').unwrap_or(name);
+            name == "localhost" || name.ends_with(".localhost")
+        }
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// Reads an issuer identifier (OIDC Core §16.15): its text is kept as it stands, because it is compared so.
+pub(super) fn issuer(text: &str, danger_http: bool) -> Result<String, Complaint> {
+    let url = web_url(text)?;
+    if url.scheme() == "http" && !danger_http && !is_loopback(&url) {
+        return Err(complaint(
+            format!(
+                "{} is cleartext: who sits in between can log in as anybody",
+                shown(text)
+            ),
+            "use https; in a network that you trust whole, danger_http_issuer = true",
+        ));
+    }
+    if text.contains(['?', '#']) {
+        return Err(complaint(
+            format!(
+                "{} has a query or fragment, which no issuer has",
+                shown(text)
+            ),
+            "remove what follows the path",
+        ));
+    }
+    if let Some(at) = text.find("/.well-known/") {
+        return Err(complaint(
+            format!("{} is the discovery document, not the issuer", shown(text)),
+            format!(
+                "give the value of \"issuer\" in that document, often {} with or without a slash at the end",
+                shown(&text[..at])
+            ),
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// Reads `https://app.example.com[:port][/path]`, or a bare host that is meant with https.
+pub(super) fn external_host(text: &str) -> Result<ExternalHost, Complaint> {
+    let full = if text.contains("://") {
+        text.to_owned()
+    } else {
+        format!("https://{text}")
+    };
+    if authority(&full).contains('*') {
+        return Err(complaint(
+            format!("{} is a pattern", shown(text)),
+            "give one host, and cookie_domain for all hosts of a domain",
+        ));
+    }
+    let url = web_url(&full)?;
+    if full.contains(['?', '#']) {
+        return Err(complaint(
+            format!("{} has a query or fragment", shown(text)),
+            "give scheme, host and path only",
+        ));
+    }
+    let scheme = match url.scheme() {
+        "http" => Scheme::Http,
+        _ => Scheme::Https,
+    };
+    let host = host_of(&url).ok_or_else(|| {
+        complaint(
+            format!("{} names no host", shown(text)),
+            "write it like https://app.example.com",
+        )
+    })?;
+    let after_scheme = full.split_once("//").map_or("", |(_, rest)| rest);
+    let path = after_scheme.find('/').map_or("", |at| &after_scheme[at..]);
+    if !path.is_empty() {
+        plain_path(path)?;
+    }
+    let base_path = path.strip_suffix('/').unwrap_or(path);
+    Ok(ExternalHost {
+        scheme,
+        host,
+        port: url.port(),
+        base_path: base_path.to_owned(),
+    })
+}
+
+fn host_of(url: &Url) -> Option<Host> {
+    Host::parse(url.host_str()?).ok()
+}
+
+/// A host without port, as rules name it.
+pub(super) fn host(text: &str) -> Result<Host, Complaint> {
+    Host::parse(text).map_err(|_| {
+        complaint(
+            format!("{} is no host", shown(text)),
+            "give a name without scheme, port or path; international names in their xn-- form",
+        )
+    })
+}
+
+/// Checks a path that is compared to the raw and the decoded path of a request alike.
+pub(super) fn plain_path(text: &str) -> Result<(), Complaint> {
+    let wrong = |why: &str, hint: &str| complaint(format!("{} {why}", shown(text)), hint);
+    if !text.starts_with('/') {
+        return Err(wrong("is no path", "begin it with /"));
+    }
+    if text.contains(['?', '#']) {
+        return Err(wrong(
+            "has a query or fragment",
+            "only the path is looked at: remove what follows",
+        ));
+    }
+    if text
+        .split('/')
+        .any(|segment| segment == "." || segment == "..")
+    {
+        return Err(wrong("has dot segments", "write where it leads to"));
+    }
+    if text.contains("//") {
+        return Err(wrong("has an empty segment", "write one slash"));
+    }
+    if text.contains(['%', '\\', ';']) || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(wrong(
+            "can never match",
+            "blanks, % \\ ; and what is not ASCII look different in other readings of a path",
+        ));
+    }
+    Ok(())
+}
+
+/// Reads an origin as browsers write it (RFC 6454 §6.2).
+pub(super) fn origin(text: &str) -> Result<String, Complaint> {
+    if text.contains('*') || text == "null" {
+        return Err(complaint(
+            format!("{} stands for pages of strangers", shown(text)),
+            "name each origin: https://app.example.com",
+        ));
+    }
+    let url = web_url(text)?;
+    let exact = url.origin().ascii_serialization();
+    if exact != text {
+        return Err(complaint(
+            format!("{} is not written as browsers do", shown(text)),
+            format!("write {}", shown(&exact)),
+        ));
+    }
+    Ok(exact)
+}
+
+/// Reads an address that browsers are sent to.
+pub(super) fn target(text: &str) -> Result<Url, Complaint> {
+    web_url(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_issuer(text: &str, danger: bool, expected: Result<&str, &str>) {
+        match (issuer(text, danger), expected) {
+            (Ok(got), Ok(expected)) => assert_eq!(got, expected),
+            (Err(Complaint { problem, hint }), Err(expected)) => {
+                let got = format!("{problem}; {hint}");
+                assert!(got.contains(expected), "{got}");
+            }
+            (got, _) => panic!("{text}: {got:?}"),
+        }
+    }
+
+    #[test]
+    fn issuers() {
+        for text in [
+            "https://id.example.com",
+            "https://id.example.com/application/o/app/",
+            "https://id.example.com:8443/realms/a",
+            "http://localhost:8080/",
+            "http://idp.localhost",
+            "http://127.0.0.1:9091",
+            "http://127.8.0.1",
+            "http://[::1]:9091",
+        ] {
+            check_issuer(text, false, Ok(text));
+        }
+        check_issuer("http://keycloak:8080", true, Ok("http://keycloak:8080"));
+        check_issuer("http://keycloak:8080", false, Err("danger_http_issuer"));
+        check_issuer("http://localhost.example.com", false, Err("cleartext"));
+        check_issuer("http://127.0.0.1.example.com", false, Err("cleartext"));
+        check_issuer(
+            "https://id.example.com/?a=b",
+            false,
+            Err("query or fragment"),
+        );
+        check_issuer("https://id.example.com/#", false, Err("query or fragment"));
+        check_issuer(
+            "https://id.example.com/.well-known/openid-configuration",
+            false,
+            Err("often \"https://id.example.com\""),
+        );
+        check_issuer("https://me:pw@id.example.com", false, Err("user name"));
+        check_issuer("https://@id.example.com", false, Err("user name"));
+        check_issuer("id.example.com", false, Err("https://"));
+        check_issuer("ftp://id.example.com", false, Err("https://"));
+        check_issuer(" https://id.example.com", false, Err("blanks"));
+        check_issuer("https://", false, Err("empty host"));
+        check_issuer("https:///", false, Err("empty host"));
+    }
+
+    #[track_caller]
+    fn check_host(text: &str, expected: Result<&str, &str>) {
+        match (external_host(text), expected) {
+            (Ok(got), Ok(expected)) => assert_eq!(got.url(), expected, "{text}"),
+            (Err(Complaint { problem, hint }), Err(expected)) => {
+                let got = format!("{problem}; {hint}");
+                assert!(got.contains(expected), "{got}");
+            }
+            (got, _) => panic!("{text}: {got:?}"),
+        }
+    }
+
+    #[test]
+    fn external_hosts() {
+        check_host("https://App.Example.com", Ok("https://app.example.com/"));
+        check_host(
+            "https://app.example.com:443/",
+            Ok("https://app.example.com/"),
+        );
+        check_host("http://app.localhost:80", Ok("http://app.localhost/"));
+        check_host(
+            "https://app.example.com:8443",
+            Ok("https://app.example.com:8443/"),
+        );
+        check_host("app.example.com", Ok("https://app.example.com/"));
+        check_host(
+            "app.example.com:8443/x",
+            Ok("https://app.example.com:8443/x/"),
+        );
+        check_host(
+            "https://example.com/grafana/",
+            Ok("https://example.com/grafana/"),
+        );
+        check_host(
+            "https://bücher.example",
+            Ok("https://xn--bcher-kva.example/"),
+        );
+        check_host("https://10.0.0.1:9000", Ok("https://10.0.0.1:9000/"));
+        check_host("https://[::1]:9000", Ok("https://[::1]:9000/"));
+        check_host("https://*.example.com", Err("cookie_domain"));
+        check_host("ftp://app.example.com", Err("begin it with https://"));
+        check_host("https://me@app.example.com", Err("user name"));
+        check_host("me:pw@app.example.com", Err("user name"));
+        check_host("https://app.example.com?x", Err("query"));
+        check_host("https://app.example.com/#x", Err("query"));
+        check_host("https://app.example.com/a/../b", Err("dot segments"));
+        check_host("https://app.example.com//", Err("empty segment"));
+        check_host("https://app.example.com/a//b", Err("empty segment"));
+        check_host("https://app.example.com/a%2fb", Err("can never match"));
+        check_host("https://app.example.com\\b", Err("backslashes"));
+        check_host("https://", Err("no web address"));
+        check_host("https://a b", Err("no web address"));
+    }
+
+    #[test]
+    fn origins() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(origin(text).ok().as_deref(), expected, "{text}");
+        };
+        check("https://app.example.com", Some("https://app.example.com"));
+        check("http://localhost:3000", Some("http://localhost:3000"));
+        for text in [
+            "*",
+            "null",
+            "https://*.example.com",
+            "https://app.example.com/",
+            "https://App.example.com",
+            "https://app.example.com:443",
+            "app.example.com",
+            "chrome-extension://abc",
+        ] {
+            check(text, None);
+        }
+    }
+}

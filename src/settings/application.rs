@@ -1,0 +1,239 @@
+//! `[[application]]`, and what must hold between applications.
+
+use std::collections::BTreeMap;
+
+use super::address::{external_host, origin, target};
+use super::mistakes::{Complaint, complaint, shown};
+use super::reader::Table;
+use super::values::{is_slug, slugified};
+use super::{Application, Cors, HeaderSwitches, PublicPathRule, public_path};
+use crate::host::{CookieDomain, InvalidCookieDomain};
+
+/// What a table names when it names nothing: the name and slug of an application that was given without a table.
+type DefaultName = Option<&'static str>;
+
+/// Reads all applications; those with mistakes are left out.
+pub(super) fn read_all(
+    tables: Vec<(Table<'_>, DefaultName)>,
+    providers: &[String],
+) -> Vec<Application> {
+    let mut seen = Seen::default();
+    let mut applications = Vec::new();
+    for (mut table, default_name) in tables {
+        let application = read(&mut table, default_name, providers);
+        if let Some(application) = application {
+            seen.check(&table, &application);
+            applications.push(application);
+        }
+        table.finish();
+    }
+    applications
+}
+
+/// What earlier applications took, with the names they have in mistakes.
+#[derive(Default)]
+struct Seen(BTreeMap<String, String>);
+
+impl Seen {
+    fn check(&mut self, table: &Table<'_>, application: &Application) {
+        let domain = application.cookie_domain.as_ref();
+        let keys = [
+            (
+                "slug",
+                Some(application.slug.clone()),
+                "give each application its own slug",
+            ),
+            (
+                "external_host",
+                Some(application.external_host.host.to_string()),
+                "the host alone decides which application answers, not port or path: join the two",
+            ),
+            (
+                "cookie_domain",
+                domain.map(ToString::to_string),
+                "one application answers for all hosts of a domain: give the other hosts as single applications",
+            ),
+        ];
+        for (key, value, hint) in keys {
+            let Some(value) = value else { continue };
+            let path = table.key_path(key);
+            if let Some(other) = self.0.get(&format!("{key} {value}")) {
+                let problem = format!("{} is that of {other} too", shown(&value));
+                table.wrong(key, complaint(problem, hint));
+            } else {
+                self.0.insert(format!("{key} {value}"), path);
+            }
+        }
+    }
+}
+
+fn read(
+    table: &mut Table<'_>,
+    default_name: DefaultName,
+    providers: &[String],
+) -> Option<Application> {
+    let external_host = table.read("external_host", |item| external_host(item.text()?));
+    table.missing(
+        "external_host",
+        "the address that browsers use: https://app.example.com",
+    );
+    let cookie_domain = table.read("cookie_domain", |item| cookie_domain(item.text()?));
+    if let (Some(external), Some(domain)) = (&external_host, &cookie_domain)
+        && !domain.contains(&external.host)
+    {
+        let problem = format!(
+            "\"{}\" is outside the cookie domain \"{domain}\"",
+            external.host
+        );
+        let hint = "logins of a domain come back to this host: choose one under the domain";
+        table.wrong("external_host", complaint(problem, hint));
+    }
+    let identity_provider = identity_provider(table, providers);
+    let required_groups = table.each("required_groups", &[','], |item| {
+        item.text().map(str::to_owned)
+    });
+    let post_logout_redirect_uri =
+        table.read("post_logout_redirect_uri", |item| target(item.text()?));
+
+    let base_path = external_host.as_ref().map_or("", |host| &host.base_path);
+    let mut public_paths = Vec::new();
+    for rule_table in table.tables("public_paths").unwrap_or_default() {
+        if let Some(rule) = public_path::read(rule_table, base_path) {
+            public_paths.push(rule);
+        }
+    }
+    let headers = headers(table.table("headers"));
+    let cors = cors(table.table("cors"));
+
+    let given_name = table.text("name");
+    let given_slug = table.read("slug", |item| slug(item.text()?));
+    let external_host = external_host?;
+    let name = given_name
+        .or_else(|| given_slug.clone())
+        .or_else(|| default_name.map(str::to_owned))
+        .unwrap_or_else(|| external_host.host.to_string());
+    let slug = given_slug.unwrap_or_else(|| {
+        let from_name = slugified(&name);
+        match from_name.as_str() {
+            "" => slugified(external_host.host.as_str()),
+            _ => from_name,
+        }
+    });
+    let application = Application {
+        name,
+        slug,
+        external_host,
+        cookie_domain,
+        identity_provider: identity_provider?,
+        public_paths,
+        required_groups: required_groups.unwrap_or_default(),
+        headers,
+        cors,
+        post_logout_redirect_uri,
+    };
+    check_rule_hosts(table, &application);
+    Some(application)
+}
+
+fn cookie_domain(text: &str) -> Result<CookieDomain, Complaint> {
+    CookieDomain::parse(text).map_err(|error| match error {
+        InvalidCookieDomain::PublicSuffix => complaint(
+            format!(
+                "{} is a public suffix: browsers refuse a cookie for it",
+                shown(text)
+            ),
+            "give a domain of your own, like example.com",
+        ),
+        InvalidCookieDomain::NotADomain => complaint(
+            format!("{} is no domain name", shown(text)),
+            "write it like example.com, without scheme or port",
+        ),
+    })
+}
+
+fn slug(text: &str) -> Result<String, Complaint> {
+    if is_slug(text) {
+        return Ok(text.to_owned());
+    }
+    Err(complaint(
+        format!("{} is no slug", shown(text)),
+        "letters, digits, - and _, at most 100",
+    ))
+}
+
+fn identity_provider(table: &mut Table<'_>, providers: &[String]) -> Option<String> {
+    let known = || format!("configured: {}", providers.join(", "));
+    let named = table.read("identity_provider", |item| {
+        let text = item.text()?;
+        if providers.iter().any(|name| name == text) || providers.is_empty() {
+            Ok(text.to_owned())
+        } else {
+            Err(complaint(
+                format!("{} is no configured identity provider", shown(text)),
+                known(),
+            ))
+        }
+    });
+    match providers {
+        // Without any provider that is the mistake, and it is reported where providers are.
+        [] => Some(String::new()),
+        [only] if !table.was_given("identity_provider") => Some(only.clone()),
+        _ => {
+            table.missing("identity_provider", &known());
+            // The other checks of this application go on.
+            named.or_else(|| providers.first().cloned())
+        }
+    }
+}
+
+/// A rule for a host that this application never answers for is a slip: what it should open stays shut.
+fn check_rule_hosts(table: &Table<'_>, application: &Application) {
+    let foreign = |rule: &&PublicPathRule| {
+        rule.host
+            .as_ref()
+            .is_some_and(|host| match &application.cookie_domain {
+                Some(domain) => !domain.contains(host),
+                None => *host != application.external_host.host,
+            })
+    };
+    for rule in application.public_paths.iter().filter(foreign) {
+        if let Some(host) = &rule.host {
+            let problem =
+                format!("has a rule for \"{host}\", which this application never answers for");
+            table.wrong(
+                "public_paths",
+                complaint(problem, "remove host, or correct it"),
+            );
+        }
+    }
+}
+
+fn headers(mut table: Table<'_>) -> HeaderSwitches {
+    let headers = HeaderSwitches {
+        jwt: table.boolean("jwt", true),
+        warn_bytes: table.number("warn_bytes", 4096, 256..=1_048_576),
+    };
+    table.finish();
+    headers
+}
+
+fn cors(mut table: Table<'_>) -> Cors {
+    let allowed_origins = table
+        .each("allowed_origins", &[',', ' '], |item| origin(item.text()?))
+        .unwrap_or_default();
+    let pass_preflight = table.boolean("pass_preflight", false);
+    if pass_preflight && allowed_origins.is_empty() {
+        table.wrong(
+            "pass_preflight",
+            complaint(
+                "has no effect without allowed_origins",
+                "name the origins whose preflight requests may pass",
+            ),
+        );
+    }
+    table.finish();
+    Cors {
+        allowed_origins,
+        pass_preflight,
+    }
+}

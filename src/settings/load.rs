@@ -1,0 +1,301 @@
+//! The layers: defaults ← file ← environment ← flags.
+//!
+//! Defaults live where each key is read, in this folder's section files, so that a key, its limits and its default stand together.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use figment::providers::{Format, Toml};
+use figment::value::{Dict, Map, Tag, Value};
+use figment::{Figment, Metadata, Profile, Provider};
+
+use super::mistakes::{Complaint, Mistake, Mistakes, complaint};
+use super::reader::{Report, TEXT_LAYER, Table};
+use super::{Settings, application, provider, server, session};
+
+/// What every environment variable of ours begins with.
+const PREFIX: &str = "FOREPOST_";
+/// Names the file; the only variable that is no setting.
+const CONFIG_VARIABLE: &str = "FOREPOST_CONFIG";
+/// Where a file is looked for that nobody named.
+const IMPLICIT_FILES: [&str; 2] = ["forepost.toml", "/etc/forepost/forepost.toml"];
+/// Deeper keys do not exist.
+const DEEPEST_KEY: usize = 8;
+
+/// Where settings are read from.
+///
+/// The default has no layer at all, for tests and embedding programs; the daemon takes [`Sources::from_process`].
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The file that the operator named; it must exist, and wins over `FOREPOST_CONFIG`.
+    pub config: Option<PathBuf>,
+    /// Files to try in turn when none was named; the first that exists is read.
+    pub implicit_files: Vec<PathBuf>,
+    /// Names and values; names that do not begin with `FOREPOST_` are ignored.
+    pub environment: Vec<(String, String)>,
+    /// Dotted key paths with their values as texts (`server.http`, `off`); they win over all else.
+    pub overrides: Vec<(String, String)>,
+}
+
+impl Sources {
+    /// The environment of this process, and the usual files unless `config` names one.
+    #[must_use]
+    pub fn from_process(config: Option<PathBuf>) -> Self {
+        let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        Self {
+            config,
+            implicit_files: IMPLICIT_FILES.map(PathBuf::from).to_vec(),
+            environment: std::env::vars_os()
+                .map(|(name, value)| (lossy(name), lossy(value)))
+                .filter(|(name, _)| name.starts_with(PREFIX))
+                .collect(),
+            overrides: Vec::new(),
+        }
+    }
+
+    /// The text of the file, with the name to show for it.
+    fn file(&self) -> Result<Option<(String, String)>, Mistake> {
+        let variable = self
+            .environment
+            .iter()
+            .rfind(|(name, value)| name == CONFIG_VARIABLE && !value.is_empty());
+        let named = match (&self.config, variable) {
+            (Some(path), _) => Some(path.clone()),
+            (None, Some((_, value))) => Some(PathBuf::from(value)),
+            (None, None) => None,
+        };
+        let candidates = named
+            .as_ref()
+            .map_or(&*self.implicit_files, std::slice::from_ref);
+        for path in candidates {
+            match std::fs::read_to_string(path) {
+                Ok(text) => return Ok(Some((path.display().to_string(), text))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => {}
+                Err(error) => return Err(unreadable(path, &error)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Mistake {
+    Mistake {
+        path: String::new(),
+        problem: format!("the file {} cannot be read: {error}", path.display()),
+        hint: "name one with --config or FOREPOST_CONFIG, or correct its owner and mode".to_owned(),
+        origin: None,
+    }
+}
+
+/// Reads, layers and checks everything.
+///
+/// # Errors
+///
+/// Every mistake that was found, in one go. A file that cannot be read or is no TOML is reported alone, because what follows
+/// from it would be noise.
+pub fn load(sources: &Sources) -> Result<Settings, Mistakes> {
+    let mut figment = Figment::new();
+    if let Some((name, text)) = sources
+        .file()
+        .map_err(|mistake| Mistakes::new(vec![mistake]))?
+    {
+        figment = figment.merge(file_layer(&name, &text)?);
+    }
+    for layer in environment_layers(&sources.environment) {
+        figment = figment.merge(layer);
+    }
+    for (path, value) in &sources.overrides {
+        let keys = path.splitn(DEEPEST_KEY, '.').map(str::to_owned).collect();
+        figment = figment.merge(Layer::text("the command line".to_owned(), keys, value));
+    }
+    typed(figment)
+}
+
+impl Settings {
+    /// The settings that a file with this text would give, with no other layer.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`].
+    pub fn from_toml(text: &str) -> Result<Self, Mistakes> {
+        typed(Figment::new().merge(file_layer("the text", text)?))
+    }
+}
+
+fn typed(figment: Figment) -> Result<Settings, Mistakes> {
+    let report = Report::new(figment);
+    let settings = read(&report);
+    match report.into_mistakes() {
+        mistakes if mistakes.is_empty() => Ok(settings),
+        mistakes => Err(Mistakes::new(mistakes)),
+    }
+}
+
+/// The keys that stand at the top for a start without tables.
+const QUICK_PROVIDER: [&str; 4] = ["issuer", "client_id", "client_secret", "client_secret_file"];
+const QUICK_APPLICATION: [&str; 2] = ["external_host", "cookie_domain"];
+
+/// The settings, which hold only when the report has no mistakes.
+fn read(report: &Report) -> Settings {
+    let mut root = report.root();
+    let server = server::read(root.table("server"));
+
+    let quick = root.split(&QUICK_PROVIDER);
+    let mut tables = root.named_tables("identity_provider");
+    if let Some(quick) = quick {
+        if tables.iter().any(|(name, _)| name == "default") {
+            note_clash(&quick, "[identity_provider.default]");
+        } else {
+            tables.push(("default".to_owned(), quick));
+        }
+    }
+    if tables.is_empty() {
+        let hint =
+            "give FOREPOST_ISSUER and FOREPOST_CLIENT_ID, or a table [identity_provider.NAME]";
+        root.missing("identity_provider", hint);
+    }
+    let provider_names: Vec<_> = tables.iter().map(|(name, _)| name.clone()).collect();
+    let identity_providers = provider::read_all(tables);
+
+    let quick = root.split(&QUICK_APPLICATION);
+    let given = root.tables("application");
+    let hint = "give FOREPOST_EXTERNAL_HOST, or a table [[application]]";
+    if given.as_ref().is_some_and(Vec::is_empty) {
+        root.wrong("application", complaint("there is no application", hint));
+    }
+    let given = given.unwrap_or_default().into_iter();
+    let mut tables: Vec<_> = given.map(|table| (table, None)).collect();
+    match quick {
+        Some(quick) if root.was_given("application") => note_clash(&quick, "[[application]]"),
+        Some(quick) => tables.push((quick, Some("default"))),
+        None => root.missing("application", hint),
+    }
+    let applications = application::read_all(tables, &provider_names);
+
+    let session = session::read(root.table("session"));
+    let log = session::read_log(root.table("log"));
+    root.finish();
+    Settings {
+        server,
+        identity_providers,
+        applications,
+        session,
+        log,
+    }
+}
+
+fn note_clash(quick: &Table<'_>, table: &str) {
+    let Some((key, tag)) = quick.first_key() else {
+        return;
+    };
+    let complaint = complaint(
+        format!("clashes with {table}"),
+        "use the short keys at the top or the table, not both",
+    );
+    quick
+        .report()
+        .note(quick.key_path(key), Some(tag), complaint);
+}
+
+/// One file, one environment variable, or one flag.
+struct Layer {
+    metadata: Metadata,
+    dict: Dict,
+}
+
+impl Layer {
+    /// A value at a path of keys, which its reader will parse.
+    fn text(name: String, keys: Vec<String>, value: &str) -> Self {
+        let value = Value::String(Tag::Default, value.to_owned());
+        let nested = keys.into_iter().rfold(value, |value, key| {
+            Value::Dict(Tag::Default, Dict::from([(key, value)]))
+        });
+        let dict = match nested {
+            Value::Dict(_, dict) => dict,
+            _ => Dict::new(),
+        };
+        Self {
+            metadata: Metadata::from(name, TEXT_LAYER),
+            dict,
+        }
+    }
+}
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        self.metadata.clone()
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Map::from([(Profile::Default, self.dict.clone())]))
+    }
+}
+
+fn file_layer(name: &str, text: &str) -> Result<Layer, Mistakes> {
+    let dict = Toml::from_str(text).map_err(|error| {
+        let Complaint { problem, hint } = syntax_complaint(&error.to_string());
+        Mistakes::new(vec![Mistake {
+            path: String::new(),
+            problem,
+            hint,
+            origin: Some(name.to_owned()),
+        }])
+    })?;
+    Ok(Layer {
+        metadata: Metadata::named(name.to_owned()),
+        dict,
+    })
+}
+
+/// What the TOML parser says without the line it quotes, which may hold a secret.
+fn syntax_complaint(error: &str) -> Complaint {
+    let quote = |line: &&str| {
+        let number = line
+            .trim_start()
+            .trim_start_matches(|c: char| c.is_ascii_digit());
+        !number.trim_start().starts_with('|')
+    };
+    let lines: Vec<_> = error.lines().filter(quote).map(str::trim).collect();
+    complaint(lines.join(": "), "texts are quoted, as in key = \"value\"")
+}
+
+fn environment_layers(environment: &[(String, String)]) -> Vec<Layer> {
+    let mut variables: Vec<_> = environment
+        .iter()
+        .filter(|(name, value)| name != CONFIG_VARIABLE && !is_service_link(name, value))
+        .filter_map(|(name, value)| Some((name, name.strip_prefix(PREFIX)?, value)))
+        .collect();
+    variables.sort_by_key(|(name, _, _)| *name);
+    let layers = variables.into_iter().filter_map(|(name, key, value)| {
+        let key = key.to_ascii_lowercase();
+        // Compose files pass variables on that may be unset, as an empty text.
+        let is_quick = QUICK_PROVIDER
+            .iter()
+            .chain(&QUICK_APPLICATION)
+            .any(|k| *k == key);
+        if is_quick && value.is_empty() {
+            return None;
+        }
+        let keys = key.splitn(DEEPEST_KEY, "__").map(str::to_owned).collect();
+        let origin = format!("environment variable {name}");
+        Some(Layer::text(origin, keys, value))
+    });
+    layers.collect()
+}
+
+/// Kubernetes describes a service named `forepost` to every pod beside it in variables that begin like ours
+/// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>).
+fn is_service_link(name: &str, value: &str) -> bool {
+    let is_address = ["tcp://", "udp://", "sctp://"]
+        .iter()
+        .any(|scheme| value.starts_with(scheme));
+    let last = name.split("_PORT_").last().unwrap_or_default();
+    let is_part = last.starts_with(|c: char| c.is_ascii_digit())
+        && ["_PROTO", "_PORT", "_ADDR", "_TCP", "_UDP", "_SCTP"]
+            .iter()
+            .any(|end| last.ends_with(end));
+    name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || (name.ends_with("_PORT") && is_address)
+        || (name.contains("_PORT_") && is_part)
+}

@@ -1,0 +1,184 @@
+//! `[identity_provider.NAME]`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::address::issuer;
+use super::mistakes::{Complaint, complaint, shown};
+use super::reader::Table;
+use super::session::secret;
+use super::values::is_slug;
+use super::{ClaimNames, ClaimPath, IdentityProvider, TokenEndpointAuthMethod};
+
+/// Parameters of the authorisation request that the protocol needs for itself (OIDC Core §3.1.2.1, RFC 7636, RFC 9101).
+const OWNED_PARAMETERS: [&str; 12] = [
+    "client_id",
+    "redirect_uri",
+    "response_type",
+    "response_mode",
+    "scope",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+    "request",
+    "request_uri",
+    "registration",
+];
+
+/// Reads all providers; those with mistakes are left out.
+pub(super) fn read_all(tables: Vec<(String, Table<'_>)>) -> BTreeMap<String, IdentityProvider> {
+    let mut providers = BTreeMap::new();
+    for (name, table) in tables {
+        if !is_slug(&name) {
+            let hint = "letters, digits, - and _ make a name";
+            table.wrong_whole(complaint("is no usable name", hint));
+        }
+        if let Some(provider) = read(table) {
+            providers.insert(name, provider);
+        }
+    }
+    providers
+}
+
+fn read(mut table: Table<'_>) -> Option<IdentityProvider> {
+    let second = Duration::from_secs(1);
+    let danger_http_issuer = table.boolean("danger_http_issuer", false);
+    let issuer = table.read("issuer", |item| issuer(item.text()?, danger_http_issuer));
+    table.missing(
+        "issuer",
+        "the address of the provider, as its discovery document spells it",
+    );
+    let client_id = table.text("client_id");
+    table.missing(
+        "client_id",
+        "the id that the provider gave forepost at registration",
+    );
+    let client_secret = secret(&mut table, "client_secret", "client_secret_file");
+    let scopes = table.each("scopes", &[',', ' '], |item| scope(item.text()?));
+    let token_endpoint_auth_method = table.choice(
+        "token_endpoint_auth_method",
+        TokenEndpointAuthMethod::Auto,
+        &[
+            ("auto", TokenEndpointAuthMethod::Auto),
+            (
+                "client_secret_basic",
+                TokenEndpointAuthMethod::ClientSecretBasic,
+            ),
+            (
+                "client_secret_post",
+                TokenEndpointAuthMethod::ClientSecretPost,
+            ),
+            ("none", TokenEndpointAuthMethod::None),
+        ],
+    );
+    let has_secret = table.was_given("client_secret") || table.was_given("client_secret_file");
+    check_method(&table, token_endpoint_auth_method, has_secret);
+    let ca_file = table.text("ca_file").map(PathBuf::from);
+    let timeout = table.duration("timeout", second * 10, second..=second * 120);
+    let jwks_cooldown = table.duration("jwks_cooldown", second * 30, second..=second * 3600);
+    let callback_marker = table.boolean("callback_marker", true);
+    let claims = claims(table.table("claims"));
+    let authorization_parameters = parameters(&mut table);
+    table.finish();
+    Some(IdentityProvider {
+        issuer: issuer?,
+        client_id: client_id?,
+        client_secret,
+        scopes: with_openid(scopes),
+        token_endpoint_auth_method,
+        ca_file,
+        timeout,
+        jwks_cooldown,
+        claims,
+        authorization_parameters,
+        callback_marker,
+        danger_http_issuer,
+    })
+}
+
+fn check_method(table: &Table<'_>, method: TokenEndpointAuthMethod, has_secret: bool) {
+    let wrong = |problem: &str, hint: &str| {
+        table.wrong("token_endpoint_auth_method", complaint(problem, hint));
+    };
+    match method {
+        TokenEndpointAuthMethod::None if has_secret => wrong(
+            "\"none\" is for clients without a secret, and one is given",
+            "remove the secret, or choose auto",
+        ),
+        TokenEndpointAuthMethod::ClientSecretBasic | TokenEndpointAuthMethod::ClientSecretPost
+            if !has_secret =>
+        {
+            wrong(
+                "needs a secret, and none is given",
+                "give client_secret or client_secret_file",
+            );
+        }
+        _ => {}
+    }
+}
+
+/// RFC 6749 §3.3.
+fn scope(text: &str) -> Result<String, Complaint> {
+    let is_token = text
+        .bytes()
+        .all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
+    if is_token {
+        Ok(text.to_owned())
+    } else {
+        Err(complaint(
+            format!("{} is no scope", shown(text)),
+            "write each scope as its own element, without blanks",
+        ))
+    }
+}
+
+/// Without `openid` it is no OpenID request (OIDC Core §3.1.2.1).
+fn with_openid(scopes: Option<Vec<String>>) -> Vec<String> {
+    let given = scopes.unwrap_or_else(|| ["openid", "profile", "email"].map(str::to_owned).into());
+    let mut scopes: Vec<String> = Vec::with_capacity(given.len() + 1);
+    if !given.iter().any(|scope| scope == "openid") {
+        scopes.push("openid".to_owned());
+    }
+    for scope in given {
+        if !scopes.contains(&scope) {
+            scopes.push(scope);
+        }
+    }
+    scopes
+}
+
+fn claims(mut table: Table<'_>) -> ClaimNames {
+    let mut claim = |key, default| {
+        let text = table.text(key);
+        ClaimPath::new(text.as_deref().unwrap_or(default))
+    };
+    let claims = ClaimNames {
+        username: claim("username", "preferred_username"),
+        email: claim("email", "email"),
+        name: claim("name", "name"),
+        groups: claim("groups", "groups"),
+        entitlements: claim("entitlements", "entitlements"),
+        uid: claim("uid", "sub"),
+    };
+    table.finish();
+    claims
+}
+
+fn parameters(table: &mut Table<'_>) -> BTreeMap<String, String> {
+    let given = table.texts_by_name("authorization_parameters");
+    for (name, _) in &given {
+        if OWNED_PARAMETERS.contains(&name.as_str()) {
+            table.wrong_below(
+                "authorization_parameters",
+                name,
+                complaint(
+                    "belongs to the protocol and is set by forepost",
+                    "remove it; scopes have their own key",
+                ),
+            );
+        }
+    }
+    given.into_iter().collect()
+}

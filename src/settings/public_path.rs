@@ -1,0 +1,192 @@
+//! `public_paths`: what needs no login, and what must never be let in by it.
+
+use http::Method;
+use regex::{Regex, RegexBuilder};
+
+use super::address::{host, plain_path};
+use super::mistakes::{Complaint, complaint, shown};
+use super::reader::Table;
+use super::{PathPattern, PublicPathRule};
+
+/// Bytes of a compiled expression; one that needs more would be slow to build and to match.
+const LARGEST_REGEX: usize = 1 << 20;
+/// Paths that no rule means. A rule that matches one of the deep ones matches nearly everything.
+const DEEP_PROBES: [&str; 2] = ["/q7Zx0vKp/F3-Lw_9~/e8.Ht2c", "/9Wm_4j/B.y5/Xk-1~r"];
+const SHALLOW_PROBES: [&str; 2] = ["/", "/q7Zx0vKp"];
+
+/// Reads one rule of an application whose own path is `base_path`; `None` only after a mistake was noted.
+pub(super) fn read(mut table: Table<'_>, base_path: &str) -> Option<PublicPathRule> {
+    let path = table.read("path", |item| {
+        let text = item.text()?;
+        plain_path(text).map(|()| PathPattern::Path(text.to_owned()))
+    });
+    let prefix = table.read("prefix", |item| prefix(item.text()?, base_path));
+    let regex = table.read("regex", |item| regex(item.text()?, base_path));
+    let given = ["path", "prefix", "regex"]
+        .into_iter()
+        .filter(|key| table.was_given(key))
+        .count();
+    if given != 1 {
+        let problem = match given {
+            0 => "matches nothing in particular, so it would open everything",
+            _ => "has more than one pattern",
+        };
+        table.wrong_whole(complaint(
+            problem,
+            "give exactly one of path, prefix, regex",
+        ));
+    }
+    let rule_host = table.read("host", |item| host(item.text()?));
+    let methods = table.each("methods", &[',', ' '], |item| method(item.text()?));
+    table.finish();
+    Some(PublicPathRule {
+        path: path.or(prefix).or(regex)?,
+        host: rule_host,
+        methods: methods.unwrap_or_default(),
+    })
+}
+
+fn opens_everything(text: &str) -> Complaint {
+    complaint(
+        format!("{} would open everything", shown(text)),
+        "name what is public, as prefix = \"/static\"; an application without logins needs no forepost",
+    )
+}
+
+fn prefix(text: &str, base_path: &str) -> Result<PathPattern, Complaint> {
+    plain_path(text)?;
+    let stem = text.strip_suffix('/').unwrap_or(text);
+    let above = base_path.strip_prefix(stem);
+    if stem.is_empty() || above.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+        return Err(opens_everything(text));
+    }
+    Ok(PathPattern::Prefix(text.to_owned()))
+}
+
+fn regex(text: &str, base_path: &str) -> Result<PathPattern, Complaint> {
+    // On its own first: `a)|(?:b` would slip out of the anchors.
+    compiled(text)?;
+    let regex = compiled(&format!("^(?:{text})$"))?;
+    let matches =
+        |probe: &&str| regex.is_match(probe) || regex.is_match(&format!("{base_path}{probe}"));
+    if DEEP_PROBES.iter().any(matches) || SHALLOW_PROBES.iter().all(matches) {
+        return Err(opens_everything(text));
+    }
+    Ok(PathPattern::Regex(regex))
+}
+
+fn compiled(text: &str) -> Result<Regex, Complaint> {
+    let built = RegexBuilder::new(text).size_limit(LARGEST_REGEX).build();
+    built.map_err(|error| {
+        let drawn = error.to_string();
+        let reason = if matches!(error, regex::Error::CompiledTooBig(_)) {
+            "it is too large"
+        } else {
+            // The last line of a syntax error says what is wrong, the ones before draw it.
+            let last = drawn.lines().last().unwrap_or_default();
+            last.trim_start_matches("error: ")
+        };
+        complaint(
+            format!("{} is no regular expression that can be used", shown(text)),
+            reason,
+        )
+    })
+}
+
+fn method(text: &str) -> Result<Method, Complaint> {
+    Method::from_bytes(text.to_ascii_uppercase().as_bytes())
+        .map_err(|_| complaint(format!("{} is no HTTP method", shown(text)), "as \"GET\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(key: &str, pattern: &str, base_path: &str, expected: Result<(), &str>) {
+        let got = match key {
+            "prefix" => prefix(pattern, base_path),
+            _ => regex(pattern, base_path),
+        };
+        match (got, expected) {
+            (Ok(_), Ok(())) => {}
+            (Err(Complaint { problem, hint }), Err(expected)) => {
+                let got = format!("{problem}; {hint}");
+                assert!(got.contains(expected), "{got}");
+            }
+            (got, _) => panic!("{key} {pattern}: {got:?}"),
+        }
+    }
+
+    #[test]
+    fn prefixes() {
+        check("prefix", "/static", "", Ok(()));
+        check("prefix", "/static/", "", Ok(()));
+        check("prefix", "/app/static", "/app", Ok(()));
+        check("prefix", "/ap", "/app", Ok(()));
+        check("prefix", "/", "", Err("open everything"));
+        check("prefix", "/app", "/app", Err("open everything"));
+        check("prefix", "/app/", "/app/sub", Err("open everything"));
+        check("prefix", "static", "", Err("begin it with /"));
+        check("prefix", "/a?b", "", Err("query"));
+        check("prefix", "/a#b", "", Err("fragment"));
+        check("prefix", "/a/../b", "", Err("dot segments"));
+        check("prefix", "/a//b", "", Err("empty segment"));
+        check("prefix", "/a%2fb", "", Err("can never match"));
+        check("prefix", "/a\\b", "", Err("can never match"));
+        check("prefix", "/ä", "", Err("can never match"));
+    }
+
+    #[test]
+    fn expressions() {
+        check("regex", r"/static/.*\.(css|js)", "", Ok(()));
+        check("regex", "/[a-z0-9-]+", "", Ok(()));
+        check("regex", "/api/v[0-9]+/.*", "", Ok(()));
+        check("regex", "/", "", Ok(()));
+        check("regex", "/.*/health", "", Ok(()));
+        check("regex", "^/health$", "", Ok(()));
+        for everything in [
+            ".*",
+            ".+",
+            "/.*",
+            "/.+",
+            "^/",
+            "(/.*)?",
+            "[^?]*",
+            "/[^a].*",
+            r"/\S*",
+            "(?s).*",
+            "|/.*",
+            "/([^/]+)?",
+            "/[^/]+/.*",
+            "(?i)/[a-z0-9._~/-]*",
+        ] {
+            if everything == "^/" {
+                // Anchored as a whole it is the root alone.
+                check("regex", everything, "", Ok(()));
+            } else {
+                check("regex", everything, "", Err("open everything"));
+            }
+        }
+        check("regex", "/app/.*", "/app", Err("open everything"));
+        check("regex", "(", "", Err("unclosed group"));
+        check("regex", "a)|(?:b", "", Err("unopened group"));
+        check("regex", "/a{1000}{1000}", "", Err("too large"));
+    }
+
+    #[test]
+    fn expressions_are_anchored() {
+        let PathPattern::Regex(regex) = regex("/a|/b", "").unwrap() else {
+            panic!("not a regular expression")
+        };
+        for (path, expected) in [
+            ("/a", true),
+            ("/b", true),
+            ("/a/x", false),
+            ("/x/b", false),
+            ("/b\n", false),
+        ] {
+            assert_eq!(regex.is_match(path), expected, "{path:?}");
+        }
+    }
+}

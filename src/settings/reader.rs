@@ -1,0 +1,275 @@
+//! Reads tables of the merged configuration and notes every mistake on the way.
+//!
+//! A reader asks a [`Table`] for each key it knows; what nobody asked for is unknown. After a mistake reading goes on with the
+//! default, so that one run finds all mistakes.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use figment::value::{Dict, Tag, Value};
+use figment::{Figment, Profile, Provider};
+
+use super::item::Item;
+use super::mistakes::{Complaint, Mistake, complaint, shown};
+use super::values::which_key;
+
+/// The source of layers whose values are all texts: the environment and flags.
+pub(super) const TEXT_LAYER: &str = "text";
+
+/// The merged layers, and the mistakes found so far.
+pub(super) struct Report {
+    figment: Figment,
+    mistakes: RefCell<Vec<Mistake>>,
+}
+
+impl Report {
+    pub(super) fn new(figment: Figment) -> Self {
+        Self {
+            figment,
+            mistakes: RefCell::default(),
+        }
+    }
+
+    /// The whole configuration.
+    pub(super) fn root(&self) -> Table<'_> {
+        let merged = self.figment.data();
+        let values = match merged {
+            Ok(mut profiles) => profiles.remove(&Profile::Default).unwrap_or_default(),
+            Err(error) => {
+                self.note(String::new(), None, complaint(error.to_string(), ""));
+                Dict::new()
+            }
+        };
+        Table::new(self, String::new(), values, Tag::Default)
+    }
+
+    /// Notes a mistake that no single key is to blame for.
+    pub(super) fn note(&self, path: String, tag: Option<Tag>, complaint: Complaint) {
+        let metadata = tag.and_then(|tag| self.figment.get_metadata(tag));
+        self.mistakes.borrow_mut().push(Mistake {
+            path,
+            problem: complaint.problem,
+            hint: complaint.hint,
+            origin: metadata.map(|metadata| metadata.name.to_string()),
+        });
+    }
+
+    pub(super) fn into_mistakes(self) -> Vec<Mistake> {
+        self.mistakes.into_inner()
+    }
+
+    pub(super) fn item<'v>(&self, value: &'v Value) -> Item<'v> {
+        let source = self
+            .figment
+            .get_metadata(value.tag())
+            .and_then(|metadata| metadata.source.as_ref()?.custom());
+        Item {
+            value,
+            is_text: source == Some(TEXT_LAYER),
+        }
+    }
+}
+
+/// A table whose keys are taken one by one; [`Table::finish`] reports the rest as unknown.
+pub(super) struct Table<'r> {
+    report: &'r Report,
+    path: String,
+    values: Dict,
+    known: Vec<&'static str>,
+    /// Where taken keys came from.
+    tags: BTreeMap<&'static str, Tag>,
+    tag: Tag,
+}
+
+impl<'r> Table<'r> {
+    fn new(report: &'r Report, path: String, values: Dict, tag: Tag) -> Self {
+        Self {
+            report,
+            path,
+            values,
+            known: Vec::new(),
+            tags: BTreeMap::new(),
+            tag,
+        }
+    }
+
+    /// The path of a key of this table.
+    pub(super) fn key_path(&self, key: &str) -> String {
+        let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        let key = if key.bytes().all(bare) && !key.is_empty() {
+            key.to_owned()
+        } else {
+            shown(key)
+        };
+        match self.path.as_str() {
+            "" => key,
+            path => format!("{path}.{key}"),
+        }
+    }
+
+    /// Whether the key was given, be it right or wrong; it must have been taken before.
+    pub(super) fn was_given(&self, key: &str) -> bool {
+        self.tags.contains_key(key)
+    }
+
+    /// Notes what is wrong with a key.
+    pub(super) fn wrong(&self, key: &str, complaint: Complaint) {
+        let tag = self.tags.get(key).copied();
+        self.report.note(self.key_path(key), tag, complaint);
+    }
+
+    /// Notes what is wrong with the table as a whole.
+    pub(super) fn wrong_whole(&self, complaint: Complaint) {
+        self.report
+            .note(self.path.clone(), Some(self.tag), complaint);
+    }
+
+    /// Notes what is wrong with a key of the table under `key`.
+    pub(super) fn wrong_below(&self, key: &str, name: &str, complaint: Complaint) {
+        let path = format!("{}.{name}", self.key_path(key));
+        self.report
+            .note(path, self.tags.get(key).copied(), complaint);
+    }
+
+    /// Notes that a key is missing, unless it was given and was wrong.
+    pub(super) fn missing(&self, key: &str, hint: &str) {
+        if !self.was_given(key) {
+            self.wrong(key, complaint("is missing", hint));
+        }
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<Value> {
+        self.known.push(key);
+        let value = self.values.remove(key)?;
+        // What was read out of an environment variable's text has no tag of its own.
+        let tag = match value.tag() {
+            tag if tag.is_default() => self.tag,
+            tag => tag,
+        };
+        self.tags.insert(key, tag);
+        Some(value)
+    }
+
+    /// Takes a key and parses it; `None` when it is absent or wrong.
+    pub(super) fn read<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(Item<'_>) -> Result<T, Complaint>,
+    ) -> Option<T> {
+        let value = self.take(key)?;
+        parse(self.report.item(&value))
+            .map_err(|complaint| self.wrong(key, complaint))
+            .ok()
+    }
+
+    /// Notes what is wrong with an element of the list under `key`.
+    pub(super) fn wrong_element(&self, key: &str, index: usize, complaint: Complaint) {
+        let path = format!("{}[{index}]", self.key_path(key));
+        self.report
+            .note(path, self.tags.get(key).copied(), complaint);
+    }
+
+    /// The table under a key; an empty one when it is absent or no table.
+    pub(super) fn table(&mut self, key: &'static str) -> Table<'r> {
+        let values = self.read(key, |item| item.dict(key)).unwrap_or_default();
+        let tag = self.tags.get(key).copied().unwrap_or_default();
+        Table::new(self.report, self.key_path(key), values, tag)
+    }
+
+    /// The tables of a list; `None` when it is absent or no list.
+    pub(super) fn tables(&mut self, key: &'static str) -> Option<Vec<Table<'r>>> {
+        let values = self.read(key, |item| match item.value {
+            Value::Dict(..) => Err(item.wanted(
+                "a list of tables",
+                "write double brackets: [[application]]; in the environment, a list of inline tables",
+            )),
+            _ => item.list(&[]),
+        });
+        let tag = self.tags.get(key).copied().unwrap_or_default();
+        let mut tables = Vec::new();
+        for (i, value) in values?.iter().enumerate() {
+            match self.report.item(value).dict(key) {
+                Ok(dict) => {
+                    let path = format!("{}[{i}]", self.key_path(key));
+                    tables.push(Table::new(self.report, path, dict, tag));
+                }
+                Err(complaint) => self.wrong_element(key, i, complaint),
+            }
+        }
+        Some(tables)
+    }
+
+    /// The tables under names that the operator chose.
+    pub(super) fn named_tables(&mut self, key: &'static str) -> Vec<(String, Table<'r>)> {
+        let outer = self.table(key);
+        let mut tables = Vec::new();
+        for (name, value) in &outer.values {
+            let path = outer.key_path(name);
+            match self.report.item(value).dict(key) {
+                Ok(dict) => {
+                    let table = Table::new(self.report, path, dict, value.tag());
+                    tables.push((name.clone(), table));
+                }
+                Err(complaint) => self.report.note(path, Some(value.tag()), complaint),
+            }
+        }
+        tables
+    }
+
+    /// All texts, numbers and switches under names that the operator chose, as texts.
+    pub(super) fn texts_by_name(&mut self, key: &'static str) -> Vec<(String, String)> {
+        let outer = self.table(key);
+        let mut texts = Vec::new();
+        for (name, value) in &outer.values {
+            let item = self.report.item(value);
+            let text = match (item.integer(), item.value) {
+                (Ok(number), Value::Num(..)) => Ok(number.to_string()),
+                (_, Value::Bool(_, switch)) => Ok(switch.to_string()),
+                _ => item.text().map(str::to_owned),
+            };
+            match text {
+                Ok(text) => texts.push((name.clone(), text)),
+                Err(complaint) => {
+                    self.report
+                        .note(outer.key_path(name), Some(value.tag()), complaint);
+                }
+            }
+        }
+        texts
+    }
+
+    /// Splits off the keys of a table that was written without its header.
+    pub(super) fn split(&mut self, keys: &[&'static str]) -> Option<Table<'r>> {
+        self.known.extend(keys);
+        let mut values = Dict::new();
+        for key in keys {
+            values.extend(self.values.remove_entry(*key));
+        }
+        let table = Table::new(self.report, self.path.clone(), values, Tag::Default);
+        (!table.values.is_empty()).then_some(table)
+    }
+
+    /// Where the keys left in this table are: the first one and its origin.
+    pub(super) fn first_key(&self) -> Option<(&str, Tag)> {
+        let (key, value) = self.values.first_key_value()?;
+        Some((key, value.tag()))
+    }
+
+    /// The report that mistakes go to.
+    pub(super) fn report(&self) -> &'r Report {
+        self.report
+    }
+
+    /// Reports every key that nobody asked for.
+    pub(super) fn finish(self) {
+        for (key, value) in &self.values {
+            let tag = match value.tag() {
+                tag if tag.is_default() => self.tag,
+                tag => tag,
+            };
+            let hint = which_key(key, &self.known);
+            let complaint = complaint("is an unknown key", hint);
+            self.report.note(self.key_path(key), Some(tag), complaint);
+        }
+    }
+}

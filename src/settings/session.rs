@@ -1,0 +1,131 @@
+//! `[session]` and `[log]`, and how a secret is read.
+
+use std::io::Read;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::mistakes::{Complaint, complaint, shown};
+use super::reader::Table;
+use super::values::LONGEST;
+use super::{AllowedChecks, Log, LogFormat, Session};
+
+/// A secret that seals cookies is as long as 128 bits of hexadecimal digits, at least.
+const SHORTEST_SECRET: usize = 32;
+/// No secret is longer; it keeps a wrong path (`/dev/zero`) from being read for ever.
+const LARGEST_SECRET_FILE: u64 = 65_536;
+
+/// Reads `[session]`.
+pub(super) fn read(mut table: Table<'_>) -> Session {
+    let shortest = Duration::from_secs(1);
+    let lifetime = table.duration("lifetime", Duration::from_hours(24), shortest..=LONGEST);
+    let default_idle = Some(Duration::from_hours(8));
+    let idle_timeout = table.optional_duration("idle_timeout", default_idle, shortest..=LONGEST);
+    let max_sessions = table.number("max_sessions", 100_000, 1..=100_000_000);
+    let secret = secret(&mut table, "secret", "secret_file");
+    if let Some(secret) = &secret
+        && secret.expose_secret().len() < SHORTEST_SECRET
+    {
+        let key = if table.was_given("secret") {
+            "secret"
+        } else {
+            "secret_file"
+        };
+        let hint = "give 32 characters at least, random ones: openssl rand -hex 32";
+        table.wrong(key, complaint("is too short to seal cookies", hint));
+    }
+    table.finish();
+    Session {
+        lifetime,
+        idle_timeout,
+        max_sessions,
+        secret,
+    }
+}
+
+/// Reads `[log]`.
+pub(super) fn read_log(mut table: Table<'_>) -> Log {
+    let format = table.choice(
+        "format",
+        LogFormat::Auto,
+        &[
+            ("auto", LogFormat::Auto),
+            ("json", LogFormat::Json),
+            ("human", LogFormat::Human),
+        ],
+    );
+    let level = table.text("level").unwrap_or_else(|| "info".to_owned());
+    let allowed_checks = table.read("allowed_checks", |item| {
+        let hint = "\"all\", \"off\", or a number N to write one in N";
+        match (item.raw_text(), item.integer()) {
+            (Ok("all"), _) | (_, Ok(1)) => Ok(AllowedChecks::All),
+            (Ok("off"), _) => Ok(AllowedChecks::Off),
+            (_, Ok(number)) => match u32::try_from(number) {
+                Ok(n) if n > 0 => Ok(AllowedChecks::OneIn(n)),
+                _ => Err(complaint(format!("{number} is out of range"), hint)),
+            },
+            (Ok(text), _) => Err(complaint(format!("{} is unknown", shown(text)), hint)),
+            _ => Err(item.wanted("a text or a number", hint)),
+        }
+    });
+    table.finish();
+    Log {
+        format,
+        level,
+        allowed_checks: allowed_checks.unwrap_or(AllowedChecks::All),
+    }
+}
+
+/// Reads a secret that is given as a value or as a file, never both.
+pub(super) fn secret(
+    table: &mut Table<'_>,
+    key: &'static str,
+    file_key: &'static str,
+) -> Option<SecretString> {
+    let value = table.read(key, |item| {
+        let text = item.raw_text()?;
+        if text.trim().is_empty() {
+            return Err(complaint("is empty", "give a value or remove the key"));
+        }
+        if text.contains('\u{fffd}') {
+            return Err(complaint(
+                "is not UTF-8",
+                "give the secret in a file that is",
+            ));
+        }
+        Ok(SecretString::from(text))
+    });
+    let from_file = table.read(file_key, |item| secret_file(item.text()?));
+    if table.was_given(key) && table.was_given(file_key) {
+        let hint = format!("remove {key} or {file_key}");
+        table.wrong(
+            key,
+            complaint(format!("a secret given twice, with {file_key}"), hint),
+        );
+    }
+    value.or(from_file)
+}
+
+/// The text of a file without one newline at its end.
+fn secret_file(path: &str) -> Result<SecretString, Complaint> {
+    let hint = "it must be readable by the user that forepost runs as";
+    let unreadable = |why: &dyn std::fmt::Display| {
+        complaint(format!("{} cannot be read: {why}", shown(path)), hint)
+    };
+    let file = std::fs::File::open(path).map_err(|error| unreadable(&error))?;
+    let mut text = String::new();
+    let read = file.take(LARGEST_SECRET_FILE + 1).read_to_string(&mut text);
+    read.map_err(|error| unreadable(&error))?;
+    if text.len() as u64 > LARGEST_SECRET_FILE {
+        return Err(unreadable(&"it is larger than 64 KiB"));
+    }
+    let secret = text.strip_suffix('\n').unwrap_or(&text);
+    let secret = secret.strip_suffix('\r').unwrap_or(secret);
+    if secret.trim().is_empty() {
+        return Err(complaint(
+            format!("{} is empty", shown(path)),
+            "write the secret into it",
+        ));
+    }
+    Ok(SecretString::from(secret))
+}
