@@ -70,7 +70,7 @@ impl Daemon {
         let listeners = Listeners::bind(&settings.server).await?;
         let shutdown = Shutdown::new(settings.server.shutdown_timeout);
         for key in settings.dangers() {
-            tracing::warn!(key, "a setting that weakens protection is on");
+            tracing::warn!(key = %key, "a setting that weakens protection is on");
         }
         let metrics = Arc::new(metrics(&settings));
         let providers = providers(&settings, &world, &metrics)?;

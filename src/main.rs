@@ -1,1 +1,19 @@
-fn main() {}
+//! The `forepost` command.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use forepost::cli::{self, Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let settings = match cli::settings(&arguments) {
+        Ok(settings) => settings,
+        Err(mistakes) => return cli::usage_error(&mistakes),
+    };
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => cli::serve(settings),
+        Command::Check { json } => cli::check(&settings, json),
+        Command::Healthcheck => cli::healthcheck(&settings),
+    }
+}

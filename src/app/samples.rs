@@ -29,6 +29,7 @@ pub(crate) fn provider_settings(issuer: &str) -> settings::IdentityProvider {
         },
         authorization_parameters: BTreeMap::new(),
         callback_marker: true,
+        danger_http_issuer: false,
     }
 }
 

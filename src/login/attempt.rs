@@ -11,7 +11,7 @@ use crate::cookie::{Sealer, SealerError, cookies};
 use crate::world::{UnixTime, World};
 
 /// From the start of an attempt to its callback.
-pub const LIFETIME: Duration = Duration::from_mins(10);
+pub(super) const LIFETIME: Duration = Duration::from_mins(10);
 
 /// Attempts that one browser may have under way; the oldest makes room.
 const MOST_LIVE: usize = 8;
@@ -49,15 +49,15 @@ struct Secrets {
 }
 
 /// A login attempt at its start.
-pub struct NewAttempt {
+pub(super) struct NewAttempt {
     /// For the authorisation request.
-    pub state: String,
+    pub(super) state: String,
     /// For the authorisation request.
-    pub nonce: String,
+    pub(super) nonce: String,
     /// Its challenge is for the authorisation request.
-    pub pkce_verifier: String,
+    pub(super) pkce_verifier: String,
     /// For the answer that sends the browser away.
-    pub cookies: Vec<HeaderValue>,
+    pub(super) cookies: Vec<HeaderValue>,
 }
 
 impl NewAttempt {
@@ -66,7 +66,7 @@ impl NewAttempt {
     /// # Errors
     ///
     /// When the system gives no randomness.
-    pub fn begin(
+    pub(super) fn begin(
         app: &Application,
         target: &ReturnTarget,
         headers: &HeaderMap,
@@ -134,25 +134,24 @@ fn is_live(began: u64, now: UnixTime) -> bool {
 
 /// A login attempt that came back with a state of ours.
 #[derive(Debug)]
-pub struct ReturnedAttempt {
+pub(super) struct ReturnedAttempt {
     id: String,
     began: UnixTime,
     /// Where the browser wanted to go.
-    pub target: ReturnTarget,
+    pub(super) target: ReturnTarget,
 }
 
 /// What the browser kept for its attempt.
-pub struct Kept {
+pub(super) struct Kept {
     /// As sent in the authorisation request.
-    pub nonce: String,
+    pub(super) nonce: String,
     /// Belongs to the challenge that was sent.
-    pub pkce_verifier: String,
+    pub(super) pkce_verifier: String,
 }
 
 impl ReturnedAttempt {
     /// Opens the `state` of a callback; `None` when we did not make it for `app`.
-    #[must_use]
-    pub fn open(app: &Application, state: &str, sealer: &Sealer) -> Option<Self> {
+    pub(super) fn open(app: &Application, state: &str, sealer: &Sealer) -> Option<Self> {
         let state: State = open(sealer, STATE, state)?;
         (state.application == app.slug).then(|| Self {
             began: UnixTime::from_millis(state.began),
@@ -162,26 +161,22 @@ impl ReturnedAttempt {
     }
 
     /// The attempt's id.
-    #[must_use]
-    pub fn id(&self) -> &str {
+    pub(super) fn id(&self) -> &str {
         &self.id
     }
 
     /// When it began.
-    #[must_use]
-    pub const fn began(&self) -> UnixTime {
+    pub(super) const fn began(&self) -> UnixTime {
         self.began
     }
 
     /// The name of its cookie.
-    #[must_use]
-    pub fn cookie_name(&self, app: &Application) -> String {
+    pub(super) fn cookie_name(&self, app: &Application) -> String {
         format!("{}{}", app.cookies.attempt_prefix(), self.id)
     }
 
     /// What this browser kept for it; `None` when its cookie did not come back, or its time is over.
-    #[must_use]
-    pub fn kept(&self, app: &Application, headers: &HeaderMap, sealer: &Sealer, now: UnixTime) -> Option<Kept> {
+    pub(super) fn kept(&self, app: &Application, headers: &HeaderMap, sealer: &Sealer, now: UnixTime) -> Option<Kept> {
         let wanted = self.cookie_name(app);
         cookies(headers)
             .filter(|(name, _)| *name == wanted)

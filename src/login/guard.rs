@@ -19,7 +19,7 @@ const MOST_REMEMBERED: u64 = 10_000;
 /// A login counts when its attempt began after the previous one of the same subject for the same application had
 /// completed; many tabs that log in at once therefore are no loop.
 #[derive(Clone)]
-pub struct LoopGuard {
+pub(super) struct LoopGuard {
     last: Cache<(String, String), Arc<Completed>>,
 }
 
@@ -32,7 +32,7 @@ struct Completed {
 
 /// What the guard says to a completed login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// Go on.
     Proceed,
     /// Stop here and say why.
@@ -41,13 +41,18 @@ pub enum Verdict {
 
 impl LoopGuard {
     /// A guard that has seen nothing.
-    #[must_use]
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { last: Cache::builder().max_capacity(MOST_REMEMBERED).time_to_live(WINDOW).build() }
     }
 
     /// Counts a login of `session` for `application` whose attempt `began` then and completes `now`.
-    pub fn completed(&self, application: &str, session: &Arc<Session>, began: UnixTime, now: UnixTime) -> Verdict {
+    pub(super) fn completed(
+        &self,
+        application: &str,
+        session: &Arc<Session>,
+        began: UnixTime,
+        now: UnixTime,
+    ) -> Verdict {
         let key = (application.to_owned(), session.identity().subject.clone());
         let (count, first_at) = match self.last.get(&key) {
             Some(last) if last.session.was_checked() || last.first_at + WINDOW <= now => (1, now),

@@ -6,6 +6,7 @@ mod endpoints;
 mod error;
 mod exchange;
 mod http_client;
+pub mod inspect;
 mod keys;
 mod metadata;
 mod provider;

@@ -47,19 +47,13 @@ pub(super) fn issuer(text: &str, danger_http: bool) -> Result<String, Complaint>
     let url = web_url(text)?;
     if url.scheme() == "http" && !danger_http && !is_loopback(&url) {
         return Err(complaint(
-            format!(
-                "{} is cleartext: who sits in between can log in as anybody",
-                shown(text)
-            ),
+            format!("{} is cleartext: who sits in between can log in as anybody", shown(text)),
             "use https; in a network that you trust whole, danger_http_issuer = true",
         ));
     }
     if text.contains(['?', '#']) {
         return Err(complaint(
-            format!(
-                "{} has a query or fragment, which no issuer has",
-                shown(text)
-            ),
+            format!("{} has a query or fragment, which no issuer has", shown(text)),
             "remove what follows the path",
         ));
     }
@@ -77,11 +71,7 @@ pub(super) fn issuer(text: &str, danger_http: bool) -> Result<String, Complaint>
 
 /// Reads `https://app.example.com[:port][/path]`, or a bare host that is meant with https.
 pub(super) fn external_host(text: &str) -> Result<ExternalHost, Complaint> {
-    let full = if text.contains("://") {
-        text.to_owned()
-    } else {
-        format!("https://{text}")
-    };
+    let full = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
     if authority(&full).contains('*') {
         return Err(complaint(
             format!("{} is a pattern", shown(text)),
@@ -90,33 +80,21 @@ pub(super) fn external_host(text: &str) -> Result<ExternalHost, Complaint> {
     }
     let url = web_url(&full)?;
     if full.contains(['?', '#']) {
-        return Err(complaint(
-            format!("{} has a query or fragment", shown(text)),
-            "give scheme, host and path only",
-        ));
+        return Err(complaint(format!("{} has a query or fragment", shown(text)), "give scheme, host and path only"));
     }
     let scheme = match url.scheme() {
         "http" => Scheme::Http,
         _ => Scheme::Https,
     };
-    let host = host_of(&url).ok_or_else(|| {
-        complaint(
-            format!("{} names no host", shown(text)),
-            "write it like https://app.example.com",
-        )
-    })?;
+    let host = host_of(&url)
+        .ok_or_else(|| complaint(format!("{} names no host", shown(text)), "write it like https://app.example.com"))?;
     let after_scheme = full.split_once("//").map_or("", |(_, rest)| rest);
     let path = after_scheme.find('/').map_or("", |at| &after_scheme[at..]);
     if !path.is_empty() {
         plain_path(path)?;
     }
     let base_path = path.strip_suffix('/').unwrap_or(path);
-    Ok(ExternalHost {
-        scheme,
-        host,
-        port: url.port(),
-        base_path: base_path.to_owned(),
-    })
+    Ok(ExternalHost { scheme, host, port: url.port(), base_path: base_path.to_owned() })
 }
 
 fn host_of(url: &Url) -> Option<Host> {
@@ -140,15 +118,9 @@ pub(super) fn plain_path(text: &str) -> Result<(), Complaint> {
         return Err(wrong("is no path", "begin it with /"));
     }
     if text.contains(['?', '#']) {
-        return Err(wrong(
-            "has a query or fragment",
-            "only the path is looked at: remove what follows",
-        ));
+        return Err(wrong("has a query or fragment", "only the path is looked at: remove what follows"));
     }
-    if text
-        .split('/')
-        .any(|segment| segment == "." || segment == "..")
-    {
+    if text.split('/').any(|segment| segment == "." || segment == "..") {
         return Err(wrong("has dot segments", "write where it leads to"));
     }
     if text.contains("//") {
@@ -221,11 +193,7 @@ mod tests {
         check_issuer("http://keycloak:8080", false, Err("danger_http_issuer"));
         check_issuer("http://localhost.example.com", false, Err("cleartext"));
         check_issuer("http://127.0.0.1.example.com", false, Err("cleartext"));
-        check_issuer(
-            "https://id.example.com/?a=b",
-            false,
-            Err("query or fragment"),
-        );
+        check_issuer("https://id.example.com/?a=b", false, Err("query or fragment"));
         check_issuer("https://id.example.com/#", false, Err("query or fragment"));
         check_issuer(
             "https://id.example.com/.well-known/openid-configuration",
@@ -256,28 +224,13 @@ mod tests {
     #[test]
     fn external_hosts() {
         check_host("https://App.Example.com", Ok("https://app.example.com/"));
-        check_host(
-            "https://app.example.com:443/",
-            Ok("https://app.example.com/"),
-        );
+        check_host("https://app.example.com:443/", Ok("https://app.example.com/"));
         check_host("http://app.localhost:80", Ok("http://app.localhost/"));
-        check_host(
-            "https://app.example.com:8443",
-            Ok("https://app.example.com:8443/"),
-        );
+        check_host("https://app.example.com:8443", Ok("https://app.example.com:8443/"));
         check_host("app.example.com", Ok("https://app.example.com/"));
-        check_host(
-            "app.example.com:8443/x",
-            Ok("https://app.example.com:8443/x/"),
-        );
-        check_host(
-            "https://example.com/grafana/",
-            Ok("https://example.com/grafana/"),
-        );
-        check_host(
-            "https://bücher.example",
-            Ok("https://xn--bcher-kva.example/"),
-        );
+        check_host("app.example.com:8443/x", Ok("https://app.example.com:8443/x/"));
+        check_host("https://example.com/grafana/", Ok("https://example.com/grafana/"));
+        check_host("https://bücher.example", Ok("https://xn--bcher-kva.example/"));
         check_host("https://10.0.0.1:9000", Ok("https://10.0.0.1:9000/"));
         check_host("https://[::1]:9000", Ok("https://[::1]:9000/"));
         check_host("https://*.example.com", Err("cookie_domain"));

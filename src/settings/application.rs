@@ -13,10 +13,7 @@ use crate::host::{CookieDomain, InvalidCookieDomain};
 type DefaultName = Option<&'static str>;
 
 /// Reads all applications; those with mistakes are left out.
-pub(super) fn read_all(
-    tables: Vec<(Table<'_>, DefaultName)>,
-    providers: &[String],
-) -> Vec<Application> {
+pub(super) fn read_all(tables: Vec<(Table<'_>, DefaultName)>, providers: &[String]) -> Vec<Application> {
     let mut seen = Seen::default();
     let mut applications = Vec::new();
     for (mut table, default_name) in tables {
@@ -38,11 +35,7 @@ impl Seen {
     fn check(&mut self, table: &Table<'_>, application: &Application) {
         let domain = application.cookie_domain.as_ref();
         let keys = [
-            (
-                "slug",
-                Some(application.slug.clone()),
-                "give each application its own slug",
-            ),
+            ("slug", Some(application.slug.clone()), "give each application its own slug"),
             (
                 "external_host",
                 Some(application.external_host.host.to_string()),
@@ -67,33 +60,20 @@ impl Seen {
     }
 }
 
-fn read(
-    table: &mut Table<'_>,
-    default_name: DefaultName,
-    providers: &[String],
-) -> Option<Application> {
+fn read(table: &mut Table<'_>, default_name: DefaultName, providers: &[String]) -> Option<Application> {
     let external_host = table.read("external_host", |item| external_host(item.text()?));
-    table.missing(
-        "external_host",
-        "the address that browsers use: https://app.example.com",
-    );
+    table.missing("external_host", "the address that browsers use: https://app.example.com");
     let cookie_domain = table.read("cookie_domain", |item| cookie_domain(item.text()?));
     if let (Some(external), Some(domain)) = (&external_host, &cookie_domain)
         && !domain.contains(&external.host)
     {
-        let problem = format!(
-            "\"{}\" is outside the cookie domain \"{domain}\"",
-            external.host
-        );
+        let problem = format!("\"{}\" is outside the cookie domain \"{domain}\"", external.host);
         let hint = "logins of a domain come back to this host: choose one under the domain";
         table.wrong("external_host", complaint(problem, hint));
     }
     let identity_provider = identity_provider(table, providers);
-    let required_groups = table.each("required_groups", &[','], |item| {
-        item.text().map(str::to_owned)
-    });
-    let post_logout_redirect_uri =
-        table.read("post_logout_redirect_uri", |item| target(item.text()?));
+    let required_groups = table.each("required_groups", &[','], |item| item.text().map(str::to_owned));
+    let post_logout_redirect_uri = table.read("post_logout_redirect_uri", |item| target(item.text()?));
 
     let base_path = external_host.as_ref().map_or("", |host| &host.base_path);
     let mut public_paths = Vec::new();
@@ -138,16 +118,12 @@ fn read(
 fn cookie_domain(text: &str) -> Result<CookieDomain, Complaint> {
     CookieDomain::parse(text).map_err(|error| match error {
         InvalidCookieDomain::PublicSuffix => complaint(
-            format!(
-                "{} is a public suffix: browsers refuse a cookie for it",
-                shown(text)
-            ),
+            format!("{} is a public suffix: browsers refuse a cookie for it", shown(text)),
             "give a domain of your own, like example.com",
         ),
-        InvalidCookieDomain::NotADomain => complaint(
-            format!("{} is no domain name", shown(text)),
-            "write it like example.com, without scheme or port",
-        ),
+        InvalidCookieDomain::NotADomain => {
+            complaint(format!("{} is no domain name", shown(text)), "write it like example.com, without scheme or port")
+        }
     })
 }
 
@@ -155,10 +131,7 @@ fn slug(text: &str) -> Result<String, Complaint> {
     if is_slug(text) {
         return Ok(text.to_owned());
     }
-    Err(complaint(
-        format!("{} is no slug", shown(text)),
-        "letters, digits, - and _, at most 100",
-    ))
+    Err(complaint(format!("{} is no slug", shown(text)), "letters, digits, - and _, at most 100"))
 }
 
 fn identity_provider(table: &mut Table<'_>, providers: &[String]) -> Option<String> {
@@ -168,10 +141,7 @@ fn identity_provider(table: &mut Table<'_>, providers: &[String]) -> Option<Stri
         if providers.iter().any(|name| name == text) || providers.is_empty() {
             Ok(text.to_owned())
         } else {
-            Err(complaint(
-                format!("{} is no configured identity provider", shown(text)),
-                known(),
-            ))
+            Err(complaint(format!("{} is no configured identity provider", shown(text)), known()))
         }
     });
     match providers {
@@ -189,21 +159,15 @@ fn identity_provider(table: &mut Table<'_>, providers: &[String]) -> Option<Stri
 /// A rule for a host that this application never answers for is a slip: what it should open stays shut.
 fn check_rule_hosts(table: &Table<'_>, application: &Application) {
     let foreign = |rule: &&PublicPathRule| {
-        rule.host
-            .as_ref()
-            .is_some_and(|host| match &application.cookie_domain {
-                Some(domain) => !domain.contains(host),
-                None => *host != application.external_host.host,
-            })
+        rule.host.as_ref().is_some_and(|host| match &application.cookie_domain {
+            Some(domain) => !domain.contains(host),
+            None => *host != application.external_host.host,
+        })
     };
     for rule in application.public_paths.iter().filter(foreign) {
         if let Some(host) = &rule.host {
-            let problem =
-                format!("has a rule for \"{host}\", which this application never answers for");
-            table.wrong(
-                "public_paths",
-                complaint(problem, "remove host, or correct it"),
-            );
+            let problem = format!("has a rule for \"{host}\", which this application never answers for");
+            table.wrong("public_paths", complaint(problem, "remove host, or correct it"));
         }
     }
 }
@@ -218,22 +182,14 @@ fn headers(mut table: Table<'_>) -> HeaderSwitches {
 }
 
 fn cors(mut table: Table<'_>) -> Cors {
-    let allowed_origins = table
-        .each("allowed_origins", &[',', ' '], |item| origin(item.text()?))
-        .unwrap_or_default();
+    let allowed_origins = table.each("allowed_origins", &[',', ' '], |item| origin(item.text()?)).unwrap_or_default();
     let pass_preflight = table.boolean("pass_preflight", false);
     if pass_preflight && allowed_origins.is_empty() {
         table.wrong(
             "pass_preflight",
-            complaint(
-                "has no effect without allowed_origins",
-                "name the origins whose preflight requests may pass",
-            ),
+            complaint("has no effect without allowed_origins", "name the origins whose preflight requests may pass"),
         );
     }
     table.finish();
-    Cors {
-        allowed_origins,
-        pass_preflight,
-    }
+    Cors { allowed_origins, pass_preflight }
 }

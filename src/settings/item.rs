@@ -22,9 +22,7 @@ impl<'v> Item<'v> {
             Value::Num(..) | Value::Bool(..) => "put it in quotes",
             _ => "",
         };
-        self.value
-            .as_str()
-            .ok_or_else(|| self.wanted("a text", hint))
+        self.value.as_str().ok_or_else(|| self.wanted("a text", hint))
     }
 
     /// A text that is not blank and fits on a line.
@@ -42,9 +40,7 @@ impl<'v> Item<'v> {
     pub(super) fn integer(self) -> Result<i128, Complaint> {
         let number = match self.value {
             Value::String(_, text) if self.is_text => text.trim().parse().ok(),
-            value => value
-                .to_i128()
-                .or_else(|| value.to_u128().and_then(|n| i128::try_from(n).ok())),
+            value => value.to_i128().or_else(|| value.to_u128().and_then(|n| i128::try_from(n).ok())),
         };
         number.ok_or_else(|| self.wanted("a whole number", ""))
     }
@@ -80,9 +76,7 @@ impl<'v> Item<'v> {
                 }
                 let parts = text.split(separators).map(str::trim);
                 let parts = parts.filter(|part| !part.is_empty());
-                Ok(parts
-                    .map(|part| Value::String(*tag, part.to_owned()))
-                    .collect())
+                Ok(parts.map(|part| Value::String(*tag, part.to_owned())).collect())
             }
             _ => Err(self.wanted("a list", "put it in brackets: [\"…\"]")),
         }
@@ -91,19 +85,14 @@ impl<'v> Item<'v> {
     pub(super) fn dict(self, key: &str) -> Result<Dict, Complaint> {
         match self.value {
             Value::Dict(_, dict) => Ok(dict.clone()),
-            Value::String(_, text) if self.is_text && text.trim_start().starts_with('{') => {
-                match self.inline()? {
-                    Value::Dict(_, dict) => Ok(dict),
-                    _ => Err(self.wanted("a table", "")),
-                }
+            Value::String(_, text) if self.is_text && text.trim_start().starts_with('{') => match self.inline()? {
+                Value::Dict(_, dict) => Ok(dict),
+                _ => Err(self.wanted("a table", "")),
+            },
+            _ if self.is_text => {
+                Err(self
+                    .wanted("a table", &format!("set its keys one by one: FOREPOST_{}__KEY", key.to_ascii_uppercase())))
             }
-            _ if self.is_text => Err(self.wanted(
-                "a table",
-                &format!(
-                    "set its keys one by one: FOREPOST_{}__KEY",
-                    key.to_ascii_uppercase()
-                ),
-            )),
             _ => Err(self.wanted("a table", "")),
         }
     }

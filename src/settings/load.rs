@@ -55,18 +55,13 @@ impl Sources {
 
     /// The text of the file, with the name to show for it.
     fn file(&self) -> Result<Option<(String, String)>, Mistake> {
-        let variable = self
-            .environment
-            .iter()
-            .rfind(|(name, value)| name == CONFIG_VARIABLE && !value.is_empty());
+        let variable = self.environment.iter().rfind(|(name, value)| name == CONFIG_VARIABLE && !value.is_empty());
         let named = match (&self.config, variable) {
             (Some(path), _) => Some(path.clone()),
             (None, Some((_, value))) => Some(PathBuf::from(value)),
             (None, None) => None,
         };
-        let candidates = named
-            .as_ref()
-            .map_or(&*self.implicit_files, std::slice::from_ref);
+        let candidates = named.as_ref().map_or(&*self.implicit_files, std::slice::from_ref);
         for path in candidates {
             match std::fs::read_to_string(path) {
                 Ok(text) => return Ok(Some((path.display().to_string(), text))),
@@ -95,10 +90,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Mistake {
 /// from it would be noise.
 pub fn load(sources: &Sources) -> Result<Settings, Mistakes> {
     let mut figment = Figment::new();
-    if let Some((name, text)) = sources
-        .file()
-        .map_err(|mistake| Mistakes::new(vec![mistake]))?
-    {
+    if let Some((name, text)) = sources.file().map_err(|mistake| Mistakes::new(vec![mistake]))? {
         figment = figment.merge(file_layer(&name, &text)?);
     }
     for layer in environment_layers(&sources.environment) {
@@ -150,8 +142,7 @@ fn read(report: &Report) -> Settings {
         }
     }
     if tables.is_empty() {
-        let hint =
-            "give FOREPOST_ISSUER and FOREPOST_CLIENT_ID, or a table [identity_provider.NAME]";
+        let hint = "give FOREPOST_ISSUER and FOREPOST_CLIENT_ID, or a table [identity_provider.NAME]";
         root.missing("identity_provider", hint);
     }
     let provider_names: Vec<_> = tables.iter().map(|(name, _)| name.clone()).collect();
@@ -175,26 +166,15 @@ fn read(report: &Report) -> Settings {
     let session = session::read(root.table("session"));
     let log = session::read_log(root.table("log"));
     root.finish();
-    Settings {
-        server,
-        identity_providers,
-        applications,
-        session,
-        log,
-    }
+    Settings { server, identity_providers, applications, session, log }
 }
 
 fn note_clash(quick: &Table<'_>, table: &str) {
     let Some((key, tag)) = quick.first_key() else {
         return;
     };
-    let complaint = complaint(
-        format!("clashes with {table}"),
-        "use the short keys at the top or the table, not both",
-    );
-    quick
-        .report()
-        .note(quick.key_path(key), Some(tag), complaint);
+    let complaint = complaint(format!("clashes with {table}"), "use the short keys at the top or the table, not both");
+    quick.report().note(quick.key_path(key), Some(tag), complaint);
 }
 
 /// One file, one environment variable, or one flag.
@@ -207,17 +187,12 @@ impl Layer {
     /// A value at a path of keys, which its reader will parse.
     fn text(name: String, keys: Vec<String>, value: &str) -> Self {
         let value = Value::String(Tag::Default, value.to_owned());
-        let nested = keys.into_iter().rfold(value, |value, key| {
-            Value::Dict(Tag::Default, Dict::from([(key, value)]))
-        });
+        let nested = keys.into_iter().rfold(value, |value, key| Value::Dict(Tag::Default, Dict::from([(key, value)])));
         let dict = match nested {
             Value::Dict(_, dict) => dict,
             _ => Dict::new(),
         };
-        Self {
-            metadata: Metadata::from(name, TEXT_LAYER),
-            dict,
-        }
+        Self { metadata: Metadata::from(name, TEXT_LAYER), dict }
     }
 }
 
@@ -234,25 +209,15 @@ impl Provider for Layer {
 fn file_layer(name: &str, text: &str) -> Result<Layer, Mistakes> {
     let dict = Toml::from_str(text).map_err(|error| {
         let Complaint { problem, hint } = syntax_complaint(&error.to_string());
-        Mistakes::new(vec![Mistake {
-            path: String::new(),
-            problem,
-            hint,
-            origin: Some(name.to_owned()),
-        }])
+        Mistakes::new(vec![Mistake { path: String::new(), problem, hint, origin: Some(name.to_owned()) }])
     })?;
-    Ok(Layer {
-        metadata: Metadata::named(name.to_owned()),
-        dict,
-    })
+    Ok(Layer { metadata: Metadata::named(name.to_owned()), dict })
 }
 
 /// What the TOML parser says without the line it quotes, which may hold a secret.
 fn syntax_complaint(error: &str) -> Complaint {
     let quote = |line: &&str| {
-        let number = line
-            .trim_start()
-            .trim_start_matches(|c: char| c.is_ascii_digit());
+        let number = line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit());
         !number.trim_start().starts_with('|')
     };
     let lines: Vec<_> = error.lines().filter(quote).map(str::trim).collect();
@@ -269,10 +234,7 @@ fn environment_layers(environment: &[(String, String)]) -> Vec<Layer> {
     let layers = variables.into_iter().filter_map(|(name, key, value)| {
         let key = key.to_ascii_lowercase();
         // Compose files pass variables on that may be unset, as an empty text.
-        let is_quick = QUICK_PROVIDER
-            .iter()
-            .chain(&QUICK_APPLICATION)
-            .any(|k| *k == key);
+        let is_quick = QUICK_PROVIDER.iter().chain(&QUICK_APPLICATION).any(|k| *k == key);
         if is_quick && value.is_empty() {
             return None;
         }
@@ -286,14 +248,10 @@ fn environment_layers(environment: &[(String, String)]) -> Vec<Layer> {
 /// Kubernetes describes a service named `forepost` to every pod beside it in variables that begin like ours
 /// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>).
 fn is_service_link(name: &str, value: &str) -> bool {
-    let is_address = ["tcp://", "udp://", "sctp://"]
-        .iter()
-        .any(|scheme| value.starts_with(scheme));
+    let is_address = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
     let last = name.split("_PORT_").last().unwrap_or_default();
     let is_part = last.starts_with(|c: char| c.is_ascii_digit())
-        && ["_PROTO", "_PORT", "_ADDR", "_TCP", "_UDP", "_SCTP"]
-            .iter()
-            .any(|end| last.ends_with(end));
+        && ["_PROTO", "_PORT", "_ADDR", "_TCP", "_UDP", "_SCTP"].iter().any(|end| last.ends_with(end));
     name.ends_with("_SERVICE_HOST")
         || name.contains("_SERVICE_PORT")
         || (name.ends_with("_PORT") && is_address)

@@ -71,10 +71,7 @@ pub(super) struct Complaint {
 
 /// A complaint with what to do about it; `hint` may be empty.
 pub(super) fn complaint(problem: impl Into<String>, hint: impl Into<String>) -> Complaint {
-    Complaint {
-        problem: problem.into(),
-        hint: hint.into(),
-    }
+    Complaint { problem: problem.into(), hint: hint.into() }
 }
 
 /// `text` in quotes, short, on one line, and without the user information of a URL.
@@ -108,12 +105,8 @@ mod tests {
         let line = "application[0].cookie_domain: \"com\" is a public suffix; give a domain of your own \
                     (from ./forepost.toml)";
         assert_eq!(one.to_string(), line);
-        let bare = Mistake {
-            path: String::new(),
-            problem: "no such file".to_owned(),
-            hint: String::new(),
-            origin: None,
-        };
+        let bare =
+            Mistake { path: String::new(), problem: "no such file".to_owned(), hint: String::new(), origin: None };
         assert_eq!(
             Mistakes::new(vec![one, bare]).to_string(),
             format!("2 mistakes in the configuration:\n  {line}\n  no such file")

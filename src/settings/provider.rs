@@ -46,15 +46,9 @@ fn read(mut table: Table<'_>) -> Option<IdentityProvider> {
     let second = Duration::from_secs(1);
     let danger_http_issuer = table.boolean("danger_http_issuer", false);
     let issuer = table.read("issuer", |item| issuer(item.text()?, danger_http_issuer));
-    table.missing(
-        "issuer",
-        "the address of the provider, as its discovery document spells it",
-    );
+    table.missing("issuer", "the address of the provider, as its discovery document spells it");
     let client_id = table.text("client_id");
-    table.missing(
-        "client_id",
-        "the id that the provider gave forepost at registration",
-    );
+    table.missing("client_id", "the id that the provider gave forepost at registration");
     let client_secret = secret(&mut table, "client_secret", "client_secret_file");
     let scopes = table.each("scopes", &[',', ' '], |item| scope(item.text()?));
     let token_endpoint_auth_method = table.choice(
@@ -62,14 +56,8 @@ fn read(mut table: Table<'_>) -> Option<IdentityProvider> {
         TokenEndpointAuthMethod::Auto,
         &[
             ("auto", TokenEndpointAuthMethod::Auto),
-            (
-                "client_secret_basic",
-                TokenEndpointAuthMethod::ClientSecretBasic,
-            ),
-            (
-                "client_secret_post",
-                TokenEndpointAuthMethod::ClientSecretPost,
-            ),
+            ("client_secret_basic", TokenEndpointAuthMethod::ClientSecretBasic),
+            ("client_secret_post", TokenEndpointAuthMethod::ClientSecretPost),
             ("none", TokenEndpointAuthMethod::None),
         ],
     );
@@ -103,17 +91,11 @@ fn check_method(table: &Table<'_>, method: TokenEndpointAuthMethod, has_secret: 
         table.wrong("token_endpoint_auth_method", complaint(problem, hint));
     };
     match method {
-        TokenEndpointAuthMethod::None if has_secret => wrong(
-            "\"none\" is for clients without a secret, and one is given",
-            "remove the secret, or choose auto",
-        ),
-        TokenEndpointAuthMethod::ClientSecretBasic | TokenEndpointAuthMethod::ClientSecretPost
-            if !has_secret =>
-        {
-            wrong(
-                "needs a secret, and none is given",
-                "give client_secret or client_secret_file",
-            );
+        TokenEndpointAuthMethod::None if has_secret => {
+            wrong("\"none\" is for clients without a secret, and one is given", "remove the secret, or choose auto");
+        }
+        TokenEndpointAuthMethod::ClientSecretBasic | TokenEndpointAuthMethod::ClientSecretPost if !has_secret => {
+            wrong("needs a secret, and none is given", "give client_secret or client_secret_file");
         }
         _ => {}
     }
@@ -121,16 +103,11 @@ fn check_method(table: &Table<'_>, method: TokenEndpointAuthMethod, has_secret: 
 
 /// RFC 6749 §3.3.
 fn scope(text: &str) -> Result<String, Complaint> {
-    let is_token = text
-        .bytes()
-        .all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
+    let is_token = text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
     if is_token {
         Ok(text.to_owned())
     } else {
-        Err(complaint(
-            format!("{} is no scope", shown(text)),
-            "write each scope as its own element, without blanks",
-        ))
+        Err(complaint(format!("{} is no scope", shown(text)), "write each scope as its own element, without blanks"))
     }
 }
 
@@ -173,10 +150,7 @@ fn parameters(table: &mut Table<'_>) -> BTreeMap<String, String> {
             table.wrong_below(
                 "authorization_parameters",
                 name,
-                complaint(
-                    "belongs to the protocol and is set by forepost",
-                    "remove it; scopes have their own key",
-                ),
+                complaint("belongs to the protocol and is set by forepost", "remove it; scopes have their own key"),
             );
         }
     }

@@ -22,28 +22,18 @@ pub(super) fn read(mut table: Table<'_>, base_path: &str) -> Option<PublicPathRu
     });
     let prefix = table.read("prefix", |item| prefix(item.text()?, base_path));
     let regex = table.read("regex", |item| regex(item.text()?, base_path));
-    let given = ["path", "prefix", "regex"]
-        .into_iter()
-        .filter(|key| table.was_given(key))
-        .count();
+    let given = ["path", "prefix", "regex"].into_iter().filter(|key| table.was_given(key)).count();
     if given != 1 {
         let problem = match given {
             0 => "matches nothing in particular, so it would open everything",
             _ => "has more than one pattern",
         };
-        table.wrong_whole(complaint(
-            problem,
-            "give exactly one of path, prefix, regex",
-        ));
+        table.wrong_whole(complaint(problem, "give exactly one of path, prefix, regex"));
     }
     let rule_host = table.read("host", |item| host(item.text()?));
     let methods = table.each("methods", &[',', ' '], |item| method(item.text()?));
     table.finish();
-    Some(PublicPathRule {
-        path: path.or(prefix).or(regex)?,
-        host: rule_host,
-        methods: methods.unwrap_or_default(),
-    })
+    Some(PublicPathRule { path: path.or(prefix).or(regex)?, host: rule_host, methods: methods.unwrap_or_default() })
 }
 
 fn opens_everything(text: &str) -> Complaint {
@@ -67,8 +57,7 @@ fn regex(text: &str, base_path: &str) -> Result<PathPattern, Complaint> {
     // On its own first: `a)|(?:b` would slip out of the anchors.
     compiled(text)?;
     let regex = compiled(&format!("^(?:{text})$"))?;
-    let matches =
-        |probe: &&str| regex.is_match(probe) || regex.is_match(&format!("{base_path}{probe}"));
+    let matches = |probe: &&str| regex.is_match(probe) || regex.is_match(&format!("{base_path}{probe}"));
     if DEEP_PROBES.iter().any(matches) || SHALLOW_PROBES.iter().all(matches) {
         return Err(opens_everything(text));
     }
@@ -86,10 +75,7 @@ fn compiled(text: &str) -> Result<Regex, Complaint> {
             let last = drawn.lines().last().unwrap_or_default();
             last.trim_start_matches("error: ")
         };
-        complaint(
-            format!("{} is no regular expression that can be used", shown(text)),
-            reason,
-        )
+        complaint(format!("{} is no regular expression that can be used", shown(text)), reason)
     })
 }
 
@@ -176,16 +162,8 @@ mod tests {
 
     #[test]
     fn expressions_are_anchored() {
-        let PathPattern::Regex(regex) = regex("/a|/b", "").unwrap() else {
-            panic!("not a regular expression")
-        };
-        for (path, expected) in [
-            ("/a", true),
-            ("/b", true),
-            ("/a/x", false),
-            ("/x/b", false),
-            ("/b\n", false),
-        ] {
+        let PathPattern::Regex(regex) = regex("/a|/b", "").unwrap() else { panic!("not a regular expression") };
+        for (path, expected) in [("/a", true), ("/b", true), ("/a/x", false), ("/x/b", false), ("/b\n", false)] {
             assert_eq!(regex.is_match(path), expected, "{path:?}");
         }
     }

@@ -24,10 +24,7 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn new(figment: Figment) -> Self {
-        Self {
-            figment,
-            mistakes: RefCell::default(),
-        }
+        Self { figment, mistakes: RefCell::default() }
     }
 
     /// The whole configuration.
@@ -59,14 +56,8 @@ impl Report {
     }
 
     pub(super) fn item<'v>(&self, value: &'v Value) -> Item<'v> {
-        let source = self
-            .figment
-            .get_metadata(value.tag())
-            .and_then(|metadata| metadata.source.as_ref()?.custom());
-        Item {
-            value,
-            is_text: source == Some(TEXT_LAYER),
-        }
+        let source = self.figment.get_metadata(value.tag()).and_then(|metadata| metadata.source.as_ref()?.custom());
+        Item { value, is_text: source == Some(TEXT_LAYER) }
     }
 }
 
@@ -83,24 +74,13 @@ pub(super) struct Table<'r> {
 
 impl<'r> Table<'r> {
     fn new(report: &'r Report, path: String, values: Dict, tag: Tag) -> Self {
-        Self {
-            report,
-            path,
-            values,
-            known: Vec::new(),
-            tags: BTreeMap::new(),
-            tag,
-        }
+        Self { report, path, values, known: Vec::new(), tags: BTreeMap::new(), tag }
     }
 
     /// The path of a key of this table.
     pub(super) fn key_path(&self, key: &str) -> String {
         let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-        let key = if key.bytes().all(bare) && !key.is_empty() {
-            key.to_owned()
-        } else {
-            shown(key)
-        };
+        let key = if key.bytes().all(bare) && !key.is_empty() { key.to_owned() } else { shown(key) };
         match self.path.as_str() {
             "" => key,
             path => format!("{path}.{key}"),
@@ -120,15 +100,13 @@ impl<'r> Table<'r> {
 
     /// Notes what is wrong with the table as a whole.
     pub(super) fn wrong_whole(&self, complaint: Complaint) {
-        self.report
-            .note(self.path.clone(), Some(self.tag), complaint);
+        self.report.note(self.path.clone(), Some(self.tag), complaint);
     }
 
     /// Notes what is wrong with a key of the table under `key`.
     pub(super) fn wrong_below(&self, key: &str, name: &str, complaint: Complaint) {
         let path = format!("{}.{name}", self.key_path(key));
-        self.report
-            .note(path, self.tags.get(key).copied(), complaint);
+        self.report.note(path, self.tags.get(key).copied(), complaint);
     }
 
     /// Notes that a key is missing, unless it was given and was wrong.
@@ -157,16 +135,13 @@ impl<'r> Table<'r> {
         parse: impl FnOnce(Item<'_>) -> Result<T, Complaint>,
     ) -> Option<T> {
         let value = self.take(key)?;
-        parse(self.report.item(&value))
-            .map_err(|complaint| self.wrong(key, complaint))
-            .ok()
+        parse(self.report.item(&value)).map_err(|complaint| self.wrong(key, complaint)).ok()
     }
 
     /// Notes what is wrong with an element of the list under `key`.
     pub(super) fn wrong_element(&self, key: &str, index: usize, complaint: Complaint) {
         let path = format!("{}[{index}]", self.key_path(key));
-        self.report
-            .note(path, self.tags.get(key).copied(), complaint);
+        self.report.note(path, self.tags.get(key).copied(), complaint);
     }
 
     /// The table under a key; an empty one when it is absent or no table.
@@ -230,8 +205,7 @@ impl<'r> Table<'r> {
             match text {
                 Ok(text) => texts.push((name.clone(), text)),
                 Err(complaint) => {
-                    self.report
-                        .note(outer.key_path(name), Some(value.tag()), complaint);
+                    self.report.note(outer.key_path(name), Some(value.tag()), complaint);
                 }
             }
         }

@@ -23,17 +23,12 @@ const HOUR: Duration = Duration::from_hours(1);
 /// Reads the table.
 pub(super) fn read(mut table: Table<'_>) -> Server {
     let seconds = Duration::from_secs;
-    let name = table
-        .read("name", |item| header_text(item.text()?))
-        .unwrap_or_else(|| "forepost".to_owned());
+    let name = table.read("name", |item| header_text(item.text()?)).unwrap_or_else(|| "forepost".to_owned());
     let http = listener(&mut table, "http", 9000);
     let metrics = listener(&mut table, "metrics", 9300);
-    let unix_socket = table
-        .read("unix_socket", |item| socket_path(item.raw_text()?))
-        .flatten();
-    let trusted_proxies = table
-        .each("trusted_proxies", &[',', ' '], |item| network(item.text()?))
-        .unwrap_or_else(private_networks);
+    let unix_socket = table.read("unix_socket", |item| socket_path(item.raw_text()?)).flatten();
+    let trusted_proxies =
+        table.each("trusted_proxies", &[',', ' '], |item| network(item.text()?)).unwrap_or_else(private_networks);
     let idle_timeout = table.duration("idle_timeout", seconds(120), Duration::ZERO..=HOUR * 24);
     if idle_timeout < PROXY_KEEPS_IDLE {
         table.wrong(
@@ -57,11 +52,7 @@ pub(super) fn read(mut table: Table<'_>) -> Server {
         header_timeout: table.duration("header_timeout", seconds(10), seconds(1)..=seconds(300)),
         request_timeout: table.duration("request_timeout", seconds(30), seconds(1)..=seconds(600)),
         idle_timeout,
-        tls_handshake_timeout: table.duration(
-            "tls_handshake_timeout",
-            seconds(10),
-            seconds(1)..=seconds(300),
-        ),
+        tls_handshake_timeout: table.duration("tls_handshake_timeout", seconds(10), seconds(1)..=seconds(300)),
         shutdown_timeout: table.duration("shutdown_timeout", seconds(8), Duration::ZERO..=HOUR),
         danger_any_host: table.boolean("danger_any_host", false),
     };
@@ -74,11 +65,8 @@ fn https(mut table: Table<'_>) -> Option<Https> {
     let listen = listener(&mut table, "listen", 9443);
     let certificate = table.text("certificate").map(PathBuf::from);
     let key = table.text("key").map(PathBuf::from);
-    let reload_interval = table.duration(
-        "reload_interval",
-        Duration::from_secs(10),
-        Duration::from_secs(1)..=HOUR * 24,
-    );
+    let reload_interval =
+        table.duration("reload_interval", Duration::from_secs(10), Duration::from_secs(1)..=HOUR * 24);
     if table.was_given("certificate") && !table.was_given("key") {
         table.missing("key", "a certificate needs its private key");
     }
@@ -86,42 +74,20 @@ fn https(mut table: Table<'_>) -> Option<Https> {
         table.missing("certificate", "a private key needs its certificate");
     }
     table.finish();
-    Some(Https {
-        listen: listen?,
-        certificate: certificate?,
-        key: key?,
-        reload_interval,
-    })
+    Some(Https { listen: listen?, certificate: certificate?, key: key?, reload_interval })
 }
 
 fn check_listeners(table: &Table<'_>, server: &Server) {
     let https = server.https.as_ref().map(|https| https.listen);
     if server.http.is_none() && https.is_none() && server.unix_socket.is_none() {
-        table.wrong(
-            "http",
-            complaint(
-                "nothing listens for requests",
-                "switch on one of http, https or unix_socket",
-            ),
-        );
+        table.wrong("http", complaint("nothing listens for requests", "switch on one of http, https or unix_socket"));
     }
-    let listeners = [
-        ("http", server.http),
-        ("https", https),
-        ("metrics", server.metrics),
-    ];
+    let listeners = [("http", server.http), ("https", https), ("metrics", server.metrics)];
     for (i, (key, address)) in listeners.iter().enumerate() {
-        let earlier = listeners[..i]
-            .iter()
-            .find(|(_, other)| other == address && address.is_some_and(|a| a.port() != 0));
+        let earlier =
+            listeners[..i].iter().find(|(_, other)| other == address && address.is_some_and(|a| a.port() != 0));
         if let Some((other, _)) = earlier {
-            table.wrong(
-                key,
-                complaint(
-                    format!("is the address of {other} too"),
-                    "give each its own port",
-                ),
-            );
+            table.wrong(key, complaint(format!("is the address of {other} too"), "give each its own port"));
         }
     }
 }
@@ -133,10 +99,7 @@ fn listener(table: &mut Table<'_>, key: &'static str, default_port: u16) -> Opti
             return Ok(None);
         }
         let address = match text.strip_prefix(':') {
-            Some(port) => port
-                .parse()
-                .ok()
-                .map(|port: u16| (Ipv4Addr::UNSPECIFIED, port).into()),
+            Some(port) => port.parse().ok().map(|port: u16| (Ipv4Addr::UNSPECIFIED, port).into()),
             None => text.parse().ok(),
         };
         address.map(Some).ok_or_else(|| {

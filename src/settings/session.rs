@@ -26,21 +26,12 @@ pub(super) fn read(mut table: Table<'_>) -> Session {
     if let Some(secret) = &secret
         && secret.expose_secret().len() < SHORTEST_SECRET
     {
-        let key = if table.was_given("secret") {
-            "secret"
-        } else {
-            "secret_file"
-        };
+        let key = if table.was_given("secret") { "secret" } else { "secret_file" };
         let hint = "give 32 characters at least, random ones: openssl rand -hex 32";
         table.wrong(key, complaint("is too short to seal cookies", hint));
     }
     table.finish();
-    Session {
-        lifetime,
-        idle_timeout,
-        max_sessions,
-        secret,
-    }
+    Session { lifetime, idle_timeout, max_sessions, secret }
 }
 
 /// Reads `[log]`.
@@ -48,11 +39,7 @@ pub(super) fn read_log(mut table: Table<'_>) -> Log {
     let format = table.choice(
         "format",
         LogFormat::Auto,
-        &[
-            ("auto", LogFormat::Auto),
-            ("json", LogFormat::Json),
-            ("human", LogFormat::Human),
-        ],
+        &[("auto", LogFormat::Auto), ("json", LogFormat::Json), ("human", LogFormat::Human)],
     );
     let level = table.text("level").unwrap_or_else(|| "info".to_owned());
     let allowed_checks = table.read("allowed_checks", |item| {
@@ -69,39 +56,25 @@ pub(super) fn read_log(mut table: Table<'_>) -> Log {
         }
     });
     table.finish();
-    Log {
-        format,
-        level,
-        allowed_checks: allowed_checks.unwrap_or(AllowedChecks::All),
-    }
+    Log { format, level, allowed_checks: allowed_checks.unwrap_or(AllowedChecks::All) }
 }
 
 /// Reads a secret that is given as a value or as a file, never both.
-pub(super) fn secret(
-    table: &mut Table<'_>,
-    key: &'static str,
-    file_key: &'static str,
-) -> Option<SecretString> {
+pub(super) fn secret(table: &mut Table<'_>, key: &'static str, file_key: &'static str) -> Option<SecretString> {
     let value = table.read(key, |item| {
         let text = item.raw_text()?;
         if text.trim().is_empty() {
             return Err(complaint("is empty", "give a value or remove the key"));
         }
         if text.contains('\u{fffd}') {
-            return Err(complaint(
-                "is not UTF-8",
-                "give the secret in a file that is",
-            ));
+            return Err(complaint("is not UTF-8", "give the secret in a file that is"));
         }
         Ok(SecretString::from(text))
     });
     let from_file = table.read(file_key, |item| secret_file(item.text()?));
     if table.was_given(key) && table.was_given(file_key) {
         let hint = format!("remove {key} or {file_key}");
-        table.wrong(
-            key,
-            complaint(format!("a secret given twice, with {file_key}"), hint),
-        );
+        table.wrong(key, complaint(format!("a secret given twice, with {file_key}"), hint));
     }
     value.or(from_file)
 }
@@ -109,9 +82,7 @@ pub(super) fn secret(
 /// The text of a file without one newline at its end.
 fn secret_file(path: &str) -> Result<SecretString, Complaint> {
     let hint = "it must be readable by the user that forepost runs as";
-    let unreadable = |why: &dyn std::fmt::Display| {
-        complaint(format!("{} cannot be read: {why}", shown(path)), hint)
-    };
+    let unreadable = |why: &dyn std::fmt::Display| complaint(format!("{} cannot be read: {why}", shown(path)), hint);
     let file = std::fs::File::open(path).map_err(|error| unreadable(&error))?;
     let mut text = String::new();
     let read = file.take(LARGEST_SECRET_FILE + 1).read_to_string(&mut text);
@@ -122,10 +93,7 @@ fn secret_file(path: &str) -> Result<SecretString, Complaint> {
     let secret = text.strip_suffix('\n').unwrap_or(&text);
     let secret = secret.strip_suffix('\r').unwrap_or(secret);
     if secret.trim().is_empty() {
-        return Err(complaint(
-            format!("{} is empty", shown(path)),
-            "write the secret into it",
-        ));
+        return Err(complaint(format!("{} is empty", shown(path)), "write the secret into it"));
     }
     Ok(SecretString::from(secret))
 }

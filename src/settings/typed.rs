@@ -42,9 +42,7 @@ impl Table<'_> {
         default: Duration,
         range: RangeInclusive<Duration>,
     ) -> Duration {
-        let duration = self.read(key, |item| {
-            within(item.duration()?.unwrap_or_default(), &range)
-        });
+        let duration = self.read(key, |item| within(item.duration()?.unwrap_or_default(), &range));
         duration.unwrap_or(default)
     }
 
@@ -63,21 +61,13 @@ impl Table<'_> {
     }
 
     /// One of a few words.
-    pub(super) fn choice<T: Copy>(
-        &mut self,
-        key: &'static str,
-        default: T,
-        choices: &[(&str, T)],
-    ) -> T {
+    pub(super) fn choice<T: Copy>(&mut self, key: &'static str, default: T, choices: &[(&str, T)]) -> T {
         let choice = self.read(key, |item| {
             let text = item.text()?;
             let found = choices.iter().find(|(name, _)| *name == text);
             found.map(|(_, choice)| *choice).ok_or_else(|| {
                 let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-                complaint(
-                    format!("{} is unknown", shown(text)),
-                    format!("one of {}", names.join(", ")),
-                )
+                complaint(format!("{} is unknown", shown(text)), format!("one of {}", names.join(", ")))
             })
         });
         choice.unwrap_or(default)
@@ -92,9 +82,7 @@ impl Table<'_> {
     ) -> Option<Vec<T>> {
         let values = self.read(key, |item| item.list(separators))?;
         let parsed = values.iter().enumerate().filter_map(|(i, value)| {
-            parse(self.report().item(value))
-                .map_err(|complaint| self.wrong_element(key, i, complaint))
-                .ok()
+            parse(self.report().item(value)).map_err(|complaint| self.wrong_element(key, i, complaint)).ok()
         });
         Some(parsed.collect())
     }
@@ -104,20 +92,9 @@ fn within(value: Duration, range: &RangeInclusive<Duration>) -> Result<Duration,
     if range.contains(&value) {
         return Ok(value);
     }
-    Err(out_of_range(
-        spelled(value),
-        &spelled(*range.start()),
-        &spelled(*range.end()),
-    ))
+    Err(out_of_range(spelled(value), &spelled(*range.start()), &spelled(*range.end())))
 }
 
-fn out_of_range<T: std::fmt::Display>(
-    value: impl std::fmt::Display,
-    least: &T,
-    most: &T,
-) -> Complaint {
-    complaint(
-        format!("{value} is out of range"),
-        format!("from {least} to {most}"),
-    )
+fn out_of_range<T: std::fmt::Display>(value: impl std::fmt::Display, least: &T, most: &T) -> Complaint {
+    complaint(format!("{value} is out of range"), format!("from {least} to {most}"))
 }

@@ -21,13 +21,9 @@ pub(super) fn duration(text: &str) -> Result<Duration, Complaint> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     loop {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(rest.len());
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
         let (number, tail) = rest.split_at(digits);
-        let unit_end = tail
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(tail.len());
+        let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_end);
         let number: u64 = number.parse().map_err(|_| wrong())?;
         let millis: u64 = match unit {
@@ -39,9 +35,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, Complaint> {
             _ => return Err(wrong()),
         };
         let part = number.checked_mul(millis).ok_or_else(wrong)?;
-        total = total
-            .checked_add(Duration::from_millis(part))
-            .ok_or_else(wrong)?;
+        total = total.checked_add(Duration::from_millis(part)).ok_or_else(wrong)?;
         if tail.is_empty() {
             return Ok(total);
         }
@@ -52,12 +46,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, Complaint> {
 /// `duration` as [`duration()`] reads it, in the largest unit that fits.
 pub(super) fn spelled(duration: Duration) -> String {
     let millis = duration.as_millis();
-    for (unit, size) in [
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1000),
-    ] {
+    for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
         if millis >= size && millis.is_multiple_of(size) {
             return format!("{}{unit}", millis / size);
         }
@@ -84,18 +73,13 @@ pub(super) fn switch(text: &str) -> Option<bool> {
 
 /// A slug: letters, digits, `-` and `_`.
 pub(super) fn is_slug(text: &str) -> bool {
-    (1..=100).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    (1..=100).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 /// `name` in lower case, with one `-` for whatever a slug cannot hold; may be empty.
 pub(super) fn slugified(name: &str) -> String {
-    let words: Vec<_> = name
-        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .filter(|word| !word.is_empty())
-        .collect();
+    let words: Vec<_> =
+        name.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty()).collect();
     let mut slug = words.join("-").to_ascii_lowercase();
     slug.truncate(100);
     slug
@@ -198,10 +182,7 @@ mod tests {
         hint("client-id", "did you mean client_id?");
         hint("clientid", "did you mean client_id?");
         hint("client_secrets", "did you mean client_secret?");
-        hint(
-            "colour",
-            "known here: issuer, client_id, client_secret, client_secret_file",
-        );
+        hint("colour", "known here: issuer, client_id, client_secret, client_secret_file");
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl Handler for Script {
             "/panic" => panic!("on purpose"),
             _ => {}
         }
-        let cookie: usize = request.headers().get_all("cookie").iter().map(|cookie| cookie.len()).sum();
+        let cookie: usize = request.headers().get_all("cookie").iter().map(http::HeaderValue::len).sum();
         let seen =
             format!("{:?} tls={} before={} cookie={cookie}", request.version(), connection.tls, connection.requests());
         Response::new(Full::from(seen))

@@ -61,12 +61,8 @@ fn every_key_is_documented() {
     let block = refused(Settings::from_toml(&probed));
     let mut tables = 0;
     for line in block.lines().skip(1) {
-        let (_, keys) = line
-            .split_once("known here: ")
-            .unwrap_or_else(|| panic!("{line}"));
-        let (keys, _) = keys
-            .split_once(" (from")
-            .unwrap_or_else(|| panic!("{line}"));
+        let (_, keys) = line.split_once("known here: ").unwrap_or_else(|| panic!("{line}"));
+        let (keys, _) = keys.split_once(" (from").unwrap_or_else(|| panic!("{line}"));
         tables += 1;
         for key in keys.split(", ") {
             let is_documented = DOCUMENT.lines().any(|line| {
@@ -74,13 +70,9 @@ fn every_key_is_documented() {
                 let rest = line.strip_prefix(key);
                 rest.is_some_and(|rest| rest.starts_with([' ', ']', '.']))
             });
-            let is_inline = DOCUMENT.contains(&format!("{{ {key} ="))
-                || DOCUMENT.contains(&format!(", {key} ="));
+            let is_inline = DOCUMENT.contains(&format!("{{ {key} =")) || DOCUMENT.contains(&format!(", {key} ="));
             let is_table = DOCUMENT.contains(&format!(".{key}]"));
-            assert!(
-                is_documented || is_inline || is_table,
-                "{key} is not documented: {line}"
-            );
+            assert!(is_documented || is_inline || is_table, "{key} is not documented: {line}");
         }
     }
     assert_eq!(tables, 11, "{block}");
@@ -89,8 +81,6 @@ fn every_key_is_documented() {
 #[test]
 fn the_unit_uses_keys_that_exist() {
     let unit = include_str!("../../../config/forepost.service");
-    assert!(
-        unit.contains("FOREPOST_IDENTITY_PROVIDER__DEFAULT__CLIENT_SECRET_FILE=%d/client_secret")
-    );
+    assert!(unit.contains("FOREPOST_IDENTITY_PROVIDER__DEFAULT__CLIENT_SECRET_FILE=%d/client_secret"));
     assert!(unit.contains("RestartPreventExitStatus=64"));
 }

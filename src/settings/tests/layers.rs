@@ -13,9 +13,7 @@ const QUICK: [(&str, &str); 4] = [
 ];
 
 fn pairs(given: &[(&str, &str)]) -> Vec<(String, String)> {
-    let owned = given
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let owned = given.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     owned.collect()
 }
 
@@ -24,10 +22,7 @@ fn quick(more: &[(&str, &str)]) -> Result<Settings, Mistakes> {
     let replaced = |name: &str| more.iter().any(|(other, _)| *other == name);
     let rest = QUICK.iter().filter(|(name, _)| !replaced(name));
     let all: Vec<_> = rest.chain(more).copied().collect();
-    load(&Sources {
-        environment: pairs(&all),
-        ..Sources::default()
-    })
+    load(&Sources { environment: pairs(&all), ..Sources::default() })
 }
 
 #[track_caller]
@@ -50,15 +45,9 @@ fn the_quick_start_needs_no_file() {
     let provider = &settings.identity_providers["default"];
     assert_eq!(provider.issuer, "https://id.example.com/");
     let application = &settings.applications[0];
-    assert_eq!(
-        (&*application.name, &*application.slug),
-        ("default", "default")
-    );
+    assert_eq!((&*application.name, &*application.slug), ("default", "default"));
     assert_eq!(application.identity_provider, "default");
-    assert_eq!(
-        application.cookie_domain.as_ref().unwrap().as_str(),
-        "example.com"
-    );
+    assert_eq!(application.cookie_domain.as_ref().unwrap().as_str(), "example.com");
 }
 
 #[test]
@@ -69,45 +58,20 @@ fn empty_variables_of_the_quick_start_are_unset() {
 
 #[test]
 fn secrets_of_the_environment_stay_as_they_are() {
-    for secret in [
-        "12345",
-        "0123",
-        "1e5",
-        "true",
-        "\"quoted\"",
-        "[a]",
-        "{a}",
-        " a ",
-        "a=b",
-    ] {
+    for secret in ["12345", "0123", "1e5", "true", "\"quoted\"", "[a]", "{a}", " a ", "a=b"] {
         let settings = quick_loaded(&[("FOREPOST_CLIENT_SECRET", secret)]);
-        let kept = settings.identity_providers["default"]
-            .client_secret
-            .as_ref()
-            .unwrap();
+        let kept = settings.identity_providers["default"].client_secret.as_ref().unwrap();
         assert_eq!(kept.expose_secret(), secret);
     }
 }
 
 #[test]
 fn a_secret_file_loses_one_newline() {
-    for (text, expected) in [
-        ("s", "s"),
-        ("s\n", "s"),
-        ("s\r\n", "s"),
-        ("s\n\n", "s\n"),
-        (" s", " s"),
-    ] {
+    for (text, expected) in [("s", "s"), ("s\n", "s"), ("s\r\n", "s"), ("s\n\n", "s\n"), (" s", " s")] {
         let file = file(text);
         let path = file.path().to_str().unwrap();
-        let settings = quick_loaded(&[
-            ("FOREPOST_CLIENT_SECRET", ""),
-            ("FOREPOST_CLIENT_SECRET_FILE", path),
-        ]);
-        let kept = settings.identity_providers["default"]
-            .client_secret
-            .as_ref()
-            .unwrap();
+        let settings = quick_loaded(&[("FOREPOST_CLIENT_SECRET", ""), ("FOREPOST_CLIENT_SECRET_FILE", path)]);
+        let kept = settings.identity_providers["default"].client_secret.as_ref().unwrap();
         assert_eq!(kept.expose_secret(), expected, "{text:?}");
     }
 }
@@ -159,9 +123,7 @@ fn whole_tables_fit_into_a_variable() {
 
 #[test]
 fn later_layers_win() {
-    let config = file(&format!(
-        "{MINIMAL}\n[server]\nname = \"file\"\nmax_headers = 20\nmax_connections = 30"
-    ));
+    let config = file(&format!("{MINIMAL}\n[server]\nname = \"file\"\nmax_headers = 20\nmax_connections = 30"));
     let settings = load(&Sources {
         config: Some(config.path().to_owned()),
         environment: pairs(&[
@@ -183,32 +145,17 @@ fn later_layers_win() {
 fn the_file_is_found() {
     let config = file(MINIMAL);
     let path = config.path().to_str().unwrap();
-    let by_variable = Sources {
-        environment: pairs(&[("FOREPOST_CONFIG", path)]),
-        ..Sources::default()
-    };
+    let by_variable = Sources { environment: pairs(&[("FOREPOST_CONFIG", path)]), ..Sources::default() };
     assert!(load(&by_variable).is_ok());
     let second_place = Sources {
-        implicit_files: vec![
-            PathBuf::from("/nonexistent/a.toml"),
-            config.path().to_owned(),
-        ],
+        implicit_files: vec![PathBuf::from("/nonexistent/a.toml"), config.path().to_owned()],
         ..Sources::default()
     };
     assert!(load(&second_place).is_ok());
-    let missing = Sources {
-        config: Some(PathBuf::from("/nonexistent/a.toml")),
-        ..Sources::default()
-    };
+    let missing = Sources { config: Some(PathBuf::from("/nonexistent/a.toml")), ..Sources::default() };
     let block = refused(load(&missing));
-    assert!(
-        block.contains("the file /nonexistent/a.toml cannot be read"),
-        "{block}"
-    );
-    let nothing = Sources {
-        implicit_files: vec![PathBuf::from("/nonexistent/a.toml")],
-        ..Sources::default()
-    };
+    assert!(block.contains("the file /nonexistent/a.toml cannot be read"), "{block}");
+    let nothing = Sources { implicit_files: vec![PathBuf::from("/nonexistent/a.toml")], ..Sources::default() };
     let block = refused(load(&nothing));
     assert!(block.starts_with("2 mistakes"), "{block}");
 }
@@ -218,54 +165,25 @@ fn quick_refused(name: &str, value: &str, expected: &str) {
     let block = refused(quick(&[(name, value)]));
     assert_eq!(block.lines().count(), 2, "{block}");
     let origin = format!("(from environment variable {name})");
-    assert!(
-        block.contains(expected) && block.contains(&origin),
-        "{block}"
-    );
+    assert!(block.contains(expected) && block.contains(&origin), "{block}");
 }
 
 #[test]
 fn mistakes_name_where_they_come_from() {
-    quick_refused(
-        "FOREPOST_ISUER",
-        "x",
-        "isuer: is an unknown key; did you mean issuer?",
-    );
-    quick_refused(
-        "FOREPOST_SERVER__HTPP",
-        "x",
-        "server.htpp: is an unknown key; did you mean http?",
-    );
-    quick_refused(
-        "FOREPOST_COOKIE_DOMAIN",
-        "com",
-        "cookie_domain: \"com\" is a public suffix",
-    );
+    quick_refused("FOREPOST_ISUER", "x", "isuer: is an unknown key; did you mean issuer?");
+    quick_refused("FOREPOST_SERVER__HTPP", "x", "server.htpp: is an unknown key; did you mean http?");
+    quick_refused("FOREPOST_COOKIE_DOMAIN", "com", "cookie_domain: \"com\" is a public suffix");
     quick_refused("FOREPOST_LOG", "debug", "FOREPOST_LOG__KEY");
     quick_refused("FOREPOST_", "x", "\"\": is an unknown key");
-    quick_refused(
-        "FOREPOST_SERVER__MAX_HEADERS",
-        "many",
-        "server.max_headers: is not a whole number",
-    );
-    quick_refused(
-        "FOREPOST_SERVER__TRUSTED_PROXIES",
-        "[1",
-        "cannot be read as a TOML value",
-    );
+    quick_refused("FOREPOST_SERVER__MAX_HEADERS", "many", "server.max_headers: is not a whole number");
+    quick_refused("FOREPOST_SERVER__TRUSTED_PROXIES", "[1", "cannot be read as a TOML value");
     let config = file(&format!("{MINIMAL}\n[server]\nmax_headers = 1"));
-    let sources = Sources {
-        config: Some(config.path().to_owned()),
-        ..Sources::default()
-    };
+    let sources = Sources { config: Some(config.path().to_owned()), ..Sources::default() };
     let block = refused(load(&sources));
     let origin = format!("(from {})", config.path().display());
     assert!(block.ends_with(&origin), "{block}");
-    let by_flag = Sources {
-        overrides: pairs(&[("server.http", "x")]),
-        environment: pairs(&QUICK),
-        ..Sources::default()
-    };
+    let by_flag =
+        Sources { overrides: pairs(&[("server.http", "x")]), environment: pairs(&QUICK), ..Sources::default() };
     let block = refused(load(&by_flag));
     assert!(block.ends_with("(from the command line)"), "{block}");
 }

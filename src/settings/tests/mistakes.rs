@@ -32,152 +32,66 @@ fn with_provider(lines: &str) -> String {
 #[track_caller]
 fn provider_without(key: &str, lines: &str, parts: &[&str]) {
     let bare = without(MINIMAL, key);
-    one(
-        &bare.replace("[[application]]", &format!("{lines}\n[[application]]")),
-        parts,
-    );
+    one(&bare.replace("[[application]]", &format!("{lines}\n[[application]]")), parts);
 }
 
 fn without(text: &str, key: &str) -> String {
-    let lines = text
-        .lines()
-        .filter(|line| !line.starts_with(&format!("{key} =")));
+    let lines = text.lines().filter(|line| !line.starts_with(&format!("{key} =")));
     lines.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
 fn in_the_shape() {
     one("[", &["TOML parse error at line 1", "(from the text)"]);
-    beside(
-        "[srver]\nhttp = 1",
-        &["srver: is an unknown key; did you mean server?"],
-    );
-    beside(
-        "[server]\nhtp = \"\"",
-        &["server.htp", "did you mean http?"],
-    );
-    beside(
-        "[server]\ncolour = 1",
-        &["server.colour", "known here: name, http"],
-    );
-    beside(
-        "[server.https]\nlisen = \"\"",
-        &["server.https.lisen", "listen?"],
-    );
-    beside(
-        "[application.cors]\n\"a b\" = 1",
-        &["application[0].cors.\"a b\"", "unknown key"],
-    );
+    beside("[srver]\nhttp = 1", &["srver: is an unknown key; did you mean server?"]);
+    beside("[server]\nhtp = \"\"", &["server.htp", "did you mean http?"]);
+    beside("[server]\ncolour = 1", &["server.colour", "known here: name, http"]);
+    beside("[server.https]\nlisen = \"\"", &["server.https.lisen", "listen?"]);
+    beside("[application.cors]\n\"a b\" = 1", &["application[0].cors.\"a b\"", "unknown key"]);
     beside("server = 3", &["application[0].server", "unknown key"]);
-    one(
-        &format!("server = 3\n{MINIMAL}"),
-        &["server: wanted a table, found a number"],
-    );
-    one(
-        &format!("log = []\n{MINIMAL}"),
-        &["log: wanted a table, found a list"],
-    );
-    beside(
-        "[server]\nmax_headers = \"200\"",
-        &["wanted a whole number, found a text"],
-    );
+    one(&format!("server = 3\n{MINIMAL}"), &["server: wanted a table, found a number"]);
+    one(&format!("log = []\n{MINIMAL}"), &["log: wanted a table, found a list"]);
+    beside("[server]\nmax_headers = \"200\"", &["wanted a whole number, found a text"]);
     beside("[server]\nmax_headers = 1.5", &["wanted a whole number"]);
-    beside(
-        "[server]\nname = 3",
-        &["wanted a text, found a number", "quotes"],
-    );
+    beside("[server]\nname = 3", &["wanted a text, found a number", "quotes"]);
     beside("[server]\nname = \" \"", &["server.name: is empty"]);
     beside("[server]\nname = \"a\\nb\"", &["control character"]);
     beside("[server]\nname = 1979-05-27", &["wanted a text"]);
-    beside(
-        "[server]\ndanger_any_host = \"yes\"",
-        &["wanted true or false, found a text"],
-    );
-    beside(
-        "[server]\nheader_timeout = true",
-        &["wanted a duration", "90s"],
-    );
-    beside(
-        "[server]\ntrusted_proxies = \"10.0.0.0/8\"",
-        &["wanted a list, found a text"],
-    );
-    beside(
-        "[server]\ntrusted_proxies = [\"::1\", 3]",
-        &["server.trusted_proxies[1]"],
-    );
+    beside("[server]\ndanger_any_host = \"yes\"", &["wanted true or false, found a text"]);
+    beside("[server]\nheader_timeout = true", &["wanted a duration", "90s"]);
+    beside("[server]\ntrusted_proxies = \"10.0.0.0/8\"", &["wanted a list, found a text"]);
+    beside("[server]\ntrusted_proxies = [\"::1\", 3]", &["server.trusted_proxies[1]"]);
     one(
         &MINIMAL.replace("[[application]]", "[application]"),
         &["application: wanted a list of tables", "[[application]]"],
     );
-    one(
-        &format!("identity_provider.b = 1\n{MINIMAL}"),
-        &["identity_provider.b: wanted a table"],
-    );
+    one(&format!("identity_provider.b = 1\n{MINIMAL}"), &["identity_provider.b: wanted a table"]);
 }
 
 #[test]
 fn in_the_server() {
     let server = |line: &str, parts: &[&str]| beside(&format!("[server]\n{line}"), parts);
-    server(
-        "http = \"9000\"",
-        &["server.http: \"9000\" is no listen address", ":9000"],
-    );
+    server("http = \"9000\"", &["server.http: \"9000\" is no listen address", ":9000"]);
     server("http = \"localhost:9000\"", &["no listen address"]);
-    server(
-        "metrics = \":99999\"",
-        &["server.metrics", "no listen address"],
-    );
-    server(
-        "http = \"off\"",
-        &["nothing listens for requests", "unix_socket"],
-    );
-    server(
-        "metrics = \":9000\"",
-        &["server.metrics: is the address of http too"],
-    );
-    server(
-        &format!("unix_socket = \"/{}\"", "a".repeat(107)),
-        &["no path of a socket"],
-    );
-    server(
-        "trusted_proxies = [\"10.0.0.0/33\"]",
-        &["trusted_proxies[0]", "no network"],
-    );
+    server("metrics = \":99999\"", &["server.metrics", "no listen address"]);
+    server("http = \"off\"", &["nothing listens for requests", "unix_socket"]);
+    server("metrics = \":9000\"", &["server.metrics: is the address of http too"]);
+    server(&format!("unix_socket = \"/{}\"", "a".repeat(107)), &["no path of a socket"]);
+    server("trusted_proxies = [\"10.0.0.0/33\"]", &["trusted_proxies[0]", "no network"]);
     server("trusted_proxies = [\"proxy\"]", &["no network"]);
-    server(
-        "max_connections = 0",
-        &["server.max_connections: 0 is out of range; from 1 to"],
-    );
+    server("max_connections = 0", &["server.max_connections: 0 is out of range; from 1 to"]);
     server("max_connections = -1", &["-1 is out of range"]);
     server("max_header_bytes = 8191", &["from 8192 to 1048576"]);
     server("max_headers = 99999999999", &["out of range"]);
-    server(
-        "header_timeout = 10",
-        &["\"10\" is no duration", "write \"10s\""],
-    );
+    server("header_timeout = 10", &["\"10\" is no duration", "write \"10s\""]);
     server("header_timeout = \"10 s\"", &["no duration"]);
-    server(
-        "header_timeout = \"0s\"",
-        &["0s is out of range; from 1s to 5m"],
-    );
+    server("header_timeout = \"0s\"", &["0s is out of range; from 1s to 5m"]);
     server("request_timeout = \"2d\"", &["2d is out of range"]);
-    server(
-        "idle_timeout = \"60s\"",
-        &["server.idle_timeout: is below 90s", "Traefik"],
-    );
+    server("idle_timeout = \"60s\"", &["server.idle_timeout: is below 90s", "Traefik"]);
     server("name = \"é\"", &["cannot be sent in a header"]);
-    beside(
-        "[server.https]\ncertificate = \"a\"",
-        &["server.https.key: is missing"],
-    );
-    beside(
-        "[server.https]\nkey = \"a\"",
-        &["server.https.certificate: is missing"],
-    );
-    beside(
-        "[server.https]\nreload_interval = \"off\"",
-        &["out of range"],
-    );
+    beside("[server.https]\ncertificate = \"a\"", &["server.https.key: is missing"]);
+    beside("[server.https]\nkey = \"a\"", &["server.https.certificate: is missing"]);
+    beside("[server.https]\nreload_interval = \"off\"", &["out of range"]);
 }
 
 #[test]
@@ -185,74 +99,36 @@ fn in_a_provider() {
     let path = "identity_provider.default";
     provider_without("issuer", "", &[path, "issuer: is missing"]);
     provider_without("client_id", "", &["client_id: is missing"]);
-    provider_without(
-        "issuer",
-        "issuer = \"http://id.example.com\"",
-        &["cleartext", "danger_http_issuer"],
-    );
-    provider_without(
-        "issuer",
-        "issuer = \"https://id.example.com/?a\"",
-        &["query or fragment"],
-    );
-    provider_without(
-        "client_secret",
-        "client_secret = 12345",
-        &["put it in quotes"],
-    );
-    provider_without(
-        "client_secret",
-        "client_secret = \"\"",
-        &["client_secret: is empty"],
-    );
+    provider_without("issuer", "issuer = \"http://id.example.com\"", &["cleartext", "danger_http_issuer"]);
+    provider_without("issuer", "issuer = \"https://id.example.com/?a\"", &["query or fragment"]);
+    provider_without("client_secret", "client_secret = 12345", &["put it in quotes"]);
+    provider_without("client_secret", "client_secret = \"\"", &["client_secret: is empty"]);
     provider_without(
         "client_secret",
         "client_secret_file = \"/nonexistent/file\"",
-        &[
-            "client_secret_file: \"/nonexistent/file\" cannot be read",
-            "readable by the user",
-        ],
+        &["client_secret_file: \"/nonexistent/file\" cannot be read", "readable by the user"],
     );
     let empty = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(empty.path(), "\n").unwrap();
     let line = format!("client_secret_file = {:?}", empty.path());
     provider_without("client_secret", &line, &["client_secret_file", "is empty"]);
     std::fs::write(empty.path(), "from a file").unwrap();
-    provider(
-        &line,
-        &["client_secret: a secret given twice", "client_secret_file"],
-    );
+    provider(&line, &["client_secret: a secret given twice", "client_secret_file"]);
 }
 
 #[test]
 fn in_the_protocol_of_a_provider() {
     let path = "identity_provider.default";
-    provider(
-        "token_endpoint_auth_method = \"none\"",
-        &["without a secret, and one is given"],
-    );
+    provider("token_endpoint_auth_method = \"none\"", &["without a secret, and one is given"]);
     for method in ["client_secret_basic", "client_secret_post"] {
         let line = format!("token_endpoint_auth_method = \"{method}\"");
-        provider_without(
-            "client_secret",
-            &line,
-            &["needs a secret, and none is given"],
-        );
+        provider_without("client_secret", &line, &["needs a secret, and none is given"]);
     }
-    provider(
-        "token_endpoint_auth_method = \"private_key_jwt\"",
-        &["one of auto,"],
-    );
-    provider(
-        "scopes = [\"openid profile\"]",
-        &["scopes[0]: \"openid profile\" is no scope"],
-    );
+    provider("token_endpoint_auth_method = \"private_key_jwt\"", &["one of auto,"]);
+    provider("scopes = [\"openid profile\"]", &["scopes[0]: \"openid profile\" is no scope"]);
     provider("timeout = \"0\"", &["out of range"]);
     provider("jwks_cooldown = \"2h\"", &["out of range"]);
-    provider(
-        "claims = { usrname = \"a\" }",
-        &["claims.usrname", "did you mean username?"],
-    );
+    provider("claims = { usrname = \"a\" }", &["claims.usrname", "did you mean username?"]);
     provider("claims = { groups = \"\" }", &["claims.groups: is empty"]);
     for owned in [
         "client_id",
@@ -271,14 +147,8 @@ fn in_the_protocol_of_a_provider() {
         let expected = format!("{path}.authorization_parameters.{owned}: belongs to the protocol");
         provider(&line, &[&expected]);
     }
-    provider(
-        "authorization_parameters = { a = [] }",
-        &["authorization_parameters.a: wanted a text"],
-    );
-    one(
-        &MINIMAL.replace(".default]", ".\"a b\"]"),
-        &["identity_provider.\"a b\": is no usable name"],
-    );
+    provider("authorization_parameters = { a = [] }", &["authorization_parameters.a: wanted a text"]);
+    one(&MINIMAL.replace(".default]", ".\"a b\"]"), &["identity_provider.\"a b\": is no usable name"]);
 }
 
 #[test]
@@ -286,202 +156,98 @@ fn in_an_application() {
     let application = |line: &str, parts: &[&str]| beside(line, parts);
     application(
         "identity_provider = \"other\"",
-        &[
-            "application[0].identity_provider: \"other\" is no configured",
-            "configured: default",
-        ],
+        &["application[0].identity_provider: \"other\" is no configured", "configured: default"],
     );
-    application(
-        "cookie_domain = \"com\"",
-        &["application[0].cookie_domain: \"com\" is a public suffix"],
-    );
+    application("cookie_domain = \"com\"", &["application[0].cookie_domain: \"com\" is a public suffix"]);
     application("cookie_domain = \"co.uk\"", &["public suffix"]);
     application("cookie_domain = \"10.0.0.1\"", &["no domain name"]);
     application(
         "cookie_domain = \"other.test\"",
-        &[
-            "application[0].external_host: \"app.example.com\" is outside the cookie domain \"other.test\"",
-        ],
+        &["application[0].external_host: \"app.example.com\" is outside the cookie domain \"other.test\""],
     );
-    application(
-        "cookie_domain = \"pp.example.com\"",
-        &["outside the cookie domain"],
-    );
+    application("cookie_domain = \"pp.example.com\"", &["outside the cookie domain"]);
     application("slug = \"a b\"", &["no slug"]);
-    application(
-        "required_groups = [\"\"]",
-        &["required_groups[0]: is empty"],
-    );
+    application("required_groups = [\"\"]", &["required_groups[0]: is empty"]);
     application("post_logout_redirect_uri = \"/bye\"", &["no web address"]);
-    application(
-        "headers = { jwt = 1 }",
-        &["headers.jwt: wanted true or false"],
-    );
-    application(
-        "headers = { warn_bytes = 1 }",
-        &["headers.warn_bytes: 1 is out of range"],
-    );
-    application(
-        "cors = { allowed_origins = [\"*\"] }",
-        &["cors.allowed_origins[0]", "name each origin"],
-    );
-    application(
-        "cors = { allowed_origins = [\"https://a.test/\"] }",
-        &["write \"https://a.test\""],
-    );
-    application(
-        "cors = { pass_preflight = true }",
-        &["cors.pass_preflight", "allowed_origins"],
-    );
+    application("headers = { jwt = 1 }", &["headers.jwt: wanted true or false"]);
+    application("headers = { warn_bytes = 1 }", &["headers.warn_bytes: 1 is out of range"]);
+    application("cors = { allowed_origins = [\"*\"] }", &["cors.allowed_origins[0]", "name each origin"]);
+    application("cors = { allowed_origins = [\"https://a.test/\"] }", &["write \"https://a.test\""]);
+    application("cors = { pass_preflight = true }", &["cors.pass_preflight", "allowed_origins"]);
     let external = |value: &str, parts: &[&str]| {
         one(&MINIMAL.replace("https://app.example.com", value), parts);
     };
-    external(
-        "ftp://a.test",
-        &["application[0].external_host", "begin it with https://"],
-    );
-    external(
-        "https://me:hunter2@a.test",
-        &["remove the user name", "https://…@a.test"],
-    );
+    external("ftp://a.test", &["application[0].external_host", "begin it with https://"]);
+    external("https://me:hunter2@a.test", &["remove the user name", "https://…@a.test"]);
     external("https://a.test/?b", &["query or fragment"]);
     external("*.example.com", &["cookie_domain for all hosts"]);
 }
 
 #[test]
 fn in_public_paths() {
-    let rule =
-        |rule: &str, parts: &[&str]| beside(&format!("public_paths = [{{ {rule} }}]"), parts);
+    let rule = |rule: &str, parts: &[&str]| beside(&format!("public_paths = [{{ {rule} }}]"), parts);
     let path = "application[0].public_paths[0]";
     rule("", &[path, "exactly one of path, prefix, regex"]);
     rule("methods = [\"GET\"]", &[path, "it would open everything"]);
-    rule(
-        "path = \"/a\", prefix = \"/b\"",
-        &[path, "more than one pattern"],
-    );
+    rule("path = \"/a\", prefix = \"/b\"", &[path, "more than one pattern"]);
     rule("path = \"a\"", &["public_paths[0].path", "begin it with /"]);
     rule("path = \"\"", &["is empty"]);
     rule("prefix = \"  \"", &["is empty"]);
     rule("path = \"/a?b=c\"", &["only the path is looked at"]);
-    rule(
-        "prefix = \"/\"",
-        &["public_paths[0].prefix: \"/\" would open everything"],
-    );
-    rule(
-        "regex = \".*\"",
-        &["public_paths[0].regex: \".*\" would open everything"],
-    );
+    rule("prefix = \"/\"", &["public_paths[0].prefix: \"/\" would open everything"]);
+    rule("regex = \".*\"", &["public_paths[0].regex: \".*\" would open everything"]);
     rule("regex = \"\"", &["regex: is empty"]);
-    rule(
-        "regex = \"(\"",
-        &["no regular expression that can be used", "unclosed group"],
-    );
-    rule(
-        "path = \"/a\", methods = [\"G T\"]",
-        &["public_paths[0].methods[0]", "no HTTP method"],
-    );
-    rule(
-        "path = \"/a\", host = \"https://a.test\"",
-        &["public_paths[0].host", "is no host"],
-    );
-    rule(
-        "path = \"/a\", host = \"other.test\"",
-        &["which this application never answers for"],
-    );
-    beside(
-        "public_paths = [1]",
-        &["application[0].public_paths[0]: wanted a table"],
-    );
+    rule("regex = \"(\"", &["no regular expression that can be used", "unclosed group"]);
+    rule("path = \"/a\", methods = [\"G T\"]", &["public_paths[0].methods[0]", "no HTTP method"]);
+    rule("path = \"/a\", host = \"https://a.test\"", &["public_paths[0].host", "is no host"]);
+    rule("path = \"/a\", host = \"other.test\"", &["which this application never answers for"]);
+    beside("public_paths = [1]", &["application[0].public_paths[0]: wanted a table"]);
 }
 
 #[test]
 fn between_tables() {
     let two = |first: &str, second: &str, parts: &[&str]| {
-        beside(
-            &format!("{first}\n[[application]]\nslug = \"second\"\n{second}"),
-            parts,
-        );
+        beside(&format!("{first}\n[[application]]\nslug = \"second\"\n{second}"), parts);
     };
     two(
         "",
         "external_host = \"https://app.example.com:8443/x\"",
-        &[
-            "application[1].external_host: \"app.example.com\" is that of application[0].external_host too",
-        ],
+        &["application[1].external_host: \"app.example.com\" is that of application[0].external_host too"],
     );
     two(
         "cookie_domain = \"example.com\"",
         "external_host = \"b.example.com\"\ncookie_domain = \".Example.com\"",
-        &[
-            "application[1].cookie_domain: \"example.com\" is that of application[0].cookie_domain too",
-        ],
+        &["application[1].cookie_domain: \"example.com\" is that of application[0].cookie_domain too"],
     );
-    two(
-        "slug = \"second\"",
-        "external_host = \"b.test\"",
-        &["application[1].slug: \"second\" is that of"],
-    );
+    two("slug = \"second\"", "external_host = \"b.test\"", &["application[1].slug: \"second\" is that of"]);
     let provider = "[identity_provider.b]\nissuer = \"https://b.test\"\nclient_id = \"b\"";
-    beside(
-        provider,
-        &[
-            "application[0].identity_provider: is missing",
-            "configured: b, default",
-        ],
-    );
+    beside(provider, &["application[0].identity_provider: is missing", "configured: b, default"]);
     let no_application = MINIMAL.split("[[").next().unwrap();
-    one(
-        no_application,
-        &["application: is missing", "FOREPOST_EXTERNAL_HOST"],
-    );
-    one(
-        &format!("application = []\n{no_application}"),
-        &["there is no application"],
-    );
+    one(no_application, &["application: is missing", "FOREPOST_EXTERNAL_HOST"]);
+    one(&format!("application = []\n{no_application}"), &["there is no application"]);
     let no_provider = "[[application]]\nexternal_host = \"a.test\"";
-    one(
-        no_provider,
-        &["identity_provider: is missing", "FOREPOST_ISSUER"],
-    );
-    one(
-        &format!("issuer = \"https://b.test\"\n{MINIMAL}"),
-        &["issuer: clashes with [identity_provider.default]"],
-    );
-    one(
-        &format!("external_host = \"b.test\"\n{MINIMAL}"),
-        &["external_host: clashes with [[application]]"],
-    );
+    one(no_provider, &["identity_provider: is missing", "FOREPOST_ISSUER"]);
+    one(&format!("issuer = \"https://b.test\"\n{MINIMAL}"), &["issuer: clashes with [identity_provider.default]"]);
+    one(&format!("external_host = \"b.test\"\n{MINIMAL}"), &["external_host: clashes with [[application]]"]);
 }
 
 #[test]
 fn in_the_session() {
     let session = |line: &str, parts: &[&str]| beside(&format!("[session]\n{line}"), parts);
-    session(
-        "lifetime = \"401d\"",
-        &["session.lifetime: 401d is out of range; from 1s to 400d"],
-    );
+    session("lifetime = \"401d\"", &["session.lifetime: 401d is out of range; from 1s to 400d"]);
     session("lifetime = 0", &["0s is out of range"]);
     session("lifetime = \"99999999999999999999d\"", &["no duration"]);
     session("idle_timeout = \"401d\"", &["out of range"]);
     session("max_sessions = 0", &["out of range"]);
-    session(
-        "secret = \"hunter2\"",
-        &["session.secret: is too short", "openssl rand"],
-    );
+    session("secret = \"hunter2\"", &["session.secret: is too short", "openssl rand"]);
 }
 
 #[test]
 fn in_the_log() {
     let log = |line: &str, parts: &[&str]| beside(&format!("[log]\n{line}"), parts);
-    log(
-        "format = \"xml\"",
-        &["log.format: \"xml\" is unknown; one of auto, json, human"],
-    );
+    log("format = \"xml\"", &["log.format: \"xml\" is unknown; one of auto, json, human"]);
     log("level = \"\"", &["log.level: is empty"]);
-    log(
-        "allowed_checks = \"some\"",
-        &["log.allowed_checks", "one in N"],
-    );
+    log("allowed_checks = \"some\"", &["log.allowed_checks", "one in N"]);
     log("allowed_checks = -1", &["-1 is out of range"]);
     log("allowed_checks = true", &["wanted a text or a number"]);
 }
@@ -520,15 +286,9 @@ fn all_are_reported_at_once_and_no_secret_is_shown() {
         "application[0].public_paths[0].regex:",
         "session.secret:",
     ] {
-        assert!(
-            block.contains(&format!("\n  {path}")),
-            "{path} is not in\n{block}"
-        );
+        assert!(block.contains(&format!("\n  {path}")), "{path} is not in\n{block}");
     }
-    assert!(
-        block.starts_with("11 mistakes in the configuration:\n"),
-        "{block}"
-    );
+    assert!(block.starts_with("11 mistakes in the configuration:\n"), "{block}");
     assert!(!block.contains("hunter"), "{block}");
     let broken = refused(Settings::from_toml("client_secret = \"hunter2"));
     assert!(!broken.contains("hunter"), "{broken}");
@@ -566,27 +326,13 @@ fn what_is_allowed_loads() {
     };
     assert_eq!((&*first.name, &*first.slug), ("My App", "my-app"));
     assert_eq!(first.public_paths[1].methods, [http::Method::GET]);
-    assert_eq!(
-        (&*second.name, &*second.slug),
-        ("app.other.test", "app-other-test")
-    );
+    assert_eq!((&*second.name, &*second.slug), ("app.other.test", "app-other-test"));
     assert_eq!(second.identity_provider, "default");
     assert_eq!(settings.server.http, "0.0.0.0:80".parse().ok());
     assert_eq!(settings.server.metrics, None);
-    let proxies: Vec<_> = settings
-        .server
-        .trusted_proxies
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let proxies: Vec<_> = settings.server.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(proxies, ["10.0.0.0/8", "192.0.2.1/32", "0.0.0.0/0"]);
     assert_eq!(settings.session.idle_timeout, None);
-    assert_eq!(
-        settings.log.allowed_checks,
-        crate::settings::AllowedChecks::OneIn(100)
-    );
-    assert_eq!(
-        settings.dangers(),
-        ["server.trusted_proxies (0.0.0.0/0 is everybody)"]
-    );
+    assert_eq!(settings.log.allowed_checks, crate::settings::AllowedChecks::OneIn(100));
+    assert_eq!(settings.dangers(), ["server.trusted_proxies (0.0.0.0/0 is everybody)"]);
 }

@@ -175,19 +175,10 @@ fn depth_is_no_danger() {
     ] {
         assert!(Settings::from_toml(&text).is_err());
         let environment = vec![("FOREPOST_APPLICATION".to_owned(), text[4..].to_owned())];
-        let sources = Sources {
-            environment,
-            ..Sources::default()
-        };
+        let sources = Sources { environment, ..Sources::default() };
         assert!(load(&sources).is_err());
     }
-    let environment = vec![(
-        format!("FOREPOST_{}A", "A__".repeat(100_000)),
-        String::new(),
-    )];
-    let sources = Sources {
-        environment,
-        ..Sources::default()
-    };
+    let environment = vec![(format!("FOREPOST_{}A", "A__".repeat(100_000)), String::new())];
+    let sources = Sources { environment, ..Sources::default() };
     assert!(load(&sources).is_err());
 }

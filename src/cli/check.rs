@@ -1,0 +1,62 @@
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::app::Application;
+use crate::oidc::inspect::{Finding, Level, inspect};
+use crate::settings::Settings;
+use crate::world::World;
+
+/// Goes to every provider and prints one line for each thing that was looked at.
+pub(super) async fn run(settings: &Settings, as_json: bool) -> ExitCode {
+    let mut findings = Vec::new();
+    for danger in settings.dangers() {
+        findings.push(("settings".to_owned(), Finding::new(Level::Warning, "danger", format!("{danger} is on"))));
+    }
+    for (name, provider) in &settings.identity_providers {
+        let found = inspect(provider, &World::system()).await;
+        findings.extend(found.into_iter().map(|finding| (format!("identity_provider.{name}"), finding)));
+    }
+    for app in &settings.applications {
+        if let Some(provider) = settings.identity_providers.get(&app.identity_provider) {
+            let app = Application::new(app.clone(), provider);
+            let uris =
+                [("redirect URI", &app.redirect_uri), ("post-logout redirect URI", &app.post_logout_redirect_uri)];
+            for (what, uri) in uris {
+                let finding =
+                    Finding::new(Level::Note, what, format!("register {uri} for client {}", provider.client_id));
+                findings.push((format!("application {}", app.slug), finding));
+            }
+        }
+    }
+    let works = findings.iter().all(|(_, finding)| finding.level != Level::Failure);
+    if as_json {
+        print_json(&findings, works);
+    } else {
+        print_lines(&findings, works);
+    }
+    if works { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn print_lines(findings: &[(String, Finding)], works: bool) {
+    println!("{:<6} settings: no mistakes", Level::Good.mark());
+    for (subject, finding) in findings {
+        println!("{:<6} {subject}: {}: {}", finding.level.mark(), finding.check, finding.message);
+    }
+    println!("{}", if works { "Logins should work." } else { "A login would break." });
+}
+
+fn print_json(findings: &[(String, Finding)], works: bool) {
+    let findings: Vec<_> = findings
+        .iter()
+        .map(|(subject, finding)| {
+            json!({
+                "subject": subject,
+                "check": finding.check,
+                "level": finding.level.as_str(),
+                "message": finding.message,
+            })
+        })
+        .collect();
+    println!("{:#}", json!({"logins_work": works, "findings": findings}));
+}

@@ -1,0 +1,166 @@
+//! The command line: what can be asked, and how each command ends.
+
+mod check;
+mod healthcheck;
+
+use std::fmt;
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::daemon::Daemon;
+use crate::lifecycle;
+use crate::serve::Drained;
+use crate::settings::{self, Mistakes, Settings, Sources};
+use crate::telemetry::log;
+use crate::world::World;
+
+/// `EX_USAGE` of sysexits.h: the operator must change something before trying again.
+const USAGE: u8 = 64;
+
+/// Forward authentication for reverse proxies, with any OpenID provider.
+///
+/// Settings come from a file, from environment variables and from flags; later ones win.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Arguments {
+    /// What to do; without a command: serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// Read this file instead of ./forepost.toml or /etc/forepost/forepost.toml.
+    #[arg(long, short, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Set one key, as in server.http=127.0.0.1:9000; wins over file and environment. May be repeated.
+    #[arg(long, short, global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub set: Vec<(String, String)>,
+}
+
+const AFTER_HELP: &str = "\
+Without a file, FOREPOST_ISSUER, FOREPOST_CLIENT_ID, FOREPOST_CLIENT_SECRET and FOREPOST_EXTERNAL_HOST are enough.
+Exit status: 0 on success, 1 on failure, 64 when the settings have mistakes.
+Every key is described in config/forepost.toml.";
+
+/// The commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Answer reverse proxies and browsers until told to stop (SIGTERM or SIGINT).
+    Serve,
+    /// Check the settings, then go to each identity provider and see whether logins would work.
+    Check {
+        /// Print one JSON document instead of lines.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask the running daemon whether it lives; for container health checks.
+    Healthcheck,
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        Some(_) | None => Err("expected KEY=VALUE".to_owned()),
+    }
+}
+
+/// Reads the settings that these arguments name.
+///
+/// # Errors
+///
+/// Every mistake in them.
+pub fn settings(arguments: &Arguments) -> Result<Settings, Mistakes> {
+    let mut sources = Sources::from_process(arguments.config.clone());
+    sources.overrides.clone_from(&arguments.set);
+    settings::load(&sources)
+}
+
+/// Tells the operator what to change.
+#[must_use]
+pub fn usage_error(mistakes: &dyn fmt::Display) -> ExitCode {
+    eprintln!("{mistakes}");
+    ExitCode::from(USAGE)
+}
+
+/// Serves until a signal, then finishes what is in flight.
+#[must_use]
+pub fn serve(settings: Settings) -> ExitCode {
+    if let Err(error) = log::init(&settings.log) {
+        return usage_error(&error);
+    }
+    run(async {
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            applications = settings.applications.len(),
+            "forepost starts"
+        );
+        let daemon = match Daemon::start(settings, World::system()).await {
+            Ok(daemon) => daemon,
+            Err(error) => {
+                tracing::error!(%error, "forepost cannot start");
+                return ExitCode::FAILURE;
+            }
+        };
+        if let Err(error) = lifecycle::signals(daemon.shutdown_switch()) {
+            tracing::error!(%error, "signals cannot be caught");
+            return ExitCode::FAILURE;
+        }
+        match daemon.finished().await {
+            Drained::InTime => tracing::info!("stopped"),
+            Drained::Cut(connections) => tracing::warn!(connections, "stopped; connections were cut at the deadline"),
+        }
+        ExitCode::SUCCESS
+    })
+}
+
+/// Checks the identity providers and prints what was found.
+#[must_use]
+pub fn check(settings: &Settings, json: bool) -> ExitCode {
+    run(check::run(settings, json))
+}
+
+/// Asks the running daemon whether it lives.
+#[must_use]
+pub fn healthcheck(settings: &Settings) -> ExitCode {
+    run(healthcheck::run(settings))
+}
+
+fn run(future: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(future),
+        Err(error) => {
+            eprintln!("forepost: the runtime cannot start: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[track_caller]
+    fn check(line: &str, expected: Option<Command>, set: &[(&str, &str)]) {
+        let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+        let set: Vec<_> = set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        assert_eq!((arguments.command, arguments.set), (expected, set), "{line}");
+    }
+
+    #[test]
+    fn commands_and_flags() {
+        check("forepost", None, &[]);
+        check("forepost serve --set a.b=c=d -s e=", Some(Command::Serve), &[("a.b", "c=d"), ("e", "")]);
+        check("forepost check --json --config x.toml", Some(Command::Check { json: true }), &[]);
+        check("forepost healthcheck", Some(Command::Healthcheck), &[]);
+        assert!(Arguments::try_parse_from(["forepost", "--set", "novalue"]).is_err());
+        assert!(Arguments::try_parse_from(["forepost", "unknown"]).is_err());
+    }
+}

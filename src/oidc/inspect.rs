@@ -1,0 +1,230 @@
+//! Whether logins through a provider would work: looked at once, for an operator.
+
+use http::{HeaderMap, Request, StatusCode, header};
+use secrecy::ExposeSecret;
+
+use super::{HttpClient, Keys, Metadata, OidcError};
+use crate::settings::{IdentityProvider, TokenEndpointAuthMethod};
+use crate::world::World;
+
+/// Seconds that clocks may differ before it is worth a warning; beyond the verifier's leeway, logins fail.
+const NOTABLE_SKEW: u64 = 5;
+const BREAKING_SKEW: u64 = 60;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// As it must be.
+    Good,
+    /// For the operator to know.
+    Note,
+    /// May surprise.
+    Warning,
+    /// A login would break.
+    Failure,
+}
+
+impl Level {
+    /// The mark before a line.
+    #[must_use]
+    pub const fn mark(self) -> &'static str {
+        match self {
+            Self::Good => "[ok]",
+            Self::Note => "[note]",
+            Self::Warning => "[warn]",
+            Self::Failure => "[FAIL]",
+        }
+    }
+
+    /// The name in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "ok",
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Failure => "failure",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub level: Level,
+    /// What was looked at.
+    pub check: &'static str,
+    /// What was found, and what to do.
+    pub message: String,
+}
+
+impl Finding {
+    /// A finding about `check`.
+    #[must_use]
+    pub fn new(level: Level, check: &'static str, message: impl Into<String>) -> Self {
+        Self { level, check, message: message.into() }
+    }
+
+    fn judged(good: bool, otherwise: Level, check: &'static str, message: impl Into<String>) -> Self {
+        Self::new(if good { Level::Good } else { otherwise }, check, message)
+    }
+}
+
+/// Asks the provider for its metadata and keys, and compares them with what is configured.
+pub async fn inspect(settings: &IdentityProvider, world: &World) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let http = match HttpClient::new(settings.ca_file.as_deref(), settings.timeout) {
+        Ok(http) => http,
+        Err(error) => return vec![Finding::new(Level::Failure, "ca_file", error.to_string())],
+    };
+    let address = Metadata::address(&settings.issuer);
+    let (headers, body) = match fetch(&http, &address).await {
+        Ok(answer) => answer,
+        Err(error) => return vec![Finding::new(Level::Failure, "discovery", format!("{address}: {error}"))],
+    };
+    findings.push(Finding::new(Level::Good, "discovery", address));
+    findings.extend(clock_skew(&headers, world));
+    let metadata = match Metadata::parse(&settings.issuer, &body) {
+        Ok(metadata) => metadata,
+        Err(error @ OidcError::IssuerMismatch { .. }) => {
+            findings.push(Finding::new(Level::Failure, "issuer", error.to_string()));
+            return findings;
+        }
+        Err(error) => {
+            findings.push(Finding::new(Level::Failure, "metadata", error.to_string()));
+            return findings;
+        }
+    };
+    findings.push(Finding::new(Level::Good, "issuer", format!("{} (every character is equal)", settings.issuer)));
+    findings.extend(endpoints(&metadata));
+    let keys = match fetch(&http, metadata.jwks_uri()).await {
+        Ok((headers, body)) => Keys::parse(&body, &headers),
+        Err(error) => Err(error),
+    };
+    findings.push(signing(settings, &metadata, keys));
+    findings.push(client_authentication(settings, &metadata));
+    findings.push(scopes(settings, &metadata));
+    findings.push(pkce(&metadata));
+    if metadata.requires_pushed_requests() {
+        let message = "the provider wants pushed authorization requests (RFC 9126), which are not supported";
+        findings.push(Finding::new(Level::Failure, "pushed requests", message));
+    }
+    findings
+}
+
+async fn fetch(http: &HttpClient, address: &str) -> Result<(HeaderMap, Vec<u8>), OidcError> {
+    let request = Request::get(address)
+        .header(header::ACCEPT, "application/json")
+        .body(Vec::new())
+        .map_err(|_| OidcError::Malformed("the address is no URL".into()))?;
+    let (parts, body) = http.send(request).await?.into_parts();
+    if parts.status == StatusCode::OK {
+        Ok((parts.headers, body))
+    } else {
+        Err(OidcError::Malformed(format!("answered {}", parts.status)))
+    }
+}
+
+fn clock_skew(headers: &HeaderMap, world: &World) -> Option<Finding> {
+    let date = headers.get(header::DATE)?.to_str().ok()?;
+    let date = chrono::DateTime::parse_from_rfc2822(date).ok()?;
+    let theirs = u64::try_from(date.timestamp()).ok()?;
+    let skew = theirs.abs_diff(world.now().as_secs());
+    let (level, what) = match skew {
+        0..NOTABLE_SKEW => (Level::Good, "the clocks agree"),
+        NOTABLE_SKEW..BREAKING_SKEW => (Level::Warning, "the clocks differ"),
+        _ => (Level::Failure, "the clocks differ too much for tokens to be valid: use NTP on both sides"),
+    };
+    Some(Finding::new(level, "clock", format!("{what} ({skew} s)")))
+}
+
+fn endpoints(metadata: &Metadata) -> Vec<Finding> {
+    let optional = |name, endpoint: Option<&str>, without| match endpoint {
+        Some(endpoint) => Finding::new(Level::Good, name, endpoint),
+        None => Finding::new(Level::Note, name, without),
+    };
+    vec![
+        Finding::new(Level::Good, "authorization endpoint", metadata.authorization_endpoint()),
+        Finding::new(Level::Good, "token endpoint", metadata.token_endpoint()),
+        optional("userinfo endpoint", metadata.userinfo_endpoint(), "none: all claims must be in the ID token"),
+        optional(
+            "end session endpoint",
+            metadata.end_session_endpoint().map(url::Url::as_str),
+            "none: sign-out ends on our own page, and the provider's session lives on",
+        ),
+    ]
+}
+
+fn signing(settings: &IdentityProvider, metadata: &Metadata, keys: Result<Keys, OidcError>) -> Finding {
+    const CHECK: &str = "signing keys";
+    let algorithms = metadata.signing_algorithms();
+    let symmetric = algorithms.iter().any(|name| name.starts_with("HS"));
+    let names = algorithms.join(", ");
+    match keys {
+        Err(error) => Finding::new(Level::Failure, CHECK, format!("{}: {error}", metadata.jwks_uri())),
+        Ok(keys) if !keys.is_empty() => Finding::judged(
+            !algorithms.is_empty(),
+            Level::Failure,
+            CHECK,
+            format!("{} usable; algorithms {names}", keys.len()),
+        ),
+        Ok(_) if symmetric && settings.client_secret.is_some() => Finding::new(
+            Level::Good,
+            CHECK,
+            format!("none published; tokens are signed with the client secret ({names})"),
+        ),
+        Ok(_) if symmetric => {
+            let message = "none published, and without a client secret tokens cannot be verified";
+            Finding::new(Level::Failure, CHECK, message)
+        }
+        Ok(_) => {
+            Finding::new(Level::Failure, CHECK, format!("none usable at {}; algorithms {names}", metadata.jwks_uri()))
+        }
+    }
+}
+
+fn client_authentication(settings: &IdentityProvider, metadata: &Metadata) -> Finding {
+    const CHECK: &str = "client authentication";
+    let offered = metadata.token_endpoint_auth_methods();
+    let offers = |name: &str| offered.iter().any(|method| method == name);
+    let list = offered.join(", ");
+    let confidential = settings.client_secret.as_ref().is_some_and(|secret| !secret.expose_secret().is_empty());
+    let wanted = match settings.token_endpoint_auth_method {
+        TokenEndpointAuthMethod::ClientSecretBasic => "client_secret_basic",
+        TokenEndpointAuthMethod::ClientSecretPost => "client_secret_post",
+        TokenEndpointAuthMethod::None => "none",
+        TokenEndpointAuthMethod::Auto if !confidential => "none",
+        TokenEndpointAuthMethod::Auto => {
+            let good = offers("client_secret_basic") || offers("client_secret_post");
+            return Finding::judged(good, Level::Failure, CHECK, format!("auto; the provider offers {list}"));
+        }
+    };
+    // Public clients work at many providers that do not announce them.
+    let otherwise = if wanted == "none" { Level::Warning } else { Level::Failure };
+    Finding::judged(offers(wanted), otherwise, CHECK, format!("{wanted}; the provider offers {list}"))
+}
+
+fn scopes(settings: &IdentityProvider, metadata: &Metadata) -> Finding {
+    const CHECK: &str = "scopes";
+    let wanted = settings.scopes.join(", ");
+    let Some(offered) = metadata.scopes() else {
+        return Finding::new(Level::Note, CHECK, format!("{wanted}; the provider does not list what it supports"));
+    };
+    let missing: Vec<_> = settings.scopes.iter().filter(|scope| !offered.contains(&scope.as_str())).cloned().collect();
+    if missing.is_empty() {
+        return Finding::new(Level::Good, CHECK, wanted);
+    }
+    let level = if missing.iter().any(|scope| scope == "openid") { Level::Failure } else { Level::Warning };
+    Finding::new(level, CHECK, format!("the provider does not list {}", missing.join(", ")))
+}
+
+fn pkce(metadata: &Metadata) -> Finding {
+    match metadata.supports_pkce_s256() {
+        Some(true) => Finding::new(Level::Good, "PKCE", "S256"),
+        Some(false) => {
+            Finding::new(Level::Warning, "PKCE", "the provider announces PKCE without S256, which is what is sent")
+        }
+        None => Finding::new(Level::Note, "PKCE", "the provider does not announce it; S256 is sent all the same"),
+    }
+}
