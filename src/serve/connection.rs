@@ -141,16 +141,15 @@ impl<H: Handler> Session<H> {
             Ok(answer) => answer,
             Err(_) => Err(Failure::TimedOut),
         };
-        let answer = answer.unwrap_or_else(|failure| {
+        let failed = answer.is_err();
+        let mut answer = answer.unwrap_or_else(|failure| {
             tracing::error!(%method, path = uri.path(), ?failure, "a request was not answered");
-            let mut answer = handler.failed(&method, &uri, failure);
-            if !http2 {
-                answer
-                    .headers_mut()
-                    .insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            answer
+            handler.failed(&method, &uri, failure)
         });
+        if !http2 && (failed || self.pace.is_stopping()) {
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(CONNECTION, close);
+        }
         self.connection.requests.fetch_add(1, Relaxed);
         answer
     }
@@ -190,7 +189,7 @@ where
     let mut begun = pin!(begun.cancelled());
     let mut timer = pin!(sleep_until(Instant::now()));
     let mut stopping = false;
-    let mut closing = Closing::No;
+    let mut closing = false;
     poll_fn(move |context| {
         loop {
             if let Poll::Ready(result) = connection.as_mut().poll(context) {
@@ -198,33 +197,33 @@ where
             }
             if !stopping && begun.as_mut().poll(context).is_ready() {
                 stopping = true;
-                closing = closing.ask();
+                pace.stop();
             }
-            // A request that has begun to arrive is answered before the connection closes.
-            if closing == Closing::Asked && !pace.in_head() {
-                closing = Closing::Begun;
+            let now = Instant::now();
+            let due = pace.due();
+            let idle = matches!(due, Due::Idle(due) if due <= now);
+            // HTTP/2 can say goodbye while requests are under way (RFC 9113 §6.8). HTTP/1 says it with its next answer,
+            // or closes once it is idle.
+            if !closing && (idle || stopping && pace.is_http2()) {
+                closing = true;
                 pace.close();
                 connection.as_mut().graceful_shutdown();
                 continue;
             }
             let limit = if stopping { shutdown.deadline() } else { None };
-            let now = Instant::now();
             if limit.is_some_and(|limit| limit <= now) {
-                return Poll::Ready(End::Shutdown);
+                let idle = matches!(due, Due::Idle(_));
+                return Poll::Ready(if idle { End::Finished } else { End::Shutdown });
             }
-            let due = match pace.due() {
+            let due = match due {
                 Due::Cut(due) if due <= now => return Poll::Ready(End::TooSlow),
-                Due::Idle(due) if due <= now => {
-                    closing = closing.ask();
-                    continue;
-                }
                 Due::Cut(due) | Due::Idle(due) => Some(due),
                 Due::Answer => None,
             };
             let Some(due) = due.into_iter().chain(limit).min() else {
                 return Poll::Pending;
             };
-            // Later is left alone: the timer then rings once for nothing, and no request sets it.
+            // A later time is left alone: the timer then rings once for nothing, and no request has to set it.
             if timer.is_elapsed() || due < timer.deadline() {
                 timer.as_mut().reset(due);
             }
@@ -234,17 +233,4 @@ where
         }
     })
     .await
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Closing {
-    No,
-    Asked,
-    Begun,
-}
-
-impl Closing {
-    fn ask(self) -> Self {
-        if self == Self::No { Self::Asked } else { self }
-    }
 }

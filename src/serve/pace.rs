@@ -21,6 +21,8 @@ use super::limits::Limits;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// For the last bytes of an answer whose time is over, and for a peer to see that its connection closes.
 const GRACE: Duration = Duration::from_secs(2);
+/// For a request that an HTTP/1 peer sends while it cannot know yet that we are stopping.
+const LAST_CALL: Duration = Duration::from_millis(250);
 /// What is read and dropped behind an answer that was given early, so that no reset overtakes the answer.
 const LINGER_BYTES: usize = 1 << 20;
 const LINGER_TIME: Duration = Duration::from_secs(1);
@@ -56,6 +58,8 @@ pub(super) struct Pace {
     writing: AtomicBool,
     /// HTTP/1: the peer may be sending what nobody will read.
     unread: AtomicBool,
+    http2: AtomicBool,
+    stopping_since: AtomicU64,
     closing: AtomicBool,
 }
 
@@ -73,6 +77,8 @@ impl Pace {
             used: AtomicBool::new(false),
             writing: AtomicBool::new(false),
             unread: AtomicBool::new(false),
+            http2: AtomicBool::new(false),
+            stopping_since: AtomicU64::new(0),
             closing: AtomicBool::new(false),
         }
     }
@@ -91,14 +97,25 @@ impl Pace {
         }
     }
 
-    /// Whether a header section has begun and is not complete.
-    pub(super) fn in_head(&self) -> bool {
-        self.head_since.load(Relaxed) != 0
+    /// The process stops: an idle connection has little time left.
+    pub(super) fn stop(&self) {
+        self.stopping_since.store(self.now(), Relaxed);
+    }
+
+    /// Whether an answer must say that it is the connection's last.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping_since.load(Relaxed) != 0
+    }
+
+    /// Whether the peer has begun to speak HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.http2.load(Relaxed)
     }
 
     /// From now on the connection only finishes what it has begun.
     pub(super) fn close(&self) {
-        if !self.closing.swap(true, Relaxed) && self.in_flight.load(Acquire) == 0 {
+        self.closing.store(true, Relaxed);
+        if self.in_flight.load(Acquire) == 0 {
             self.quiet_since.store(self.now(), Relaxed);
         }
     }
@@ -125,7 +142,19 @@ impl Pace {
         } else {
             self.header_timeout
         };
-        Due::Idle(quiet_since + timeout)
+        let last_call = match self.stopping_since.load(Relaxed) {
+            0 => None,
+            stamp => Some(self.instant(stamp) + LAST_CALL),
+        };
+        Due::Idle(
+            last_call
+                .into_iter()
+                .fold(quiet_since + timeout, Instant::min),
+        )
+    }
+
+    fn in_head(&self) -> bool {
+        self.head_since.load(Relaxed) != 0
     }
 
     fn now(&self) -> u64 {
@@ -204,6 +233,7 @@ impl<S> Paced<S> {
                     .count();
                 *matched += common;
                 if *matched == PREFACE.len() {
+                    pace.http2.store(true, Relaxed);
                     pace.head_since.store(0, Relaxed);
                     pace.quiet_since.store(pace.now(), Relaxed);
                     self.protocol = Protocol::Http2(HeaderBlocks::default());

@@ -40,7 +40,7 @@ async fn slow_headers_are_cut() {
     let starts: [(&[u8], u8); 5] = [
         (b"G", b'x'),
         (b"GET / HTTP/1.1\r\nhost: a\r\nx-slow: ", b'x'),
-        (b"PRI * ", b'x'),
+        (b"PRI ", b'x'),
         // HEADERS without an end, and a frame of 16 kB that arrives byte by byte.
         (&[PREFACE, b"\0\x40\0\x01\0\0\0\0\x01"].concat(), 0),
         (&[PREFACE, b"\0\x40\0\x01\x04\0\0\0\x01"].concat(), 0),
