@@ -124,7 +124,7 @@ impl Listeners {
     pub async fn bind(server: &settings::Server) -> Result<Self, BindError> {
         let mut listeners = Self {
             limits: Limits::new(server),
-            max_connections: server.max_connections.min(Semaphore::MAX_PERMITS),
+            max_connections: server.max_connections.clamp(1, Semaphore::MAX_PERMITS),
             main: Vec::new(),
             metrics: Vec::new(),
             http_address: None,

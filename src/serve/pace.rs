@@ -20,7 +20,7 @@ use super::limits::Limits;
 /// What a client sends first when it speaks HTTP/2 (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// For the last bytes of an answer whose time is over, and for a peer to see that its connection closes.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(1);
 /// For a request that an HTTP/1 peer sends while it cannot know yet that we are stopping.
 const LAST_CALL: Duration = Duration::from_millis(250);
 /// What is read and dropped behind an answer that was given early, so that no reset overtakes the answer.

@@ -124,6 +124,35 @@ async fn slow_answers_are_replaced() {
 }
 
 #[tokio::test]
+async fn answers_that_nobody_takes_are_cut() {
+    let mut server = Running::start(Server {
+        request_timeout: SHORT,
+        ..http()
+    })
+    .await;
+    let mut client = server.connect().await;
+    client.send("GET /large HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(within(server.closed.recv()).await, Some(1));
+
+    let mut server = Running::start(Server {
+        idle_timeout: SHORT,
+        ..http()
+    })
+    .await;
+    let (mut client, _connection) = http2(server.connect().await.0).await;
+    let _unread = within(
+        client.send_request(
+            Request::get("http://a/large")
+                .body(Full::default())
+                .unwrap(),
+        ),
+    )
+    .await
+    .unwrap();
+    assert_eq!(within(server.closed.recv()).await, Some(1));
+}
+
+#[tokio::test]
 async fn panics_are_answered_and_leave_no_trace() {
     let server = Running::start(Server {
         max_connections: 1,

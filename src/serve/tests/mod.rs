@@ -45,11 +45,11 @@ fn nowhere() -> Server {
         max_connections: 100,
         max_header_bytes: 64 * 1024,
         max_headers: 100,
-        header_timeout: Duration::from_secs(60),
-        request_timeout: Duration::from_secs(60),
-        idle_timeout: Duration::from_secs(60),
-        tls_handshake_timeout: Duration::from_secs(60),
-        shutdown_timeout: Duration::from_secs(60),
+        header_timeout: Duration::from_mins(1),
+        request_timeout: Duration::from_mins(1),
+        idle_timeout: Duration::from_mins(1),
+        tls_handshake_timeout: Duration::from_mins(1),
+        shutdown_timeout: Duration::from_mins(1),
         danger_any_host: false,
     }
 }
@@ -75,7 +75,7 @@ fn https(certificate: PathBuf, key: PathBuf) -> Server {
     }
 }
 
-/// `/` answers with what was seen, `/wait` when [`Script::release`] lets it, `/panic` never.
+/// `/` answers with what was seen, `/large` with 16 MiB, `/wait` when [`Script::release`] lets it, `/panic` never.
 struct Script {
     waiting: Semaphore,
     release: Semaphore,
@@ -94,13 +94,14 @@ impl Handler for Script {
                 self.release.acquire().await.unwrap().forget();
             }
             "/panic" => panic!("on purpose"),
+            "/large" => return Response::new(Full::from(vec![0; 16 << 20])),
             _ => {}
         }
         let cookie: usize = request
             .headers()
             .get_all("cookie")
             .iter()
-            .map(|cookie| cookie.len())
+            .map(http::HeaderValue::len)
             .sum();
         let seen = format!(
             "{:?} tls={} before={} cookie={cookie}",
