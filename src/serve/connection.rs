@@ -23,7 +23,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use super::limits::Limits;
-use super::pace::{Due, Pace, Paced};
+use super::pace::{Due, Pace};
+use super::stream::Paced;
 use super::{Connection, Failure, Handler, Peer};
 use crate::lifecycle::Shutdown;
 

@@ -11,6 +11,7 @@ mod connection;
 mod frames;
 mod limits;
 mod pace;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -98,7 +99,7 @@ pub trait Handler: Send + Sync + 'static {
     /// Not every 5xx is safe: a proxy may let a request pass when its question was not answered.
     fn failed(&self, method: &Method, uri: &Uri, failure: Failure) -> Response<Full<Bytes>>;
 
-    /// Is told about a connection that has ended; must not panic.
+    /// Is told about a connection that has ended, unless that was in its TLS handshake; must not panic.
     fn connection_closed(&self, _connection: &Connection) {}
 }
 
