@@ -21,7 +21,11 @@ impl Shutdown {
     /// A switch that leaves what is in flight `timeout` to finish.
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
-        Self { begun: CancellationToken::new(), began_at: Arc::default(), timeout }
+        Self {
+            begun: CancellationToken::new(),
+            began_at: Arc::default(),
+            timeout,
+        }
     }
 
     /// Begins the shutdown; a second call changes nothing.
@@ -70,7 +74,10 @@ pub fn signals(shutdown: &Shutdown) -> std::io::Result<()> {
                 _ = interrupt.recv() => "SIGINT",
             };
             if shutdown.has_begun() {
-                tracing::warn!(signal = name, "told to stop while stopping, exiting at once");
+                tracing::warn!(
+                    signal = name,
+                    "told to stop while stopping, exiting at once"
+                );
                 std::process::exit(1);
             }
             tracing::info!(signal = name, timeout = ?shutdown.timeout, "stopping");
@@ -82,6 +89,9 @@ pub fn signals(shutdown: &Shutdown) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[tokio::test]
@@ -101,12 +111,60 @@ mod tests {
         assert_eq!(shutdown.deadline(), Some(deadline));
     }
 
+    /// Set for the process that [`signals_stop_a_process`] starts.
+    const CHILD: &str = "FOREPOST_TEST_SIGNALS";
+
+    /// Signals have a process of their own: a handler, once registered, stays.
     #[tokio::test]
-    async fn begins_at_a_signal() {
+    async fn signals_in_a_child() {
+        if std::env::var_os(CHILD).is_none() {
+            return;
+        }
         let shutdown = Shutdown::new(Duration::from_secs(5));
         signals(&shutdown).unwrap();
-        let sent = std::process::Command::new("kill").args(["-TERM", &std::process::id().to_string()]).status();
-        assert!(sent.unwrap().success());
+        eprintln!("ready");
         shutdown.begun().await;
+        eprintln!("begun");
+        std::future::pending::<()>().await;
+    }
+
+    #[test]
+    fn signals_stop_a_process() {
+        check("TERM", "TERM");
+        check("INT", "TERM");
+        check("TERM", "INT");
+    }
+
+    #[track_caller]
+    fn check(first: &str, second: &str) {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "lifecycle::tests::signals_in_a_child",
+                "--nocapture",
+            ])
+            .env(CHILD, "1")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap())
+            .lines()
+            .map(Result::unwrap);
+        for (line, signal) in [("ready", first), ("begun", second)] {
+            assert!(
+                lines.any(|written| written == line),
+                "{line} was never written"
+            );
+            let kill = format!("kill -{signal} {}", child.id());
+            assert!(
+                Command::new("sh")
+                    .args(["-c", &kill])
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(1));
     }
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
@@ -56,6 +56,7 @@ pub(super) async fn accept<H: Handler>(listeners: Vec<Listener>, permits: Arc<Se
     loop {
         let next = async {
             let permit = permits.clone().acquire_owned().await;
+            let permit = permit.expect("nobody closes the semaphore");
             turn = turn.wrapping_add(1);
             let accepted = std::future::poll_fn(|context| {
                 let (before, from) = listeners.split_at(turn % listeners.len().max(1));
@@ -89,7 +90,7 @@ pub(super) async fn accept<H: Handler>(listeners: Vec<Listener>, permits: Arc<Se
 }
 
 /// Serves what was accepted in a task of its own; `permit` goes back when that task ends, however it ends.
-fn spawn<H: Handler, P: Send + 'static>(accepted: Accepted, server: &Arc<Server<H>>, permit: P) {
+fn spawn<H: Handler>(accepted: Accepted, server: &Arc<Server<H>>, permit: OwnedSemaphorePermit) {
     let task_server = server.clone();
     server.tasks.spawn(async move {
         let _permit = permit;

@@ -23,7 +23,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use super::limits::Limits;
-use super::pace::{Due, Pace, Paced};
+use super::pace::{Due, Pace};
+use super::stream::Paced;
 use super::{Connection, Failure, Handler, Peer};
 use crate::lifecycle::Shutdown;
 
@@ -62,7 +63,12 @@ impl<H: Handler> Drop for Session<H> {
 
 impl<H: Handler> Server<H> {
     /// Does the TLS handshake, then as [`Server::serve`].
-    pub(super) async fn serve_tls(self: Arc<Self>, stream: TcpStream, peer: Peer, tls: TlsAcceptor) {
+    pub(super) async fn serve_tls(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: Peer,
+        tls: TlsAcceptor,
+    ) {
         let handshake = timeout(self.limits.tls_handshake_timeout, tls.accept(stream));
         let stream = tokio::select! {
             () = self.shutdown.begun() => return,
@@ -81,10 +87,20 @@ impl<H: Handler> Server<H> {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let pace = Arc::new(Pace::new(&self.limits));
-        let connection = Connection { peer, tls, requests: AtomicU64::new(0) };
-        let session = Arc::new(Session { server: self.clone(), connection, pace: pace.clone() });
+        let connection = Connection {
+            peer,
+            tls,
+            requests: AtomicU64::new(0),
+        };
+        let session = Arc::new(Session {
+            server: self.clone(),
+            connection,
+            pace: pace.clone(),
+        });
         let service = service_fn(move |request: Request<Incoming>| {
-            let in_flight = session.pace.request(is_http2(&request), !request.body().is_end_stream());
+            let in_flight = session
+                .pace
+                .request(is_http2(&request), !request.body().is_end_stream());
             let session = session.clone();
             async move {
                 let _in_flight = in_flight;
@@ -107,29 +123,34 @@ impl<H: Handler> Server<H> {
 
 impl<H: Handler> Session<H> {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let Server { handler, limits, .. } = &*self.server;
+        let Server {
+            handler, limits, ..
+        } = &*self.server;
         let http2 = is_http2(&request);
         if http2 && too_many_headers(&request, limits.max_headers) {
             return respond(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
         }
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let mut answer = pin!(async { handler.handle(request, &self.connection).await });
-        let answer = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
-            Ok(poll) => poll.map(Ok),
-            Err(_) => Poll::Ready(Err(Failure::Panicked)),
+        let answer = poll_fn(|context| {
+            match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
+                Ok(poll) => poll.map(Ok),
+                Err(_) => Poll::Ready(Err(Failure::Panicked)),
+            }
         });
         let answer = match timeout(limits.request_timeout, answer).await {
             Ok(answer) => answer,
             Err(_) => Err(Failure::TimedOut),
         };
-        let answer = answer.unwrap_or_else(|failure| {
+        let failed = answer.is_err();
+        let mut answer = answer.unwrap_or_else(|failure| {
             tracing::error!(%method, path = uri.path(), ?failure, "a request was not answered");
-            let mut answer = handler.failed(&method, &uri, failure);
-            if !http2 {
-                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            answer
+            handler.failed(&method, &uri, failure)
         });
+        if !http2 && (failed || self.pace.is_stopping()) {
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(CONNECTION, close);
+        }
         self.connection.requests.fetch_add(1, Relaxed);
         answer
     }
@@ -142,7 +163,8 @@ fn is_http2<B>(request: &Request<B>) -> bool {
 /// hyper counts the fields of HTTP/1 only; a cookie split as RFC 9113 §8.2.3 allows is one field.
 fn too_many_headers<B>(request: &Request<B>, most: usize) -> bool {
     let headers = request.headers();
-    headers.len() > most && headers.len() - headers.get_all(COOKIE).iter().count().saturating_sub(1) > most
+    headers.len() > most
+        && headers.len() - headers.get_all(COOKIE).iter().count().saturating_sub(1) > most
 }
 
 /// An answer without a body.
@@ -168,7 +190,7 @@ where
     let mut begun = pin!(begun.cancelled());
     let mut timer = pin!(sleep_until(Instant::now()));
     let mut stopping = false;
-    let mut closing = Closing::No;
+    let mut closing = false;
     poll_fn(move |context| {
         loop {
             if let Poll::Ready(result) = connection.as_mut().poll(context) {
@@ -176,33 +198,33 @@ where
             }
             if !stopping && begun.as_mut().poll(context).is_ready() {
                 stopping = true;
-                closing = closing.ask();
+                pace.stop();
             }
-            // A request that has begun to arrive is answered before the connection closes.
-            if closing == Closing::Asked && !pace.in_head() {
-                closing = Closing::Begun;
+            let now = Instant::now();
+            let due = pace.due();
+            let idle = matches!(due, Due::Idle(due) if due <= now);
+            // HTTP/2 can say goodbye while requests are under way (RFC 9113 §6.8). HTTP/1 says it with its next answer,
+            // or closes once it is idle.
+            if !closing && (idle || stopping && pace.is_http2()) {
+                closing = true;
                 pace.close();
                 connection.as_mut().graceful_shutdown();
                 continue;
             }
             let limit = if stopping { shutdown.deadline() } else { None };
-            let now = Instant::now();
             if limit.is_some_and(|limit| limit <= now) {
-                return Poll::Ready(End::Shutdown);
+                let idle = matches!(due, Due::Idle(_));
+                return Poll::Ready(if idle { End::Finished } else { End::Shutdown });
             }
-            let due = match pace.due() {
+            let due = match due {
                 Due::Cut(due) if due <= now => return Poll::Ready(End::TooSlow),
-                Due::Idle(due) if due <= now => {
-                    closing = closing.ask();
-                    continue;
-                }
                 Due::Cut(due) | Due::Idle(due) => Some(due),
                 Due::Answer => None,
             };
             let Some(due) = due.into_iter().chain(limit).min() else {
                 return Poll::Pending;
             };
-            // Later is left alone: the timer then rings once for nothing, and no request sets it.
+            // A later time is left alone: the timer then rings once for nothing, and no request has to set it.
             if timer.is_elapsed() || due < timer.deadline() {
                 timer.as_mut().reset(due);
             }
@@ -212,17 +234,4 @@ where
         }
     })
     .await
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Closing {
-    No,
-    Asked,
-    Begun,
-}
-
-impl Closing {
-    fn ask(self) -> Self {
-        if self == Self::No { Self::Asked } else { self }
-    }
 }

@@ -18,7 +18,7 @@ const HTTP2_PENDING_RESETS: usize = 32;
 /// Request bodies are never read, so the room for them is the least that RFC 9113 §6.9.2 begins with.
 const HTTP2_WINDOW: u32 = 65_535;
 /// How often a silent HTTP/2 peer is asked whether it is still there, and how long it may think.
-const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(60);
+const HTTP2_PING_INTERVAL: Duration = Duration::from_mins(1);
 const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What one connection may take.

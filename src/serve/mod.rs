@@ -11,6 +11,7 @@ mod connection;
 mod frames;
 mod limits;
 mod pace;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -98,7 +99,7 @@ pub trait Handler: Send + Sync + 'static {
     /// Not every 5xx is safe: a proxy may let a request pass when its question was not answered.
     fn failed(&self, method: &Method, uri: &Uri, failure: Failure) -> Response<Full<Bytes>>;
 
-    /// Is told about a connection that has ended; must not panic.
+    /// Is told about a connection that has ended, unless that was in its TLS handshake; must not panic.
     fn connection_closed(&self, _connection: &Connection) {}
 }
 
@@ -124,7 +125,7 @@ impl Listeners {
     pub async fn bind(server: &settings::Server) -> Result<Self, BindError> {
         let mut listeners = Self {
             limits: Limits::new(server),
-            max_connections: server.max_connections.min(Semaphore::MAX_PERMITS),
+            max_connections: server.max_connections.clamp(1, Semaphore::MAX_PERMITS),
             main: Vec::new(),
             metrics: Vec::new(),
             http_address: None,

@@ -189,3 +189,81 @@ fn reason(error: &pem::Error) -> &'static str {
         _ => "not PEM",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    struct Fixture {
+        folder: tempfile::TempDir,
+        watch: Watch,
+    }
+
+    impl Fixture {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            write(folder.path(), &make());
+            let https = Https {
+                listen: ([127, 0, 0, 1], 0).into(),
+                certificate: folder.path().join("cert"),
+                key: folder.path().join("key"),
+                reload_interval: Duration::from_secs(1),
+            };
+            let (_, watch) = load(&https).await.unwrap();
+            Self { folder, watch }
+        }
+
+        fn served(&self) -> CertificateDer<'static> {
+            self.watch.certificates.current.load().cert[0].clone()
+        }
+
+        /// After a look: whether the certificate is another one, and whether something was seen that was not before.
+        async fn look(&mut self) -> (bool, bool) {
+            let (served, seen) = (self.served(), format!("{:?}", self.watch.seen));
+            self.watch.look().await;
+            (
+                self.served() != served,
+                format!("{:?}", self.watch.seen) != seen,
+            )
+        }
+    }
+
+    fn make() -> rcgen::CertifiedKey<rcgen::KeyPair> {
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap()
+    }
+
+    fn write(folder: &Path, made: &rcgen::CertifiedKey<rcgen::KeyPair>) {
+        std::fs::write(folder.join("cert"), made.cert.pem()).unwrap();
+        std::fs::write(folder.join("key"), made.signing_key.serialize_pem()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn only_a_good_pair_replaces_what_is_served() {
+        let mut fixture = Fixture::new().await;
+        let path = fixture.folder.path().to_owned();
+        assert_eq!(fixture.look().await, (false, false), "nothing changed");
+
+        let next = make();
+        std::fs::write(path.join("cert"), next.cert.pem()).unwrap();
+        assert_eq!(
+            fixture.look().await,
+            (false, true),
+            "the key is still the old one"
+        );
+        assert_eq!(fixture.look().await, (false, false), "said once");
+        write(&path, &next);
+        assert_eq!(fixture.look().await, (true, true), "now they fit");
+        assert_eq!(fixture.served(), *next.cert.der());
+
+        std::fs::write(path.join("cert"), "garbage").unwrap();
+        assert_eq!(fixture.look().await, (false, true), "no certificate");
+        std::fs::remove_file(path.join("key")).unwrap();
+        assert_eq!(fixture.look().await, (false, true), "no key file");
+        assert_eq!(fixture.look().await, (false, false), "said once");
+
+        write(&path, &make());
+        assert_eq!(fixture.look().await, (true, true), "good again");
+    }
+}

@@ -19,6 +19,7 @@ async fn requests_in_flight_are_answered_and_new_connections_refused() {
     server.shutdown.begin();
     within(async { while TcpStream::connect(address).await.is_ok() {} }).await;
     partial.send("TP/1.1\r\nhost: a\r\n\r\n").await;
+    assert!(partial.receive().await.contains("connection: close\r\n"));
     server.script.release.add_permits(2);
 
     let answer = http1.receive().await;

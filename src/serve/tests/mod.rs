@@ -28,7 +28,9 @@ const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
 /// An event that takes longer never comes.
 async fn within<F: Future>(event: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(20), event).await.expect("the event never came")
+    tokio::time::timeout(Duration::from_secs(20), event)
+        .await
+        .expect("the event never came")
 }
 
 /// Listens nowhere, with limits that no test runs into unless it lowers them.
@@ -43,26 +45,37 @@ fn nowhere() -> Server {
         max_connections: 100,
         max_header_bytes: 64 * 1024,
         max_headers: 100,
-        header_timeout: Duration::from_secs(60),
-        request_timeout: Duration::from_secs(60),
-        idle_timeout: Duration::from_secs(60),
-        tls_handshake_timeout: Duration::from_secs(60),
-        shutdown_timeout: Duration::from_secs(60),
+        header_timeout: Duration::from_mins(1),
+        request_timeout: Duration::from_mins(1),
+        idle_timeout: Duration::from_mins(1),
+        tls_handshake_timeout: Duration::from_mins(1),
+        shutdown_timeout: Duration::from_mins(1),
         danger_any_host: false,
     }
 }
 
 fn http() -> Server {
-    Server { http: Some(([127, 0, 0, 1], 0).into()), ..nowhere() }
+    Server {
+        http: Some(([127, 0, 0, 1], 0).into()),
+        ..nowhere()
+    }
 }
 
 fn https(certificate: PathBuf, key: PathBuf) -> Server {
     let listen = ([127, 0, 0, 1], 0).into();
     let reload_interval = Duration::from_millis(20);
-    Server { https: Some(Https { listen, certificate, key, reload_interval }), ..nowhere() }
+    Server {
+        https: Some(Https {
+            listen,
+            certificate,
+            key,
+            reload_interval,
+        }),
+        ..nowhere()
+    }
 }
 
-/// `/` answers with what was seen, `/wait` when [`Script::release`] lets it, `/panic` never.
+/// `/` answers with what was seen, `/large` with 16 MiB, `/wait` when [`Script::release`] lets it, `/panic` never.
 struct Script {
     waiting: Semaphore,
     release: Semaphore,
@@ -70,18 +83,32 @@ struct Script {
 }
 
 impl Handler for Script {
-    async fn handle(&self, request: Request<Incoming>, connection: &Connection) -> Response<Full<Bytes>> {
+    async fn handle(
+        &self,
+        request: Request<Incoming>,
+        connection: &Connection,
+    ) -> Response<Full<Bytes>> {
         match request.uri().path() {
             "/wait" => {
                 self.waiting.add_permits(1);
                 self.release.acquire().await.unwrap().forget();
             }
             "/panic" => panic!("on purpose"),
+            "/large" => return Response::new(Full::from(vec![0; 16 << 20])),
             _ => {}
         }
-        let cookie: usize = request.headers().get_all("cookie").iter().map(http::HeaderValue::len).sum();
-        let seen =
-            format!("{:?} tls={} before={} cookie={cookie}", request.version(), connection.tls, connection.requests());
+        let cookie: usize = request
+            .headers()
+            .get_all("cookie")
+            .iter()
+            .map(http::HeaderValue::len)
+            .sum();
+        let seen = format!(
+            "{:?} tls={} before={} cookie={cookie}",
+            request.version(),
+            connection.tls,
+            connection.requests()
+        );
         Response::new(Full::from(seen))
     }
 
@@ -111,13 +138,25 @@ struct Running {
 impl Running {
     async fn start(server: Server) -> Self {
         let (sender, closed) = mpsc::unbounded_channel();
-        let script = Arc::new(Script { waiting: Semaphore::new(0), release: Semaphore::new(0), closed: sender });
+        let script = Arc::new(Script {
+            waiting: Semaphore::new(0),
+            release: Semaphore::new(0),
+            closed: sender,
+        });
         let shutdown = Shutdown::new(server.shutdown_timeout);
         let listeners = Listeners::bind(&server).await.unwrap();
         let (http, https) = (listeners.http_address(), listeners.https_address());
         let metrics = listeners.metrics_address();
         let serving = listeners.spawn(script.clone(), script.clone(), &shutdown);
-        Self { script, closed, shutdown, serving, http, https, metrics }
+        Self {
+            script,
+            closed,
+            shutdown,
+            serving,
+            http,
+            https,
+            metrics,
+        }
     }
 
     async fn connect(&self) -> Wire<TcpStream> {
@@ -126,7 +165,10 @@ impl Running {
 
     /// Waits until a request for `/wait` is being handled.
     async fn waiting(&self) {
-        within(self.script.waiting.acquire()).await.unwrap().forget();
+        within(self.script.waiting.acquire())
+            .await
+            .unwrap()
+            .forget();
     }
 
     async fn stop(self) -> Drained {
@@ -173,18 +215,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 }
 
 /// An HTTP/2 client over `stream`, and the end of its connection.
-async fn http2<S>(stream: S) -> (http2::SendRequest<Full<Bytes>>, JoinHandle<hyper::Result<()>>)
+async fn http2<S>(
+    stream: S,
+) -> (
+    http2::SendRequest<Full<Bytes>>,
+    JoinHandle<hyper::Result<()>>,
+)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (client, connection) = within(http2::handshake(TokioExecutor::new(), TokioIo::new(stream))).await.unwrap();
+    let (client, connection) = within(http2::handshake(TokioExecutor::new(), TokioIo::new(stream)))
+        .await
+        .unwrap();
     (client, tokio::spawn(connection))
 }
 
-async fn http2_send(client: &mut http2::SendRequest<Full<Bytes>>, request: http::request::Builder) -> (u16, String) {
-    let response = within(client.send_request(request.body(Full::default()).unwrap())).await.unwrap();
+async fn http2_send(
+    client: &mut http2::SendRequest<Full<Bytes>>,
+    request: http::request::Builder,
+) -> (u16, String) {
+    let response = within(client.send_request(request.body(Full::default()).unwrap()))
+        .await
+        .unwrap();
     let status = response.status().as_u16();
-    let body = within(response.into_body().collect()).await.unwrap().to_bytes();
+    let body = within(response.into_body().collect())
+        .await
+        .unwrap()
+        .to_bytes();
     (status, String::from_utf8(body.to_vec()).unwrap())
 }
 
@@ -194,5 +251,8 @@ async fn http2_get(client: &mut http2::SendRequest<Full<Bytes>>, path: &str) -> 
 
 #[track_caller]
 fn assert_answer(answer: &str, status: u16, end: &str) {
-    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.ends_with(end), "{answer}");
+    assert!(
+        answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.ends_with(end),
+        "{answer}"
+    );
 }
