@@ -37,14 +37,12 @@ local function joined(values, separator)
     return all[1] and table.concat(all, separator)
 end
 
--- "http://ADDRESS:PORT" of the first server of the backend that is up.
+-- "http://ADDRESS:PORT" of a server of the backend.
 local function address_of(backend)
     for _, server in pairs(core.backends[backend].servers) do
-        if server:get_stats().status ~= "DOWN" then
-            local host, port = server:get_addr():match("^(.*):(%d+)$")
-            if host then
-                return ("http://%s:%s"):format(host:find(":", 1, true) and "[" .. host .. "]" or host, port)
-            end
+        local host, port = server:get_addr():match("^(.*):(%d+)$")
+        if host then
+            return ("http://%s:%s"):format(host:find(":", 1, true) and "[" .. host .. "]" or host, port)
         end
     end
 end
@@ -89,7 +87,7 @@ end
 local function forward_auth(txn, backend)
     local address = address_of(backend)
     if not address then
-        txn:Alert("forward-auth: no server of backend " .. backend .. " is up")
+        txn:Alert("forward-auth: no server of backend " .. backend .. " has an address")
         return
     end
     local answer = core.httpclient():get({
@@ -97,7 +95,6 @@ local function forward_auth(txn, backend)
         headers = question(txn),
         timeout = 5000,
     })
-    -- A client that cannot connect makes up a 503 of its own.
     if not answer or answer.status == 0 then
         txn:Alert("forward-auth: no answer from " .. address)
         return
