@@ -68,14 +68,15 @@ end
 
 local function refuse(txn, answer)
     local reply = txn:reply()
-    reply:set_status(answer.status)
-    if answer.status == 401 and joined(answer.headers["x-forepost-action"]) == "redirect" then
-        reply:set_status(302)
+    local status = answer.status
+    if status == 401 and joined(answer.headers["x-forepost-action"]) == "redirect" then
+        status = 302
         reply:add_header("location", joined(answer.headers["location"]))
     end
+    reply:set_status(status)
     for _, name in ipairs(REFUSED_WITH) do
         local i = 0
-        while answer.headers[name] and answer.headers[name][i] do
+        while answer.headers[name] and answer.headers[name][i] and not (status == 302 and name == "www-authenticate") do
             reply:add_header(name, answer.headers[name][i])
             i = i + 1
         end
