@@ -6,9 +6,11 @@ FROM rust:1.95-slim-bookworm AS build
 WORKDIR /source
 COPY . .
 # The caches keep compiled dependencies over changes of our own code; they never get into an image.
+# Cargo goes by time stamps, and a source archive may be older than a cached build of something else: hence touch.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/source/target,sharing=locked \
-    CARGO_PROFILE_RELEASE_STRIP=symbols cargo build --release --locked --bin forepost \
+    touch src/lib.rs src/main.rs \
+    && CARGO_PROFILE_RELEASE_STRIP=symbols cargo build --release --locked --bin forepost \
     && install -D target/release/forepost /image/usr/local/bin/forepost
 
 # glibc, libgcc, certificate authorities and nothing else; the same Debian as above, for its glibc.
