@@ -1,0 +1,117 @@
+-- Asks forepost about a request, on HAProxy's own HTTP client.
+--
+--     http-request lua.forward-auth BACKEND
+--
+-- BACKEND names the backend whose servers are forepost. When forepost allows the request, txn.forepost_status is 200,
+-- the identity headers are set and txn.forepost_cookie may hold a cookie for the browser. When it refuses, its answer is
+-- the answer. When it cannot be asked, txn.forepost_status stays unset: deny those.
+
+-- What forepost learns about the request besides its URL, method and client address.
+local ASKED_WITH = {
+    "cookie", "authorization", "user-agent", "accept", "accept-language", "origin", "referer",
+    "sec-fetch-mode", "sec-fetch-dest", "sec-fetch-site", "x-requested-with", "upgrade", "sec-websocket-key",
+    "access-control-request-method", "access-control-request-headers",
+}
+
+-- What the application learns from forepost.
+local IDENTITY = {
+    "x-authentik-username", "x-authentik-groups", "x-authentik-entitlements", "x-authentik-email",
+    "x-authentik-name", "x-authentik-uid", "x-authentik-jwt", "x-authentik-meta-jwks", "x-authentik-meta-outpost",
+    "x-authentik-meta-provider", "x-authentik-meta-app", "x-authentik-meta-version",
+}
+
+-- What the client learns from a refusal.
+local REFUSED_WITH = {
+    "set-cookie", "www-authenticate", "content-type", "content-security-policy", "cache-control", "retry-after", "vary",
+    "access-control-allow-origin", "access-control-allow-credentials", "access-control-expose-headers",
+    "referrer-policy", "x-content-type-options", "x-frame-options",
+}
+
+-- All values of a header in one: HAProxy counts them from 0.
+local function joined(values, separator)
+    local all, i = {}, 0
+    while values and values[i] do
+        table.insert(all, values[i])
+        i = i + 1
+    end
+    return all[1] and table.concat(all, separator)
+end
+
+-- "http://ADDRESS:PORT" of a server of the backend.
+local function address_of(backend)
+    for _, server in pairs(core.backends[backend].servers) do
+        local host, port = server:get_addr():match("^(.*):(%d+)$")
+        if host then
+            return ("http://%s:%s"):format(host:find(":", 1, true) and "[" .. host .. "]" or host, port)
+        end
+    end
+end
+
+local function question(txn)
+    local client = txn.http:req_get_headers()
+    local scheme = txn.sf:ssl_fc() == 1 and "https" or "http"
+    local host = joined(client["host"], ",") or ""
+    local headers = {
+        ["host"] = { host },
+        ["x-original-url"] = { scheme .. "://" .. host .. txn.sf:pathq() },
+        ["x-forwarded-method"] = { txn.sf:method() },
+        ["x-forwarded-for"] = { txn.sf:src() },
+    }
+    for _, name in ipairs(ASKED_WITH) do
+        local value = joined(client[name], name == "cookie" and "; " or ", ")
+        if value then
+            headers[name] = { value }
+        end
+    end
+    return headers
+end
+
+local function refuse(txn, answer)
+    local reply = txn:reply()
+    local status = answer.status
+    if status == 401 and joined(answer.headers["x-forepost-action"]) == "redirect" then
+        status = 302
+        reply:add_header("location", joined(answer.headers["location"]))
+    end
+    reply:set_status(status)
+    for _, name in ipairs(REFUSED_WITH) do
+        local i = 0
+        while answer.headers[name] and answer.headers[name][i] and not (status == 302 and name == "www-authenticate") do
+            reply:add_header(name, answer.headers[name][i])
+            i = i + 1
+        end
+    end
+    reply:set_body(answer.body or "")
+    txn:done(reply)
+end
+
+local function forward_auth(txn, backend)
+    local address = address_of(backend)
+    if not address then
+        txn:Alert("forward-auth: no server of backend " .. backend .. " has an address")
+        return
+    end
+    local answer = core.httpclient():get({
+        url = address .. "/outpost.goauthentik.io/auth/nginx",
+        headers = question(txn),
+        timeout = 5000,
+    })
+    if not answer or answer.status == 0 then
+        txn:Alert("forward-auth: no answer from " .. address)
+        return
+    end
+    if answer.status ~= 200 then
+        refuse(txn, answer)
+        return
+    end
+    for _, name in ipairs(IDENTITY) do
+        txn.http:req_set_header(name, joined(answer.headers[name], ",") or "")
+    end
+    local cookie = joined(answer.headers["set-cookie"])
+    if cookie then
+        txn:set_var("txn.forepost_cookie", cookie)
+    end
+    txn:set_var("txn.forepost_status", answer.status)
+end
+
+core.register_action("forward-auth", { "http-req" }, forward_auth, 1)
