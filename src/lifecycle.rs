@@ -21,11 +21,7 @@ impl Shutdown {
     /// A switch that leaves what is in flight `timeout` to finish.
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
-        Self {
-            begun: CancellationToken::new(),
-            began_at: Arc::default(),
-            timeout,
-        }
+        Self { begun: CancellationToken::new(), began_at: Arc::default(), timeout }
     }
 
     /// Begins the shutdown; a second call changes nothing.
@@ -74,10 +70,7 @@ pub fn signals(shutdown: &Shutdown) -> std::io::Result<()> {
                 _ = interrupt.recv() => "SIGINT",
             };
             if shutdown.has_begun() {
-                tracing::warn!(
-                    signal = name,
-                    "told to stop while stopping, exiting at once"
-                );
+                tracing::warn!(signal = name, "told to stop while stopping, exiting at once");
                 std::process::exit(1);
             }
             tracing::info!(signal = name, timeout = ?shutdown.timeout, "stopping");
@@ -138,32 +131,17 @@ mod tests {
     #[track_caller]
     fn check(first: &str, second: &str) {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "lifecycle::tests::signals_in_a_child",
-                "--nocapture",
-            ])
+            .args(["--exact", "lifecycle::tests::signals_in_a_child", "--nocapture"])
             .env(CHILD, "1")
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap())
-            .lines()
-            .map(Result::unwrap);
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
         for (line, signal) in [("ready", first), ("begun", second)] {
-            assert!(
-                lines.any(|written| written == line),
-                "{line} was never written"
-            );
+            assert!(lines.any(|written| written == line), "{line} was never written");
             let kill = format!("kill -{signal} {}", child.id());
-            assert!(
-                Command::new("sh")
-                    .args(["-c", &kill])
-                    .status()
-                    .unwrap()
-                    .success()
-            );
+            assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
         }
         assert_eq!(child.wait().unwrap().code(), Some(1));
     }

@@ -63,12 +63,7 @@ impl<H: Handler> Drop for Session<H> {
 
 impl<H: Handler> Server<H> {
     /// Does the TLS handshake, then as [`Server::serve`].
-    pub(super) async fn serve_tls(
-        self: Arc<Self>,
-        stream: TcpStream,
-        peer: Peer,
-        tls: TlsAcceptor,
-    ) {
+    pub(super) async fn serve_tls(self: Arc<Self>, stream: TcpStream, peer: Peer, tls: TlsAcceptor) {
         let handshake = timeout(self.limits.tls_handshake_timeout, tls.accept(stream));
         let stream = tokio::select! {
             () = self.shutdown.begun() => return,
@@ -87,20 +82,10 @@ impl<H: Handler> Server<H> {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let pace = Arc::new(Pace::new(&self.limits));
-        let connection = Connection {
-            peer,
-            tls,
-            requests: AtomicU64::new(0),
-        };
-        let session = Arc::new(Session {
-            server: self.clone(),
-            connection,
-            pace: pace.clone(),
-        });
+        let connection = Connection { peer, tls, requests: AtomicU64::new(0) };
+        let session = Arc::new(Session { server: self.clone(), connection, pace: pace.clone() });
         let service = service_fn(move |request: Request<Incoming>| {
-            let in_flight = session
-                .pace
-                .request(is_http2(&request), !request.body().is_end_stream());
+            let in_flight = session.pace.request(is_http2(&request), !request.body().is_end_stream());
             let session = session.clone();
             async move {
                 let _in_flight = in_flight;
@@ -123,20 +108,16 @@ impl<H: Handler> Server<H> {
 
 impl<H: Handler> Session<H> {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let Server {
-            handler, limits, ..
-        } = &*self.server;
+        let Server { handler, limits, .. } = &*self.server;
         let http2 = is_http2(&request);
         if http2 && too_many_headers(&request, limits.max_headers) {
             return respond(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
         }
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let mut answer = pin!(async { handler.handle(request, &self.connection).await });
-        let answer = poll_fn(|context| {
-            match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
-                Ok(poll) => poll.map(Ok),
-                Err(_) => Poll::Ready(Err(Failure::Panicked)),
-            }
+        let answer = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Ok),
+            Err(_) => Poll::Ready(Err(Failure::Panicked)),
         });
         let answer = match timeout(limits.request_timeout, answer).await {
             Ok(answer) => answer,
@@ -163,8 +144,7 @@ fn is_http2<B>(request: &Request<B>) -> bool {
 /// hyper counts the fields of HTTP/1 only; a cookie split as RFC 9113 §8.2.3 allows is one field.
 fn too_many_headers<B>(request: &Request<B>, most: usize) -> bool {
     let headers = request.headers();
-    headers.len() > most
-        && headers.len() - headers.get_all(COOKIE).iter().count().saturating_sub(1) > most
+    headers.len() > most && headers.len() - headers.get_all(COOKIE).iter().count().saturating_sub(1) > most
 }
 
 /// An answer without a body.

@@ -4,9 +4,7 @@
 //! asks [`Pace::due`]. Nothing here sets a timer for a request: the driver has one for the connection.
 
 use std::sync::Arc;
-use std::sync::atomic::{
-    AtomicBool, AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
-};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -82,10 +80,7 @@ impl Pace {
             self.end_head();
             self.unread.store(body, Relaxed);
         }
-        InFlight {
-            pace: self.clone(),
-            http2,
-        }
+        InFlight { pace: self.clone(), http2 }
     }
 
     /// The first byte of a connection has come.
@@ -170,20 +165,12 @@ impl Pace {
         if self.closing.load(Relaxed) {
             return Due::Cut(quiet_since + GRACE);
         }
-        let timeout = if self.used.load(Relaxed) {
-            self.idle_timeout
-        } else {
-            self.header_timeout
-        };
+        let timeout = if self.used.load(Relaxed) { self.idle_timeout } else { self.header_timeout };
         let last_call = match self.stopping_since.load(Relaxed) {
             0 => None,
             stamp => Some(self.instant(stamp) + LAST_CALL),
         };
-        Due::Idle(
-            last_call
-                .into_iter()
-                .fold(quiet_since + timeout, Instant::min),
-        )
+        Due::Idle(last_call.into_iter().fold(quiet_since + timeout, Instant::min))
     }
 
     fn in_head(&self) -> bool {

@@ -38,14 +38,7 @@ pub(super) struct Paced<S> {
 
 impl<S> Paced<S> {
     pub(super) fn new(inner: S, pace: Arc<Pace>) -> Self {
-        Self {
-            inner,
-            pace,
-            protocol: Protocol::Unknown(0),
-            closed: false,
-            linger: None,
-            lingered: 0,
-        }
+        Self { inner, pace, protocol: Protocol::Unknown(0), closed: false, linger: None, lingered: 0 }
     }
 
     fn note_read(&mut self, bytes: &[u8]) {
@@ -57,11 +50,8 @@ impl<S> Paced<S> {
             Protocol::Unknown(matched) => {
                 pace.first_byte();
                 pace.begin_head();
-                let common = bytes
-                    .iter()
-                    .zip(&PREFACE[*matched..])
-                    .take_while(|(byte, expected)| byte == expected)
-                    .count();
+                let common =
+                    bytes.iter().zip(&PREFACE[*matched..]).take_while(|(byte, expected)| byte == expected).count();
                 *matched += common;
                 if *matched == PREFACE.len() {
                     pace.begin_http2();
@@ -95,9 +85,7 @@ impl<S: AsyncRead + Unpin> Paced<S> {
         if !self.pace.is_unread() {
             return Poll::Ready(());
         }
-        let linger = self
-            .linger
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER_TIME)));
+        let linger = self.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER_TIME)));
         if linger.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
         }
@@ -127,27 +115,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(context, bytes)
     }
 
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         ready!(Pin::new(&mut self.inner).poll_flush(context))?;
         self.pace.flushed();
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         if !self.closed {
             ready!(Pin::new(&mut self.inner).poll_shutdown(context))?;
             self.closed = true;

@@ -223,10 +223,7 @@ mod tests {
         async fn look(&mut self) -> (bool, bool) {
             let (served, seen) = (self.served(), format!("{:?}", self.watch.seen));
             self.watch.look().await;
-            (
-                self.served() != served,
-                format!("{:?}", self.watch.seen) != seen,
-            )
+            (self.served() != served, format!("{:?}", self.watch.seen) != seen)
         }
     }
 
@@ -247,11 +244,7 @@ mod tests {
 
         let next = make();
         std::fs::write(path.join("cert"), next.cert.pem()).unwrap();
-        assert_eq!(
-            fixture.look().await,
-            (false, true),
-            "the key is still the old one"
-        );
+        assert_eq!(fixture.look().await, (false, true), "the key is still the old one");
         assert_eq!(fixture.look().await, (false, false), "said once");
         write(&path, &next);
         assert_eq!(fixture.look().await, (true, true), "now they fit");

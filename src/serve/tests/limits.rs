@@ -32,11 +32,7 @@ async fn drip(server: &Running, start: &[u8], byte: u8) -> Duration {
 
 #[tokio::test]
 async fn slow_headers_are_cut() {
-    let server = Running::start(Server {
-        header_timeout: SHORT,
-        ..http()
-    })
-    .await;
+    let server = Running::start(Server { header_timeout: SHORT, ..http() }).await;
     let starts: [(&[u8], u8); 5] = [
         (b"G", b'x'),
         (b"GET / HTTP/1.1\r\nhost: a\r\nx-slow: ", b'x'),
@@ -53,11 +49,7 @@ async fn slow_headers_are_cut() {
 
 #[tokio::test]
 async fn slow_headers_are_cut_on_a_used_connection() {
-    let server = Running::start(Server {
-        header_timeout: SHORT,
-        ..http()
-    })
-    .await;
+    let server = Running::start(Server { header_timeout: SHORT, ..http() }).await;
     drip(&server, [GET, "GET / HT"].concat().as_bytes(), b'x').await;
     let mut client = server.connect().await;
     client.get().await;
@@ -67,11 +59,7 @@ async fn slow_headers_are_cut_on_a_used_connection() {
 
 #[tokio::test]
 async fn silence_from_the_start_is_cut_and_idleness_is_not() {
-    let server = Running::start(Server {
-        header_timeout: SHORT,
-        ..http()
-    })
-    .await;
+    let server = Running::start(Server { header_timeout: SHORT, ..http() }).await;
     let mut used = server.connect().await;
     let (mut http2, _connection) = http2(server.connect().await.0).await;
     used.get().await;
@@ -86,11 +74,7 @@ async fn silence_from_the_start_is_cut_and_idleness_is_not() {
 
 #[tokio::test]
 async fn idle_connections_are_closed() {
-    let server = Running::start(Server {
-        idle_timeout: SHORT,
-        ..http()
-    })
-    .await;
+    let server = Running::start(Server { idle_timeout: SHORT, ..http() }).await;
     let mut used = server.connect().await;
     let (mut client, connection) = http2(server.connect().await.0).await;
     used.get().await;
@@ -101,74 +85,43 @@ async fn idle_connections_are_closed() {
 
 #[tokio::test]
 async fn slow_answers_are_replaced() {
-    let server = Running::start(Server {
-        request_timeout: SHORT,
-        ..http()
-    })
-    .await;
+    let server = Running::start(Server { request_timeout: SHORT, ..http() }).await;
     let mut client = server.connect().await;
-    client
-        .send("GET /wait?secret HTTP/1.1\r\nhost: a\r\n\r\n")
-        .await;
+    client.send("GET /wait?secret HTTP/1.1\r\nhost: a\r\n\r\n").await;
     let answer = client.receive().await;
     assert_answer(&answer, 503, "\r\n\r\n/wait TimedOut");
     assert!(answer.contains("connection: close\r\n"), "{answer}");
     client.assert_closed().await;
 
     let (mut client, _connection) = http2(server.connect().await.0).await;
-    assert_eq!(
-        http2_get(&mut client, "/wait").await,
-        (503, "/wait TimedOut".to_owned())
-    );
+    assert_eq!(http2_get(&mut client, "/wait").await, (503, "/wait TimedOut".to_owned()));
     assert_eq!(http2_get(&mut client, "/").await.0, 200);
 }
 
 #[tokio::test]
 async fn answers_that_nobody_takes_are_cut() {
-    let mut server = Running::start(Server {
-        request_timeout: SHORT,
-        ..http()
-    })
-    .await;
+    let mut server = Running::start(Server { request_timeout: SHORT, ..http() }).await;
     let mut client = server.connect().await;
     client.send("GET /large HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert_eq!(within(server.closed.recv()).await, Some(1));
 
-    let mut server = Running::start(Server {
-        idle_timeout: SHORT,
-        ..http()
-    })
-    .await;
+    let mut server = Running::start(Server { idle_timeout: SHORT, ..http() }).await;
     let (mut client, _connection) = http2(server.connect().await.0).await;
-    let _unread = within(
-        client.send_request(
-            Request::get("http://a/large")
-                .body(Full::default())
-                .unwrap(),
-        ),
-    )
-    .await
-    .unwrap();
+    let _unread =
+        within(client.send_request(Request::get("http://a/large").body(Full::default()).unwrap())).await.unwrap();
     assert_eq!(within(server.closed.recv()).await, Some(1));
 }
 
 #[tokio::test]
 async fn panics_are_answered_and_leave_no_trace() {
-    let server = Running::start(Server {
-        max_connections: 1,
-        ..http()
-    })
-    .await;
+    let server = Running::start(Server { max_connections: 1, ..http() }).await;
     for _ in 0..3 {
         let mut client = server.connect().await;
         client.send("GET /panic HTTP/1.1\r\nhost: a\r\n\r\n").await;
         assert_answer(&client.receive().await, 503, "/panic Panicked");
     }
     let (mut client, _connection) = http2(server.connect().await.0).await;
-    assert_eq!(
-        http2_get(&mut client, "/panic").await,
-        (503, "/panic Panicked".to_owned())
-    );
+    assert_eq!(http2_get(&mut client, "/panic").await, (503, "/panic Panicked".to_owned()));
     assert_eq!(http2_get(&mut client, "/").await.0, 200);
 }
 
@@ -178,31 +131,15 @@ async fn large_cookies_pass() {
     let cookie = "a".repeat(40 * 1024);
     let mut client = server.connect().await;
     for before in 0..2 {
-        client
-            .send(format!(
-                "GET / HTTP/1.1\r\nhost: a\r\ncookie: {cookie}\r\n\r\n"
-            ))
-            .await;
-        assert_answer(
-            &client.receive().await,
-            200,
-            &format!("before={before} cookie=40960"),
-        );
+        client.send(format!("GET / HTTP/1.1\r\nhost: a\r\ncookie: {cookie}\r\n\r\n")).await;
+        assert_answer(&client.receive().await, 200, &format!("before={before} cookie=40960"));
     }
 
     let (mut client, _connection) = http2(server.connect().await.0).await;
     let whole = Request::get("http://a/").header("cookie", cookie);
-    assert_eq!(
-        http2_send(&mut client, whole).await.1,
-        "HTTP/2.0 tls=false before=0 cookie=40960"
-    );
-    let crumbs = (0..150).fold(Request::get("http://a/"), |request, _| {
-        request.header("cookie", "a=b")
-    });
-    assert_eq!(
-        http2_send(&mut client, crumbs).await.1,
-        "HTTP/2.0 tls=false before=1 cookie=450"
-    );
+    assert_eq!(http2_send(&mut client, whole).await.1, "HTTP/2.0 tls=false before=0 cookie=40960");
+    let crumbs = (0..150).fold(Request::get("http://a/"), |request, _| request.header("cookie", "a=b"));
+    assert_eq!(http2_send(&mut client, crumbs).await.1, "HTTP/2.0 tls=false before=1 cookie=450");
 }
 
 #[tokio::test]
@@ -210,29 +147,18 @@ async fn too_large_headers_are_refused() {
     let server = Running::start(http()).await;
     let fields = "x: y\r\n".repeat(101);
     // Longer than the buffers of both sockets may hold, so that the client is still sending when the answer comes.
-    let cases = [
-        format!("cookie: {}\r\n", "a".repeat(66 * 1024)),
-        format!("cookie: {}\r\n", "a".repeat(900_000)),
-        fields,
-    ];
+    let cases =
+        [format!("cookie: {}\r\n", "a".repeat(66 * 1024)), format!("cookie: {}\r\n", "a".repeat(900_000)), fields];
     for fields in cases {
         let mut client = server.connect().await;
-        client
-            .send(format!("GET / HTTP/1.1\r\nhost: a\r\n{fields}\r\n"))
-            .await;
-        assert_answer(
-            &String::from_utf8(client.rest().await).unwrap(),
-            431,
-            "\r\n\r\n",
-        );
+        client.send(format!("GET / HTTP/1.1\r\nhost: a\r\n{fields}\r\n")).await;
+        assert_answer(&String::from_utf8(client.rest().await).unwrap(), 431, "\r\n\r\n");
     }
 
     let (mut client, _connection) = http2(server.connect().await.0).await;
     let bytes = Request::get("http://a/").header("cookie", "a".repeat(70 * 1024));
     assert_eq!(http2_send(&mut client, bytes).await.0, 431);
-    let fields = (0..101).fold(Request::get("http://a/"), |request, _| {
-        request.header("x", "y")
-    });
+    let fields = (0..101).fold(Request::get("http://a/"), |request, _| request.header("x", "y"));
     assert_eq!(http2_send(&mut client, fields).await.0, 431);
     assert_eq!(http2_get(&mut client, "/").await.0, 200);
 }
@@ -241,13 +167,9 @@ async fn too_large_headers_are_refused() {
 async fn answers_come_before_bodies_that_nobody_reads() {
     let mut server = Running::start(http()).await;
     let mut client = server.connect().await;
-    client
-        .send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello")
-        .await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello").await;
     assert_answer(&client.receive().await, 200, "before=0 cookie=0");
-    client
-        .send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 500000\r\n\r\n")
-        .await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 500000\r\n\r\n").await;
     let answer = String::from_utf8(client.rest().await).unwrap();
     assert_answer(&answer, 200, "before=1 cookie=0");
     // The peer is no longer heard, yet its bytes cause no reset that could overtake the answer.
@@ -261,12 +183,7 @@ async fn answers_come_before_bodies_that_nobody_reads() {
 #[tokio::test]
 async fn connections_beyond_the_limit_wait() {
     let metrics = Some(([127, 0, 0, 1], 0).into());
-    let server = Running::start(Server {
-        max_connections: 1,
-        metrics,
-        ..http()
-    })
-    .await;
+    let server = Running::start(Server { max_connections: 1, metrics, ..http() }).await;
     let mut first = server.connect().await;
     first.get().await;
     let mut second = server.connect().await;

@@ -28,9 +28,7 @@ const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
 /// An event that takes longer never comes.
 async fn within<F: Future>(event: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(20), event)
-        .await
-        .expect("the event never came")
+    tokio::time::timeout(Duration::from_secs(20), event).await.expect("the event never came")
 }
 
 /// Listens nowhere, with limits that no test runs into unless it lowers them.
@@ -55,24 +53,13 @@ fn nowhere() -> Server {
 }
 
 fn http() -> Server {
-    Server {
-        http: Some(([127, 0, 0, 1], 0).into()),
-        ..nowhere()
-    }
+    Server { http: Some(([127, 0, 0, 1], 0).into()), ..nowhere() }
 }
 
 fn https(certificate: PathBuf, key: PathBuf) -> Server {
     let listen = ([127, 0, 0, 1], 0).into();
     let reload_interval = Duration::from_millis(20);
-    Server {
-        https: Some(Https {
-            listen,
-            certificate,
-            key,
-            reload_interval,
-        }),
-        ..nowhere()
-    }
+    Server { https: Some(Https { listen, certificate, key, reload_interval }), ..nowhere() }
 }
 
 /// `/` answers with what was seen, `/large` with 16 MiB, `/wait` when [`Script::release`] lets it, `/panic` never.
@@ -83,11 +70,7 @@ struct Script {
 }
 
 impl Handler for Script {
-    async fn handle(
-        &self,
-        request: Request<Incoming>,
-        connection: &Connection,
-    ) -> Response<Full<Bytes>> {
+    async fn handle(&self, request: Request<Incoming>, connection: &Connection) -> Response<Full<Bytes>> {
         match request.uri().path() {
             "/wait" => {
                 self.waiting.add_permits(1);
@@ -97,18 +80,9 @@ impl Handler for Script {
             "/large" => return Response::new(Full::from(vec![0; 16 << 20])),
             _ => {}
         }
-        let cookie: usize = request
-            .headers()
-            .get_all("cookie")
-            .iter()
-            .map(http::HeaderValue::len)
-            .sum();
-        let seen = format!(
-            "{:?} tls={} before={} cookie={cookie}",
-            request.version(),
-            connection.tls,
-            connection.requests()
-        );
+        let cookie: usize = request.headers().get_all("cookie").iter().map(http::HeaderValue::len).sum();
+        let seen =
+            format!("{:?} tls={} before={} cookie={cookie}", request.version(), connection.tls, connection.requests());
         Response::new(Full::from(seen))
     }
 
@@ -138,25 +112,13 @@ struct Running {
 impl Running {
     async fn start(server: Server) -> Self {
         let (sender, closed) = mpsc::unbounded_channel();
-        let script = Arc::new(Script {
-            waiting: Semaphore::new(0),
-            release: Semaphore::new(0),
-            closed: sender,
-        });
+        let script = Arc::new(Script { waiting: Semaphore::new(0), release: Semaphore::new(0), closed: sender });
         let shutdown = Shutdown::new(server.shutdown_timeout);
         let listeners = Listeners::bind(&server).await.unwrap();
         let (http, https) = (listeners.http_address(), listeners.https_address());
         let metrics = listeners.metrics_address();
         let serving = listeners.spawn(script.clone(), script.clone(), &shutdown);
-        Self {
-            script,
-            closed,
-            shutdown,
-            serving,
-            http,
-            https,
-            metrics,
-        }
+        Self { script, closed, shutdown, serving, http, https, metrics }
     }
 
     async fn connect(&self) -> Wire<TcpStream> {
@@ -165,10 +127,7 @@ impl Running {
 
     /// Waits until a request for `/wait` is being handled.
     async fn waiting(&self) {
-        within(self.script.waiting.acquire())
-            .await
-            .unwrap()
-            .forget();
+        within(self.script.waiting.acquire()).await.unwrap().forget();
     }
 
     async fn stop(self) -> Drained {
@@ -215,33 +174,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 }
 
 /// An HTTP/2 client over `stream`, and the end of its connection.
-async fn http2<S>(
-    stream: S,
-) -> (
-    http2::SendRequest<Full<Bytes>>,
-    JoinHandle<hyper::Result<()>>,
-)
+async fn http2<S>(stream: S) -> (http2::SendRequest<Full<Bytes>>, JoinHandle<hyper::Result<()>>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (client, connection) = within(http2::handshake(TokioExecutor::new(), TokioIo::new(stream)))
-        .await
-        .unwrap();
+    let (client, connection) = within(http2::handshake(TokioExecutor::new(), TokioIo::new(stream))).await.unwrap();
     (client, tokio::spawn(connection))
 }
 
-async fn http2_send(
-    client: &mut http2::SendRequest<Full<Bytes>>,
-    request: http::request::Builder,
-) -> (u16, String) {
-    let response = within(client.send_request(request.body(Full::default()).unwrap()))
-        .await
-        .unwrap();
+async fn http2_send(client: &mut http2::SendRequest<Full<Bytes>>, request: http::request::Builder) -> (u16, String) {
+    let response = within(client.send_request(request.body(Full::default()).unwrap())).await.unwrap();
     let status = response.status().as_u16();
-    let body = within(response.into_body().collect())
-        .await
-        .unwrap()
-        .to_bytes();
+    let body = within(response.into_body().collect()).await.unwrap().to_bytes();
     (status, String::from_utf8(body.to_vec()).unwrap())
 }
 
@@ -251,8 +195,5 @@ async fn http2_get(client: &mut http2::SendRequest<Full<Bytes>>, path: &str) -> 
 
 #[track_caller]
 fn assert_answer(answer: &str, status: u16, end: &str) {
-    assert!(
-        answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.ends_with(end),
-        "{answer}"
-    );
+    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.ends_with(end), "{answer}");
 }
