@@ -2,6 +2,11 @@
 //!
 //! Everybody is alice. It exists so that the rest of the demo compiles and can be looked at.
 
+#![expect(
+    clippy::unnecessary_wraps,
+    reason = "has the signatures of what it stands for"
+)]
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 

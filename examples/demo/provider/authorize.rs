@@ -35,7 +35,7 @@ impl Asked<'_> {
     pub(super) fn authorize(&self) -> Result<Answer, Unspecified> {
         let request = match self.request(self.seen.parameters().clone()) {
             Ok(request) => request,
-            Err(page) => return Ok(page),
+            Err(mistake) => return Ok(pages::bad_request(mistake)),
         };
         if let Err(error) = self.check(&request) {
             return Ok(self.send_error(&request, error));
@@ -63,7 +63,7 @@ impl Asked<'_> {
         let raw = self.seen.form.get("request").unwrap_or_default();
         let request = match self.request(Parameters::parse(raw.as_bytes())) {
             Ok(request) => request,
-            Err(page) => return Ok(page),
+            Err(mistake) => return Ok(pages::bad_request(mistake)),
         };
         if let Err(error) = self.check(&request) {
             return Ok(self.send_error(&request, error));
@@ -94,21 +94,19 @@ impl Asked<'_> {
     }
 
     /// Who asks, and where the answer goes; when that is wrong, nothing may be sent there (RFC 6749 §4.1.2.1).
-    fn request(&self, parameters: Parameters) -> Result<Request, Answer> {
+    fn request(&self, parameters: Parameters) -> Result<Request, &'static str> {
         let client = parameters.get("client_id").unwrap_or_default();
         let Some(client) = self.shared.state().client(client) else {
-            return Err(pages::bad_request(
-                "The application is not registered here (client_id).",
-            ));
+            return Err("The application is not registered here (client_id).");
         };
         let redirect_uri = parameters
             .get("redirect_uri")
             .unwrap_or_default()
             .to_owned();
         if !client.redirect_uris.contains(&redirect_uri) {
-            return Err(pages::bad_request(
+            return Err(
                 "The application did not register the address it wants the answer at (redirect_uri).",
-            ));
+            );
         }
         Ok(Request {
             client,

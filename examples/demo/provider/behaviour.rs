@@ -59,6 +59,10 @@ impl Endpoint {
 
 /// The switches; `Behaviour::default()` is a provider without fault.
 #[derive(Clone, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches, not states"
+)]
 pub(crate) struct Behaviour {
     /// Everything answers 503.
     pub(crate) down: bool,

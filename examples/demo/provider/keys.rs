@@ -223,13 +223,10 @@ impl Keyring {
             .current
             .iter()
             .position(|key| key.algorithm() == algorithm);
-        let at = match at {
-            Some(at) => at,
-            None => {
-                self.current.push(Key::generate(algorithm)?);
-                self.current.len() - 1
-            }
-        };
+        let at = at.unwrap_or(self.current.len());
+        if at == self.current.len() {
+            self.current.push(Key::generate(algorithm)?);
+        }
         Ok(&self.current[at])
     }
 
