@@ -11,6 +11,10 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use forepost::world::{Clock, UnixTime, World};
 use http::StatusCode;
+use openidconnect::core::{
+    CoreIdTokenVerifier, CoreJsonWebKeySet, CoreProviderMetadata, CoreTokenResponse,
+};
+use openidconnect::{AccessTokenHash, ClientId, Nonce, OAuth2TokenResponse, TokenResponse};
 use serde_json::{Value, json};
 
 use super::{Reply, Visitor};
@@ -231,6 +235,44 @@ async fn every_algorithm_is_verifiable_by_the_key_set() {
         assert!(
             algorithms.contains(&json!(algorithm.name())),
             "{algorithms:?}"
+        );
+    }
+}
+
+/// What another implementation says: metadata, key set, signature, nonce and at_hash by the crate that does logins.
+#[tokio::test]
+async fn a_library_accepts_the_login() {
+    for algorithm in [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256] {
+        let mut scene = Scene::with(|b| b.algorithm = algorithm).await;
+        // The library goes by the real clock.
+        let now = World::system().now().as_secs();
+        scene.clock.0.store(now, Ordering::Relaxed);
+        let metadata = scene.browser.get("/.well-known/openid-configuration").await;
+        let metadata: CoreProviderMetadata = serde_json::from_str(&metadata.body).unwrap();
+        let jwks = scene.browser.get("/jwks").await;
+        let jwks: CoreJsonWebKeySet = serde_json::from_str(&jwks.body).unwrap();
+        let code = scene.code().await;
+        let tokens = scene.redeem(&code).await;
+        let tokens: CoreTokenResponse = serde_json::from_str(&tokens.body).unwrap();
+
+        let id_token = tokens.id_token().unwrap();
+        let client = ClientId::new("app".to_owned());
+        let allowed = metadata.id_token_signing_alg_values_supported().clone();
+        let verifier =
+            CoreIdTokenVerifier::new_public_client(client, metadata.issuer().clone(), jwks)
+                .set_allowed_algs(allowed);
+        let claims = id_token
+            .claims(&verifier, &Nonce::new("n1".to_owned()))
+            .unwrap();
+        let hash = AccessTokenHash::from_token(
+            tokens.access_token(),
+            id_token.signing_alg().unwrap(),
+            id_token.signing_key(&verifier).unwrap(),
+        );
+        assert_eq!(
+            claims.access_token_hash(),
+            Some(&hash.unwrap()),
+            "{algorithm:?}"
         );
     }
 }
