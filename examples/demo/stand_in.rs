@@ -37,7 +37,7 @@ impl Daemon {
     /// Starts a server that lets everybody through as alice.
     pub(crate) async fn start(_: Settings, _: World) -> io::Result<Self> {
         let (listener, address) = web::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
-        let server = Server::run(listener, |_, _| async {
+        let server = Server::run(listener, None, |_, _| async {
             let mut answer = web::text(StatusCode::OK, "STAND-IN, not forepost");
             for (name, value) in [
                 ("x-authentik-username", "alice"),

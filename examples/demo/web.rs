@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
@@ -18,9 +19,12 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 /// The style sheet of all demo pages.
@@ -31,6 +35,9 @@ pub(crate) const BODY_LIMIT: usize = 1 << 20;
 
 /// How long open connections may finish after a stop.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// For a TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// A whole answer.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -55,14 +62,19 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves HTTP/1.1 and cleartext HTTP/2 on `listener`; `handle` gets each request and its peer.
-    pub(crate) fn run<H, F>(listener: TcpListener, handle: H) -> Self
+    /// Serves HTTP/1.1 and HTTP/2 on `listener`, in TLS where `tls` is given; `handle` gets each request and its peer.
+    pub(crate) fn run<H, F>(
+        listener: TcpListener,
+        tls: Option<Arc<ServerConfig>>,
+        handle: H,
+    ) -> Self
     where
         H: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<Answer, HangUp>> + Send + 'static,
     {
         let stop = CancellationToken::new();
-        let task = tokio::spawn(accept(listener, stop.clone(), handle));
+        let tls = tls.map(TlsAcceptor::from);
+        let task = tokio::spawn(accept(listener, tls, stop.clone(), handle));
         Self {
             stop,
             task: Some(task),
@@ -85,16 +97,16 @@ impl Drop for Server {
     }
 }
 
-async fn accept<H, F>(listener: TcpListener, stop: CancellationToken, handle: H)
-where
+async fn accept<H, F>(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    stop: CancellationToken,
+    handle: H,
+) where
     H: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Answer, HangUp>> + Send + 'static,
 {
     let connections = GracefulShutdown::new();
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    // Without a timer hyper has no header time-out.
-    builder.http1().timer(TokioTimer::new());
-    builder.http2().timer(TokioTimer::new());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -107,15 +119,36 @@ where
         };
         // Only a matter of latency.
         let _ = stream.set_nodelay(true);
-        let handle = handle.clone();
-        let service = service_fn(move |request| handle(request, peer));
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
-        let connection = connections.watch(connection.into_owned());
-        // A connection's error is the client's business.
-        tokio::spawn(async move { drop(connection.await) });
+        let watcher = connections.watcher();
+        let (tls, handle) = (tls.clone(), handle.clone());
+        tokio::spawn(async move {
+            let Some(tls) = tls else {
+                return connection(stream, peer, handle, watcher).await;
+            };
+            let handshake = tokio::time::timeout(HANDSHAKE, tls.accept(stream));
+            if let Ok(Ok(stream)) = handshake.await {
+                connection(stream, peer, handle, watcher).await;
+            }
+        });
     }
     drop(listener);
     let _ = tokio::time::timeout(DRAIN, connections.shutdown()).await;
+}
+
+async fn connection<S, H, F>(stream: S, peer: SocketAddr, handle: H, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    H: Fn(Request<Incoming>, SocketAddr) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Answer, HangUp>> + Send + 'static,
+{
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // Without a timer hyper has no header time-out.
+    builder.http1().timer(TokioTimer::new());
+    builder.http2().timer(TokioTimer::new());
+    let service = service_fn(move |request| handle(request, peer));
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    // A connection's error is the client's business.
+    let _ = watcher.watch(connection).await;
 }
 
 /// Binds `address`.

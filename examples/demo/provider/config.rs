@@ -1,8 +1,10 @@
 //! What a provider starts with: clients and users.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use forepost::world::World;
+use rustls::ServerConfig;
 use serde_json::{Map, Value, json};
 
 /// What a provider starts with.
@@ -10,7 +12,9 @@ use serde_json::{Map, Value, json};
 pub(crate) struct Config {
     /// Where to listen; port 0 takes a free one.
     pub(crate) listen: SocketAddr,
-    /// The host of the usual issuer, `http://HOST:PORT`.
+    /// Serve in TLS.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// The host of the usual issuer, `http://HOST:PORT` or `https://HOST:PORT`.
     pub(crate) host: &'static str,
     /// Another issuer; it may have a path and a slash at its end.
     pub(crate) issuer: Option<String>,
@@ -26,6 +30,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            tls: None,
             host: "idp.localhost",
             issuer: None,
             clients: Vec::new(),

@@ -47,9 +47,13 @@ impl Provider {
     /// When the address cannot be bound, or no key can be made.
     pub(crate) async fn start(config: Config) -> io::Result<Self> {
         let (listener, address) = web::bind(config.listen).await?;
-        let issuer = config
-            .issuer
-            .unwrap_or_else(|| format!("http://{}:{}", config.host, address.port()));
+        let scheme = if config.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let usual = format!("{scheme}://{}:{}", config.host, address.port());
+        let issuer = config.issuer.unwrap_or(usual);
         let mut keys = Keyring::default();
         for algorithm in [Algorithm::Es256, Algorithm::EdDsa] {
             keys.key(algorithm).map_err(io::Error::other)?;
@@ -64,7 +68,7 @@ impl Provider {
             last: Mutex::default(),
         });
         let serve = Arc::clone(&shared);
-        let server = Server::run(listener, move |request, _| {
+        let server = Server::run(listener, config.tls, move |request, _| {
             handle(Arc::clone(&serve), request)
         });
         Ok(Self {

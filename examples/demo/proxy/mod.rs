@@ -41,7 +41,7 @@ impl Proxy {
             client: Client::builder(TokioExecutor::new()).build_http(),
             forepost,
         };
-        let server = Server::run(listener, move |request, peer| {
+        let server = Server::run(listener, None, move |request, peer| {
             let upstream = upstream.clone();
             async move { Ok::<_, HangUp>(handle(&upstream, request, peer).await) }
         });

@@ -15,7 +15,11 @@ use openidconnect::core::{
     CoreIdTokenVerifier, CoreJsonWebKeySet, CoreProviderMetadata, CoreTokenResponse,
 };
 use openidconnect::{AccessTokenHash, ClientId, Nonce, OAuth2TokenResponse, TokenResponse};
+use rustls::{ClientConfig, ServerConfig};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use super::{Reply, Visitor};
 use crate::provider::{
@@ -601,4 +605,48 @@ async fn an_issuer_with_a_path_is_served_under_it() {
     );
     assert_eq!(browser.get("/jwks").await.status, StatusCode::NOT_FOUND);
     provider.stop().await;
+}
+
+#[tokio::test]
+async fn tls_is_served_with_the_certificate_given() {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let versions = |provider| {
+        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
+    };
+    let tls = versions(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], signing_key.into());
+    let provider = Provider::start(Config {
+        tls: Some(Arc::new(tls.unwrap())),
+        host: "localhost",
+        ..Config::default()
+    });
+    let provider = provider.await.unwrap();
+    assert!(provider.issuer().starts_with("https://localhost:"));
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(cert.der().clone()).unwrap();
+    let client = rustls::crypto::aws_lc_rs::default_provider();
+    let client =
+        ClientConfig::builder_with_provider(Arc::new(client)).with_safe_default_protocol_versions();
+    let client = client
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(provider.address()).await.unwrap();
+    let name = "localhost".try_into().unwrap();
+    let mut stream = TlsConnector::from(Arc::new(client))
+        .connect(name, stream)
+        .await
+        .unwrap();
+    let request = b"GET /jwks HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"keys\""),
+        "{answer}"
+    );
 }

@@ -27,7 +27,7 @@ impl Scene {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (listener, forepost) = web::bind(LOOPBACK.parse().unwrap()).await.unwrap();
         let seen = Arc::clone(&asked);
-        let server = Server::run(listener, move |request: Request<Incoming>, _| {
+        let server = Server::run(listener, None, move |request: Request<Incoming>, _| {
             let line = format!("{} {}", request.method(), request.uri());
             seen.lock().unwrap().push((line, request.headers().clone()));
             async move { Ok::<_, HangUp>(answer()) }
