@@ -16,10 +16,10 @@ mod token;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 
 use self::keys::{Keyring, Signer};
 use self::service::{Asked, Shared, handle, lock};
@@ -64,7 +64,7 @@ impl Provider {
             behaviour: RwLock::default(),
             keys: Mutex::new(keys),
             state: Mutex::new(State::new(config.clients, config.users)),
-            counts: Default::default(),
+            counts: watch::Sender::default(),
             last: Mutex::default(),
         });
         let serve = Arc::clone(&shared);
@@ -110,7 +110,15 @@ impl Provider {
 
     /// How many requests an endpoint got so far, faulty ones included.
     pub(crate) fn requests(&self, endpoint: Endpoint) -> u64 {
-        self.shared.counts[endpoint as usize].load(Ordering::Relaxed)
+        self.shared.counts.borrow()[endpoint as usize]
+    }
+
+    /// Waits until an endpoint has got that many requests, answered or not.
+    pub(crate) async fn wait_for_requests(&self, endpoint: Endpoint, count: u64) {
+        let mut counts = self.shared.counts.subscribe();
+        let reached = counts.wait_for(|counts| counts[endpoint as usize] >= count);
+        // The sender lives as long as the provider.
+        drop(reached.await);
     }
 
     /// The last request that an endpoint got.

@@ -1,6 +1,5 @@
 //! From a request to the endpoint that answers it, or to the fault in its place.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use aws_lc_rs::error::Unspecified;
@@ -9,6 +8,7 @@ use forepost::world::World;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::Incoming;
+use tokio::sync::watch;
 
 use super::keys::Keyring;
 use super::state::State;
@@ -47,7 +47,7 @@ pub(super) struct Shared {
     pub(super) behaviour: RwLock<Arc<Behaviour>>,
     pub(super) keys: Mutex<Keyring>,
     pub(super) state: Mutex<State>,
-    pub(super) counts: [AtomicU64; Endpoint::ALL.len()],
+    pub(super) counts: watch::Sender<[u64; Endpoint::ALL.len()]>,
     pub(super) last: Mutex<[Option<Seen>; Endpoint::ALL.len()]>,
 }
 
@@ -102,8 +102,10 @@ pub(super) async fn handle(
     };
     let raw_query = head.uri.query().unwrap_or_default().to_owned();
     let seen = seen(head, &raw_query, &body);
-    shared.counts[endpoint as usize].fetch_add(1, Ordering::Relaxed);
     lock(&shared.last)[endpoint as usize] = Some(seen.clone());
+    shared
+        .counts
+        .send_modify(|counts| counts[endpoint as usize] += 1);
 
     let behaviour = shared.behaviour();
     let fault = behaviour.faults.get(&endpoint);
