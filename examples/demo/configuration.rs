@@ -9,11 +9,8 @@ const CLIENT: &str = "forepost";
 const SECRET: &str = "demo-secret";
 
 /// Host label, name, and the groups of which one is required.
-const APPLICATIONS: [(&str, &str, &[&str]); 3] = [
-    ("whoami", "Who am I?", &[]),
-    ("notes", "Notes", &[]),
-    ("admin", "Administration", &["admins"]),
-];
+const APPLICATIONS: [(&str, &str, &[&str]); 3] =
+    [("whoami", "Who am I?", &[]), ("notes", "Notes", &[]), ("admin", "Administration", &["admins"])];
 
 /// The ports are known only when the demo runs.
 #[derive(Debug)]
@@ -29,22 +26,15 @@ impl Demo {
     pub(crate) fn provider(port: u16) -> Config {
         let origins = APPLICATIONS.map(|(label, ..)| format!("http://{label}.localhost:{port}"));
         let callback = |origin: &String| format!("{origin}/outpost.goauthentik.io/callback");
-        let marked =
-            |origin: &String| format!("{}?X-authentik-auth-callback=true", callback(origin));
+        let marked = |origin: &String| format!("{}?X-authentik-auth-callback=true", callback(origin));
         let signed_out = |origin: &String| format!("{origin}/public/signed-out");
         Config {
             clients: vec![Client {
                 id: CLIENT.to_owned(),
                 secret: Some(SECRET.to_owned()),
-                redirect_uris: origins
-                    .iter()
-                    .map(callback)
-                    .chain(origins.iter().map(marked))
-                    .collect(),
+                redirect_uris: origins.iter().map(callback).chain(origins.iter().map(marked)).collect(),
                 post_logout_redirect_uris: origins.iter().map(signed_out).collect(),
             }],
-            // Not every resolver knows the names under `localhost`; all know the name itself.
-            host: "localhost",
             ..Config::default()
         }
     }

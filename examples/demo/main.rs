@@ -3,13 +3,9 @@
 //! `cargo run --example demo` prints what to open and what to try.
 
 mod configuration;
-#[expect(
-    dead_code,
-    reason = "the switches of the faulty provider are for tests"
-)]
+#[expect(dead_code, reason = "the switches of the faulty provider are for tests")]
 mod provider;
 mod proxy;
-mod stand_in;
 #[cfg(test)]
 mod tests;
 mod web;
@@ -20,13 +16,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use clap::Parser;
+use forepost::daemon::Daemon;
+use forepost::settings::Settings;
 use forepost::world::World;
 
 use self::configuration::Demo;
 use self::provider::Provider;
 use self::proxy::Proxy;
-// The two lines to change when the library has them: `forepost::settings::Settings`, `forepost::daemon::Daemon`.
-use self::stand_in::{Daemon, Settings};
 
 /// Forepost between an OpenID provider and two applications, all in one process on loopback.
 #[derive(Debug, Parser)]
@@ -54,16 +50,11 @@ async fn main() -> ExitCode {
 
 async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
-    let (listener, address) = web::bind(listen)
-        .await
-        .map_err(|error| cannot_listen(listen, &error))?;
+    let (listener, address) = web::bind(listen).await.map_err(|error| cannot_listen(listen, &error))?;
     let port = address.port();
 
     let provider = Provider::start(Demo::provider(port)).await?;
-    let demo = Demo {
-        port,
-        issuer: provider.issuer().to_owned(),
-    };
+    let demo = Demo { port, issuer: provider.issuer().to_owned() };
     let toml = demo.forepost_toml();
     if options.print_config {
         println!("{toml}");
@@ -76,7 +67,8 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     tokio::signal::ctrl_c().await?;
     println!("\nStopping.");
     proxy.stop().await;
-    forepost.shutdown().await;
+    // Whatever was still in flight was a demo.
+    let _ = forepost.shutdown().await;
     provider.stop().await;
     Ok(())
 }
@@ -92,9 +84,7 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             let other = if port == 8090 { 8091 } else { 8090 };
-            format!(
-                "port {port} is taken; choose another one: cargo run --example demo -- --port {other}"
-            )
+            format!("port {port} is taken; choose another one: cargo run --example demo -- --port {other}")
         }
         io::ErrorKind::PermissionDenied => {
             format!(

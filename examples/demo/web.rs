@@ -10,8 +10,7 @@ use std::time::Duration;
 use askama::Template;
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -63,11 +62,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Serves HTTP/1.1 and HTTP/2 on `listener`, in TLS where `tls` is given; `handle` gets each request and its peer.
-    pub(crate) fn run<H, F>(
-        listener: TcpListener,
-        tls: Option<Arc<ServerConfig>>,
-        handle: H,
-    ) -> Self
+    pub(crate) fn run<H, F>(listener: TcpListener, tls: Option<Arc<ServerConfig>>, handle: H) -> Self
     where
         H: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<Answer, HangUp>> + Send + 'static,
@@ -75,10 +70,7 @@ impl Server {
         let stop = CancellationToken::new();
         let tls = tls.map(TlsAcceptor::from);
         let task = tokio::spawn(accept(listener, tls, stop.clone(), handle));
-        Self {
-            stop,
-            task: Some(task),
-        }
+        Self { stop, task: Some(task) }
     }
 
     /// Stops accepting and waits until what is in flight has ended, two seconds at most.
@@ -97,12 +89,8 @@ impl Drop for Server {
     }
 }
 
-async fn accept<H, F>(
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    stop: CancellationToken,
-    handle: H,
-) where
+async fn accept<H, F>(listener: TcpListener, tls: Option<TlsAcceptor>, stop: CancellationToken, handle: H)
+where
     H: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Answer, HangUp>> + Send + 'static,
 {
@@ -200,10 +188,7 @@ impl Parameters {
 
     /// Whether a name occurs twice, which RFC 6749 §3.1 forbids.
     pub(crate) fn repeated(&self) -> bool {
-        self.0
-            .iter()
-            .enumerate()
-            .any(|(at, (name, _))| self.0[..at].iter().any(|(earlier, _)| earlier == name))
+        self.0.iter().enumerate().any(|(at, (name, _))| self.0[..at].iter().any(|(earlier, _)| earlier == name))
     }
 }
 
@@ -246,10 +231,7 @@ pub(crate) fn json(status: StatusCode, value: &serde_json::Value) -> Answer {
 /// behind a login form too, which goes to another origin.
 pub(crate) fn page(status: StatusCode, template: &impl Template) -> Answer {
     let Ok(html) = template.render() else {
-        return text(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "The page could not be made.",
-        );
+        return text(StatusCode::INTERNAL_SERVER_ERROR, "The page could not be made.");
     };
     let mut answer = answer(status, "text/html; charset=utf-8", Bytes::from(html));
     let headers = answer.headers_mut();

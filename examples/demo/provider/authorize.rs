@@ -54,10 +54,7 @@ impl Asked<'_> {
     pub(super) fn login(&self) -> Result<Answer, Unspecified> {
         let headers = &self.seen.headers;
         // Nobody is signed in by another site's form.
-        if headers
-            .get("sec-fetch-site")
-            .is_some_and(|site| site == "cross-site")
-        {
+        if headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
             return Ok(pages::bad_request("This form was sent by another site."));
         }
         let raw = self.seen.form.get("request").unwrap_or_default();
@@ -72,20 +69,11 @@ impl Asked<'_> {
         if !self.shared.state().knows(login) {
             return Ok(self.login_page(&request, raw, "Nobody has that name here."));
         }
-        let sign_on = SignOn {
-            login: login.to_owned(),
-            since: self.shared.now(),
-        };
+        let sign_on = SignOn { login: login.to_owned(), since: self.shared.now() };
         let session = keys::token::<24>()?;
-        self.shared
-            .state()
-            .sign_on(session.clone(), sign_on.clone());
+        self.shared.state().sign_on(session.clone(), sign_on.clone());
         let mut answer = self.send_code(&request, sign_on, &session)?;
-        let secure = if self.shared.issuer.starts_with("https:") {
-            "; Secure"
-        } else {
-            ""
-        };
+        let secure = if self.shared.issuer.starts_with("https:") { "; Secure" } else { "" };
         let cookie = format!("{COOKIE}={session}; Path=/; HttpOnly; SameSite=Lax{secure}");
         if let Ok(cookie) = HeaderValue::try_from(cookie) {
             answer.headers_mut().append(SET_COOKIE, cookie);
@@ -99,20 +87,11 @@ impl Asked<'_> {
         let Some(client) = self.shared.state().client(client) else {
             return Err("The application is not registered here (client_id).");
         };
-        let redirect_uri = parameters
-            .get("redirect_uri")
-            .unwrap_or_default()
-            .to_owned();
+        let redirect_uri = parameters.get("redirect_uri").unwrap_or_default().to_owned();
         if !client.redirect_uris.contains(&redirect_uri) {
-            return Err(
-                "The application did not register the address it wants the answer at (redirect_uri).",
-            );
+            return Err("The application did not register the address it wants the answer at (redirect_uri).");
         }
-        Ok(Request {
-            client,
-            redirect_uri,
-            parameters,
-        })
+        Ok(Request { client, redirect_uri, parameters })
     }
 
     fn check(&self, request: &Request) -> Result<(), &'static str> {
@@ -124,9 +103,7 @@ impl Asked<'_> {
         if request.parameters.repeated()
             || challenge.is_some() && method != Some("S256")
             || challenge.is_none() && (method.is_some() || request.client.secret.is_none())
-            || request
-                .get("response_mode")
-                .is_some_and(|mode| mode != "query")
+            || request.get("response_mode").is_some_and(|mode| mode != "query")
         {
             return Err("invalid_request");
         }
@@ -144,15 +121,11 @@ impl Asked<'_> {
     fn is_fresh(&self, request: &Request, sign_on: &SignOn) -> bool {
         let age = self.shared.now().saturating_sub(sign_on.since);
         let max_age = request.get("max_age").and_then(|age| age.parse().ok());
-        !request.prompts("login")
-            && !request.prompts("select_account")
-            && age <= max_age.unwrap_or(u64::MAX)
+        !request.prompts("login") && !request.prompts("select_account") && age <= max_age.unwrap_or(u64::MAX)
     }
 
     fn login_page(&self, request: &Request, raw: &str, mistake: &str) -> Answer {
-        let host = Url::parse(&request.redirect_uri)
-            .ok()
-            .and_then(|uri| uri.host_str().map(ToOwned::to_owned));
+        let host = Url::parse(&request.redirect_uri).ok().and_then(|uri| uri.host_str().map(ToOwned::to_owned));
         let logins = self.shared.state().logins();
         pages::login(&pages::Login {
             style: web::STYLE,
@@ -165,12 +138,7 @@ impl Asked<'_> {
         })
     }
 
-    fn send_code(
-        &self,
-        request: &Request,
-        sign_on: SignOn,
-        session: &str,
-    ) -> Result<Answer, Unspecified> {
+    fn send_code(&self, request: &Request, sign_on: SignOn, session: &str) -> Result<Answer, Unspecified> {
         let code = keys::token::<24>()?;
         let owned = |name| request.get(name).map(ToOwned::to_owned);
         let grant = Grant {
@@ -199,18 +167,11 @@ impl Asked<'_> {
                 request.redirect_uri
             ));
         }
-        let parameters = [
-            ("error", json!(error)),
-            ("error_description", json!(description)),
-        ];
+        let parameters = [("error", json!(error)), ("error_description", json!(description))];
         self.send_back(request, parameters)
     }
 
-    fn send_back<const N: usize>(
-        &self,
-        request: &Request,
-        parameters: [(&str, Value); N],
-    ) -> Answer {
+    fn send_back<const N: usize>(&self, request: &Request, parameters: [(&str, Value); N]) -> Answer {
         let Ok(mut target) = Url::parse(&request.redirect_uri) else {
             return pages::bad_request("The registered address is no URL.");
         };
@@ -221,9 +182,7 @@ impl Asked<'_> {
             parameters.insert("state".to_owned(), json!(state));
         }
         self.behaviour.callback.apply(&mut parameters);
-        let texts = parameters
-            .iter()
-            .filter_map(|(name, value)| Some((name, value.as_str()?)));
+        let texts = parameters.iter().filter_map(|(name, value)| Some((name, value.as_str()?)));
         target.query_pairs_mut().extend_pairs(texts);
         web::redirect(&format!("{target}{}", self.behaviour.callback_suffix))
     }

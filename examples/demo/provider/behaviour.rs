@@ -33,15 +33,8 @@ pub(crate) enum Endpoint {
 
 impl Endpoint {
     /// All of them.
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Discovery,
-        Self::Jwks,
-        Self::Authorize,
-        Self::Login,
-        Self::Token,
-        Self::Userinfo,
-        Self::EndSession,
-    ];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Discovery, Self::Jwks, Self::Authorize, Self::Login, Self::Token, Self::Userinfo, Self::EndSession];
 
     /// The path behind the issuer.
     pub(crate) fn path(self) -> &'static str {
@@ -59,10 +52,7 @@ impl Endpoint {
 
 /// The switches; `Behaviour::default()` is a provider without fault.
 #[derive(Clone, Debug, Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent switches, not states"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, not states")]
 pub(crate) struct Behaviour {
     /// Everything answers 503.
     pub(crate) down: bool,
@@ -144,10 +134,7 @@ pub(crate) struct Fault {
 impl Fault {
     /// Answers with nothing but this status.
     pub(crate) fn status(status: StatusCode) -> Self {
-        Self {
-            status: Some(status),
-            ..Self::default()
-        }
+        Self { status: Some(status), ..Self::default() }
     }
 
     /// What happens before there is an answer.

@@ -74,10 +74,7 @@ impl User {
             ("groups", json!(groups)),
         ];
         let claims = claims.map(|(name, value)| (name.to_owned(), value));
-        Self {
-            login: login.to_owned(),
-            claims: claims.into_iter().collect(),
-        }
+        Self { login: login.to_owned(), claims: claims.into_iter().collect() }
     }
 
     /// Alice, who administers.

@@ -5,8 +5,7 @@ use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
-    RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
 };
 use aws_lc_rs::{hmac, rand};
 use base64::Engine;
@@ -70,11 +69,7 @@ impl Signer<'_> {
     /// # Errors
     ///
     /// When the key refuses.
-    pub(crate) fn sign(
-        self,
-        header: &Map<String, Value>,
-        claims: &Map<String, Value>,
-    ) -> Result<String, Unspecified> {
+    pub(crate) fn sign(self, header: &Map<String, Value>, claims: &Map<String, Value>) -> Result<String, Unspecified> {
         let header = base64url(json!(header).to_string().as_bytes());
         let claims = base64url(json!(claims).to_string().as_bytes());
         let input = format!("{header}.{claims}");
@@ -105,9 +100,7 @@ pub(crate) struct Key {
 
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Key")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Key").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -126,10 +119,7 @@ impl Key {
                 ("es", Pair::Es256(pair))
             }
         };
-        Ok(Self {
-            id: format!("{name}-{}", token::<6>()?),
-            pair,
-        })
+        Ok(Self { id: format!("{name}-{}", token::<6>()?), pair })
     }
 
     fn algorithm(&self) -> Algorithm {
@@ -191,9 +181,7 @@ fn der_value(der: &[u8]) -> (&[u8], &[u8]) {
         short @ 0..0x80 => (2, usize::from(short)),
         long => {
             let end = 2 + usize::from(long & 0x7f);
-            let length = der[2..end]
-                .iter()
-                .fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+            let length = der[2..end].iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
             (end, length)
         }
     };
@@ -219,10 +207,7 @@ impl Keyring {
     ///
     /// When the generator fails.
     pub(crate) fn key(&mut self, algorithm: Algorithm) -> Result<&Key, Unspecified> {
-        let at = self
-            .current
-            .iter()
-            .position(|key| key.algorithm() == algorithm);
+        let at = self.current.iter().position(|key| key.algorithm() == algorithm);
         let at = at.unwrap_or(self.current.len());
         if at == self.current.len() {
             self.current.push(Key::generate(algorithm)?);
@@ -250,10 +235,7 @@ impl Keyring {
     ///
     /// When the generator fails.
     pub(crate) fn rotate(&mut self, keep_old: bool) -> Result<(), Unspecified> {
-        let fresh = self
-            .current
-            .iter()
-            .map(|key| Key::generate(key.algorithm()));
+        let fresh = self.current.iter().map(|key| Key::generate(key.algorithm()));
         let fresh = fresh.collect::<Result<Vec<_>, _>>()?;
         let old = std::mem::replace(&mut self.current, fresh);
         if keep_old {
@@ -272,10 +254,7 @@ impl Keyring {
 
     /// The names of the algorithms that the keys are for.
     pub(crate) fn algorithms(&self) -> Vec<&'static str> {
-        self.current
-            .iter()
-            .map(|key| key.algorithm().name())
-            .collect()
+        self.current.iter().map(|key| key.algorithm().name()).collect()
     }
 }
 

@@ -12,49 +12,21 @@ impl Asked<'_> {
         let shared = self.shared;
         let members = [
             ("issuer", json!(shared.issuer)),
-            (
-                "authorization_endpoint",
-                json!(shared.url(Endpoint::Authorize)),
-            ),
+            ("authorization_endpoint", json!(shared.url(Endpoint::Authorize))),
             ("token_endpoint", json!(shared.url(Endpoint::Token))),
             ("userinfo_endpoint", json!(shared.url(Endpoint::Userinfo))),
             ("jwks_uri", json!(shared.url(Endpoint::Jwks))),
-            (
-                "end_session_endpoint",
-                json!(shared.url(Endpoint::EndSession)),
-            ),
+            ("end_session_endpoint", json!(shared.url(Endpoint::EndSession))),
             ("response_types_supported", json!(["code"])),
             ("response_modes_supported", json!(["query"])),
             ("grant_types_supported", json!(["authorization_code"])),
             ("subject_types_supported", json!(["public"])),
-            (
-                "scopes_supported",
-                json!(["openid", "profile", "email", "groups"]),
-            ),
-            (
-                "claims_supported",
-                json!([
-                    "sub",
-                    "name",
-                    "preferred_username",
-                    "email",
-                    "email_verified",
-                    "groups"
-                ]),
-            ),
-            (
-                "id_token_signing_alg_values_supported",
-                json!(self.algorithms()?),
-            ),
-            (
-                "token_endpoint_auth_methods_supported",
-                json!(["client_secret_basic", "client_secret_post", "none"]),
-            ),
+            ("scopes_supported", json!(["openid", "profile", "email", "groups"])),
+            ("claims_supported", json!(["sub", "name", "preferred_username", "email", "email_verified", "groups"])),
+            ("id_token_signing_alg_values_supported", json!(self.algorithms()?)),
+            ("token_endpoint_auth_methods_supported", json!(["client_secret_basic", "client_secret_post", "none"])),
             ("code_challenge_methods_supported", json!(["S256"])),
-            (
-                "authorization_response_iss_parameter_supported",
-                json!(true),
-            ),
+            ("authorization_response_iss_parameter_supported", json!(true)),
         ];
         let members = members.map(|(name, value)| (name.to_owned(), value));
         let mut document: Map<String, Value> = members.into_iter().collect();

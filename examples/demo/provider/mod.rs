@@ -47,11 +47,7 @@ impl Provider {
     /// When the address cannot be bound, or no key can be made.
     pub(crate) async fn start(config: Config) -> io::Result<Self> {
         let (listener, address) = web::bind(config.listen).await?;
-        let scheme = if config.tls.is_some() {
-            "https"
-        } else {
-            "http"
-        };
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
         let usual = format!("{scheme}://{}:{}", config.host, address.port());
         let issuer = config.issuer.unwrap_or(usual);
         let mut keys = Keyring::default();
@@ -68,14 +64,8 @@ impl Provider {
             last: Mutex::default(),
         });
         let serve = Arc::clone(&shared);
-        let server = Server::run(listener, config.tls, move |request, _| {
-            handle(Arc::clone(&serve), request)
-        });
-        Ok(Self {
-            shared,
-            address,
-            server,
-        })
+        let server = Server::run(listener, config.tls, move |request, _| handle(Arc::clone(&serve), request));
+        Ok(Self { shared, address, server })
     }
 
     /// The issuer identifier.
@@ -100,11 +90,7 @@ impl Provider {
 
     /// Changes the behaviour, from the next request on.
     pub(crate) fn set(&self, change: impl FnOnce(&mut Behaviour)) {
-        let mut behaviour = self
-            .shared
-            .behaviour
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut behaviour = self.shared.behaviour.write().unwrap_or_else(PoisonError::into_inner);
         change(Arc::make_mut(&mut behaviour));
     }
 
@@ -132,10 +118,7 @@ impl Provider {
     ///
     /// When no key can be made.
     pub(crate) fn rotate(&self, keep_old: bool) -> io::Result<()> {
-        self.shared
-            .keys()
-            .rotate(keep_old)
-            .map_err(io::Error::other)
+        self.shared.keys().rotate(keep_old).map_err(io::Error::other)
     }
 
     /// A token with these claims, signed as ID tokens of `client` are signed now.
@@ -146,8 +129,7 @@ impl Provider {
     pub(crate) fn sign(&self, client: &str, claims: &Map<String, Value>) -> io::Result<String> {
         let client = self.shared.state().client(client);
         let client = client.ok_or(io::ErrorKind::NotFound)?;
-        token::sign(&self.shared, &self.shared.behaviour(), &client, claims)
-            .map_err(io::Error::other)
+        token::sign(&self.shared, &self.shared.behaviour(), &client, claims).map_err(io::Error::other)
     }
 
     /// Forgets who is signed in at the provider; tokens live on.

@@ -85,11 +85,7 @@ fn message(status: StatusCode, title: &str, text: &str) -> Answer {
 }
 
 pub(super) fn login(page: &Login) -> Answer {
-    let status = if page.mistake.is_empty() {
-        StatusCode::OK
-    } else {
-        StatusCode::UNPROCESSABLE_ENTITY
-    };
+    let status = if page.mistake.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     web::page(status, page)
 }
 
@@ -98,17 +94,9 @@ pub(super) fn bad_request(text: &str) -> Answer {
 }
 
 pub(super) fn not_found() -> Answer {
-    message(
-        StatusCode::NOT_FOUND,
-        "Nothing here",
-        "An identity provider has no pages of its own to look at.",
-    )
+    message(StatusCode::NOT_FOUND, "Nothing here", "An identity provider has no pages of its own to look at.")
 }
 
 pub(super) fn signed_out() -> Answer {
-    message(
-        StatusCode::OK,
-        "You are signed out",
-        "The identity provider has forgotten you. You can close this page.",
-    )
+    message(StatusCode::OK, "You are signed out", "The identity provider has forgotten you. You can close this page.")
 }

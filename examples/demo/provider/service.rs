@@ -31,11 +31,7 @@ pub(crate) struct Seen {
 impl Seen {
     /// The parameters of a request that may come either way.
     pub(super) fn parameters(&self) -> &Parameters {
-        if self.method == Method::POST {
-            &self.form
-        } else {
-            &self.query
-        }
+        if self.method == Method::POST { &self.form } else { &self.query }
     }
 }
 
@@ -78,9 +74,7 @@ impl Shared {
     fn endpoint(&self, path: &str) -> Option<Endpoint> {
         let issuer = url::Url::parse(&self.issuer).ok()?;
         let path = path.strip_prefix(issuer.path().trim_end_matches('/'))?;
-        Endpoint::ALL
-            .into_iter()
-            .find(|endpoint| endpoint.path() == path)
+        Endpoint::ALL.into_iter().find(|endpoint| endpoint.path() == path)
     }
 }
 
@@ -89,10 +83,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(super) async fn handle(
-    shared: Arc<Shared>,
-    request: Request<Incoming>,
-) -> Result<Answer, HangUp> {
+pub(super) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answer, HangUp> {
     let (head, body) = request.into_parts();
     let Some(endpoint) = shared.endpoint(head.uri.path()) else {
         return Ok(pages::not_found());
@@ -103,9 +94,7 @@ pub(super) async fn handle(
     let raw_query = head.uri.query().unwrap_or_default().to_owned();
     let seen = seen(head, &raw_query, &body);
     lock(&shared.last)[endpoint as usize] = Some(seen.clone());
-    shared
-        .counts
-        .send_modify(|counts| counts[endpoint as usize] += 1);
+    shared.counts.send_modify(|counts| counts[endpoint as usize] += 1);
 
     let behaviour = shared.behaviour();
     let fault = behaviour.faults.get(&endpoint);
@@ -120,16 +109,11 @@ pub(super) async fn handle(
         shared: &shared,
         behaviour: &behaviour,
         seen: &seen,
-        raw: if seen.method == Method::POST {
-            String::from_utf8_lossy(&body).into_owned()
-        } else {
-            raw_query
-        },
+        raw: if seen.method == Method::POST { String::from_utf8_lossy(&body).into_owned() } else { raw_query },
     };
     let answer = instead.map_or_else(|| asked.answer(endpoint), Ok);
-    let mut answer = answer.unwrap_or_else(|Unspecified| {
-        web::text(StatusCode::INTERNAL_SERVER_ERROR, "No randomness.")
-    });
+    let mut answer =
+        answer.unwrap_or_else(|Unspecified| web::text(StatusCode::INTERNAL_SERVER_ERROR, "No randomness."));
     if let Some(fault) = fault {
         answer.headers_mut().extend(fault.headers.clone());
     }
@@ -172,10 +156,7 @@ impl Asked<'_> {
             | Endpoint::Login
             | Endpoint::Token
             | Endpoint::Userinfo
-            | Endpoint::EndSession => Ok(web::text(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "Not this method.",
-            )),
+            | Endpoint::EndSession => Ok(web::text(StatusCode::METHOD_NOT_ALLOWED, "Not this method.")),
         }
     }
 }

@@ -70,9 +70,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(clients: Vec<Client>, users: Vec<User>) -> Self {
-        let clients = clients
-            .into_iter()
-            .map(|client| (client.id.clone(), client));
+        let clients = clients.into_iter().map(|client| (client.id.clone(), client));
         Self {
             clients: clients.collect(),
             users,
@@ -117,9 +115,7 @@ impl State {
             _ => asked("profile"),
         };
         let claims = user.claims.iter().filter(|(name, _)| open(name));
-        claims
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect()
+        claims.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     pub(super) fn sign_on(&mut self, token: String, sign_on: SignOn) {
@@ -154,21 +150,13 @@ impl State {
         }
     }
 
-    pub(super) fn add_tokens(
-        &mut self,
-        access_token: String,
-        access: Access,
-        id_token: (String, String),
-    ) {
+    pub(super) fn add_tokens(&mut self, access_token: String, access: Access, id_token: (String, String)) {
         insert(&mut self.access, access_token, access);
         insert(&mut self.id_tokens, id_token.0, id_token.1);
     }
 
     pub(super) fn access(&self, token: &str, now: u64) -> Option<Access> {
-        self.access
-            .get(token)
-            .filter(|access| now < access.until)
-            .cloned()
+        self.access.get(token).filter(|access| now < access.until).cloned()
     }
 
     /// The client that an ID token was given to, however old it is (RP-Initiated Logout §2).

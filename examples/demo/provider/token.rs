@@ -60,24 +60,17 @@ impl Asked<'_> {
                 }
                 (id, Some(secret))
             }
-            None => (
-                form.get("client_id").unwrap_or_default().to_owned(),
-                form.get("client_secret").map(ToOwned::to_owned),
-            ),
+            None => {
+                (form.get("client_id").unwrap_or_default().to_owned(), form.get("client_secret").map(ToOwned::to_owned))
+            }
         };
         let client = self.shared.state().client(&id).ok_or("invalid_client")?;
         let proven = match (&client.secret, &secret) {
             (None, None) => true,
-            (Some(known), Some(given)) => {
-                verify_slices_are_equal(known.as_bytes(), given.as_bytes()).is_ok()
-            }
+            (Some(known), Some(given)) => verify_slices_are_equal(known.as_bytes(), given.as_bytes()).is_ok(),
             (None, Some(_)) | (Some(_), None) => false,
         };
-        if proven {
-            Ok(client)
-        } else {
-            Err("invalid_client")
-        }
+        if proven { Ok(client) } else { Err("invalid_client") }
     }
 
     fn basic(&self, value: &HeaderValue) -> Option<(String, String)> {
@@ -93,18 +86,10 @@ impl Asked<'_> {
         Some((form_decode(id), form_decode(secret)))
     }
 
-    fn tokens(
-        &self,
-        client: &Client,
-        grant: &Grant,
-        access_token: String,
-    ) -> Result<Answer, Unspecified> {
+    fn tokens(&self, client: &Client, grant: &Grant, access_token: String) -> Result<Answer, Unspecified> {
         let behaviour = self.behaviour;
         let now = self.shared.now();
-        let mut claims = self
-            .shared
-            .state()
-            .claims(&grant.sign_on.login, &grant.scope);
+        let mut claims = self.shared.state().claims(&grant.sign_on.login, &grant.scope);
         if behaviour.user_claims_only_in_userinfo {
             claims.retain(|name, _| name == "sub");
         }
@@ -133,15 +118,10 @@ impl Asked<'_> {
         answer.insert("scope".to_owned(), json!(grant.scope));
         answer.insert("id_token".to_owned(), json!(id_token));
         behaviour.token.apply(&mut answer);
-        let access = Access {
-            login: grant.sign_on.login.clone(),
-            scope: grant.scope.clone(),
-            until: now + TOKEN_LIFETIME,
-        };
+        let access =
+            Access { login: grant.sign_on.login.clone(), scope: grant.scope.clone(), until: now + TOKEN_LIFETIME };
         let id_token = (id_token, client.id.clone());
-        self.shared
-            .state()
-            .add_tokens(access_token, access, id_token);
+        self.shared.state().add_tokens(access_token, access, id_token);
         Ok(web::json(StatusCode::OK, &Value::Object(answer)))
     }
 
@@ -155,8 +135,7 @@ impl Asked<'_> {
         let state = self.shared.state();
         let access = token.and_then(|token| state.access(token, self.shared.now()));
         let Some(access) = access else {
-            let mut answer =
-                web::json(StatusCode::UNAUTHORIZED, &json!({"error": "invalid_token"}));
+            let mut answer = web::json(StatusCode::UNAUTHORIZED, &json!({"error": "invalid_token"}));
             let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
             answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
             return answer;

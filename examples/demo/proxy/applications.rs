@@ -100,15 +100,9 @@ impl Request<'_> {
     }
 
     fn page(&self, application: Application, title: &str, text: &str) -> Answer {
-        let headers: Vec<Header> = identity(&self.head.headers)
-            .map(|(name, value)| Header {
-                shown: shorten(&name, &value),
-                name,
-            })
-            .collect();
-        let named = headers
-            .iter()
-            .find(|header| header.name == "x-authentik-name");
+        let headers: Vec<Header> =
+            identity(&self.head.headers).map(|(name, value)| Header { shown: shorten(&name, &value), name }).collect();
+        let named = headers.iter().find(|header| header.name == "x-authentik-name");
         let name = named.map(|header| header.shown.clone()).unwrap_or_default();
         let mut links = vec![
             ("whoami", self.sibling("whoami", "/")),
@@ -128,11 +122,7 @@ impl Request<'_> {
             name,
             method: self.head.method.as_str(),
             host: self.host,
-            path: self
-                .head
-                .uri
-                .path_and_query()
-                .map_or("/", |path| path.as_str()),
+            path: self.head.uri.path_and_query().map_or("/", |path| path.as_str()),
             headers,
             links,
         };

@@ -5,9 +5,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderName, LOCATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, LOCATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::Full;
@@ -44,12 +42,7 @@ pub(super) enum Verdict {
 }
 
 /// Asks forepost about a request and puts the identity headers on it.
-pub(super) async fn ask(
-    upstream: &Upstream,
-    head: &mut Parts,
-    host: &str,
-    peer: SocketAddr,
-) -> Verdict {
+pub(super) async fn ask(upstream: &Upstream, head: &mut Parts, host: &str, peer: SocketAddr) -> Verdict {
     let answer = upstream.send(question(upstream, head, host, peer)).await;
     let Some(mut answer) = answer else {
         return Verdict::Instead(unreachable());
@@ -65,12 +58,7 @@ pub(super) async fn ask(
     Verdict::Instead(answer)
 }
 
-fn question(
-    upstream: &Upstream,
-    head: &Parts,
-    host: &str,
-    peer: SocketAddr,
-) -> Request<Full<Bytes>> {
+fn question(upstream: &Upstream, head: &Parts, host: &str, peer: SocketAddr) -> Request<Full<Bytes>> {
     let mut question = Request::new(Full::new(Bytes::new()));
     *question.method_mut() = Method::GET;
     *question.uri_mut() = http::Uri::from_static(QUESTION);
@@ -100,9 +88,7 @@ fn take_identity(headers: &mut HeaderMap, told: &HeaderMap) {
 
 /// What the entry point does before anything else: the client's word about its own way here counts for nothing.
 pub(super) fn cleanse(headers: &mut HeaderMap, host: &str, peer: SocketAddr) {
-    remove_if(headers, |name| {
-        name.starts_with("x-forwarded-") || name == "x-real-ip"
-    });
+    remove_if(headers, |name| name.starts_with("x-forwarded-") || name == "x-real-ip");
     let port = host.rsplit_once(':').map(|(_, port)| port);
     let port = port.filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
     set(headers, "x-forwarded-for", &peer.ip().to_string());
@@ -115,11 +101,8 @@ pub(super) fn cleanse(headers: &mut HeaderMap, host: &str, peer: SocketAddr) {
 
 /// Removes headers by name, underscores taken for hyphens.
 fn remove_if(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
-    let names: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| unwanted(&name.as_str().replace('_', "-")))
-        .cloned()
-        .collect();
+    let names: Vec<HeaderName> =
+        headers.keys().filter(|name| unwanted(&name.as_str().replace('_', "-"))).cloned().collect();
     for name in names {
         headers.remove(name);
     }
@@ -152,8 +135,7 @@ fn make_location_absolute(headers: &mut HeaderMap, forepost: SocketAddr) {
     if Url::parse(location).is_ok() {
         return;
     }
-    let absolute =
-        Url::parse(&format!("http://{forepost}{QUESTION}")).and_then(|base| base.join(location));
+    let absolute = Url::parse(&format!("http://{forepost}{QUESTION}")).and_then(|base| base.join(location));
     if let Ok(Ok(value)) = absolute.map(|url| HeaderValue::try_from(String::from(url))) {
         headers.insert(LOCATION, value);
     }

@@ -37,10 +37,7 @@ impl Proxy {
     ///
     /// The socket is bound by the caller, because forepost's settings name its port and forepost starts first.
     pub(crate) fn serve(listener: TcpListener, forepost: SocketAddr) -> Self {
-        let upstream = Upstream {
-            client: Client::builder(TokioExecutor::new()).build_http(),
-            forepost,
-        };
+        let upstream = Upstream { client: Client::builder(TokioExecutor::new()).build_http(), forepost };
         let server = Server::run(listener, None, move |request, peer| {
             let upstream = upstream.clone();
             async move { Ok::<_, HangUp>(handle(&upstream, request, peer).await) }

@@ -56,23 +56,11 @@ struct Visitor {
 
 impl Visitor {
     fn new(address: SocketAddr) -> Self {
-        Self {
-            client: Client::builder(TokioExecutor::new()).build_http(),
-            address,
-            cookie: None,
-        }
+        Self { client: Client::builder(TokioExecutor::new()).build_http(), address, cookie: None }
     }
 
-    async fn send(
-        &mut self,
-        method: Method,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: String,
-    ) -> Reply {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("http://{}{path}", self.address));
+    async fn send(&mut self, method: Method, path: &str, headers: &[(&str, &str)], body: String) -> Reply {
+        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -80,22 +68,14 @@ impl Visitor {
             request = request.header(COOKIE, cookie);
         }
         let request = request.body(Full::new(Bytes::from(body))).unwrap();
-        let response = self
-            .client
-            .request(request)
-            .await
-            .expect("there is an answer");
+        let response = self.client.request(request).await.expect("there is an answer");
         let (head, body) = response.into_parts();
         for line in head.headers.get_all(SET_COOKIE) {
             let pair = line.to_str().unwrap().split(';').next().unwrap();
             self.cookie = (!pair.ends_with('=')).then(|| pair.to_owned());
         }
         let body = web::read(body).await.expect("the body is whole");
-        Reply {
-            status: head.status,
-            headers: head.headers,
-            body: String::from_utf8(body.to_vec()).unwrap(),
-        }
+        Reply { status: head.status, headers: head.headers, body: String::from_utf8(body.to_vec()).unwrap() }
     }
 
     async fn get(&mut self, path: &str) -> Reply {
@@ -108,9 +88,7 @@ impl Visitor {
     }
 
     async fn post(&mut self, path: &str, form: &[(&str, &str)], headers: &[(&str, &str)]) -> Reply {
-        let form = url::form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(form)
-            .finish();
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         self.send(Method::POST, path, headers, form).await
     }
 }

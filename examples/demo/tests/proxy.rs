@@ -34,21 +34,11 @@ impl Scene {
         });
         let (listener, address) = web::bind(LOOPBACK.parse().unwrap()).await.unwrap();
         let proxy = Proxy::serve(listener, forepost);
-        Self {
-            visitor: Visitor::new(address),
-            asked,
-            forepost,
-            _proxy: proxy,
-            _forepost: server,
-        }
+        Self { visitor: Visitor::new(address), asked, forepost, _proxy: proxy, _forepost: server }
     }
 
     fn asked(&self) -> (String, HeaderMap) {
-        self.asked
-            .lock()
-            .unwrap()
-            .pop()
-            .expect("forepost was asked")
+        self.asked.lock().unwrap().pop().expect("forepost was asked")
     }
 }
 
@@ -86,10 +76,7 @@ async fn the_question_tells_the_request_and_nothing_the_client_made_up_about_it(
         ("x-dropped", "1"),
         ("cookie", "c=1"),
     ];
-    let reply = scene
-        .visitor
-        .send(Method::POST, "/a%20b?x=1", &headers, "body".to_owned())
-        .await;
+    let reply = scene.visitor.send(Method::POST, "/a%20b?x=1", &headers, "body".to_owned()).await;
     assert_eq!(reply.status, StatusCode::OK);
     let (line, asked) = scene.asked();
     assert_eq!(line, "GET /outpost.goauthentik.io/auth/traefik");
@@ -107,13 +94,7 @@ async fn the_question_tells_the_request_and_nothing_the_client_made_up_about_it(
         let values: Vec<_> = asked.get_all(name).iter().collect();
         assert_eq!(values, [value], "{name}");
     }
-    for name in [
-        "x_forwarded_uri",
-        "x-forwarded-prefix",
-        "x-dropped",
-        "content-length",
-        "transfer-encoding",
-    ] {
+    for name in ["x_forwarded_uri", "x-forwarded-prefix", "x-dropped", "content-length", "transfer-encoding"] {
         assert!(!asked.contains_key(name), "{name}");
     }
 }
@@ -128,36 +109,23 @@ async fn the_application_gets_the_identity_of_forepost_only() {
         ("x-authentik_groups", "admins"),
         ("x-authentik-groups", "admins"),
     ];
-    let reply = scene
-        .visitor
-        .send(Method::GET, "/api", &headers, String::new())
-        .await;
+    let reply = scene.visitor.send(Method::GET, "/api", &headers, String::new()).await;
     let expected = serde_json::json!({
         "x-authentik-username": "alice", "x-authentik-email": "", "x-authentik-name": "<script>"
     });
     assert_eq!(reply.json()["headers"], expected);
     let reply = scene.visitor.get_at("whoami.localhost", "/").await;
-    assert!(
-        reply.body.contains("alice") && !reply.body.contains("<script>"),
-        "{}",
-        reply.body
-    );
+    assert!(reply.body.contains("alice") && !reply.body.contains("<script>"), "{}", reply.body);
 }
 
 #[tokio::test]
 async fn a_refusal_reaches_the_client_as_it_is() {
     let mut scene = Scene::new(refuse).await;
     let reply = scene.visitor.get_at("whoami.localhost", "/").await;
-    assert_eq!(
-        (reply.status, reply.body.as_str()),
-        (StatusCode::FOUND, "go away\n")
-    );
+    assert_eq!((reply.status, reply.body.as_str()), (StatusCode::FOUND, "go away\n"));
     let cookies: Vec<_> = reply.headers.get_all(SET_COOKIE).iter().collect();
     assert_eq!(cookies, ["a=1", "b=2"]);
-    assert_eq!(
-        reply.location().as_str(),
-        format!("http://{}/login", scene.forepost)
-    );
+    assert_eq!(reply.location().as_str(), format!("http://{}/login", scene.forepost));
 }
 
 #[tokio::test]
@@ -176,27 +144,14 @@ async fn hosts_choose_the_application() {
     for (host, path, status, location) in [
         ("whoami.localhost:83", "/", StatusCode::OK, None),
         ("NOTES.localhost:83", "/", StatusCode::OK, None),
-        (
-            "whoami.localhost:83",
-            "/admin",
-            StatusCode::SEE_OTHER,
-            Some("http://admin.localhost:83/"),
-        ),
-        (
-            "localhost:83",
-            "/",
-            StatusCode::SEE_OTHER,
-            Some("http://whoami.localhost:83/"),
-        ),
+        ("whoami.localhost:83", "/admin", StatusCode::SEE_OTHER, Some("http://admin.localhost:83/")),
+        ("localhost:83", "/", StatusCode::SEE_OTHER, Some("http://whoami.localhost:83/")),
         ("other.localhost:83", "/", StatusCode::NOT_FOUND, None),
     ] {
         let mut scene = Scene::new(allow).await;
         let reply = scene.visitor.get_at(host, path).await;
         assert_eq!(reply.status, status, "{host}{path}");
-        let found = reply
-            .headers
-            .get(LOCATION)
-            .map(|value| value.to_str().unwrap());
+        let found = reply.headers.get(LOCATION).map(|value| value.to_str().unwrap());
         assert_eq!(found, location);
     }
 }

@@ -42,28 +42,16 @@ async fn stray_keys_never_verify() {
 #[tokio::test]
 async fn claims_metadata_and_key_sets_can_be_changed() {
     let mut scene = Scene::with(|b| {
-        b.metadata
-            .set("issuer", "http://other.test")
-            .remove("end_session_endpoint");
-        b.id_token
-            .set("groups", Value::Null)
-            .set("aud", json!(["a", "app"]))
-            .remove("nonce");
+        b.metadata.set("issuer", "http://other.test").remove("end_session_endpoint");
+        b.id_token.set("groups", Value::Null).set("aud", json!(["a", "app"])).remove("nonce");
         b.userinfo.set("sub", "somebody-else");
     })
     .await;
-    let metadata = scene
-        .browser
-        .get("/.well-known/openid-configuration")
-        .await
-        .json();
+    let metadata = scene.browser.get("/.well-known/openid-configuration").await.json();
     assert_eq!(metadata["issuer"], "http://other.test");
     assert!(metadata.get("end_session_endpoint").is_none());
     let claims = scene.verified_claims().await;
-    assert_eq!(
-        (&claims["groups"], claims.get("nonce")),
-        (&Value::Null, None)
-    );
+    assert_eq!((&claims["groups"], claims.get("nonce")), (&Value::Null, None));
     assert_eq!(claims["aud"], json!(["a", "app"]));
 
     scene.provider.set(|b| {
@@ -71,69 +59,37 @@ async fn claims_metadata_and_key_sets_can_be_changed() {
         b.jwks = Jwks::EmptyObject;
     });
     assert_eq!(scene.browser.get("/jwks").await.json(), json!({}));
-    let metadata = scene
-        .browser
-        .get("/.well-known/openid-configuration")
-        .await
-        .json();
-    assert_eq!(
-        metadata["id_token_signing_alg_values_supported"],
-        json!(["HS256"])
-    );
+    let metadata = scene.browser.get("/.well-known/openid-configuration").await.json();
+    assert_eq!(metadata["id_token_signing_alg_values_supported"], json!(["HS256"]));
 }
 
 #[tokio::test]
 async fn endpoints_fail_as_told() {
     let mut scene = Scene::new().await;
     scene.provider.set(|b| {
-        b.faults
-            .insert(Endpoint::Jwks, Fault::status(StatusCode::IM_A_TEAPOT));
+        b.faults.insert(Endpoint::Jwks, Fault::status(StatusCode::IM_A_TEAPOT));
     });
-    assert_eq!(
-        scene.browser.get("/jwks").await.status,
-        StatusCode::IM_A_TEAPOT
-    );
+    assert_eq!(scene.browser.get("/jwks").await.status, StatusCode::IM_A_TEAPOT);
     scene.provider.set(|b| b.down = true);
-    assert_eq!(
-        scene.browser.get("/authorize").await.status,
-        StatusCode::SERVICE_UNAVAILABLE
-    );
-    scene.provider.set(|b| {
-        *b = Behaviour {
-            refuse: Some("access_denied"),
-            malformed_errors: true,
-            ..Behaviour::default()
-        }
-    });
-    let reply = scene
-        .browser
-        .get(&format!("/authorize?{}", request(&[])))
-        .await;
+    assert_eq!(scene.browser.get("/authorize").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    scene
+        .provider
+        .set(|b| *b = Behaviour { refuse: Some("access_denied"), malformed_errors: true, ..Behaviour::default() });
+    let reply = scene.browser.get(&format!("/authorize?{}", request(&[]))).await;
     let location = reply.headers["location"].to_str().unwrap();
-    assert!(
-        location.starts_with(&format!("{CALLBACK}?error=access_denied&")),
-        "{location}"
-    );
+    assert!(location.starts_with(&format!("{CALLBACK}?error=access_denied&")), "{location}");
     assert!(location.ends_with("&state=st&te"), "{location}");
 }
 
 #[tokio::test]
 async fn an_issuer_with_a_path_is_served_under_it() {
-    let provider = Provider::start(Config {
-        issuer: Some("https://idp.example.test/o/app/".to_owned()),
-        ..Config::default()
-    });
+    let provider =
+        Provider::start(Config { issuer: Some("https://idp.example.test/o/app/".to_owned()), ..Config::default() });
     let provider = provider.await.unwrap();
     let mut browser = Visitor::new(provider.address());
-    let metadata = browser
-        .get("/o/app/.well-known/openid-configuration")
-        .await
-        .json();
+    let metadata = browser.get("/o/app/.well-known/openid-configuration").await.json();
     assert_eq!(metadata["issuer"], "https://idp.example.test/o/app/");
-    assert_eq!(
-        metadata["token_endpoint"],
-        "https://idp.example.test/o/app/token"
-    );
+    assert_eq!(metadata["token_endpoint"], "https://idp.example.test/o/app/token");
     assert_eq!(browser.get("/jwks").await.status, StatusCode::NOT_FOUND);
     provider.stop().await;
 }
@@ -142,57 +98,36 @@ async fn an_issuer_with_a_path_is_served_under_it() {
 async fn tls_is_served_with_the_certificate_given() {
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let versions = |provider| {
-        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
-    };
+    let versions = |provider| ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let tls = versions(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![cert.der().clone()], signing_key.into());
-    let provider = Provider::start(Config {
-        tls: Some(Arc::new(tls.unwrap())),
-        host: "localhost",
-        ..Config::default()
-    });
+    let provider =
+        Provider::start(Config { tls: Some(Arc::new(tls.unwrap())), host: "localhost", ..Config::default() });
     let provider = provider.await.unwrap();
     assert!(provider.issuer().starts_with("https://localhost:"));
 
     let mut roots = rustls::RootCertStore::empty();
     roots.add(cert.der().clone()).unwrap();
     let client = rustls::crypto::aws_lc_rs::default_provider();
-    let client =
-        ClientConfig::builder_with_provider(Arc::new(client)).with_safe_default_protocol_versions();
-    let client = client
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let client = ClientConfig::builder_with_provider(Arc::new(client)).with_safe_default_protocol_versions();
+    let client = client.unwrap().with_root_certificates(roots).with_no_client_auth();
     let stream = TcpStream::connect(provider.address()).await.unwrap();
     let name = "localhost".try_into().unwrap();
-    let mut stream = TlsConnector::from(Arc::new(client))
-        .connect(name, stream)
-        .await
-        .unwrap();
+    let mut stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap();
     let request = b"GET /jwks HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     stream.write_all(request).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    assert!(
-        answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"keys\""),
-        "{answer}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"keys\""), "{answer}");
 }
 
 #[tokio::test]
 async fn an_answer_is_held_until_the_test_lets_it_go() {
     let gate = Arc::new(Semaphore::new(0));
     let scene = Scene::with(|b| {
-        b.faults.insert(
-            Endpoint::Jwks,
-            Fault {
-                hold: Some(Arc::clone(&gate)),
-                ..Fault::default()
-            },
-        );
+        b.faults.insert(Endpoint::Jwks, Fault { hold: Some(Arc::clone(&gate)), ..Fault::default() });
     })
     .await;
     let mut browser = scene.browser;

@@ -6,9 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use forepost::world::World;
 use http::StatusCode;
-use openidconnect::core::{
-    CoreIdTokenVerifier, CoreJsonWebKeySet, CoreProviderMetadata, CoreTokenResponse,
-};
+use openidconnect::core::{CoreIdTokenVerifier, CoreJsonWebKeySet, CoreProviderMetadata, CoreTokenResponse};
 use openidconnect::{AccessTokenHash, ClientId, Nonce, OAuth2TokenResponse, TokenResponse};
 use serde_json::json;
 
@@ -19,20 +17,13 @@ use crate::provider::{Algorithm, Endpoint};
 #[tokio::test]
 async fn the_code_flow_works_and_the_second_login_is_silent() {
     let mut scene = Scene::new().await;
-    let metadata = scene
-        .browser
-        .get("/.well-known/openid-configuration")
-        .await
-        .json();
+    let metadata = scene.browser.get("/.well-known/openid-configuration").await.json();
     assert_eq!(metadata["issuer"], scene.provider.issuer());
 
     let back = scene.sign_in("alice", &request(&[])).await;
     assert_eq!(back.status, StatusCode::SEE_OTHER);
     assert_eq!(back.parameter("state").as_deref(), Some("st&te"));
-    assert_eq!(
-        back.parameter("iss").as_deref(),
-        Some(scene.provider.issuer())
-    );
+    assert_eq!(back.parameter("iss").as_deref(), Some(scene.provider.issuer()));
 
     let tokens = scene.redeem(&back.parameter("code").unwrap()).await;
     assert_eq!(tokens.status, StatusCode::OK, "{}", tokens.body);
@@ -47,20 +38,11 @@ async fn the_code_flow_works_and_the_second_login_is_silent() {
     assert_eq!(claims["groups"], json!(["admins", "staff"]));
 
     let bearer = format!("bearer {}", tokens["access_token"].as_str().unwrap());
-    let userinfo = scene
-        .browser
-        .post("/userinfo", &[], &[("authorization", &bearer)])
-        .await;
+    let userinfo = scene.browser.post("/userinfo", &[], &[("authorization", &bearer)]).await;
     assert_eq!(userinfo.json()["sub"], claims["sub"]);
     assert_eq!(userinfo.json()["email"], "alice@example.test");
 
-    let silent = scene
-        .browser
-        .get(&format!(
-            "/authorize?{}",
-            request(&[("prompt", Some("none"))])
-        ))
-        .await;
+    let silent = scene.browser.get(&format!("/authorize?{}", request(&[("prompt", Some("none"))]))).await;
     assert!(silent.parameter("code").is_some());
     assert_eq!(scene.provider.requests(Endpoint::Authorize), 2);
     assert_eq!(scene.provider.requests(Endpoint::Jwks), 1);
@@ -72,18 +54,9 @@ async fn every_algorithm_is_verifiable_by_the_key_set() {
         let mut scene = Scene::with(|b| b.algorithm = algorithm).await;
         let claims = scene.verified_claims().await;
         assert_eq!(claims["sub"], "id-alice");
-        let metadata = scene
-            .browser
-            .get("/.well-known/openid-configuration")
-            .await
-            .json();
-        let algorithms = metadata["id_token_signing_alg_values_supported"]
-            .as_array()
-            .unwrap();
-        assert!(
-            algorithms.contains(&json!(algorithm.name())),
-            "{algorithms:?}"
-        );
+        let metadata = scene.browser.get("/.well-known/openid-configuration").await.json();
+        let algorithms = metadata["id_token_signing_alg_values_supported"].as_array().unwrap();
+        assert!(algorithms.contains(&json!(algorithm.name())), "{algorithms:?}");
     }
 }
 
@@ -107,21 +80,14 @@ async fn a_library_accepts_the_login() {
         let client = ClientId::new("app".to_owned());
         let allowed = metadata.id_token_signing_alg_values_supported().clone();
         let verifier =
-            CoreIdTokenVerifier::new_public_client(client, metadata.issuer().clone(), jwks)
-                .set_allowed_algs(allowed);
-        let claims = id_token
-            .claims(&verifier, &Nonce::new("n1".to_owned()))
-            .unwrap();
+            CoreIdTokenVerifier::new_public_client(client, metadata.issuer().clone(), jwks).set_allowed_algs(allowed);
+        let claims = id_token.claims(&verifier, &Nonce::new("n1".to_owned())).unwrap();
         let hash = AccessTokenHash::from_token(
             tokens.access_token(),
             id_token.signing_alg().unwrap(),
             id_token.signing_key(&verifier).unwrap(),
         );
-        assert_eq!(
-            claims.access_token_hash(),
-            Some(&hash.unwrap()),
-            "{algorithm:?}"
-        );
+        assert_eq!(claims.access_token_hash(), Some(&hash.unwrap()), "{algorithm:?}");
     }
 }
 
@@ -129,10 +95,7 @@ async fn a_library_accepts_the_login() {
 async fn the_token_endpoint_refuses_what_does_not_fit() {
     #[track_caller]
     fn check(reply: &Reply, status: u16, error: &str) {
-        assert_eq!(
-            (reply.status.as_u16(), reply.json()["error"].as_str()),
-            (status, Some(error))
-        );
+        assert_eq!((reply.status.as_u16(), reply.json()["error"].as_str()), (status, Some(error)));
     }
     let mut scene = Scene::new().await;
     let right = basic();
@@ -148,10 +111,7 @@ async fn the_token_endpoint_refuses_what_does_not_fit() {
         scene.provider.end_sessions();
         let code = scene.code().await;
         let form = redemption(&code, redirect_uri, verifier);
-        let reply = scene
-            .browser
-            .post("/token", &form, &[("authorization", authorization)])
-            .await;
+        let reply = scene.browser.post("/token", &form, &[("authorization", authorization)]).await;
         check(&reply, status, error);
     }
 
@@ -162,16 +122,8 @@ async fn the_token_endpoint_refuses_what_does_not_fit() {
 
     scene.provider.end_sessions();
     let code = scene.code().await;
-    let form = [
-        redemption(&code, CALLBACK, VERIFIER).as_slice(),
-        &[("client_id", "open")],
-    ]
-    .concat();
-    check(
-        &scene.browser.post("/token", &form, &[]).await,
-        400,
-        "invalid_grant",
-    );
+    let form = [redemption(&code, CALLBACK, VERIFIER).as_slice(), &[("client_id", "open")]].concat();
+    check(&scene.browser.post("/token", &form, &[]).await, 400, "invalid_grant");
 }
 
 #[tokio::test]
@@ -182,32 +134,19 @@ async fn a_code_used_twice_ends_the_tokens_of_its_first_use() {
     let bearer = format!("Bearer {}", tokens["access_token"].as_str().unwrap());
     let again = scene.redeem(&code).await;
     assert_eq!(again.json()["error"], "invalid_grant");
-    let userinfo = scene
-        .browser
-        .post("/userinfo", &[], &[("authorization", &bearer)])
-        .await;
+    let userinfo = scene.browser.post("/userinfo", &[], &[("authorization", &bearer)]).await;
     assert_eq!(userinfo.status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
 async fn all_ways_of_client_authentication_work() {
-    for (client, secret, behave) in [
-        ("app", Some("se:cr+t%"), false),
-        ("open", None, false),
-        ("app", None, true),
-    ] {
+    for (client, secret, behave) in [("app", Some("se:cr+t%"), false), ("open", None, false), ("app", None, true)] {
         let mut scene = Scene::with(|b| b.raw_basic = behave).await;
-        let back = scene
-            .sign_in("bob", &request(&[("client_id", Some(client))]))
-            .await;
+        let back = scene.sign_in("bob", &request(&[("client_id", Some(client))])).await;
         let code = back.parameter("code").unwrap();
         let mut form = redemption(&code, CALLBACK, VERIFIER).to_vec();
         let raw = format!("Basic {}", STANDARD.encode("app:se:cr+t%"));
-        let headers: &[_] = if behave {
-            &[("authorization", raw.as_str())]
-        } else {
-            &[]
-        };
+        let headers: &[_] = if behave { &[("authorization", raw.as_str())] } else { &[] };
         if !behave {
             form.push(("client_id", client));
             form.extend(secret.map(|secret| ("client_secret", secret)));
@@ -227,10 +166,7 @@ async fn nothing_is_sent_to_an_address_that_is_not_registered() {
         [("client_id", Some("unknown"))],
         [("client_id", None)],
     ] {
-        let reply = scene
-            .browser
-            .get(&format!("/authorize?{}", request(&changes)))
-            .await;
+        let reply = scene.browser.get(&format!("/authorize?{}", request(&changes))).await;
         assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{changes:?}");
     }
 }
@@ -247,15 +183,8 @@ async fn errors_go_back_to_the_application() {
         ("code_challenge", None, "invalid_request"),
         ("response_mode", Some("fragment"), "invalid_request"),
     ] {
-        let reply = scene
-            .browser
-            .get(&format!("/authorize?{}", request(&[(name, value)])))
-            .await;
-        assert_eq!(
-            reply.parameter("error").as_deref(),
-            Some(error),
-            "{name} {value:?}"
-        );
+        let reply = scene.browser.get(&format!("/authorize?{}", request(&[(name, value)]))).await;
+        assert_eq!(reply.parameter("error").as_deref(), Some(error), "{name} {value:?}");
         assert_eq!(reply.parameter("state").as_deref(), Some("st&te"));
     }
 }
@@ -287,10 +216,7 @@ async fn the_login_form_refuses_strangers_and_other_sites_and_escapes() {
     let reply = scene.browser.post("/login", &form, &[]).await;
     assert_eq!(reply.status, StatusCode::UNPROCESSABLE_ENTITY);
     let form = [("request", request.as_str()), ("login", "alice")];
-    let reply = scene
-        .browser
-        .post("/login", &form, &[("sec-fetch-site", "cross-site")])
-        .await;
+    let reply = scene.browser.post("/login", &form, &[("sec-fetch-site", "cross-site")]).await;
     assert_eq!(reply.status, StatusCode::BAD_REQUEST);
     assert_eq!(scene.browser.cookie, None);
 }
@@ -307,10 +233,7 @@ async fn logout_ends_the_sign_on_and_goes_to_registered_addresses_only() {
         let mut scene = Scene::new().await;
         let code = scene.code().await;
         let tokens = scene.redeem(&code).await.json();
-        let mut form = vec![
-            ("id_token_hint", tokens["id_token"].as_str().unwrap()),
-            ("state", "s"),
-        ];
+        let mut form = vec![("id_token_hint", tokens["id_token"].as_str().unwrap()), ("state", "s")];
         form.extend(after.map(|after| ("post_logout_redirect_uri", after)));
         form.extend(client.map(|client| ("client_id", client)));
         let reply = scene.browser.post("/end-session", &form, &[]).await;
@@ -320,9 +243,6 @@ async fn logout_ends_the_sign_on_and_goes_to_registered_addresses_only() {
         }
         let request = request(&[("prompt", Some("none"))]);
         let silent = scene.browser.get(&format!("/authorize?{request}")).await;
-        assert_eq!(
-            silent.parameter("error").is_some(),
-            status != StatusCode::BAD_REQUEST
-        );
+        assert_eq!(silent.parameter("error").is_some(), status != StatusCode::BAD_REQUEST);
     }
 }

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
-    UnparsedPublicKey,
+    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -56,11 +55,7 @@ impl Scene {
         });
         let provider = provider.await.unwrap();
         let browser = Visitor::new(provider.address());
-        Self {
-            provider,
-            browser,
-            clock,
-        }
+        Self { provider, browser, clock }
     }
 
     /// A scene whose provider has this fault.
@@ -85,9 +80,7 @@ impl Scene {
 
     async fn redeem(&mut self, code: &str) -> Reply {
         let form = redemption(code, CALLBACK, VERIFIER);
-        self.browser
-            .post("/token", &form, &[("authorization", &basic())])
-            .await
+        self.browser.post("/token", &form, &[("authorization", &basic())]).await
     }
 
     /// Claims of a fresh ID token after its signature was checked against the key set.
@@ -114,22 +107,11 @@ fn request(changes: &[(&str, Option<&str>)]) -> String {
         pairs.retain(|(known, _)| known != name);
         pairs.extend(value.map(|value| (*name, value)));
     }
-    url::form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(pairs)
-        .finish()
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
 
-fn redemption<'a>(
-    code: &'a str,
-    redirect_uri: &'a str,
-    verifier: &'a str,
-) -> [(&'a str, &'a str); 4] {
-    [
-        ("grant_type", "authorization_code"),
-        ("code", code),
-        ("redirect_uri", redirect_uri),
-        ("code_verifier", verifier),
-    ]
+fn redemption<'a>(code: &'a str, redirect_uri: &'a str, verifier: &'a str) -> [(&'a str, &'a str); 4] {
+    [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", redirect_uri), ("code_verifier", verifier)]
 }
 
 fn basic() -> String {
@@ -142,10 +124,7 @@ fn verify(token: &str, jwks: &Value) -> Option<Value> {
     let (header, claims) = input.split_once('.')?;
     let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
     let header: Value = serde_json::from_slice(&decode(header)).unwrap();
-    let key = jwks["keys"]
-        .as_array()?
-        .iter()
-        .find(|key| key["kid"] == header["kid"])?;
+    let key = jwks["keys"].as_array()?.iter().find(|key| key["kid"] == header["kid"])?;
     assert_eq!(key["alg"], header["alg"]);
     let member = |name: &str| decode(key[name].as_str().unwrap());
     let (input, signature) = (input.as_bytes(), decode(signature));
@@ -155,11 +134,11 @@ fn verify(token: &str, jwks: &Value) -> Option<Value> {
             UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(input, &signature)
         }
         "OKP" => UnparsedPublicKey::new(&ED25519, member("x")).verify(input, &signature),
-        _ => RsaPublicKeyComponents {
-            n: member("n"),
-            e: member("e"),
-        }
-        .verify(&RSA_PKCS1_2048_8192_SHA256, input, &signature),
+        _ => RsaPublicKeyComponents { n: member("n"), e: member("e") }.verify(
+            &RSA_PKCS1_2048_8192_SHA256,
+            input,
+            &signature,
+        ),
     };
     checked.ok()?;
     Some(serde_json::from_slice(&decode(claims)).unwrap())
