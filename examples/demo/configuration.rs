@@ -45,7 +45,7 @@ impl Demo {
         let mut toml = format!(
             r#"[server]
 http = "127.0.0.1:0"
-metrics = "off"
+metrics = "127.0.0.1:0"
 
 [identity_provider.demo]
 issuer = "{issuer}"

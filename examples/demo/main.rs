@@ -6,6 +6,7 @@ mod configuration;
 #[expect(dead_code, reason = "the switches of the faulty provider are for tests")]
 mod provider;
 mod proxy;
+mod running;
 #[cfg(test)]
 mod tests;
 mod web;
@@ -16,13 +17,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use clap::Parser;
-use forepost::daemon::Daemon;
-use forepost::settings::Settings;
-use forepost::world::World;
+use forepost::telemetry::log;
 
-use self::configuration::Demo;
-use self::provider::Provider;
-use self::proxy::Proxy;
+use self::running::Running;
 
 /// Forepost between an OpenID provider and two applications, all in one process on loopback.
 #[derive(Debug, Parser)]
@@ -51,32 +48,16 @@ async fn main() -> ExitCode {
 async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
     let (listener, address) = web::bind(listen).await.map_err(|error| cannot_listen(listen, &error))?;
-    let port = address.port();
-
-    let provider = Provider::start(Demo::provider(port)).await?;
-    let demo = Demo { port, issuer: provider.issuer().to_owned() };
-    let toml = demo.forepost_toml();
+    let running = Running::start(listener, address).await?;
+    log::init(&running.log)?;
     if options.print_config {
-        println!("{toml}");
+        println!("{}", running.demo.forepost_toml());
     }
-    let forepost = start_forepost(&toml).await?;
-    let forepost_address = forepost.http_address().ok_or("forepost listens nowhere")?;
-    let proxy = Proxy::serve(listener, forepost_address);
-
-    println!("{}", demo.introduction());
+    println!("{}", running.demo.introduction());
     tokio::signal::ctrl_c().await?;
     println!("\nStopping.");
-    proxy.stop().await;
-    // Whatever was still in flight was a demo.
-    let _ = forepost.shutdown().await;
-    provider.stop().await;
+    running.stop().await;
     Ok(())
-}
-
-/// Forepost itself: the library, as its own program starts it.
-async fn start_forepost(toml: &str) -> Result<Daemon, Box<dyn Error>> {
-    let settings = Settings::from_toml(toml)?;
-    Ok(Daemon::start(settings, World::system()).await?)
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {

@@ -2,6 +2,7 @@
 
 mod provider;
 mod proxy;
+mod whole;
 
 use std::net::SocketAddr;
 
