@@ -1,0 +1,199 @@
+//! How the provider misbehaves: the switches of the faulty provider, all off by default.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
+
+use super::keys::Algorithm;
+use super::web::{self, Answer, HangUp};
+
+/// What the provider serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Endpoint {
+    /// The metadata document.
+    Discovery,
+    /// The key set.
+    Jwks,
+    /// Where a login begins.
+    Authorize,
+    /// What the login form is sent to.
+    Login,
+    /// Code against tokens.
+    Token,
+    /// Claims against an access token.
+    Userinfo,
+    /// RP-initiated logout.
+    EndSession,
+}
+
+impl Endpoint {
+    /// All of them.
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Discovery, Self::Jwks, Self::Authorize, Self::Login, Self::Token, Self::Userinfo, Self::EndSession];
+
+    /// The path behind the issuer.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::Discovery => "/.well-known/openid-configuration",
+            Self::Jwks => "/jwks",
+            Self::Authorize => "/authorize",
+            Self::Login => "/login",
+            Self::Token => "/token",
+            Self::Userinfo => "/userinfo",
+            Self::EndSession => "/end-session",
+        }
+    }
+}
+
+/// The switches; `Behaviour::default()` is a provider without fault.
+#[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, not states")]
+pub(crate) struct Behaviour {
+    /// Everything answers 503.
+    pub(crate) down: bool,
+    /// Faults of single endpoints.
+    pub(crate) faults: HashMap<Endpoint, Fault>,
+    /// Changes to the metadata document, its `issuer` and endpoints included.
+    pub(crate) metadata: Patch,
+    /// What the key set looks like.
+    pub(crate) jwks: Jwks,
+    /// Changes to the header of ID tokens.
+    pub(crate) id_token_header: Patch,
+    /// Changes to the claims of ID tokens.
+    pub(crate) id_token: Patch,
+    /// Send this instead of an ID token.
+    pub(crate) id_token_text: Option<String>,
+    /// Leave name, email and groups out of ID tokens; userinfo has them.
+    pub(crate) user_claims_only_in_userinfo: bool,
+    /// How ID tokens are signed; the metadata names it, too.
+    pub(crate) algorithm: Algorithm,
+    /// Which key they are signed with.
+    pub(crate) signing_key: SigningKey,
+    /// Changes to the claims at the userinfo endpoint.
+    pub(crate) userinfo: Patch,
+    /// Changes to the answer of the token endpoint.
+    pub(crate) token: Patch,
+    /// Do not form-decode id and secret of `client_secret_basic`, as some providers do.
+    pub(crate) raw_basic: bool,
+    /// Answer authorisation requests with this error.
+    pub(crate) refuse: Option<&'static str>,
+    /// Put error parameters behind a second `?` and the state without escaping, as authentik does.
+    pub(crate) malformed_errors: bool,
+    /// Changes to `code`, `state`, `iss` of the way back, success or error.
+    pub(crate) callback: Patch,
+    /// Further text behind the query of the way back: `&code=other`.
+    pub(crate) callback_suffix: &'static str,
+}
+
+/// What the key set looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Jwks {
+    /// The keys.
+    #[default]
+    Keys,
+    /// `{"keys": []}`.
+    NoKeys,
+    /// `{}`, as authentik has it without a signing key.
+    EmptyObject,
+}
+
+/// Which key signs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum SigningKey {
+    /// The published one.
+    #[default]
+    Published,
+    /// One that is not in the key set, under its own `kid`.
+    Stray,
+    /// One that is not in the key set, under the `kid` of the published one.
+    StrayWithPublishedId,
+}
+
+/// What happens at an endpoint instead of, or before, the regular answer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fault {
+    /// Wait for a permit of this semaphore first; the test gives them.
+    pub(crate) hold: Option<Arc<Semaphore>>,
+    /// Then wait so long.
+    pub(crate) delay: Duration,
+    /// Then close the connection.
+    pub(crate) hang_up: bool,
+    /// Answer with this status.
+    pub(crate) status: Option<StatusCode>,
+    /// Answer with this body.
+    pub(crate) body: Option<Bytes>,
+    /// Headers set on the answer, whoever makes it.
+    pub(crate) headers: HeaderMap,
+}
+
+impl Fault {
+    /// Answers with nothing but this status.
+    pub(crate) fn status(status: StatusCode) -> Self {
+        Self { status: Some(status), ..Self::default() }
+    }
+
+    /// What happens before there is an answer.
+    ///
+    /// # Errors
+    ///
+    /// [`HangUp`] where that is the fault.
+    pub(crate) async fn before(&self) -> Result<(), HangUp> {
+        if let Some(hold) = &self.hold {
+            // A closed semaphore lets everybody through.
+            if let Ok(permit) = hold.acquire().await {
+                permit.forget();
+            }
+        }
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
+        }
+        if self.hang_up { Err(HangUp) } else { Ok(()) }
+    }
+
+    /// The answer in place of the regular one.
+    pub(crate) fn answer(&self) -> Option<Answer> {
+        if self.status.is_none() && self.body.is_none() {
+            return None;
+        }
+        let status = self.status.unwrap_or(StatusCode::OK);
+        let body = self.body.clone().unwrap_or_default();
+        Some(web::answer(status, "application/json", body))
+    }
+}
+
+/// Changes to a JSON object or a list of parameters.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Patch(Vec<(String, Option<Value>)>);
+
+impl Patch {
+    /// Sets a member, also to `null`.
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<Value>) -> &mut Self {
+        self.0.push((name.to_owned(), Some(value.into())));
+        self
+    }
+
+    /// Takes a member out.
+    pub(crate) fn remove(&mut self, name: &str) -> &mut Self {
+        self.0.push((name.to_owned(), None));
+        self
+    }
+
+    /// Makes the changes, in the order in which they were given.
+    pub(crate) fn apply(&self, object: &mut Map<String, Value>) {
+        for (name, change) in &self.0 {
+            match change {
+                Some(value) => {
+                    object.insert(name.clone(), value.clone());
+                }
+                None => {
+                    object.remove(name);
+                }
+            }
+        }
+    }
+}

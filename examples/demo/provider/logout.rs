@@ -1,0 +1,55 @@
+//! RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0).
+
+use http::HeaderValue;
+use http::header::SET_COOKIE;
+use url::Url;
+
+use super::authorize::COOKIE;
+use super::web::{self, Answer};
+use super::{Asked, pages};
+
+impl Asked<'_> {
+    /// Signs off, then sends the browser to a registered address, or shows that it is done.
+    pub(super) fn end_session(&self) -> Answer {
+        let parameters = self.seen.parameters();
+        let mut state = self.shared.state();
+        let hinted = match parameters.get("id_token_hint") {
+            None => None,
+            Some(hint) => match state.id_token_client(hint) {
+                Some(client) => Some(client),
+                None => return pages::bad_request("The hint is no token of ours (id_token_hint)."),
+            },
+        };
+        let named = parameters.get("client_id").map(ToOwned::to_owned);
+        let client = match (hinted, named) {
+            (Some(hinted), Some(named)) if hinted != named => {
+                return pages::bad_request("The hint belongs to another application (client_id).");
+            }
+            (hinted, named) => hinted.or(named).and_then(|id| state.client(&id)),
+        };
+        if let Some(session) = web::cookie(&self.seen.headers, COOKIE) {
+            state.sign_off(session);
+        }
+        drop(state);
+
+        let wanted = parameters.get("post_logout_redirect_uri");
+        let registered = wanted.filter(|wanted| {
+            let known = client.map(|client| client.post_logout_redirect_uris);
+            known.is_some_and(|known| known.iter().any(|uri| uri == wanted))
+        });
+        let mut answer = match registered.map(Url::parse) {
+            Some(Ok(mut target)) => {
+                if let Some(state) = parameters.get("state") {
+                    target.query_pairs_mut().append_pair("state", state);
+                }
+                web::redirect(target.as_str())
+            }
+            Some(Err(_)) | None => pages::signed_out(),
+        };
+        let expired = format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0");
+        if let Ok(expired) = HeaderValue::try_from(expired) {
+            answer.headers_mut().append(SET_COOKIE, expired);
+        }
+        answer
+    }
+}

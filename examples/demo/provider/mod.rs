@@ -1,0 +1,144 @@
+//! A small OpenID provider in process, honest unless told otherwise.
+//!
+//! Code flow with PKCE, single sign-on, userinfo, RP-initiated logout, key rotation. [`Behaviour`] holds the switches that make
+//! it a faulty provider, to be changed while it runs. Needs the module `web` beside it.
+
+mod authorize;
+mod behaviour;
+mod config;
+mod keys;
+mod logout;
+mod metadata;
+mod pages;
+mod service;
+mod state;
+mod token;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+
+use self::keys::{Keyring, Signer};
+use self::service::{Asked, Shared, handle, lock};
+use self::state::State;
+use super::web::{self, Server};
+
+pub(crate) use self::behaviour::{Behaviour, Endpoint, Fault, Jwks, SigningKey};
+pub(crate) use self::config::{Client, Config, User};
+pub(crate) use self::keys::Algorithm;
+pub(crate) use self::service::Seen;
+
+/// A running provider; dropping it stops it.
+#[derive(Debug)]
+pub(crate) struct Provider {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    server: Server,
+}
+
+impl Provider {
+    /// Binds and serves.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be bound, or no key can be made.
+    pub(crate) async fn start(config: Config) -> io::Result<Self> {
+        let (listener, address) = web::bind(config.listen).await?;
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        let usual = format!("{scheme}://{}:{}", config.host, address.port());
+        let issuer = config.issuer.unwrap_or(usual);
+        let mut keys = Keyring::default();
+        for algorithm in [Algorithm::Es256, Algorithm::EdDsa] {
+            keys.key(algorithm).map_err(io::Error::other)?;
+        }
+        let shared = Arc::new(Shared {
+            issuer,
+            world: config.world,
+            behaviour: RwLock::default(),
+            keys: Mutex::new(keys),
+            state: Mutex::new(State::new(config.clients, config.users)),
+            counts: watch::Sender::default(),
+            last: Mutex::default(),
+        });
+        let serve = Arc::clone(&shared);
+        let server = Server::run(listener, config.tls, move |request, _| handle(Arc::clone(&serve), request));
+        Ok(Self { shared, address, server })
+    }
+
+    /// The issuer identifier.
+    pub(crate) fn issuer(&self) -> &str {
+        &self.shared.issuer
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Registers an application, in place of one with the same id.
+    pub(crate) fn add_client(&self, client: Client) {
+        self.shared.state().add_client(client);
+    }
+
+    /// Adds a user, in place of one with the same login.
+    pub(crate) fn add_user(&self, user: User) {
+        self.shared.state().add_user(user);
+    }
+
+    /// Changes the behaviour, from the next request on.
+    pub(crate) fn set(&self, change: impl FnOnce(&mut Behaviour)) {
+        let mut behaviour = self.shared.behaviour.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut behaviour));
+    }
+
+    /// How many requests an endpoint got so far, faulty ones included.
+    pub(crate) fn requests(&self, endpoint: Endpoint) -> u64 {
+        self.shared.counts.borrow()[endpoint as usize]
+    }
+
+    /// Waits until an endpoint has got that many requests, answered or not.
+    pub(crate) async fn wait_for_requests(&self, endpoint: Endpoint, count: u64) {
+        let mut counts = self.shared.counts.subscribe();
+        let reached = counts.wait_for(|counts| counts[endpoint as usize] >= count);
+        // The sender lives as long as the provider.
+        drop(reached.await);
+    }
+
+    /// The last request that an endpoint got.
+    pub(crate) fn last_request(&self, endpoint: Endpoint) -> Option<Seen> {
+        lock(&self.shared.last)[endpoint as usize].clone()
+    }
+
+    /// New signing keys; the old ones stay in the key set when `keep_old`.
+    ///
+    /// # Errors
+    ///
+    /// When no key can be made.
+    pub(crate) fn rotate(&self, keep_old: bool) -> io::Result<()> {
+        self.shared.keys().rotate(keep_old).map_err(io::Error::other)
+    }
+
+    /// A token with these claims, signed as ID tokens of `client` are signed now.
+    ///
+    /// # Errors
+    ///
+    /// When the client is unknown, or the key refuses.
+    pub(crate) fn sign(&self, client: &str, claims: &Map<String, Value>) -> io::Result<String> {
+        let client = self.shared.state().client(client);
+        let client = client.ok_or(io::ErrorKind::NotFound)?;
+        token::sign(&self.shared, &self.shared.behaviour(), &client, claims).map_err(io::Error::other)
+    }
+
+    /// Forgets who is signed in at the provider; tokens live on.
+    pub(crate) fn end_sessions(&self) {
+        self.shared.state().end_sessions();
+    }
+
+    /// Stops, and waits for what is in flight.
+    pub(crate) async fn stop(self) {
+        self.server.stop().await;
+    }
+}

@@ -1,0 +1,201 @@
+//! The token endpoint (OIDC Core §3.1.3) and userinfo (§5.3).
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::error::Unspecified;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::state::{Access, Grant, TOKEN_LIFETIME};
+use super::web::{self, Answer, Parameters};
+use super::{Algorithm, Asked, Behaviour, Client, Shared, Signer, SigningKey, keys};
+
+/// Why there is no token (RFC 6749 §5.2).
+type Refusal = &'static str;
+
+impl Asked<'_> {
+    pub(super) fn token(&self) -> Result<Answer, Unspecified> {
+        let access_token = keys::token::<24>()?;
+        match self.redeem(&access_token) {
+            Ok((client, grant)) => self.tokens(&client, &grant, access_token),
+            Err(error) => Ok(refuse(error)),
+        }
+    }
+
+    fn redeem(&self, access_token: &str) -> Result<(Client, Grant), Refusal> {
+        let form = &self.seen.form;
+        let client = self.client()?;
+        if form.get("grant_type") != Some("authorization_code") {
+            return Err("unsupported_grant_type");
+        }
+        if form.repeated() {
+            return Err("invalid_request");
+        }
+        let code = form.get("code").ok_or("invalid_request")?;
+        let grant = self.shared.state().spend(code, access_token);
+        let grant = grant.ok_or("invalid_grant")?;
+        let challenge = form.get("code_verifier").map(keys::s256);
+        if grant.client != client.id
+            || form.get("redirect_uri") != Some(&grant.redirect_uri)
+            || grant.challenge != challenge
+            || self.shared.now() >= grant.until
+        {
+            return Err("invalid_grant");
+        }
+        Ok((client, grant))
+    }
+
+    /// Who asks: by Basic, in the form, or as a public client by name only (RFC 6749 §2.3.1).
+    fn client(&self) -> Result<Client, Refusal> {
+        let form = &self.seen.form;
+        let basic = self.seen.headers.get(AUTHORIZATION);
+        let (id, secret) = match basic {
+            Some(_) if form.get("client_secret").is_some() => return Err("invalid_request"),
+            Some(value) => {
+                let (id, secret) = self.basic(value).ok_or("invalid_client")?;
+                if form.get("client_id").is_some_and(|named| named != id) {
+                    return Err("invalid_client");
+                }
+                (id, Some(secret))
+            }
+            None => {
+                (form.get("client_id").unwrap_or_default().to_owned(), form.get("client_secret").map(ToOwned::to_owned))
+            }
+        };
+        let client = self.shared.state().client(&id).ok_or("invalid_client")?;
+        let proven = match (&client.secret, &secret) {
+            (None, None) => true,
+            (Some(known), Some(given)) => verify_slices_are_equal(known.as_bytes(), given.as_bytes()).is_ok(),
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        if proven { Ok(client) } else { Err("invalid_client") }
+    }
+
+    fn basic(&self, value: &HeaderValue) -> Option<(String, String)> {
+        let (scheme, encoded) = value.to_str().ok()?.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+        let (id, secret) = decoded.split_once(':')?;
+        if self.behaviour.raw_basic {
+            return Some((id.to_owned(), secret.to_owned()));
+        }
+        Some((form_decode(id), form_decode(secret)))
+    }
+
+    fn tokens(&self, client: &Client, grant: &Grant, access_token: String) -> Result<Answer, Unspecified> {
+        let behaviour = self.behaviour;
+        let now = self.shared.now();
+        let mut claims = self.shared.state().claims(&grant.sign_on.login, &grant.scope);
+        if behaviour.user_claims_only_in_userinfo {
+            claims.retain(|name, _| name == "sub");
+        }
+        let own = [
+            ("iss", json!(self.shared.issuer)),
+            ("aud", json!(client.id)),
+            ("iat", json!(now)),
+            ("exp", json!(now + TOKEN_LIFETIME)),
+            ("auth_time", json!(grant.sign_on.since)),
+            ("sid", json!(grant.session)),
+            ("at_hash", json!(behaviour.algorithm.at_hash(&access_token))),
+        ];
+        claims.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        if let Some(nonce) = &grant.nonce {
+            claims.insert("nonce".to_owned(), json!(nonce));
+        }
+        behaviour.id_token.apply(&mut claims);
+        let id_token = match &behaviour.id_token_text {
+            Some(text) => text.clone(),
+            None => sign(self.shared, behaviour, client, &claims)?,
+        };
+        let mut answer = Map::new();
+        answer.insert("access_token".to_owned(), json!(access_token));
+        answer.insert("token_type".to_owned(), json!("Bearer"));
+        answer.insert("expires_in".to_owned(), json!(TOKEN_LIFETIME));
+        answer.insert("scope".to_owned(), json!(grant.scope));
+        answer.insert("id_token".to_owned(), json!(id_token));
+        behaviour.token.apply(&mut answer);
+        let access =
+            Access { login: grant.sign_on.login.clone(), scope: grant.scope.clone(), until: now + TOKEN_LIFETIME };
+        let id_token = (id_token, client.id.clone());
+        self.shared.state().add_tokens(access_token, access, id_token);
+        Ok(web::json(StatusCode::OK, &Value::Object(answer)))
+    }
+
+    pub(super) fn userinfo(&self) -> Answer {
+        let header = self.seen.headers.get(AUTHORIZATION);
+        let token = header
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token);
+        let state = self.shared.state();
+        let access = token.and_then(|token| state.access(token, self.shared.now()));
+        let Some(access) = access else {
+            let mut answer = web::json(StatusCode::UNAUTHORIZED, &json!({"error": "invalid_token"}));
+            let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+            answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            return answer;
+        };
+        let mut claims = state.claims(&access.login, &access.scope);
+        self.behaviour.userinfo.apply(&mut claims);
+        web::json(StatusCode::OK, &Value::Object(claims))
+    }
+}
+
+/// A token of these claims in the manner of `behaviour`.
+///
+/// # Errors
+///
+/// When no key can be made.
+pub(super) fn sign(
+    shared: &Shared,
+    behaviour: &Behaviour,
+    client: &Client,
+    claims: &Map<String, Value>,
+) -> Result<String, Unspecified> {
+    let algorithm = behaviour.algorithm;
+    let mut header = Map::new();
+    header.insert("alg".to_owned(), json!(algorithm.name()));
+    header.insert("typ".to_owned(), json!("JWT"));
+    let mut keys = shared.keys();
+    let signer = match algorithm {
+        Algorithm::None => Signer::None,
+        Algorithm::Hs256 => Signer::Secret(client.secret.as_deref().unwrap_or_default().as_bytes()),
+        Algorithm::Es256 | Algorithm::Rs256 | Algorithm::EdDsa => {
+            let published = keys.key(algorithm)?.id.clone();
+            let key = match behaviour.signing_key {
+                SigningKey::Published => keys.key(algorithm)?,
+                SigningKey::Stray | SigningKey::StrayWithPublishedId => keys.stray(algorithm)?,
+            };
+            let id = match behaviour.signing_key {
+                SigningKey::Stray => key.id.clone(),
+                SigningKey::Published | SigningKey::StrayWithPublishedId => published,
+            };
+            header.insert("kid".to_owned(), json!(id));
+            Signer::Key(key)
+        }
+    };
+    behaviour.id_token_header.apply(&mut header);
+    signer.sign(&header, claims)
+}
+
+fn refuse(error: Refusal) -> Answer {
+    if error != "invalid_client" {
+        return web::json(StatusCode::BAD_REQUEST, &json!({"error": error}));
+    }
+    let mut answer = web::json(StatusCode::UNAUTHORIZED, &json!({"error": error}));
+    let challenge = HeaderValue::from_static("Basic realm=\"token\"");
+    answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    answer
+}
+
+/// Undoes the encoding of RFC 6749 appendix B for a value that stands alone.
+fn form_decode(text: &str) -> String {
+    let pair = format!("v={}", text.replace('&', "%26"));
+    let pair = Parameters::parse(pair.as_bytes());
+    pair.get("v").unwrap_or_default().to_owned()
+}

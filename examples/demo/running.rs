@@ -1,0 +1,78 @@
+//! Provider, forepost and proxy, started in the order in which they need each other.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use forepost::daemon::Daemon;
+use forepost::settings::{Log, Settings};
+use forepost::world::World;
+use http::{StatusCode, Uri};
+use http_body_util::Empty;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use tokio::net::TcpListener;
+
+use super::configuration::Demo;
+use super::provider::Provider;
+use super::proxy::Proxy;
+
+/// Between two looks at forepost's readiness.
+const BETWEEN_QUESTIONS: Duration = Duration::from_millis(10);
+
+/// Everything is on loopback, so this is long.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// All three.
+pub(crate) struct Running {
+    /// What they were started with.
+    pub(crate) demo: Demo,
+    /// What forepost is told to write.
+    pub(crate) log: Log,
+    provider: Provider,
+    forepost: Daemon,
+    proxy: Proxy,
+}
+
+impl Running {
+    /// Starts them; the proxy serves on `listener`, which is bound to `address`.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot start.
+    pub(crate) async fn start(listener: TcpListener, address: SocketAddr) -> Result<Self, Box<dyn Error>> {
+        let port = address.port();
+        let provider = Provider::start(Demo::provider(port)).await?;
+        let demo = Demo { port, issuer: provider.issuer().to_owned() };
+        let settings = Settings::from_toml(&demo.forepost_toml())?;
+        let log = settings.log.clone();
+        let forepost = Daemon::start(settings, World::system()).await?;
+        let forepost_address = forepost.http_address().ok_or("forepost listens nowhere")?;
+        let status_address = forepost.metrics_address().ok_or("forepost tells nobody how it is")?;
+        until_ready(status_address).await?;
+        let proxy = Proxy::serve(listener, forepost_address);
+        Ok(Self { demo, log, provider, forepost, proxy })
+    }
+
+    /// Stops them, whoever is asked by the others last.
+    pub(crate) async fn stop(self) {
+        self.proxy.stop().await;
+        // Whatever was still in flight was a demo.
+        let _ = self.forepost.shutdown().await;
+        self.provider.stop().await;
+    }
+}
+
+/// Waits until forepost has got to know the provider, so that the first visitor can log in.
+async fn until_ready(status: SocketAddr) -> Result<(), Box<dyn Error>> {
+    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+    let address: Uri = format!("http://{status}/ready").parse()?;
+    let asking = async {
+        while client.get(address.clone()).await?.status() != StatusCode::OK {
+            tokio::time::sleep(BETWEEN_QUESTIONS).await;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(READY_WITHIN, asking).await.map_err(|_| "forepost does not get ready for logins")?
+}
