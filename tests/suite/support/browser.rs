@@ -1,0 +1,241 @@
+//! A browser without a screen: keeps cookies as browsers do, connects by a table of addresses, follows redirects by hand.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, HOST, LOCATION, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+use url::Url;
+
+/// More would be a loop.
+const MOST_REDIRECTS: usize = 12;
+
+/// What came back, and from where.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    pub(crate) url: Url,
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Reply {
+    /// The values of a header, joined; empty when there is none.
+    pub(crate) fn header(&self, name: &str) -> String {
+        let values = self.headers.get_all(name).iter();
+        values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect::<Vec<_>>().join(" & ")
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    /// The absolute address of a redirect.
+    #[track_caller]
+    pub(crate) fn location(&self) -> Url {
+        Url::parse(&self.header("location")).unwrap_or_else(|_| panic!("no absolute Location: {self:?}"))
+    }
+
+    /// A parameter of the redirect's query.
+    #[track_caller]
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+        self.location().query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+    }
+
+    #[track_caller]
+    pub(crate) fn is(&self, status: u16) -> &Self {
+        assert_eq!(self.status.as_u16(), status, "{self:#?}");
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn contains(&self, text: &str) -> &Self {
+        assert!(self.body.contains(text), "{text:?} is not in {self:#?}");
+        self
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Kept {
+    name: String,
+    value: String,
+    domain: String,
+    host_only: bool,
+    secure: bool,
+}
+
+/// A browser; clones have the same cookies and go separate ways from then on.
+#[derive(Clone)]
+pub(crate) struct Browser {
+    client: Client<HttpConnector, Full<Bytes>>,
+    addresses: HashMap<String, SocketAddr>,
+    cookies: Vec<Kept>,
+    /// Sent with every request, in place of the browser's own.
+    pub(crate) headers: HeaderMap,
+}
+
+impl Browser {
+    pub(crate) fn new() -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("text/html,application/xhtml+xml,*/*;q=0.8"));
+        Self {
+            client: Client::builder(TokioExecutor::new()).build_http(),
+            addresses: HashMap::new(),
+            cookies: Vec::new(),
+            headers,
+        }
+    }
+
+    /// Connects to `address` for this host, or for all others when it is `*`.
+    pub(crate) fn route(mut self, host: &str, address: SocketAddr) -> Self {
+        self.addresses.insert(host.to_owned(), address);
+        self
+    }
+
+    /// Names of the cookies that would be sent to `url`.
+    pub(crate) fn cookie_names(&self, url: &Url) -> Vec<String> {
+        self.matching(url).map(|cookie| cookie.name.clone()).collect()
+    }
+
+    /// The value of the one cookie whose name contains `part`.
+    pub(crate) fn cookie(&self, url: &Url, part: &str) -> Option<String> {
+        self.matching(url).find(|cookie| cookie.name.contains(part)).map(|cookie| cookie.value.clone())
+    }
+
+    /// Sets a cookie as a page of `url`'s host could.
+    pub(crate) fn set_cookie(&mut self, url: &Url, line: &str) {
+        self.keep(url, line);
+    }
+
+    pub(crate) fn clear_cookies(&mut self) {
+        self.cookies.clear();
+    }
+
+    /// One GET of a navigation, with its redirects.
+    pub(crate) async fn open(&mut self, url: &str) -> Reply {
+        let reply = self.get(url).await;
+        self.follow(reply).await
+    }
+
+    /// One GET, without its redirects.
+    pub(crate) async fn get(&mut self, url: &str) -> Reply {
+        self.send(Method::GET, url, &[], None).await
+    }
+
+    /// One GET of a script.
+    pub(crate) async fn fetch(&mut self, url: &str) -> Reply {
+        self.send(Method::GET, url, &[("accept", "application/json"), ("sec-fetch-mode", "cors")], None).await
+    }
+
+    /// Sends a form.
+    pub(crate) async fn post(&mut self, url: &str, form: &str) -> Reply {
+        self.send(Method::POST, url, &[], Some(form)).await
+    }
+
+    /// Follows redirects to their end.
+    #[track_caller]
+    pub(crate) fn follow(&mut self, mut reply: Reply) -> impl Future<Output = Reply> {
+        async move {
+            for _ in 0..MOST_REDIRECTS {
+                if !reply.status.is_redirection() || !reply.headers.contains_key(LOCATION) {
+                    return reply;
+                }
+                let next = reply.url.join(&reply.header("location")).unwrap();
+                reply = self.get(next.as_str()).await;
+            }
+            panic!("a redirect loop at {}", reply.url);
+        }
+    }
+
+    /// One request with these headers beside the usual ones, and its cookies kept.
+    pub(crate) async fn send(
+        &mut self,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        form: Option<&str>,
+    ) -> Reply {
+        let url = Url::parse(url).unwrap_or_else(|_| panic!("no absolute URL: {url}"));
+        let host = url.host_str().unwrap();
+        let address = self.addresses.get(host).or_else(|| self.addresses.get("*"));
+        let address = address.unwrap_or_else(|| panic!("nobody knows {url}"));
+        let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("http://{address}{target}"))
+            .body(Full::from(form.unwrap_or_default().to_owned()))
+            .unwrap();
+        let fields = request.headers_mut();
+        *fields = self.headers.clone();
+        fields.insert(HOST, HeaderValue::try_from(&url[url::Position::BeforeHost..url::Position::AfterPort]).unwrap());
+        if form.is_some() {
+            fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        }
+        let cookies: Vec<_> = self.matching(&url).map(|it| format!("{}={}", it.name, it.value)).collect();
+        if !cookies.is_empty() {
+            fields.insert(COOKIE, HeaderValue::try_from(cookies.join("; ")).unwrap());
+        }
+        for (name, value) in headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            fields.insert(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        let response = self.client.request(request).await.unwrap_or_else(|error| panic!("{url}: {error:?}"));
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        for line in parts.headers.get_all(SET_COOKIE) {
+            self.keep(&url, line.to_str().unwrap());
+        }
+        Reply { url, status: parts.status, headers: parts.headers, body: String::from_utf8_lossy(&body).into_owned() }
+    }
+
+    fn matching(&self, url: &Url) -> impl Iterator<Item = &Kept> {
+        let host = url.host_str().unwrap().to_owned();
+        let secure = url.scheme() == "https";
+        self.cookies.iter().filter(move |cookie| {
+            let below = host.strip_suffix(&cookie.domain).is_some_and(|it| it.ends_with('.'));
+            (host == cookie.domain || (!cookie.host_only && below)) && (secure || !cookie.secure)
+        })
+    }
+
+    /// RFC 6265 §5.3, as far as our cookies need it.
+    fn keep(&mut self, url: &Url, line: &str) {
+        let host = url.host_str().unwrap();
+        let mut parts = line.split(';').map(str::trim);
+        let (name, value) = parts.next().unwrap().split_once('=').unwrap();
+        let attributes: Vec<_> = parts.map(|part| part.split_once('=').unwrap_or((part, ""))).collect();
+        let attribute = |wanted: &str| {
+            attributes.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| *value)
+        };
+        let domain = attribute("domain").map(|it| it.trim_start_matches('.'));
+        if let Some(domain) = domain {
+            let within = host == domain || host.strip_suffix(domain).is_some_and(|it| it.ends_with('.'));
+            assert!(within, "{host} may not set a cookie for {domain}: {line}");
+        }
+        let secure = attribute("secure").is_some();
+        assert!(!secure || url.scheme() == "https", "{url} may not set a Secure cookie: {line}");
+        assert!(
+            !name.starts_with("__Host-") || (secure && domain.is_none() && attribute("path") == Some("/")),
+            "{line}"
+        );
+        assert!(!name.starts_with("__Secure-") || secure, "{line}");
+        let cookie = Kept {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            domain: domain.unwrap_or(host).to_owned(),
+            host_only: domain.is_none(),
+            secure,
+        };
+        self.cookies
+            .retain(|it| (&it.name, &it.domain, it.host_only) != (&cookie.name, &cookie.domain, cookie.host_only));
+        if attribute("max-age") != Some("0") {
+            self.cookies.push(cookie);
+        }
+    }
+}

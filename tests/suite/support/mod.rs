@@ -1,0 +1,7 @@
+//! What tests stand on: a browser, a daemon on free ports, a provider.
+
+mod browser;
+mod stage;
+
+pub(crate) use browser::{Browser, Reply};
+pub(crate) use stage::{Stage, fill_in};

@@ -1,0 +1,173 @@
+//! A provider in process, a daemon in process, and the proxy's side of each dialect.
+
+use std::net::SocketAddr;
+
+use forepost::daemon::Daemon;
+use forepost::settings::Settings;
+use forepost::world::World;
+use http::Method;
+
+use super::{Browser, Reply};
+use crate::provider::{Client, Config, Provider};
+
+/// Our registration: any of these redirect URIs.
+pub(crate) fn client(id: &str, secret: Option<&str>, origins: &[&str]) -> Client {
+    let callback = |origin: &&str| format!("{origin}/outpost.goauthentik.io/callback?X-authentik-auth-callback=true");
+    Client {
+        id: id.to_owned(),
+        secret: secret.map(str::to_owned),
+        redirect_uris: origins.iter().map(callback).collect(),
+        post_logout_redirect_uris: origins
+            .iter()
+            .map(|origin| format!("{origin}/outpost.goauthentik.io/signed_out"))
+            .collect(),
+    }
+}
+
+/// Starts a daemon on free ports with this configuration, and waits until its providers are ready.
+///
+/// `toml` may leave out `[server]`.
+pub(crate) async fn start_daemon(toml: &str) -> Daemon {
+    let mut settings = Settings::from_toml(toml).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let free = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    settings.server.http = free;
+    settings.server.metrics = free;
+    let daemon = Daemon::start(settings, World::system()).await.unwrap_or_else(|error| panic!("{error}"));
+    let status = Browser::new().route("status", daemon.metrics_address().unwrap());
+    while status.clone().get("http://status/ready").await.status != 200 {
+        tokio::task::yield_now().await;
+    }
+    daemon
+}
+
+/// A provider and a daemon, with applications in front of which a proxy would stand.
+pub(crate) struct Stage {
+    pub(crate) provider: Provider,
+    pub(crate) daemon: Daemon,
+}
+
+/// The applications of [`Stage::start`]: one host, one with required groups, a whole domain.
+pub(crate) const APPLICATIONS: &str = r#"
+[[application]]
+name = "The App"
+slug = "app"
+external_host = "https://app.example.com"
+public_paths = [{ prefix = "/public" }, { path = "/health", methods = ["GET"] }]
+cors = { allowed_origins = ["https://spa.example.com"], pass_preflight = true }
+
+[[application]]
+name = "Administration"
+slug = "admin"
+external_host = "https://admin.example.com/sub"
+required_groups = ["admins"]
+
+[[application]]
+name = "Everything"
+slug = "domain"
+external_host = "https://auth.example.test"
+cookie_domain = "example.test"
+headers = { jwt = false }
+"#;
+
+const ORIGINS: [&str; 3] = ["https://app.example.com", "https://admin.example.com/sub", "https://auth.example.test"];
+
+impl Stage {
+    /// An honest provider, and a daemon for [`APPLICATIONS`].
+    pub(crate) async fn start() -> Self {
+        Self::with("", APPLICATIONS).await
+    }
+
+    /// The same, with further keys of the provider's section, and other applications.
+    pub(crate) async fn with(provider_keys: &str, applications: &str) -> Self {
+        let config = Config { clients: vec![client("proxy", Some("proxy-secret"), &ORIGINS)], ..Config::default() };
+        Self::of(Provider::start(config).await.unwrap(), provider_keys, applications).await
+    }
+
+    /// The same, with this provider.
+    pub(crate) async fn of(provider: Provider, provider_keys: &str, applications: &str) -> Self {
+        let toml = format!(
+            "[identity_provider.idp]\nissuer = \"{}\"\nclient_id = \"proxy\"\nclient_secret = \"proxy-secret\"\n\
+             scopes = [\"openid\", \"profile\", \"email\", \"groups\"]\n{provider_keys}\n{applications}",
+            provider.issuer()
+        );
+        Self { daemon: start_daemon(&toml).await, provider }
+    }
+
+    /// A browser whose every host but the provider's is forepost itself.
+    pub(crate) fn browser(&self) -> Browser {
+        Browser::new().route("idp.localhost", self.provider.address()).route("*", self.daemon.http_address().unwrap())
+    }
+
+    /// Asks forepost about a GET of `url`, as `dialect`'s proxy would, with the browser's cookies for it.
+    pub(crate) async fn check(&self, dialect: &str, browser: &mut Browser, url: &str) -> Reply {
+        self.ask(dialect, browser, Method::GET, url, &[]).await
+    }
+
+    /// The same, with method and further headers.
+    pub(crate) async fn ask(
+        &self,
+        dialect: &str,
+        browser: &mut Browser,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+    ) -> Reply {
+        let (scheme, rest) = url.split_once("://").unwrap();
+        let (host, target) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let origin = format!("{scheme}://{host}");
+        let auth = format!("{origin}/outpost.goauthentik.io/auth/{dialect}");
+        let mut fields = match dialect {
+            "nginx" => vec![("x-original-url", url)],
+            "envoy" => vec![("x-forwarded-proto", scheme)],
+            _ => vec![
+                ("x-forwarded-method", method.as_str()),
+                ("x-forwarded-proto", scheme),
+                ("x-forwarded-host", host),
+                ("x-forwarded-uri", target),
+            ],
+        };
+        fields.extend(headers);
+        match dialect {
+            "envoy" => browser.send(method.clone(), &format!("{auth}{target}"), &fields, None).await,
+            _ => browser.send(Method::GET, &auth, &fields, None).await,
+        }
+    }
+
+    /// Goes to `url` behind a Traefik and signs in as `user` where the provider asks; ends with the check that lets in,
+    /// or with the page that does not.
+    pub(crate) async fn sign_in(&self, browser: &mut Browser, url: &str, user: &str) -> Reply {
+        let reply = self.check("traefik", browser, url).await;
+        self.complete(browser, reply, user).await
+    }
+
+    /// Follows a redirect to the provider, signs in where it asks, and goes back to where that leads.
+    pub(crate) async fn complete(&self, browser: &mut Browser, reply: Reply, user: &str) -> Reply {
+        let back = self.come_back(browser, reply, user).await;
+        if !back.status.is_redirection() {
+            return back;
+        }
+        self.check("traefik", browser, back.location().as_str()).await
+    }
+
+    /// The same, up to the answer of our callback.
+    pub(crate) async fn come_back(&self, browser: &mut Browser, reply: Reply, user: &str) -> Reply {
+        reply.is(302);
+        let mut reply = browser.get(reply.location().as_str()).await;
+        if reply.status == 200 {
+            reply = fill_in(browser, &reply, user).await;
+        }
+        let callback = reply.location();
+        assert!(callback.path().ends_with("/outpost.goauthentik.io/callback"), "{callback}");
+        browser.get(callback.as_str()).await
+    }
+}
+
+/// Sends the login form of the provider's page.
+pub(crate) async fn fill_in(browser: &mut Browser, page: &Reply, user: &str) -> Reply {
+    page.contains("name=\"password\"");
+    let request = page.url.query().unwrap_or_default();
+    let form = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs([("request", request), ("login", user), ("password", "x")])
+        .finish();
+    browser.post(page.url.join("/login").unwrap().as_str(), &form).await
+}
