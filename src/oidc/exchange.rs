@@ -213,6 +213,19 @@ pub(super) struct Redeemed {
     tokens: Tokens,
 }
 
+#[cfg(test)]
+impl Redeemed {
+    /// The tokens of a recorded answer.
+    pub(super) fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(body).map(|tokens| Self { tokens })
+    }
+
+    /// The error of a recorded answer.
+    pub(super) fn refusal(body: &[u8]) -> Result<OidcError, serde_json::Error> {
+        serde_json::from_slice(body).map(|response| token_error(RequestTokenError::ServerResponse(response)))
+    }
+}
+
 /// Why an ID token was not accepted.
 pub(super) enum Failure {
     /// No known key made its signature; the provider may have newer ones.
