@@ -54,9 +54,11 @@ impl Keys {
         let members = document.as_object().ok_or_else(|| malformed("not an object"))?;
         let keys = match members.get("keys") {
             None | Some(Value::Null) => Vec::new(),
-            Some(Value::Array(keys)) => {
-                keys.iter().filter_map(|key| serde_json::from_value::<CoreJsonWebKey>(key.clone()).ok()).collect()
-            }
+            Some(Value::Array(keys)) => keys
+                .iter()
+                .filter(|key| can_verify(key))
+                .filter_map(|key| serde_json::from_value::<CoreJsonWebKey>(key.clone()).ok())
+                .collect(),
             Some(_) => return Err(malformed("`keys` is not a list")),
         };
         Ok(Self { set: JsonWebKeySet::new(keys), fresh_for: fresh_for(headers) })

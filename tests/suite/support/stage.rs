@@ -33,10 +33,7 @@ pub(crate) async fn start_daemon(toml: &str) -> Daemon {
     settings.server.http = free;
     settings.server.metrics = free;
     let daemon = Daemon::start(settings, World::system()).await.unwrap_or_else(|error| panic!("{error}"));
-    let status = Browser::new().route("status", daemon.metrics_address().unwrap());
-    while status.clone().get("http://status/ready").await.status != 200 {
-        tokio::task::yield_now().await;
-    }
+    daemon.ready().await;
     daemon
 }
 
