@@ -9,4 +9,5 @@ mod provider;
 mod web;
 
 mod contract;
+mod login;
 mod support;
