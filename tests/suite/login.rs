@@ -246,7 +246,8 @@ async fn errors_of_the_provider_end_on_a_page() {
 
 #[tokio::test]
 async fn claims_are_read_as_providers_send_them() {
-    let patched: [(fn(&mut Behaviour), &str, &str); 7] = [
+    type Case = (fn(&mut Behaviour), &'static str, &'static str);
+    let patched: [Case; 7] = [
         (|b| b.user_claims_only_in_userinfo = true, "x-authentik-groups", "admins|staff"),
         (
             |b| {

@@ -8,6 +8,7 @@ mod provider;
 #[path = "../../examples/demo/web.rs"]
 mod web;
 
+mod command;
 mod contract;
 mod login;
 mod support;
