@@ -221,6 +221,18 @@ async fn a_browser_that_loses_its_session_cookie_is_stopped() {
 }
 
 #[tokio::test]
+async fn being_forbidden_again_and_again_is_no_loop() {
+    let stage = Stage::start().await;
+    for _ in 0..4 {
+        stage
+            .sign_in(&mut stage.browser(), "https://admin.example.com/sub/", "bob")
+            .await
+            .is(403)
+            .contains("No access");
+    }
+}
+
+#[tokio::test]
 async fn errors_of_the_provider_end_on_a_page() {
     for (error, malformed, status, text) in [
         ("access_denied", false, 403, "did not grant access"),
