@@ -5,9 +5,9 @@ use openidconnect::core::{
     CoreTokenIntrospectionResponse, CoreTokenType,
 };
 use openidconnect::{
-    AccessTokenHash, AdditionalClaims, AuthType, AuthorizationCode, ClaimsVerificationError, Client, ClientId,
-    ClientSecret, EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, IdTokenFields, IdTokenVerifier,
-    JwsSigningAlgorithm, Nonce, OAuth2TokenResponse, PkceCodeVerifier, PrivateSigningKey, RedirectUrl,
+    AccessTokenHash, AdditionalClaims, AsyncHttpClient, AuthType, AuthorizationCode, ClaimsVerificationError, Client,
+    ClientId, ClientSecret, EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, IdTokenFields,
+    IdTokenVerifier, JwsSigningAlgorithm, Nonce, OAuth2TokenResponse, PkceCodeVerifier, PrivateSigningKey, RedirectUrl,
     RequestTokenError, SignatureVerificationError, StandardErrorResponse, StandardTokenResponse, TokenResponse,
     UserInfoClaims, UserInfoError,
 };
@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::error::clean;
-use super::provider::Asker;
 use super::{OidcError, Ready};
 use crate::settings::{IdentityProvider, TokenEndpointAuthMethod};
 use crate::world::UnixTime;
@@ -119,12 +118,15 @@ impl Ready {
     /// # Errors
     ///
     /// [`Failure::Keys`] when the token's key is unknown, so that newer keys may help; any other failure is final.
-    pub(super) async fn redeem(
+    pub(super) async fn redeem<H>(
         &self,
         settings: &IdentityProvider,
         exchange: &CodeExchange<'_>,
-        token_endpoint: &Asker<'_>,
-    ) -> Result<Redeemed, OidcError> {
+        token_endpoint: &H,
+    ) -> Result<Redeemed, OidcError>
+    where
+        H: for<'c> AsyncHttpClient<'c, Error = OidcError, Future: Send> + Sync,
+    {
         let tokens = self
             .client(settings, exchange.redirect_uri)?
             .exchange_code(AuthorizationCode::new(exchange.code.to_owned()))
@@ -177,14 +179,17 @@ impl Ready {
     }
 
     /// Adds what userinfo says and the ID token did not; its `sub` must be the same (OIDC Core §5.3.2).
-    pub(super) async fn add_userinfo(
+    pub(super) async fn add_userinfo<H>(
         &self,
         settings: &IdentityProvider,
         exchange: &CodeExchange<'_>,
         redeemed: &Redeemed,
         login: &mut Login,
-        userinfo_endpoint: &Asker<'_>,
-    ) -> Result<(), OidcError> {
+        userinfo_endpoint: &H,
+    ) -> Result<(), OidcError>
+    where
+        H: for<'c> AsyncHttpClient<'c, Error = OidcError, Future: Send> + Sync,
+    {
         let subject = match login.claims.get("sub") {
             Some(Value::String(subject)) => subject.clone(),
             _ => return Err(OidcError::InvalidToken("`sub` is missing".into())),
