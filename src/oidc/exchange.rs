@@ -109,11 +109,7 @@ impl Ready {
         }
     }
 
-    /// Redeems a code and verifies what comes back.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::Keys`] when the token's key is unknown, so that newer keys may help; any other failure is final.
+    /// Redeems a code; what comes back is not verified yet.
     pub(super) async fn redeem<H>(
         &self,
         settings: &IdentityProvider,
