@@ -28,11 +28,13 @@ impl RequestKind {
 
     /// Judges by what the request says about itself; one that says nothing is a navigation.
     pub(super) fn of(method: Option<&Method>, headers: &HeaderMap) -> Self {
-        if method == Some(&Method::OPTIONS)
-            && headers.contains_key(header::ORIGIN)
-            && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
-        {
-            return Self::Preflight;
+        let asks_for_cors =
+            headers.contains_key(header::ORIGIN) && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        match method {
+            Some(&Method::OPTIONS) if asks_for_cors => return Self::Preflight,
+            // Perhaps a preflight, which a redirect would break; not surely one, so it may not pass as one.
+            None if asks_for_cors => return Self::Fetch,
+            None | Some(_) => {}
         }
         if is_websocket(headers) {
             return Self::WebSocket;

@@ -73,6 +73,28 @@ impl Provider {
         })
     }
 
+    /// A provider of which everything is known, without a network.
+    #[cfg(test)]
+    pub(crate) fn known(name: &str, settings: IdentityProvider, world: World, observer: Arc<dyn Observer>) -> Self {
+        let issuer = settings.issuer.clone();
+        let document = serde_json::json!({
+            "issuer": issuer,
+            "authorization_endpoint": format!("{issuer}/authorize"),
+            "token_endpoint": format!("{issuer}/token"),
+            "jwks_uri": format!("{issuer}/jwks"),
+            "end_session_endpoint": format!("{issuer}/end-session"),
+            "response_types_supported": ["code"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["RS256"],
+        });
+        let metadata = Metadata::parse(&issuer, document.to_string().as_bytes()).unwrap();
+        let keys = Keys::parse(b"{}", &http::HeaderMap::new()).unwrap();
+        let provider = Self::new(name, settings, world, observer).unwrap();
+        let jwks_header = crate::identity::header_value(metadata.jwks_uri());
+        provider.ready.store(Some(Arc::new(Ready { metadata, keys, jwks_header })));
+        provider
+    }
+
     /// The configured name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -8,13 +8,28 @@ use crate::identity::{HeaderBlock, Identity, Meta, header_value};
 use crate::world::UnixTime;
 
 pub(crate) fn alice(app: &Application, now: UnixTime, lifetime: Duration, idle_timeout: Option<Duration>) -> Session {
+    signed_in(app, "alice", &["admins", "staff"], now, lifetime, idle_timeout)
+}
+
+pub(crate) fn bob(app: &Application, now: UnixTime, lifetime: Duration) -> Session {
+    signed_in(app, "bob", &["staff"], now, lifetime, None)
+}
+
+fn signed_in(
+    app: &Application,
+    user: &str,
+    groups: &[&str],
+    now: UnixTime,
+    lifetime: Duration,
+    idle_timeout: Option<Duration>,
+) -> Session {
     let identity = Identity {
-        subject: "alice-subject".into(),
-        username: "alice".into(),
-        email: "alice@example.test".into(),
-        name: "Alice Ärger".into(),
-        uid: "alice-subject".into(),
-        groups: vec!["admins".into(), "staff".into()],
+        subject: format!("{user}-subject"),
+        username: user.into(),
+        email: format!("{user}@example.test"),
+        name: format!("{user} Ärger"),
+        uid: format!("{user}-subject"),
+        groups: groups.iter().map(ToString::to_string).collect(),
         entitlements: Vec::new(),
     };
     let meta = Meta {
