@@ -7,4 +7,5 @@ mod provider;
 mod web;
 
 mod contract;
+mod readme;
 mod support;
