@@ -1,14 +1,15 @@
 use chrono::{DateTime, Duration, Utc};
 use openidconnect::core::{
-    CoreAuthDisplay, CoreAuthPrompt, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey,
+    CoreAuthDisplay, CoreAuthPrompt, CoreErrorResponseType, CoreGenderClaim, CoreHmacKey, CoreJsonWebKey,
     CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreRevocableToken, CoreRevocationErrorResponse,
     CoreTokenIntrospectionResponse, CoreTokenType,
 };
 use openidconnect::{
     AccessTokenHash, AdditionalClaims, AuthType, AuthorizationCode, ClaimsVerificationError, Client, ClientId,
     ClientSecret, EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, IdTokenFields, IdTokenVerifier,
-    Nonce, OAuth2TokenResponse, PkceCodeVerifier, RedirectUrl, RequestTokenError, SignatureVerificationError,
-    StandardErrorResponse, StandardTokenResponse, TokenResponse, UserInfoClaims, UserInfoError,
+    JwsSigningAlgorithm, Nonce, OAuth2TokenResponse, PkceCodeVerifier, PrivateSigningKey, RedirectUrl,
+    RequestTokenError, SignatureVerificationError, StandardErrorResponse, StandardTokenResponse, TokenResponse,
+    UserInfoClaims, UserInfoError,
 };
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
@@ -213,6 +214,19 @@ pub(super) struct Redeemed {
     tokens: Tokens,
 }
 
+#[cfg(test)]
+impl Redeemed {
+    /// The tokens of a recorded answer.
+    pub(super) fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(body).map(|tokens| Self { tokens })
+    }
+
+    /// The error of a recorded answer.
+    pub(super) fn refusal(body: &[u8]) -> Result<OidcError, serde_json::Error> {
+        serde_json::from_slice(body).map(|response| token_error(RequestTokenError::ServerResponse(response)))
+    }
+}
+
 /// Why an ID token was not accepted.
 pub(super) enum Failure {
     /// No known key made its signature; the provider may have newer ones.
@@ -266,9 +280,15 @@ fn verify_access_token_hash(
     };
     let invalid = |what: String| OidcError::InvalidToken(what);
     let algorithm = id_token.signing_alg().map_err(|error| invalid(error.to_string()))?;
-    let key = id_token.signing_key(verifier).map_err(|error| invalid(error.to_string()))?;
-    let actual = AccessTokenHash::from_token(tokens.access_token(), algorithm, key)
-        .map_err(|error| invalid(error.to_string()))?;
+    let actual = if algorithm.uses_shared_secret() {
+        // Only the algorithm matters for the hash; the library asks for a key of the same kind.
+        let key = CoreHmacKey::new(Vec::new()).as_verification_key();
+        AccessTokenHash::from_token(tokens.access_token(), algorithm, &key)
+    } else {
+        let key = id_token.signing_key(verifier).map_err(|error| invalid(error.to_string()))?;
+        AccessTokenHash::from_token(tokens.access_token(), algorithm, key)
+    };
+    let actual = actual.map_err(|error| invalid(error.to_string()))?;
     if actual == *expected { Ok(()) } else { Err(invalid("`at_hash` does not fit the access token".into())) }
 }
 
