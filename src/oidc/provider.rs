@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::exchange::Failure;
+use super::verify::Failure;
 use super::{
     AuthorizationRequest, CodeExchange, EndSessionRequest, HttpClient, KeyRefresh, Keys, Login, Metadata, Observer,
     OidcError, Operation, TlsError,

@@ -6,7 +6,8 @@ use http::HeaderMap;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::exchange::{Failure, Redeemed};
+use super::exchange::Redeemed;
+use super::verify::Failure;
 use super::*;
 use crate::app::samples::provider_settings;
 use crate::identity::Identity;
