@@ -40,7 +40,7 @@ fn blocks(document: &str) -> Vec<(&str, &str, &str)> {
 /// What stands between single backticks outside of blocks.
 fn code_spans(document: &str) -> Vec<String> {
     let prose: Vec<&str> = document.split("\n```").step_by(2).collect();
-    prose.iter().flat_map(|text| text.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+    prose.iter().flat_map(|text| text.split('`').skip(1).step_by(2)).map(|span| span.replace('\n', " ")).collect()
 }
 
 #[test]
