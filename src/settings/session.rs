@@ -9,6 +9,7 @@ use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::values::LONGEST;
 use super::{AllowedChecks, Log, LogFormat, Session};
+use crate::telemetry::log::check_level;
 
 /// A secret that seals cookies is as long as 128 bits of hexadecimal digits, at least.
 const SHORTEST_SECRET: usize = 32;
@@ -41,7 +42,12 @@ pub(super) fn read_log(mut table: Table<'_>) -> Log {
         LogFormat::Auto,
         &[("auto", LogFormat::Auto), ("json", LogFormat::Json), ("human", LogFormat::Human)],
     );
-    let level = table.text("level").unwrap_or_else(|| "info".to_owned());
+    let level = table.read("level", |item| {
+        let text = item.text()?;
+        check_level(text)
+            .map(|()| text.to_owned())
+            .map_err(|error| complaint(error.to_string(), "as in \"info\" or \"info,forepost::login=debug\""))
+    });
     let allowed_checks = table.read("allowed_checks", |item| {
         let hint = "\"all\", \"off\", or a number N to write one in N";
         match (item.raw_text(), item.integer()) {
@@ -56,7 +62,11 @@ pub(super) fn read_log(mut table: Table<'_>) -> Log {
         }
     });
     table.finish();
-    Log { format, level, allowed_checks: allowed_checks.unwrap_or(AllowedChecks::All) }
+    Log {
+        format,
+        level: level.unwrap_or_else(|| "info".to_owned()),
+        allowed_checks: allowed_checks.unwrap_or(AllowedChecks::All),
+    }
 }
 
 /// Reads a secret that is given as a value or as a file, never both.

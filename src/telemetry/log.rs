@@ -29,7 +29,7 @@ pub const ACCESS: &str = "forepost::access";
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The filter is not understood.
-    #[error("log.level: {part:?} is neither a level (off, error, warn, info, debug, trace) nor target=level")]
+    #[error("{part:?} is neither a level (off, error, warn, info, debug, trace) nor target=level")]
     Level {
         /// The part of the filter that is wrong.
         part: String,
@@ -81,6 +81,15 @@ where
             builder.with_ansi(color).fmt_fields(format::debug_fn(human_field).delimited(" ")).with_writer(writer).into()
         }
     }
+}
+
+/// Whether `text` is a filter that [`init`] understands.
+///
+/// # Errors
+///
+/// The first part that it does not.
+pub fn check_level(text: &str) -> Result<(), LogError> {
+    filter(text).map(drop)
 }
 
 /// Reads a filter, strictly: `tracing` takes a misspelt level for a target and would then log next to nothing.

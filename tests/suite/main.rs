@@ -11,4 +11,5 @@ mod web;
 mod command;
 mod contract;
 mod login;
+mod readme;
 mod support;

@@ -247,6 +247,7 @@ fn in_the_log() {
     let log = |line: &str, parts: &[&str]| beside(&format!("[log]\n{line}"), parts);
     log("format = \"xml\"", &["log.format: \"xml\" is unknown; one of auto, json, human"]);
     log("level = \"\"", &["log.level: is empty"]);
+    log("level = \"inof\"", &["log.level: \"inof\" is neither a level", "as in \"info\""]);
     log("allowed_checks = \"some\"", &["log.allowed_checks", "one in N"]);
     log("allowed_checks = -1", &["-1 is out of range"]);
     log("allowed_checks = true", &["wanted a text or a number"]);
