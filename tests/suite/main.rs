@@ -9,4 +9,5 @@ mod provider;
 mod web;
 
 mod contract;
+mod proxies;
 mod support;
