@@ -51,6 +51,15 @@ pub(super) async fn spoofed_identity_never_reaches_the_application(proxy: Proxy)
         assert_eq!(seen.header("x-authentik-jwt").split('.').count(), jwt_parts, "{target}");
         assert_eq!(seen.header("x-authentik-meta-app"), "app", "{target}");
     }
+    // What a client's Connection names is for the proxy alone; forepost's headers are none of that.
+    for named in ["X-authentik-username, x-authentik-groups", "X-authentik-jwt, upgrade, x-authentik-username"] {
+        let request = front.request("GET /page", &[&cookies, &format!("Connection: {named}")]);
+        assert_eq!(raw::status(front.address, &request).await.unwrap(), 200, "{named}");
+        let seen = front.application.take_one();
+        assert_eq!(seen.header("x-authentik-username"), "alice", "{named}");
+        assert_eq!(seen.header("x-authentik-groups"), "admins|staff", "{named}");
+        assert_eq!(seen.header("x-authentik-jwt").split('.').count(), 3, "{named}");
+    }
     // Nor does anything of it get somebody in.
     let request = front.request("GET /page", &SPOOFED);
     assert!(matches!(raw::status(front.address, &request).await.unwrap(), 302 | 401));
@@ -97,6 +106,17 @@ pub(super) async fn claims_about_the_request_are_ignored(proxy: Proxy) {
         }
         front.application.saw_nothing();
     }
+
+    // A proxy that lets a client remove its own words would leave forepost with none, or with the client's.
+    let named =
+        "Connection: Host, X-Forwarded-Host, X-Forwarded-Uri, X-Forwarded-Method, X-Forwarded-Proto, X-Original-URL";
+    let headers: Vec<_> = all.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    let headers: Vec<_> = headers.iter().map(String::as_str).chain([named]).collect();
+    for line in ["GET /page", "GET /hook"] {
+        let status = raw::status(front.address, &front.request(line, &headers)).await.unwrap();
+        assert!(status >= 300, "{status} for {line}");
+    }
+    front.application.saw_nothing();
 
     // The whole way through the provider leads back to the page that was asked for, with the claims on every request.
     let mut browser = front.browser();

@@ -3,16 +3,12 @@
 use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::application::WEBSOCKET_KEY;
 use super::front::Front;
 use super::proxy::Proxy;
 use super::raw;
 
-const HANDSHAKE: [&str; 4] = [
-    "Connection: Upgrade",
-    "Upgrade: websocket",
-    "Sec-WebSocket-Version: 13",
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-];
+const HANDSHAKE: [&str; 3] = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"];
 
 impl Proxy {
     /// nginx and HAProxy make a redirect out of forepost's 401 themselves, and do not tell methods apart.
@@ -57,7 +53,8 @@ pub(super) async fn only_navigations_are_redirected(proxy: Proxy) {
 pub(super) async fn websockets_need_a_login(proxy: Proxy) {
     let front = Front::start(proxy).await;
     let handshake = |cookies: Option<&str>| {
-        let headers: Vec<_> = HANDSHAKE.into_iter().chain(cookies).collect();
+        let key = format!("Sec-WebSocket-Key: {WEBSOCKET_KEY}");
+        let headers: Vec<_> = HANDSHAKE.into_iter().chain([key.as_str()]).chain(cookies).collect();
         front.request("GET /socket", &headers).replace("Connection: close\r\n", "")
     };
     let (_, (status, head)) = raw::exchange(front.address, &handshake(None)).await.unwrap();
