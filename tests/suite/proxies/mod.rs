@@ -1,6 +1,7 @@
 //! The example configurations in their real proxies, between a browser, forepost, an application and a certified provider.
 
 mod application;
+mod compose;
 mod front;
 mod headers;
 mod login;
@@ -9,6 +10,7 @@ mod proxy;
 mod raw;
 mod refusals;
 mod tool;
+mod yaml;
 
 /// Every scenario with every proxy, each a test of its own: `proxies::PROXY::SCENARIO`.
 macro_rules! with_each_proxy {

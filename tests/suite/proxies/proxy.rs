@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use super::tool;
+use super::{tool, yaml};
 
 /// The proxies of the examples, some in two versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,8 +124,9 @@ impl Proxy {
 
     /// Traefik's flags without those for Docker, which is not here.
     fn traefik_flags(self) -> Vec<String> {
-        let compose = self.example("compose.yaml");
-        let flags = compose.lines().filter_map(|line| line.trim().strip_prefix("- --")).map(|flag| format!("--{flag}"));
+        let compose = yaml::parse(&self.example("compose.yaml"));
+        let flags = compose["services"]["traefik"]["command"].as_array().unwrap().iter();
+        let flags = flags.map(|flag| flag.as_str().unwrap().to_owned());
         flags.filter(|flag| !flag.starts_with("--providers.")).collect()
     }
 }
