@@ -11,5 +11,6 @@ mod web;
 mod command;
 mod contract;
 mod login;
+mod proxies;
 mod readme;
 mod support;

@@ -25,7 +25,7 @@ pub(crate) fn client(id: &str, secret: Option<&str>, origins: &[&str]) -> Client
 }
 
 /// Starts a daemon on free ports with this configuration.
-async fn start_daemon(toml: &str) -> Daemon {
+pub(crate) async fn start_daemon(toml: &str) -> Daemon {
     // Shown where a test fails; another test of this process may have set it up already.
     let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::WARN).try_init();
     let mut settings = Settings::from_toml(toml).unwrap_or_else(|mistakes| panic!("{mistakes}"));

@@ -1,0 +1,156 @@
+//! A proxy in front of forepost and an application, and a provider behind them.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use forepost::daemon::Daemon;
+use tempfile::TempDir;
+
+use super::application::Application;
+use super::openid::OpenIdProvider;
+use super::proxy::{Addresses, Proxy};
+use super::raw;
+use super::tool::Running;
+use crate::support::{Browser, Reply, start_daemon};
+
+/// A proxy that takes longer will never be ready.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks at a starting proxy.
+const GLANCE: Duration = Duration::from_millis(10);
+
+/// Everything that a browser can meet.
+pub(super) struct Front {
+    /// Of the application, as browsers know it: `http://app.localhost:PORT`.
+    pub(super) origin: String,
+    /// Where the proxy listens.
+    pub(super) address: SocketAddr,
+    pub(super) application: Application,
+    pub(super) provider: OpenIdProvider,
+    daemon: Daemon,
+    proxy: Running,
+    _folder: TempDir,
+}
+
+/// The application that is tested is for admins; the other one is there to be mistaken for it.
+fn settings(issuer: &str, port: u16) -> String {
+    let (id, secret) = (OpenIdProvider::CLIENT_ID, OpenIdProvider::CLIENT_SECRET);
+    format!(
+        r#"
+        [identity_provider.op]
+        issuer = "{issuer}"
+        client_id = "{id}"
+        client_secret = "{secret}"
+        scopes = ["openid", "profile", "email", "groups"]
+
+        [[application]]
+        name = "The App"
+        slug = "app"
+        external_host = "http://app.localhost:{port}"
+        required_groups = ["admins"]
+        public_paths = [{{ prefix = "/public" }}, {{ path = "/hook", methods = ["POST"] }}]
+
+        [[application]]
+        name = "Another"
+        slug = "another"
+        external_host = "http://another.localhost:{port}"
+        public_paths = [{{ prefix = "/page" }}]
+        "#
+    )
+}
+
+impl Front {
+    /// Starts all of it, and waits until a request comes through.
+    pub(super) async fn start(proxy: Proxy) -> Self {
+        let address = free_address();
+        let origin = format!("http://app.localhost:{}", address.port());
+        let provider = OpenIdProvider::start(&origin);
+        let application = Application::start().await;
+        let daemon = start_daemon(&settings(&provider.issuer, address.port())).await;
+        let addresses =
+            Addresses { proxy: address, forepost: daemon.http_address().unwrap(), application: application.address };
+        let folder = tempfile::tempdir().unwrap();
+        let proxy = Running::start(proxy.prepare(folder.path(), addresses), folder.path());
+        let mut front = Self { origin, address, application, provider, daemon, proxy, _folder: folder };
+        front.until_ready().await;
+        front
+    }
+
+    /// Waits for the application's answer on a public path.
+    async fn until_ready(&mut self) {
+        let request = self.request("GET /public/ready", &[]);
+        let ready = async {
+            loop {
+                if raw::status(self.address, &request).await.is_ok_and(|status| status == 200) {
+                    break;
+                }
+                self.proxy.still_runs();
+                tokio::time::sleep(GLANCE).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, ready).await.is_err() {
+            panic!("the proxy is not ready:\n{}", self.proxy.messages());
+        }
+        self.proxy.still_runs();
+        self.application.take();
+    }
+
+    /// The absolute address of a path of the application.
+    pub(super) fn url(&self, target: &str) -> String {
+        format!("{}{target}", self.origin)
+    }
+
+    /// A request to the letter, for [`raw`]; the connection is closed after it.
+    pub(super) fn request(&self, line: &str, headers: &[&str]) -> String {
+        let host = self.origin.trim_start_matches("http://");
+        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+        format!("{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n")
+    }
+
+    /// A browser that reaches the proxy and the provider.
+    pub(super) fn browser(&self) -> Browser {
+        Browser::new().route("idp.localhost", self.provider.address).route("*", self.address)
+    }
+
+    /// Goes to `url` without a session and signs in; ends where that leads.
+    pub(super) async fn sign_in(&self, browser: &mut Browser, url: &str, user: &str) -> Reply {
+        let page = browser.open(url).await;
+        self.provider.sign_in(browser, &page, user).await
+    }
+
+    /// A browser where alice has signed in.
+    pub(super) async fn alice(&self) -> Browser {
+        let mut browser = self.browser();
+        self.sign_in(&mut browser, &self.url("/"), "alice").await.is(200);
+        self.application.take();
+        browser
+    }
+
+    /// The `Cookie` line with which the browser comes to the application.
+    pub(super) fn cookie_line(&self, browser: &Browser) -> String {
+        let url = url::Url::parse(&self.origin).unwrap();
+        let cookies = browser.cookie_names(&url).into_iter().map(|name| {
+            let value = browser.cookie(&url, &name).unwrap();
+            format!("{name}={value}")
+        });
+        format!("Cookie: {}", cookies.collect::<Vec<_>>().join("; "))
+    }
+
+    /// Stops forepost and leaves the rest.
+    pub(super) async fn stop_forepost(self) -> Bereft {
+        self.daemon.shutdown().await;
+        Bereft { address: self.address, application: self.application, _proxy: self.proxy, _folder: self._folder }
+    }
+}
+
+/// A proxy whose forepost is gone.
+pub(super) struct Bereft {
+    pub(super) address: SocketAddr,
+    pub(super) application: Application,
+    _proxy: Running,
+    _folder: TempDir,
+}
+
+/// Free when asked; whoever takes it before the proxy makes the proxy end, which is noticed.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap()
+}

@@ -1,0 +1,137 @@
+//! What a client says in headers that are not its to set.
+
+use http::Method;
+
+use super::front::Front;
+use super::proxy::Proxy;
+use super::raw;
+
+/// The client's own identity headers, as applications would read them.
+const SPOOFED: [&str; 20] = [
+    "X-authentik-username: spoofed",
+    "X-authentik-username: spoofed",
+    "x-AUTHENTIK-Username: spoofed",
+    "X_authentik_username: spoofed",
+    "X_AUTHENTIK-username: spoofed",
+    "X-authentik_username: spoofed",
+    "X.authentik.username: spoofed",
+    "X~authentik~username: spoofed",
+    "X-authentik-groups: spoofed",
+    "X_authentik_groups: spoofed",
+    "X-authentik-entitlements: spoofed",
+    "X-authentik-email: spoofed",
+    "X-authentik-name: spoofed",
+    "X-authentik-uid: spoofed",
+    "X-authentik-jwt: spoofed",
+    "X-authentik-meta-jwks: spoofed",
+    "X-authentik-meta-outpost: spoofed",
+    "X-authentik-meta-provider: spoofed",
+    "X-authentik-meta-app: spoofed",
+    "X-authentik-meta-version: spoofed",
+];
+
+pub(super) async fn spoofed_identity_never_reaches_the_application(proxy: Proxy) {
+    let front = Front::start(proxy).await;
+    let browser = front.alice().await;
+    let cookies = front.cookie_line(&browser);
+    for (target, cookies, name, groups, jwt_parts) in [
+        ("/page", Some(cookies.as_str()), "alice", "admins|staff", 3),
+        ("/public/page", Some(cookies.as_str()), "alice", "admins|staff", 3),
+        ("/public/page", None, "", "", 1),
+    ] {
+        let headers: Vec<_> = SPOOFED.into_iter().chain(cookies).collect();
+        let request = front.request(&format!("GET {target}"), &headers);
+        assert_eq!(raw::status(front.address, &request).await.unwrap(), 200, "{target}");
+        let seen = front.application.take_one();
+        for (header, value) in &seen.headers {
+            assert!(!value.as_bytes().windows(7).any(|part| part == b"spoofed"), "{header} in {seen:#?}");
+        }
+        assert_eq!(seen.header("x-authentik-username"), name, "{target}");
+        assert_eq!(seen.header("x-authentik-groups"), groups, "{target}");
+        assert_eq!(seen.header("x-authentik-jwt").split('.').count(), jwt_parts, "{target}");
+        assert_eq!(seen.header("x-authentik-meta-app"), "app", "{target}");
+    }
+    // What a client's Connection names is for the proxy alone; forepost's headers are none of that.
+    for named in ["X-authentik-username, x-authentik-groups", "X-authentik-jwt, upgrade, x-authentik-username"] {
+        let request = front.request("GET /page", &[&cookies, &format!("Connection: {named}")]);
+        assert_eq!(raw::status(front.address, &request).await.unwrap(), 200, "{named}");
+        let seen = front.application.take_one();
+        assert_eq!(seen.header("x-authentik-username"), "alice", "{named}");
+        assert_eq!(seen.header("x-authentik-groups"), "admins|staff", "{named}");
+        assert_eq!(seen.header("x-authentik-jwt").split('.').count(), 3, "{named}");
+    }
+    // Nor does anything of it get somebody in.
+    let request = front.request("GET /page", &SPOOFED);
+    assert!(matches!(raw::status(front.address, &request).await.unwrap(), 302 | 401));
+    front.application.saw_nothing();
+}
+
+/// What a proxy in front of this one might say, pointing at a page that is public.
+fn claims(front: &Front) -> Vec<(&'static str, String)> {
+    let another = front.origin.replace("app.", "another.");
+    let host = another.trim_start_matches("http://").to_owned();
+    vec![
+        ("x-forwarded-host", host.clone()),
+        ("x_forwarded_host", host.clone()),
+        ("x-forwarded-uri", "/public/page".to_owned()),
+        ("x_forwarded_uri", "/public/page".to_owned()),
+        ("x-forwarded-path", "/public/page".to_owned()),
+        ("x-forwarded-prefix", "/public".to_owned()),
+        ("x-forwarded-proto", "https".to_owned()),
+        ("x-forwarded-scheme", "https".to_owned()),
+        ("x-forwarded-method", "POST".to_owned()),
+        ("x-forwarded-port", "443".to_owned()),
+        ("x-forwarded-server", host.clone()),
+        ("x-original-url", format!("{another}/page")),
+        ("x_original_url", format!("{another}/page")),
+        ("x-original-uri", "/public/page".to_owned()),
+        ("x-original-method", "POST".to_owned()),
+        ("x-original-host", host.clone()),
+        ("x-rewrite-url", "/public/page".to_owned()),
+        ("x-http-method-override", "POST".to_owned()),
+        ("forwarded", format!("host=\"{host}\";proto=https")),
+    ]
+}
+
+pub(super) async fn claims_about_the_request_are_ignored(proxy: Proxy) {
+    let front = Front::start(proxy).await;
+    let claims = claims(&front);
+    let all: Vec<_> = claims.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    // One by one they might work where together they contradict each other.
+    for claim in all.chunks(1).chain([all.as_slice()]) {
+        // The page of the other application, and a path that is only public for POST.
+        for target in ["/page", "/hook"] {
+            let mut browser = front.browser();
+            browser.send(Method::GET, &front.url(target), &fetched(claim), None).await.is(401);
+        }
+        front.application.saw_nothing();
+    }
+
+    // A proxy that lets a client remove its own words would leave forepost with none, or with the client's.
+    let named =
+        "Connection: Host, X-Forwarded-Host, X-Forwarded-Uri, X-Forwarded-Method, X-Forwarded-Proto, X-Original-URL";
+    let headers: Vec<_> = all.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    let headers: Vec<_> = headers.iter().map(String::as_str).chain([named]).collect();
+    for line in ["GET /page", "GET /hook"] {
+        let status = raw::status(front.address, &front.request(line, &headers)).await.unwrap();
+        assert!(status >= 300, "{status} for {line}");
+    }
+    front.application.saw_nothing();
+
+    // The whole way through the provider leads back to the page that was asked for, with the claims on every request.
+    let mut browser = front.browser();
+    let target = "/page?and=more";
+    for (name, value) in &all {
+        browser.headers.insert(*name, value.parse().unwrap());
+    }
+    let page = front.sign_in(&mut browser, &front.url(target), "alice").await;
+    page.is(200);
+    assert_eq!(page.url.as_str(), front.url(target));
+    let seen = front.application.take_one();
+    assert_eq!((seen.target.as_str(), seen.header("x-authentik-meta-app").as_str()), (target, "app"));
+}
+
+/// The same headers on a request of a script.
+fn fetched<'h>(claim: &[(&'h str, &'h str)]) -> Vec<(&'h str, &'h str)> {
+    [("accept", "application/json"), ("sec-fetch-mode", "cors")].into_iter().chain(claim.iter().copied()).collect()
+}

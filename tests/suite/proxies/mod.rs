@@ -1,0 +1,73 @@
+//! The example configurations in their real proxies, between a browser, forepost, an application and a certified provider.
+
+mod application;
+mod compose;
+mod front;
+mod headers;
+mod login;
+mod openid;
+mod proxy;
+mod raw;
+mod refusals;
+mod tool;
+mod yaml;
+
+/// Every scenario with every proxy, each a test of its own: `proxies::PROXY::SCENARIO`.
+macro_rules! with_each_proxy {
+    ($($name:ident: $proxy:ident),+ $(,)?) => {
+        $(mod $name {
+            use super::proxy::Proxy::$proxy;
+            use super::{headers, login, refusals};
+
+            #[tokio::test]
+            async fn a_login_comes_back_to_the_very_url() {
+                login::comes_back_to_the_very_url($proxy).await;
+            }
+
+            #[tokio::test]
+            async fn the_wrong_group_is_forbidden() {
+                login::wrong_group_is_forbidden($proxy).await;
+            }
+
+            #[tokio::test]
+            async fn sign_out_ends_the_session() {
+                login::sign_out_ends_the_session($proxy).await;
+            }
+
+            #[tokio::test]
+            async fn spoofed_identity_never_reaches_the_application() {
+                headers::spoofed_identity_never_reaches_the_application($proxy).await;
+            }
+
+            #[tokio::test]
+            async fn claims_about_the_request_are_ignored() {
+                headers::claims_about_the_request_are_ignored($proxy).await;
+            }
+
+            #[tokio::test]
+            async fn only_navigations_are_redirected() {
+                refusals::only_navigations_are_redirected($proxy).await;
+            }
+
+            #[tokio::test]
+            async fn websockets_need_a_login() {
+                refusals::websockets_need_a_login($proxy).await;
+            }
+
+            #[tokio::test]
+            async fn nobody_gets_in_without_forepost() {
+                refusals::nobody_gets_in_without_forepost($proxy).await;
+            }
+        })+
+    };
+}
+
+with_each_proxy! {
+    caddy: Caddy,
+    caddy_of_the_distribution: DistroCaddy,
+    envoy: Envoy,
+    haproxy: Haproxy,
+    nginx: Nginx,
+    nginx_of_the_distribution: DistroNginx,
+    traefik: Traefik,
+}

@@ -1,0 +1,154 @@
+//! Each proxy, run from its example with nothing replaced but addresses.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use super::{tool, yaml};
+
+/// The proxies of the examples, some in two versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proxy {
+    Caddy,
+    DistroCaddy,
+    Envoy,
+    Haproxy,
+    Nginx,
+    DistroNginx,
+    Traefik,
+}
+
+/// What stands in the examples for addresses.
+const LISTEN: &str = "0.0.0.0";
+const PORT: &str = "8080";
+const HOST: &str = "app.example.com";
+const FOREPOST: &str = "forepost:9000";
+const FOREPOST_OF_ENVOY: &str = "address: forepost, port_value: 9000";
+const WHOAMI: &str = "whoami:80";
+const WHOAMI_OF_ENVOY: &str = "address: whoami, port_value: 80";
+
+/// The addresses of a test.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addresses {
+    pub(super) proxy: SocketAddr,
+    pub(super) forepost: SocketAddr,
+    pub(super) application: SocketAddr,
+}
+
+/// What surrounds `conf.d/*.conf` in nginx's own configuration.
+const NGINX: &str = "\
+daemon off;
+master_process off;
+pid FOLDER/pid;
+error_log stderr warn;
+events {}
+http {
+    access_log off;
+    client_body_temp_path FOLDER/body;
+    proxy_temp_path FOLDER/proxy;
+    fastcgi_temp_path FOLDER/fastcgi;
+    uwsgi_temp_path FOLDER/uwsgi;
+    scgi_temp_path FOLDER/scgi;
+    include FOLDER/forepost.conf;
+}
+";
+
+impl Proxy {
+    /// Puts the configuration into `folder`, and says how the proxy is started with it.
+    pub(super) fn prepare(self, folder: &Path, addresses: Addresses) -> Command {
+        let place = |file: &str, placeholders: &[&str]| {
+            let text = self.example(file);
+            fs::write(folder.join(file), addresses.put_into(&text, placeholders)).unwrap();
+        };
+        match self {
+            Self::Nginx | Self::DistroNginx => {
+                place("forepost.conf", &[LISTEN, PORT, HOST, FOREPOST, WHOAMI]);
+                fs::write(folder.join("nginx.conf"), NGINX.replace("FOLDER", folder.to_str().unwrap())).unwrap();
+                let mut command = tool::command(if self == Self::Nginx { "nginx" } else { "nginx-distro" });
+                command.arg("-p").arg(folder).args(["-e", "stderr", "-c"]).arg(folder.join("nginx.conf"));
+                command
+            }
+            Self::Caddy | Self::DistroCaddy => {
+                place("Caddyfile", &[LISTEN, PORT, HOST, FOREPOST, WHOAMI]);
+                let mut command = tool::command(if self == Self::Caddy { "caddy" } else { "caddy-distro" });
+                for variable in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
+                    command.env(variable, folder);
+                }
+                command.env("CADDY_ADMIN", format!("unix/{}", folder.join("admin.sock").display()));
+                command.args(["run", "--adapter", "caddyfile", "--config"]).arg(folder.join("Caddyfile"));
+                command
+            }
+            Self::Traefik => {
+                place("dynamic.yaml", &[HOST, FOREPOST, WHOAMI]);
+                let flags = addresses.put_into(&self.traefik_flags().join("\n"), &[LISTEN, PORT]);
+                let mut command = tool::command("traefik");
+                command.args(flags.lines());
+                command.arg(format!("--providers.file.filename={}", folder.join("dynamic.yaml").display()));
+                command
+            }
+            Self::Envoy => {
+                place("envoy.yaml", &[LISTEN, PORT, HOST, FOREPOST, FOREPOST_OF_ENVOY, WHOAMI_OF_ENVOY]);
+                let mut command = tool::command("envoy");
+                command.args(["--disable-hot-restart", "--concurrency", "1", "-l", "warning", "-c"]);
+                command.arg(folder.join("envoy.yaml"));
+                command
+            }
+            Self::Haproxy => {
+                place("haproxy.cfg", &[LISTEN, PORT, FOREPOST, WHOAMI]);
+                place("forward-auth.lua", &[]);
+                let mut command = tool::command("haproxy");
+                command.args(["-db", "-f"]).arg(folder.join("haproxy.cfg"));
+                command
+            }
+        }
+    }
+
+    /// The folder of the example.
+    pub(super) const fn example_name(self) -> &'static str {
+        match self {
+            Self::Caddy | Self::DistroCaddy => "caddy",
+            Self::Envoy => "envoy",
+            Self::Haproxy => "haproxy",
+            Self::Nginx | Self::DistroNginx => "nginx",
+            Self::Traefik => "traefik",
+        }
+    }
+
+    /// The text of a file of the example.
+    #[track_caller]
+    pub(super) fn example(self, file: &str) -> String {
+        let path = format!("{}/examples/{}/{file}", env!("CARGO_MANIFEST_DIR"), self.example_name());
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// Traefik's flags without those for Docker, which is not here.
+    fn traefik_flags(self) -> Vec<String> {
+        let compose = yaml::parse(&self.example("compose.yaml"));
+        let flags = compose["services"]["traefik"]["command"].as_array().unwrap().iter();
+        let flags = flags.map(|flag| flag.as_str().unwrap().to_owned());
+        flags.filter(|flag| !flag.starts_with("--providers.")).collect()
+    }
+}
+
+impl Addresses {
+    /// Replaces the placeholders; one that does not occur is a mistake.
+    #[track_caller]
+    fn put_into(self, text: &str, placeholders: &[&str]) -> String {
+        let socket_of_envoy = |it: SocketAddr| format!("address: {}, port_value: {}", it.ip(), it.port());
+        placeholders.iter().fold(text.to_owned(), |text, placeholder| {
+            assert!(text.contains(placeholder), "{placeholder:?} is not in the example");
+            let address = match *placeholder {
+                LISTEN => self.proxy.ip().to_string(),
+                PORT => self.proxy.port().to_string(),
+                HOST => "app.localhost".to_owned(),
+                FOREPOST => self.forepost.to_string(),
+                FOREPOST_OF_ENVOY => socket_of_envoy(self.forepost),
+                WHOAMI => self.application.to_string(),
+                WHOAMI_OF_ENVOY => socket_of_envoy(self.application),
+                other => panic!("nobody knows {other}"),
+            };
+            text.replace(placeholder, &address)
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! How those are turned away who may not pass.
+
+use http::Method;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::application::WEBSOCKET_KEY;
+use super::front::Front;
+use super::proxy::Proxy;
+use super::raw;
+
+const HANDSHAKE: [&str; 3] = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"];
+
+impl Proxy {
+    /// nginx and HAProxy make a redirect out of forepost's 401 themselves, and do not tell methods apart.
+    const fn redirect_after_post(self) -> u16 {
+        match self {
+            Self::Nginx | Self::DistroNginx | Self::Haproxy => 302,
+            Self::Caddy | Self::DistroCaddy | Self::Envoy | Self::Traefik => 303,
+        }
+    }
+}
+
+pub(super) async fn only_navigations_are_redirected(proxy: Proxy) {
+    let front = Front::start(proxy).await;
+    let mut browser = front.browser();
+    let page = front.url("/page");
+
+    let navigation = browser.get(&page).await;
+    assert!(["idp.localhost", "app.localhost"].contains(&navigation.is(302).location().host_str().unwrap()));
+    let form = browser.post(&page, "x=y").await;
+    form.is(proxy.redirect_after_post());
+    browser.follow(form).await.is(200).contains("prompt\" value=\"login\"");
+
+    for headers in [
+        &[("accept", "application/json"), ("sec-fetch-mode", "cors")],
+        &[("accept", "*/*"), ("x-requested-with", "XMLHttpRequest")],
+        &[("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")],
+        &[("accept", "*/*"), ("authorization", "Bearer nonsense")],
+    ] {
+        let refused = browser.send(Method::GET, &page, headers, None).await;
+        assert_eq!(refused.is(401).header("location"), "", "{headers:?}");
+        assert!(!refused.header("www-authenticate").is_empty(), "{headers:?}");
+    }
+    front.application.saw_nothing();
+
+    let mut browser = front.alice().await;
+    browser.fetch(&page).await.is(200);
+    browser.post(&page, "x=y").await.is(200);
+    let methods: Vec<_> = front.application.take().into_iter().map(|seen| seen.method).collect();
+    assert_eq!(methods, [Method::GET, Method::POST]);
+}
+
+pub(super) async fn websockets_need_a_login(proxy: Proxy) {
+    let front = Front::start(proxy).await;
+    let handshake = |cookies: Option<&str>| {
+        let key = format!("Sec-WebSocket-Key: {WEBSOCKET_KEY}");
+        let headers: Vec<_> = HANDSHAKE.into_iter().chain([key.as_str()]).chain(cookies).collect();
+        front.request("GET /socket", &headers).replace("Connection: close\r\n", "")
+    };
+    let (_, (status, head)) = raw::exchange(front.address, &handshake(None)).await.unwrap();
+    assert_eq!(status, 401, "{head}");
+    front.application.saw_nothing();
+
+    let cookies = front.cookie_line(&front.alice().await);
+    let (mut socket, (status, head)) = raw::exchange(front.address, &handshake(Some(&cookies))).await.unwrap();
+    assert_eq!(status, 101, "{head}");
+    assert_eq!(front.application.take_one().header("x-authentik-username"), "alice");
+    socket.write_all(b"echo").await.unwrap();
+    let mut echo = [0; 4];
+    socket.read_exact(&mut echo).await.unwrap();
+    assert_eq!(&echo, b"echo");
+}
+
+pub(super) async fn nobody_gets_in_without_forepost(proxy: Proxy) {
+    let front = Front::start(proxy).await;
+    let cookies = front.cookie_line(&front.alice().await);
+    let request = |line, headers: &[&str]| front.request(line, headers);
+    let requests = [
+        request("GET /page", &[]),
+        request("GET /page", &[&cookies]),
+        request("GET /public/page", &[&cookies]),
+        request("GET /outpost.goauthentik.io/start", &[&cookies]),
+        request("POST /page", &[&cookies, "Content-Length: 0"]),
+    ];
+    let bereft = front.stop_forepost().await;
+    for request in requests {
+        let status = raw::status(bereft.address, &request).await.unwrap();
+        assert!(status >= 400, "{status} for {request}");
+    }
+    bereft.application.saw_nothing();
+}
