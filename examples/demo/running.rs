@@ -51,7 +51,7 @@ impl Running {
         let forepost_address = forepost.http_address().ok_or("forepost listens nowhere")?;
         let status_address = forepost.metrics_address().ok_or("forepost tells nobody how it is")?;
         until_ready(status_address).await?;
-        let proxy = Proxy::serve(listener, forepost_address);
+        let proxy = Proxy::serve(listener, None, forepost_address);
         Ok(Self { demo, log, provider, forepost, proxy })
     }
 

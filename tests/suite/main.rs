@@ -1,10 +1,18 @@
 //! Black-box tests over HTTP: forepost between proxies, providers and browsers.
 
+#[path = "../../examples/demo/configuration.rs"]
+mod configuration;
 #[expect(dead_code, reason = "the demo uses the rest")]
 #[path = "../../examples/demo/provider/mod.rs"]
 mod provider;
+#[path = "../../examples/demo/proxy/mod.rs"]
+mod proxy;
+#[expect(dead_code, reason = "the demo prints what it was started with")]
+#[path = "../../examples/demo/running.rs"]
+mod running;
 #[path = "../../examples/demo/web.rs"]
 mod web;
 
+mod browser;
 mod contract;
 mod support;
