@@ -1,5 +1,6 @@
 //! Black-box tests over HTTP: forepost between proxies, providers and browsers.
 
+#[expect(dead_code, reason = "the demo introduces itself")]
 #[path = "../../examples/demo/configuration.rs"]
 mod configuration;
 #[expect(dead_code, reason = "the demo uses the rest")]

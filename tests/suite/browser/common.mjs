@@ -46,10 +46,8 @@ async function describe(browser) {
 }
 
 /** Someone with cookies of their own. */
-export async function visitor(browser, options = {}) {
-    const context = await browser.newContext({ ignoreHTTPSErrors: true, ...options });
-    context.setDefaultTimeout(15_000);
-    return context;
+export function visitor(browser, options = {}) {
+    return browser.newContext({ ignoreHTTPSErrors: true, ...options });
 }
 
 /** A page that remembers the last document it was given, as `page.document()`, and what the console complained about. */
@@ -96,4 +94,17 @@ export async function ends(page, url, heading) {
 export async function cookies(context, url) {
     const all = await context.cookies(url);
     return all.filter((cookie) => cookie.name.includes('authentik_proxy_'));
+}
+
+/** Expects one cookie of forepost at `url`: of this name and domain, for the server alone, kept beyond the browser's end. */
+export async function keeps(context, url, expectedName, expectedDomain) {
+    const kept = await cookies(context, url);
+    assert.equal(kept.length, 1, JSON.stringify(kept));
+    const { name, domain, path, httpOnly, secure, sameSite, expires } = kept[0];
+    assert.match(name, expectedName);
+    assert.deepEqual(
+        { domain, path, httpOnly, secure, sameSite },
+        { domain: expectedDomain, path: '/', httpOnly: true, secure: url.startsWith('https:'), sameSite: 'Lax' },
+    );
+    assert.ok(expires > Date.now() / 1000, `${name} expires at ${expires}`);
 }

@@ -11,6 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+/// A browser keeps a core busy; more of them at once would only time each other out.
+static TURN: Semaphore = Semaphore::const_new(2);
 
 /// Runs `SCRIPT.mjs` with these parameters to its end, and gives the JSON that it wrote.
 async fn run(script: &str, mut parameters: Value) -> Value {
@@ -20,6 +24,7 @@ async fn run(script: &str, mut parameters: Value) -> Value {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/browser");
     let mut node = Command::new(tools.join("bin/node"));
     node.arg(folder.join(script).with_extension("mjs")).arg(parameters.to_string()).stdin(Stdio::null());
+    let _turn = TURN.acquire().await.unwrap();
     let ended = tokio::task::spawn_blocking(move || node.output());
     let ended = ended.await.unwrap().expect("node is missing: run tests/run, which installs the tools");
     let written = String::from_utf8_lossy(&ended.stdout);

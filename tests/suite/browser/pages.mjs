@@ -16,6 +16,7 @@ async function look(page, name, status, heading) {
     assert.equal(answer.status(), status, name);
     const id = answer.headers()['x-request-id'];
     assert.equal(await page.innerText('footer'), `Request ${id}`, name);
+    assert.doesNotMatch(await page.innerText('body'), /[`<>{}]/, name);
     for (const [size, viewport] of SIZES) {
         await page.setViewportSize(viewport);
         for (const colorScheme of ['light', 'dark']) {
@@ -37,6 +38,7 @@ await tell(async (browser) => {
     await signOut(await newcomer());
     await denied(await newcomer());
     await away(await newcomer());
+    await forged(await newcomer());
     await cookieMissing(await newcomer());
     await loop(await newcomer());
     await badRequest(await newcomer());
@@ -86,6 +88,13 @@ async function away(page) {
     await look(page, 'provider-away', 503, 'Login is not possible right now');
 }
 
+/** The operator is told what to compare. */
+async function forged(page) {
+    await page.goto(at('notes.forged'));
+    await signIn(page, 'alice');
+    await look(page, 'login-failed-token', 502, 'Login failed');
+}
+
 async function cookieMissing(page) {
     await page.goto(at('whoami', '/late'));
     await asked(page);
@@ -117,4 +126,8 @@ async function loop(page) {
 async function badRequest(page) {
     await page.goto(at('whoami.stranger'));
     await look(page, 'bad-request', 400, 'This request cannot be answered');
+    await page.goto(at('whoami', '/outpost.goauthentik.io/callback'));
+    await look(page, 'bad-request-callback', 400, 'This request cannot be answered');
+    await page.goto(at('whoami', '/outpost.goauthentik.io/callback?code=x&state=of-a-restarted-forepost'));
+    await look(page, 'login-failed-state', 400, 'Login failed');
 }

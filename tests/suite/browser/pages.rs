@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::run;
-use crate::provider::{Config, Endpoint, Fault, Provider};
+use crate::provider::{Config, Endpoint, Fault, Provider, SigningKey};
 use crate::proxy::Proxy;
 use crate::support::{client, start_daemon};
 use crate::web::{self, HangUp, Server};
@@ -29,6 +29,7 @@ async fn every_page_is_fit_to_be_seen() {
         ("closed", "Team wiki and archive", "admin.closed", "\"admins\""),
         ("denied", "Notes", "notes.denied", ""),
         ("away", "Notes", "notes.away", ""),
+        ("forged", "Notes", "notes.forged", ""),
         ("forgetful", "Notes", "notes.forgetful", ""),
     ] {
         let origin = format!("http://{label}.localhost:{port}");
@@ -46,6 +47,7 @@ async fn every_page_is_fit_to_be_seen() {
                 let hung_up = Fault { hang_up: true, ..Fault::default() };
                 behaviour.faults.insert(Endpoint::Token, hung_up);
             }
+            "forged" => behaviour.signing_key = SigningKey::Stray,
             _ => {}
         });
         providers.push(provider);

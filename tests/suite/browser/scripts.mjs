@@ -54,7 +54,8 @@ async function refused(context, page, url) {
     assert.equal(status, 401);
     assert.equal(redirected, false);
     assert.equal(body.error, 'login_required');
-    assert.match(await knock(page), /Unexpected response code: 401/);
+    // Chromium's words for a 401.
+    assert.match(await knock(page), /HTTP Authentication failed/);
     assert.deepEqual(await cookies(context, url), before);
     assert.equal(page.url(), url);
     return body.login_url;
