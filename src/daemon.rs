@@ -30,7 +30,8 @@ pub struct Daemon {
     metrics_address: Option<SocketAddr>,
     shutdown: Shutdown,
     serving: Serving,
-    providers: JoinSet<()>,
+    providers: Vec<Arc<Provider>>,
+    tasks: JoinSet<()>,
 }
 
 /// Why a daemon cannot start.
@@ -104,7 +105,7 @@ impl Daemon {
             trusted: TrustedProxies::new(settings.server.trusted_proxies),
         });
         let mut tasks = JoinSet::new();
-        for provider in providers {
+        for provider in providers.clone() {
             let stop = shutdown.token();
             tasks.spawn(async move { provider.keep_ready(stop).await });
         }
@@ -114,7 +115,8 @@ impl Daemon {
             metrics_address: listeners.metrics_address(),
             serving: listeners.spawn(Arc::new(outpost), Arc::new(status), &shutdown),
             shutdown,
-            providers: tasks,
+            providers,
+            tasks,
         })
     }
 
@@ -136,6 +138,13 @@ impl Daemon {
         self.metrics_address
     }
 
+    /// Waits until logins are possible through every identity provider; one that is away is waited for.
+    pub async fn ready(&self) {
+        for provider in &self.providers {
+            provider.until_ready().await;
+        }
+    }
+
     /// The switch that begins the shutdown.
     #[must_use]
     pub const fn shutdown_switch(&self) -> &Shutdown {
@@ -145,7 +154,7 @@ impl Daemon {
     /// Waits until the shutdown was begun and is over.
     pub async fn finished(self) -> Drained {
         let drained = self.serving.finished().await;
-        self.providers.join_all().await;
+        self.tasks.join_all().await;
         drained
     }
 

@@ -4,22 +4,14 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
 use forepost::daemon::Daemon;
 use forepost::settings::{Log, Settings};
 use forepost::world::World;
-use http::{StatusCode, Uri};
-use http_body_util::Empty;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
 
 use super::configuration::Demo;
 use super::provider::Provider;
 use super::proxy::Proxy;
-
-/// Between two looks at forepost's readiness.
-const BETWEEN_QUESTIONS: Duration = Duration::from_millis(10);
 
 /// Everything is on loopback, so this is long.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -49,8 +41,8 @@ impl Running {
         let log = settings.log.clone();
         let forepost = Daemon::start(settings, World::system()).await?;
         let forepost_address = forepost.http_address().ok_or("forepost listens nowhere")?;
-        let status_address = forepost.metrics_address().ok_or("forepost tells nobody how it is")?;
-        until_ready(status_address).await?;
+        let ready = tokio::time::timeout(READY_WITHIN, forepost.ready());
+        ready.await.map_err(|_| "forepost does not get ready for logins")?;
         let proxy = Proxy::serve(listener, None, forepost_address);
         Ok(Self { demo, log, provider, forepost, proxy })
     }
@@ -62,17 +54,4 @@ impl Running {
         let _ = self.forepost.shutdown().await;
         self.provider.stop().await;
     }
-}
-
-/// Waits until forepost has got to know the provider, so that the first visitor can log in.
-async fn until_ready(status: SocketAddr) -> Result<(), Box<dyn Error>> {
-    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-    let address: Uri = format!("http://{status}/ready").parse()?;
-    let asking = async {
-        while client.get(address.clone()).await?.status() != StatusCode::OK {
-            tokio::time::sleep(BETWEEN_QUESTIONS).await;
-        }
-        Ok(())
-    };
-    tokio::time::timeout(READY_WITHIN, asking).await.map_err(|_| "forepost does not get ready for logins")?
 }

@@ -34,13 +34,15 @@ pub struct Arguments {
     #[arg(long, short, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Set one key, as in server.http=127.0.0.1:9000; wins over file and environment. May be repeated.
+    /// Set one key, as in server.http=127.0.0.1:9000; wins over all else, may be repeated.
     #[arg(long, short, global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
     pub set: Vec<(String, String)>,
 }
 
 const AFTER_HELP: &str = "\
-Without a file, FOREPOST_ISSUER, FOREPOST_CLIENT_ID, FOREPOST_CLIENT_SECRET and FOREPOST_EXTERNAL_HOST are enough.
+Without a file, these are enough: FOREPOST_ISSUER, FOREPOST_CLIENT_ID, FOREPOST_CLIENT_SECRET,
+FOREPOST_EXTERNAL_HOST; and FOREPOST_COOKIE_DOMAIN for one login in a whole domain.
+
 Exit status: 0 on success, 1 on failure, 64 when the settings have mistakes.
 Every key is described in config/forepost.toml.";
 
@@ -49,7 +51,7 @@ Every key is described in config/forepost.toml.";
 pub enum Command {
     /// Answer reverse proxies and browsers until told to stop (SIGTERM or SIGINT).
     Serve,
-    /// Check the settings, then go to each identity provider and see whether logins would work.
+    /// Check the settings, then ask each identity provider whether logins would work.
     Check {
         /// Print one JSON document instead of lines.
         #[arg(long)]

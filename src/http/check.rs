@@ -67,7 +67,11 @@ impl Outpost {
             );
             return refuse(dialect, "No application is configured for this host.", original.accepts_html, received);
         };
-        if let Some(route) = BrowserRoute::of_forwarded(app, &original.target) {
+        let route = match dialect {
+            Dialect::Nginx => BrowserRoute::of_path(app, &original.target),
+            Dialect::Traefik | Dialect::Caddy | Dialect::Envoy => BrowserRoute::of_forwarded(app, &original.target),
+        };
+        if let Some(route) = route {
             return self.outpost_route(dialect, route, app, original, received).await;
         }
         let session = match self.session(app, &received.parts.headers).await {
@@ -76,9 +80,7 @@ impl Outpost {
         };
         let now = self.world.now();
         let decision = decide(app, original, session.as_ref(), now);
-        if let Decision::Allow(permit) = &decision
-            && let Some(session) = permit.session()
-        {
+        if let Some(session) = &session {
             session.touch(now);
         }
         let outcome = decision.as_str();

@@ -82,23 +82,14 @@ impl Outpost {
             Some(Route::Auth(dialect)) => self.check(dialect, &received, began).await,
             Some(Route::Browser(route)) => {
                 let (answer, outcome) = self.visit(route, app, &received).await;
-                RequestLine {
-                    request_id: &received.id,
-                    application: app.map(|app| app.slug.as_str()),
-                    route: route.as_str(),
-                    outcome: outcome.name,
-                    status: answer.status().as_u16(),
-                    method: &parts.method,
-                    host: authority.as_ref().map_or("", |it| it.host.as_str()),
-                    path,
-                    client: received.client(),
-                    user: outcome.user.as_deref(),
-                    duration: began.elapsed(),
-                }
-                .write();
-                answer
+                let line = Line { route: route.as_str(), app, authority: authority.as_ref(), began };
+                line.write(&received, outcome, answer)
             }
-            None => reply::not_found(&received.id),
+            None => {
+                let answer = reply::not_found(&received.id);
+                let line = Line { route: "none", app, authority: authority.as_ref(), began };
+                line.write(&received, "not_found".into(), answer)
+            }
         }
     }
 
@@ -129,6 +120,34 @@ impl Outpost {
             }
         }
         Ok(None)
+    }
+}
+
+/// What is known of a request to our own routes before it is answered, for its log line.
+struct Line<'r> {
+    route: &'static str,
+    app: Option<&'r Arc<Application>>,
+    authority: Option<&'r Authority>,
+    began: Instant,
+}
+
+impl Line<'_> {
+    fn write(&self, received: &Received<'_>, outcome: Outcome, answer: Answer) -> Answer {
+        RequestLine {
+            request_id: &received.id,
+            application: self.app.map(|app| app.slug.as_str()),
+            route: self.route,
+            outcome: outcome.name,
+            status: answer.status().as_u16(),
+            method: &received.parts.method,
+            host: self.authority.map_or("", |it| it.host.as_str()),
+            path: received.parts.uri.path(),
+            client: received.client(),
+            user: outcome.user.as_deref(),
+            duration: self.began.elapsed(),
+        }
+        .write();
+        answer
     }
 }
 

@@ -49,16 +49,18 @@ impl BrowserRoute {
 
     /// Whether a forwarded request is for the outpost, below the application's own path or at the root.
     ///
-    /// The raw path counts: what only some reading would lead here is the application's. The callback is also known by the
-    /// contract's marker in the query, on any path.
+    /// The raw path counts: what only some reading would lead here is the application's.
     #[must_use]
-    pub fn of_forwarded(app: &Application, target: &Target<'_>) -> Option<Self> {
+    pub fn of_path(app: &Application, target: &Target<'_>) -> Option<Self> {
         let base = app.external_host.base_path.as_str();
         let below_base = target.path().strip_prefix(base).unwrap_or(target.path());
-        [target.path(), below_base]
-            .into_iter()
-            .find_map(|path| path.strip_prefix(OUTPOST_PATH).and_then(Self::parse))
-            .or_else(|| target.query().is_some_and(has_marker).then_some(Self::Callback))
+        [target.path(), below_base].into_iter().find_map(|path| path.strip_prefix(OUTPOST_PATH).and_then(Self::parse))
+    }
+
+    /// The same, where the callback is also known by the contract's marker in the query, on any path.
+    #[must_use]
+    pub fn of_forwarded(app: &Application, target: &Target<'_>) -> Option<Self> {
+        Self::of_path(app, target).or_else(|| target.query().is_some_and(has_marker).then_some(Self::Callback))
     }
 }
 

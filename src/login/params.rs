@@ -101,6 +101,26 @@ mod tests {
     }
 
     #[test]
+    fn recorded_error_redirects_of_authentik() {
+        for release in ["2024.8.3", "2026.5.0-rc1"] {
+            let root = env!("CARGO_MANIFEST_DIR");
+            let recorded = format!("{root}/tests/data/authentik/{release}/error-redirects.txt");
+            let recorded = std::fs::read_to_string(recorded).unwrap();
+            let errors: Vec<_> = recorded
+                .lines()
+                .map(|line| CallbackParams::parse(line.split_once('?').unwrap().1).unwrap())
+                .map(|params| (params.error.unwrap(), params.state.is_some(), params.error_description.is_some()))
+                .collect();
+            let named = |name: &str| errors.contains(&(name.to_owned(), true, true));
+            assert_eq!(errors.len(), 5);
+            assert!(
+                named("login_required") && named("invalid_request") && named("unsupported_response_type"),
+                "{errors:?}"
+            );
+        }
+    }
+
+    #[test]
     fn repeated_parameters_are_refused() {
         for query in
             ["code=a&code=b", "state=a&state=a", "iss=a&iss=b", "error=a&X-authentik-auth-callback=true?error=b"]

@@ -42,7 +42,7 @@ const MOST_FRESH: Duration = Duration::from_hours(24);
 impl Keys {
     /// Reads a JWK Set (RFC 7517 §5).
     ///
-    /// Keys of kinds we do not know are passed over, as the RFC asks; a set without `keys` is an empty one, because
+    /// Keys that are incomplete, for encryption, or of a kind we do not know are passed over, as the RFC asks; a set without `keys` is an empty one, because
     /// authentik answers `{}` where it signs with the client secret.
     ///
     /// # Errors
@@ -54,9 +54,11 @@ impl Keys {
         let members = document.as_object().ok_or_else(|| malformed("not an object"))?;
         let keys = match members.get("keys") {
             None | Some(Value::Null) => Vec::new(),
-            Some(Value::Array(keys)) => {
-                keys.iter().filter_map(|key| serde_json::from_value::<CoreJsonWebKey>(key.clone()).ok()).collect()
-            }
+            Some(Value::Array(keys)) => keys
+                .iter()
+                .filter(|key| can_verify(key))
+                .filter_map(|key| serde_json::from_value::<CoreJsonWebKey>(key.clone()).ok())
+                .collect(),
             Some(_) => return Err(malformed("`keys` is not a list")),
         };
         Ok(Self { set: JsonWebKeySet::new(keys), fresh_for: fresh_for(headers) })
@@ -73,6 +75,17 @@ impl Keys {
     pub fn is_empty(&self) -> bool {
         self.set.keys().is_empty()
     }
+}
+
+/// Whether the key is meant for signatures and has the parts that its kind needs (RFC 7518 §6, RFC 8037 §2).
+fn can_verify(key: &Value) -> bool {
+    let parts: &[&str] = match key.get("kty").and_then(Value::as_str) {
+        Some("RSA") => &["n", "e"],
+        Some("EC") => &["crv", "x", "y"],
+        Some("OKP") => &["crv", "x"],
+        Some(_) | None => return false,
+    };
+    key.get("use").is_none_or(|usage| usage == "sig") && parts.iter().all(|part| key.get(part).is_some())
 }
 
 /// `max-age` of `Cache-Control` (RFC 9111 §5.2.2.1) within sensible bounds.

@@ -10,6 +10,7 @@ pub mod inspect;
 mod keys;
 mod metadata;
 mod provider;
+mod verify;
 
 pub use endpoints::{AuthorizationRequest, EndSessionRequest};
 pub use error::{OidcError, clean};

@@ -6,11 +6,11 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::exchange::Failure;
+use super::verify::Failure;
 use super::{
     AuthorizationRequest, CodeExchange, EndSessionRequest, HttpClient, KeyRefresh, Keys, Login, Metadata, Observer,
     OidcError, Operation, TlsError,
@@ -32,6 +32,8 @@ pub struct Provider {
     world: World,
     observer: Arc<dyn Observer>,
     ready: ArcSwapOption<Ready>,
+    /// Says `true` once logins are possible.
+    became_ready: watch::Sender<bool>,
     /// When keys were last fetched because of an unknown one; also makes that fetch single-flight.
     forced: Mutex<Option<Instant>>,
 }
@@ -66,6 +68,7 @@ impl Provider {
             world,
             observer,
             ready: ArcSwapOption::empty(),
+            became_ready: watch::Sender::new(false),
             forced: Mutex::new(None),
         })
     }
@@ -86,6 +89,12 @@ impl Provider {
     #[must_use]
     pub fn ready(&self) -> Option<Arc<Ready>> {
         self.ready.load_full()
+    }
+
+    /// Waits until logins are possible.
+    pub async fn until_ready(&self) {
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = self.became_ready.subscribe().wait_for(|ready| *ready).await;
     }
 
     /// Discovers the provider, then keeps its metadata and keys fresh, until `stop`.
@@ -140,6 +149,7 @@ impl Provider {
         let ready = refreshed?;
         let fresh_for = ready.keys.fresh_for;
         self.ready.store(Some(Arc::new(ready)));
+        self.became_ready.send_replace(true);
         self.observer.ready(&self.name, true);
         Ok(fresh_for)
     }

@@ -276,6 +276,9 @@ async fn own_routes_work_as_forwarded_urls_and_never_allow() {
     }
     let own = "https://app.example.com/outpost.goauthentik.io/start?rd=/";
     stage.check("nginx", &mut stage.browser(), own).await.is(403);
+    let marked = "https://app.example.com/x?X-authentik-auth-callback=true";
+    stage.check("nginx", &mut stage.browser(), marked).await.is(401);
+    stage.check("traefik", &mut stage.browser(), marked).await.is(400);
 }
 
 #[tokio::test]

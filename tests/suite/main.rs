@@ -1,5 +1,7 @@
 //! Black-box tests over HTTP: forepost between proxies, providers and browsers.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
 #[expect(dead_code, reason = "the demo introduces itself")]
 #[path = "../../examples/demo/configuration.rs"]
 mod configuration;
@@ -15,5 +17,7 @@ mod running;
 mod web;
 
 mod browser;
+mod command;
 mod contract;
+mod login;
 mod support;

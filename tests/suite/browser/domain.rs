@@ -54,6 +54,7 @@ external_host = "{single}"
         provider.issuer()
     ))
     .await;
+    daemon.ready().await;
     let proxy = Proxy::serve(listener, Some(tls()), daemon.http_address().unwrap());
     run("domain", json!({"port": port})).await;
     proxy.stop().await;

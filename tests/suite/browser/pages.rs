@@ -1,5 +1,6 @@
 //! Every page of forepost, as it is served.
 
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
@@ -34,13 +35,15 @@ async fn every_page_is_fit_to_be_seen() {
     ] {
         let origin = format!("http://{label}.localhost:{port}");
         let provider = provider(&origin).await;
-        toml += &format!(
+        write!(
+            toml,
             "[identity_provider.{slug}]\nissuer = \"{}\"\nclient_id = \"proxy\"\nclient_secret = \"secret\"\n\
              scopes = [\"openid\", \"profile\", \"groups\"]\n\
              [[application]]\nname = \"{name}\"\nslug = \"{slug}\"\nexternal_host = \"{origin}\"\n\
              identity_provider = \"{slug}\"\nrequired_groups = [{groups}]\n",
             provider.issuer(),
-        );
+        )
+        .unwrap();
         provider.set(|behaviour| match slug {
             "denied" => behaviour.refuse = Some("access_denied"),
             "away" => {
@@ -53,6 +56,7 @@ async fn every_page_is_fit_to_be_seen() {
         providers.push(provider);
     }
     let daemon = start_daemon(&toml).await;
+    daemon.ready().await;
     let proxy = Proxy::serve(listener, None, daemon.http_address().unwrap());
 
     let (listener, elsewhere) = web::bind(loopback).await.unwrap();

@@ -140,18 +140,15 @@ impl Browser {
     }
 
     /// Follows redirects to their end.
-    #[track_caller]
-    pub(crate) fn follow(&mut self, mut reply: Reply) -> impl Future<Output = Reply> {
-        async move {
-            for _ in 0..MOST_REDIRECTS {
-                if !reply.status.is_redirection() || !reply.headers.contains_key(LOCATION) {
-                    return reply;
-                }
-                let next = reply.url.join(&reply.header("location")).unwrap();
-                reply = self.get(next.as_str()).await;
+    pub(crate) async fn follow(&mut self, mut reply: Reply) -> Reply {
+        for _ in 0..MOST_REDIRECTS {
+            if !reply.status.is_redirection() || !reply.headers.contains_key(LOCATION) {
+                return reply;
             }
-            panic!("a redirect loop at {}", reply.url);
+            let next = reply.url.join(&reply.header("location")).unwrap();
+            reply = self.get(next.as_str()).await;
         }
+        panic!("a redirect loop at {}", reply.url);
     }
 
     /// One request with these headers beside the usual ones, and its cookies kept.

@@ -4,4 +4,4 @@ mod browser;
 mod stage;
 
 pub(crate) use browser::{Browser, Reply};
-pub(crate) use stage::{Stage, client, fill_in, start_daemon};
+pub(crate) use stage::{APPLICATIONS, Stage, client, fill_in, start_daemon};

@@ -24,20 +24,15 @@ pub(crate) fn client(id: &str, secret: Option<&str>, origins: &[&str]) -> Client
     }
 }
 
-/// Starts a daemon on free ports with this configuration, and waits until its providers are ready.
-///
-/// `toml` may leave out `[server]`.
+/// Starts a daemon on free ports with this configuration.
 pub(crate) async fn start_daemon(toml: &str) -> Daemon {
+    // Shown where a test fails; another test of this process may have set it up already.
+    let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::WARN).try_init();
     let mut settings = Settings::from_toml(toml).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let free = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
     settings.server.http = free;
     settings.server.metrics = free;
-    let daemon = Daemon::start(settings, World::system()).await.unwrap_or_else(|error| panic!("{error}"));
-    let status = Browser::new().route("status", daemon.metrics_address().unwrap());
-    while status.clone().get("http://status/ready").await.status != 200 {
-        tokio::task::yield_now().await;
-    }
-    daemon
+    Daemon::start(settings, World::system()).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A provider and a daemon, with applications in front of which a proxy would stand.
@@ -80,13 +75,21 @@ impl Stage {
     /// The same, with further keys of the provider's section, and other applications.
     pub(crate) async fn with(provider_keys: &str, applications: &str) -> Self {
         let config = Config { clients: vec![client("proxy", Some("proxy-secret"), &ORIGINS)], ..Config::default() };
-        Self::of(Provider::start(config).await.unwrap(), provider_keys, applications).await
+        Self::of(Provider::start(config).await.unwrap(), "proxy-secret", provider_keys, applications).await
     }
 
-    /// The same, with this provider.
-    pub(crate) async fn of(provider: Provider, provider_keys: &str, applications: &str) -> Self {
+    /// The same, with this provider, where our secret is `secret`; empty: none.
+    pub(crate) async fn of(provider: Provider, secret: &str, provider_keys: &str, applications: &str) -> Self {
+        let stage = Self::waiting(provider, secret, provider_keys, applications).await;
+        stage.daemon.ready().await;
+        stage
+    }
+
+    /// The same, perhaps before logins are possible.
+    pub(crate) async fn waiting(provider: Provider, secret: &str, provider_keys: &str, applications: &str) -> Self {
+        let secret = if secret.is_empty() { String::new() } else { format!("client_secret = \"{secret}\"\n") };
         let toml = format!(
-            "[identity_provider.idp]\nissuer = \"{}\"\nclient_id = \"proxy\"\nclient_secret = \"proxy-secret\"\n\
+            "[identity_provider.idp]\nissuer = \"{}\"\nclient_id = \"proxy\"\n{secret}\
              scopes = [\"openid\", \"profile\", \"email\", \"groups\"]\n{provider_keys}\n{applications}",
             provider.issuer()
         );

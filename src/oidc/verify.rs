@@ -1,0 +1,126 @@
+//! Whether an ID token proves what it must (OIDC Core §3.1.3.7).
+
+use chrono::{DateTime, Duration, Utc};
+use openidconnect::core::{CoreHmacKey, CoreJsonWebKey};
+use openidconnect::{
+    AccessTokenHash, ClaimsVerificationError, IdTokenVerifier, JwsSigningAlgorithm, Nonce, OAuth2TokenResponse,
+    PrivateSigningKey, SignatureVerificationError, TokenResponse,
+};
+use serde_json::{Map, Value};
+
+use super::error::clean;
+use super::exchange::{CodeExchange, Login, Redeemed, Tokens};
+use super::{OidcError, Ready};
+use crate::settings::IdentityProvider;
+use crate::world::UnixTime;
+
+/// Clocks differ; a token is judged with this much patience.
+const LEEWAY_SECONDS: i64 = 60;
+
+/// Why an ID token was not accepted.
+pub(super) enum Failure {
+    /// No known key made its signature; the provider may have newer ones.
+    Keys(OidcError),
+    /// Nothing helps.
+    Final(OidcError),
+}
+
+impl Ready {
+    /// The claims of a redeemed ID token, all of them verified (OIDC Core §3.1.3.7).
+    pub(super) fn verify(
+        &self,
+        settings: &IdentityProvider,
+        exchange: &CodeExchange<'_>,
+        redeemed: &Redeemed,
+        now: UnixTime,
+    ) -> Result<Login, Failure> {
+        let final_failure = |error| Failure::Final(error);
+        let client = self.client(settings, exchange.redirect_uri).map_err(final_failure)?;
+        let (earlier, later) = tolerated(now).map_err(final_failure)?;
+        let verifier = client
+            .id_token_verifier()
+            .set_allowed_algs(self.metadata.allowed_algorithms())
+            .set_time_fn(move || earlier)
+            .set_issue_time_verifier_fn(
+                move |issued| {
+                    if issued <= later { Ok(()) } else { Err("issued in the future".into()) }
+                },
+            )
+            // Other audiences are judged with `azp` below.
+            .set_other_audience_verifier_fn(|_| true);
+        let Some(id_token) = redeemed.tokens.id_token() else {
+            return Err(Failure::Final(OidcError::NotReady));
+        };
+        let claims = id_token.claims(&verifier, &Nonce::new(exchange.nonce.to_owned())).map_err(verification_error)?;
+        verify_access_token_hash(&redeemed.tokens, &verifier, claims.access_token_hash()).map_err(final_failure)?;
+        let Ok(Value::Object(claims)) = serde_json::to_value(claims) else {
+            let what = "the ID token's claims are no object".into();
+            return Err(Failure::Final(OidcError::Malformed(what)));
+        };
+        verify_party(&claims, &settings.client_id).map_err(final_failure)?;
+        verify_not_before(&claims, later).map_err(final_failure)?;
+        Ok(Login { claims, id_token: id_token.to_string() })
+    }
+}
+
+/// The earliest and the latest time that it may be now, clocks being what they are.
+fn tolerated(now: UnixTime) -> Result<(DateTime<Utc>, DateTime<Utc>), OidcError> {
+    let now = i64::try_from(now.as_secs())
+        .ok()
+        .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+        .ok_or_else(|| OidcError::Configuration("the system clock is beyond the calendar".into()))?;
+    let leeway = Duration::seconds(LEEWAY_SECONDS);
+    Ok((now - leeway, now + leeway))
+}
+
+/// With more than one audience, or with `azp`, the token must have been made for us.
+fn verify_party(claims: &Map<String, Value>, client_id: &str) -> Result<(), OidcError> {
+    let several = claims.get("aud").and_then(Value::as_array).is_some_and(|aud| aud.len() > 1);
+    match claims.get("azp") {
+        None | Some(Value::Null) if several => Err(OidcError::InvalidToken("several audiences and no `azp`".into())),
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::String(party)) if party == client_id => Ok(()),
+        Some(_) => Err(OidcError::InvalidToken("`azp` is another client".into())),
+    }
+}
+
+fn verify_not_before(claims: &Map<String, Value>, later: DateTime<Utc>) -> Result<(), OidcError> {
+    #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are exact in a double")]
+    let latest = later.timestamp() as f64;
+    match claims.get("nbf") {
+        None | Some(Value::Null) => Ok(()),
+        Some(not_before) if not_before.as_f64().is_some_and(|it| it <= latest) => Ok(()),
+        Some(_) => Err(OidcError::InvalidToken("not valid yet (`nbf`)".into())),
+    }
+}
+
+fn verify_access_token_hash(
+    tokens: &Tokens,
+    verifier: &IdTokenVerifier<'_, CoreJsonWebKey>,
+    expected: Option<&AccessTokenHash>,
+) -> Result<(), OidcError> {
+    let (Some(expected), Some(id_token)) = (expected, tokens.id_token()) else {
+        return Ok(());
+    };
+    let invalid = |what: String| OidcError::InvalidToken(what);
+    let algorithm = id_token.signing_alg().map_err(|error| invalid(error.to_string()))?;
+    let actual = if algorithm.uses_shared_secret() {
+        // Only the algorithm matters for the hash; the library asks for a key of the same kind.
+        let key = CoreHmacKey::new(Vec::new()).as_verification_key();
+        AccessTokenHash::from_token(tokens.access_token(), algorithm, &key)
+    } else {
+        let key = id_token.signing_key(verifier).map_err(|error| invalid(error.to_string()))?;
+        AccessTokenHash::from_token(tokens.access_token(), algorithm, key)
+    };
+    let actual = actual.map_err(|error| invalid(error.to_string()))?;
+    if actual == *expected { Ok(()) } else { Err(invalid("`at_hash` does not fit the access token".into())) }
+}
+
+fn verification_error(error: ClaimsVerificationError) -> Failure {
+    use SignatureVerificationError::{CryptoError, NoMatchingKey};
+    let invalid = OidcError::InvalidToken(clean(&error.to_string()));
+    match error {
+        ClaimsVerificationError::SignatureVerification(NoMatchingKey | CryptoError(_)) => Failure::Keys(invalid),
+        _ => Failure::Final(invalid),
+    }
+}

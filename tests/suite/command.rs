@@ -1,0 +1,276 @@
+//! The `forepost` command as an operator runs it.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use serde_json::Value;
+
+use crate::provider::{Config, Provider};
+use crate::support::{Browser, client, fill_in};
+
+const ORIGIN: &str = "https://app.example.com";
+
+/// The command with no settings of this machine.
+fn forepost(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_forepost"));
+    command.args(arguments).env_clear().envs(environment.iter().copied());
+    // No ./forepost.toml lies here.
+    command.current_dir(env!("CARGO_TARGET_TMPDIR")).stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = forepost(arguments, environment).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+async fn provider() -> Provider {
+    let config = Config { clients: vec![client("proxy", Some("proxy-secret"), &[ORIGIN])], ..Config::default() };
+    Provider::start(config).await.unwrap()
+}
+
+fn quick_start(issuer: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("FOREPOST_ISSUER", issuer.to_owned()),
+        ("FOREPOST_CLIENT_ID", "proxy".into()),
+        ("FOREPOST_CLIENT_SECRET", "proxy-secret".into()),
+        ("FOREPOST_EXTERNAL_HOST", ORIGIN.into()),
+        ("FOREPOST_SERVER__HTTP", "127.0.0.1:0".into()),
+        ("FOREPOST_SERVER__METRICS", "127.0.0.1:0".into()),
+    ]
+}
+
+fn borrowed<'a>(environment: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+    environment.iter().map(|(name, value)| (*name, value.as_str())).collect()
+}
+
+#[test]
+fn help_and_version_read_well() {
+    let (code, help, _) = run(&["--help"], &[]);
+    assert_eq!(code, 0);
+    for text in ["serve", "check", "healthcheck", "--config", "--set", "FOREPOST_ISSUER", "64"] {
+        assert!(help.contains(text), "{text} is not in\n{help}");
+    }
+    assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    let (code, version, _) = run(&["--version"], &[]);
+    assert_eq!((code, version.trim()), (0, concat!("forepost ", env!("CARGO_PKG_VERSION"))));
+    for command in ["serve", "check", "healthcheck"] {
+        assert_eq!(run(&[command, "--help"], &[]).0, 0);
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    for arguments in [&[][..], &["serve"], &["check"], &["healthcheck"]] {
+        let environment = [
+            ("FOREPOST_ISSUER", "not a url"),
+            ("FOREPOST_CLIENT_ID", "proxy"),
+            ("FOREPOST_CLIENT_SECRET", "the-very-secret"),
+            ("FOREPOST_EXTERNAL_HOST", "https://app.example.com"),
+            ("FOREPOST_COOKIE_DOMAIN", "co.uk"),
+            ("FOREPOST_SERVER__HTPP", "127.0.0.1:0"),
+            ("FOREPOST_SESSION__LIFETIME", "soon"),
+        ];
+        let (code, stdout, stderr) = run(arguments, &environment);
+        assert_eq!(code, 64, "{arguments:?}");
+        for text in [
+            "issuer",
+            "public suffix",
+            "server.htpp",
+            "did you mean http",
+            "session.lifetime",
+            "FOREPOST_COOKIE_DOMAIN",
+        ] {
+            assert!(stderr.contains(text), "{text} is not in\n{stderr}");
+        }
+        assert!(stdout.is_empty() && !stderr.contains("the-very-secret"), "{stdout}{stderr}");
+    }
+    let (code, _, stderr) = run(&["--config", "/nowhere/forepost.toml"], &[]);
+    assert!(code == 64 && stderr.contains("/nowhere/forepost.toml"), "{stderr}");
+    let (code, _, stderr) = run(&["--set", "log.level=loud"], &borrowed(&quick_start("https://idp.example.com")));
+    assert!(code == 64 && stderr.contains("log.level"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_tells_whether_logins_would_work() {
+    let provider = provider().await;
+    let environment = quick_start(provider.issuer());
+    let (code, stdout, stderr) = run(&["check"], &borrowed(&environment));
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    for text in [
+        "[ok]   settings: no mistakes",
+        "issuer: http://idp.localhost",
+        "signing keys:",
+        "clock: the clocks agree",
+        "PKCE: S256",
+        "register https://app.example.com/outpost.goauthentik.io/callback?X-authentik-auth-callback=true",
+        "Logins should work.",
+    ] {
+        assert!(stdout.contains(text), "{text} is not in\n{stdout}");
+    }
+    assert!(!stdout.contains("proxy-secret"));
+
+    let (code, stdout, _) = run(&["check", "--json"], &borrowed(&environment));
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &report["logins_work"]), (0, &Value::Bool(true)));
+    assert!(report["findings"].as_array().unwrap().len() > 8, "{report}");
+
+    let slashed = quick_start(&format!("{}/", provider.issuer()));
+    let (code, stdout, _) = run(&["check"], &borrowed(&slashed));
+    assert_eq!(code, 1);
+    assert!(stdout.contains("[FAIL]") && stdout.contains("only the trailing slash differs"), "{stdout}");
+
+    for (change, text) in [
+        (("token_endpoint_auth_methods_supported", serde_json::json!(["private_key_jwt"])), "client authentication"),
+        (("require_pushed_authorization_requests", serde_json::json!(true)), "pushed requests"),
+        (("scopes_supported", serde_json::json!(["profile"])), "does not list openid"),
+    ] {
+        provider.set(|behaviour| {
+            behaviour.metadata.set(change.0, change.1.clone());
+        });
+        let (code, stdout, _) = run(&["check"], &borrowed(&environment));
+        assert!(code == 1 && stdout.contains(text), "{text} is not in\n{stdout}");
+        provider.set(|behaviour| behaviour.metadata = crate::provider::Behaviour::default().metadata);
+    }
+    let issuer = provider.issuer().to_owned();
+    provider.stop().await;
+    let (code, stdout, _) = run(&["check"], &borrowed(&quick_start(&issuer)));
+    assert!(code == 1 && stdout.contains("discovery") && stdout.contains("refused"), "{stdout}");
+}
+
+/// A running daemon; ended when dropped.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Running {
+    fn start(environment: &[(&str, &str)]) -> Self {
+        let mut child = forepost(&["--set", "log.format=json"], environment).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, lines, seen: Vec::new() }
+    }
+
+    /// Reads the log up to the first line of which `wanted` makes something.
+    fn until<T>(&mut self, wanted: impl Fn(&Value) -> Option<T>) -> T {
+        loop {
+            let line = self.lines.recv().unwrap_or_else(|_| panic!("the log ended: {:#?}", self.seen));
+            let value: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+            self.seen.push(line);
+            if let Some(found) = wanted(&value) {
+                return found;
+            }
+        }
+    }
+
+    fn address(&mut self, listener: &str) -> SocketAddr {
+        self.until(|line| (line["listener"] == listener).then(|| line["address"].as_str().unwrap().parse().unwrap()))
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end; the exit code and the whole log.
+    fn end(mut self) -> (Option<i32>, Vec<String>) {
+        let code = self.child.wait().unwrap().code();
+        self.seen.extend(self.lines.iter());
+        (code, std::mem::take(&mut self.seen))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Already ended where the test went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_serves_logs_no_secret_and_stops() {
+    let provider = provider().await;
+    let environment = quick_start(provider.issuer());
+    let mut daemon = Running::start(&borrowed(&environment));
+    let (http, metrics) = (daemon.address("http"), daemon.address("metrics"));
+    daemon.until(|line| line["message"].as_str().filter(|text| text.contains("ready for logins")).map(|_| ()));
+
+    let asked = [("FOREPOST_SERVER__METRICS", metrics.to_string())];
+    let healthy: Vec<_> = environment.iter().filter(|(name, _)| *name != asked[0].0).chain(&asked).cloned().collect();
+    assert_eq!(run(&["healthcheck"], &borrowed(&healthy)).0, 0);
+
+    let mut browser = Browser::new().route("idp.localhost", provider.address()).route("*", http);
+    let start = browser.get("https://app.example.com/outpost.goauthentik.io/start?rd=/x%3Fprivate=in-the-query").await;
+    let page = browser.get(start.is(302).location().as_str()).await;
+    let callback = fill_in(&mut browser, &page, "alice").await.location();
+    let back = browser.get(callback.as_str()).await;
+    assert_eq!(back.is(302).header("location"), "https://app.example.com/x?private=in-the-query");
+    let questions = [("x-original-url", "https://app.example.com/x?private=in-the-query")];
+    let auth = "https://app.example.com/outpost.goauthentik.io/auth/nginx";
+    let entered = browser.send(http::Method::GET, auth, &questions, None).await;
+    entered.is(200);
+    let token = entered.header("x-authentik-jwt");
+
+    daemon.signal("TERM");
+    let (code, log) = daemon.end();
+    assert_eq!(code, Some(0), "{log:#?}");
+    let log = log.join("\n");
+    let secrets: Vec<String> = start
+        .location()
+        .query_pairs()
+        .chain(callback.query_pairs())
+        .filter(|(name, _)| ["state", "nonce", "code_challenge", "code"].contains(&&**name))
+        .map(|(_, value)| value.into_owned())
+        .chain(start.header("set-cookie").split(['=', ';']).take(2).map(str::to_owned).skip(1))
+        .chain(back.header("set-cookie").split(['=', ';', ' ']).filter(|part| part.len() == 43).map(str::to_owned))
+        .chain(["proxy-secret".into(), "in-the-query".into(), token])
+        .collect();
+    assert!(secrets.len() >= 9, "{secrets:?}");
+    for secret in secrets {
+        assert!(!log.contains(&secret), "{secret} is in\n{log}");
+    }
+    for text in
+        ["\"outcome\":\"login\"", "\"outcome\":\"allow\"", "\"user\":\"alice\"", "\"path\":\"/x\"", "\"stopped\""]
+    {
+        assert!(log.contains(text), "{text} is not in\n{log}");
+    }
+    assert_eq!(run(&["healthcheck"], &borrowed(&healthy)).0, 1, "nobody is there any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_without_its_provider_lives() {
+    let environment = quick_start("http://127.0.0.1:1");
+    let mut daemon = Running::start(&borrowed(&environment));
+    let http = daemon.address("http");
+    daemon.until(|line| line["message"].as_str().filter(|text| text.contains("not ready for logins")).map(|_| ()));
+    Browser::new().route("*", http).get("http://x/outpost.goauthentik.io/ping").await.is(204);
+    daemon.signal("INT");
+    let (code, log) = daemon.end();
+    assert_eq!(code, Some(0), "{log:#?}");
+}
+
+#[test]
+fn a_taken_port_is_told_plainly() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut environment = quick_start("http://127.0.0.1:1");
+    environment.retain(|(name, _)| *name != "FOREPOST_SERVER__HTTP");
+    environment.push(("FOREPOST_SERVER__HTTP", address.clone()));
+    let (code, _, stderr) = run(&[], &borrowed(&environment));
+    assert_eq!(code, 1);
+    assert!(stderr.contains(&address) && stderr.contains("server.http"), "{stderr}");
+}
