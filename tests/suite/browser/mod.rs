@@ -33,7 +33,7 @@ async fn run(script: &str, mut parameters: Value) -> Value {
     serde_json::from_str(&written).unwrap_or_else(|error| panic!("{script}.mjs: {error}: {written:?}\n{failure}"))
 }
 
-/// Where pictures of the pages are kept.
+/// Where pictures of the pages are kept: the directory that `FOREPOST_SCREENSHOTS` names, else one of the build.
 fn screenshots() -> PathBuf {
     let folder = std::env::var_os("FOREPOST_SCREENSHOTS");
     let folder = folder.map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots"), PathBuf::from);
