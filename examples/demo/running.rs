@@ -43,7 +43,7 @@ impl Running {
         let forepost_address = forepost.http_address().ok_or("forepost listens nowhere")?;
         let ready = tokio::time::timeout(READY_WITHIN, forepost.ready());
         ready.await.map_err(|_| "forepost does not get ready for logins")?;
-        let proxy = Proxy::serve(listener, forepost_address);
+        let proxy = Proxy::serve(listener, None, forepost_address);
         Ok(Self { demo, log, provider, forepost, proxy })
     }
 

@@ -82,7 +82,7 @@ pub(super) fn callback(app: &Application, error: &CallbackError, html: bool, req
         }
         CallbackError::ForeignState => fail(
             StatusCode::BAD_REQUEST,
-            "This login was not begun here.",
+            "This login is not known here, or no longer.",
             "The state could not be opened: forepost was restarted without session.secret, its replicas have different \
              secrets, or the answer belongs to another application.",
             &home,
@@ -99,7 +99,12 @@ pub(super) fn callback(app: &Application, error: &CallbackError, html: bool, req
         ),
         CallbackError::Denied { code, target, .. } => {
             let (status, reason) = denial(code);
-            fail(status, reason, "The log has the provider's error code and its words.", &retry(target))
+            fail(
+                status,
+                reason,
+                "The log has the provider's error code and description under the request id below.",
+                &retry(target),
+            )
         }
         CallbackError::Provider { error: OidcError::NotReady | OidcError::Unreachable(_), target } => {
             away(app, &retry(target), html, request_id)
@@ -113,7 +118,7 @@ pub(super) fn callback(app: &Application, error: &CallbackError, html: bool, req
         CallbackError::Identity { target, .. } => fail(
             StatusCode::BAD_GATEWAY,
             "The identity provider did not say who you are.",
-            "The ID token must have a `sub` that is a text.",
+            "The ID token must have a claim named sub that is a text.",
             &retry(target),
         ),
         CallbackError::Loop => {
@@ -150,7 +155,7 @@ fn hint(error: &OidcError) -> &'static str {
             "The provider does not accept the code: it was used before, is too old, or the redirect URI differs."
         }
         OidcError::InvalidToken(_) => {
-            "The ID token does not verify: look at issuer, client id, clock and signing keys. `forepost check` compares them."
+            "The ID token does not verify: look at issuer, client id, clock and signing keys. The command forepost check compares them."
         }
         OidcError::IssuerMismatch { .. } => "The issuer differs from identity_provider.issuer; every character counts.",
         OidcError::Refused { .. }

@@ -2,12 +2,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
+#[expect(dead_code, reason = "the demo introduces itself")]
+#[path = "../../examples/demo/configuration.rs"]
+mod configuration;
 #[expect(dead_code, reason = "the demo uses the rest")]
 #[path = "../../examples/demo/provider/mod.rs"]
 mod provider;
+#[path = "../../examples/demo/proxy/mod.rs"]
+mod proxy;
+#[expect(dead_code, reason = "the demo prints what it was started with")]
+#[path = "../../examples/demo/running.rs"]
+mod running;
 #[path = "../../examples/demo/web.rs"]
 mod web;
 
+mod browser;
 mod command;
 mod contract;
 mod login;

@@ -31,8 +31,8 @@ impl Application {
     }
 
     /// Answers a request that forepost has let through.
-    pub(super) fn answer(self, head: &Parts, host: &str) -> Answer {
-        let request = Request { head, host };
+    pub(super) fn answer(self, head: &Parts, scheme: &str, host: &str) -> Answer {
+        let request = Request { head, scheme, host };
         match (self, head.uri.path()) {
             (_, "/api") => web::json(StatusCode::OK, &request.json(self)),
             (Self::Whoami, "/admin" | "/admin/") => web::redirect(&request.sibling("admin", "/")),
@@ -78,6 +78,7 @@ pub(super) fn unknown(host: &str) -> Answer {
 
 struct Request<'a> {
     head: &'a Parts,
+    scheme: &'a str,
     host: &'a str,
 }
 
@@ -85,7 +86,7 @@ impl Request<'_> {
     /// The same place on another host beside this one.
     fn sibling(&self, label: &str, path: &str) -> String {
         let rest = self.host.find(['.', ':']).map_or("", |at| &self.host[at..]);
-        format!("http://{label}{rest}{path}")
+        format!("{}://{label}{rest}{path}", self.scheme)
     }
 
     fn json(&self, application: Application) -> Value {

@@ -68,7 +68,7 @@ fn question(upstream: &Upstream, head: &Parts, host: &str, peer: SocketAddr) -> 
     headers.remove(CONTENT_LENGTH);
     set(headers, "host", &upstream.forepost.to_string());
     set(headers, "x-forwarded-method", head.method.as_str());
-    set(headers, "x-forwarded-proto", "http");
+    set(headers, "x-forwarded-proto", upstream.scheme);
     set(headers, "x-forwarded-host", host);
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     set(headers, "x-forwarded-uri", path);
@@ -87,14 +87,14 @@ fn take_identity(headers: &mut HeaderMap, told: &HeaderMap) {
 }
 
 /// What the entry point does before anything else: the client's word about its own way here counts for nothing.
-pub(super) fn cleanse(headers: &mut HeaderMap, host: &str, peer: SocketAddr) {
+pub(super) fn cleanse(headers: &mut HeaderMap, scheme: &str, host: &str, peer: SocketAddr) {
     remove_if(headers, |name| name.starts_with("x-forwarded-") || name == "x-real-ip");
     let port = host.rsplit_once(':').map(|(_, port)| port);
     let port = port.filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
     set(headers, "x-forwarded-for", &peer.ip().to_string());
     set(headers, "x-forwarded-host", host);
-    set(headers, "x-forwarded-port", port.unwrap_or("80"));
-    set(headers, "x-forwarded-proto", "http");
+    set(headers, "x-forwarded-port", port.unwrap_or(if scheme == "https" { "443" } else { "80" }));
+    set(headers, "x-forwarded-proto", scheme);
     set(headers, "x-forwarded-server", "demo");
     set(headers, "x-real-ip", &peer.ip().to_string());
 }

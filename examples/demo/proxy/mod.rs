@@ -7,6 +7,7 @@ mod applications;
 mod forward_auth;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::HOST;
@@ -17,6 +18,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 
 use self::applications::Application;
@@ -33,12 +35,13 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Serves on `listener`; `forepost` is asked about every request.
+    /// Serves on `listener`, in TLS where `tls` is given; `forepost` is asked about every request.
     ///
     /// The socket is bound by the caller, because forepost's settings name its port and forepost starts first.
-    pub(crate) fn serve(listener: TcpListener, forepost: SocketAddr) -> Self {
-        let upstream = Upstream { client: Client::builder(TokioExecutor::new()).build_http(), forepost };
-        let server = Server::run(listener, None, move |request, peer| {
+    pub(crate) fn serve(listener: TcpListener, tls: Option<Arc<ServerConfig>>, forepost: SocketAddr) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let upstream = Upstream { client: Client::builder(TokioExecutor::new()).build_http(), forepost, scheme };
+        let server = Server::run(listener, tls, move |request, peer| {
             let upstream = upstream.clone();
             async move { Ok::<_, HangUp>(handle(&upstream, request, peer).await) }
         });
@@ -56,6 +59,8 @@ impl Proxy {
 struct Upstream {
     client: Client<HttpConnector, Full<Bytes>>,
     forepost: SocketAddr,
+    /// What the browsers speak.
+    scheme: &'static str,
 }
 
 impl Upstream {
@@ -79,7 +84,7 @@ async fn handle(upstream: &Upstream, request: Request<Incoming>, peer: SocketAdd
     let Some(host) = host(&head) else {
         return web::text(StatusCode::BAD_REQUEST, "One Host is needed.");
     };
-    forward_auth::cleanse(&mut head.headers, &host, peer);
+    forward_auth::cleanse(&mut head.headers, upstream.scheme, &host, peer);
     if head.uri.path().starts_with(OUTPOST) {
         return to_forepost(upstream, head, body).await;
     }
@@ -87,7 +92,7 @@ async fn handle(upstream: &Upstream, request: Request<Incoming>, peer: SocketAdd
         return applications::unknown(&host);
     };
     match forward_auth::ask(upstream, &mut head, &host, peer).await {
-        Verdict::Pass => application.answer(&head, &host),
+        Verdict::Pass => application.answer(&head, upstream.scheme, &host),
         Verdict::Instead(answer) => answer,
     }
 }

@@ -33,7 +33,7 @@ impl Scene {
             async move { Ok::<_, HangUp>(answer()) }
         });
         let (listener, address) = web::bind(LOOPBACK.parse().unwrap()).await.unwrap();
-        let proxy = Proxy::serve(listener, forepost);
+        let proxy = Proxy::serve(listener, None, forepost);
         Self { visitor: Visitor::new(address), asked, forepost, _proxy: proxy, _forepost: server }
     }
 
