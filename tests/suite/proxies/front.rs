@@ -66,6 +66,7 @@ impl Front {
         let provider = OpenIdProvider::start(&origin);
         let application = Application::start().await;
         let daemon = start_daemon(&settings(&provider.issuer, address.port())).await;
+        daemon.ready().await;
         let addresses =
             Addresses { proxy: address, forepost: daemon.http_address().unwrap(), application: application.address };
         let folder = tempfile::tempdir().unwrap();
