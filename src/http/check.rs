@@ -16,7 +16,7 @@ use crate::identity::HeaderBlock;
 use crate::login::{ReturnTarget, login_url};
 use crate::pages::Page;
 use crate::session::StoreError;
-use crate::telemetry::log::CheckLine;
+use crate::telemetry::log::RequestLine;
 
 /// All names that a check's outcome can have, for metrics.
 pub(crate) const OUTCOMES: [&str; 9] =
@@ -175,10 +175,11 @@ impl Outpost {
         let method = original.and_then(|it| it.method.as_ref()).unwrap_or(&Method::GET);
         self.metrics.check(application, dialect.as_str(), checked.outcome, method, elapsed);
         if self.sampler.wants(checked.answer.status() == StatusCode::OK) {
-            CheckLine {
+            RequestLine {
                 request_id: &received.id,
                 application,
-                dialect: dialect.as_str(),
+                route: "auth",
+                dialect: Some(dialect.as_str()),
                 outcome: checked.outcome,
                 status: checked.answer.status().as_u16(),
                 method,

@@ -137,6 +137,7 @@ impl Line<'_> {
             request_id: &received.id,
             application: self.app.map(|app| app.slug.as_str()),
             route: self.route,
+            dialect: None,
             outcome: outcome.name,
             status: answer.status().as_u16(),
             method: &received.parts.method,

@@ -1,8 +1,8 @@
 //! Logs: one event, one line, on standard error, in JSON or for people.
 //!
 //! Nothing that a client or a provider sent can end a line early or move the terminal: every control character in a
-//! value is written as an escape. Tokens, cookies, codes and queries are not logged at all; [`CheckLine`] and
-//! [`RequestLine`] have no place for them.
+//! value is written as an escape. Tokens, cookies, codes and queries are not logged at all; [`RequestLine`]
+//! has no place for them.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _};
@@ -177,63 +177,17 @@ impl Sampler {
     }
 }
 
-/// What is logged about one check.
-#[derive(Clone, Copy)]
-pub struct CheckLine<'a> {
-    /// The id that pages and answers show too.
-    pub request_id: &'a str,
-    /// Slug of the application; `None` when no application has the host.
-    pub application: Option<&'a str>,
-    /// Which proxy asked: `traefik`, `nginx`.
-    pub dialect: &'static str,
-    /// What was decided.
-    pub outcome: &'static str,
-    /// Status of the answer to the proxy.
-    pub status: u16,
-    /// Method of the original request.
-    pub method: &'a Method,
-    /// Host of the original request.
-    pub host: &'a str,
-    /// Path of the original request; a query behind it is not written.
-    pub path: &'a str,
-    /// Address of the client, as far as it is known.
-    pub client: Option<&'a dyn fmt::Display>,
-    /// Username of the session.
-    pub user: Option<&'a str>,
-    /// From the end of the request's header section to the answer.
-    pub duration: Duration,
-}
-
-impl CheckLine<'_> {
-    /// Writes the line at level info; when that is off, nothing is even formatted.
-    pub fn write(&self) {
-        tracing::info!(
-            target: ACCESS,
-            request_id = self.request_id,
-            application = self.application,
-            dialect = self.dialect,
-            outcome = self.outcome,
-            status = self.status,
-            method = self.method.as_str(),
-            host = self.host,
-            path = without_query(self.path),
-            client = self.client.map(field::display),
-            user = self.user,
-            duration_ms = millis(self.duration),
-            "check"
-        );
-    }
-}
-
-/// What is logged about a request to the daemon itself: callback, sign-out, a page.
+/// What is logged about one request: a check, or one for the daemon itself.
 #[derive(Clone, Copy)]
 pub struct RequestLine<'a> {
     /// The id that pages and answers show too.
     pub request_id: &'a str,
     /// Slug of the application; `None` when no application has the host.
     pub application: Option<&'a str>,
-    /// Which of the daemon's routes: `callback`, `sign_out`.
+    /// Which of the daemon's routes: `auth`, `callback`, `sign_out`.
     pub route: &'static str,
+    /// Which proxy asked, for a check: `traefik`, `nginx`.
+    pub dialect: Option<&'static str>,
     /// How it ended.
     pub outcome: &'static str,
     /// Status of the answer.
@@ -260,6 +214,7 @@ impl RequestLine<'_> {
             request_id = self.request_id,
             application = self.application,
             route = self.route,
+            dialect = self.dialect,
             outcome = self.outcome,
             status = self.status,
             method = self.method.as_str(),

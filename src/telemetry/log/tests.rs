@@ -27,11 +27,12 @@ fn capture(style: Style, level: &str, log: impl FnOnce()) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-fn check_line(text: &str) -> CheckLine<'_> {
-    CheckLine {
+fn check_line(text: &str) -> RequestLine<'_> {
+    RequestLine {
         request_id: "0198",
         application: Some("grafana"),
-        dialect: "traefik",
+        route: "auth",
+        dialect: Some("traefik"),
         outcome: "allow",
         status: 200,
         method: &Method::GET,
@@ -47,12 +48,12 @@ fn check_line(text: &str) -> CheckLine<'_> {
 fn json_lines_are_flat() {
     let client = std::net::Ipv4Addr::LOCALHOST;
     let text = capture(Style::Json, "info", || {
-        CheckLine { client: Some(&client), path: "/a?code=secret", ..check_line("grafana.example.test") }.write();
+        RequestLine { client: Some(&client), path: "/a?code=secret", ..check_line("grafana.example.test") }.write();
     });
     let mut line: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert!(line["timestamp"].take().is_string());
     let expected = serde_json::json!({
-        "timestamp": null, "level": "INFO", "target": "forepost::access", "message": "check",
+        "timestamp": null, "level": "INFO", "target": "forepost::access", "message": "request", "route": "auth",
         "request_id": "0198", "application": "grafana", "dialect": "traefik", "outcome": "allow", "status": 200,
         "method": "GET", "host": "grafana.example.test", "path": "/a", "client": "127.0.0.1",
         "user": "grafana.example.test", "duration_ms": 1.235,
@@ -67,6 +68,7 @@ fn what_is_unknown_is_left_out() {
             request_id: "0198",
             application: None,
             route: "callback",
+            dialect: None,
             outcome: "bad_request",
             status: 400,
             method: &Method::GET,
@@ -91,7 +93,7 @@ fn no_value_makes_a_second_line_or_moves_the_terminal() {
     for style in [Style::Json, Style::Human { color: false }, Style::Human { color: true }] {
         let text = capture(style, "info", || {
             check_line(HOSTILE).write();
-            CheckLine { client: Some(&HOSTILE), ..check_line("a") }.write();
+            RequestLine { client: Some(&HOSTILE), ..check_line("a") }.write();
             tracing::info!("message {HOSTILE}");
             tracing::info!(shown = %HOSTILE, debugged = ?HOSTILE, owned = String::from(HOSTILE), "fields");
             let error = io::Error::other(HOSTILE);
@@ -127,7 +129,7 @@ fn lines_for_people_read_well() {
     let (_, line) = text.split_once("  INFO ").unwrap();
     assert_eq!(
         line,
-        "forepost::access: check request_id=\"0198\" application=\"grafana\" dialect=\"traefik\" outcome=\"allow\" \
+        "forepost::access: request request_id=\"0198\" application=\"grafana\" route=\"auth\" dialect=\"traefik\" outcome=\"allow\" \
          status=200 method=\"GET\" host=\"a.test\" path=\"a.test\" user=\"a.test\" duration_ms=1.235\n"
     );
 }
@@ -142,7 +144,7 @@ fn nothing_is_formatted_when_the_level_is_off() {
     }
     for level in ["warn", "off", "info,forepost::access=off"] {
         let text = capture(Style::Json, level, || {
-            CheckLine { client: Some(&Never), ..check_line("a") }.write();
+            RequestLine { client: Some(&Never), ..check_line("a") }.write();
         });
         assert_eq!(text, "");
     }
