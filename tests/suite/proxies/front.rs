@@ -28,7 +28,7 @@ pub(super) struct Front {
     pub(super) provider: OpenIdProvider,
     daemon: Daemon,
     proxy: Running,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// The application that is tested is for admins; the other one is there to be mistaken for it.
@@ -71,7 +71,7 @@ impl Front {
             Addresses { proxy: address, forepost: daemon.http_address().unwrap(), application: application.address };
         let folder = tempfile::tempdir().unwrap();
         let proxy = Running::start(proxy.prepare(folder.path(), addresses), folder.path());
-        let mut front = Self { origin, address, application, provider, daemon, proxy, _folder: folder };
+        let mut front = Self { origin, address, application, provider, daemon, proxy, folder };
         front.until_ready().await;
         front
     }
@@ -138,17 +138,36 @@ impl Front {
 
     /// Stops forepost and leaves the rest.
     pub(super) async fn stop_forepost(self) -> Bereft {
+        let forepost = self.daemon.http_address().unwrap();
         self.daemon.shutdown().await;
-        Bereft { address: self.address, application: self.application, _proxy: self.proxy, _folder: self._folder }
+        let Self { address, application, proxy, folder, .. } = self;
+        Bereft { address, forepost, application, proxy, _folder: folder }
     }
 }
 
 /// A proxy whose forepost is gone.
 pub(super) struct Bereft {
-    pub(super) address: SocketAddr,
-    pub(super) application: Application,
-    _proxy: Running,
+    address: SocketAddr,
+    forepost: SocketAddr,
+    application: Application,
+    proxy: Running,
     _folder: TempDir,
+}
+
+impl Bereft {
+    /// Fails when the request is answered with anything but a refusal.
+    pub(super) async fn refuses(&mut self, request: &str) {
+        let status = raw::status(self.address, request).await.unwrap();
+        assert!(status >= 400, "{status} for {request}");
+        self.application.saw_nothing();
+        self.proxy.still_runs();
+    }
+
+    /// Listens where forepost was, and hangs up on everybody; ends with the test's runtime.
+    pub(super) async fn replace_forepost_by_something_broken(&self) {
+        let listener = tokio::net::TcpListener::bind(self.forepost).await.unwrap();
+        tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    }
 }
 
 /// Free when asked; whoever takes it before the proxy makes the proxy end, which is noticed.
