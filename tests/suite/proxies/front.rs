@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use forepost::daemon::Daemon;
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use super::application::Application;
 use super::openid::OpenIdProvider;
@@ -88,9 +89,8 @@ impl Front {
                 tokio::time::sleep(GLANCE).await;
             }
         };
-        if tokio::time::timeout(PATIENCE, ready).await.is_err() {
-            panic!("the proxy is not ready:\n{}", self.proxy.messages());
-        }
+        let ready = tokio::time::timeout(PATIENCE, ready).await;
+        assert!(ready.is_ok(), "the proxy is not ready:\n{}", self.proxy.messages());
         self.proxy.still_runs();
         self.application.take();
     }
@@ -103,8 +103,12 @@ impl Front {
     /// A request to the letter, for [`raw`]; the connection is closed after it.
     pub(super) fn request(&self, line: &str, headers: &[&str]) -> String {
         let host = self.origin.trim_start_matches("http://");
-        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-        format!("{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n")
+        let mut request = format!("{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+        for header in headers {
+            request.push_str(header);
+            request.push_str("\r\n");
+        }
+        request + "\r\n"
     }
 
     /// A browser that reaches the proxy and the provider.
@@ -155,10 +159,16 @@ pub(super) struct Bereft {
 }
 
 impl Bereft {
-    /// Fails when the request is answered with anything but a refusal.
-    pub(super) async fn refuses(&mut self, request: &str) {
-        let status = raw::status(self.address, request).await.unwrap();
-        assert!(status >= 400, "{status} for {request}");
+    /// Fails when a request is answered with anything but a refusal; all are sent at once, because HAProxy tries for a while.
+    pub(super) async fn refuses(&mut self, requests: &[String]) {
+        let address = self.address;
+        let mut answers = JoinSet::new();
+        for request in requests.iter().cloned() {
+            answers.spawn(async move { (raw::status(address, &request).await.unwrap(), request) });
+        }
+        for (status, request) in answers.join_all().await {
+            assert!(status >= 400, "{status} for {request}");
+        }
         self.application.saw_nothing();
         self.proxy.still_runs();
     }

@@ -85,11 +85,7 @@ pub(super) async fn nobody_gets_in_without_forepost(proxy: Proxy) {
         front.request("POST /page", &[&cookies, "Content-Length: 0"]),
     ];
     let mut bereft = front.stop_forepost().await;
-    for request in &requests {
-        bereft.refuses(request).await;
-    }
+    bereft.refuses(&requests).await;
     bereft.replace_forepost_by_something_broken().await;
-    for request in &requests {
-        bereft.refuses(request).await;
-    }
+    bereft.refuses(&requests).await;
 }
