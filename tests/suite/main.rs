@@ -10,5 +10,6 @@ mod web;
 
 mod command;
 mod contract;
+mod hostile;
 mod login;
 mod support;
