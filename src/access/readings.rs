@@ -11,12 +11,19 @@ const MAX_READINGS: usize = 64;
 const MAX_LENGTH: usize = 4096;
 
 /// What one server does to a path before the next; `None` where it would change nothing.
-pub(super) const STEPS: [fn(&str) -> Option<String>; 6] =
-    [decode, backslashes_as_slashes, without_parameters, cut_at_delimiter, merge_slashes, resolve_dots];
+pub(super) const STEPS: [fn(&str) -> Option<String>; 7] = [
+    decode,
+    decode_within_segments,
+    backslashes_as_slashes,
+    without_parameters,
+    cut_at_delimiter,
+    merge_slashes,
+    resolve_dots,
+];
 
 /// All ways in which servers are known to read `path`, the raw one included; `None` when there are too many.
 ///
-/// The readings are closed under: one more percent-decoding, backslash as slash, dot segments resolved (RFC 3986
+/// The readings are closed under: one more percent-decoding, of all or of all but slashes, backslash as slash, dot segments resolved (RFC 3986
 /// §5.2.4), slashes merged, path parameters cut (RFC 3986 §3.3), and the end at a decoded `#`, `?` or NUL.
 pub(super) fn readings(path: &str) -> Option<BTreeSet<String>> {
     if path.len() > MAX_LENGTH {
@@ -43,6 +50,19 @@ pub(super) fn readings(path: &str) -> Option<BTreeSet<String>> {
 
 fn decode(path: &str) -> Option<String> {
     path.contains('%').then(|| percent_decode_str(path).decode_utf8_lossy().into_owned())
+}
+
+/// Envoy and browsers take `%2e%2e` for dots, and servers that split first decode each segment: to all of them `%2f` is
+/// no separator, so that `/a/b%2fc/%2e%2e` is `/a/`.
+fn decode_within_segments(path: &str) -> Option<String> {
+    let is_slash = |escape: &str| escape.get(..2).is_some_and(|digits| digits.eq_ignore_ascii_case("2f"));
+    let mut pieces = path.split('%');
+    let mut kept = pieces.next()?.to_owned();
+    for piece in pieces {
+        kept.push_str(if is_slash(piece) { "%25" } else { "%" });
+        kept.push_str(piece);
+    }
+    decode(&kept)
 }
 
 fn backslashes_as_slashes(path: &str) -> Option<String> {
@@ -147,6 +167,9 @@ mod tests {
             "/admin;jsessionid=1",
             "/admin%00.css",
             "/admin%3f.css",
+            "/public/a%2fb/%2e%2e/%2e%2e/admin",
+            "/public/a%2Fb/%2e./..%3bx/admin",
+            "/public/a%2fb%5c..%5c..%5cadmin",
         ] {
             can_mean(path, "/admin");
         }
