@@ -157,15 +157,19 @@ mod tests {
         ]
     }
 
+    fn fields(count: std::ops::Range<usize>) -> impl Strategy<Value = String> {
+        let field = (prop::sample::select(NAMES), value()).prop_map(|(name, value)| format!("\n{name}: {value}"));
+        prop::collection::vec(field, count).prop_map(|fields| fields.concat())
+    }
+
     proptest! {
         #[test]
         fn of_any_question(
             dialect in "traefik|caddy|nginx|envoy",
             trust in "trusted|stranger",
             path in "[a-z/%2.]{0,12}",
-            fields in prop::collection::vec((prop::sample::select(NAMES), value()), 0..8),
+            fields in fields(0..8),
         ) {
-            let fields: String = fields.iter().map(|(name, value)| format!("\n{name}: {value}")).collect();
             super::hold(format!("{dialect} {trust} GET /outpost.goauthentik.io/auth/{dialect}/{path}{fields}").as_bytes());
         }
 
@@ -174,9 +178,8 @@ mod tests {
             dialect in "traefik|caddy|nginx",
             host in "[a-zA-Z]{1,8}\\.(test|example\\.com)(:[0-9]{1,5})?",
             target in "/[a-z%2ef./\\\\?#;&=]{0,30}",
-            more in prop::collection::vec((prop::sample::select(NAMES), value()), 0..2),
+            more in fields(0..2),
         ) {
-            let more: String = more.iter().map(|(name, value)| format!("\n{name}: {value}")).collect();
             super::hold(format!(
                 "{dialect} trusted GET /\nx-forwarded-proto: https\nx-forwarded-host: {host}\nx-forwarded-uri: {target}{more}"
             ).as_bytes());
