@@ -142,7 +142,8 @@ mod tests {
     fn pieces() -> impl Strategy<Value = String> {
         const PIECES: &[&str] = &[
             "/", "/", "\\", ".", "..", "..", ";", "%2e", "%2E", "%2f", "%5c", "%3b", "%23", "%3f", "%00", "%25",
-            "%252e", "%252f", "a", "public", "health", "admin", "%20", "#", "\u{e9}", "%ff",
+            "%252e", "%252f", "a", "a%2fb", "/%2e%2e", "/..%3b", "public", "health", "admin", "%20", "#", "\u{e9}",
+            "%ff",
         ];
         prop::collection::vec(prop::sample::select(PIECES), 0..14).prop_map(|pieces| pieces.concat())
     }
@@ -151,6 +152,15 @@ mod tests {
         #[test]
         fn of_odd_paths(path in pieces()) {
             super::hold(&format!("/{path}"));
+        }
+
+        #[test]
+        fn of_paths_that_lead_away(
+            begin in "/public/(api/)?|/api/",
+            segments in prop::collection::vec("a|a%2fb|a%5cb|a;b|\\.|\\.\\.|%2e%2E|\\.%2e|\\.\\.%3b|\\.\\.;|\\.\\.\\\\", 1..6),
+            end in "admin|status",
+        ) {
+            super::hold(&format!("{begin}{}/{end}", segments.join("/")));
         }
 
         #[test]

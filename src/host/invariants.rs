@@ -65,7 +65,9 @@ mod tests {
         }
 
         #[test]
-        fn of_texts_like_addresses(text in "\\[?[0-9a-fA-F:.]{1,40}\\]?(:[0-9]{1,5})?|(0?[0-9x]{1,3}\\.){0,4}[0-9xa-f]{1,4}") {
+        fn of_texts_like_addresses(
+            text in "\\[?[0-9a-fA-F:.]{1,40}\\]?(:[0-9]{1,5})?|(0?[0-9x]{1,3}\\.){0,4}(0[xX])?[0-9a-f]{0,4}\\.?",
+        ) {
             super::hold(&text);
         }
     }
