@@ -20,6 +20,7 @@ mod browser;
 mod command;
 mod contract;
 mod login;
+mod providers;
 mod proxies;
 mod readme;
 mod support;

@@ -1,7 +1,10 @@
-//! What tests stand on: a browser, a daemon on free ports, a provider.
+//! What tests stand on: a browser, a daemon on free ports, providers, and programs that were installed for them.
 
 mod browser;
+mod openid;
 mod stage;
+pub(crate) mod tool;
 
 pub(crate) use browser::{Browser, Reply};
-pub(crate) use stage::{APPLICATIONS, Stage, client, fill_in, start_daemon};
+pub(crate) use openid::OpenIdProvider;
+pub(crate) use stage::{APPLICATIONS, Stage, ask, client, fill_in, start_daemon};
