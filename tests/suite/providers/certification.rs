@@ -209,8 +209,8 @@ async fn rp_id_token_kid_absent_multiple_jwks() {
     }
 }
 
-/// The case lets a token without signature pass in this flow, because it comes from the token endpoint. To us `none` does not exist,
-/// even where the provider announces it.
+/// The case lets a token without signature pass in this flow, because it comes from the token endpoint. To us `none` does
+/// not exist, even where the provider announces it.
 #[tokio::test]
 async fn rp_id_token_sig_none() {
     for announced in [json!(["RS256"]), json!(["RS256", "none"]), json!(["none"])] {
@@ -303,7 +303,7 @@ async fn rp_discovery_issuer_not_matching_config() {
     }
 }
 
-/// Between two logins, and between the authorisation request and the token: new keys are found by the name of a key that is not known.
+/// Between two logins, and between the authorisation request and the token: an unknown name of a key leads to new keys.
 #[tokio::test]
 async fn rp_key_rotation_op_sign_key() {
     for keep_old in [true, false] {

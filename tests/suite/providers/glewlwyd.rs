@@ -44,6 +44,8 @@ impl Glewlwyd {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("database");
         let mut sqlite = tool::command("sqlite3");
+        // Nobody needs this database after a crash, and waiting for the disk is most of the work.
+        sqlite.args(["-cmd", "PRAGMA synchronous = OFF;", "-cmd", "PRAGMA journal_mode = WAL;"]);
         let status = sqlite.arg(&database).stdin(fs::File::open(SCHEME).unwrap()).status().unwrap();
         assert!(status.success(), "{status}");
         fs::write(folder.path().join("configuration"), configuration(address.port(), &database)).unwrap();
@@ -70,9 +72,8 @@ impl Glewlwyd {
                 tokio::time::sleep(GLANCE).await;
             }
         };
-        if tokio::time::timeout(PATIENCE, listening).await.is_err() {
-            panic!("glewlwyd is not ready:\n{}", running.messages());
-        }
+        let ready = tokio::time::timeout(PATIENCE, listening).await;
+        assert!(ready.is_ok(), "glewlwyd is not ready:\n{}", running.messages());
         running.still_runs();
         self.running = Some(running);
     }
@@ -129,11 +130,11 @@ impl Glewlwyd {
         self.call(browser, Method::POST, "auth/", &credentials).await.is(200);
         let path = format!("auth/grant/{}", Self::CLIENT_ID);
         self.call(browser, Method::PUT, &path, &json!({"scope": SCOPES.join(" ")})).await.is(200);
-        browser.get(self.continued(authorization).as_str()).await
+        browser.get(Self::continued(authorization).as_str()).await
     }
 
     /// The authorisation request after its login page has done its part.
-    pub(super) fn continued(&self, authorization: &Url) -> Url {
+    pub(super) fn continued(authorization: &Url) -> Url {
         let mut authorization = authorization.clone();
         authorization.query_pairs_mut().append_pair("g_continue", "");
         authorization

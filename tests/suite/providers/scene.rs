@@ -178,7 +178,7 @@ impl Scene {
     pub(super) async fn remembers(&self, browser: &mut Browser, authorization: &Url) -> bool {
         let authorization = match &self.provider {
             RealProvider::OpenId(_) => authorization.clone(),
-            RealProvider::Glewlwyd(provider) => provider.continued(authorization),
+            RealProvider::Glewlwyd(_) => Glewlwyd::continued(authorization),
         };
         let reply = browser.get(authorization.as_str()).await;
         let reply = browser.follow_on_host(reply).await;
