@@ -19,6 +19,7 @@ mod web;
 mod browser;
 mod command;
 mod contract;
+mod faults;
 mod login;
 mod proxies;
 mod readme;
