@@ -10,6 +10,7 @@ use forepost::settings::Settings;
 use forepost::world::World;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::odd::{Manner, Odd};
 use super::{APP, AWAY, side_by_side};
@@ -185,6 +186,31 @@ async fn endpoints_that_move_in_flight_are_found() {
     watched.complete(&code).await.unwrap();
     let seen = watched.provider.last_request(Endpoint::Token).unwrap();
     assert_eq!(seen.query.get("second"), Some("yes"));
+}
+
+#[tokio::test]
+async fn a_slow_refresh_does_not_bring_old_keys_back() {
+    let watched = Watched::start().await;
+    let codes = [watched.code().await, watched.code().await];
+    let mut browser = Browser::new().route("idp.localhost", watched.provider.address());
+    let old = browser.get(&format!("{}/jwks", watched.provider.issuer())).await.body;
+    let gate = Arc::new(Semaphore::new(0));
+    let fault = Fault { hold: Some(Arc::clone(&gate)), body: Some(old.into()), ..Fault::default() };
+    watched.provider.set(|b| {
+        b.faults.insert(Endpoint::Jwks, fault);
+    });
+    let before = watched.provider.requests(Endpoint::Jwks);
+    let meanwhile = async {
+        watched.provider.wait_for_requests(Endpoint::Jwks, before + 1).await;
+        watched.provider.set(|b| *b = Behaviour::default());
+        watched.provider.rotate(false).unwrap();
+        watched.complete(&codes[0]).await.unwrap();
+        gate.close();
+    };
+    let (refreshed, ()) = tokio::join!(watched.known.refresh(), meanwhile);
+    refreshed.unwrap();
+    watched.complete(&codes[1]).await.unwrap();
+    assert_eq!(watched.provider.requests(Endpoint::Jwks), before + 2);
 }
 
 #[tokio::test]
