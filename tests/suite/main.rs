@@ -18,6 +18,7 @@ mod web;
 
 mod browser;
 mod command;
+mod concurrency;
 mod contract;
 mod faults;
 mod login;
