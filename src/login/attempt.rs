@@ -13,8 +13,14 @@ use crate::world::{UnixTime, World};
 /// From the start of an attempt to its callback.
 pub(super) const LIFETIME: Duration = Duration::from_mins(10);
 
-/// Attempts that one browser may have under way; the oldest makes room.
+/// Attempts that one browser may have under way; the oldest makes room, once it is settled.
 const MOST_LIVE: usize = 8;
+
+/// Younger attempts may belong to tabs that were restored together, each of which will come back.
+const SETTLED: Duration = Duration::from_mins(1);
+
+/// Attempts that one browser may have under way however young; their cookies still fit into a header line of 8 kB.
+const MOST_AT_ONCE: usize = 20;
 
 /// Stale cookies that one answer takes back at most.
 const MOST_EXPIRED: usize = 8;
@@ -119,7 +125,10 @@ fn superfluous(
     attempts.sort();
     let live = attempts.iter().filter(|(began, _)| *began > 0).count();
     let dead = attempts.len() - live;
-    let expired = dead + (live + 1).saturating_sub(MOST_LIVE);
+    let is_settled = |began: u64| began > 0 && UnixTime::from_millis(began) + SETTLED <= now;
+    let settled = attempts.iter().filter(|(began, _)| is_settled(*began)).count();
+    let beyond = |most: usize| (live + 1).saturating_sub(most);
+    let expired = dead + beyond(MOST_LIVE).min(settled).max(beyond(MOST_AT_ONCE));
     attempts.into_iter().take(expired.min(MOST_EXPIRED)).map(|(_, name)| name)
 }
 
@@ -311,13 +320,33 @@ mod tests {
         assert!(stage.kept(&attempt).is_none());
     }
 
-    #[test]
-    fn at_most_eight_are_live_and_the_oldest_goes() {
-        let mut stage = Stage::new();
-        let attempts: Vec<_> = (0..12).map(|_| stage.begin()).collect();
-        assert_eq!(stage.jar.len(), 8);
+    #[track_caller]
+    fn alive(stage: &Stage, attempts: &[NewAttempt], gone: usize) {
         let alive: Vec<_> = attempts.iter().map(|attempt| stage.kept(attempt).is_some()).collect();
-        assert_eq!(alive, [vec![false; 4], vec![true; 8]].concat());
+        assert_eq!(alive, [vec![false; gone], vec![true; attempts.len() - gone]].concat());
+        assert_eq!(stage.jar.len(), attempts.len() - gone);
+    }
+
+    #[test]
+    fn twenty_at_once_are_live_and_fit_into_a_header() {
+        let mut stage = Stage::new();
+        let attempts: Vec<_> = (0..20).map(|_| stage.begin()).collect();
+        alive(&stage, &attempts, 0);
+        let line: usize = stage.jar.iter().map(|(name, value)| format!("{name}={value}; ").len()).sum();
+        assert!(line < 6 << 10, "{line}");
+        let attempts: Vec<_> = attempts.into_iter().chain((0..4).map(|_| stage.begin())).collect();
+        alive(&stage, &attempts, 4);
+    }
+
+    #[test]
+    fn of_settled_ones_eight_are_live_and_the_oldest_goes() {
+        let mut stage = Stage::new();
+        let mut attempts: Vec<_> = (0..12).map(|_| stage.begin()).collect();
+        stage.hands.0.fetch_add(SETTLED.as_secs(), Ordering::Relaxed);
+        attempts.push(stage.begin());
+        alive(&stage, &attempts, 5);
+        attempts.push(stage.begin());
+        alive(&stage, &attempts, 6);
     }
 
     #[test]

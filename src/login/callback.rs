@@ -126,12 +126,10 @@ impl Logins {
             None => return Err(CallbackError::ForeignState),
         };
         let now = self.world.now();
-        let kept = attempt.kept(app, headers, &self.sealer, now).filter(|_| !self.used.contains_key(attempt.id()));
+        let kept = attempt.kept(app, headers, &self.sealer, now).filter(|_| !self.used.contains(attempt.id()));
+        let gone = |target| if session.is_some() { Ok(target) } else { Err(CallbackError::AttemptGone(target)) };
         let Some(kept) = kept else {
-            return match session {
-                Some(_) => Ok(attempt.target),
-                None => Err(CallbackError::AttemptGone(attempt.target)),
-            };
+            return gone(attempt.target);
         };
         let provider = self.provider(app).ok_or_else(|| failed(OidcError::NotReady, &attempt))?;
         verify_issuer(provider, params.iss.as_deref())?;
@@ -145,8 +143,10 @@ impl Logins {
         }
         let code = params.code.as_deref().ok_or(CallbackError::Malformed("neither code nor error"))?;
 
-        // Noted before the code is redeemed, so that of two requests with one code only one redeems it.
-        self.used.insert(attempt.id().to_owned(), ());
+        // Before the code is redeemed, so that of two requests with one code only one redeems it.
+        if !self.used.claim(attempt.id()) {
+            return gone(attempt.target);
+        }
         let exchange = CodeExchange {
             code,
             redirect_uri: &app.redirect_uri,
@@ -158,7 +158,7 @@ impl Logins {
             Err(error) => {
                 if matches!(error, OidcError::NotReady | OidcError::Unreachable(_)) {
                     // The code may still be good: reloading the page tries again.
-                    self.used.invalidate(attempt.id());
+                    self.used.release(attempt.id());
                 } else {
                     cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
                 }

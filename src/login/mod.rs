@@ -10,13 +10,13 @@ pub(crate) mod invariants;
 mod params;
 mod start;
 mod target;
+mod used;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use moka::sync::Cache;
 
 pub use callback::{CallbackError, CallbackOutcome};
 pub use params::{CallbackParams, has_marker};
@@ -31,9 +31,7 @@ use crate::session::SessionStore;
 use crate::telemetry::metrics::Metrics;
 use crate::world::World;
 use guard::LoopGuard;
-
-/// Completed attempts that are remembered, so that none completes twice.
-const MOST_REMEMBERED: u64 = 100_000;
+use used::UsedAttempts;
 
 /// What logins need.
 pub struct Logins {
@@ -47,7 +45,7 @@ pub struct Logins {
     outpost: HeaderValue,
     version: HeaderValue,
     guard: LoopGuard,
-    used: Cache<String, ()>,
+    used: UsedAttempts,
 }
 
 /// What [`Logins`] is made of.
@@ -85,7 +83,7 @@ impl Logins {
             outpost: crate::identity::header_value(&parts.outpost_name),
             version: HeaderValue::from_static(concat!("forepost/", env!("CARGO_PKG_VERSION"))),
             guard: LoopGuard::new(),
-            used: Cache::builder().max_capacity(MOST_REMEMBERED).time_to_live(attempt::LIFETIME).build(),
+            used: UsedAttempts::new(),
         }
     }
 

@@ -1,15 +1,16 @@
 //! The code exchange: our side of the token and userinfo endpoints (OIDC Core §3.1.3, §5.3).
 
+use std::time::Duration;
+
 use openidconnect::core::{
     CoreAuthDisplay, CoreAuthPrompt, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey,
     CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreRevocableToken, CoreRevocationErrorResponse,
     CoreTokenIntrospectionResponse, CoreTokenType,
 };
 use openidconnect::{
-    AdditionalClaims, AsyncHttpClient, AuthType, AuthorizationCode, Client, ClientId, ClientSecret,
-    EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, IdTokenFields, OAuth2TokenResponse,
-    PkceCodeVerifier, RedirectUrl, RequestTokenError, StandardErrorResponse, StandardTokenResponse, TokenResponse,
-    UserInfoClaims, UserInfoError,
+    AccessToken, AdditionalClaims, AsyncHttpClient, AuthType, AuthorizationCode, Client, ClientId, ClientSecret,
+    EndpointMaybeSet, EndpointNotSet, EndpointSet, OAuth2TokenResponse, PkceCodeVerifier, RedirectUrl, RefreshToken,
+    RequestTokenError, Scope, StandardErrorResponse, TokenResponse, UserInfoClaims, UserInfoError,
 };
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
@@ -45,16 +46,48 @@ pub(super) struct AllClaims(Map<String, Value>);
 
 impl AdditionalClaims for AllClaims {}
 
-pub(super) type Tokens = StandardTokenResponse<
-    IdTokenFields<
-        AllClaims,
-        EmptyExtraTokenFields,
-        CoreGenderClaim,
-        CoreJweContentEncryptionAlgorithm,
-        CoreJwsSigningAlgorithm,
-    >,
-    CoreTokenType,
->;
+type IdToken =
+    openidconnect::IdToken<AllClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm>;
+
+/// What we need of a token response (RFC 6749 §5.1, OIDC Core §3.1.3.3).
+///
+/// Its other members are not looked at: several providers send a lifetime as a text, and nothing here depends on it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Tokens {
+    access_token: AccessToken,
+    token_type: CoreTokenType,
+    id_token: Option<IdToken>,
+}
+
+impl OAuth2TokenResponse for Tokens {
+    type TokenType = CoreTokenType;
+
+    fn access_token(&self) -> &AccessToken {
+        &self.access_token
+    }
+
+    fn token_type(&self) -> &CoreTokenType {
+        &self.token_type
+    }
+
+    fn expires_in(&self) -> Option<Duration> {
+        None
+    }
+
+    fn refresh_token(&self) -> Option<&RefreshToken> {
+        None
+    }
+
+    fn scopes(&self) -> Option<&Vec<Scope>> {
+        None
+    }
+}
+
+impl TokenResponse<AllClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm> for Tokens {
+    fn id_token(&self) -> Option<&IdToken> {
+        self.id_token.as_ref()
+    }
+}
 
 pub(super) type OidcClient = Client<
     AllClaims,

@@ -164,11 +164,19 @@ impl Provider {
     /// When either cannot be had; what was known before stays.
     pub async fn refresh(&self) -> Result<Duration, OidcError> {
         let known = self.ready.load().is_some();
+        let began = Instant::now();
         let refreshed = self.discover().await;
         if known {
             self.observer.keys_refreshed(&self.name, KeyRefresh::Scheduled, refreshed.is_ok());
         }
-        let ready = refreshed?;
+        let mut ready = refreshed?;
+        let forced = self.forced.lock().await;
+        if forced.is_some_and(|last| last >= began)
+            && let Some(current) = self.ready()
+        {
+            // Asked for later than ours, because a login needed them: ours may be the old ones.
+            ready.keys = current.keys.clone();
+        }
         let fresh_for = ready.keys.fresh_for;
         self.ready.store(Some(Arc::new(ready)));
         self.became_ready.send_replace(true);

@@ -1,9 +1,8 @@
 //! Logins: what a browser carries, what a provider may say, and where it all ends.
 
-use http::{Method, StatusCode};
-use serde_json::json;
+use http::Method;
 
-use crate::provider::{Algorithm, Behaviour, Config, Endpoint, Fault, Jwks, Provider, SigningKey};
+use crate::provider::{Algorithm, Config, Jwks, Provider};
 use crate::support::{APPLICATIONS, Browser, Reply, Stage, client, fill_in};
 
 const APP: &str = "https://app.example.com/page";
@@ -27,16 +26,6 @@ fn failed(reply: &Reply, status: u16, text: &str) {
 fn registered(secret: &str) -> Config {
     let secret = Some(secret).filter(|secret| !secret.is_empty());
     Config { clients: vec![client("proxy", secret, &["https://app.example.com"])], ..Config::default() }
-}
-
-async fn with_fault(change: impl FnOnce(&mut Behaviour)) -> (Stage, Reply) {
-    let stage = Stage::start().await;
-    let mut browser = stage.browser();
-    stage.provider.set(change);
-    let login = stage.check("traefik", &mut browser, APP).await;
-    let reply = stage.come_back(&mut browser, login, "alice").await;
-    stage.check("traefik", &mut browser, APP).await.is(if reply.status == StatusCode::FOUND { 200 } else { 302 });
-    (stage, reply)
 }
 
 #[tokio::test]
@@ -233,87 +222,6 @@ async fn being_forbidden_again_and_again_is_no_loop() {
 }
 
 #[tokio::test]
-async fn errors_of_the_provider_end_on_a_page() {
-    for (error, malformed, status, text) in [
-        ("access_denied", false, 403, "did not grant access"),
-        ("access_denied", true, 403, "did not grant access"),
-        ("login_required", true, 400, "without you"),
-        ("server_error", false, 502, "has a problem"),
-        ("invalid_request<script>", false, 400, "refused the login"),
-    ] {
-        let provider = Provider::start(registered("proxy-secret")).await.unwrap();
-        provider.set(|behaviour| {
-            behaviour.refuse = Some(error);
-            behaviour.malformed_errors = malformed;
-            behaviour.metadata.remove("authorization_response_iss_parameter_supported");
-        });
-        let stage = Stage::of(provider, "proxy-secret", "", APPLICATIONS).await;
-        let mut browser = stage.browser();
-        let login = stage.check("traefik", &mut browser, APP).await;
-        let reply = stage.come_back(&mut browser, login, "alice").await;
-        failed(&reply, status, text);
-        assert!(!reply.body.contains("<script"), "{reply:#?}");
-    }
-}
-
-#[tokio::test]
-async fn claims_are_read_as_providers_send_them() {
-    type Case = (fn(&mut Behaviour), &'static str, &'static str);
-    let patched: [Case; 7] = [
-        (|b| b.user_claims_only_in_userinfo = true, "x-authentik-groups", "admins|staff"),
-        (
-            |b| {
-                b.id_token.set("groups", json!(null)).remove("groups");
-                b.userinfo.set("groups", json!(null));
-            },
-            "x-authentik-groups",
-            "",
-        ),
-        (
-            |b| {
-                b.id_token.set("groups", "only one");
-            },
-            "x-authentik-groups",
-            "only one",
-        ),
-        (
-            |b| {
-                b.id_token.set("groups", json!(["a|b", "c\r\nX: y"]));
-            },
-            "x-authentik-groups",
-            "a%7Cb|c%0D%0AX: y",
-        ),
-        (
-            |b| {
-                b.id_token.set("email_verified", "true");
-            },
-            "x-authentik-email",
-            "alice@example.test",
-        ),
-        (
-            |b| {
-                b.id_token.set("auth_time", json!(1_795_295_634.151_661));
-            },
-            "x-authentik-username",
-            "alice",
-        ),
-        (
-            |b| {
-                b.id_token.set("aud", json!(["proxy"])).set("azp", "proxy");
-            },
-            "x-authentik-username",
-            "alice",
-        ),
-    ];
-    for (change, header, expected) in patched {
-        let stage = Stage::start().await;
-        stage.provider.set(change);
-        let entered = stage.sign_in(&mut stage.browser(), APP, "alice").await;
-        assert_eq!(entered.is(200).header(header), expected);
-    }
-}
-
-#[tokio::test]
 async fn all_signing_algorithms_work() {
     for algorithm in [Algorithm::Es256, Algorithm::Rs256, Algorithm::EdDsa, Algorithm::Hs256] {
         let secret = "a client secret that is long enough for HS256";
@@ -328,137 +236,6 @@ async fn all_signing_algorithms_work() {
         let entered = stage.sign_in(&mut stage.browser(), APP, "alice").await;
         assert_eq!(entered.status, 200, "{algorithm:?}");
     }
-}
-
-#[tokio::test]
-async fn tokens_that_prove_nothing_open_nothing() {
-    let faults: [fn(&mut Behaviour); 14] = [
-        |b| {
-            b.id_token.set("iss", "http://evil.test");
-        },
-        |b| {
-            b.id_token.set("aud", "other");
-        },
-        |b| {
-            b.id_token.set("aud", json!(["proxy", "other"]));
-        },
-        |b| {
-            b.id_token.set("azp", "other");
-        },
-        |b| {
-            b.id_token.set("nonce", "other");
-        },
-        |b| {
-            b.id_token.remove("nonce");
-        },
-        |b| {
-            b.id_token.set("exp", 1000);
-        },
-        |b| {
-            b.id_token.set("iat", 99_999_999_999_u64);
-        },
-        |b| {
-            b.id_token.set("nbf", 99_999_999_999_u64);
-        },
-        |b| {
-            b.id_token.set("at_hash", "AAAAAAAAAAAAAAAAAAAAAA");
-        },
-        |b| {
-            b.id_token.remove("sub");
-        },
-        |b| b.algorithm = Algorithm::None,
-        |b| b.signing_key = SigningKey::StrayWithPublishedId,
-        |b| {
-            b.user_claims_only_in_userinfo = true;
-            b.userinfo.set("sub", "somebody-else");
-        },
-    ];
-    for (number, fault) in faults.into_iter().enumerate() {
-        let (_stage, reply) = with_fault(fault).await;
-        assert_eq!(reply.status, StatusCode::BAD_GATEWAY, "fault {number}: {reply:#?}");
-        failed(&reply, 502, "could not be accepted");
-    }
-}
-
-#[tokio::test]
-async fn a_token_endpoint_that_misbehaves_ends_on_a_page() {
-    for (fault, status) in [
-        (Fault::status(StatusCode::INTERNAL_SERVER_ERROR), 503),
-        (Fault::status(StatusCode::TOO_MANY_REQUESTS), 503),
-        (Fault::status(StatusCode::TEMPORARY_REDIRECT), 503),
-        (Fault { hang_up: true, ..Fault::default() }, 503),
-        (Fault { body: Some("<html>not JSON".into()), ..Fault::default() }, 502),
-        (Fault { body: Some("{}".into()), ..Fault::default() }, 502),
-        (Fault { body: Some(vec![b' '; 2 << 20].into()), ..Fault::default() }, 502),
-    ] {
-        let (_stage, reply) = with_fault(|behaviour| {
-            behaviour.faults.insert(Endpoint::Token, fault);
-        })
-        .await;
-        failed(&reply, status, if status == 503 { "not possible right now" } else { "could not be accepted" });
-    }
-}
-
-#[tokio::test]
-async fn rotated_keys_never_need_a_restart() {
-    let stage = Stage::with("jwks_cooldown = \"1h\"", APPLICATIONS).await;
-    for keep_old in [true, false] {
-        let before = stage.provider.requests(Endpoint::Jwks);
-        stage.provider.rotate(keep_old).unwrap();
-        let entered = stage.sign_in(&mut stage.browser(), APP, "alice").await;
-        if keep_old {
-            entered.is(200);
-            assert_eq!(stage.provider.requests(Endpoint::Jwks), before + 1);
-            stage.sign_in(&mut stage.browser(), APP, "alice").await.is(200);
-        } else {
-            // Within the cooldown no further key is asked for, however often a login comes.
-            entered.is(502);
-            stage.sign_in(&mut stage.browser(), APP, "alice").await.is(502);
-        }
-        assert_eq!(stage.provider.requests(Endpoint::Jwks), before + u64::from(keep_old));
-    }
-}
-
-#[tokio::test]
-async fn a_provider_that_is_away_stops_logins_and_nothing_else() {
-    let stage = Stage::start().await;
-    let mut browser = stage.browser();
-    stage.sign_in(&mut browser, APP, "alice").await.is(200);
-    let callback = up_to_callback(&stage, &mut stage.browser(), "alice").await;
-    let mut late = stage.browser();
-    let begun = up_to_callback(&stage, &mut late, "bob").await.location();
-    stage.provider.set(|behaviour| behaviour.down = true);
-    drop(callback);
-    stage.check("traefik", &mut browser, APP).await.is(200);
-    failed(&late.get(begun.as_str()).await, 503, "not possible right now");
-    stage.provider.set(|behaviour| behaviour.down = false);
-    // The attempt is still good: reloading completes it.
-    late.get(begun.as_str()).await.is(302);
-    stage.check("traefik", &mut late, APP).await.is(200);
-}
-
-#[tokio::test]
-async fn a_daemon_starts_without_its_provider_and_catches_up() {
-    let provider = Provider::start(registered("proxy-secret")).await.unwrap();
-    provider.set(|behaviour| behaviour.down = true);
-    let stage = Stage::waiting(provider, "proxy-secret", "", APPLICATIONS).await;
-    stage.provider.wait_for_requests(Endpoint::Discovery, 1).await;
-    let mut operator = Browser::new().route("*", stage.daemon.metrics_address().unwrap());
-    assert_eq!(operator.get("http://x/ready").await.is(503).json()["identity_providers"]["idp"], false);
-    operator.get("http://x/outpost.goauthentik.io/ping").await.is(204);
-
-    let mut browser = stage.browser();
-    let page = stage.check("traefik", &mut browser, APP).await;
-    failed(&page, 503, "not possible right now");
-    assert!(!page.header("retry-after").is_empty());
-    stage.check("envoy", &mut browser, APP).await.is(403);
-    stage.check("nginx", &mut browser, APP).await.is(401);
-    stage.check("traefik", &mut browser, "https://app.example.com/public/x").await.is(200);
-
-    stage.provider.set(|behaviour| behaviour.down = false);
-    stage.daemon.ready().await;
-    stage.sign_in(&mut browser, APP, "alice").await.is(200);
-    operator.get("http://x/ready").await.is(200);
 }
 
 #[tokio::test]

@@ -18,7 +18,9 @@ mod web;
 
 mod browser;
 mod command;
+mod concurrency;
 mod contract;
+mod faults;
 mod hostile;
 mod login;
 mod providers;

@@ -78,6 +78,8 @@ pub(crate) struct Behaviour {
     pub(crate) userinfo: Patch,
     /// Changes to the answer of the token endpoint.
     pub(crate) token: Patch,
+    /// Changes to JSON texts, after all others: what no JSON value can say.
+    pub(crate) rewrite: Rewrite,
     /// Do not form-decode id and secret of `client_secret_basic`, as some providers do.
     pub(crate) raw_basic: bool,
     /// Answer authorisation requests with this error.
@@ -112,6 +114,43 @@ pub(crate) enum SigningKey {
     Stray,
     /// One that is not in the key set, under the `kid` of the published one.
     StrayWithPublishedId,
+    /// HMAC with the published public key as the secret, as `HS256` under the published `kid`.
+    PublicKeyAsSecret(PublicForm),
+}
+
+/// How a public key is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PublicForm {
+    /// As it stands in the key set.
+    Jwk,
+    /// As `SubjectPublicKeyInfo` (RFC 5280 §4.1).
+    Der,
+    /// The same between its `BEGIN` and `END` lines (RFC 7468 §13).
+    Pem,
+}
+
+/// Changes to JSON texts: members twice, numbers beyond every type.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rewrite {
+    /// The header of ID tokens.
+    pub(crate) id_token_header: Option<fn(String) -> String>,
+    /// The claims of ID tokens.
+    pub(crate) id_token: Option<fn(String) -> String>,
+    /// The answer of the token endpoint.
+    pub(crate) token: Option<fn(String) -> String>,
+    /// The claims at the userinfo endpoint.
+    pub(crate) userinfo: Option<fn(String) -> String>,
+}
+
+impl Rewrite {
+    /// The text of `value`, rewritten where there is a way to.
+    pub(super) fn text(way: Option<fn(String) -> String>, value: &Value) -> String {
+        let text = value.to_string();
+        match way {
+            Some(rewrite) => rewrite(text),
+            None => text,
+        }
+    }
 }
 
 /// What happens at an endpoint instead of, or before, the regular answer.

@@ -1,6 +1,7 @@
 //! Signing keys and JSON Web Tokens (RFC 7515, 7517, 7518, 8037).
 
 use aws_lc_rs::digest::{self, SHA256, SHA512};
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -9,8 +10,10 @@ use aws_lc_rs::signature::{
 };
 use aws_lc_rs::{hmac, rand};
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Map, Value, json};
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+
+use super::PublicForm;
 
 /// How a token is signed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,14 +67,14 @@ pub(crate) enum Signer<'a> {
 }
 
 impl Signer<'_> {
-    /// A compact token of exactly this header and these claims.
+    /// A compact token of exactly this header and these claims, both of them JSON.
     ///
     /// # Errors
     ///
     /// When the key refuses.
-    pub(crate) fn sign(self, header: &Map<String, Value>, claims: &Map<String, Value>) -> Result<String, Unspecified> {
-        let header = base64url(json!(header).to_string().as_bytes());
-        let claims = base64url(json!(claims).to_string().as_bytes());
+    pub(crate) fn sign(self, header: &str, claims: &str) -> Result<String, Unspecified> {
+        let header = base64url(header.as_bytes());
+        let claims = base64url(claims.as_bytes());
         let input = format!("{header}.{claims}");
         let signature = match self {
             Self::Key(key) => key.sign(input.as_bytes())?,
@@ -164,6 +167,29 @@ impl Key {
         jwk["use"] = json!("sig");
         jwk["alg"] = json!(self.algorithm().name());
         jwk
+    }
+
+    /// The public half as bytes that somebody may take for a shared secret.
+    ///
+    /// # Errors
+    ///
+    /// When the key cannot be written.
+    pub(crate) fn public_bytes(&self, form: PublicForm) -> Result<Vec<u8>, Unspecified> {
+        let der: PublicKeyX509Der<'_> = match &self.pair {
+            Pair::Es256(pair) => pair.public_key().as_der()?,
+            Pair::EdDsa(pair) => pair.public_key().as_der()?,
+            Pair::Rs256(pair) => pair.public_key().as_der()?,
+        };
+        Ok(match form {
+            PublicForm::Jwk => self.jwk().to_string().into_bytes(),
+            PublicForm::Der => der.as_ref().to_vec(),
+            PublicForm::Pem => {
+                let base64 = STANDARD.encode(der.as_ref());
+                let lines = base64.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line) + "\n");
+                let lines: String = lines.collect();
+                format!("-----BEGIN PUBLIC KEY-----\n{lines}-----END PUBLIC KEY-----\n").into_bytes()
+            }
+        })
     }
 }
 

@@ -26,7 +26,7 @@ use self::service::{Asked, Shared, handle, lock};
 use self::state::State;
 use super::web::{self, Server};
 
-pub(crate) use self::behaviour::{Behaviour, Endpoint, Fault, Jwks, SigningKey};
+pub(crate) use self::behaviour::{Behaviour, Endpoint, Fault, Jwks, PublicForm, Rewrite, SigningKey};
 pub(crate) use self::config::{Client, Config, User};
 pub(crate) use self::keys::Algorithm;
 pub(crate) use self::service::Seen;

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::state::{Access, Grant, TOKEN_LIFETIME};
 use super::web::{self, Answer, Parameters};
-use super::{Algorithm, Asked, Behaviour, Client, Shared, Signer, SigningKey, keys};
+use super::{Algorithm, Asked, Behaviour, Client, Rewrite, Shared, Signer, SigningKey, keys};
 
 /// Why there is no token (RFC 6749 §5.2).
 type Refusal = &'static str;
@@ -122,7 +122,8 @@ impl Asked<'_> {
             Access { login: grant.sign_on.login.clone(), scope: grant.scope.clone(), until: now + TOKEN_LIFETIME };
         let id_token = (id_token, client.id.clone());
         self.shared.state().add_tokens(access_token, access, id_token);
-        Ok(web::json(StatusCode::OK, &Value::Object(answer)))
+        let answer = Rewrite::text(behaviour.rewrite.token, &Value::Object(answer));
+        Ok(web::answer(StatusCode::OK, "application/json", answer.into()))
     }
 
     pub(super) fn userinfo(&self) -> Answer {
@@ -142,7 +143,8 @@ impl Asked<'_> {
         };
         let mut claims = state.claims(&access.login, &access.scope);
         self.behaviour.userinfo.apply(&mut claims);
-        web::json(StatusCode::OK, &Value::Object(claims))
+        let claims = Rewrite::text(self.behaviour.rewrite.userinfo, &Value::Object(claims));
+        web::answer(StatusCode::OK, "application/json", claims.into())
     }
 }
 
@@ -162,25 +164,33 @@ pub(super) fn sign(
     header.insert("alg".to_owned(), json!(algorithm.name()));
     header.insert("typ".to_owned(), json!("JWT"));
     let mut keys = shared.keys();
+    let public_key;
     let signer = match algorithm {
         Algorithm::None => Signer::None,
         Algorithm::Hs256 => Signer::Secret(client.secret.as_deref().unwrap_or_default().as_bytes()),
         Algorithm::Es256 | Algorithm::Rs256 | Algorithm::EdDsa => {
-            let published = keys.key(algorithm)?.id.clone();
-            let key = match behaviour.signing_key {
-                SigningKey::Published => keys.key(algorithm)?,
-                SigningKey::Stray | SigningKey::StrayWithPublishedId => keys.stray(algorithm)?,
-            };
-            let id = match behaviour.signing_key {
-                SigningKey::Stray => key.id.clone(),
-                SigningKey::Published | SigningKey::StrayWithPublishedId => published,
+            let published = keys.key(algorithm)?;
+            let published_id = published.id.clone();
+            let (id, signer) = match behaviour.signing_key {
+                SigningKey::Published => (published_id, Signer::Key(published)),
+                SigningKey::Stray => {
+                    let key = keys.stray(algorithm)?;
+                    (key.id.clone(), Signer::Key(key))
+                }
+                SigningKey::StrayWithPublishedId => (published_id, Signer::Key(keys.stray(algorithm)?)),
+                SigningKey::PublicKeyAsSecret(form) => {
+                    header.insert("alg".to_owned(), json!(Algorithm::Hs256.name()));
+                    public_key = published.public_bytes(form)?;
+                    (published_id, Signer::Secret(&public_key))
+                }
             };
             header.insert("kid".to_owned(), json!(id));
-            Signer::Key(key)
+            signer
         }
     };
     behaviour.id_token_header.apply(&mut header);
-    signer.sign(&header, claims)
+    let header = Rewrite::text(behaviour.rewrite.id_token_header, &json!(header));
+    signer.sign(&header, &Rewrite::text(behaviour.rewrite.id_token, &json!(claims)))
 }
 
 fn refuse(error: Refusal) -> Answer {

@@ -114,6 +114,13 @@ impl Browser {
         self.keep(url, line);
     }
 
+    /// Takes over the cookies of a reply that another tab got; clones are the tabs.
+    pub(crate) fn learn(&mut self, reply: &Reply) {
+        for line in reply.headers.get_all(SET_COOKIE) {
+            self.keep(&reply.url, line.to_str().unwrap());
+        }
+    }
+
     pub(crate) fn clear_cookies(&mut self) {
         self.cookies.clear();
     }

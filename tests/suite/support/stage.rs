@@ -8,7 +8,7 @@ use forepost::world::World;
 use http::Method;
 
 use super::{Browser, Reply};
-use crate::provider::{Client, Config, Provider};
+use crate::provider::{Behaviour, Client, Config, Provider};
 
 /// Our registration: any of these redirect URIs.
 pub(crate) fn client(id: &str, secret: Option<&str>, origins: &[&str]) -> Client {
@@ -26,13 +26,19 @@ pub(crate) fn client(id: &str, secret: Option<&str>, origins: &[&str]) -> Client
 
 /// Starts a daemon on free ports with this configuration.
 pub(crate) async fn start_daemon(toml: &str) -> Daemon {
+    start_tuned(toml, World::system(), |_| ()).await
+}
+
+/// The same in another world, and with settings that no configuration could have.
+pub(crate) async fn start_tuned(toml: &str, world: World, tune: impl FnOnce(&mut Settings)) -> Daemon {
     // Shown where a test fails; another test of this process may have set it up already.
     let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::WARN).try_init();
     let mut settings = Settings::from_toml(toml).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let free = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
     settings.server.http = free;
     settings.server.metrics = free;
-    Daemon::start(settings, World::system()).await.unwrap_or_else(|error| panic!("{error}"))
+    tune(&mut settings);
+    Daemon::start(settings, world).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A provider and a daemon, with applications in front of which a proxy would stand.
@@ -87,13 +93,22 @@ impl Stage {
 
     /// The same, perhaps before logins are possible.
     pub(crate) async fn waiting(provider: Provider, secret: &str, provider_keys: &str, applications: &str) -> Self {
-        let secret = if secret.is_empty() { String::new() } else { format!("client_secret = \"{secret}\"\n") };
-        let toml = format!(
-            "[identity_provider.idp]\nissuer = \"{}\"\nclient_id = \"proxy\"\n{secret}\
-             scopes = [\"openid\", \"profile\", \"email\", \"groups\"]\n{provider_keys}\n{applications}",
-            provider.issuer()
-        );
+        let toml = configuration(&provider, secret, provider_keys, applications);
         Self { daemon: start_daemon(&toml).await, provider }
+    }
+
+    /// A provider and a daemon for [`APPLICATIONS`] in this world, with settings that no configuration could have;
+    /// `prepare` changes the provider before the daemon looks at it.
+    pub(crate) async fn tuned(
+        world: World,
+        prepare: impl FnOnce(&mut Behaviour),
+        tune: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let clients = vec![client("proxy", Some("proxy-secret"), &ORIGINS)];
+        let provider = Provider::start(Config { clients, world: world.clone(), ..Config::default() }).await.unwrap();
+        provider.set(prepare);
+        let toml = configuration(&provider, "proxy-secret", "", APPLICATIONS);
+        Self { daemon: start_tuned(&toml, world, tune).await, provider }
     }
 
     /// A browser whose every host but the provider's is forepost itself.
@@ -174,6 +189,16 @@ pub(crate) async fn ask(
         "envoy" => browser.send(method.clone(), &format!("{auth}{target}"), &fields, None).await,
         _ => browser.send(Method::GET, &auth, &fields, None).await,
     }
+}
+
+/// The configuration for `provider`, where our secret is `secret`; empty: none.
+fn configuration(provider: &Provider, secret: &str, provider_keys: &str, applications: &str) -> String {
+    let secret = if secret.is_empty() { String::new() } else { format!("client_secret = \"{secret}\"\n") };
+    format!(
+        "[identity_provider.idp]\nissuer = \"{}\"\nclient_id = \"proxy\"\n{secret}\
+         scopes = [\"openid\", \"profile\", \"email\", \"groups\"]\n{provider_keys}\n{applications}",
+        provider.issuer()
+    )
 }
 
 /// Sends the login form of the provider's page.

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{Method, StatusCode};
 use rustls::{ClientConfig, ServerConfig};
 use serde_json::{Value, json};
@@ -12,7 +15,7 @@ use tokio_rustls::TlsConnector;
 
 use super::super::Visitor;
 use super::{CALLBACK, Scene, request, verify};
-use crate::provider::{Algorithm, Behaviour, Config, Endpoint, Fault, Jwks, Provider, SigningKey};
+use crate::provider::{Algorithm, Behaviour, Config, Endpoint, Fault, Jwks, Provider, PublicForm, SigningKey};
 
 #[tokio::test]
 async fn rotation_keeps_the_old_keys_or_not() {
@@ -37,6 +40,43 @@ async fn stray_keys_never_verify() {
         let jwks = scene.browser.get("/jwks").await.json();
         assert_eq!(verify(tokens["id_token"].as_str().unwrap(), &jwks), None);
     }
+}
+
+#[tokio::test]
+async fn a_public_key_can_be_taken_for_a_secret() {
+    for form in [PublicForm::Jwk, PublicForm::Der, PublicForm::Pem] {
+        let mut scene = Scene::with(|b| b.signing_key = SigningKey::PublicKeyAsSecret(form)).await;
+        let code = scene.code().await;
+        let tokens = scene.redeem(&code).await.json();
+        let (input, signature) = tokens["id_token"].as_str().unwrap().rsplit_once('.').unwrap();
+        let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
+        let header: Value = serde_json::from_slice(&decode(input.split_once('.').unwrap().0)).unwrap();
+        let jwks = scene.browser.get("/jwks").await.json();
+        assert_eq!((&header["alg"], &header["kid"]), (&json!("HS256"), &jwks["keys"][0]["kid"]));
+        if form == PublicForm::Jwk {
+            let key = hmac::Key::new(hmac::HMAC_SHA256, jwks["keys"][0].to_string().as_bytes());
+            hmac::verify(&key, input.as_bytes(), &decode(signature)).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn texts_can_say_what_no_value_can() {
+    let mut scene = Scene::with(|b| {
+        b.rewrite.token = Some(|text| text.replacen('{', "{\"twice\":1,\"twice\":1,", 1));
+        b.rewrite.id_token_header = Some(|_| "header".to_owned());
+        b.rewrite.id_token = Some(|_| "claims".to_owned());
+        b.rewrite.userinfo = Some(|_| "userinfo".to_owned());
+    })
+    .await;
+    let code = scene.code().await;
+    let tokens = scene.redeem(&code).await;
+    assert_eq!(tokens.body.matches("twice").count(), 2);
+    let tokens = tokens.json();
+    let parts: Vec<_> = tokens["id_token"].as_str().unwrap().split('.').collect();
+    assert_eq!(parts[..2], ["header", "claims"].map(|text| URL_SAFE_NO_PAD.encode(text)));
+    let bearer = format!("Bearer {}", tokens["access_token"].as_str().unwrap());
+    assert_eq!(scene.browser.post("/userinfo", &[], &[("authorization", &bearer)]).await.body, "userinfo");
 }
 
 #[tokio::test]
