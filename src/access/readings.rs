@@ -14,7 +14,7 @@ const MAX_LENGTH: usize = 4096;
 ///
 /// The readings are closed under: one more percent-decoding, backslash as slash, dot segments resolved (RFC 3986
 /// §5.2.4), slashes merged, path parameters cut (RFC 3986 §3.3), and the end at a decoded `#`, `?` or NUL.
-pub(super) fn readings(path: &str) -> Option<BTreeSet<String>> {
+pub(crate) fn readings(path: &str) -> Option<BTreeSet<String>> {
     const STEPS: [fn(&str) -> Option<String>; 6] =
         [decode, backslashes_as_slashes, without_parameters, cut_at_delimiter, merge_slashes, resolve_dots];
     if path.len() > MAX_LENGTH {

@@ -2,6 +2,7 @@ use std::fmt;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
+use crate::access::readings;
 use crate::app::{Application, OUTPOST_PATH};
 use crate::forwarded::OriginalRequest;
 use crate::host::Authority;
@@ -93,11 +94,15 @@ impl ReturnTarget {
 }
 
 /// Going back to the outpost's own endpoints would begin another login, or end the session at once.
+///
+/// A browser resolves dot segments, a proxy may do more: whatever has a reading that leads there counts.
 fn is_outpost_path(app: &Application, rest: &str) -> bool {
     let path = rest.split(['?', '#']).next().unwrap_or(rest);
-    let path = percent_decode_str(path).decode_utf8_lossy();
-    let below = path.strip_prefix(app.external_host.base_path.as_str()).unwrap_or(&path);
-    [&*path, below].iter().any(|it| it.trim_start_matches('/').starts_with(&OUTPOST_PATH[1..]))
+    let is_own = |path: &String| {
+        let below = path.strip_prefix(app.external_host.base_path.as_str()).unwrap_or(path);
+        [path, below].iter().any(|it| it.trim_start_matches('/').starts_with(&OUTPOST_PATH[1..]))
+    };
+    readings(path).is_none_or(|readings| readings.iter().any(is_own))
 }
 
 impl fmt::Debug for ReturnTarget {
@@ -217,6 +222,11 @@ mod tests {
             "/outpost.goauthentik.io/sign_out",
             "/sub/outpost.goauthentik.io/sign_out",
             "/%6futpost.goauthentik.io/start",
+            "/x/../outpost.goauthentik.io/sign_out",
+            "/x/%2E%2e/sub/outpost.goauthentik.io/sign_out",
+            "/./outpost.goauthentik.io/start",
+            "/x/..//outpost.goauthentik.io/start",
+            "/x/..%2foutpost.goauthentik.io/start",
             "https://app.example.com/outpost.goauthentik.io/callback",
         ] {
             assert_eq!(ReturnTarget::parse(&sub, text), None, "{text}");
