@@ -28,12 +28,12 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
-async fn provider() -> Provider {
+pub(crate) async fn provider() -> Provider {
     let config = Config { clients: vec![client("proxy", Some("proxy-secret"), &[ORIGIN])], ..Config::default() };
     Provider::start(config).await.unwrap()
 }
 
-fn quick_start(issuer: &str) -> Vec<(&'static str, String)> {
+pub(crate) fn quick_start(issuer: &str) -> Vec<(&'static str, String)> {
     vec![
         ("FOREPOST_ISSUER", issuer.to_owned()),
         ("FOREPOST_CLIENT_ID", "proxy".into()),
@@ -44,7 +44,7 @@ fn quick_start(issuer: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn borrowed<'a>(environment: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn borrowed<'a>(environment: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
     environment.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 
@@ -143,14 +143,14 @@ async fn check_tells_whether_logins_would_work() {
 }
 
 /// A running daemon; ended when dropped.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
     seen: Vec<String>,
 }
 
 impl Running {
-    fn start(environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(environment: &[(&str, &str)]) -> Self {
         let mut child = forepost(&["--set", "log.format=json"], environment).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -165,7 +165,7 @@ impl Running {
     }
 
     /// Reads the log up to the first line of which `wanted` makes something.
-    fn until<T>(&mut self, wanted: impl Fn(&Value) -> Option<T>) -> T {
+    pub(crate) fn until<T>(&mut self, wanted: impl Fn(&Value) -> Option<T>) -> T {
         loop {
             let line = self.lines.recv().unwrap_or_else(|_| panic!("the log ended: {:#?}", self.seen));
             let value: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"));
@@ -176,17 +176,17 @@ impl Running {
         }
     }
 
-    fn address(&mut self, listener: &str) -> SocketAddr {
+    pub(crate) fn address(&mut self, listener: &str) -> SocketAddr {
         self.until(|line| (line["listener"] == listener).then(|| line["address"].as_str().unwrap().parse().unwrap()))
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
     /// Waits for the end; the exit code and the whole log.
-    fn end(mut self) -> (Option<i32>, Vec<String>) {
+    pub(crate) fn end(mut self) -> (Option<i32>, Vec<String>) {
         let code = self.child.wait().unwrap().code();
         self.seen.extend(self.lines.iter());
         (code, std::mem::take(&mut self.seen))

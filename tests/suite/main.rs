@@ -22,4 +22,5 @@ mod contract;
 mod login;
 mod proxies;
 mod readme;
+mod security;
 mod support;
