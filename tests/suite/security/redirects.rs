@@ -8,8 +8,9 @@ use forepost::settings::Settings;
 use http::{HeaderValue, Method};
 use url::Url;
 
-use super::{RULES, START, stage};
-use crate::support::{Browser, Reply, Stage, fill_in};
+use super::{RULES, START};
+use crate::provider::{Algorithm, Config, Jwks, Provider};
+use crate::support::{Browser, Reply, Stage, client, fill_in};
 
 const HOSTILE: &str = include_str!("../../data/redirects/hostile.txt");
 const FRIENDLY: &str = include_str!("../../data/redirects/friendly.txt");
@@ -90,6 +91,19 @@ fn inside(mode: Mode, location: &str, what: &str) {
     );
     let path = url.path().replace("%6f", "o").replace("%2e", ".");
     assert!(!path.trim_start_matches('/').starts_with("outpost.goauthentik.io"), "our own endpoint: {}", wrong());
+}
+
+/// A provider and a daemon with [`RULES`]; its tokens are of the kind that is verified fastest.
+async fn stage() -> Stage {
+    let secret = "a client secret that is long enough for HS256";
+    let origins = HOMES.map(|(_, home)| home.trim_end_matches('/'));
+    let config = Config { clients: vec![client("proxy", Some(secret), &origins)], ..Config::default() };
+    let provider = Provider::start(config).await.unwrap();
+    provider.set(|behaviour| {
+        behaviour.algorithm = Algorithm::Hs256;
+        behaviour.jwks = Jwks::EmptyObject;
+    });
+    Stage::of(provider, secret, "", RULES).await
 }
 
 /// A browser that is known to the provider, and nowhere else signed in.
