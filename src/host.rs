@@ -1,5 +1,8 @@
 //! Host names as they are compared: normalised on entry, matched by whole label.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod invariants;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -37,9 +40,10 @@ impl Host {
         if name.is_empty() || name.len() > MAX_NAME || !name.split('.').all(is_label) {
             return Err(InvalidHost);
         }
-        // A name whose last label is numeric is an IPv4 address or nothing: browsers read `127.1` as 127.0.0.1.
+        // A name whose last label is numeric is an IPv4 address or nothing: browsers read `127.1` and `127.0x1` as
+        // 127.0.0.1 (https://url.spec.whatwg.org/#ends-in-a-number-checker).
         let last = name.rsplit('.').next().unwrap_or(name);
-        if last.bytes().all(|b| b.is_ascii_digit()) && name.parse::<std::net::Ipv4Addr>().is_err() {
+        if is_number(last) && name.parse::<std::net::Ipv4Addr>().is_err() {
             return Err(InvalidHost);
         }
         Ok(Self(name.to_ascii_lowercase().into()))
@@ -56,6 +60,12 @@ impl Host {
     pub fn is_address(&self) -> bool {
         self.0.starts_with('[') || self.0.parse::<std::net::Ipv4Addr>().is_ok()
     }
+}
+
+fn is_number(label: &str) -> bool {
+    let hexadecimal = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
+    label.bytes().all(|b| b.is_ascii_digit())
+        || hexadecimal.is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 fn is_label(label: &str) -> bool {
@@ -226,7 +236,6 @@ impl fmt::Debug for CookieDomain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[track_caller]
     fn host(text: &str, expected: Option<&str>) {
@@ -271,6 +280,9 @@ mod tests {
             "[::1%25eth0]",
             "127.1",
             "1.2.3.4.5",
+            "127.0.0.0x1",
+            "0x7f000001",
+            "a.0X",
             "256.1.1.1",
             "example.com。",
             "ex\u{ff41}mple.com",
@@ -347,18 +359,5 @@ mod tests {
         contains("example.com", "example.com.evil.test", false);
         contains("example.com", "com", false);
         contains("example.com", "xexample.com", false);
-    }
-
-    proptest! {
-        #[test]
-        fn parsing_is_idempotent_and_never_panics(text in ".{0,80}") {
-            if let Ok(host) = Host::parse(&text) {
-                prop_assert_eq!(Host::parse(host.as_str()), Ok(host));
-            }
-            let _ = CookieDomain::parse(&text);
-            if let Ok(authority) = Authority::parse(&text) {
-                prop_assert_eq!(Authority::parse(&authority.to_string()), Ok(authority));
-            }
-        }
     }
 }

@@ -9,6 +9,8 @@ pub mod cli;
 pub mod cookie;
 pub mod daemon;
 pub mod forwarded;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod host;
 pub mod http;
 pub mod identity;

@@ -1,5 +1,7 @@
 //! The decision: who are you, may you, where to. Pure; written once for all dialects.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod invariants;
 mod public;
 mod readings;
 

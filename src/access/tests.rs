@@ -102,6 +102,7 @@ fn a_rule_grants_only_under_every_reading() {
         "/api/secret%3f/status",
         "/health%00",
         "/health%2f..%2fadmin",
+        "/public/a%2fb/%2e%2e/%2e%2e/admin",
     ] {
         path(target, "start_login");
     }

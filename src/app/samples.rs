@@ -38,8 +38,8 @@ pub(crate) fn application(
     cookie_domain: Option<&str>,
     change: impl FnOnce(&mut settings::Application),
 ) -> Application {
-    let url = Url::parse(external_host).unwrap();
-    let host = Host::parse(url.host_str().unwrap()).unwrap();
+    let url = Url::parse(external_host).expect("a URL");
+    let host = url.host_str().and_then(|host| Host::parse(host).ok()).expect("a host");
     let mut settings = settings::Application {
         name: format!("The {host}"),
         slug: host.as_str().replace('.', "-"),
@@ -49,7 +49,7 @@ pub(crate) fn application(
             port: url.port(),
             base_path: url.path().trim_end_matches('/').to_owned(),
         },
-        cookie_domain: cookie_domain.map(|domain| CookieDomain::parse(domain).unwrap()),
+        cookie_domain: cookie_domain.map(|domain| CookieDomain::parse(domain).expect("a domain")),
         identity_provider: "default".into(),
         public_paths: Vec::new(),
         required_groups: Vec::new(),

@@ -4,14 +4,14 @@ use http::header::COOKIE;
 /// Names and values of all cookies, in the order they were sent.
 ///
 /// Browsers send one field with `; `; proxies pass several fields, or join them with `, ` (HAProxy) or `,` (Envoy). Our
-/// own values hold neither separator, so both are taken as one; pairs without `=` are left out.
+/// own values hold neither separator, so both are taken as one; pairs without `=` are left out, and so are those that
+/// are no text: a cookie that another application chose must not hide ours.
 pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     headers
         .get_all(COOKIE)
         .iter()
-        .filter_map(|line| std::str::from_utf8(line.as_bytes()).ok())
-        .flat_map(|line| line.split([';', ',']))
-        .filter_map(|pair| pair.split_once('='))
+        .flat_map(|line| line.as_bytes().split(|byte| matches!(byte, b';' | b',')))
+        .filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='))
         .map(|(name, value)| {
             let value = value.trim();
             let unquoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
@@ -23,13 +23,18 @@ pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
 mod tests {
     use super::*;
     use http::HeaderValue;
-    use proptest::prelude::*;
 
     #[track_caller]
     fn check(lines: &[&str], expected: &[(&str, &str)]) {
+        let lines: Vec<_> = lines.iter().map(|line| line.as_bytes()).collect();
+        check_bytes(&lines, expected);
+    }
+
+    #[track_caller]
+    fn check_bytes(lines: &[&[u8]], expected: &[(&str, &str)]) {
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(COOKIE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+            headers.append(COOKIE, HeaderValue::from_bytes(line).unwrap());
         }
         assert_eq!(cookies(&headers).collect::<Vec<_>>(), expected, "{lines:?}");
     }
@@ -55,16 +60,6 @@ mod tests {
         check(&["a"], &[]);
         check(&["="], &[("", "")]);
         check(&["==;;"], &[("", "=")]);
-    }
-
-    proptest! {
-        #[test]
-        fn never_panics(bytes in proptest::collection::vec(0x20_u8..=0xff, 0..200)) {
-            let mut headers = HeaderMap::new();
-            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
-                headers.append(COOKIE, value);
-            }
-            let _ = cookies(&headers).count();
-        }
+        check_bytes(&[b"a=\xff; b=2", b"\xe9=1,c=3"], &[("b", "2"), ("c", "3")]);
     }
 }

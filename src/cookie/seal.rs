@@ -113,13 +113,6 @@ mod tests {
 
     proptest! {
         #[test]
-        fn round_trip(plain: Vec<u8>) {
-            let (sealer, text) = sealed(&plain);
-            prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
-            prop_assert_eq!(sealer.open("state", &text), Ok(plain));
-        }
-
-        #[test]
         fn any_change_is_noticed(plain: Vec<u8>, at: prop::sample::Index, to in "[A-Za-z0-9_-]") {
             let (sealer, text) = sealed(&plain);
             let at = at.index(text.len());
@@ -127,11 +120,6 @@ mod tests {
             changed.replace_range(at..=at, &to);
             let opened = sealer.open("state", &changed);
             prop_assert!(changed == text || opened == Err(SealerError::NotOurs));
-        }
-
-        #[test]
-        fn garbage_never_opens(text in ".{0,200}") {
-            prop_assert_eq!(Sealer::new(b"x").open("state", &text), Err(SealerError::NotOurs));
         }
     }
 }

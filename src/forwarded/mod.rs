@@ -5,6 +5,8 @@
 mod caddy;
 mod envoy;
 mod field;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod invariants;
 mod kind;
 mod nginx;
 mod peer;

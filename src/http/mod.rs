@@ -3,6 +3,8 @@
 mod browser;
 mod check;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod invariants;
 mod outpost;
 mod reply;
 mod request;

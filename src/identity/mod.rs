@@ -3,6 +3,8 @@
 mod claim_path;
 mod claims;
 mod header_block;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod invariants;
 
 pub use claim_path::ClaimPath;
 pub use claims::{Identity, InvalidIdentity};

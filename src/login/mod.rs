@@ -5,6 +5,8 @@
 mod attempt;
 mod callback;
 mod guard;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod invariants;
 mod params;
 mod start;
 mod target;

@@ -68,12 +68,15 @@ impl Metadata {
             let missing = "the metadata document: token_endpoint is missing";
             return Err(OidcError::Malformed(missing.into()));
         }
+        if let Some((name, _)) = addresses(&document).into_iter().find(|(_, url)| !is_web(url)) {
+            return Err(OidcError::Malformed(format!("the metadata document: {name} is no web address")));
+        }
         let end_session_endpoint = document
             .additional_metadata()
             .end_session_endpoint
             .as_deref()
             .and_then(|text| Url::parse(text).ok())
-            .filter(|url| matches!(url.scheme(), "http" | "https"));
+            .filter(is_web);
         Ok(Self { document, end_session_endpoint })
     }
 
@@ -159,6 +162,19 @@ impl Metadata {
             None => vec!["client_secret_basic".into()],
         }
     }
+}
+
+/// What a browser or we are sent to.
+fn addresses(document: &Document) -> Vec<(&'static str, &Url)> {
+    let token = document.token_endpoint().map(|it| ("token_endpoint", it.url()));
+    let userinfo = document.userinfo_endpoint().map(|it| ("userinfo_endpoint", it.url()));
+    let always =
+        [("authorization_endpoint", document.authorization_endpoint().url()), ("jwks_uri", document.jwks_uri().url())];
+    always.into_iter().chain(token).chain(userinfo).collect()
+}
+
+fn is_web(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
 }
 
 /// The protocol's name of a value.

@@ -7,6 +7,8 @@ mod error;
 mod exchange;
 mod http_client;
 pub mod inspect;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod invariants;
 mod keys;
 mod metadata;
 mod provider;

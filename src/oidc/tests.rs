@@ -181,6 +181,13 @@ fn metadata_must_fit() {
     discovery(ISSUER, |document| document["token_endpoint"] = Value::Null, "token_endpoint");
     discovery(ISSUER, |document| document["jwks_uri"] = Value::Null, "metadata document");
     discovery(ISSUER, |document| document["authorization_endpoint"] = "no url".into(), "metadata document");
+    for name in ["authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri"] {
+        discovery(
+            ISSUER,
+            |document| document[name] = "javascript:alert(1)".into(),
+            &format!("{name} is no web address"),
+        );
+    }
     discovery(ISSUER, |document| document["end_session_endpoint"] = "javascript:x".into(), "accepted");
     assert!(Metadata::parse(ISSUER, b"<html>").is_err());
     assert!(Metadata::parse(ISSUER, b"[]").is_err());

@@ -14,6 +14,8 @@ use tokio_rustls::TlsAcceptor;
 use super::connection::Server;
 use super::{Handler, Peer};
 
+/// Connections that the kernel keeps for us: what tokio asks for.
+const BACKLOG: usize = 1024;
 /// After an accept that failed for lack of something (EMFILE, ENOMEM): others must end first.
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// Least time between two warnings about that.
@@ -46,7 +48,7 @@ impl Listener {
     }
 }
 
-/// Accepts until the shutdown.
+/// Accepts until the shutdown, and serves whoever waits in the backlog then.
 ///
 /// One task for all `listeners`, so that the one permit it holds while it waits serves whichever is asked first; with
 /// no permit left, connections wait in the kernel's backlog.
@@ -69,28 +71,82 @@ pub(super) async fn accept<H: Handler>(listeners: Vec<Listener>, permits: Arc<Se
             (permit, accepted.await)
         };
         let (permit, accepted) = tokio::select! {
-            () = server.shutdown.begun() => return,
+            () = server.shutdown.begun() => break,
             next = next => next,
         };
         match accepted {
-            Ok(accepted) => spawn(accepted, &server, permit),
-            // The connection's own end, before we had it.
-            Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {
+            Ok(accepted) => spawn(accepted, &server, Some(permit)),
+            Err(error) if is_gone(&error) => {
                 tracing::debug!(%error, "a connection was gone before it was accepted");
             }
             Err(error) => {
                 complaint.about(&error);
                 tokio::select! {
-                    () = server.shutdown.begun() => return,
+                    () = server.shutdown.begun() => break,
                     () = tokio::time::sleep(BACK_OFF) => {}
                 }
             }
         }
     }
+    for listener in listeners {
+        serve_backlog(listener, &server);
+    }
+}
+
+/// Takes what the kernel has accepted for us: to its clients it is a connection, and they may have asked already.
+///
+/// There are no more of them than [`BACKLOG`], so they need no permit, and who comes back again and again does not keep
+/// us here. The reactor may not have heard of them
+/// yet, so the system itself is asked. A TLS handshake would be cut short anyway, and nothing was asked before it.
+fn serve_backlog<H: Handler>(listener: Listener, server: &Arc<Server<H>>) {
+    let result = match listener {
+        Listener::Https(..) => return,
+        Listener::Http(listener) => listener.into_std().and_then(|listener| {
+            take_all(
+                || {
+                    let (stream, address) = listener.accept()?;
+                    stream.set_nonblocking(true)?;
+                    Ok(Accepted::Http(TcpStream::from_std(stream)?, address))
+                },
+                server,
+            )
+        }),
+        Listener::Unix(listener) => listener.into_std().and_then(|listener| {
+            take_all(
+                || {
+                    let (stream, _) = listener.accept()?;
+                    stream.set_nonblocking(true)?;
+                    Ok(Accepted::Unix(UnixStream::from_std(stream)?))
+                },
+                server,
+            )
+        }),
+    };
+    if let Err(error) = result {
+        tracing::warn!(%error, "connections that waited to be accepted are lost");
+    }
+}
+
+/// Serves what `accept` gives until there is no more, or no more that can have been in the backlog.
+fn take_all<H: Handler>(accept: impl Fn() -> io::Result<Accepted>, server: &Arc<Server<H>>) -> io::Result<()> {
+    for _ in 0..BACKLOG {
+        match accept() {
+            Ok(accepted) => spawn(accepted, server, None),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Whether it is the connection's own end, before we had it.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted)
 }
 
 /// Serves what was accepted in a task of its own; `permit` goes back when that task ends, however it ends.
-fn spawn<H: Handler>(accepted: Accepted, server: &Arc<Server<H>>, permit: OwnedSemaphorePermit) {
+fn spawn<H: Handler>(accepted: Accepted, server: &Arc<Server<H>>, permit: Option<OwnedSemaphorePermit>) {
     let task_server = server.clone();
     server.tasks.spawn(async move {
         let _permit = permit;

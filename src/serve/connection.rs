@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, COOKIE};
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::header::{CONNECTION, COOKIE, HOST};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::service::{Service, service_fn};
@@ -110,8 +110,12 @@ impl<H: Handler> Session<H> {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let Server { handler, limits, .. } = &*self.server;
         let http2 = is_http2(&request);
-        if http2 && too_many_headers(&request, limits.max_headers) {
-            return respond(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        if let Some(status) = refusal(&request, limits) {
+            let mut refusal = respond(status);
+            if !http2 {
+                refusal.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            return refusal;
         }
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let mut answer = pin!(async { handler.handle(request, &self.connection).await });
@@ -141,10 +145,37 @@ fn is_http2<B>(request: &Request<B>) -> bool {
     request.version() == Version::HTTP_2
 }
 
+/// What hyper leaves to us to refuse.
+fn refusal<B>(request: &Request<B>, limits: &Limits) -> Option<StatusCode> {
+    let too_large = if is_http2(request) {
+        too_many_headers(request, limits.max_headers)
+    } else {
+        head_length(request) > limits.max_header_bytes
+    };
+    if too_large {
+        return Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    }
+    // A 2xx to CONNECT would make a tunnel of the connection (RFC 9110 §9.3.6).
+    (request.method() == Method::CONNECT || !names_one_host(request)).then_some(StatusCode::BAD_REQUEST)
+}
+
+/// The bytes of an HTTP/1 head: hyper takes as much more as it happens to have read at once.
+fn head_length<B>(request: &Request<B>) -> usize {
+    let line = request.method().as_str().len() + request.uri().path().len() + request.uri().query().map_or(0, str::len);
+    request.headers().iter().fold(line, |length, (name, value)| length + name.as_str().len() + value.len() + 4)
+}
+
 /// hyper counts the fields of HTTP/1 only; a cookie split as RFC 9113 §8.2.3 allows is one field.
 fn too_many_headers<B>(request: &Request<B>, most: usize) -> bool {
     let headers = request.headers();
     headers.len() > most && headers.len() - headers.get_all(COOKIE).iter().count().saturating_sub(1) > most
+}
+
+/// RFC 9112 §3.2: a request of HTTP/1.1 has one `Host`, and none has two; hyper leaves that to us.
+fn names_one_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let named = hosts.next().is_some();
+    hosts.next().is_none() && (named || request.version() != Version::HTTP_11)
 }
 
 /// An answer without a body.

@@ -29,7 +29,7 @@ pub(super) struct Limits {
     pub(super) idle_timeout: Duration,
     pub(super) tls_handshake_timeout: Duration,
     pub(super) max_headers: usize,
-    max_header_bytes: usize,
+    pub(super) max_header_bytes: usize,
 }
 
 impl Limits {
@@ -55,6 +55,8 @@ impl Limits {
             .header_read_timeout(None)
             .max_buf_size(self.max_header_bytes.max(LEAST_BUFFER))
             .max_headers(self.max_headers)
+            // A request that was sent completely is answered, even if nothing more will come from its sender.
+            .half_close(true)
             .writev(false);
         let header_list = self.max_header_bytes.saturating_add(self.max_headers.saturating_mul(HTTP2_FIELD_OVERHEAD));
         builder

@@ -4,6 +4,28 @@
 //! bind ── accept (permit, then connection) ── serve: Paced stream ── hyper ── Handler
 //!              │                                 └ drive: deadlines, shutdown
 //! ```
+//!
+//! What happens to whom does not behave; the names are those of [`settings::Server`]:
+//!
+//! | A peer that … | gets |
+//! |---|---|
+//! | is one more than `max_connections` | to wait in the kernel's backlog |
+//! | says nothing, or not all of a head, for `header_timeout` | its connection closed |
+//! | does not finish its TLS handshake in `tls_handshake_timeout` | its connection closed |
+//! | says nothing on a used connection for `idle_timeout` | its connection closed; HTTP/2: GOAWAY first |
+//! | announces a body | its answer at once, never a 1xx; what comes of the body is dropped for a second or a megabyte |
+//! | closes its own direction behind a request | its answer |
+//! | takes no answer for `request_timeout` (HTTP/1) or `idle_timeout` (HTTP/2) | its connection closed |
+//! | sends more than `max_headers` fields or `max_header_bytes` | 431 |
+//! | … more than that by far (HTTP/2: compression bombs, endless CONTINUATION) | GOAWAY, `ENHANCE_YOUR_CALM` |
+//! | sends a request target above 64 KiB | 414; HTTP/2: its stream reset |
+//! | sends no request line or header section (RFC 9112), CONNECT, no `Host` or two | 400, then closed |
+//! | sends a `Content-Length` that contradicts itself, or a `Transfer-Encoding` that does not end in `chunked` | 400, then closed |
+//! | sends both of them | an answer, then closed: nothing behind it is a request (RFC 9112 §6.3) |
+//! | opens more than 200 streams at once | `REFUSED_STREAM` for those beyond |
+//! | resets streams before they are looked at | GOAWAY, `ENHANCE_YOUR_CALM` |
+//! | sends a malformed field block | its stream reset or GOAWAY, `PROTOCOL_ERROR` |
+//! | floods with SETTINGS, PING and the like | no more memory, and to be read as fast as it takes the answers |
 
 mod accept;
 mod bind;
@@ -87,7 +109,7 @@ pub enum Failure {
 
 /// Answers requests.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers one request; dropped when it takes too long or the peer goes away.
+    /// Answers one request; dropped when it takes too long, or when an HTTP/2 peer goes away or resets the stream.
     fn handle(
         &self,
         request: Request<Incoming>,

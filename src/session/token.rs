@@ -92,7 +92,6 @@ impl fmt::Debug for SessionKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn tokens_come_back_and_keys_tell_nothing() {
@@ -109,13 +108,6 @@ mod tests {
     fn what_is_no_token() {
         for text in ["", "garbage", "a", &"A".repeat(42), &"A".repeat(44), &"=".repeat(43), "AAAA AAAA"] {
             assert!(SessionToken::parse(text).is_none(), "{text:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn parsing_never_panics(text in ".{0,100}") {
-            let _ = SessionToken::parse(&text);
         }
     }
 }

@@ -239,7 +239,7 @@ fn environment_layers(environment: &[(String, String)]) -> Vec<Layer> {
             return None;
         }
         let keys = key.splitn(DEEPEST_KEY, "__").map(str::to_owned).collect();
-        let origin = format!("environment variable {name}");
+        let origin = format!("environment variable {}", name.escape_debug());
         Some(Layer::text(origin, keys, value))
     });
     layers.collect()

@@ -4,6 +4,8 @@
 
 mod address;
 mod application;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod invariants;
 mod item;
 mod load;
 mod mistakes;

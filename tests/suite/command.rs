@@ -1,51 +1,16 @@
 //! The `forepost` command as an operator runs it.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
+use std::process::Output;
 
 use serde_json::Value;
 
-use crate::provider::{Config, Provider};
-use crate::support::{Browser, client, fill_in};
-
-const ORIGIN: &str = "https://app.example.com";
-
-/// The command with no settings of this machine.
-fn forepost(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_forepost"));
-    command.args(arguments).env_clear().envs(environment.iter().copied());
-    // No ./forepost.toml lies here.
-    command.current_dir(env!("CARGO_TARGET_TMPDIR")).stdin(Stdio::null());
-    command
-}
+use crate::support::process::{Running, borrowed, forepost, provider, quick_start};
+use crate::support::{Browser, fill_in};
 
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = forepost(arguments, environment).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(stdout), text(stderr))
-}
-
-pub(crate) async fn provider() -> Provider {
-    let config = Config { clients: vec![client("proxy", Some("proxy-secret"), &[ORIGIN])], ..Config::default() };
-    Provider::start(config).await.unwrap()
-}
-
-pub(crate) fn quick_start(issuer: &str) -> Vec<(&'static str, String)> {
-    vec![
-        ("FOREPOST_ISSUER", issuer.to_owned()),
-        ("FOREPOST_CLIENT_ID", "proxy".into()),
-        ("FOREPOST_CLIENT_SECRET", "proxy-secret".into()),
-        ("FOREPOST_EXTERNAL_HOST", ORIGIN.into()),
-        ("FOREPOST_SERVER__HTTP", "127.0.0.1:0".into()),
-        ("FOREPOST_SERVER__METRICS", "127.0.0.1:0".into()),
-    ]
-}
-
-pub(crate) fn borrowed<'a>(environment: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
-    environment.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 
 #[test]
@@ -140,65 +105,6 @@ async fn check_tells_whether_logins_would_work() {
     provider.stop().await;
     let (code, stdout, _) = run(&["check"], &borrowed(&quick_start(&issuer)));
     assert!(code == 1 && stdout.contains("discovery") && stdout.contains("refused"), "{stdout}");
-}
-
-/// A running daemon; ended when dropped.
-pub(crate) struct Running {
-    child: Child,
-    lines: Receiver<String>,
-    seen: Vec<String>,
-}
-
-impl Running {
-    pub(crate) fn start(environment: &[(&str, &str)]) -> Self {
-        let mut child = forepost(&["--set", "log.format=json"], environment).stderr(Stdio::piped()).spawn().unwrap();
-        let (sender, lines) = channel();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, lines, seen: Vec::new() }
-    }
-
-    /// Reads the log up to the first line of which `wanted` makes something.
-    pub(crate) fn until<T>(&mut self, wanted: impl Fn(&Value) -> Option<T>) -> T {
-        loop {
-            let line = self.lines.recv().unwrap_or_else(|_| panic!("the log ended: {:#?}", self.seen));
-            let value: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"));
-            self.seen.push(line);
-            if let Some(found) = wanted(&value) {
-                return found;
-            }
-        }
-    }
-
-    pub(crate) fn address(&mut self, listener: &str) -> SocketAddr {
-        self.until(|line| (line["listener"] == listener).then(|| line["address"].as_str().unwrap().parse().unwrap()))
-    }
-
-    pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
-    }
-
-    /// Waits for the end; the exit code and the whole log.
-    pub(crate) fn end(mut self) -> (Option<i32>, Vec<String>) {
-        let code = self.child.wait().unwrap().code();
-        self.seen.extend(self.lines.iter());
-        (code, std::mem::take(&mut self.seen))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Already ended where the test went well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

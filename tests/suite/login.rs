@@ -281,7 +281,7 @@ async fn claims_are_read_as_providers_send_them() {
                 b.id_token.set("groups", json!(["a|b", "c\r\nX: y"]));
             },
             "x-authentik-groups",
-            "a%7Cb|c  X: y",
+            "a%7Cb|c%0D%0AX: y",
         ),
         (
             |b| {

@@ -19,6 +19,7 @@ mod web;
 mod browser;
 mod command;
 mod contract;
+mod hostile;
 mod login;
 mod proxies;
 mod readme;

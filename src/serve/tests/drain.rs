@@ -50,6 +50,21 @@ async fn idle_connections_do_not_hold_the_drain_up() {
 }
 
 #[tokio::test]
+async fn connections_that_wait_to_be_accepted_are_served() {
+    let server = Running::start(Server { max_connections: 1, ..http() }).await;
+    let mut first = server.connect().await;
+    first.send(WAIT).await;
+    server.waiting().await;
+    let mut second = server.connect().await;
+    second.send(GET).await;
+    server.shutdown.begin();
+    assert!(second.receive().await.contains("connection: close\r\n"));
+    server.script.release.add_permits(1);
+    assert!(first.receive().await.contains("connection: close\r\n"));
+    assert_eq!(server.stop().await, Drained::InTime);
+}
+
+#[tokio::test]
 async fn the_deadline_ends_what_is_left() {
     let server = Running::start(Server { shutdown_timeout: Duration::from_millis(50), ..http() }).await;
     let mut http1 = server.connect().await;

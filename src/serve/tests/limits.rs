@@ -164,6 +164,43 @@ async fn too_large_headers_are_refused() {
 }
 
 #[tokio::test]
+async fn heads_are_refused() {
+    let server = Running::start(Server { max_header_bytes: 10_000, ..http() }).await;
+    let long = |bytes: usize| format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "a".repeat(bytes));
+    for (head, status) in [
+        (long(9_900), 200),
+        (long(10_000), 431),
+        ("GET / HTTP/1.0\r\n\r\n".to_owned(), 200),
+        ("GET / HTTP/1.0\r\nhost: a\r\nhost: a\r\n\r\n".to_owned(), 400),
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400),
+        ("GET / HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n".to_owned(), 400),
+        ("GET / HTTP/1.1\r\nhost:\r\n\r\n".to_owned(), 200),
+        ("CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n".to_owned(), 400),
+    ] {
+        let mut client = server.connect().await;
+        client.send(&head).await;
+        let answer = client.receive().await;
+        assert!(answer[8..].starts_with(&format!(" {status} ")), "{answer} for {head}");
+        if status != 200 {
+            assert!(answer.contains("connection: close\r\n"), "{answer}");
+            client.assert_closed().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_half_closed_connection_gets_its_answer() {
+    let server = Running::start(http()).await;
+    let mut client = server.connect().await;
+    client.send("GET /wait HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    client.0.shutdown().await.unwrap();
+    server.waiting().await;
+    server.script.release.add_permits(1);
+    assert_answer(&client.receive().await, 200, "before=0 cookie=0");
+    client.assert_closed().await;
+}
+
+#[tokio::test]
 async fn answers_come_before_bodies_that_nobody_reads() {
     let mut server = Running::start(http()).await;
     let mut client = server.connect().await;

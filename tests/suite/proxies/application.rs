@@ -1,4 +1,4 @@
-//! The application behind the proxy: remembers what it was asked, and echoes on WebSockets.
+//! The application behind the proxy: remembers what it was asked, and echoes on a WebSocket.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 
+use forepost::app::Application;
 use forepost::settings::{Sources, load};
 use serde_json::Value;
 
@@ -111,6 +112,13 @@ fn variables_are_settings() {
         let settings = load(&sources).unwrap_or_else(|mistakes| panic!("{proxy:?}: {mistakes}"));
         assert_eq!(settings.applications[0].external_host.origin(), "http://app.example.com");
         assert_eq!(settings.server.http.map(|address| address.port()), Some(9000));
+
+        let [app] = settings.applications.as_slice() else { panic!("not one application: {settings:?}") };
+        let app = Application::new(app.clone(), &settings.identity_providers[&app.identity_provider]);
+        for to_register in [app.redirect_uri, app.post_logout_redirect_uri] {
+            let comment = format!("#     {to_register}\n");
+            assert!(proxy.example("compose.yaml").contains(&comment), "{proxy:?} does not say {to_register}");
+        }
     }
 }
 

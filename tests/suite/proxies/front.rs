@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use forepost::daemon::Daemon;
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use super::application::Application;
 use super::openid::OpenIdProvider;
@@ -28,7 +29,7 @@ pub(super) struct Front {
     pub(super) provider: OpenIdProvider,
     daemon: Daemon,
     proxy: Running,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// The application that is tested is for admins; the other one is there to be mistaken for it.
@@ -71,7 +72,7 @@ impl Front {
             Addresses { proxy: address, forepost: daemon.http_address().unwrap(), application: application.address };
         let folder = tempfile::tempdir().unwrap();
         let proxy = Running::start(proxy.prepare(folder.path(), addresses), folder.path());
-        let mut front = Self { origin, address, application, provider, daemon, proxy, _folder: folder };
+        let mut front = Self { origin, address, application, provider, daemon, proxy, folder };
         front.until_ready().await;
         front
     }
@@ -88,9 +89,8 @@ impl Front {
                 tokio::time::sleep(GLANCE).await;
             }
         };
-        if tokio::time::timeout(PATIENCE, ready).await.is_err() {
-            panic!("the proxy is not ready:\n{}", self.proxy.messages());
-        }
+        let ready = tokio::time::timeout(PATIENCE, ready).await;
+        assert!(ready.is_ok(), "the proxy is not ready:\n{}", self.proxy.messages());
         self.proxy.still_runs();
         self.application.take();
     }
@@ -103,8 +103,12 @@ impl Front {
     /// A request to the letter, for [`raw`]; the connection is closed after it.
     pub(super) fn request(&self, line: &str, headers: &[&str]) -> String {
         let host = self.origin.trim_start_matches("http://");
-        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-        format!("{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n")
+        let mut request = format!("{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+        for header in headers {
+            request.push_str(header);
+            request.push_str("\r\n");
+        }
+        request + "\r\n"
     }
 
     /// A browser that reaches the proxy and the provider.
@@ -138,17 +142,42 @@ impl Front {
 
     /// Stops forepost and leaves the rest.
     pub(super) async fn stop_forepost(self) -> Bereft {
+        let forepost = self.daemon.http_address().unwrap();
         self.daemon.shutdown().await;
-        Bereft { address: self.address, application: self.application, _proxy: self.proxy, _folder: self._folder }
+        let Self { address, application, proxy, folder, .. } = self;
+        Bereft { address, forepost, application, proxy, _folder: folder }
     }
 }
 
 /// A proxy whose forepost is gone.
 pub(super) struct Bereft {
-    pub(super) address: SocketAddr,
-    pub(super) application: Application,
-    _proxy: Running,
+    address: SocketAddr,
+    forepost: SocketAddr,
+    application: Application,
+    proxy: Running,
     _folder: TempDir,
+}
+
+impl Bereft {
+    /// Fails when a request is answered with anything but a refusal; all are sent at once, because HAProxy tries for a while.
+    pub(super) async fn refuses(&mut self, requests: &[String]) {
+        let address = self.address;
+        let mut answers = JoinSet::new();
+        for request in requests.iter().cloned() {
+            answers.spawn(async move { (raw::status(address, &request).await.unwrap(), request) });
+        }
+        for (status, request) in answers.join_all().await {
+            assert!(status >= 400, "{status} for {request}");
+        }
+        self.application.saw_nothing();
+        self.proxy.still_runs();
+    }
+
+    /// Listens where forepost was, and hangs up on everybody; ends with the test's runtime.
+    pub(super) async fn replace_forepost_by_something_broken(&self) {
+        let listener = tokio::net::TcpListener::bind(self.forepost).await.unwrap();
+        tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    }
 }
 
 /// Free when asked; whoever takes it before the proxy makes the proxy end, which is noticed.

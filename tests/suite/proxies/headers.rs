@@ -1,6 +1,7 @@
 //! What a client says in headers that are not its to set.
 
 use http::Method;
+use http::header::COOKIE;
 
 use super::front::Front;
 use super::proxy::Proxy;
@@ -64,6 +65,19 @@ pub(super) async fn spoofed_identity_never_reaches_the_application(proxy: Proxy)
     let request = front.request("GET /page", &SPOOFED);
     assert!(matches!(raw::status(front.address, &request).await.unwrap(), 302 | 401));
     front.application.saw_nothing();
+}
+
+/// Browsers keep about 4 kB in a cookie, and an application may set several beside ours.
+pub(super) async fn there_is_room_for_many_cookies(proxy: Proxy) {
+    let front = Front::start(proxy).await;
+    let mut browser = front.alice().await;
+    let origin = url::Url::parse(&front.origin).unwrap();
+    for number in 0..8 {
+        browser.set_cookie(&origin, &format!("big{number}={}", "x".repeat(4000)));
+    }
+    browser.get(&front.url("/page")).await.is(200);
+    assert!(front.application.take_one().headers[COOKIE].len() > 32_000);
+    browser.get(&front.url("/outpost.goauthentik.io/start?rd=/page")).await.is(302);
 }
 
 /// What a proxy in front of this one might say, pointing at a page that is public.

@@ -40,8 +40,18 @@ macro_rules! with_each_proxy {
             }
 
             #[tokio::test]
+            async fn there_is_room_for_many_cookies() {
+                headers::there_is_room_for_many_cookies($proxy).await;
+            }
+
+            #[tokio::test]
             async fn claims_about_the_request_are_ignored() {
                 headers::claims_about_the_request_are_ignored($proxy).await;
+            }
+
+            #[tokio::test]
+            async fn no_spelling_of_a_path_passes_for_a_public_one() {
+                refusals::no_spelling_of_a_path_passes_for_a_public_one($proxy).await;
             }
 
             #[tokio::test]

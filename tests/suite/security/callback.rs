@@ -1,5 +1,7 @@
 //! The way back from the provider: whose it is, how often it counts, and what else it may carry.
 
+use std::fmt::Write as _;
+
 use http::Method;
 use serde_json::json;
 use url::Url;
@@ -167,7 +169,8 @@ async fn case_054_103_answers_of_another_provider_are_refused() {
     for at in 0..2 {
         let config = Config { clients: vec![client("proxy", Some("proxy-secret"), &[&host(at)])], ..Config::default() };
         let provider = Provider::start(config).await.unwrap();
-        toml += &format!(
+        let _ = write!(
+            toml,
             "[identity_provider.idp{at}]\nissuer = \"{}\"\nclient_id = \"proxy\"\nclient_secret = \"proxy-secret\"\n\
              [[application]]\nname = \"app{at}\"\nexternal_host = \"{}\"\nidentity_provider = \"idp{at}\"\n",
             provider.issuer(),

@@ -120,7 +120,7 @@ async fn case_086_098_many_cookies_are_bounded_work() {
     ] {
         let line = format!("Cookie: {cookie}");
         let status = raw::ask(&stage, "traefik", "app.example.com", b"/page", &[line.as_bytes()]).await;
-        assert_eq!(status, expected, "{:.100}", line);
+        assert_eq!(status, expected, "{line:.100}");
     }
 }
 

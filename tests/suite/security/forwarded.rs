@@ -156,7 +156,7 @@ async fn case_036_037_two_values_are_none() {
     let good = format!("Cookie: {name}={}", browser.cookie(&app, "authentik_proxy").unwrap());
     let bad = format!("Cookie: {name}={}", "B".repeat(43));
     for (lines, expected) in [([&good, &bad], 200), ([&bad, &good], 200), ([&bad, &bad], 302)] {
-        let lines = lines.map(|line| line.as_bytes());
+        let lines = lines.map(String::as_bytes);
         assert_eq!(raw::ask(&stage, "traefik", "app.example.com", b"/page", &lines).await, expected);
     }
 }

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::command::{Running, borrowed, provider, quick_start};
 use crate::provider::{Behaviour, Endpoint, Fault, Provider};
+use crate::support::process::{Running, borrowed, provider, quick_start};
 use crate::support::{Browser, Reply, fill_in};
 
 const ORIGIN: &str = "https://app.example.com";
@@ -145,27 +145,8 @@ const FAULTS: [Change; 16] = [
     },
 ];
 
-#[tokio::test(flavor = "multi_thread")]
-async fn case_035_073_090_099_nothing_secret_is_logged_or_shown() {
-    let provider = provider().await;
-    let mut environment = quick_start(provider.issuer());
-    environment.push(("FOREPOST_LOG__LEVEL", "trace".into()));
-    environment.push(("FOREPOST_SESSION__SECRET", "a-sealing-secret-that-nobody-is-told".into()));
-    let mut daemon = Running::start(&borrowed(&environment));
-    let http = daemon.address("http");
-    daemon.until(|line| line["message"].as_str().filter(|text| text.contains("ready for logins")).map(|_| ()));
-    let given = [
-        "proxy-secret",
-        "a-sealing-secret-that-nobody-is-told",
-        "secret.id.token",
-        "secret-access-token",
-        "secret-body",
-        "in-the-header",
-    ];
-    let secrets = given.map(str::to_owned).to_vec();
-    let mut run = Run { provider, http, secrets, shown: Vec::new() };
-
-    // Logins that succeed, with claims in either place, and names that would like to be lines of their own.
+/// With claims in either place, and names that would like to be lines of their own; then questions, and sign-out.
+async fn logins_that_succeed(run: &mut Run) {
     let page = format!("{ORIGIN}/x?private={IN_QUERIES}");
     let changes: [Change; 3] = [
         |_| (),
@@ -189,7 +170,10 @@ async fn case_035_073_090_099_nothing_secret_is_logged_or_shown() {
         run.ask(&mut browser, &page, &[]).await;
         run.provider.set(|behaviour| *behaviour = Behaviour::default());
     }
-    // Logins that do not.
+}
+
+/// By every fault, by a provider that tells what it was told, and by a cookie that never comes back.
+async fn logins_that_do_not(run: &mut Run) {
     for (number, fault) in FAULTS.into_iter().enumerate() {
         run.provider.set(fault);
         let mut browser = run.browser();
@@ -202,6 +186,50 @@ async fn case_035_073_090_099_nothing_secret_is_logged_or_shown() {
         let mut browser = run.browser();
         run.login(&mut browser).await;
     }
+    let mut browser = run.browser();
+    let start = run.get(&mut browser, &format!("{OUTPOST}/start?rd=/{IN_QUERIES}")).await;
+    let page = browser.get(start.location().as_str()).await;
+    let way = fill_in(&mut browser, &page, "alice").await;
+    let callback = run.note(way).location();
+    let code = callback.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
+    for text in [format!("there is no {code} here"), "proxy-secret is not the secret".to_owned()] {
+        let body = json!({"error": "invalid_grant", "error_description": text}).to_string();
+        run.provider.set(|behaviour| {
+            let fault = Fault { status: Some(StatusCode::BAD_REQUEST), body: Some(body.into()), ..Fault::default() };
+            behaviour.faults.insert(Endpoint::Token, fault);
+        });
+        let mut browser = browser.clone();
+        if text.starts_with("proxy") {
+            run.login(&mut browser).await.is(502);
+        } else {
+            run.get(&mut browser, callback.as_str()).await.is(502);
+        }
+        run.provider.set(|behaviour| *behaviour = Behaviour::default());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_035_073_090_099_nothing_secret_is_logged_or_shown() {
+    let provider = provider().await;
+    let mut environment = quick_start(provider.issuer());
+    environment.push(("FOREPOST_LOG__LEVEL", "trace".into()));
+    environment.push(("FOREPOST_SESSION__SECRET", "a-sealing-secret-that-nobody-is-told".into()));
+    let mut daemon = Running::start(&borrowed(&environment));
+    let http = daemon.address("http");
+    daemon.until(|line| line["message"].as_str().filter(|text| text.contains("ready for logins")).map(|_| ()));
+    let given = [
+        "proxy-secret",
+        "a-sealing-secret-that-nobody-is-told",
+        "secret.id.token",
+        "secret-access-token",
+        "secret-body",
+        "in-the-header",
+    ];
+    let secrets = given.map(str::to_owned).to_vec();
+    let mut run = Run { provider, http, secrets, shown: Vec::new() };
+
+    logins_that_succeed(&mut run).await;
+    logins_that_do_not(&mut run).await;
     // Questions that make no sense, and headers that are nobody's business.
     let headers = [
         ("authorization", "Bearer in-the-header"),
@@ -212,7 +240,7 @@ async fn case_035_073_090_099_nothing_secret_is_logged_or_shown() {
     ];
     let mut browser = run.browser();
     for url in [
-        page.clone(),
+        format!("{ORIGIN}/x?private={IN_QUERIES}"),
         format!("{ORIGIN}/100%?{IN_QUERIES}"),
         format!("{ORIGIN}/%0d%0a%1b?{IN_QUERIES}"),
         format!("{ORIGIN}/\u{2028}?{IN_QUERIES}"),

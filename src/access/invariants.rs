@@ -1,0 +1,175 @@
+//! What holds for every path that a public rule is asked about.
+
+use std::sync::LazyLock;
+
+use percent_encoding::percent_decode_str;
+use regex::Regex;
+use url::Url;
+
+use super::readings::{STEPS, readings};
+use super::{Decision, decide};
+use crate::app::{Application, samples};
+use crate::forwarded::{OriginalRequest, RequestKind, Target};
+use crate::host::{Authority, Scheme};
+use crate::settings::{PathPattern, PublicPathRule};
+use crate::world::UnixTime;
+
+/// Judges `text` as the target of a request to an application with one public rule, for rules of each kind.
+pub(crate) fn hold(text: &str) {
+    let Ok(target) = Target::parse(text) else { return };
+    readings_hold(target.path());
+    for (app, expected) in RULES.iter() {
+        rule_holds(app, target, *expected);
+    }
+}
+
+/// What a public path is, said once more and without patterns.
+type Expected = fn(&str) -> bool;
+
+/// An application with one rule of each kind.
+static RULES: LazyLock<[(Application, Expected); 3]> = LazyLock::new(|| {
+    let regex = Regex::new("^(?:/api/[^/]*/status)$").expect("an expression");
+    [
+        (app(PathPattern::Path("/health".into())), |path| path == "/health"),
+        (app(PathPattern::Prefix("/public/".into())), |path| path == "/public" || path.starts_with("/public/")),
+        (app(PathPattern::Regex(regex)), |path| {
+            let id = path.strip_prefix("/api/").and_then(|rest| rest.strip_suffix("/status"));
+            id.is_some_and(|id| !id.contains('/'))
+        }),
+    ]
+});
+
+/// The readings are closed under all steps, begin with a slash and hold the raw path.
+fn readings_hold(path: &str) {
+    let Some(readings) = readings(path) else { return };
+    assert!(readings.contains(path));
+    for reading in &readings {
+        assert!(reading.starts_with('/'), "{path:?} is read as {reading:?}");
+        for other in STEPS.iter().filter_map(|step| step(reading)) {
+            assert!(readings.contains(&other), "{path:?} has {reading:?} and not {other:?}");
+        }
+    }
+}
+
+/// Where a rule lets `target` pass, it would do so under every reading and for every server that might be behind it.
+fn rule_holds(app: &Application, target: Target<'_>, expected: Expected) {
+    let path = target.path();
+    if !passes(app, target) {
+        return;
+    }
+    for reading in readings(path).expect("an ambiguous path never passes") {
+        assert!(expected(&reading), "{path:?} passes and can mean {reading:?}");
+    }
+    for served in [as_browsers(path), by_segments(path), as_nginx(path)] {
+        assert!(expected(&served), "{path:?} passes and is served as {served:?}");
+    }
+    let with_query = format!("{path}?/public/../admin");
+    assert!(passes(app, Target::parse(&with_query).expect("a path and a query")), "the query counted");
+}
+
+fn passes(app: &Application, target: Target<'_>) -> bool {
+    let original = OriginalRequest {
+        scheme: Some(Scheme::Https),
+        authority: Authority { host: app.external_host.host.clone(), port: None },
+        target,
+        method: None,
+        kind: RequestKind::Navigation,
+        accepts_html: true,
+        origin: None,
+        referer: None,
+    };
+    match decide(app, &original, None, UnixTime::from_secs(1_000_000)) {
+        Decision::Pass(permit) => {
+            assert!(permit.session().is_none());
+            true
+        }
+        Decision::StartLogin => false,
+        other => panic!("without a session there is no {}", other.as_str()),
+    }
+}
+
+fn app(path: PathPattern) -> Application {
+    samples::application("https://app.example.com", None, |app| {
+        app.public_paths = vec![PublicPathRule { path, host: None, methods: Vec::new() }];
+    })
+}
+
+/// What browsers and Envoy make of a path (<https://url.spec.whatwg.org/#path-state>), then decoded.
+fn as_browsers(path: &str) -> String {
+    let url = Url::parse(&format!("https://app.example.com{path}")).expect("a path makes a URL");
+    decoded(url.path())
+}
+
+/// Servers that split first: `%2F` is no separator, everything else is decoded within its segment.
+fn by_segments(path: &str) -> String {
+    let segments = path.split('/').skip(1).map(|raw| {
+        let name = decoded(raw.split(';').next().unwrap_or(raw));
+        (name.clone(), name == "." || name == "..")
+    });
+    let mut kept: Vec<String> = Vec::new();
+    for (name, is_dots) in segments {
+        match (is_dots, name.as_str()) {
+            (true, "..") => drop(kept.pop()),
+            (true, _) => {}
+            _ => kept.push(name),
+        }
+    }
+    format!("/{}", kept.join("/"))
+}
+
+/// nginx decodes once, merges slashes and resolves dots in one go.
+fn as_nginx(path: &str) -> String {
+    let decoded = decoded(path);
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in decoded.split('/').filter(|segment| !segment.is_empty()) {
+        match segment {
+            "." => {}
+            ".." => drop(kept.pop()),
+            name => kept.push(name),
+        }
+    }
+    format!("/{}", kept.join("/"))
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    fn pieces() -> impl Strategy<Value = String> {
+        const PIECES: &[&str] = &[
+            "/", "/", "\\", ".", "..", "..", ";", "%2e", "%2E", "%2f", "%5c", "%3b", "%23", "%3f", "%00", "%25",
+            "%252e", "%252f", "a", "a%2fb", "/%2e%2e", "/..%3b", "public", "health", "admin", "%20", "#", "\u{e9}",
+            "%ff",
+        ];
+        prop::collection::vec(prop::sample::select(PIECES), 0..14).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn of_odd_paths(path in pieces()) {
+            super::hold(&format!("/{path}"));
+        }
+
+        #[test]
+        fn of_paths_that_lead_away(
+            begin in "/public/(api/)?|/api/",
+            segments in prop::collection::vec("a|a%2fb|a%5cb|a;b|\\.|\\.\\.|%2e%2E|\\.%2e|\\.\\.%3b|\\.\\.;|\\.\\.\\\\", 1..6),
+            end in "admin|status",
+        ) {
+            super::hold(&format!("{begin}{}/{end}", segments.join("/")));
+        }
+
+        #[test]
+        fn of_paths_that_begin_well(
+            begin in "/public/|/health|/api/",
+            path in pieces(),
+            end in "(/status|/\\.\\./admin)?",
+        ) {
+            super::hold(&format!("{begin}{path}{end}"));
+        }
+    }
+}

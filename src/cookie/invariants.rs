@@ -1,0 +1,94 @@
+//! What holds for every cookie header, every session token and every sealed value.
+
+use std::sync::LazyLock;
+
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
+
+use super::{Sealer, SealerError, cookies};
+use crate::session::SessionToken;
+use crate::world::World;
+
+/// Of no other cookie in an input, or the input is passed over.
+const NAME: &str = "__Host-authentik_proxy_1241936d";
+
+static SEALER: LazyLock<Sealer> = LazyLock::new(|| Sealer::new(b"a secret of some length, for tests"));
+
+/// Takes each line of `bytes` for a `Cookie` field, each value for a token and a sealed text, and all for a secret.
+pub(crate) fn hold(bytes: &[u8]) {
+    seal_holds(bytes);
+    let lines: Vec<&[u8]> =
+        bytes.split(|byte| *byte == b'\n').filter(|line| HeaderValue::from_bytes(line).is_ok()).collect();
+    let headers = fields(&lines);
+    for (name, value) in cookies(&headers) {
+        assert!(!name.contains([';', ',', '=']) && !value.contains([';', ',']), "{name:?} {value:?}");
+        assert_eq!((name, value.trim()), (name.trim(), value.trim()), "{name:?}");
+        token_holds(value);
+        assert_eq!(SEALER.open("attempt", value), Err(SealerError::NotOurs), "nobody sealed it");
+    }
+    if !String::from_utf8_lossy(bytes).contains(NAME) {
+        no_other_cookie_hides_ours(&lines);
+    }
+}
+
+fn fields(lines: &[&[u8]]) -> HeaderMap {
+    lines.iter().filter_map(|line| Some((COOKIE, HeaderValue::from_bytes(line).ok()?))).collect()
+}
+
+/// Whatever the other cookies are, ours is found behind, before and beside them, however a proxy joins them.
+fn no_other_cookie_hides_ours(lines: &[&[u8]]) {
+    let token = SessionToken::parse(&"A".repeat(43)).expect("a token");
+    let ours = format!("{NAME}={}", token.encode());
+    let found = |lines: &[&[u8]]| SessionToken::all(NAME, &fields(lines)).eq([token.clone()]);
+    for separator in ["; ", ";", ", ", ","].map(str::as_bytes) {
+        let others = lines.join(separator);
+        let behind = [&others, separator, ours.as_bytes()].concat();
+        let before = [ours.as_bytes(), separator, &others].concat();
+        assert!(found(&[&behind]) && found(&[&before]));
+    }
+    assert!(found(&[&[ours.as_bytes()], lines].concat()) && found(&[lines, &[ours.as_bytes()]].concat()));
+}
+
+/// A token has one spelling, and is never shown.
+fn token_holds(text: &str) {
+    if let Some(token) = SessionToken::parse(text) {
+        assert_eq!(token.encode(), text);
+        assert!(!format!("{token:?}{:?}", token.key()).contains(text));
+    }
+}
+
+/// What was sealed opens for its purpose and for no other, and not once it was changed.
+fn seal_holds(plain: &[u8]) {
+    let text = SEALER.seal(&World::system(), "state", plain).expect("randomness");
+    assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'));
+    assert_eq!(SEALER.open("state", &text).as_deref(), Ok(plain));
+    assert_eq!(SEALER.open("attempt", &text), Err(SealerError::NotOurs));
+    let at = plain.iter().map(|byte| usize::from(*byte)).sum::<usize>() % text.len();
+    let mut changed = text.clone().into_bytes();
+    changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+    let changed = String::from_utf8(changed).expect("base64url");
+    assert_eq!(SEALER.open("state", &changed), Err(SealerError::NotOurs));
+    assert_eq!(SEALER.open("state", &text[..at]), Err(SealerError::NotOurs));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn of_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            super::hold(&bytes);
+        }
+
+        #[test]
+        fn of_texts_like_cookies(text in "([a-z_]{0,4}=?\"?[a-zA-Z0-9_=\u{e9}-]{0,4}\"?[;,\n]? ?){0,8}") {
+            super::hold(text.as_bytes());
+        }
+
+        #[test]
+        fn of_texts_like_tokens(token in "[A-Za-z0-9_-]{42,44}=?") {
+            super::hold(format!("x={token}").as_bytes());
+        }
+    }
+}

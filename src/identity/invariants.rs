@@ -1,0 +1,114 @@
+//! What holds for every set of claims, from any provider.
+
+use http::{HeaderMap, HeaderValue};
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+
+use super::{ClaimPath, HeaderBlock, IDENTITY_HEADERS, Identity, Meta, header_value};
+use crate::settings::{ClaimNames, HeaderSwitches};
+
+/// Takes the first line of `text` for the path of the groups, and what follows for the claims.
+pub(crate) fn hold(text: &str) {
+    let (path, claims) = text.split_once('\n').unwrap_or(("groups", text));
+    value_holds(text);
+    let Ok(Value::Object(claims)) = serde_json::from_str(claims) else { return };
+    let Ok(identity) = Identity::from_claims(&claims, &names(path)) else {
+        assert!(matches!(claims.get("sub").and_then(Value::as_str), None | Some("")), "a usable `sub`");
+        return;
+    };
+    assert_eq!(claims.get("sub").and_then(Value::as_str), Some(identity.subject.as_str()));
+    assert!(!identity.label().is_empty());
+    claims_hold(&identity, &claims, path);
+    block_holds(&identity);
+}
+
+fn names(groups: &str) -> ClaimNames {
+    ClaimNames {
+        username: ClaimPath::new("preferred_username"),
+        email: ClaimPath::new("email"),
+        name: ClaimPath::new("name"),
+        groups: ClaimPath::new(groups),
+        entitlements: ClaimPath::new("entitlements"),
+        uid: ClaimPath::new("sub"),
+    }
+}
+
+/// Texts are taken whole, and a group is one that the provider named.
+fn claims_hold(identity: &Identity, claims: &Map<String, Value>, path: &str) {
+    if let Some(Value::String(username)) = claims.get("preferred_username") {
+        assert_eq!(identity.username, *username);
+    }
+    let given = ClaimPath::new(path).find(claims);
+    for group in &identity.groups {
+        assert!(!group.is_empty());
+        let given = given.expect("groups come from a claim");
+        let listed = given.as_array().map_or(std::slice::from_ref(given), Vec::as_slice);
+        assert!(listed.iter().any(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned) == *group), "{group}");
+    }
+}
+
+/// All fields are there once, none breaks its line, and a list can be taken apart again.
+fn block_holds(identity: &Identity) {
+    let meta = [const { HeaderValue::from_static("x") }; 5];
+    let [jwks, outpost, provider, app, version] = meta;
+    let meta = Meta { jwks, outpost, provider, app, version };
+    let switches = HeaderSwitches { jwt: true, warn_bytes: 0 };
+    let block = HeaderBlock::new(identity, "id.to.ken", &switches, meta);
+    let mut headers = HeaderMap::new();
+    block.write(&mut headers);
+    assert_eq!(headers.len(), IDENTITY_HEADERS.len());
+    let mut bytes = 0;
+    for name in &IDENTITY_HEADERS {
+        let [value] = headers.get_all(name).iter().collect::<Vec<_>>()[..] else { panic!("{name} is there once") };
+        visible(value);
+        bytes += name.as_str().len() + value.len() + 4;
+    }
+    assert_eq!(block.wire_bytes(), bytes);
+    for (name, list) in [("x-authentik-groups", &identity.groups), ("x-authentik-entitlements", &identity.entitlements)]
+    {
+        let joined = std::str::from_utf8(headers[name].as_bytes()).expect("UTF-8");
+        let apart = joined.split('|').filter(|_| !list.is_empty());
+        let apart: Vec<_> = apart.map(|it| percent_decode_str(it).decode_utf8_lossy().into_owned()).collect();
+        assert_eq!(apart, *list, "{joined}");
+    }
+}
+
+/// Any text gives a value that a connection carries as it is.
+fn value_holds(text: &str) {
+    let value = header_value(text);
+    visible(&value);
+    assert_eq!(header_value(std::str::from_utf8(value.as_bytes()).expect("UTF-8")), value);
+    if text.chars().all(|it| it.is_ascii_graphic()) {
+        assert_eq!(value.as_bytes(), text.as_bytes());
+    }
+}
+
+fn visible(value: &HeaderValue) {
+    let text = std::str::from_utf8(value.as_bytes()).expect("UTF-8");
+    assert!(!text.contains(char::is_control), "{text:?}");
+    assert_eq!(text.trim_matches(' '), text, "connections trim it");
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    proptest! {
+        #[test]
+        fn of_any_text(text in "(.|\n|\\PC|\\p{Cc}){0,60}") {
+            super::hold(&text);
+        }
+
+        #[test]
+        fn of_any_claims(
+            sub in ".{1,5}",
+            name in "(.|\\p{Cc}){0,9}",
+            groups in prop::collection::vec("([a%|257Cc \u{a0}\u{2028}]|\\p{Cc}){0,6}", 0..5),
+            path in "groups|a\\.b|a|.{0,3}",
+        ) {
+            let claims = json!({"sub": sub, "name": name, "groups": groups, "a": {"b": groups}, "entitlements": groups});
+            super::hold(&format!("{path}\n{claims}"));
+        }
+    }
+}
