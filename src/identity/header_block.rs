@@ -47,12 +47,12 @@ impl HeaderBlock {
     pub fn new(identity: &Identity, id_token: &str, switches: &HeaderSwitches, meta: Meta) -> Self {
         Self::render(
             [
-                header_value(&identity.username),
+                identifier_value(&identity.username),
                 header_value(&join(&identity.groups)),
                 header_value(&join(&identity.entitlements)),
-                header_value(&identity.email),
+                identifier_value(&identity.email),
                 header_value(&identity.name),
-                header_value(&identity.uid),
+                identifier_value(&identity.uid),
                 header_value(if switches.jwt { id_token } else { "" }),
             ],
             meta,
@@ -104,6 +104,22 @@ impl HeaderBlock {
 pub fn header_value(text: &str) -> HeaderValue {
     let clean: String = text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();
     HeaderValue::from_bytes(clean.trim_matches(' ').as_bytes()).unwrap_or(const { HeaderValue::from_static("") })
+}
+
+/// A text that applications tell users apart by: what a field value cannot carry becomes U+FFFD rather than disappearing,
+/// so that `admin\0` or ` admin` is never taken for `admin`.
+fn identifier_value(text: &str) -> HeaderValue {
+    const UNCARRIED: char = char::REPLACEMENT_CHARACTER;
+    let inner = text.trim_matches(' ');
+    let start = text.len() - text.trim_start_matches(' ').len();
+    let marked: String = text
+        .char_indices()
+        .map(|(at, it)| {
+            let outside = at < start || at >= start + inner.len();
+            if it.is_control() || outside { UNCARRIED } else { it }
+        })
+        .collect();
+    header_value(&marked)
 }
 
 /// Joins names with `|`, as applications of the contract split them.
@@ -193,6 +209,24 @@ mod tests {
         value("\t padded \n", "padded");
         value("\u{a0}wide\u{2003}", "\u{a0}wide\u{2003}");
         value("", "");
+    }
+
+    #[track_caller]
+    fn identifier(text: &str, expected: &str) {
+        assert_eq!(identifier_value(text).as_bytes(), expected.as_bytes(), "{text:?}");
+    }
+
+    #[test]
+    fn no_identifier_passes_for_another() {
+        identifier("alice", "alice");
+        identifier("Alice Ärger 🦀", "Alice Ärger 🦀");
+        identifier("admin\0", "admin\u{fffd}");
+        identifier("admin\n", "admin\u{fffd}");
+        identifier(" admin", "\u{fffd}admin");
+        identifier("admin  ", "admin\u{fffd}\u{fffd}");
+        identifier("  ", "\u{fffd}\u{fffd}");
+        identifier("ad\u{7f}min", "ad\u{fffd}min");
+        identifier("", "");
     }
 
     #[track_caller]

@@ -64,6 +64,10 @@ fn block_holds(identity: &Identity) {
         bytes += name.as_str().len() + value.len() + 4;
     }
     assert_eq!(block.wire_bytes(), bytes);
+    for (name, text) in [("x-authentik-username", &identity.username), ("x-authentik-uid", &identity.uid)] {
+        let sent = std::str::from_utf8(headers[name].as_bytes()).expect("UTF-8");
+        assert!(sent == text || sent.contains(char::REPLACEMENT_CHARACTER), "{sent:?} passes for {text:?}");
+    }
     for (name, list) in [("x-authentik-groups", &identity.groups), ("x-authentik-entitlements", &identity.entitlements)]
     {
         let joined = std::str::from_utf8(headers[name].as_bytes()).expect("UTF-8");

@@ -158,8 +158,27 @@ fn rs256_tokens_verify_with_the_recorded_keys() {
         };
         // That login was recorded without a nonce: all else is verified before it is missed.
         refused(verify(&ready), "nonce");
-        let keyless = Ready { keys: Keys::parse(b"{}", &HeaderMap::new()).unwrap(), ..ready };
-        refused(verify(&keyless), "ignature");
+        let with_keys = |keys: Value| Ready {
+            metadata: ready.metadata.clone(),
+            keys: Keys::parse(serde_json::json!({ "keys": keys }).to_string().as_bytes(), &HeaderMap::new()).unwrap(),
+            jwks_header: ready.jwks_header.clone(),
+        };
+        refused(verify(&with_keys(serde_json::json!([]))), "Signature verification failed: No matching key found");
+
+        let published: Value = serde_json::from_slice(&recording.read("jwks-other-rs256")).unwrap();
+        let right = &published["keys"][0];
+        let wrong = |position: usize| {
+            let mut key = right.clone();
+            let mut modulus = key["n"].as_str().unwrap().to_owned();
+            modulus.replace_range(position..=position, if modulus.as_bytes()[position] == b'x' { "y" } else { "x" });
+            key["n"] = modulus.into();
+            key
+        };
+        refused(verify(&with_keys(serde_json::json!([wrong(20)]))), "Signature verification failed: Crypto error");
+        // Several keys of one name: whichever fits.
+        refused(verify(&with_keys(serde_json::json!([wrong(20), right]))), "nonce");
+        refused(verify(&with_keys(serde_json::json!([right, wrong(20)]))), "nonce");
+        refused(verify(&with_keys(serde_json::json!([wrong(20), wrong(21)]))), "none of them its signature");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whether an ID token proves what it must (OIDC Core §3.1.3.7).
 
 use chrono::{DateTime, Duration, Utc};
-use openidconnect::core::{CoreHmacKey, CoreJsonWebKey};
+use openidconnect::core::{CoreHmacKey, CoreJsonWebKey, CoreJsonWebKeySet};
 use openidconnect::{
     AccessTokenHash, ClaimsVerificationError, IdTokenVerifier, JwsSigningAlgorithm, Nonce, OAuth2TokenResponse,
     PrivateSigningKey, SignatureVerificationError, TokenResponse,
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::error::clean;
 use super::exchange::{CodeExchange, Login, Redeemed, Tokens};
-use super::{OidcError, Ready};
+use super::{Keys, OidcError, Ready};
 use crate::settings::IdentityProvider;
 use crate::world::UnixTime;
 
@@ -25,8 +25,24 @@ pub(super) enum Failure {
     Final(OidcError),
 }
 
+/// How a look at the token with one set of keys ended.
+enum Unverified {
+    /// Several keys fit what its header says.
+    Ambiguous,
+    Failed(Failure),
+}
+
+impl From<Failure> for Unverified {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 impl Ready {
     /// The claims of a redeemed ID token, all of them verified (OIDC Core §3.1.3.7).
+    ///
+    /// A token that names no key, or a name that several keys have, is tried with each key of its algorithm: they are all the
+    /// provider's, so it does not matter which of them fits.
     pub(super) fn verify(
         &self,
         settings: &IdentityProvider,
@@ -34,6 +50,35 @@ impl Ready {
         redeemed: &Redeemed,
         now: UnixTime,
     ) -> Result<Login, Failure> {
+        match self.verify_with_these_keys(settings, exchange, redeemed, now) {
+            Ok(login) => return Ok(login),
+            Err(Unverified::Failed(failure)) => return Err(failure),
+            Err(Unverified::Ambiguous) => {}
+        }
+        let what = "several keys fit its header, and none of them its signature";
+        let mut failure = Failure::Keys(OidcError::InvalidToken(what.into()));
+        for key in self.keys.set.keys() {
+            match self.with_only(key).verify_with_these_keys(settings, exchange, redeemed, now) {
+                Ok(login) => return Ok(login),
+                Err(Unverified::Failed(worse @ Failure::Final(_))) => failure = worse,
+                Err(Unverified::Failed(Failure::Keys(_)) | Unverified::Ambiguous) => {}
+            }
+        }
+        Err(failure)
+    }
+
+    fn with_only(&self, key: &CoreJsonWebKey) -> Self {
+        let keys = Keys { set: CoreJsonWebKeySet::new(vec![key.clone()]), fresh_for: self.keys.fresh_for };
+        Self { metadata: self.metadata.clone(), keys, jwks_header: self.jwks_header.clone() }
+    }
+
+    fn verify_with_these_keys(
+        &self,
+        settings: &IdentityProvider,
+        exchange: &CodeExchange<'_>,
+        redeemed: &Redeemed,
+        now: UnixTime,
+    ) -> Result<Login, Unverified> {
         let final_failure = |error| Failure::Final(error);
         let client = self.client(settings, exchange.redirect_uri).map_err(final_failure)?;
         let (earlier, later) = tolerated(now).map_err(final_failure)?;
@@ -49,13 +94,13 @@ impl Ready {
             // Other audiences are judged with `azp` below.
             .set_other_audience_verifier_fn(|_| true);
         let Some(id_token) = redeemed.tokens.id_token() else {
-            return Err(Failure::Final(OidcError::NotReady));
+            return Err(Failure::Final(OidcError::NotReady).into());
         };
         let claims = id_token.claims(&verifier, &Nonce::new(exchange.nonce.to_owned())).map_err(verification_error)?;
         verify_access_token_hash(&redeemed.tokens, &verifier, claims.access_token_hash()).map_err(final_failure)?;
         let Ok(Value::Object(claims)) = serde_json::to_value(claims) else {
             let what = "the ID token's claims are no object".into();
-            return Err(Failure::Final(OidcError::Malformed(what)));
+            return Err(Failure::Final(OidcError::Malformed(what)).into());
         };
         verify_party(&claims, &settings.client_id).map_err(final_failure)?;
         verify_not_before(&claims, later).map_err(final_failure)?;
@@ -116,11 +161,15 @@ fn verify_access_token_hash(
     if actual == *expected { Ok(()) } else { Err(invalid("`at_hash` does not fit the access token".into())) }
 }
 
-fn verification_error(error: ClaimsVerificationError) -> Failure {
-    use SignatureVerificationError::{CryptoError, NoMatchingKey};
-    let invalid = OidcError::InvalidToken(clean(&error.to_string()));
-    match error {
-        ClaimsVerificationError::SignatureVerification(NoMatchingKey | CryptoError(_)) => Failure::Keys(invalid),
-        _ => Failure::Final(invalid),
+fn verification_error(error: ClaimsVerificationError) -> Unverified {
+    use SignatureVerificationError::{AmbiguousKeyId, CryptoError, NoMatchingKey};
+    let ClaimsVerificationError::SignatureVerification(cause) = &error else {
+        return Failure::Final(OidcError::InvalidToken(clean(&error.to_string()))).into();
+    };
+    let invalid = OidcError::InvalidToken(clean(&format!("{error}: {cause}")));
+    match cause {
+        AmbiguousKeyId(_) => Unverified::Ambiguous,
+        NoMatchingKey | CryptoError(_) => Failure::Keys(invalid).into(),
+        _ => Failure::Final(invalid).into(),
     }
 }

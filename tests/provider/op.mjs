@@ -11,6 +11,8 @@
 //                client_id, client_secret, redirect_uris, post_logout_redirect_uris,
 //                token_endpoint_auth_method, id_token_signed_response_alg, backchannel_logout_uri, …
 //     lifetime   seconds that access and ID tokens live; by default 3600
+//     slim       name, email and groups are only at userinfo, not in ID tokens
+//     pushed     every authorization request must be pushed first (RFC 9126), and the metadata says so
 //
 // When it can be asked, it prints one line of JSON: {"port", "issuer"}. It ends when its stdin is closed.
 //
@@ -90,6 +92,7 @@ class Storage {
 function newKeys() {
   const kinds = {
     RS256: ['rsa', { modulusLength: 2048 }],
+    PS256: ['rsa', { modulusLength: 2048 }],
     ES256: ['ec', { namedCurve: 'P-256' }],
     EdDSA: ['ed25519', {}],
   };
@@ -108,7 +111,7 @@ function confirmLogout(ctx, form) {
   ctx.body = `<!doctype html><title>Signing out</title>${confirmed}<script>document.forms[0].submit()</script>`;
 }
 
-function newProvider({ issuer, clients, lifetime }, keys) {
+function newProvider({ issuer, clients, lifetime, slim, pushed }, keys) {
   const provider = new Provider(issuer, {
     adapter: Storage,
     clients: clients.map((client) => ({ grant_types: ['authorization_code', 'refresh_token'], ...client })),
@@ -116,8 +119,9 @@ function newProvider({ issuer, clients, lifetime }, keys) {
     cookies: { keys: ['cookies of a test'] },
     scopes: ['openid', 'offline_access', 'profile', 'email', 'groups'],
     claims: { profile: ['name', 'preferred_username'], email: ['email', 'email_verified'], groups: ['groups'] },
-    conformIdTokenClaims: false, // The claims of the scopes are in the ID token too, not only at userinfo.
-    enabledJWA: { idTokenSigningAlgValues: ['RS256', 'ES256', 'EdDSA', 'HS256'] },
+    conformIdTokenClaims: slim, // By default the claims of the scopes are in the ID token too, not only at userinfo.
+    // More than any client of a test asks for, and some that hardly anybody knows: metadata is like that.
+    enabledJWA: { idTokenSigningAlgValues: ['RS256', 'PS256', 'ES256', 'ES512', 'Ed25519', 'EdDSA', 'HS256'] },
     findAccount: (_, id) =>
       users[id] && {
         accountId: id,
@@ -139,7 +143,7 @@ function newProvider({ issuer, clients, lifetime }, keys) {
       backchannelLogout: { enabled: true },
       devInteractions: { enabled: true },
       introspection: { enabled: true, allowedPolicy: () => true },
-      pushedAuthorizationRequests: { enabled: true },
+      pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: pushed },
       revocation: { enabled: true },
       rpInitiatedLogout: { enabled: true, logoutSource: confirmLogout },
     },
@@ -153,7 +157,8 @@ function newProvider({ issuer, clients, lifetime }, keys) {
   return provider.callback();
 }
 
-const config = { port: 0, host: 'idp.localhost', clients: [], lifetime: 3600, ...JSON.parse(process.argv[2] ?? '{}') };
+const defaults = { port: 0, host: 'idp.localhost', clients: [], lifetime: 3600, slim: false, pushed: false };
+const config = { ...defaults, ...JSON.parse(process.argv[2] ?? '{}') };
 const stats = {};
 let keys = newKeys();
 let provider;

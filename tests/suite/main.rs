@@ -21,6 +21,7 @@ mod command;
 mod contract;
 mod hostile;
 mod login;
+mod providers;
 mod proxies;
 mod readme;
 mod security;

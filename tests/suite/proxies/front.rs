@@ -8,11 +8,10 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::application::Application;
-use super::openid::OpenIdProvider;
 use super::proxy::{Addresses, Proxy};
 use super::raw;
-use super::tool::Running;
-use crate::support::{Browser, Reply, start_daemon};
+use crate::support::tool::Running;
+use crate::support::{Browser, OpenIdProvider, Reply, start_daemon};
 
 /// A proxy that takes longer will never be ready.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -119,7 +118,8 @@ impl Front {
     /// Goes to `url` without a session and signs in; ends where that leads.
     pub(super) async fn sign_in(&self, browser: &mut Browser, url: &str, user: &str) -> Reply {
         let page = browser.open(url).await;
-        self.provider.sign_in(browser, &page, user).await
+        let back = self.provider.sign_in(browser, &page, user).await;
+        browser.follow(back).await
     }
 
     /// A browser where alice has signed in.

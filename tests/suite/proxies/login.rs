@@ -66,7 +66,8 @@ pub(super) async fn sign_out_ends_the_session(proxy: Proxy) {
     let here = [("sec-fetch-site", "same-origin")];
     let leaving = browser.send(http::Method::GET, &sign_out, &here, None).await;
     let asked = browser.follow(leaving).await;
-    let signed_out = front.provider.sign_out(&mut browser, &asked).await;
+    let back = front.provider.sign_out(&mut browser, &asked).await;
+    let signed_out = browser.follow(back).await;
     signed_out.is(200);
     assert_eq!(signed_out.url.as_str(), front.url("/outpost.goauthentik.io/signed_out"));
 

@@ -5,11 +5,9 @@ mod compose;
 mod front;
 mod headers;
 mod login;
-mod openid;
 mod proxy;
 mod raw;
 mod refusals;
-mod tool;
 mod yaml;
 
 /// Every scenario with every proxy, each a test of its own: `proxies::PROXY::SCENARIO`.

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use super::{tool, yaml};
+use super::yaml;
+use crate::support::tool;
 
 /// The proxies of the examples, some in two versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

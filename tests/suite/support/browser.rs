@@ -140,12 +140,25 @@ impl Browser {
     }
 
     /// Follows redirects to their end.
-    pub(crate) async fn follow(&mut self, mut reply: Reply) -> Reply {
+    pub(crate) async fn follow(&mut self, reply: Reply) -> Reply {
+        self.follow_while(reply, |_| true).await
+    }
+
+    /// Follows redirects as long as they stay on the host of `reply`.
+    pub(crate) async fn follow_on_host(&mut self, reply: Reply) -> Reply {
+        let host = reply.url.host_str().unwrap().to_owned();
+        self.follow_while(reply, |next| next.host_str() == Some(&host)).await
+    }
+
+    async fn follow_while(&mut self, mut reply: Reply, wanted: impl Fn(&Url) -> bool) -> Reply {
         for _ in 0..MOST_REDIRECTS {
             if !reply.status.is_redirection() || !reply.headers.contains_key(LOCATION) {
                 return reply;
             }
             let next = reply.url.join(&reply.header("location")).unwrap();
+            if !wanted(&next) {
+                return reply;
+            }
             reply = self.get(next.as_str()).await;
         }
         panic!("a redirect loop at {}", reply.url);

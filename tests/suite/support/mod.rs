@@ -1,8 +1,11 @@
-//! What tests stand on: a browser, a daemon on free ports, a provider.
+//! What tests stand on: a browser, a daemon on free ports, providers, and programs that were installed for them.
 
 mod browser;
+mod openid;
 pub(crate) mod process;
 mod stage;
+pub(crate) mod tool;
 
 pub(crate) use browser::{Browser, Reply};
-pub(crate) use stage::{APPLICATIONS, Stage, client, fill_in, start_daemon};
+pub(crate) use openid::OpenIdProvider;
+pub(crate) use stage::{APPLICATIONS, Stage, ask, client, fill_in, start_daemon};

@@ -115,25 +115,7 @@ impl Stage {
         url: &str,
         headers: &[(&str, &str)],
     ) -> Reply {
-        let (scheme, rest) = url.split_once("://").unwrap();
-        let (host, target) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let origin = format!("{scheme}://{host}");
-        let auth = format!("{origin}/outpost.goauthentik.io/auth/{dialect}");
-        let mut fields = match dialect {
-            "nginx" => vec![("x-original-url", url)],
-            "envoy" => vec![("x-forwarded-proto", scheme)],
-            _ => vec![
-                ("x-forwarded-method", method.as_str()),
-                ("x-forwarded-proto", scheme),
-                ("x-forwarded-host", host),
-                ("x-forwarded-uri", target),
-            ],
-        };
-        fields.extend(headers);
-        match dialect {
-            "envoy" => browser.send(method.clone(), &format!("{auth}{target}"), &fields, None).await,
-            _ => browser.send(Method::GET, &auth, &fields, None).await,
-        }
+        ask(dialect, browser, method, url, headers).await
     }
 
     /// Goes to `url` behind a Traefik and signs in as `user` where the provider asks; ends with the check that lets in,
@@ -162,6 +144,35 @@ impl Stage {
         let callback = reply.location();
         assert!(callback.path().ends_with("/outpost.goauthentik.io/callback"), "{callback}");
         browser.get(callback.as_str()).await
+    }
+}
+
+/// Asks the forepost that `browser` is routed to about a request for `url`, as `dialect`'s proxy would.
+pub(crate) async fn ask(
+    dialect: &str,
+    browser: &mut Browser,
+    method: Method,
+    url: &str,
+    headers: &[(&str, &str)],
+) -> Reply {
+    let (scheme, rest) = url.split_once("://").unwrap();
+    let (host, target) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let origin = format!("{scheme}://{host}");
+    let auth = format!("{origin}/outpost.goauthentik.io/auth/{dialect}");
+    let mut fields = match dialect {
+        "nginx" => vec![("x-original-url", url)],
+        "envoy" => vec![("x-forwarded-proto", scheme)],
+        _ => vec![
+            ("x-forwarded-method", method.as_str()),
+            ("x-forwarded-proto", scheme),
+            ("x-forwarded-host", host),
+            ("x-forwarded-uri", target),
+        ],
+    };
+    fields.extend(headers);
+    match dialect {
+        "envoy" => browser.send(method.clone(), &format!("{auth}{target}"), &fields, None).await,
+        _ => browser.send(Method::GET, &auth, &fields, None).await,
     }
 }
 

@@ -7,14 +7,14 @@ use std::process::{Child, Command, Stdio};
 
 /// Where the tools are.
 #[track_caller]
-pub(super) fn folder() -> OsString {
+pub(crate) fn folder() -> OsString {
     std::env::var_os("FOREPOST_TEST_TOOLS").expect("the tests need other programs: run tests/run, which installs them")
 }
 
 /// A command that runs a tool; the kernel kills it when the thread that starts it ends, so nothing outlives even a test that is
 /// killed itself.
 #[track_caller]
-pub(super) fn command(name: &str) -> Command {
+pub(crate) fn command(name: &str) -> Command {
     let path = PathBuf::from(folder()).join("bin").join(name);
     assert!(path.exists(), "there is no {}: run tests/run, which installs it", path.display());
     let mut command = Command::new("setpriv");
@@ -24,14 +24,14 @@ pub(super) fn command(name: &str) -> Command {
 
 /// A running program; dropping it kills it.
 #[derive(Debug)]
-pub(super) struct Running {
-    pub(super) child: Child,
+pub(crate) struct Running {
+    pub(crate) child: Child,
     log: PathBuf,
 }
 
 impl Running {
     /// Starts a program whose messages go to a file in `folder`.
-    pub(super) fn start(mut command: Command, folder: &Path) -> Self {
+    pub(crate) fn start(mut command: Command, folder: &Path) -> Self {
         let log = folder.join("log");
         let messages = File::create(&log).unwrap();
         command.stderr(messages);
@@ -40,13 +40,13 @@ impl Running {
     }
 
     /// What the program wrote to standard error so far.
-    pub(super) fn messages(&self) -> String {
+    pub(crate) fn messages(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Fails when the program has ended.
     #[track_caller]
-    pub(super) fn still_runs(&mut self) {
+    pub(crate) fn still_runs(&mut self) {
         if let Some(status) = self.child.try_wait().unwrap() {
             panic!("it ended with {status} and wrote:\n{}", self.messages());
         }

@@ -8,32 +8,40 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::tool::{self, Running};
-use crate::support::{Browser, Reply};
+use super::{Browser, Reply};
 
 /// A running provider, where one client is registered.
 #[derive(Debug)]
-pub(super) struct OpenIdProvider {
-    pub(super) issuer: String,
-    pub(super) address: SocketAddr,
+pub(crate) struct OpenIdProvider {
+    pub(crate) issuer: String,
+    pub(crate) address: SocketAddr,
     _running: Running,
     _folder: TempDir,
 }
 
 impl OpenIdProvider {
-    pub(super) const CLIENT_ID: &str = "proxy";
-    pub(super) const CLIENT_SECRET: &str = "the secret of a test";
+    pub(crate) const CLIENT_ID: &str = "proxy";
+    pub(crate) const CLIENT_SECRET: &str = "the secret of a test";
 
     /// Starts a provider that knows the application at `origin`.
-    pub(super) fn start(origin: &str) -> Self {
+    pub(crate) fn start(origin: &str) -> Self {
+        Self::with(origin, &json!({}), json!({}))
+    }
+
+    /// The same, with changes to our registration (`null` takes a member out) and to the configuration of `op.mjs`.
+    pub(crate) fn with(origin: &str, registration: &Value, mut configuration: Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let configuration = json!({
-            "clients": [{
-                "client_id": Self::CLIENT_ID,
-                "client_secret": Self::CLIENT_SECRET,
-                "redirect_uris": [format!("{origin}/outpost.goauthentik.io/callback?X-authentik-auth-callback=true")],
-                "post_logout_redirect_uris": [format!("{origin}/outpost.goauthentik.io/signed_out")],
-            }],
+        let mut client = json!({
+            "client_id": Self::CLIENT_ID,
+            "client_secret": Self::CLIENT_SECRET,
+            "redirect_uris": [format!("{origin}/outpost.goauthentik.io/callback?X-authentik-auth-callback=true")],
+            "post_logout_redirect_uris": [format!("{origin}/outpost.goauthentik.io/signed_out")],
         });
+        for (name, value) in registration.as_object().unwrap() {
+            client[name] = value.clone();
+        }
+        client.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        configuration["clients"] = json!([client]);
         let mut command = tool::command("node");
         command
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/provider/op.mjs"))
@@ -54,14 +62,14 @@ impl OpenIdProvider {
         }
     }
 
-    /// Fills in the login form of `page` and what follows it, to the end of all redirects.
-    pub(super) async fn sign_in(&self, browser: &mut Browser, page: &Reply, user: &str) -> Reply {
+    /// Fills in the login form of `page` and what follows it, up to the redirect that leaves the provider.
+    pub(crate) async fn sign_in(&self, browser: &mut Browser, page: &Reply, user: &str) -> Reply {
         let consent = self.submit(browser, page, &format!("prompt=login&login={user}&password=x")).await;
         self.submit(browser, &consent, "prompt=consent").await
     }
 
-    /// Confirms the sign-out that `page` asks for, to the end of all redirects.
-    pub(super) async fn sign_out(&self, browser: &mut Browser, page: &Reply) -> Reply {
+    /// Confirms the sign-out that `page` asks for, up to the redirect that leaves the provider.
+    pub(crate) async fn sign_out(&self, browser: &mut Browser, page: &Reply) -> Reply {
         let xsrf = between(page, "name=\"xsrf\" value=\"", "\"");
         self.submit(browser, page, &format!("xsrf={xsrf}&logout=yes")).await
     }
@@ -70,7 +78,13 @@ impl OpenIdProvider {
         assert!(page.is(200).url.as_str().starts_with(&self.issuer), "{page:#?}");
         let action = between(page, "action=\"", "\"");
         let reply = browser.post(page.url.join(&action).unwrap().as_str(), form).await;
-        browser.follow(reply).await
+        browser.follow_on_host(reply).await
+    }
+
+    /// Calls a hook: `rotate`, `rotate?keep`, `down`, `up`, `stats`.
+    pub(crate) async fn hook(&self, name: &str) -> Value {
+        let mut operator = Browser::new().route("*", self.address);
+        operator.get(&format!("{}/_test/{name}", self.issuer)).await.is(200).json()
     }
 }
 
