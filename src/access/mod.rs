@@ -8,6 +8,7 @@ mod readings;
 use std::sync::Arc;
 
 pub use public::PublicPath;
+pub(crate) use readings::readings;
 
 use crate::app::Application;
 use crate::forwarded::{OriginalRequest, RequestKind};

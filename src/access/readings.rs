@@ -25,7 +25,7 @@ pub(super) const STEPS: [fn(&str) -> Option<String>; 7] = [
 ///
 /// The readings are closed under: one more percent-decoding, of all or of all but slashes, backslash as slash, dot segments resolved (RFC 3986
 /// §5.2.4), slashes merged, path parameters cut (RFC 3986 §3.3), and the end at a decoded `#`, `?` or NUL.
-pub(super) fn readings(path: &str) -> Option<BTreeSet<String>> {
+pub(crate) fn readings(path: &str) -> Option<BTreeSet<String>> {
     if path.len() > MAX_LENGTH {
         return None;
     }

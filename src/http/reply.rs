@@ -23,6 +23,9 @@ pub(super) const ACTION: HeaderName = HeaderName::from_static("x-forepost-action
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// A browser must not take a body for something else than it is called.
+const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
+
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Seconds after which it makes sense to try again.
@@ -77,7 +80,7 @@ pub(super) fn page(status: StatusCode, page: &Page<'_>, html: bool, request_id: 
     };
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
     headers.insert(CACHE_CONTROL, NO_STORE);
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, TRY_AGAIN);
@@ -167,6 +170,8 @@ fn with_request_id(mut answer: Answer, request_id: &str) -> Answer {
 
 fn json_body(value: &serde_json::Value) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(value.to_string())));
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
     answer
 }

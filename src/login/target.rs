@@ -3,6 +3,7 @@ use std::fmt;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
+use crate::access::readings;
 use crate::app::{Application, OUTPOST_PATH};
 use crate::forwarded::OriginalRequest;
 use crate::host::Authority;
@@ -83,7 +84,7 @@ impl ReturnTarget {
         let whole = format!("{origin}{}", utf8_percent_encode(rest, UNSAFE));
         // As browsers read it: they resolve dot segments before they ask.
         let url = Url::parse(&whole).ok()?;
-        if [rest, url.path()].iter().any(|path| is_outpost_path(app, path)) || whole.len() > LONGEST {
+        if is_outpost_path(app, url.path()) || whole.len() > LONGEST {
             return None;
         }
         Some(Self(whole))
@@ -97,11 +98,15 @@ impl ReturnTarget {
 }
 
 /// Going back to the outpost's own endpoints would begin another login, or end the session at once.
-fn is_outpost_path(app: &Application, rest: &str) -> bool {
-    let path = rest.split(['?', '#']).next().unwrap_or(rest);
-    let path = percent_decode_str(path).decode_utf8_lossy();
-    let below = path.strip_prefix(app.external_host.base_path.as_str()).unwrap_or(&path);
-    [&*path, below].iter().any(|it| it.trim_start_matches('/').starts_with(&OUTPOST_PATH[1..]))
+///
+/// The proxy may read more into a path than the browser did (`..%2f`): whatever has a reading that leads there counts.
+fn is_outpost_path(app: &Application, path: &str) -> bool {
+    let is_own = |path: &str| {
+        let below = path.strip_prefix(app.external_host.base_path.as_str()).unwrap_or(path);
+        [path, below].iter().any(|it| it.trim_start_matches('/').starts_with(&OUTPOST_PATH[1..]))
+    };
+    is_own(&percent_decode_str(path).decode_utf8_lossy())
+        || readings(path).is_some_and(|readings| readings.iter().any(|path| is_own(path)))
 }
 
 impl fmt::Debug for ReturnTarget {
@@ -223,6 +228,10 @@ mod tests {
             "/%6futpost.goauthentik.io/start",
             "/x/../outpost.goauthentik.io/sign_out",
             "/sub/./%2e%2e/outpost.goauthentik.io/sign_out",
+            "/x/..%2foutpost.goauthentik.io/sign_out",
+            "/x/..;/sub/outpost.goauthentik.io/sign_out",
+            "/./outpost.goauthentik.io/start",
+            "/x/..//outpost.goauthentik.io/start",
             "https://app.example.com/sub/x/%2E./outpost.goauthentik.io/start",
             "https://app.example.com/outpost.goauthentik.io/callback",
         ] {

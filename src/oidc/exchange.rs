@@ -159,7 +159,7 @@ impl Ready {
             .set_pkce_verifier(PkceCodeVerifier::new(exchange.pkce_verifier.to_owned()))
             .request_async(token_endpoint)
             .await
-            .map_err(token_error)?;
+            .map_err(|error| token_error(error, &told(settings, exchange)))?;
         if tokens.id_token().is_none() {
             let missing = "the token response has no id_token (is `openid` among the scopes?)";
             return Err(OidcError::Malformed(missing.into()));
@@ -217,7 +217,7 @@ impl Redeemed {
 
     /// The error of a recorded answer.
     pub(super) fn refusal(body: &[u8]) -> Result<OidcError, serde_json::Error> {
-        serde_json::from_slice(body).map(|response| token_error(RequestTokenError::ServerResponse(response)))
+        serde_json::from_slice(body).map(|response| token_error(RequestTokenError::ServerResponse(response), &[]))
     }
 }
 
@@ -225,11 +225,23 @@ const fn survives_form_encoding(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
 }
 
-fn token_error(error: RequestTokenError<OidcError, StandardErrorResponse<CoreErrorResponseType>>) -> OidcError {
+/// What the token endpoint is told in confidence.
+fn told<'t>(settings: &'t IdentityProvider, exchange: &CodeExchange<'t>) -> [&'t str; 3] {
+    let secret = settings.client_secret.as_ref().map_or("", |it| it.expose_secret());
+    [exchange.code, exchange.pkce_verifier, secret]
+}
+
+fn token_error(
+    error: RequestTokenError<OidcError, StandardErrorResponse<CoreErrorResponseType>>,
+    told: &[&str],
+) -> OidcError {
+    // Some providers repeat in their words what they were told.
+    let discreet = |text: &str| !told.iter().any(|secret| !secret.is_empty() && text.contains(secret));
+    let words = |text: &str| if discreet(text) { clean(text) } else { "(words that hold a secret)".to_owned() };
     match error {
         RequestTokenError::ServerResponse(response) => OidcError::Refused {
-            code: clean(response.error().as_ref()),
-            description: response.error_description().map(|text| clean(text)),
+            code: words(response.error().as_ref()),
+            description: response.error_description().map(|text| words(text)),
         },
         RequestTokenError::Request(error) => error,
         // The body may hold tokens, so only the place of the mistake is told.

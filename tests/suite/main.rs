@@ -26,4 +26,5 @@ mod login;
 mod providers;
 mod proxies;
 mod readme;
+mod security;
 mod support;

@@ -48,6 +48,11 @@ macro_rules! with_each_proxy {
             }
 
             #[tokio::test]
+            async fn no_spelling_of_a_path_passes_for_a_public_one() {
+                refusals::no_spelling_of_a_path_passes_for_a_public_one($proxy).await;
+            }
+
+            #[tokio::test]
             async fn only_navigations_are_redirected() {
                 refusals::only_navigations_are_redirected($proxy).await;
             }

@@ -53,6 +53,38 @@ pub(super) async fn only_navigations_are_redirected(proxy: Proxy) {
     assert_eq!(methods, [Method::GET, Method::POST]);
 }
 
+/// Paths that lead out of `/public`, for somebody: what proxy and forepost make of them must be the same.
+const LEADING_OUT: [&str; 16] = [
+    "/public#/../secret",
+    "/public/x#/../../secret",
+    "/public?x#/../secret",
+    "/public%23/../secret",
+    "/public/../secret",
+    "/public/%2e%2e/secret",
+    "/public/..%2fsecret",
+    "/public%2f..%2fsecret",
+    "/public/..;/secret",
+    "/public;x/../secret",
+    "/public/..\\secret",
+    "/public/..%5csecret",
+    "/public/%252e%252e/secret",
+    "//public/../secret",
+    "/public//../secret",
+    "/secret?/public/",
+];
+
+pub(super) async fn no_spelling_of_a_path_passes_for_a_public_one(proxy: Proxy) {
+    let front = Front::start(proxy).await;
+    for target in LEADING_OUT {
+        let status = raw::status(front.address, &front.request(&format!("GET {target}"), &[])).await;
+        // A proxy may cut the fragment, or the query's, off: then the application must not see it either.
+        for seen in front.application.take() {
+            let path = seen.target.split('?').next().unwrap_or_default();
+            assert!(path.starts_with("/public") && !path.contains("secret"), "{target} {status:?}: {seen:#?}");
+        }
+    }
+}
+
 pub(super) async fn websockets_need_a_login(proxy: Proxy) {
     let front = Front::start(proxy).await;
     let handshake = |cookies: Option<&str>| {
