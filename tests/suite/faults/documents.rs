@@ -147,7 +147,7 @@ async fn what_is_known_stays_in_use_when_newer_documents_are_wrong() {
             "",
         ),
     ];
-    side_by_side(cases.map(|(name, fault, why)| {
+    side_by_side(cases.into_iter().map(|(name, fault, why)| {
         (name, async move {
             let watched = Watched::start().await;
             let code = watched.code().await;
@@ -246,7 +246,7 @@ async fn a_provider_that_is_wrong_from_the_start_stops_logins_and_nothing_else()
             b.faults.insert(Endpoint::Discovery, Fault { hang_up: true, ..Fault::default() });
         }),
     ];
-    side_by_side(cases.map(|(name, fault)| {
+    side_by_side(cases.into_iter().map(|(name, fault)| {
         (name, async move {
             let stage = Stage::tuned(World::system(), fault, |_| ()).await;
             stage.provider.wait_for_requests(Endpoint::Discovery, 1).await;

@@ -9,6 +9,7 @@ mod keys;
 mod odd;
 mod tls;
 mod tokens;
+mod unusual;
 
 use std::collections::HashMap;
 use std::sync::Arc;

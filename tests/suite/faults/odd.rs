@@ -118,11 +118,11 @@ async fn answer(stream: &mut TcpStream, manner: Manner, seen: &Seen) -> std::io:
         Manner::Silent => Ok(()),
         Manner::Huge => {
             stream.write_all(begin(&format!("content-length: {HUGE}\r\n")).as_bytes()).await?;
-            flood(stream, &[b' '; 1 << 16], seen).await
+            flood(stream, &vec![b' '; 1 << 16], seen).await
         }
         Manner::HugeChunks => {
             stream.write_all(begin("transfer-encoding: chunked\r\n").as_bytes()).await?;
-            let chunk = [b"10000\r\n".as_slice(), &[b' '; 1 << 16], b"\r\n"].concat();
+            let chunk = [b"10000\r\n".as_slice(), &vec![b' '; 1 << 16], b"\r\n"].concat();
             flood(stream, &chunk, seen).await
         }
         Manner::DripBody => {
@@ -148,7 +148,7 @@ async fn answer(stream: &mut TcpStream, manner: Manner, seen: &Seen) -> std::io:
             tokio::time::sleep(DRIP).await;
         },
         Manner::ManyHeaders => {
-            let headers: String = (0..1000).map(|at| format!("x-{at}: {at}\r\n")).collect();
+            let headers = "x-one: of many\r\n".repeat(1000);
             stream.write_all(begin(&format!("content-length: 2\r\n{headers}")).as_bytes()).await?;
             stream.write_all(b"{}").await
         }

@@ -60,7 +60,7 @@ struct Terminator {
     _tasks: JoinSet<()>,
 }
 
-async fn terminate(listener: TcpListener, tls: ServerConfig, behind: SocketAddr) -> Terminator {
+fn terminate(listener: TcpListener, tls: ServerConfig, behind: SocketAddr) -> Terminator {
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     let (refusals, refused) = watch::channel(0);
     let mut tasks = JoinSet::new();
@@ -90,7 +90,7 @@ async fn start(certificate: Certificate, trust: Trust, directory: &Path) -> (Sta
     let issuer = format!("https://idp.localhost:{}", listener.local_addr().unwrap().port());
     let clients = vec![client("proxy", Some("proxy-secret"), &["https://app.example.com"])];
     let provider = Provider::start(Config { clients, issuer: Some(issuer), ..Config::default() }).await.unwrap();
-    let terminator = terminate(listener, tls, provider.address()).await;
+    let terminator = terminate(listener, tls, provider.address());
     let ca_file = directory.join("ca.pem");
     std::fs::write(&ca_file, if trust == Trust::Certificate { own } else { authority }).unwrap();
     let keys = match trust {
@@ -115,7 +115,7 @@ async fn only_a_certificate_that_is_right_is_believed() {
         ("of itself", SelfSigned, Trust::System, false),
         ("of itself, and another is trusted", SelfSigned, Trust::Authority, false),
     ];
-    side_by_side(cases.map(|(name, certificate, trust, good)| {
+    side_by_side(cases.into_iter().map(|(name, certificate, trust, good)| {
         (name, async move {
             let directory = tempfile::tempdir().unwrap();
             let (stage, mut terminator) = start(certificate, trust, directory.path()).await;
@@ -154,7 +154,7 @@ async fn a_token_endpoint_behind_the_wrong_certificate_gets_no_code() {
     )
     .await;
     stage.daemon.ready().await;
-    let mut terminator = terminate(listener, tls, stage.provider.address()).await;
+    let mut terminator = terminate(listener, tls, stage.provider.address());
     let mut browser = stage.browser();
     AWAY.check(&stage.sign_in(&mut browser, APP, "alice").await, true);
     opens_nothing(&stage, &mut browser).await;

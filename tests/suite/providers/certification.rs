@@ -164,7 +164,7 @@ async fn rp_id_token_kid_absent_single_jwks() {
         match signing_key {
             SigningKey::Published => drop(sign_in(&stage).await.is(200)),
             SigningKey::Stray | SigningKey::StrayWithPublishedId | SigningKey::PublicKeyAsSecret(_) => {
-                refuses(&stage).await
+                refuses(&stage).await;
             }
         }
     }
@@ -207,7 +207,7 @@ async fn rp_id_token_kid_absent_multiple_jwks() {
                 assert_eq!(stage.provider.requests(Endpoint::Jwks), 3, "two of the test, one of the daemon");
             }
             SigningKey::Stray | SigningKey::StrayWithPublishedId | SigningKey::PublicKeyAsSecret(_) => {
-                refuses(&stage).await
+                refuses(&stage).await;
             }
         }
     }
