@@ -5,6 +5,7 @@
 mod callback;
 mod cookies;
 mod forwarded;
+mod hosts;
 mod pages;
 mod paths;
 mod raw;
