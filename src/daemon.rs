@@ -68,8 +68,17 @@ impl Daemon {
     ///
     /// When an address or a file cannot be had; a provider that is away is no error.
     pub async fn start(settings: Settings, world: World) -> Result<Self, StartError> {
-        let listeners = Listeners::bind(&settings.server).await?;
         let shutdown = Shutdown::new(settings.server.shutdown_timeout);
+        Self::start_until(shutdown, settings, world).await
+    }
+
+    /// The same, with a switch that may be turned already while the daemon starts.
+    ///
+    /// # Errors
+    ///
+    /// As [`Daemon::start`].
+    pub async fn start_until(shutdown: Shutdown, settings: Settings, world: World) -> Result<Self, StartError> {
+        let listeners = Listeners::bind(&settings.server).await?;
         for key in settings.dangers() {
             tracing::warn!(key = %key, "a setting that weakens protection is on");
         }
@@ -143,12 +152,6 @@ impl Daemon {
         for provider in &self.providers {
             provider.until_ready().await;
         }
-    }
-
-    /// The switch that begins the shutdown.
-    #[must_use]
-    pub const fn shutdown_switch(&self) -> &Shutdown {
-        &self.shutdown
     }
 
     /// Waits until the shutdown was begun and is over.

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::daemon::Daemon;
-use crate::lifecycle;
+use crate::lifecycle::{self, Shutdown};
 use crate::serve::Drained;
 use crate::settings::{self, Mistakes, Settings, Sources};
 use crate::telemetry::log;
@@ -98,17 +98,19 @@ pub fn serve(settings: Settings) -> ExitCode {
             applications = settings.applications.len(),
             "forepost starts"
         );
-        let daemon = match Daemon::start(settings, World::system()).await {
+        // Before anybody can see that the daemon runs, so that no signal is lost.
+        let shutdown = Shutdown::new(settings.server.shutdown_timeout);
+        if let Err(error) = lifecycle::signals(&shutdown) {
+            tracing::error!(%error, "signals cannot be caught");
+            return ExitCode::FAILURE;
+        }
+        let daemon = match Daemon::start_until(shutdown, settings, World::system()).await {
             Ok(daemon) => daemon,
             Err(error) => {
                 tracing::error!(%error, "forepost cannot start");
                 return ExitCode::FAILURE;
             }
         };
-        if let Err(error) = lifecycle::signals(daemon.shutdown_switch()) {
-            tracing::error!(%error, "signals cannot be caught");
-            return ExitCode::FAILURE;
-        }
         match daemon.finished().await {
             Drained::InTime => tracing::info!("stopped"),
             Drained::Cut(connections) => tracing::warn!(connections, "stopped; connections were cut at the deadline"),
