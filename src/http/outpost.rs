@@ -71,10 +71,15 @@ impl Outpost {
         let began = Instant::now();
         let received = Received::new(parts, peer, &self.trusted, self.ids.next());
         let path = parts.uri.path();
-        let authority = request_authority(&parts.uri, &parts.headers).ok();
+        // A proxy's question names its application by the URL that it asks about, not by the host that it asks.
+        let rooted = Route::parse(path, "");
+        let authority = match rooted {
+            Some(Route::Ping | Route::Auth(_)) => None,
+            Some(Route::Browser(_)) | None => request_authority(&parts.uri, &parts.headers).ok(),
+        };
         let app = authority.as_ref().and_then(|it| self.application(it, &received));
         let base_path = app.map_or("", |app| app.external_host.base_path.as_str());
-        match Route::parse(path, base_path) {
+        match rooted.or_else(|| Route::parse(path, base_path)) {
             Some(Route::Ping) => {
                 self.metrics.ping(&parts.method, began.elapsed());
                 reply::alive()
