@@ -23,8 +23,9 @@ pub(super) const STEPS: [fn(&str) -> Option<String>; 7] = [
 
 /// All ways in which servers are known to read `path`, the raw one included; `None` when there are too many.
 ///
-/// The readings are closed under: one more percent-decoding, of all or of all but slashes, backslash as slash, dot segments resolved (RFC 3986
-/// §5.2.4), slashes merged, path parameters cut (RFC 3986 §3.3), and the end at a decoded `#`, `?` or NUL.
+/// The readings are closed under: one more percent-decoding, of all or of all but slashes, backslash as slash, dot
+/// segments resolved (RFC 3986 §5.2.4), slashes merged, path parameters cut (RFC 3986 §3.3), and the end at a decoded
+/// `#`, `?` or NUL.
 pub(crate) fn readings(path: &str) -> Option<BTreeSet<String>> {
     if path.len() > MAX_LENGTH {
         return None;

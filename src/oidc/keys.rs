@@ -42,8 +42,8 @@ const MOST_FRESH: Duration = Duration::from_hours(24);
 impl Keys {
     /// Reads a JWK Set (RFC 7517 §5).
     ///
-    /// Keys that are incomplete, for encryption, or of a kind we do not know are passed over, as the RFC asks; a set without `keys` is an empty one, because
-    /// authentik answers `{}` where it signs with the client secret.
+    /// Keys that are incomplete, for encryption, or of a kind we do not know are passed over, as the RFC asks; a set
+    /// without `keys` is an empty one, because authentik answers `{}` where it signs with the client secret.
     ///
     /// # Errors
     ///
