@@ -1,7 +1,6 @@
-//! The side that asks over HTTP/1.1: one thread, sockets that never block, and a look at every answer.
+//! The side that asks over HTTP/1.1: one thread, keep-alive connections, sockets that never block.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use mio::net::TcpStream;
@@ -9,86 +8,15 @@ use mio::{Events, Interest, Poll, Token};
 use tokio::time::Instant;
 
 use super::Fallible;
-use super::expected::Expected;
-use super::request::Request;
-use super::sessions::Known;
-use super::stats::Dice;
+use super::connection::{Connection, Target, stuck};
+use super::duel::Load;
+use super::stats::{Dice, as_f64};
 
 /// Keep-alive connections to each target.
 pub(crate) const CONNECTIONS: usize = 64;
 
 /// An answer that does not come within this time never comes.
-const STUCK: Duration = Duration::from_secs(5);
-
-/// No answer is longer.
-const BUFFER: usize = 16 * 1024;
-
-/// Which sessions ask, in random order.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Askers<'a>(pub(crate) &'a [Known]);
-
-impl<'a> Askers<'a> {
-    fn pick(self, dice: &mut Dice) -> Option<&'a Known> {
-        (!self.0.is_empty()).then(|| &self.0[dice.below(self.0.len())])
-    }
-}
-
-/// What is asked of whom.
-#[derive(Clone, Debug)]
-pub(crate) struct Target<'a> {
-    pub(crate) address: SocketAddr,
-    pub(crate) request: Request,
-    pub(crate) expected: Expected,
-    pub(crate) askers: Askers<'a>,
-}
-
-/// One connection, and the question that it waits with.
-pub(crate) struct Connection<'a> {
-    stream: TcpStream,
-    question: Vec<u8>,
-    answer: Box<[u8]>,
-    have: usize,
-    asked: Option<&'a Known>,
-}
-
-impl<'a> Connection<'a> {
-    fn new(stream: TcpStream, question: &[u8]) -> Self {
-        let answer = vec![0; BUFFER].into_boxed_slice();
-        Self { stream, question: question.to_vec(), answer, have: 0, asked: None }
-    }
-
-    /// Asks for whom the dice choose.
-    fn ask(&mut self, target: &Target<'a>, dice: &mut Dice) -> Fallible<()> {
-        self.asked = target.askers.pick(dice);
-        if let (Some(place), Some(known)) = (&target.request.token, self.asked) {
-            self.question[place.clone()].copy_from_slice(&known.token);
-        }
-        self.have = 0;
-        // A question is smaller than an empty socket's buffer.
-        let written = self.stream.write(&self.question)?;
-        if written == self.question.len() { Ok(()) } else { Err("a question did not fit into a socket".into()) }
-    }
-
-    /// Takes in what has come; true: the answer is whole, and right.
-    fn hear(&mut self, expected: &Expected) -> Fallible<bool> {
-        loop {
-            match self.stream.read(&mut self.answer[self.have..]) {
-                Ok(0) => return Err(self.cut("the server closed the connection")),
-                Ok(more) => self.have += more,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(error.into()),
-            }
-            if self.have >= expected.length {
-                expected.check(&self.answer[..self.have], self.asked)?;
-                return Ok(true);
-            }
-        }
-    }
-
-    fn cut(&self, why: &str) -> super::Mistake {
-        format!("{why} after:\n{}", String::from_utf8_lossy(&self.answer[..self.have])).into()
-    }
-}
+pub(crate) const STUCK: Duration = Duration::from_secs(5);
 
 /// The connections to one target.
 pub(crate) struct Lane<'a> {
@@ -115,8 +43,8 @@ impl<'a> Lane<'a> {
         Ok(Self { target, poll, events: Events::with_capacity(CONNECTIONS), connections, dice: Dice::new(1) })
     }
 
-    /// Asks on every connection again as soon as it is answered, for `time`; how many were answered.
-    pub(crate) fn closed_loop(&mut self, time: Duration) -> Fallible<u64> {
+    /// Asks on every connection again as soon as it is answered, for `time`.
+    pub(crate) fn closed_loop(&mut self, time: Duration) -> Fallible<Load> {
         let Self { target, poll, events, connections, dice } = self;
         let end = Instant::now() + time;
         for connection in connections.iter_mut() {
@@ -127,7 +55,7 @@ impl<'a> Lane<'a> {
         while under_way > 0 {
             poll.poll(events, Some(STUCK))?;
             if events.is_empty() {
-                return Err(stuck(connections));
+                return Err(stuck(connections.iter()));
             }
             for event in events.iter() {
                 let connection = &mut connections[event.token().0];
@@ -142,34 +70,44 @@ impl<'a> Lane<'a> {
                 }
             }
         }
-        Ok(answered)
+        Ok(Load { answered, latencies: Vec::new() })
     }
-}
 
-fn stuck(connections: &[Connection<'_>]) -> super::Mistake {
-    match connections.iter().find(|connection| connection.have > 0) {
-        Some(connection) => connection.cut("nothing more came"),
-        None => "no answer comes".into(),
-    }
-}
-
-/// The answer to one question, read until nothing more comes for a while.
-pub(crate) fn sample(address: SocketAddr, request: &Request, known: Option<&Known>) -> Fallible<Vec<u8>> {
-    let mut stream = std::net::TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_millis(200)))?;
-    let mut question = request.bytes.clone();
-    if let (Some(place), Some(known)) = (&request.token, known) {
-        question[place.clone()].copy_from_slice(&known.token);
-    }
-    stream.write_all(&question)?;
-    let mut answer = Vec::new();
-    let mut part = [0; BUFFER];
-    loop {
-        match stream.read(&mut part) {
-            Ok(0) => return Ok(answer),
-            Ok(more) => answer.extend_from_slice(&part[..more]),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(answer),
-            Err(error) => return Err(error.into()),
+    /// Asks `rate` times a second for `time`, whether answers come or not, and never sleeps.
+    ///
+    /// A latency counts from the time at which the question was due, so a server that holds questions up is charged for those
+    /// that wait behind them.
+    pub(crate) fn fixed_rate(&mut self, rate: u32, time: Duration) -> Fallible<Load> {
+        let Self { target, poll, events, connections, dice } = self;
+        let interval = Duration::from_secs(1) / rate;
+        let began = Instant::now();
+        let mut due = vec![began; connections.len()];
+        let mut idle: VecDeque<usize> = (0..connections.len()).collect();
+        let mut next = began;
+        let mut latencies = Vec::new();
+        while next < began + time || idle.len() < connections.len() {
+            let now = Instant::now();
+            while next <= now
+                && next < began + time
+                && let Some(at) = idle.pop_front()
+            {
+                connections[at].ask(target, dice)?;
+                due[at] = next;
+                next += interval;
+            }
+            if now > began + time + STUCK {
+                return Err(stuck(connections.iter()));
+            }
+            poll.poll(events, Some(Duration::ZERO))?;
+            for event in events.iter() {
+                let at = event.token().0;
+                if connections[at].hear(&target.expected)? {
+                    let nanoseconds = u64::try_from(due[at].elapsed().as_nanos()).unwrap_or(u64::MAX);
+                    latencies.push(as_f64(nanoseconds));
+                    idle.push_back(at);
+                }
+            }
         }
+        Ok(Load { answered: latencies.len() as u64, latencies })
     }
 }

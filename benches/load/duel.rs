@@ -10,21 +10,52 @@ use super::stats::{Estimate, as_f64, quantile};
 /// The kernel's account is complete only when the server sleeps.
 const REST: Duration = Duration::from_millis(2);
 
+/// What a client says of its slice.
+#[derive(Debug)]
+pub(crate) struct Load {
+    /// Requests that were answered, every one of them rightly.
+    pub(crate) answered: u64,
+    /// Nanoseconds, where they were measured.
+    pub(crate) latencies: Vec<f64>,
+}
+
 /// What one slice of load gave.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Slice {
+    cpu: f64,
+    rate: f64,
+    p50: f64,
+    p99: f64,
+}
+
+impl Slice {
     /// Nanoseconds of the server for one request.
-    pub(crate) cpu: f64,
-    /// Requests in a second of the slice.
-    pub(crate) rate: f64,
+    pub(crate) const fn cpu(&self) -> f64 {
+        self.cpu
+    }
+
+    /// Requests in a second.
+    pub(crate) const fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// Nanoseconds within which half of the requests were answered; 0 where that was not measured.
+    pub(crate) const fn p50(&self) -> f64 {
+        self.p50
+    }
+
+    /// The same for 99 of 100.
+    pub(crate) const fn p99(&self) -> f64 {
+        self.p99
+    }
 }
 
 /// Somebody who loads a server.
 pub(crate) struct Party<'a> {
     pub(crate) name: &'static str,
     pub(crate) server: &'a Server,
-    /// Loads for one slice and returns once everything is answered; how many requests that were.
-    pub(crate) load: Box<dyn FnMut() -> Fallible<u64> + 'a>,
+    /// Loads for one slice and returns once everything is answered.
+    pub(crate) load: Box<dyn FnMut() -> Fallible<Load> + 'a>,
 }
 
 /// Slices of all parties, by party and cycle.
@@ -53,11 +84,17 @@ pub(crate) fn run(parties: &mut [Party<'_>], cycles: usize) -> Fallible<Slices> 
 fn slice(party: &mut Party<'_>) -> Fallible<Slice> {
     let before = party.server.cpu()?;
     let began = tokio::time::Instant::now();
-    let answered = (party.load)()?.max(1);
+    let mut load = (party.load)()?;
     let elapsed = began.elapsed();
     thread::sleep(REST);
     let spent = party.server.cpu()?.saturating_sub(before);
-    Ok(Slice { cpu: as_f64(spent) / as_f64(answered), rate: as_f64(answered) / elapsed.as_secs_f64() })
+    let answered = as_f64(load.answered.max(1));
+    let mut within = |per_mille| match &mut load.latencies[..] {
+        [] => 0.0,
+        latencies => quantile(latencies, per_mille),
+    };
+    let (p50, p99) = (within(500), within(990));
+    Ok(Slice { cpu: as_f64(spent) / answered, rate: answered / elapsed.as_secs_f64(), p50, p99 })
 }
 
 impl Slices {

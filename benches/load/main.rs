@@ -1,13 +1,27 @@
 //! What a check costs, end to end, beside what nginx and hyper need to say nothing: `cargo bench --bench load`.
+//!
+//! Forepost, nginx and a plain hyper server run at once on one core, the client on another. Each gets a slice of load in turn;
+//! compared is the processor time that the kernel counts for them, per request, within each turn of all. Every answer is
+//! looked at.
 
+mod chart;
 mod client;
+mod connection;
 mod cpu;
 mod duel;
 mod expected;
+mod fresh;
 mod hello;
+mod http2;
+mod machine;
+mod options;
+mod parts;
+mod report;
 mod request;
 mod servers;
 mod sessions;
+mod stage;
+mod start;
 mod stats;
 
 #[expect(dead_code, reason = "the demo and the tests use the rest")]
@@ -17,17 +31,18 @@ mod provider;
 mod web;
 
 use std::error::Error;
+use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::time::Duration;
 
-use self::client::{Askers, Lane, Target};
-use self::duel::Party;
-use self::expected::Expected;
-use self::request::{Question, Request};
+use clap::Parser as _;
+
+use self::machine::Machine;
+use self::options::{Options, Part};
+use self::report::Report;
 use self::servers::Place;
-use self::sessions::Logins;
+use self::stage::Stage;
 
 /// Whatever stands in the way; all of it ends the benchmark.
 type Mistake = Box<dyn Error + Send + Sync>;
@@ -36,8 +51,12 @@ type Mistake = Box<dyn Error + Send + Sync>;
 type Fallible<T> = Result<T, Mistake>;
 
 fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
-    match start(&arguments) {
+    // "cargo test" runs benchmarks, too, with whatever arguments its tests have.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        stats::self_check();
+        return ExitCode::SUCCESS;
+    }
+    match start(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("load: {error}");
@@ -46,74 +65,74 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(arguments: &[String]) -> Fallible<()> {
-    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    match arguments[..] {
-        ["--bench", "--hello", address, headers] => hello::serve(address.parse()?, &std::fs::read_to_string(headers)?),
-        ["--bench", "--pinned", ..] => run(),
-        ["--bench", ..] => {
+fn start(options: &Options) -> Fallible<()> {
+    match (options.hello, options.servers_core) {
+        (Some(address), _) => hello::serve(address, &fs::read_to_string(&options.headers)?),
+        (None, Some(core)) => run(options, core),
+        (None, None) => {
+            let (client, servers) = machine::cores()?;
             let mut command = Command::new("taskset");
-            command.args(["-c", "0"]).arg(std::env::current_exe()?).args(["--bench", "--pinned"]);
-            Err(command.exec().into())
-        }
-        // "cargo test" runs benchmarks, too, without saying what it wants.
-        _ => {
-            stats::self_check();
-            Ok(())
+            command.args(["-c", &client.to_string()]).arg(std::env::current_exe()?).args(std::env::args_os().skip(1));
+            command.args(["--servers-core", &servers.to_string()]);
+            // Returns only when it fails.
+            Err(format!("taskset: {}", command.exec()).into())
         }
     }
 }
 
-fn run() -> Fallible<()> {
+fn run(options: &Options, core: usize) -> Fallible<()> {
     let folder = tempfile::tempdir()?;
-    let place = Place { folder: folder.path().to_owned(), core: 1 };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let provider = runtime.block_on(sessions::start_provider())?;
-    let forepost = place.forepost(provider.issuer(), Path::new("/dev/null"))?.listening()?;
-    let mut logins = Logins::new(forepost.address, provider.address());
-    runtime.block_on(logins.possible())?;
-    let began = tokio::time::Instant::now();
-    let before = forepost.cpu()?;
-    runtime.block_on(logins.up_to(1000))?;
-    println!(
-        "{} us wall, {} us cpu per login",
-        began.elapsed().as_micros() / 1000,
-        (forepost.cpu()? - before) / 1_000_000
-    );
-    let known = &logins.known[..];
-    let request = Request::new(Question::Allowed, &logins.cookie_name);
-    let answer = client::sample(forepost.address, &request, Some(&known[0]))?;
-    println!("{}\n{}", String::from_utf8_lossy(&request.bytes), String::from_utf8_lossy(&answer));
-    let headers: String = String::from_utf8_lossy(&answer)
-        .lines()
-        .filter(|line| line.starts_with("x-authentik-"))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    let hello = place.hello(&headers)?.listening()?;
-    let nginx = place.nginx(&headers)?.listening()?;
-    let mut parties = Vec::new();
-    for (name, server, of) in
-        [("forepost", &forepost, Some(&known[0])), ("nginx", &nginx, None), ("hello", &hello, None)]
-    {
-        let answer = client::sample(server.address, &request, Some(&known[0]))?;
-        println!("{name}: {} bytes to {}", answer.len(), request.bytes.len());
-        let expected = Expected::like(&answer, of)?;
-        let mut lane =
-            Lane::open(Target { address: server.address, request: request.clone(), expected, askers: Askers(known) })?;
-        parties.push(Party { name, server, load: Box::new(move || lane.closed_loop(Duration::from_millis(100))) });
+    let mut stage = Stage::set(options, Place { folder: folder.path().to_owned(), core })?;
+    let log = options.log.display();
+    let mut method = vec![
+        format!("{}.", stage.lengths),
+        format!("{} slices of 100 ms each; forepost's log goes to {log}.", options.cycles()),
+        "Payload of a session: its twelve header values, each counted once, and a key of 32 bytes.".to_owned(),
+    ];
+    if !options.set.is_empty() {
+        method.push(format!("Settings that are not the defaults: {}.", options.set.join(", ")));
     }
-    let slices = duel::run(&mut parties, 24)?;
-    for name in ["forepost", "nginx", "hello"] {
-        let ratio = slices.ratio(name, "nginx", |slice| slice.cpu)?;
-        println!(
-            "| {name} | {:.3} [{:.3}–{:.3}] | {:.0} ns | {:.0}/s |",
-            ratio.median,
-            ratio.low,
-            ratio.high,
-            slices.median(name, |slice| slice.cpu)?,
-            slices.median(name, |slice| slice.rate)?
-        );
+    let mut report = Report::new(Machine::look()?, method);
+    let say = |part: &str| eprintln!("load: {part} …");
+    if options.wants(Part::Loop) {
+        say("closed loop");
+        parts::closed_loop(&stage, options, &mut report)?;
     }
-    println!("forepost ÷ hello {:?}", slices.ratio("forepost", "hello", |slice| slice.cpu)?);
-    Ok(())
+    if options.wants(Part::Rate) {
+        say("fixed rates");
+        parts::rates(&stage, options, &mut report)?;
+    }
+    if options.wants(Part::Connections) {
+        say("new connections");
+        parts::connections(&stage, options, &mut report)?;
+    }
+    if options.wants(Part::Http2) {
+        say("HTTP/2");
+        parts::http2(&stage, options, &mut report)?;
+    }
+    if options.wants(Part::Memory) || options.wants(Part::Sessions) {
+        for count in options.growth() {
+            say(&format!("logins, up to {count} sessions"));
+            stage.grow(*count)?;
+        }
+        parts::memory(&stage, &mut report);
+    }
+    if options.wants(Part::Sessions) {
+        say("working set");
+        parts::sessions(&stage, options, &mut report)?;
+    }
+    if options.wants(Part::Start) {
+        say("starts");
+        start::measure(&stage, options, &mut report)?;
+    }
+    println!("{}", report.table());
+    write(&options.json, &format!("{:#}\n", report.json()))?;
+    write(&options.chart, &chart::draw(&report))
+}
+
+fn write(path: &Path, text: &str) -> Fallible<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()).into())
 }

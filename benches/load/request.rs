@@ -43,10 +43,14 @@ const FETCH: [(&str, &str); 3] =
 
 /// Cookies of the application itself.
 const COOKIES: [(&str, &str); 4] = [
-    ("_ga", "GA1.1.1483920475.1761034822"),
+    ("_ga_4QZ7XK2M1B", "GS2.1.s1761034822$o17$g1$t1761036011$j42$l0$h0"),
     ("theme", "dark"),
     ("csrftoken", "pXk3v0QyqGm7cZr5WnT1sLhB8uJdEaFo"),
-    ("app_session", "eyJfcGVybWFuZW50Ijp0cnVlLCJsb2NhbGUiOiJlbiIsInNpZGViYXIiOiJjb2xsYXBzZWQifQ.aP9dXw.kT0fV2bN7x"),
+    (
+        "app_session",
+        "eyJfcGVybWFuZW50Ijp0cnVlLCJsb2NhbGUiOiJlbiIsInNpZGViYXIiOiJjb2xsYXBzZWQiLCJjYXJ0IjpbNDcxMSw0NzEyXX0\
+         .aP9dXw.kT0fV2bN7xqLrYw3uZsGd5hJmPc",
+    ),
 ];
 
 /// The question about one request of a browser.

@@ -3,11 +3,12 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::cpu::{self, Memory};
+use super::options::Options;
 use super::sessions::CLIENT;
 use super::{Fallible, request};
 
@@ -93,10 +94,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The daemon for sessions of `issuer`, with a configuration as a user has it; its log goes where `log` says.
-    pub(crate) fn forepost(&self, issuer: &str, log: &Path) -> Fallible<Server> {
+    /// The daemon for sessions of `issuer`, with a configuration as a user has it.
+    pub(crate) fn forepost(&self, issuer: &str, options: &Options) -> Fallible<Server> {
         let (http, metrics) = (free_address()?, free_address()?);
-        let config = self.folder.join("forepost.toml");
+        let config = self.folder.join(format!("forepost-{}.toml", http.port()));
+        let max_sessions = 2 * options.growth().last().copied().unwrap_or_default();
         let (id, secret) = CLIENT;
         let host = request::HOST;
         fs::write(
@@ -125,12 +127,15 @@ public_paths = [
 ]
 
 [session]
-max_sessions = 2000000
+max_sessions = {max_sessions}
 "#
             ),
         )?;
         let mut command = pinned(self.core, env!("CARGO_BIN_EXE_forepost").as_ref());
-        command.arg("--config").arg(&config).stderr(fs::File::create(log)?);
+        command.arg("--config").arg(&config).stderr(fs::File::options().create(true).append(true).open(&options.log)?);
+        for setting in &options.set {
+            command.arg("--set").arg(setting);
+        }
         Server::start(command, http)
     }
 
@@ -140,7 +145,7 @@ max_sessions = 2000000
         let file = self.folder.join("hello.headers");
         fs::write(&file, headers)?;
         let mut command = pinned(self.core, std::env::current_exe()?.as_os_str());
-        command.args(["--bench", "--hello", &address.to_string()]).arg(file);
+        command.args(["--bench", "--hello", &address.to_string(), "--headers"]).arg(file);
         Server::start(command, address)
     }
 

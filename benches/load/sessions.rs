@@ -31,7 +31,7 @@ pub(crate) const USER_LENGTH: usize = 10;
 pub(crate) const PROOF_LENGTH: usize = 16;
 
 /// Different people; each has many sessions where there are more of those.
-const USERS: usize = 1000;
+pub(crate) const USERS: usize = 1000;
 
 /// Logins under way at once.
 const AT_ONCE: usize = 32;

@@ -53,6 +53,21 @@ impl Estimate {
         let median = quantile(&mut values.to_vec(), 500);
         Some(Self { median, low: quantile(&mut medians, 25), high: quantile(&mut medians, 975) })
     }
+
+    /// A single reading.
+    pub(crate) const fn exactly(value: f64) -> Self {
+        Self { median: value, low: value, high: value }
+    }
+
+    /// Whether it is a single reading.
+    pub(crate) fn is_exact(self) -> bool {
+        self.low.total_cmp(&self.high).is_eq()
+    }
+
+    /// The same in another unit.
+    pub(crate) fn map(self, change: impl Fn(f64) -> f64) -> Self {
+        Self { median: change(self.median), low: change(self.low), high: change(self.high) }
+    }
 }
 
 /// The value below which `per_mille` of a thousand lie; `values` are sorted by it, and there is at least one.
