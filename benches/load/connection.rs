@@ -63,7 +63,7 @@ impl<'a> Connection<'a> {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(error.into()),
             }
-            if self.have >= expected.length {
+            if expected.is_whole(&self.answer[..self.have]) {
                 expected.check(&self.answer[..self.have], self.asked)?;
                 return Ok(true);
             }

@@ -141,7 +141,7 @@ pub(crate) fn http2(stage: &Stage, options: &Options, report: &mut Report) -> Fa
     let askers = http2::askers(&stage.logins.known[..FEW], &stage.logins.cookie_name)?;
     let mut parties = Vec::new();
     for (name, server) in [(FOREPOST, &stage.forepost), (NGINX, &stage.nginx), (HELLO, &stage.hello)] {
-        let mut streams = Streams::open(&stage.runtime, server.address, &askers, name == FOREPOST)?;
+        let mut streams = Streams::open(&stage.runtime, server.http2, &askers, name == FOREPOST)?;
         parties.push(party(name, server, move || streams.closed_loop(SLICE)));
     }
     let slices = duel::run(&mut parties, options.cycles())?;

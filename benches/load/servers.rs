@@ -21,12 +21,14 @@ pub(crate) struct Server {
     child: Child,
     /// Where it serves HTTP.
     pub(crate) address: SocketAddr,
+    /// The same with HTTP/2, known in advance.
+    pub(crate) http2: SocketAddr,
 }
 
 impl Server {
     fn start(mut command: Command, address: SocketAddr) -> Fallible<Self> {
         let child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
-        Ok(Self { child, address })
+        Ok(Self { child, address, http2: address })
     }
 
     /// Waits until it listens.
@@ -157,7 +159,9 @@ max_sessions = {max_sessions}
         fs::create_dir(&folder)?;
         let paths =
             ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|name| format!("{name}_temp_path {name};\n"));
-        let http2 = if nginx_version()? >= (1, 25, 1) { "http2 on;" } else { "" };
+        // Before 1.25.1 a port speaks either version.
+        let http2 = free_address()?;
+        let switch = if nginx_version()? >= (1, 25, 1) { "; http2 on" } else { " http2" };
         fs::write(
             folder.join("nginx.conf"),
             format!(
@@ -165,14 +169,16 @@ max_sessions = {max_sessions}
                  events {{ worker_connections 4096; }}\n\
                  http {{\naccess_log off;\nkeepalive_requests 1000000000;\nkeepalive_timeout 1h;\n\
                  client_header_buffer_size 4k;\n{}\
-                 server {{ listen {address} backlog=1024; {http2}\n{headers}return 200;\n}}\n}}\n",
+                 server {{\nlisten {address};\nlisten {http2}{switch};\n{headers}return 200;\n}}\n}}\n",
                 paths.concat()
             ),
         )?;
         let mut command = pinned(self.core, nginx_program()?.as_os_str());
         command.arg("-p").arg(&folder).args(["-e", "stderr", "-c", "nginx.conf"]);
         command.stderr(fs::File::create(folder.join("log"))?);
-        Server::start(command, address)
+        let mut server = Server::start(command, address)?;
+        server.http2 = http2;
+        Ok(server)
     }
 }
 
