@@ -18,6 +18,7 @@ const SLICE: Duration = Duration::from_millis(100);
 
 const FOREPOST: &str = "forepost, allowed";
 const NGINX: &str = "nginx return 200";
+const TUNED: &str = "nginx, header buffer 4k";
 const HELLO: &str = "hyper hello";
 const DENIED: &str = "forepost, denied (401)";
 const PUBLIC: &str = "forepost, public path";
@@ -43,7 +44,8 @@ fn note(report: &mut Report, part: &str, slices: &Slices, names: &[&'static str]
 pub(crate) fn closed_loop(stage: &Stage, options: &Options, report: &mut Report) -> Fallible<()> {
     let mut parties = [
         closed(FOREPOST, &stage.forepost, stage.allowed(FEW))?,
-        closed(NGINX, &stage.nginx, stage.to_nginx())?,
+        closed(NGINX, &stage.nginx, stage.to_nginx(&stage.nginx))?,
+        closed(TUNED, &stage.tuned_nginx, stage.to_nginx(&stage.tuned_nginx))?,
         closed(HELLO, &stage.hello, stage.to_hello())?,
         closed(DENIED, &stage.forepost, stage.denied())?,
         closed(PUBLIC, &stage.forepost, stage.public())?,
@@ -55,13 +57,15 @@ pub(crate) fn closed_loop(stage: &Stage, options: &Options, report: &mut Report)
             .goal(Goal { must: 1.20, aim: 1.05 })
             .bar("forepost, 1,000 sessions"),
         Row::ratio("the same ÷ hyper hello", cpu(FOREPOST, HELLO)?).goal(Goal { must: 1.15, aim: 1.02 }),
+        Row::ratio("the same ÷ nginx with client_header_buffer_size 4k", cpu(FOREPOST, TUNED)?),
+        Row::ratio("nginx with that ÷ nginx", cpu(TUNED, NGINX)?).bar("nginx, larger header buffer"),
         Row::ratio("hyper hello ÷ nginx", cpu(HELLO, NGINX)?).bar("hyper, the same 12 headers"),
         Row::ratio("denied (401 to a fetch) ÷ allowed", cpu(DENIED, FOREPOST)?).goal(Goal { must: 1.1, aim: 1.0 }),
         Row::ratio("denied ÷ nginx", cpu(DENIED, NGINX)?).bar("forepost, 401 to a fetch"),
         Row::ratio("public path ÷ nginx", cpu(PUBLIC, NGINX)?).bar("forepost, public path"),
     ];
     report.rows.extend(rows);
-    note(report, "closed loop", &slices, &[FOREPOST, NGINX, HELLO, DENIED, PUBLIC])
+    note(report, "closed loop", &slices, &[FOREPOST, NGINX, TUNED, HELLO, DENIED, PUBLIC])
 }
 
 /// One session, a thousand, all of them.
@@ -74,7 +78,7 @@ pub(crate) fn sessions(stage: &Stage, options: &Options, report: &mut Report) ->
         closed(HOT, &stage.forepost, stage.allowed(1))?,
         closed(SOME, &stage.forepost, stage.allowed(FEW))?,
         closed(ALL, &stage.forepost, stage.allowed(all))?,
-        closed(NGINX, &stage.nginx, stage.to_nginx())?,
+        closed(NGINX, &stage.nginx, stage.to_nginx(&stage.nginx))?,
     ];
     let slices = duel::run(&mut parties, options.cycles())?;
     let cpu = |one, other| slices.ratio(one, other, Slice::cpu);
@@ -96,7 +100,7 @@ pub(crate) fn rates(stage: &Stage, options: &Options, report: &mut Report) -> Fa
         let mut parties = Vec::new();
         for (name, server, target) in [
             (FOREPOST, &stage.forepost, stage.allowed(FEW)),
-            (NGINX, &stage.nginx, stage.to_nginx()),
+            (NGINX, &stage.nginx, stage.to_nginx(&stage.nginx)),
             (HELLO, &stage.hello, stage.to_hello()),
         ] {
             let mut lane = Lane::open(target)?;
@@ -121,7 +125,7 @@ pub(crate) fn connections(stage: &Stage, options: &Options, report: &mut Report)
     let mut parties = Vec::new();
     for (name, server, target) in [
         (FOREPOST, &stage.forepost, stage.allowed(FEW)),
-        (NGINX, &stage.nginx, stage.to_nginx()),
+        (NGINX, &stage.nginx, stage.to_nginx(&stage.nginx)),
         (HELLO, &stage.hello, stage.to_hello()),
     ] {
         let mut fresh = Fresh::new(target)?;

@@ -151,8 +151,9 @@ max_sessions = {max_sessions}
         Server::start(command, address)
     }
 
-    /// An nginx with one worker that answers 200 with these headers, one a line, and writes no log.
-    pub(crate) fn nginx(&self, headers: &str) -> Fallible<Server> {
+    /// An nginx with one worker that answers 200 with these headers, one a line, and writes no log; `more` is what it is
+    /// told beside its defaults.
+    pub(crate) fn nginx(&self, headers: &str, more: &str) -> Fallible<Server> {
         let address = free_address()?;
         let headers = headers.lines().map(|line| add_header(line) + "\n").collect::<String>();
         let folder = self.folder.join(format!("nginx-{}", address.port()));
@@ -168,8 +169,9 @@ max_sessions = {max_sessions}
                 "daemon off;\nworker_processes 1;\nerror_log stderr error;\npid nginx.pid;\n\
                  events {{ worker_connections 4096; }}\n\
                  http {{\naccess_log off;\nkeepalive_requests 1000000000;\nkeepalive_timeout 1h;\n\
-                 client_header_buffer_size 4k;\n{}\
+                 {}{}\
                  server {{\nlisten {address};\nlisten {http2}{switch};\n{headers}return 200;\n}}\n}}\n",
+                more,
                 paths.concat()
             ),
         )?;
@@ -190,14 +192,18 @@ fn add_header(line: &str) -> String {
     format!("add_header {name} \"{value}\";")
 }
 
-/// The nginx that the tests use, or else the system's.
+/// An nginx as people run it: the system's, or else the one of the tests. A build for size costs three times as much and
+/// would flatter everybody beside it.
 fn nginx_program() -> Fallible<PathBuf> {
-    let tools = std::env::var_os("FOREPOST_TEST_TOOLS").map(|tools| PathBuf::from(tools).join("bin/nginx"));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = std::env::split_paths(&path).map(|folder| folder.join("nginx"));
-    let usual = PathBuf::from("/usr/sbin/nginx");
-    tools.into_iter().chain(on_path).chain([usual]).find(|program| program.is_file()).ok_or_else(|| {
-        "there is no nginx to compare with: install it, or name a folder with bin/nginx in FOREPOST_TEST_TOOLS".into()
+    let tools = std::env::var_os("FOREPOST_TEST_TOOLS").map(|tools| PathBuf::from(tools).join("bin"));
+    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]).chain(tools);
+    let fast = |program: &PathBuf| {
+        let built = Command::new(program).arg("-V").output();
+        built.is_ok_and(|built| built.status.success() && !String::from_utf8_lossy(&built.stderr).contains("-Os"))
+    };
+    folders.map(|folder| folder.join("nginx")).find(fast).ok_or_else(|| {
+        "there is no nginx to compare with (one that was not built for size): install your system's".into()
     })
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn measure(stage: &Stage, options: &Options, report: &mut Report) -> 
         let first = first_answer(&forepost, began, &check, "302")?;
         drop(forepost);
         let began = Instant::now();
-        let nginx = first_answer(&stage.place.nginx("x: y\n")?, began, &check, "200")?;
+        let nginx = first_answer(&stage.place.nginx("x: y\n", "")?, began, &check, "200")?;
         let began = Instant::now();
         let hello = first_answer(&stage.place.hello("x: y\n")?, began, &check, "200")?;
         pings.push(ping);
