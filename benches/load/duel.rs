@@ -105,6 +105,21 @@ impl Slices {
         Ok(Estimate::of(&ratios).ok_or("no cycle was measured")?)
     }
 
+    /// Only the cycles in which `wanted` holds for a party's slice.
+    pub(crate) fn only(&self, name: &str, wanted: impl Fn(&Slice) -> bool) -> Fallible<Self> {
+        let keep: Vec<bool> = self.of(name)?.iter().map(wanted).collect();
+        let kept = |slices: &Vec<Slice>| {
+            let pairs = slices.iter().zip(&keep).filter(|(_, keep)| **keep);
+            pairs.map(|(slice, _)| slice.clone()).collect()
+        };
+        Ok(Self { names: self.names.clone(), by_party: self.by_party.iter().map(kept).collect() })
+    }
+
+    /// Cycles.
+    pub(crate) fn len(&self) -> usize {
+        self.by_party.first().map_or(0, Vec::len)
+    }
+
     /// The median of a party, to show proportions.
     pub(crate) fn median(&self, name: &str, value: impl Fn(&Slice) -> f64) -> Fallible<f64> {
         let mut values: Vec<_> = self.of(name)?.iter().map(value).collect();

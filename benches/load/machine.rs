@@ -29,10 +29,13 @@ impl Machine {
         let cores = processor.lines().filter(|line| line.starts_with("processor")).count();
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let rustc = Command::new("rustc").arg("--version").output().map(|output| output.stdout).unwrap_or_default();
+        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let (major, minor, patch) = nginx_version()?;
         Ok(Self(vec![
             ("processor", model.trim_start_matches([' ', '\t', ':']).to_owned()),
             ("cores", cores.to_string()),
+            // Above what the benchmark itself makes: others compute here, too.
+            ("load before", load.split(' ').next().unwrap_or_default().to_owned()),
             ("kernel", kernel.trim().to_owned()),
             ("nginx", format!("{major}.{minor}.{patch}")),
             ("rustc", String::from_utf8_lossy(&rustc).trim().trim_start_matches("rustc ").to_owned()),

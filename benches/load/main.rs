@@ -8,6 +8,7 @@ mod chart;
 mod client;
 mod connection;
 mod cpu;
+mod door;
 mod duel;
 mod expected;
 mod fresh;
@@ -81,6 +82,7 @@ fn start(options: &Options) -> Fallible<()> {
 }
 
 fn run(options: &Options, core: usize) -> Fallible<()> {
+    let machine = Machine::look()?;
     let folder = tempfile::tempdir()?;
     let mut stage = Stage::set(options, Place { folder: folder.path().to_owned(), core })?;
     let log = options.log.display();
@@ -92,7 +94,7 @@ fn run(options: &Options, core: usize) -> Fallible<()> {
     if !options.set.is_empty() {
         method.push(format!("Settings that are not the defaults: {}.", options.set.join(", ")));
     }
-    let mut report = Report::new(Machine::look()?, method);
+    let mut report = Report::new(machine, method);
     let say = |part: &str| eprintln!("load: {part} …");
     if options.wants(Part::Loop) {
         say("closed loop");
