@@ -17,6 +17,9 @@ pub(crate) fn cores() -> Fallible<(usize, usize)> {
     Ok((first, numbers.next_back().unwrap_or(first)))
 }
 
+/// How many others computed when the benchmark began: above some tenths its numbers are not to be quoted.
+const LOAD: &str = "load before";
+
 /// Processor, kernel, and the versions of what is compared.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine(Vec<(&'static str, String)>);
@@ -34,21 +37,30 @@ impl Machine {
         Ok(Self(vec![
             ("processor", model.trim_start_matches([' ', '\t', ':']).to_owned()),
             ("cores", cores.to_string()),
-            // Above what the benchmark itself makes: others compute here, too.
-            ("load before", load.split(' ').next().unwrap_or_default().to_owned()),
             ("kernel", kernel.trim().to_owned()),
             ("nginx", format!("{major}.{minor}.{patch}")),
-            ("rustc", String::from_utf8_lossy(&rustc).trim().trim_start_matches("rustc ").to_owned()),
+            ("rustc", String::from_utf8_lossy(&rustc).trim().split(' ').nth(1).unwrap_or_default().to_owned()),
             ("forepost", env!("CARGO_PKG_VERSION").to_owned()),
+            (LOAD, load.split(' ').next().unwrap_or_default().to_owned()),
         ]))
     }
 
-    /// One line.
+    /// One line, without what else went on.
     pub(crate) fn line(&self) -> String {
-        self.0.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(" · ")
+        self.0
+            .iter()
+            .filter(|(name, _)| *name != LOAD)
+            .map(|(name, value)| format!("{name} {value}"))
+            .collect::<Vec<_>>()
+            .join(" · ")
     }
 
-    /// The same as an object.
+    /// The load average when the benchmark began.
+    pub(crate) fn load(&self) -> &str {
+        self.0.iter().find(|(name, _)| *name == LOAD).map_or("", |(_, value)| value)
+    }
+
+    /// All of it as an object.
     pub(crate) fn json(&self) -> Value {
         self.0.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect()
     }

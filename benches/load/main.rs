@@ -86,7 +86,9 @@ fn run(options: &Options, core: usize) -> Fallible<()> {
     let folder = tempfile::tempdir()?;
     let mut stage = Stage::set(options, Place { folder: folder.path().to_owned(), core })?;
     let log = options.log.display();
+    let load = machine.load();
     let mut method = vec![
+        format!("Load average before: {load}; what others compute meanwhile blurs everything, latencies most."),
         format!("{}.", stage.lengths),
         format!("{} slices of 100 ms each; forepost's log goes to {log}.", options.cycles()),
         "Payload of a session: its twelve header values, each counted once, and a key of 32 bytes.".to_owned(),
@@ -114,8 +116,10 @@ fn run(options: &Options, core: usize) -> Fallible<()> {
     }
     if options.wants(Part::Memory) || options.wants(Part::Sessions) {
         for count in options.growth() {
-            say(&format!("logins, up to {count} sessions"));
+            let (before, began) = (stage.logins.known.len(), tokio::time::Instant::now());
             stage.grow(*count)?;
+            let (logins, seconds) = (count - before, began.elapsed().as_secs());
+            say(&format!("{count} sessions, the last {logins} in {seconds} s"));
         }
         parts::memory(&stage, &mut report);
     }
