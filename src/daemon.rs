@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 use crate::app::{Application, Registry};
 use crate::cookie::Sealer;
 use crate::forwarded::TrustedProxies;
-use crate::http::{DIALECTS, OUTCOMES, Outpost, OutpostParts, Status};
+use crate::http::{DIALECTS, Outpost, OutpostParts, Status, VERDICTS};
 use crate::lifecycle::Shutdown;
 use crate::login::{LoginParts, Logins};
 use crate::oidc::{KeyRefresh, Observer, Operation, Provider, TlsError};
@@ -21,6 +23,9 @@ use crate::settings::{self, Settings};
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
 use crate::world::{EntropyError, World};
+
+/// How often the memory of ended sessions is freed.
+const RECLAIM_INTERVAL: Duration = Duration::from_mins(1);
 
 /// A daemon that serves until it is shut down.
 #[must_use = "a daemon that nobody waits for is not shut down in order"]
@@ -85,8 +90,7 @@ impl Daemon {
         let metrics = Arc::new(metrics(&settings));
         let providers = providers(&settings, &world, &metrics)?;
         let applications = applications(&settings)?;
-        let store: Arc<dyn SessionStore> =
-            Arc::new(MemoryStore::new(settings.session.max_sessions, settings.session.lifetime));
+        let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new(settings.session.max_sessions));
         let logins = Logins::new(LoginParts {
             world: world.clone(),
             sealer: sealer(&settings.session, &world)?,
@@ -95,7 +99,6 @@ impl Daemon {
             metrics: Arc::clone(&metrics),
             lifetime: settings.session.lifetime,
             idle_timeout: settings.session.idle_timeout,
-            outpost_name: settings.server.name,
         });
         let providers: Vec<_> = providers.into_values().collect();
         let status = Status {
@@ -104,6 +107,8 @@ impl Daemon {
             providers: providers.clone(),
             shutdown: shutdown.clone(),
         };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(reclaim(Arc::clone(&store), world.clone(), shutdown.token()));
         let outpost = Outpost::new(OutpostParts {
             registry: Registry::new(applications, settings.server.danger_any_host),
             logins,
@@ -113,7 +118,6 @@ impl Daemon {
             world,
             trusted: TrustedProxies::new(settings.server.trusted_proxies),
         });
-        let mut tasks = JoinSet::new();
         for provider in providers.clone() {
             let stop = shutdown.token();
             tasks.spawn(async move { provider.keep_ready(stop).await });
@@ -174,7 +178,7 @@ fn metrics(settings: &Settings) -> Metrics {
         settings.applications.iter().map(|app| (app.slug.as_str(), app.external_host.host.as_str())),
         settings.identity_providers.keys().map(String::as_str),
         &DIALECTS,
-        &OUTCOMES,
+        &VERDICTS,
     )
 }
 
@@ -196,13 +200,27 @@ fn providers(
 }
 
 fn applications(settings: &Settings) -> Result<Vec<Arc<Application>>, StartError> {
-    let build = |app: &settings::Application| match settings.identity_providers.get(&app.identity_provider) {
-        Some(provider) => Ok(Arc::new(Application::new(app.clone(), provider))),
+    let build = |(number, app): (usize, &settings::Application)| match settings
+        .identity_providers
+        .get(&app.identity_provider)
+    {
+        Some(provider) => Ok(Arc::new(Application::new(number, app.clone(), provider, &settings.server.name))),
         None => {
             Err(StartError::UnknownProvider { application: app.slug.clone(), provider: app.identity_provider.clone() })
         }
     };
-    settings.applications.iter().map(build).collect()
+    settings.applications.iter().enumerate().map(build).collect()
+}
+
+/// Frees what ended sessions hold, until `stop`.
+async fn reclaim(store: Arc<dyn SessionStore>, world: World, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(RECLAIM_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        if let Err(error) = store.reclaim(world.now()).await {
+            tracing::warn!(%error, "ended sessions could not be removed");
+        }
+    }
 }
 
 fn sealer(session: &settings::Session, world: &World) -> Result<Sealer, StartError> {

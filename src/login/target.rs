@@ -70,7 +70,7 @@ impl ReturnTarget {
         }
     }
 
-    fn build(app: &Application, authority: Option<&Authority>, rest: &str) -> Option<Self> {
+    fn build(app: &Application, authority: Option<&Authority<'_>>, rest: &str) -> Option<Self> {
         let external = &app.external_host;
         let origin = match authority {
             Some(authority) if !app.owns(&authority.host) => return None,

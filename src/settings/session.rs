@@ -11,6 +11,10 @@ use super::values::LONGEST;
 use super::{AllowedChecks, Log, LogFormat, Session};
 use crate::telemetry::log::check_level;
 
+/// Of the checks that were let through one in so many is written: the proxy's own log has each of them, and a line costs as
+/// much as the check itself.
+const DEFAULT_ALLOWED_CHECKS: u32 = 100;
+
 /// A secret that seals cookies is as long as 128 bits of hexadecimal digits, at least.
 const SHORTEST_SECRET: usize = 32;
 /// No secret is longer; it keeps a wrong path (`/dev/zero`) from being read for ever.
@@ -65,7 +69,7 @@ pub(super) fn read_log(mut table: Table<'_>) -> Log {
     Log {
         format,
         level: level.unwrap_or_else(|| "info".to_owned()),
-        allowed_checks: allowed_checks.unwrap_or(AllowedChecks::All),
+        allowed_checks: allowed_checks.unwrap_or(AllowedChecks::OneIn(DEFAULT_ALLOWED_CHECKS)),
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -181,7 +182,7 @@ impl Sampler {
 #[derive(Clone, Copy)]
 pub struct RequestLine<'a> {
     /// The id that pages and answers show too.
-    pub request_id: &'a str,
+    pub request_id: &'a dyn fmt::Display,
     /// Slug of the application; `None` when no application has the host.
     pub application: Option<&'a str>,
     /// Which of the daemon's routes: `auth`, `callback`, `sign_out`.
@@ -199,7 +200,7 @@ pub struct RequestLine<'a> {
     /// Path of the request; a query behind it is not written.
     pub path: &'a str,
     /// Address of the client, as far as it is known.
-    pub client: Option<&'a dyn fmt::Display>,
+    pub client: Option<IpAddr>,
     /// Username, once it is known.
     pub user: Option<&'a str>,
     /// From the end of the request's header section to the answer.
@@ -211,7 +212,7 @@ impl RequestLine<'_> {
     pub fn write(&self) {
         tracing::info!(
             target: ACCESS,
-            request_id = self.request_id,
+            request_id = field::display(self.request_id),
             application = self.application,
             route = self.route,
             dialect = self.dialect,
