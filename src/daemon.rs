@@ -39,6 +39,20 @@ pub struct Daemon {
     tasks: JoinSet<()>,
 }
 
+/// What a daemon consists of besides its listeners: made from settings, and still without a network.
+pub struct Assembly {
+    /// Answers proxies and browsers.
+    pub outpost: Outpost,
+    /// What is protected, in the order of the settings.
+    pub applications: Vec<Arc<Application>>,
+    /// All identity providers; nothing is known of them until [`Provider::refresh`] or [`Provider::keep_ready`].
+    pub providers: Vec<Arc<Provider>>,
+    /// Sessions.
+    pub store: Arc<dyn SessionStore>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
 /// Why a daemon cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -87,37 +101,10 @@ impl Daemon {
         for key in settings.dangers() {
             tracing::warn!(key = %key, "a setting that weakens protection is on");
         }
-        let metrics = Arc::new(metrics(&settings));
-        let providers = providers(&settings, &world, &metrics)?;
-        let applications = applications(&settings)?;
-        let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new(settings.session.max_sessions));
-        let logins = Logins::new(LoginParts {
-            world: world.clone(),
-            sealer: sealer(&settings.session, &world)?,
-            store: Arc::clone(&store),
-            providers: providers.clone(),
-            metrics: Arc::clone(&metrics),
-            lifetime: settings.session.lifetime,
-            idle_timeout: settings.session.idle_timeout,
-        });
-        let providers: Vec<_> = providers.into_values().collect();
-        let status = Status {
-            metrics: Arc::clone(&metrics),
-            store: Arc::clone(&store),
-            providers: providers.clone(),
-            shutdown: shutdown.clone(),
-        };
+        let Assembly { outpost, applications: _, providers, store, metrics } = Assembly::new(settings, world.clone())?;
         let mut tasks = JoinSet::new();
-        tasks.spawn(reclaim(Arc::clone(&store), world.clone(), shutdown.token()));
-        let outpost = Outpost::new(OutpostParts {
-            registry: Registry::new(applications, settings.server.danger_any_host),
-            logins,
-            store,
-            metrics,
-            sampler: Sampler::new(settings.log.allowed_checks),
-            world,
-            trusted: TrustedProxies::new(settings.server.trusted_proxies),
-        });
+        tasks.spawn(reclaim(Arc::clone(&store), world, shutdown.token()));
+        let status = Status { metrics, store, providers: providers.clone(), shutdown: shutdown.clone() };
         for provider in providers.clone() {
             let stop = shutdown.token();
             tasks.spawn(async move { provider.keep_ready(stop).await });
@@ -169,6 +156,40 @@ impl Daemon {
     pub async fn shutdown(self) -> Drained {
         self.shutdown.begin();
         self.finished().await
+    }
+}
+
+impl Assembly {
+    /// Puts the parts together.
+    ///
+    /// # Errors
+    ///
+    /// When a provider's CA file cannot be used, and when there is no randomness for the secret.
+    pub fn new(settings: Settings, world: World) -> Result<Self, StartError> {
+        let metrics = Arc::new(metrics(&settings));
+        let providers = providers(&settings, &world, &metrics)?;
+        let applications = applications(&settings)?;
+        let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new(settings.session.max_sessions));
+        let logins = Logins::new(LoginParts {
+            world: world.clone(),
+            sealer: sealer(&settings.session, &world)?,
+            store: Arc::clone(&store),
+            providers: providers.clone(),
+            metrics: Arc::clone(&metrics),
+            lifetime: settings.session.lifetime,
+            idle_timeout: settings.session.idle_timeout,
+        });
+        let outpost = Outpost::new(OutpostParts {
+            registry: Registry::new(applications.clone(), settings.server.danger_any_host),
+            logins,
+            store: Arc::clone(&store),
+            metrics: Arc::clone(&metrics),
+            sampler: Sampler::new(settings.log.allowed_checks),
+            world,
+            trusted: TrustedProxies::new(settings.server.trusted_proxies),
+        });
+        let providers = providers.into_values().collect();
+        Ok(Self { outpost, applications, providers, store, metrics })
     }
 }
 
