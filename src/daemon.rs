@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -105,9 +106,13 @@ impl Daemon {
         let mut tasks = JoinSet::new();
         tasks.spawn(reclaim(Arc::clone(&store), world, shutdown.token()));
         let status = Status { metrics, store, providers: providers.clone(), shutdown: shutdown.clone() };
+        let entropy = Arc::new(OnceCell::new());
         for provider in providers.clone() {
-            let stop = shutdown.token();
-            tasks.spawn(async move { provider.keep_ready(stop).await });
+            let (stop, entropy) = (shutdown.token(), Arc::clone(&entropy));
+            tasks.spawn(async move {
+                entropy.get_or_init(gather_entropy).await;
+                provider.keep_ready(stop).await;
+            });
         }
         Ok(Self {
             http_address: listeners.http_address(),
@@ -184,7 +189,7 @@ impl Assembly {
             logins,
             store: Arc::clone(&store),
             metrics: Arc::clone(&metrics),
-            sampler: Sampler::new(settings.log.allowed_checks),
+            sampler: Sampler::new(settings.log.routine_checks),
             world,
             trusted: TrustedProxies::new(settings.server.trusted_proxies),
         });
@@ -231,6 +236,15 @@ fn applications(settings: &Settings) -> Result<Vec<Arc<Application>>, StartError
         }
     };
     settings.applications.iter().enumerate().map(build).collect()
+}
+
+/// Lets the cryptographic library gather its entropy, which takes it up to a tenth of a second at its first use, in a thread
+/// that nobody waits for: the first handshake with a provider would take that time from the checks.
+async fn gather_entropy() {
+    let gathered = tokio::task::spawn_blocking(|| aws_lc_rs::rand::fill(&mut [0])).await;
+    if !matches!(gathered, Ok(Ok(()))) {
+        tracing::error!("the cryptographic library has no entropy: connections over TLS will fail");
+    }
 }
 
 /// Frees what ended sessions hold, until `stop`.

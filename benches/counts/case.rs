@@ -62,7 +62,7 @@ impl Case {
     pub(crate) fn run(&self, times: usize) -> Result<(), Failure> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let log = if self.logged { "level = \"info\"" } else { "level = \"info,forepost::access=off\"" };
+            let log = if self.logged { "routine_checks = \"all\"" } else { "routine_checks = \"off\"" };
             let stage = Stage::new(log).await?;
             let questions = self.questions(&stage).await?;
             for parts in questions.iter().cycle().take(times) {

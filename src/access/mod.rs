@@ -8,7 +8,7 @@ mod readings;
 use std::sync::Arc;
 
 pub use public::PublicPath;
-pub(crate) use readings::readings;
+pub(crate) use readings::{is_plain, readings};
 
 use crate::app::Application;
 use crate::forwarded::{OriginalRequest, RequestKind};

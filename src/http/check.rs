@@ -45,6 +45,11 @@ impl Verdict {
         Self::StoreAway,
     ];
 
+    /// Whether it is what happens all the time, to requests that nobody has to look into: the proxy's log has them.
+    const fn is_routine(self) -> bool {
+        matches!(self, Self::Allow | Self::Pass | Self::Challenge)
+    }
+
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "allow",
@@ -250,7 +255,7 @@ impl Outpost {
         let method = original.and_then(|it| it.method.as_ref()).unwrap_or(&Method::GET);
         let application = checked.app.map(|app| app.number);
         self.metrics.check(application, dialect as usize, checked.verdict as usize, method, elapsed);
-        if self.sampler.wants(checked.answer.status() == StatusCode::OK) {
+        if self.sampler.wants(checked.verdict.is_routine()) {
             RequestLine {
                 request_id: &received.id,
                 application: checked.app.map(|app| &*app.slug),

@@ -92,7 +92,7 @@ impl Outpost {
                 line.write(&received, outcome, answer)
             }
             None => {
-                let answer = reply::with_request_id(reply::not_found(), received.id);
+                let answer = reply::with_request_id(reply::not_found(), received.id.to_string());
                 let line = Line { route: "none", app, authority: authority.as_ref(), began };
                 line.write(&received, "not_found".into(), answer)
             }

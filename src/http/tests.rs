@@ -20,7 +20,7 @@ use crate::oidc::Provider;
 use crate::serve::Peer;
 use crate::session::samples::{alice, bob};
 use crate::session::{MemoryStore, Session, SessionStore, SessionToken};
-use crate::settings::{AllowedChecks, PathPattern, PublicPathRule};
+use crate::settings::{PathPattern, PublicPathRule, RoutineChecks};
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
 use crate::world::{UnixTime, World};
@@ -140,7 +140,7 @@ impl Stage {
             logins,
             store,
             metrics,
-            sampler: Sampler::new(AllowedChecks::Off),
+            sampler: Sampler::new(RoutineChecks::Off),
             world,
             trusted: TrustedProxies::new(vec!["127.0.0.0/8".parse().unwrap()]),
         });

@@ -297,7 +297,7 @@ pub struct Log {
     /// A `tracing` filter: `info`, `forepost=debug`.
     pub level: String,
     /// Which allowed checks are written.
-    pub allowed_checks: AllowedChecks,
+    pub routine_checks: RoutineChecks,
 }
 
 /// The form of a log line.
@@ -313,7 +313,7 @@ pub enum LogFormat {
 
 /// Which allowed checks are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AllowedChecks {
+pub enum RoutineChecks {
     /// Each.
     All,
     /// One in so many, two at least.

@@ -21,7 +21,7 @@ use tracing_subscriber::fmt::format::{self, Format, Json, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::settings::{AllowedChecks, Log, LogFormat};
+use crate::settings::{Log, LogFormat, RoutineChecks};
 
 /// The target of the lines about requests, for filters: `info,forepost::access=off`.
 pub const ACCESS: &str = "forepost::access";
@@ -150,27 +150,27 @@ fn human_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
     write!(Escaping(writer), "{value:?}")
 }
 
-/// Decides which checks are written: each that is not allowed, and of the allowed ones as many as configured.
+/// Decides which checks are written: of the routine ones as many as configured, and each of the others.
 #[derive(Debug)]
 pub struct Sampler {
-    allowed: AllowedChecks,
+    routine: RoutineChecks,
     seen: AtomicU64,
 }
 
 impl Sampler {
-    /// A sampler that writes the first allowed check.
+    /// A sampler that writes the first routine check.
     #[must_use]
-    pub const fn new(allowed: AllowedChecks) -> Self {
-        Self { allowed, seen: AtomicU64::new(0) }
+    pub const fn new(routine: RoutineChecks) -> Self {
+        Self { routine, seen: AtomicU64::new(0) }
     }
 
-    /// Whether to write this check.
-    pub fn wants(&self, allowed: bool) -> bool {
-        match self.allowed {
-            _ if !allowed => true,
-            AllowedChecks::All => true,
-            AllowedChecks::Off => false,
-            AllowedChecks::OneIn(n) => {
+    /// Whether to write a check, `routine` or not.
+    pub fn wants(&self, routine: bool) -> bool {
+        match self.routine {
+            _ if !routine => true,
+            RoutineChecks::All => true,
+            RoutineChecks::Off => false,
+            RoutineChecks::OneIn(n) => {
                 let seen = self.seen.fetch_add(1, Ordering::Relaxed);
                 seen.is_multiple_of(u64::from(n.max(1)))
             }

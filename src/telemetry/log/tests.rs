@@ -177,23 +177,23 @@ fn levels() {
 }
 
 #[track_caller]
-fn sampled(allowed: AllowedChecks, expected: [bool; 6]) {
+fn sampled(allowed: RoutineChecks, expected: [bool; 6]) {
     let sampler = Sampler::new(allowed);
     assert_eq!([(); 6].map(|()| sampler.wants(true)), expected);
     assert!((0..6).all(|_| sampler.wants(false)));
 }
 
 #[test]
-fn allowed_checks_are_sampled_and_others_never() {
-    sampled(AllowedChecks::All, [true; 6]);
-    sampled(AllowedChecks::Off, [false; 6]);
-    sampled(AllowedChecks::OneIn(3), [true, false, false, true, false, false]);
-    sampled(AllowedChecks::OneIn(0), [true; 6]);
+fn routine_checks_are_sampled_and_others_never() {
+    sampled(RoutineChecks::All, [true; 6]);
+    sampled(RoutineChecks::Off, [false; 6]);
+    sampled(RoutineChecks::OneIn(3), [true, false, false, true, false, false]);
+    sampled(RoutineChecks::OneIn(0), [true; 6]);
 }
 
 #[test]
 fn logging_is_set_up_once() {
-    let log = Log { format: LogFormat::Json, level: "off".into(), allowed_checks: AllowedChecks::All };
+    let log = Log { format: LogFormat::Json, level: "off".into(), routine_checks: RoutineChecks::All };
     // Whoever comes first in this process may set it.
     drop(init(&log));
     assert!(matches!(init(&log), Err(LogError::AlreadySet)));
