@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 use crate::app::{Application, Registry};
 use crate::cookie::Sealer;
 use crate::forwarded::TrustedProxies;
-use crate::http::{DIALECTS, OUTCOMES, Outpost, OutpostParts, Status};
+use crate::http::{DIALECTS, Outpost, OutpostParts, Status, VERDICTS};
 use crate::lifecycle::Shutdown;
 use crate::login::{LoginParts, Logins};
 use crate::oidc::{KeyRefresh, Observer, Operation, Provider, TlsError};
@@ -21,6 +24,9 @@ use crate::settings::{self, Settings};
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
 use crate::world::{EntropyError, World};
+
+/// How often the memory of ended sessions is freed.
+const RECLAIM_INTERVAL: Duration = Duration::from_mins(1);
 
 /// A daemon that serves until it is shut down.
 #[must_use = "a daemon that nobody waits for is not shut down in order"]
@@ -32,6 +38,20 @@ pub struct Daemon {
     serving: Serving,
     providers: Vec<Arc<Provider>>,
     tasks: JoinSet<()>,
+}
+
+/// What a daemon consists of besides its listeners: made from settings, and still without a network.
+pub struct Assembly {
+    /// Answers proxies and browsers.
+    pub outpost: Outpost,
+    /// What is protected, in the order of the settings.
+    pub applications: Vec<Arc<Application>>,
+    /// All identity providers; nothing is known of them until [`Provider::refresh`] or [`Provider::keep_ready`].
+    pub providers: Vec<Arc<Provider>>,
+    /// Sessions.
+    pub store: Arc<dyn SessionStore>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Why a daemon cannot start.
@@ -82,41 +102,17 @@ impl Daemon {
         for key in settings.dangers() {
             tracing::warn!(key = %key, "a setting that weakens protection is on");
         }
-        let metrics = Arc::new(metrics(&settings));
-        let providers = providers(&settings, &world, &metrics)?;
-        let applications = applications(&settings)?;
-        let store: Arc<dyn SessionStore> =
-            Arc::new(MemoryStore::new(settings.session.max_sessions, settings.session.lifetime));
-        let logins = Logins::new(LoginParts {
-            world: world.clone(),
-            sealer: sealer(&settings.session, &world)?,
-            store: Arc::clone(&store),
-            providers: providers.clone(),
-            metrics: Arc::clone(&metrics),
-            lifetime: settings.session.lifetime,
-            idle_timeout: settings.session.idle_timeout,
-            outpost_name: settings.server.name,
-        });
-        let providers: Vec<_> = providers.into_values().collect();
-        let status = Status {
-            metrics: Arc::clone(&metrics),
-            store: Arc::clone(&store),
-            providers: providers.clone(),
-            shutdown: shutdown.clone(),
-        };
-        let outpost = Outpost::new(OutpostParts {
-            registry: Registry::new(applications, settings.server.danger_any_host),
-            logins,
-            store,
-            metrics,
-            sampler: Sampler::new(settings.log.allowed_checks),
-            world,
-            trusted: TrustedProxies::new(settings.server.trusted_proxies),
-        });
+        let Assembly { outpost, applications: _, providers, store, metrics } = Assembly::new(settings, world.clone())?;
         let mut tasks = JoinSet::new();
+        tasks.spawn(reclaim(Arc::clone(&store), world, shutdown.token()));
+        let status = Status { metrics, store, providers: providers.clone(), shutdown: shutdown.clone() };
+        let entropy = Arc::new(OnceCell::new());
         for provider in providers.clone() {
-            let stop = shutdown.token();
-            tasks.spawn(async move { provider.keep_ready(stop).await });
+            let (stop, entropy) = (shutdown.token(), Arc::clone(&entropy));
+            tasks.spawn(async move {
+                entropy.get_or_init(gather_entropy).await;
+                provider.keep_ready(stop).await;
+            });
         }
         Ok(Self {
             http_address: listeners.http_address(),
@@ -168,13 +164,47 @@ impl Daemon {
     }
 }
 
+impl Assembly {
+    /// Puts the parts together.
+    ///
+    /// # Errors
+    ///
+    /// When a provider's CA file cannot be used, and when there is no randomness for the secret.
+    pub fn new(settings: Settings, world: World) -> Result<Self, StartError> {
+        let metrics = Arc::new(metrics(&settings));
+        let providers = providers(&settings, &world, &metrics)?;
+        let applications = applications(&settings)?;
+        let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new(settings.session.max_sessions));
+        let logins = Logins::new(LoginParts {
+            world: world.clone(),
+            sealer: sealer(&settings.session, &world)?,
+            store: Arc::clone(&store),
+            providers: providers.clone(),
+            metrics: Arc::clone(&metrics),
+            lifetime: settings.session.lifetime,
+            idle_timeout: settings.session.idle_timeout,
+        });
+        let outpost = Outpost::new(OutpostParts {
+            registry: Registry::new(applications.clone(), settings.server.danger_any_host),
+            logins,
+            store: Arc::clone(&store),
+            metrics: Arc::clone(&metrics),
+            sampler: Sampler::new(settings.log.routine_checks),
+            world,
+            trusted: TrustedProxies::new(settings.server.trusted_proxies),
+        });
+        let providers = providers.into_values().collect();
+        Ok(Self { outpost, applications, providers, store, metrics })
+    }
+}
+
 fn metrics(settings: &Settings) -> Metrics {
     Metrics::new(
         &settings.server.name,
         settings.applications.iter().map(|app| (app.slug.as_str(), app.external_host.host.as_str())),
         settings.identity_providers.keys().map(String::as_str),
         &DIALECTS,
-        &OUTCOMES,
+        &VERDICTS,
     )
 }
 
@@ -196,13 +226,36 @@ fn providers(
 }
 
 fn applications(settings: &Settings) -> Result<Vec<Arc<Application>>, StartError> {
-    let build = |app: &settings::Application| match settings.identity_providers.get(&app.identity_provider) {
-        Some(provider) => Ok(Arc::new(Application::new(app.clone(), provider))),
+    let build = |(number, app): (usize, &settings::Application)| match settings
+        .identity_providers
+        .get(&app.identity_provider)
+    {
+        Some(provider) => Ok(Arc::new(Application::new(number, app.clone(), provider, &settings.server.name))),
         None => {
             Err(StartError::UnknownProvider { application: app.slug.clone(), provider: app.identity_provider.clone() })
         }
     };
-    settings.applications.iter().map(build).collect()
+    settings.applications.iter().enumerate().map(build).collect()
+}
+
+/// Lets the cryptographic library gather its entropy, which takes it up to a tenth of a second at its first use, in a thread
+/// that nobody waits for: the first handshake with a provider would take that time from the checks.
+async fn gather_entropy() {
+    let gathered = tokio::task::spawn_blocking(|| aws_lc_rs::rand::fill(&mut [0])).await;
+    if !matches!(gathered, Ok(Ok(()))) {
+        tracing::error!("the cryptographic library has no entropy: connections over TLS will fail");
+    }
+}
+
+/// Frees what ended sessions hold, until `stop`.
+async fn reclaim(store: Arc<dyn SessionStore>, world: World, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(RECLAIM_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        if let Err(error) = store.reclaim(world.now()).await {
+            tracing::warn!(%error, "ended sessions could not be removed");
+        }
+    }
 }
 
 fn sealer(session: &settings::Session, world: &World) -> Result<Sealer, StartError> {

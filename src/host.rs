@@ -3,14 +3,15 @@
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
 
+use std::borrow::{Borrow, Cow};
 use std::fmt;
-use std::str::FromStr;
 
 /// The host of a URL: lower case, without port, brackets kept for IPv6, no trailing dot.
 ///
-/// Two spellings of one host (`APP.Example.com.`, `app.example.com`) are equal values, so comparing is `==`.
+/// Two spellings of one host (`APP.Example.com.`, `app.example.com`) are equal values, so comparing is `==`. A text that
+/// is normal already is borrowed.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Host(Box<str>);
+pub struct Host<'h>(Cow<'h, str>);
 
 /// Why a text is no host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +22,7 @@ pub struct InvalidHost;
 const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
 
-impl Host {
+impl<'h> Host<'h> {
     /// Reads a host without port.
     ///
     /// Letters, digits, `-`, `_` and dots make a name (RFC 1123 §2.1, and `_` because container networks use it); an
@@ -30,7 +31,7 @@ impl Host {
     /// # Errors
     ///
     /// When `text` is none of these.
-    pub fn parse(text: &str) -> Result<Self, InvalidHost> {
+    pub fn parse(text: &'h str) -> Result<Self, InvalidHost> {
         if let Some(inner) = text.strip_prefix('[') {
             let address = inner.strip_suffix(']').ok_or(InvalidHost)?;
             let address: std::net::Ipv6Addr = address.parse().map_err(|_| InvalidHost)?;
@@ -46,13 +47,20 @@ impl Host {
         if is_number(last) && name.parse::<std::net::Ipv4Addr>().is_err() {
             return Err(InvalidHost);
         }
-        Ok(Self(name.to_ascii_lowercase().into()))
+        let is_normal = !name.bytes().any(|byte| byte.is_ascii_uppercase());
+        Ok(Self(if is_normal { name.into() } else { name.to_ascii_lowercase().into() }))
     }
 
     /// The normalised text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The same host, borrowing nothing.
+    #[must_use]
+    pub fn into_owned(self) -> Host<'static> {
+        Host(self.0.into_owned().into())
     }
 
     /// Whether this is an IP address rather than a name.
@@ -74,42 +82,40 @@ fn is_label(label: &str) -> bool {
         && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
-impl fmt::Display for Host {
+impl Borrow<str> for Host<'_> {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Host<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl fmt::Debug for Host {
+impl fmt::Debug for Host<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-impl FromStr for Host {
-    type Err = InvalidHost;
-
-    fn from_str(text: &str) -> Result<Self, InvalidHost> {
-        Self::parse(text)
     }
 }
 
 /// A host with the port that stood behind it, as in a `Host` header (RFC 9110 §7.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Authority {
+pub struct Authority<'h> {
     /// The host, normalised.
-    pub host: Host,
+    pub host: Host<'h>,
     /// The port, where one was written.
     pub port: Option<u16>,
 }
 
-impl Authority {
+impl<'h> Authority<'h> {
     /// Reads `host` or `host:port`; no user information, no white space, no empty port.
     ///
     /// # Errors
     ///
     /// When the text is not of that form.
-    pub fn parse(text: &str) -> Result<Self, InvalidHost> {
+    pub fn parse(text: &'h str) -> Result<Self, InvalidHost> {
         let after_bracket = text.rfind(']').map_or(0, |at| at + 1);
         match text[after_bracket..].find(':') {
             None => Ok(Self { host: Host::parse(text)?, port: None }),
@@ -125,7 +131,7 @@ impl Authority {
     }
 }
 
-impl fmt::Display for Authority {
+impl fmt::Display for Authority<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.host.fmt(f)?;
         match self.port {
@@ -172,7 +178,7 @@ impl fmt::Display for Scheme {
 
 /// The domain that a cookie is shared under (RFC 6265 §5.1.3), with its hosts.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct CookieDomain(Host);
+pub struct CookieDomain(Host<'static>);
 
 /// Why a text is no usable cookie domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -201,12 +207,12 @@ impl CookieDomain {
         if !name.contains('.') || psl::suffix_str(name).is_some_and(|suffix| suffix == name) {
             return Err(InvalidCookieDomain::PublicSuffix);
         }
-        Ok(Self(host))
+        Ok(Self(host.into_owned()))
     }
 
     /// Whether `host` is this domain or lies under it, by whole label.
     #[must_use]
-    pub fn contains(&self, host: &Host) -> bool {
+    pub fn contains(&self, host: &Host<'_>) -> bool {
         match host.as_str().strip_suffix(self.0.as_str()) {
             Some("") => true,
             Some(below) => below.ends_with('.') && !host.is_address(),

@@ -33,7 +33,7 @@ impl Shutdown {
     /// Whether the shutdown has begun: no new work, not ready.
     #[must_use]
     pub fn has_begun(&self) -> bool {
-        self.begun.is_cancelled()
+        self.began_at.get().is_some()
     }
 
     /// Waits for the shutdown to begin.

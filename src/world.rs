@@ -109,7 +109,7 @@ impl World {
     /// When the generator cannot be read; nothing secret may be made then.
     pub fn random<const N: usize>(&self) -> Result<[u8; N], EntropyError> {
         let mut bytes = [0; N];
-        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| EntropyError)?;
+        getrandom::fill(&mut bytes).map_err(|_| EntropyError)?;
         Ok(bytes)
     }
 }

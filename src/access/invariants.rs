@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 use regex::Regex;
 use url::Url;
@@ -9,7 +10,7 @@ use url::Url;
 use super::readings::{STEPS, readings};
 use super::{Decision, decide};
 use crate::app::{Application, samples};
-use crate::forwarded::{OriginalRequest, RequestKind, Target};
+use crate::forwarded::{ClientHints, OriginalRequest, Target};
 use crate::host::{Authority, Scheme};
 use crate::settings::{PathPattern, PublicPathRule};
 use crate::world::UnixTime;
@@ -68,15 +69,13 @@ fn rule_holds(app: &Application, target: Target<'_>, expected: Expected) {
 }
 
 fn passes(app: &Application, target: Target<'_>) -> bool {
+    let nothing = HeaderMap::new();
     let original = OriginalRequest {
         scheme: Some(Scheme::Https),
         authority: Authority { host: app.external_host.host.clone(), port: None },
         target,
         method: None,
-        kind: RequestKind::Navigation,
-        accepts_html: true,
-        origin: None,
-        referer: None,
+        client: ClientHints::new(&nothing, false),
     };
     match decide(app, &original, None, UnixTime::from_secs(1_000_000)) {
         Decision::Pass(permit) => {

@@ -8,7 +8,7 @@ mod readings;
 use std::sync::Arc;
 
 pub use public::PublicPath;
-pub(crate) use readings::readings;
+pub(crate) use readings::{is_plain, readings};
 
 use crate::app::Application;
 use crate::forwarded::{OriginalRequest, RequestKind};
@@ -89,7 +89,7 @@ pub fn decide(
     }
     match session {
         Some(session) => Decision::Forbid(Arc::clone(session)),
-        None if original.kind.is_navigation() => Decision::StartLogin,
+        None if original.kind().is_navigation() => Decision::StartLogin,
         None => Decision::Challenge,
     }
 }
@@ -102,7 +102,7 @@ impl crate::settings::Cors {
     }
 
     fn passes_preflight(&self, original: &OriginalRequest<'_>) -> bool {
-        self.pass_preflight && original.kind == RequestKind::Preflight && self.allows(original.origin)
+        self.pass_preflight && original.kind() == RequestKind::Preflight && self.allows(original.client.origin())
     }
 }
 

@@ -30,6 +30,9 @@ pub(crate) fn readings(path: &str) -> Option<BTreeSet<String>> {
     if path.len() > MAX_LENGTH {
         return None;
     }
+    if is_plain(path) {
+        return Some(BTreeSet::from([path.to_owned()]));
+    }
     let mut known = BTreeSet::from([path.to_owned()]);
     let mut fresh = vec![path.to_owned()];
     while let Some(reading) = fresh.pop() {
@@ -47,6 +50,13 @@ pub(crate) fn readings(path: &str) -> Option<BTreeSet<String>> {
         }
     }
     Some(known)
+}
+
+/// Whether every server reads `path` alike, for sure: most paths are of that kind.
+pub(crate) fn is_plain(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    let after_slash = bytes.windows(2).any(|pair| pair[0] == b'/' && matches!(pair[1], b'/' | b'.'));
+    !after_slash && !bytes.iter().any(|byte| matches!(byte, b'%' | b'\\' | b';' | b'?' | b'#' | 0))
 }
 
 fn decode(path: &str) -> Option<String> {
@@ -129,6 +139,15 @@ mod tests {
         check("/", &["/"]);
         check("/public/a.css", &["/public/a.css"]);
         check("/a..b/.hidden", &["/a..b/.hidden"]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_step_changes_a_plain_path(path in "(/[a%.;#?\\\\\0/]{0,4}){1,4}") {
+            if is_plain(&path) {
+                assert!(STEPS.iter().all(|step| step(&path).is_none()), "{path:?}");
+            }
+        }
     }
 
     #[test]

@@ -1,11 +1,13 @@
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use http::Method;
+use http::header::ORIGIN;
+use http::{HeaderMap, Method};
 use regex::Regex;
 
 use super::*;
 use crate::app::samples;
-use crate::forwarded::Target;
+use crate::forwarded::{ClientHints, Target};
 use crate::host::{Authority, Host, Scheme};
 use crate::session::samples::alice;
 use crate::settings::{PathPattern, PublicPathRule};
@@ -37,17 +39,39 @@ fn app_with_rules() -> Application {
     })
 }
 
+/// What a client of this kind says about itself.
+fn hints(kind: RequestKind) -> ClientHints<'static> {
+    static NOTHING: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
+    static SCRIPT: LazyLock<HeaderMap> = LazyLock::new(|| fields(&[("sec-fetch-mode", "cors")]));
+    static PREFLIGHT: LazyLock<HeaderMap> =
+        LazyLock::new(|| fields(&[("origin", "https://spa.example.com"), ("access-control-request-method", "PUT")]));
+    match kind {
+        RequestKind::Navigation | RequestKind::FormSubmission => ClientHints::new(&NOTHING, false),
+        RequestKind::Fetch => ClientHints::new(&SCRIPT, false),
+        RequestKind::WebSocket => ClientHints::new(&NOTHING, true),
+        RequestKind::Preflight => ClientHints::new(&PREFLIGHT, false),
+    }
+}
+
+fn fields(fields: &[(&'static str, &str)]) -> HeaderMap {
+    fields.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap())).collect()
+}
+
 fn request(target: &str, kind: RequestKind) -> OriginalRequest<'_> {
-    OriginalRequest {
+    let method = match kind {
+        RequestKind::Preflight => Method::OPTIONS,
+        RequestKind::FormSubmission => Method::POST,
+        RequestKind::Navigation | RequestKind::Fetch | RequestKind::WebSocket => Method::GET,
+    };
+    let original = OriginalRequest {
         scheme: Some(Scheme::Https),
         authority: Authority::parse("app.example.com").unwrap(),
         target: Target::parse(target).unwrap(),
-        method: Some(Method::GET),
-        kind,
-        accepts_html: true,
-        origin: None,
-        referer: None,
-    }
+        method: Some(method),
+        client: hints(kind),
+    };
+    assert_eq!(original.kind(), kind);
+    original
 }
 
 #[track_caller]
@@ -183,8 +207,13 @@ fn what_a_client_can_use_decides_between_login_and_challenge() {
 fn preflights_pass_only_where_allowed() {
     let mut app = app_with_rules();
     let check = |app: &Application, origin: Option<&'static str>, kind| {
+        let mut headers = match kind {
+            RequestKind::Preflight => fields(&[("access-control-request-method", "PUT")]),
+            _ => fields(&[("sec-fetch-mode", "cors")]),
+        };
+        headers.extend(origin.map(|origin| (ORIGIN, origin.parse().unwrap())));
         let mut original = request("/", kind);
-        original.origin = origin;
+        original.client = ClientHints::new(&headers, false);
         decide(app, &original, None, NOW).as_str()
     };
     let (spa, preflight) = (Some("https://spa.example.com"), RequestKind::Preflight);

@@ -4,11 +4,13 @@ mod registry;
 
 pub use registry::Registry;
 
+use std::sync::Arc;
+
 use http::HeaderValue;
 
 use crate::cookie::CookiePolicy;
 use crate::host::{CookieDomain, Host};
-use crate::identity::Identity;
+use crate::identity::{HeaderTemplate, Meta, PackedIdentity, header_value};
 use crate::settings::{self, Cors, ExternalHost, HeaderSwitches, PublicPathRule};
 
 /// The path below which the outpost's own endpoints lie, on every application.
@@ -17,10 +19,12 @@ pub const OUTPOST_PATH: &str = "/outpost.goauthentik.io";
 /// An application with everything derived from its settings.
 #[derive(Debug)]
 pub struct Application {
+    /// Its position in the configuration, for tables.
+    pub number: usize,
     /// The name that pages and logs show.
     pub name: String,
     /// The unique short name.
-    pub slug: String,
+    pub slug: Arc<str>,
     /// Where browsers reach it.
     pub external_host: ExternalHost,
     /// Set: every host under this domain.
@@ -41,19 +45,25 @@ pub struct Application {
     pub redirect_uri: String,
     /// Where the provider sends the browser after its logout.
     pub post_logout_redirect_uri: String,
-    /// `X-authentik-meta-app`.
-    pub meta_app: HeaderValue,
-    /// `X-authentik-meta-provider`.
-    pub meta_provider: HeaderValue,
+    /// The identity headers with nobody in them.
+    pub header_template: HeaderTemplate,
 }
 
 impl Application {
-    /// Derives cookie names, redirect URI and fixed header values.
+    /// Derives cookie names, redirect URI and fixed header values; `outpost_name` is the daemon's own.
+    ///
+    /// `number` is its position in the configuration.
     #[must_use]
-    pub fn new(settings: settings::Application, provider: &settings::IdentityProvider) -> Self {
+    pub fn new(
+        number: usize,
+        settings: settings::Application,
+        provider: &settings::IdentityProvider,
+        outpost_name: &str,
+    ) -> Self {
         let marker = if provider.callback_marker { "?X-authentik-auth-callback=true" } else { "" };
         let outpost = format!("{}{}{OUTPOST_PATH}", settings.external_host.origin(), settings.external_host.base_path);
         Self {
+            number,
             cookies: CookiePolicy::new(
                 settings.external_host.scheme,
                 settings.cookie_domain.as_ref(),
@@ -63,10 +73,14 @@ impl Application {
             post_logout_redirect_uri: settings
                 .post_logout_redirect_uri
                 .map_or_else(|| format!("{outpost}/signed_out"), String::from),
-            meta_app: crate::identity::header_value(&settings.slug),
-            meta_provider: crate::identity::header_value(&settings.identity_provider),
+            header_template: HeaderTemplate::new(Meta {
+                outpost: header_value(outpost_name),
+                provider: header_value(&settings.identity_provider),
+                app: header_value(&settings.slug),
+                version: HeaderValue::from_static(concat!("forepost/", env!("CARGO_PKG_VERSION"))),
+            }),
             name: settings.name,
-            slug: settings.slug,
+            slug: settings.slug.into(),
             external_host: settings.external_host,
             cookie_domain: settings.cookie_domain,
             identity_provider: settings.identity_provider,
@@ -85,14 +99,14 @@ impl Application {
 
     /// Whether `host` is one of this application's.
     #[must_use]
-    pub fn owns(&self, host: &Host) -> bool {
+    pub fn owns(&self, host: &Host<'_>) -> bool {
         *host == self.external_host.host || self.cookie_domain.as_ref().is_some_and(|domain| domain.contains(host))
     }
 
     /// Whether this user is entitled: a member of one of the required groups, where there are any.
     #[must_use]
-    pub fn admits(&self, identity: &Identity) -> bool {
-        self.required_groups.is_empty() || identity.groups.iter().any(|group| self.required_groups.contains(group))
+    pub fn admits(&self, identity: &PackedIdentity) -> bool {
+        self.required_groups.is_empty() || identity.is_in_any(&self.required_groups)
     }
 }
 

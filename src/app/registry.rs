@@ -7,7 +7,7 @@ use crate::host::Host;
 /// From a host to its application.
 #[derive(Debug)]
 pub struct Registry {
-    by_host: HashMap<Host, Arc<Application>>,
+    by_host: HashMap<Host<'static>, Arc<Application>>,
     /// Longest cookie domain first, so that the most specific one is found first.
     by_domain: Vec<Arc<Application>>,
     any_host: Option<Arc<Application>>,
@@ -29,8 +29,11 @@ impl Registry {
 
     /// The application of `host`: its own external host, else the longest cookie domain that contains it.
     #[must_use]
-    pub fn find(&self, host: &Host) -> Option<&Arc<Application>> {
-        self.by_host.get(host).or_else(|| self.by_domain.iter().find(|app| app.owns(host))).or(self.any_host.as_ref())
+    pub fn find(&self, host: &Host<'_>) -> Option<&Arc<Application>> {
+        self.by_host
+            .get(host.as_str())
+            .or_else(|| self.by_domain.iter().find(|app| app.owns(host)))
+            .or(self.any_host.as_ref())
     }
 }
 

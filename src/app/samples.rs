@@ -39,7 +39,7 @@ pub(crate) fn application(
     change: impl FnOnce(&mut settings::Application),
 ) -> Application {
     let url = Url::parse(external_host).expect("a URL");
-    let host = url.host_str().and_then(|host| Host::parse(host).ok()).expect("a host");
+    let host = url.host_str().and_then(|host| Host::parse(host).ok()).expect("a host").into_owned();
     let mut settings = settings::Application {
         name: format!("The {host}"),
         slug: host.as_str().replace('.', "-"),
@@ -58,7 +58,7 @@ pub(crate) fn application(
         post_logout_redirect_uri: None,
     };
     change(&mut settings);
-    Application::new(settings, &provider_settings("https://idp.example.com"))
+    Application::new(0, settings, &provider_settings("https://idp.example.com"), "forepost")
 }
 
 pub(crate) fn single(external_host: &str) -> Application {

@@ -17,9 +17,9 @@ pub(super) async fn run(settings: &Settings, as_json: bool) -> ExitCode {
         let found = inspect(provider, &World::system()).await;
         findings.extend(found.into_iter().map(|finding| (format!("identity_provider.{name}"), finding)));
     }
-    for app in &settings.applications {
+    for (number, app) in settings.applications.iter().enumerate() {
         if let Some(provider) = settings.identity_providers.get(&app.identity_provider) {
-            let app = Application::new(app.clone(), provider);
+            let app = Application::new(number, app.clone(), provider, &settings.server.name);
             let uris =
                 [("redirect URI", &app.redirect_uri), ("post-logout redirect URI", &app.post_logout_redirect_uri)];
             for (what, uri) in uris {

@@ -7,5 +7,5 @@ mod scan;
 mod seal;
 
 pub use policy::CookiePolicy;
-pub use scan::cookies;
+pub use scan::{CookieName, cookies};
 pub use seal::{Sealer, SealerError};

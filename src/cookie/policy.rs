@@ -3,13 +3,14 @@ use std::time::Duration;
 use cookie::{Cookie, SameSite};
 use http::HeaderValue;
 
+use super::CookieName;
 use crate::host::{CookieDomain, Scheme};
 use crate::session::SessionToken;
 
 /// What the cookies of one application are called, and their attributes; nobody else sets any.
 #[derive(Clone, Debug)]
 pub struct CookiePolicy {
-    session: String,
+    session: CookieName,
     attempt_prefix: String,
     domain: Option<String>,
     secure: bool,
@@ -32,7 +33,7 @@ impl CookiePolicy {
             (Scheme::Https, Some(_)) => "__Secure-",
         };
         Self {
-            session: format!("{prefix}authentik_proxy_{id}"),
+            session: CookieName::new(&format!("{prefix}authentik_proxy_{id}")),
             attempt_prefix: format!("{prefix}authentik_proxy_login_"),
             domain: domain.map(|it| it.as_str().to_owned()),
             secure: scheme == Scheme::Https,
@@ -41,7 +42,7 @@ impl CookiePolicy {
 
     /// The session cookie's name.
     #[must_use]
-    pub fn session_name(&self) -> &str {
+    pub const fn session(&self) -> &CookieName {
         &self.session
     }
 
@@ -54,13 +55,13 @@ impl CookiePolicy {
     /// Hands a session to the browser for as long as it can live.
     #[must_use]
     pub fn set_session(&self, token: &SessionToken, lifetime: Duration) -> HeaderValue {
-        self.build(&self.session, &token.encode(), lifetime)
+        self.build(self.session.as_str(), &token.encode(), lifetime)
     }
 
     /// Takes the session cookie back.
     #[must_use]
     pub fn expire_session(&self) -> HeaderValue {
-        self.build(&self.session, "", Duration::ZERO)
+        self.build(self.session.as_str(), "", Duration::ZERO)
     }
 
     /// Hands the secret half of a login attempt to the browser.
@@ -100,7 +101,7 @@ mod tests {
         let domain = domain.map(|text| CookieDomain::parse(text).unwrap());
         let policy = CookiePolicy::new(scheme, domain.as_ref(), "proxy");
         assert_eq!(policy.expire_session(), expected);
-        assert_eq!(policy.session_name(), expected.split('=').next().unwrap());
+        assert_eq!(policy.session().as_str(), expected.split('=').next().unwrap());
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(super) fn parse<'r>(question: &Question<'r>) -> Result<OriginalRequest<'r>, 
         "" => Target::root(),
         _ => Target::parse(behind).map_err(|_| ForwardedError::Malformed("path"))?,
     };
-    let (scheme, websocket) = match field::single(question.headers, "x-forwarded-proto")? {
+    let (scheme, websocket) = match field::single(question.headers, &field::X_FORWARDED_PROTO)? {
         Some(proto) if question.trusted => {
             let (scheme, websocket) = field::scheme(proto)?;
             (Some(scheme), websocket)

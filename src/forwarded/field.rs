@@ -1,36 +1,46 @@
 //! Single header fields: one value each, or the question is refused.
 
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use http::header::AsHeaderName;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
 use super::ForwardedError;
 use crate::host::{Authority, Scheme};
+
+// Statics, because a name looked up as text is parsed again each time.
+pub(super) static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// The host that the browser named to the proxy.
+pub static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) static X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
+pub(super) static X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
+pub(super) static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static HOST: HeaderName = header::HOST;
 
 /// The one value of `name` as text.
 ///
 /// # Errors
 ///
 /// When the field is repeated, empty, or not UTF-8.
-pub fn single<'r>(headers: &'r HeaderMap, name: &'static str) -> Result<Option<&'r str>, ForwardedError> {
+pub fn single<'r>(headers: &'r HeaderMap, name: &'static HeaderName) -> Result<Option<&'r str>, ForwardedError> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(ForwardedError::Repeated(name));
+        return Err(ForwardedError::Repeated(name.as_str()));
     }
-    let text = text(value).ok_or(ForwardedError::Malformed(name))?;
+    let text = text(value).ok_or(ForwardedError::Malformed(name.as_str()))?;
     if text.is_empty() {
-        return Err(ForwardedError::Missing(name));
+        return Err(ForwardedError::Missing(name.as_str()));
     }
     Ok(Some(text))
 }
 
-pub(super) fn required<'r>(headers: &'r HeaderMap, name: &'static str) -> Result<&'r str, ForwardedError> {
-    single(headers, name)?.ok_or(ForwardedError::Missing(name))
+pub(super) fn required<'r>(headers: &'r HeaderMap, name: &'static HeaderName) -> Result<&'r str, ForwardedError> {
+    single(headers, name)?.ok_or(ForwardedError::Missing(name.as_str()))
 }
 
 /// The first value of a field that only hints, where it is text.
-pub(super) fn first_text<'r>(headers: &'r HeaderMap, name: &str) -> Option<&'r str> {
+pub(super) fn first_text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     headers.get(name).and_then(text)
 }
 
@@ -40,9 +50,8 @@ fn text(value: &HeaderValue) -> Option<&str> {
 
 /// A scheme, and whether it was a WebSocket's.
 pub(super) fn scheme(text: &str) -> Result<(Scheme, bool), ForwardedError> {
-    const NAME: &str = "x-forwarded-proto";
     if text.contains(',') {
-        return Err(ForwardedError::Repeated(NAME));
+        return Err(ForwardedError::Repeated(X_FORWARDED_PROTO.as_str()));
     }
     let known = [
         ("https", Scheme::Https, false),
@@ -54,10 +63,10 @@ pub(super) fn scheme(text: &str) -> Result<(Scheme, bool), ForwardedError> {
         .into_iter()
         .find(|(name, ..)| text.eq_ignore_ascii_case(name))
         .map(|(_, scheme, websocket)| (scheme, websocket))
-        .ok_or(ForwardedError::Malformed(NAME))
+        .ok_or(ForwardedError::Malformed(X_FORWARDED_PROTO.as_str()))
 }
 
-pub(super) fn authority(text: &str, name: &'static str) -> Result<Authority, ForwardedError> {
+pub(super) fn authority<'r>(text: &'r str, name: &'static str) -> Result<Authority<'r>, ForwardedError> {
     if text.contains(',') {
         return Err(ForwardedError::Repeated(name));
     }
@@ -65,11 +74,10 @@ pub(super) fn authority(text: &str, name: &'static str) -> Result<Authority, For
 }
 
 pub(super) fn method(headers: &HeaderMap) -> Result<Option<Method>, ForwardedError> {
-    const NAME: &str = "x-forwarded-method";
-    single(headers, NAME)?
+    single(headers, &X_FORWARDED_METHOD)?
         .map(|text| Method::from_bytes(text.as_bytes()))
         .transpose()
-        .map_err(|_| ForwardedError::Malformed(NAME))
+        .map_err(|_| ForwardedError::Malformed(X_FORWARDED_METHOD.as_str()))
 }
 
 /// Host and port that a request to us names (RFC 9112 §3.2): the `Host` field, or HTTP/2's `:authority`.
@@ -77,13 +85,12 @@ pub(super) fn method(headers: &HeaderMap) -> Result<Option<Method>, ForwardedErr
 /// # Errors
 ///
 /// When neither is there, or they differ, or the text is no authority.
-pub fn request_authority(uri: &Uri, headers: &HeaderMap) -> Result<Authority, ForwardedError> {
-    const NAME: &str = "host";
-    let named = single(headers, NAME)?.map(|text| authority(text, NAME)).transpose()?;
-    let target = uri.authority().map(|it| authority(it.as_str(), NAME)).transpose()?;
+pub fn request_authority<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Result<Authority<'r>, ForwardedError> {
+    let named = single(headers, &HOST)?.map(|text| authority(text, HOST.as_str())).transpose()?;
+    let target = uri.authority().map(|it| authority(it.as_str(), HOST.as_str())).transpose()?;
     match (named, target) {
-        (Some(named), Some(target)) if named != target => Err(ForwardedError::Repeated(NAME)),
+        (Some(named), Some(target)) if named != target => Err(ForwardedError::Repeated(HOST.as_str())),
         (Some(authority), _) | (None, Some(authority)) => Ok(authority),
-        (None, None) => Err(ForwardedError::Missing(NAME)),
+        (None, None) => Err(ForwardedError::Missing(HOST.as_str())),
     }
 }

@@ -82,7 +82,7 @@ fn original_holds(original: &OriginalRequest<'_>) {
     let whole = query.map_or(path.to_owned(), |query| format!("{path}?{query}"));
     assert_eq!(Target::parse(&whole), Ok(original.target));
     assert!(path.starts_with('/') && !path.contains(|c: char| c.is_ascii_control() || " #?".contains(c)), "{path}");
-    if original.kind.is_navigation() {
+    if original.kind().is_navigation() {
         let method = original.method.as_ref();
         assert!(method.is_none_or(|it| [Method::GET, Method::HEAD, Method::POST].contains(it)), "{method:?}");
     }

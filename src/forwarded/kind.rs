@@ -1,8 +1,13 @@
 //! Navigation or not: whether a redirect would lead a person to a login page, or a program into confusion.
 
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderName, Method, header};
 
 use super::field::first_text;
+
+// Statics, because a name looked up as text is parsed again each time.
+static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+static SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+static X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
 /// What the client can do with an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +22,45 @@ pub enum RequestKind {
     WebSocket,
     /// A CORS preflight (<https://fetch.spec.whatwg.org/#cors-preflight-request>); it never carries cookies.
     Preflight,
+}
+
+/// What a client says about itself, read only where an answer depends on it: most checks are allowed without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientHints<'r> {
+    headers: &'r HeaderMap,
+    websocket: bool,
+}
+
+impl<'r> ClientHints<'r> {
+    /// The hints in `headers`; with `websocket` the proxy has already said what the request is.
+    #[must_use]
+    pub const fn new(headers: &'r HeaderMap, websocket: bool) -> Self {
+        Self { headers, websocket }
+    }
+
+    /// What the client can do with an answer to `method`.
+    #[must_use]
+    pub fn kind(&self, method: Option<&Method>) -> RequestKind {
+        if self.websocket { RequestKind::WebSocket } else { RequestKind::of(method, self.headers) }
+    }
+
+    /// Whether an HTML page is a fitting body: the client names HTML, and not only by a wildcard.
+    #[must_use]
+    pub fn accepts_html(&self) -> bool {
+        media_ranges(self.headers).any(is_html)
+    }
+
+    /// The `Origin` field of a cross-origin or unsafe request.
+    #[must_use]
+    pub fn origin(&self) -> Option<&'r str> {
+        first_text(self.headers, header::ORIGIN)
+    }
+
+    /// The `Referer` field.
+    #[must_use]
+    pub fn referer(&self) -> Option<&'r str> {
+        first_text(self.headers, header::REFERER)
+    }
 }
 
 impl RequestKind {
@@ -45,14 +89,14 @@ impl RequestKind {
             Some(_) => return Self::Fetch,
         };
         // Fetch Metadata is set by the browser and out of a page's reach: where it is there, it decides.
-        if let Some(mode) = first_text(headers, "sec-fetch-mode") {
-            let page = match first_text(headers, "sec-fetch-dest") {
+        if let Some(mode) = first_text(headers, &SEC_FETCH_MODE) {
+            let page = match first_text(headers, &SEC_FETCH_DEST) {
                 None => true,
                 Some(dest) => ["document", "iframe", "frame", "fencedframe"].contains(&dest),
             };
             return if mode == "navigate" && page { navigation } else { Self::Fetch };
         }
-        if headers.contains_key("x-requested-with")
+        if headers.contains_key(&X_REQUESTED_WITH)
             || headers.contains_key(header::AUTHORIZATION)
             || !takes_pages(headers)
         {
@@ -67,11 +111,11 @@ fn is_websocket(headers: &HeaderMap) -> bool {
         || headers.get_all(header::UPGRADE).iter().any(|value| {
             value.to_str().is_ok_and(|text| text.split(',').any(|it| it.trim().eq_ignore_ascii_case("websocket")))
         })
-        || first_text(headers, "sec-fetch-mode") == Some("websocket")
+        || first_text(headers, &SEC_FETCH_MODE) == Some("websocket")
 }
 
-/// The media ranges of all `Accept` fields, in lower case, those refused with `q=0` left out.
-fn media_ranges(headers: &HeaderMap) -> Vec<String> {
+/// The media ranges of all `Accept` fields, those refused with `q=0` left out.
+fn media_ranges(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     headers
         .get_all(header::ACCEPT)
         .iter()
@@ -85,23 +129,16 @@ fn media_ranges(headers: &HeaderMap) -> Vec<String> {
                     .strip_prefix("q=")
                     .is_some_and(|q| q.trim_end_matches('0').trim_end_matches('.').is_empty() && q.starts_with('0'))
             });
-            (!refused).then(|| name.to_ascii_lowercase())
+            (!refused).then_some(name)
         })
-        .collect()
 }
 
 fn is_html(range: &str) -> bool {
-    range == "text/html" || range == "application/xhtml+xml"
+    range.eq_ignore_ascii_case("text/html") || range.eq_ignore_ascii_case("application/xhtml+xml")
 }
 
 /// Whether the client names HTML, or names nothing in particular.
 fn takes_pages(headers: &HeaderMap) -> bool {
-    let ranges = media_ranges(headers);
-    ranges.iter().any(|range| is_html(range)) || ranges.iter().all(|range| range == "*/*" || range == "text/*")
-}
-
-/// Whether an HTML page is a fitting body: the client names HTML, and not only by a wildcard.
-#[must_use]
-pub fn accepts_html(headers: &HeaderMap) -> bool {
-    media_ranges(headers).iter().any(|range| is_html(range))
+    media_ranges(headers).any(is_html)
+        || media_ranges(headers).all(|range| range == "*/*" || range.eq_ignore_ascii_case("text/*"))
 }

@@ -16,8 +16,8 @@ mod traefik;
 use http::{HeaderMap, Method, Uri};
 
 pub use envoy::PREFIX as ENVOY_PREFIX;
-pub use field::{request_authority, single};
-pub use kind::{RequestKind, accepts_html};
+pub use field::{X_FORWARDED_HOST, request_authority, single};
+pub use kind::{ClientHints, RequestKind};
 pub use peer::{PeerAddress, TrustedProxies};
 pub use target::Target;
 
@@ -85,19 +85,21 @@ pub struct OriginalRequest<'r> {
     /// As the proxy saw it; `None` where the dialect cannot tell.
     pub scheme: Option<Scheme>,
     /// Host and port of the URL that is authorised; the application is chosen by it and by nothing else.
-    pub authority: Authority,
+    pub authority: Authority<'r>,
     /// Path and query.
     pub target: Target<'r>,
     /// `None` where the proxy does not say it in a way that a client could not forge.
     pub method: Option<Method>,
+    /// What the client says about itself: it may lie, so this shapes answers and never grants.
+    pub client: ClientHints<'r>,
+}
+
+impl OriginalRequest<'_> {
     /// What the client can do with an answer.
-    pub kind: RequestKind,
-    /// Whether the client takes an HTML page.
-    pub accepts_html: bool,
-    /// The `Origin` field of a cross-origin or unsafe request.
-    pub origin: Option<&'r str>,
-    /// The `Referer` field.
-    pub referer: Option<&'r str>,
+    #[must_use]
+    pub fn kind(&self) -> RequestKind {
+        self.client.kind(self.method.as_ref())
+    }
 }
 
 /// Why the question cannot be understood; never a reason to allow.
@@ -118,13 +120,13 @@ pub enum ForwardedError {
 }
 
 /// Scheme, authority and target out of the three `X-Forwarded-…` fields that Traefik and Caddy overwrite.
-fn from_forwarded<'r>(question: &Question<'r>) -> Result<(Scheme, bool, Authority, Target<'r>), ForwardedError> {
+fn from_forwarded<'r>(question: &Question<'r>) -> Result<(Scheme, bool, Authority<'r>, Target<'r>), ForwardedError> {
     let headers = question.headers;
-    let (scheme, websocket) = field::scheme(field::required(headers, "x-forwarded-proto")?)?;
-    let host = field::required(headers, "x-forwarded-host")?;
-    let authority = field::authority(host, "x-forwarded-host")?;
-    let uri = field::required(headers, "x-forwarded-uri")?;
-    let target = Target::parse(uri).map_err(|_| ForwardedError::Malformed("x-forwarded-uri"))?;
+    let (scheme, websocket) = field::scheme(field::required(headers, &field::X_FORWARDED_PROTO)?)?;
+    let host = field::required(headers, &field::X_FORWARDED_HOST)?;
+    let authority = field::authority(host, field::X_FORWARDED_HOST.as_str())?;
+    let uri = field::required(headers, &field::X_FORWARDED_URI)?;
+    let target = Target::parse(uri).map_err(|_| ForwardedError::Malformed(field::X_FORWARDED_URI.as_str()))?;
     Ok((scheme, websocket, authority, target))
 }
 
@@ -142,21 +144,11 @@ fn assemble<'r>(
     question: &Question<'r>,
     scheme: Option<Scheme>,
     websocket: bool,
-    authority: Authority,
+    authority: Authority<'r>,
     target: Target<'r>,
     method: Option<Method>,
 ) -> OriginalRequest<'r> {
-    let kind = if websocket { RequestKind::WebSocket } else { RequestKind::of(method.as_ref(), question.headers) };
-    OriginalRequest {
-        scheme,
-        authority,
-        target,
-        method,
-        kind,
-        accepts_html: accepts_html(question.headers),
-        origin: field::first_text(question.headers, "origin"),
-        referer: field::first_text(question.headers, "referer"),
-    }
+    OriginalRequest { scheme, authority, target, method, client: ClientHints::new(question.headers, websocket) }
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! nginx's `auth_request`: <https://nginx.org/en/docs/http/ngx_http_auth_request_module.html>.
 
+use http::HeaderName;
+
 use super::{ForwardedError, OriginalRequest, Question, Target, assemble, field, from_forwarded};
 
-const URL: &str = "x-original-url";
+static X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
+static X_ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 
 /// `X-Original-URL` is what the operator's configuration sets; everything else may be the client's own.
 ///
@@ -12,25 +15,30 @@ pub(super) fn parse<'r>(question: &Question<'r>) -> Result<OriginalRequest<'r>, 
     if !question.trusted {
         return Err(ForwardedError::UntrustedPeer);
     }
-    let (scheme, websocket, authority, target) = match field::single(question.headers, URL)? {
+    let (scheme, websocket, authority, target) = match field::single(question.headers, &X_ORIGINAL_URL)? {
         Some(url) => split(url)?,
-        None if question.headers.contains_key("x-original-uri")
-            || !question.headers.contains_key("x-forwarded-uri") =>
+        None if question.headers.contains_key(&X_ORIGINAL_URI)
+            || !question.headers.contains_key(&field::X_FORWARDED_URI) =>
         {
-            return Err(ForwardedError::Missing(URL));
+            return Err(ForwardedError::Missing(X_ORIGINAL_URL.as_str()));
         }
         None => from_forwarded(question)?,
     };
     Ok(assemble(question, Some(scheme), websocket, authority, target, None))
 }
 
-type Parts<'r> = (crate::host::Scheme, bool, crate::host::Authority, Target<'r>);
+type Parts<'r> = (crate::host::Scheme, bool, crate::host::Authority<'r>, Target<'r>);
 
 fn split(url: &str) -> Result<Parts<'_>, ForwardedError> {
-    let malformed = ForwardedError::Malformed(URL);
+    let malformed = ForwardedError::Malformed(X_ORIGINAL_URL.as_str());
     let (scheme, rest) = url.split_once("://").ok_or(malformed)?;
     let (scheme, websocket) = field::scheme(scheme).map_err(|_| malformed)?;
     let slash = rest.find('/').ok_or(malformed)?;
     let (authority, target) = rest.split_at(slash);
-    Ok((scheme, websocket, field::authority(authority, URL)?, Target::parse(target).map_err(|_| malformed)?))
+    Ok((
+        scheme,
+        websocket,
+        field::authority(authority, X_ORIGINAL_URL.as_str())?,
+        Target::parse(target).map_err(|_| malformed)?,
+    ))
 }

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use http::HeaderMap;
 use ipnet::IpNet;
 
+use super::field::X_FORWARDED_FOR;
+
 /// Where a connection to us comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerAddress {
@@ -52,8 +54,7 @@ impl TrustedProxies {
         if !self.trust(peer) {
             return client;
         }
-        let lines: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
-        for line in lines.into_iter().rev() {
+        for line in headers.get_all(&X_FORWARDED_FOR).iter().rev() {
             let Ok(line) = line.to_str() else {
                 return client;
             };

@@ -25,7 +25,7 @@ fn parse(dialect: Dialect, request: &Request<()>, trusted: bool) -> Result<Strin
             original.authority,
             original.target.path(),
             original.target.query().map_or(String::new(), |q| format!("?{q}")),
-            original.kind,
+            original.kind(),
         )
     })
 }

@@ -11,28 +11,105 @@ use super::request::{Received, Visit};
 use super::route::BrowserRoute;
 use crate::access::{Decision, Permit, decide};
 use crate::app::Application;
-use crate::forwarded::{Dialect, ForwardedError, OriginalRequest, Question, RequestKind};
-use crate::identity::HeaderBlock;
+use crate::forwarded::{ClientHints, Dialect, ForwardedError, OriginalRequest, Question, RequestKind};
 use crate::login::{ReturnTarget, login_url};
 use crate::pages::Page;
-use crate::session::StoreError;
+use crate::session::{Session, StoreError};
 use crate::telemetry::log::RequestLine;
 
-/// All names that a check's outcome can have, for metrics.
-pub(crate) const OUTCOMES: [&str; 9] =
-    ["allow", "pass", "start_login", "challenge", "forbid", "refuse", "outpost_route", "provider_away", "store_away"];
+/// How a check ended, for logs and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Allow,
+    Pass,
+    StartLogin,
+    Challenge,
+    Forbid,
+    Refuse,
+    OutpostRoute,
+    ProviderAway,
+    StoreAway,
+}
 
-/// All names of dialects, for metrics.
-pub(crate) const DIALECTS: [&str; 4] = ["traefik", "caddy", "nginx", "envoy"];
+impl Verdict {
+    /// All of them, each at its own number.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Allow,
+        Self::Pass,
+        Self::StartLogin,
+        Self::Challenge,
+        Self::Forbid,
+        Self::Refuse,
+        Self::OutpostRoute,
+        Self::ProviderAway,
+        Self::StoreAway,
+    ];
+
+    /// Whether it is what happens all the time, to requests that nobody has to look into: the proxy's log has them.
+    const fn is_routine(self) -> bool {
+        matches!(self, Self::Allow | Self::Pass | Self::Challenge)
+    }
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Pass => "pass",
+            Self::StartLogin => "start_login",
+            Self::Challenge => "challenge",
+            Self::Forbid => "forbid",
+            Self::Refuse => "refuse",
+            Self::OutpostRoute => "outpost_route",
+            Self::ProviderAway => "provider_away",
+            Self::StoreAway => "store_away",
+        }
+    }
+}
+
+/// The names of dialects, by number, for metrics.
+pub(crate) static DIALECTS: [&str; Dialect::ALL.len()] = {
+    let mut names = [""; Dialect::ALL.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = Dialect::ALL[at].as_str();
+        at += 1;
+    }
+    names
+};
+
+/// The names of verdicts, by number, for metrics.
+pub(crate) static VERDICTS: [&str; Verdict::ALL.len()] = {
+    let mut names = [""; Verdict::ALL.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = Verdict::ALL[at].as_str();
+        at += 1;
+    }
+    names
+};
 
 /// An answered question, with what its log line tells.
 struct Checked<'o> {
     answer: Answer,
     /// The proof that `answer` may be a 200.
     permit: Option<Permit>,
-    outcome: &'static str,
+    verdict: Verdict,
     app: Option<&'o Arc<Application>>,
-    user: Option<String>,
+    user: Option<User>,
+}
+
+/// Who asked: a name is only looked for when a log line wants it.
+enum User {
+    Session(Arc<Session>),
+    Named(String),
+}
+
+impl User {
+    fn label(&self) -> &str {
+        match self {
+            Self::Session(session) => session.identity().label(),
+            Self::Named(name) => name,
+        }
+    }
 }
 
 impl Outpost {
@@ -60,12 +137,17 @@ impl Outpost {
     ) -> Checked<'o> {
         let Some(app) = self.registry.find(&original.authority.host) else {
             tracing::warn!(
-                request_id = received.id,
+                request_id = %received.id,
                 dialect = dialect.as_str(),
                 host = original.authority.host.as_str(),
                 "no application has this host (application.external_host, application.cookie_domain)"
             );
-            return refuse(dialect, "No application is configured for this host.", original.accepts_html, received);
+            return refuse(
+                dialect,
+                "No application is configured for this host.",
+                original.client.accepts_html(),
+                received,
+            );
         };
         let route = match dialect {
             Dialect::Nginx => BrowserRoute::of_path(app, &original.target),
@@ -83,31 +165,30 @@ impl Outpost {
         if let Some(session) = &session {
             session.touch(now);
         }
-        let outcome = decision.as_str();
-        let user = session.map(|session| session.identity().label().to_owned());
-        let mut checked = Checked { answer: Answer::default(), permit: None, outcome, app: Some(app), user };
-        match decision {
-            Decision::Allow(permit) | Decision::Pass(permit) => {
-                checked.answer = self.allow(app, &permit);
-                checked.permit = Some(permit);
-            }
+        let (answer, verdict, permit) = match decision {
+            Decision::Allow(permit) => (self.allow(app, &permit), Verdict::Allow, Some(permit)),
+            Decision::Pass(permit) => (self.allow(app, &permit), Verdict::Pass, Some(permit)),
             Decision::StartLogin => {
-                (checked.answer, checked.outcome) = self.start_login(dialect, app, original, received);
+                let (answer, verdict) = self.start_login(dialect, app, original, received);
+                (answer, verdict, None)
             }
-            Decision::Challenge => checked.answer = challenge(dialect, app, original, received),
+            Decision::Challenge => (challenge(dialect, app, original, received), Verdict::Challenge, None),
             Decision::Forbid(session) => {
                 let user = session.identity().label();
-                checked.answer = forbid(dialect, app, user, original.accepts_html, received);
+                let answer = forbid(dialect, app, user, original.client.accepts_html(), received);
+                (answer, Verdict::Forbid, None)
             }
-        }
-        checked
+        };
+        Checked { answer, permit, verdict, app: Some(app), user: session.map(User::Session) }
     }
 
     fn allow(&self, app: &Application, permit: &Permit) -> Answer {
-        match permit.session() {
-            Some(session) => reply::allow(permit, session.headers()),
-            None => reply::allow(permit, &HeaderBlock::anonymous(self.logins.meta(app))),
-        }
+        let jwks = self.logins.jwks(app);
+        let headers = match permit.session() {
+            Some(session) => session.identity().headers(&app.header_template, &jwks),
+            None => app.header_template.anonymous(&jwks),
+        };
+        reply::allow(permit, headers)
     }
 
     fn start_login(
@@ -116,19 +197,19 @@ impl Outpost {
         app: &Application,
         original: &OriginalRequest<'_>,
         received: &Received<'_>,
-    ) -> (Answer, &'static str) {
+    ) -> (Answer, Verdict) {
         let target = ReturnTarget::of(app, original);
         if dialect == Dialect::Nginx {
-            return (reply::nginx_challenge(&login_url(app, &target), true), "start_login");
+            return (reply::nginx_challenge(&login_url(app, &target), true), Verdict::StartLogin);
         }
         match self.logins.begin(app, &target, &received.parts.headers) {
             Ok(begun) => {
-                let after_post = original.kind == RequestKind::FormSubmission;
-                (reply::redirect(&begun.location, after_post, begun.cookies), "start_login")
+                let after_post = original.kind() == RequestKind::FormSubmission;
+                (reply::redirect(&begun.location, after_post, begun.cookies), Verdict::StartLogin)
             }
             Err(error) => {
-                let answer = super::failure::start(app, &target, &error, original.accepts_html, &received.id);
-                (answer, "provider_away")
+                let answer = super::failure::start(app, &target, &error, original.client.accepts_html(), received.id);
+                (answer, Verdict::ProviderAway)
             }
         }
     }
@@ -142,24 +223,24 @@ impl Outpost {
         original: &OriginalRequest<'_>,
         received: &Received<'_>,
     ) -> Checked<'o> {
-        let outcome = "outpost_route";
+        let verdict = Verdict::OutpostRoute;
         if dialect == Dialect::Nginx {
             // Any answer here would send the browser round in circles.
             tracing::warn!(
-                request_id = received.id,
+                request_id = %received.id,
                 route = route.as_str(),
                 "nginx asks about the outpost's own path: give /outpost.goauthentik.io/ a location without auth_request"
             );
             return Checked {
                 answer: reply::empty(StatusCode::FORBIDDEN),
                 permit: None,
-                outcome,
+                verdict,
                 app: Some(app),
                 user: None,
             };
         }
         let (answer, visited) = self.browse(route, app, &Visit::forwarded(original, received)).await;
-        Checked { answer, permit: None, outcome, app: Some(app), user: visited.user }
+        Checked { answer, permit: None, verdict, app: Some(app), user: visited.user.map(User::Named) }
     }
 
     fn note(
@@ -171,22 +252,22 @@ impl Outpost {
         began: Instant,
     ) {
         let elapsed = began.elapsed();
-        let application = checked.app.map(|app| app.slug.as_str());
         let method = original.and_then(|it| it.method.as_ref()).unwrap_or(&Method::GET);
-        self.metrics.check(application, dialect.as_str(), checked.outcome, method, elapsed);
-        if self.sampler.wants(checked.answer.status() == StatusCode::OK) {
+        let application = checked.app.map(|app| app.number);
+        self.metrics.check(application, dialect as usize, checked.verdict as usize, method, elapsed);
+        if self.sampler.wants(checked.verdict.is_routine()) {
             RequestLine {
                 request_id: &received.id,
-                application,
+                application: checked.app.map(|app| &*app.slug),
                 route: "auth",
                 dialect: Some(dialect.as_str()),
-                outcome: checked.outcome,
+                outcome: checked.verdict.as_str(),
                 status: checked.answer.status().as_u16(),
                 method,
                 host: original.map_or("", |it| it.authority.host.as_str()),
                 path: original.map_or("", |it| it.target.path()),
                 client: received.client(),
-                user: checked.user.as_deref(),
+                user: checked.user.as_ref().map(User::label),
                 duration: elapsed,
             }
             .write();
@@ -197,13 +278,13 @@ impl Outpost {
 /// The question itself cannot be understood, or its sender is not believed.
 fn refuse_question<'o>(dialect: Dialect, error: ForwardedError, received: &Received<'_>) -> Checked<'o> {
     tracing::warn!(
-        request_id = received.id,
+        request_id = %received.id,
         dialect = dialect.as_str(),
         client = received.client().map(tracing::field::display),
         %error,
         "question refused"
     );
-    let html = crate::forwarded::accepts_html(&received.parts.headers);
+    let html = ClientHints::new(&received.parts.headers, false).accepts_html();
     let what = match error {
         ForwardedError::UntrustedPeer => "The proxy that passed this request on is not trusted here.",
         ForwardedError::Missing(_) | ForwardedError::Repeated(_) | ForwardedError::Malformed(_) => {
@@ -222,22 +303,22 @@ fn refuse<'o>(dialect: Dialect, what: &'static str, html: bool, received: &Recei
     let answer = match dialect {
         Dialect::Nginx => reply::empty(StatusCode::FORBIDDEN),
         Dialect::Traefik | Dialect::Caddy | Dialect::Envoy => {
-            reply::page(StatusCode::BAD_REQUEST, &Page::BadRequest { what }, html, &received.id)
+            reply::page(StatusCode::BAD_REQUEST, &Page::BadRequest { what }, html, received.id)
         }
     };
-    Checked { answer, permit: None, outcome: "refuse", app: None, user: None }
+    Checked { answer, permit: None, verdict: Verdict::Refuse, app: None, user: None }
 }
 
 fn challenge(dialect: Dialect, app: &Application, original: &OriginalRequest<'_>, received: &Received<'_>) -> Answer {
     // A script's own address is no place to come back to; the page that it runs in is.
-    let page = original.referer.and_then(|referer| ReturnTarget::parse(app, referer));
+    let page = original.client.referer().and_then(|referer| ReturnTarget::parse(app, referer));
     let target = page.unwrap_or_else(|| ReturnTarget::of(app, original));
     let url = login_url(app, &target);
     let answer = match dialect {
         Dialect::Nginx => reply::nginx_challenge(&url, false),
-        Dialect::Traefik | Dialect::Caddy | Dialect::Envoy => reply::challenge(&url, &received.id),
+        Dialect::Traefik | Dialect::Caddy | Dialect::Envoy => reply::challenge(&url, received.id),
     };
-    match original.origin.filter(|origin| app.cors.allows(Some(origin))) {
+    match original.client.origin().filter(|origin| app.cors.allows(Some(origin))) {
         Some(origin) => reply::with_cors(answer, origin),
         None => answer,
     }
@@ -249,7 +330,7 @@ fn forbid(dialect: Dialect, app: &Application, user: &str, html: bool, received:
         Dialect::Traefik | Dialect::Caddy | Dialect::Envoy => {
             let sign_out_url = app.outpost_path("sign_out");
             let page = Page::Forbidden { application: &app.name, username: user, sign_out_url: &sign_out_url };
-            reply::page(StatusCode::FORBIDDEN, &page, html, &received.id)
+            reply::page(StatusCode::FORBIDDEN, &page, html, received.id)
         }
     }
 }
@@ -261,8 +342,8 @@ fn store_away<'o>(
     received: &Received<'_>,
     error: &StoreError,
 ) -> Checked<'o> {
-    let answer = super::failure::store(app, error, original.accepts_html, &received.id);
-    Checked { answer, permit: None, outcome: "store_away", app: Some(app), user: None }
+    let answer = super::failure::store(app, error, original.client.accepts_html(), received.id);
+    Checked { answer, permit: None, verdict: Verdict::StoreAway, app: Some(app), user: None }
 }
 
 #[cfg(test)]
@@ -270,10 +351,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metrics_know_all_names() {
-        assert_eq!(Dialect::ALL.map(Dialect::as_str), DIALECTS);
-        for name in ["allow", "pass", "start_login", "challenge", "forbid"] {
-            assert!(OUTCOMES.contains(&name));
+    fn each_word_has_its_own_number() {
+        for (number, verdict) in Verdict::ALL.into_iter().enumerate() {
+            assert_eq!(verdict as usize, number);
+        }
+        for (number, dialect) in Dialect::ALL.into_iter().enumerate() {
+            assert_eq!(dialect as usize, number);
         }
     }
 }

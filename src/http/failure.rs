@@ -8,6 +8,7 @@ use crate::login::{CallbackError, ReturnTarget, StartError, login_url};
 use crate::oidc::OidcError;
 use crate::pages::Page;
 use crate::session::StoreError;
+use crate::telemetry::RequestId;
 
 const LOG_HINT: &str = "The log has the cause under the request id below.";
 
@@ -17,10 +18,10 @@ pub(super) fn start(
     target: &ReturnTarget,
     error: &StartError,
     html: bool,
-    request_id: &str,
+    request_id: RequestId,
 ) -> Answer {
     tracing::warn!(
-        request_id,
+        %request_id,
         application = %app.slug,
         identity_provider = %app.identity_provider,
         %error,
@@ -44,8 +45,8 @@ pub(super) fn start(
 }
 
 /// The session store does not answer.
-pub(super) fn store(app: &Application, error: &StoreError, html: bool, request_id: &str) -> Answer {
-    tracing::error!(request_id, application = %app.slug, %error, "sessions cannot be looked up");
+pub(super) fn store(app: &Application, error: &StoreError, html: bool, request_id: RequestId) -> Answer {
+    tracing::error!(%request_id, application = %app.slug, %error, "sessions cannot be looked up");
     let page = Page::LoginFailed {
         application: &app.name,
         reason: "Sessions cannot be looked up at the moment.",
@@ -55,15 +56,15 @@ pub(super) fn store(app: &Application, error: &StoreError, html: bool, request_i
     reply::page(StatusCode::SERVICE_UNAVAILABLE, &page, html, request_id)
 }
 
-fn away(app: &Application, retry_url: &str, html: bool, request_id: &str) -> Answer {
+fn away(app: &Application, retry_url: &str, html: bool, request_id: RequestId) -> Answer {
     let page = Page::ProviderAway { application: &app.name, retry_url };
     reply::page(StatusCode::SERVICE_UNAVAILABLE, &page, html, request_id)
 }
 
 /// A callback signed nobody in.
-pub(super) fn callback(app: &Application, error: &CallbackError, html: bool, request_id: &str) -> Answer {
+pub(super) fn callback(app: &Application, error: &CallbackError, html: bool, request_id: RequestId) -> Answer {
     tracing::warn!(
-        request_id,
+        %request_id,
         application = %app.slug,
         identity_provider = %app.identity_provider,
         %error,

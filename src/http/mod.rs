@@ -11,7 +11,7 @@ mod request;
 mod route;
 mod status;
 
-pub(crate) use check::{DIALECTS, OUTCOMES};
+pub(crate) use check::{DIALECTS, VERDICTS};
 pub use outpost::{Outpost, OutpostParts};
 pub use route::{BrowserRoute, Route};
 pub use status::Status;

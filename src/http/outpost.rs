@@ -2,20 +2,21 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::reply::{self, Answer};
-use super::request::{Received, RequestIds};
+use super::request::Received;
 use super::route::Route;
 use crate::app::{Application, Registry};
-use crate::forwarded::{Dialect, ENVOY_PREFIX, TrustedProxies, request_authority, single};
+use crate::forwarded::{Dialect, ENVOY_PREFIX, TrustedProxies, X_FORWARDED_HOST, request_authority, single};
 use crate::host::Authority;
 use crate::login::Logins;
 use crate::serve::{Connection, Failure, Handler, Peer};
 use crate::session::{Session, SessionStore, SessionToken, StoreError};
+use crate::telemetry::RequestIds;
 use crate::telemetry::log::{RequestLine, Sampler};
 use crate::telemetry::metrics::Metrics;
 use crate::world::World;
@@ -91,7 +92,7 @@ impl Outpost {
                 line.write(&received, outcome, answer)
             }
             None => {
-                let answer = reply::not_found(&received.id);
+                let answer = reply::with_request_id(reply::not_found(), received.id.to_string());
                 let line = Line { route: "none", app, authority: authority.as_ref(), began };
                 line.write(&received, "not_found".into(), answer)
             }
@@ -102,9 +103,9 @@ impl Outpost {
     ///
     /// Nothing is decided by it that the browser could not have by naming another host. Where a proxy does not keep
     /// `Host`, its `X-Forwarded-Host` counts.
-    fn application(&self, named: &Authority, received: &Received<'_>) -> Option<&Arc<Application>> {
+    fn application(&self, named: &Authority<'_>, received: &Received<'_>) -> Option<&Arc<Application>> {
         self.registry.find(&named.host).or_else(|| {
-            let forwarded = single(&received.parts.headers, "x-forwarded-host").ok().flatten();
+            let forwarded = single(&received.parts.headers, &X_FORWARDED_HOST).ok().flatten();
             let forwarded = forwarded.filter(|_| received.trusted)?;
             self.registry.find(&Authority::parse(forwarded).ok()?.host)
         })
@@ -117,8 +118,12 @@ impl Outpost {
         headers: &HeaderMap,
     ) -> Result<Option<Arc<Session>>, StoreError> {
         let now = self.world.now();
-        for token in SessionToken::all(app.cookies.session_name(), headers) {
-            if let Some(session) = self.store.load(&token).await?
+        for token in SessionToken::all(app.cookies.session(), headers) {
+            let session = match self.store.cached(&token) {
+                Some(session) => Some(session),
+                None => self.store.load(&token).await?,
+            };
+            if let Some(session) = session
                 && session.is_valid_for(app, now)
             {
                 return Ok(Some(session));
@@ -132,7 +137,7 @@ impl Outpost {
 struct Line<'r> {
     route: &'static str,
     app: Option<&'r Arc<Application>>,
-    authority: Option<&'r Authority>,
+    authority: Option<&'r Authority<'r>>,
     began: Instant,
 }
 
@@ -140,7 +145,7 @@ impl Line<'_> {
     fn write(&self, received: &Received<'_>, outcome: Outcome, answer: Answer) -> Answer {
         RequestLine {
             request_id: &received.id,
-            application: self.app.map(|app| app.slug.as_str()),
+            application: self.app.map(|app| &*app.slug),
             route: self.route,
             dialect: None,
             outcome: outcome.name,
@@ -170,14 +175,13 @@ impl From<&'static str> for Outcome {
 }
 
 impl Handler for Outpost {
-    async fn handle(&self, request: Request<Incoming>, connection: &Connection) -> Response<Full<Bytes>> {
-        let (parts, _body) = request.into_parts();
-        self.answer(&parts, connection.peer).await
+    async fn handle(&self, head: &Parts, _body: Incoming, connection: &Connection) -> Response<Full<Bytes>> {
+        self.answer(head, connection.peer).await
     }
 
-    fn failed(&self, _method: &Method, uri: &Uri, _failure: Failure) -> Response<Full<Bytes>> {
+    fn failed(&self, head: &Parts, _failure: Failure) -> Response<Full<Bytes>> {
         let answer = reply::empty(StatusCode::SERVICE_UNAVAILABLE);
-        if uri.path().starts_with(ENVOY_PREFIX) { reply::for_dialect(Dialect::Envoy, answer) } else { answer }
+        if head.uri.path().starts_with(ENVOY_PREFIX) { reply::for_dialect(Dialect::Envoy, answer) } else { answer }
     }
 
     fn connection_closed(&self, connection: &Connection) {

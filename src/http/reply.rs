@@ -6,14 +6,15 @@ use http::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, VARY, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::access::Permit;
 use crate::forwarded::Dialect;
-use crate::identity::HeaderBlock;
 use crate::pages::Page;
+use crate::telemetry::RequestId;
 
 /// What we answer with: bodies are small and ready.
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -28,13 +29,16 @@ const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
+/// As many header fields as an answer with a body has.
+const USUAL_FIELDS: usize = 6;
+
 /// Seconds after which it makes sense to try again.
 const TRY_AGAIN: HeaderValue = HeaderValue::from_static("5");
 
 /// Exactly 200 with an empty body and every identity header; `permit` is the proof that this may be said.
-pub(super) fn allow(_permit: &Permit, headers: &HeaderBlock) -> Answer {
+pub(super) fn allow(_permit: &Permit, headers: HeaderMap) -> Answer {
     let mut answer = Response::new(Full::default());
-    headers.write(answer.headers_mut());
+    *answer.headers_mut() = headers;
     answer
 }
 
@@ -65,9 +69,10 @@ pub(super) fn redirect(location: &str, after_post: bool, cookies: Vec<HeaderValu
 }
 
 /// A page for people, or the same as JSON for programs.
-pub(super) fn page(status: StatusCode, page: &Page<'_>, html: bool, request_id: &str) -> Answer {
+pub(super) fn page(status: StatusCode, page: &Page<'_>, html: bool, request_id: RequestId) -> Answer {
+    let request_id = request_id.to_string();
     let mut answer = if html {
-        let html = page.render(request_id);
+        let html = page.render(&request_id);
         let mut answer = Response::new(Full::new(html.body));
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
@@ -89,16 +94,25 @@ pub(super) fn page(status: StatusCode, page: &Page<'_>, html: bool, request_id: 
 }
 
 /// 401 for a client that could not use a login page; the body names where a login begins.
-pub(super) fn challenge(login_url: &str, request_id: &str) -> Answer {
-    let mut answer = json_body(&json!({
-        "error": "login_required",
-        "message": "Nobody is signed in, or the session has ended.",
-        "login_url": login_url,
-        "request_id": request_id,
-    }));
+pub(super) fn challenge(login_url: &str, request_id: RequestId) -> Answer {
+    let request_id = request_id.to_string();
+    let mut answer = json_body(&LoginRequired {
+        error: "login_required",
+        message: "Nobody is signed in, or the session has ended.",
+        login_url,
+        request_id: &request_id,
+    });
     *answer.status_mut() = StatusCode::UNAUTHORIZED;
     answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     with_request_id(with_challenge(answer), request_id)
+}
+
+#[derive(Serialize)]
+struct LoginRequired<'a> {
+    error: &'static str,
+    message: &'static str,
+    login_url: &'a str,
+    request_id: &'a str,
 }
 
 /// The 401 that nginx turns into what its configuration says: no body, the login address in `Location`.
@@ -144,11 +158,10 @@ pub(super) fn for_dialect(dialect: Dialect, mut answer: Answer) -> Answer {
 }
 
 /// 404 for paths that are nobody's.
-pub(super) fn not_found(request_id: &str) -> Answer {
-    let body = json!({"error": "not_found", "message": "There is nothing at this path.", "request_id": request_id});
-    let mut answer = json_body(&body);
+pub(super) fn not_found() -> Answer {
+    let mut answer = json_body(&json!({"error": "not_found", "message": "There is nothing at this path."}));
     *answer.status_mut() = StatusCode::NOT_FOUND;
-    with_request_id(answer, request_id)
+    answer
 }
 
 fn refusing(status: StatusCode) -> StatusCode {
@@ -161,16 +174,18 @@ fn with_challenge(mut answer: Answer) -> Answer {
     answer
 }
 
-fn with_request_id(mut answer: Answer, request_id: &str) -> Answer {
+pub(super) fn with_request_id(mut answer: Answer, request_id: String) -> Answer {
     if let Ok(id) = HeaderValue::try_from(request_id) {
         answer.headers_mut().insert(REQUEST_ID, id);
     }
     answer
 }
 
-fn json_body(value: &serde_json::Value) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(value.to_string())));
+fn json_body(value: &impl Serialize) -> Answer {
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
     let headers = answer.headers_mut();
+    headers.reserve(USUAL_FIELDS);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
     answer

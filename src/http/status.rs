@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::request::Parts;
+use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
@@ -41,7 +42,7 @@ impl Status {
             }
             "/ready" => self.ready(),
             _ if path.strip_prefix(OUTPOST_PATH) == Some("/ping") => reply::alive(),
-            _ => reply::not_found(""),
+            _ => reply::not_found(),
         }
     }
 
@@ -62,11 +63,11 @@ impl Status {
 }
 
 impl Handler for Status {
-    async fn handle(&self, request: Request<Incoming>, _connection: &Connection) -> Response<Full<Bytes>> {
-        self.answer(request.uri().path())
+    async fn handle(&self, head: &Parts, _body: Incoming, _connection: &Connection) -> Response<Full<Bytes>> {
+        self.answer(head.uri.path())
     }
 
-    fn failed(&self, _method: &Method, _uri: &Uri, _failure: Failure) -> Response<Full<Bytes>> {
+    fn failed(&self, _head: &Parts, _failure: Failure) -> Response<Full<Bytes>> {
         reply::empty(StatusCode::SERVICE_UNAVAILABLE)
     }
 }

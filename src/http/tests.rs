@@ -20,7 +20,7 @@ use crate::oidc::Provider;
 use crate::serve::Peer;
 use crate::session::samples::{alice, bob};
 use crate::session::{MemoryStore, Session, SessionStore, SessionToken};
-use crate::settings::{AllowedChecks, PathPattern, PublicPathRule};
+use crate::settings::{PathPattern, PublicPathRule, RoutineChecks};
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
 use crate::world::{UnixTime, World};
@@ -115,10 +115,10 @@ impl Stage {
         let single = Arc::new(samples::application("https://app.example.com", None, change));
         let domain = Arc::new(samples::application("https://auth.example.test", Some("example.test"), change));
         let other = samples::single("https://other.example.com");
-        let metrics = Arc::new(Metrics::new("forepost", [], ["default"], &DIALECTS, &OUTCOMES));
+        let metrics = Arc::new(Metrics::new("forepost", [], ["default"], &DIALECTS, &VERDICTS));
         let observer = Arc::clone(&metrics);
         let provider = Provider::known("default", samples::provider_settings(ISSUER), world.clone(), observer);
-        let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new(1000, HOUR));
+        let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new(1000));
         let logins = Logins::new(LoginParts {
             world: world.clone(),
             sealer: Sealer::new(b"secret"),
@@ -127,7 +127,6 @@ impl Stage {
             metrics: Arc::clone(&metrics),
             lifetime: HOUR,
             idle_timeout: None,
-            outpost_name: "forepost".into(),
         });
         let mut cookies = BTreeMap::new();
         for (mode, app) in [(Mode::Single, &single), (Mode::Domain, &domain)] {
@@ -141,7 +140,7 @@ impl Stage {
             logins,
             store,
             metrics,
-            sampler: Sampler::new(AllowedChecks::Off),
+            sampler: Sampler::new(RoutineChecks::Off),
             world,
             trusted: TrustedProxies::new(vec!["127.0.0.0/8".parse().unwrap()]),
         });
@@ -266,7 +265,7 @@ async fn cookie(
         Credential::ValidThenBad => vec![good().await, "garbage".to_owned()],
         Credential::NotEntitled => vec![keep(bob(app, now, HOUR)).await.encode()],
     };
-    let name = app.cookies.session_name();
+    let name = app.cookies.session().as_str();
     values.iter().map(|value| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
 }
 

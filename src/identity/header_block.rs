@@ -2,12 +2,11 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Identity;
-use crate::settings::HeaderSwitches;
 
 /// The header fields we own, in the order of [`HeaderBlock`]; each is on every 200.
 ///
 /// A proxy that copies only fields that are present would otherwise let the client's own copy through.
-pub const IDENTITY_HEADERS: [HeaderName; 12] = [
+pub static IDENTITY_HEADERS: [HeaderName; 12] = [
     HeaderName::from_static("x-authentik-username"),
     HeaderName::from_static("x-authentik-groups"),
     HeaderName::from_static("x-authentik-entitlements"),
@@ -22,11 +21,16 @@ pub const IDENTITY_HEADERS: [HeaderName; 12] = [
     HeaderName::from_static("x-authentik-meta-version"),
 ];
 
-/// The values that do not depend on the user.
+/// The first so many of [`IDENTITY_HEADERS`] tell of the user, the others of the daemon and the application.
+pub(super) const IDENTITY_VALUES: usize = 7;
+
+/// The header fields of one application with nobody in them; cloning a map is cheaper than filling one.
+#[derive(Clone, Debug)]
+pub struct HeaderTemplate(HeaderMap);
+
+/// The values that do not depend on the user, nor on what the provider says of itself.
 #[derive(Clone, Debug)]
 pub struct Meta {
-    /// Where the provider's keys are; empty while it is unknown.
-    pub jwks: HeaderValue,
     /// This daemon's name.
     pub outpost: HeaderValue,
     /// The identity provider's name.
@@ -37,78 +41,85 @@ pub struct Meta {
     pub version: HeaderValue,
 }
 
-/// The ready-made identity headers of a session; cloning their values is cheap.
-#[derive(Clone, Debug)]
-pub struct HeaderBlock([HeaderValue; 12]);
-
-impl HeaderBlock {
-    /// Renders the headers of `identity`; `id_token` is sent only where `switches` say so.
+impl HeaderTemplate {
+    /// All fields, empty but for `meta`.
     #[must_use]
-    pub fn new(identity: &Identity, id_token: &str, switches: &HeaderSwitches, meta: Meta) -> Self {
-        Self::render(
-            [
-                identifier_value(&identity.username),
-                header_value(&join(&identity.groups)),
-                header_value(&join(&identity.entitlements)),
-                identifier_value(&identity.email),
-                header_value(&identity.name),
-                identifier_value(&identity.uid),
-                header_value(if switches.jwt { id_token } else { "" }),
-            ],
-            meta,
-        )
+    pub fn new(meta: Meta) -> Self {
+        let empty = const { [const { HeaderValue::from_static("") }; IDENTITY_VALUES + 1] };
+        let meta = [meta.outpost, meta.provider, meta.app, meta.version];
+        Self(IDENTITY_HEADERS.iter().cloned().zip(empty.into_iter().chain(meta)).collect())
     }
 
     /// The headers of nobody: identity empty, the rest as always.
     #[must_use]
-    pub fn anonymous(meta: Meta) -> Self {
-        Self::render([const { HeaderValue::from_static("") }; 7], meta)
+    pub fn anonymous(&self, jwks: &HeaderValue) -> HeaderMap {
+        self.fill(&[], jwks)
     }
 
-    fn render(identity: [HeaderValue; 7], meta: Meta) -> Self {
-        let [username, groups, entitlements, email, name, uid, jwt] = identity;
-        Self([
-            username,
-            groups,
-            entitlements,
-            email,
-            name,
-            uid,
-            jwt,
-            meta.jwks,
-            meta.outpost,
-            meta.provider,
-            meta.app,
-            meta.version,
-        ])
-    }
-
-    /// Puts all fields into `headers`.
-    pub fn write(&self, headers: &mut HeaderMap) {
-        for (name, value) in IDENTITY_HEADERS.iter().zip(&self.0) {
-            headers.insert(name.clone(), value.clone());
+    /// The headers of a user with these `values`, of which the last ones may be missing, and the provider's `jwks`.
+    pub(super) fn fill(&self, values: &[HeaderValue], jwks: &HeaderValue) -> HeaderMap {
+        let given = || {
+            let named = IDENTITY_HEADERS.iter().zip(values);
+            named.chain([(&IDENTITY_HEADERS[IDENTITY_VALUES], jwks)]).filter(|(_, value)| !value.is_empty())
+        };
+        let mut headers = self.0.clone();
+        let mut left = given().peekable();
+        for (name, slot) in &mut headers {
+            if let Some((_, value)) = left.next_if(|(wanted, _)| *wanted == name) {
+                slot.clone_from(value);
+            }
         }
+        // The map's order is that of its making as long as nothing was removed, but does not promise to be.
+        for (name, value) in left {
+            headers.insert(name, value.clone());
+        }
+        headers
     }
 
-    /// Bytes on an HTTP/1.1 wire: names, values, separators and line ends.
-    #[must_use]
-    pub fn wire_bytes(&self) -> usize {
-        let names: usize = IDENTITY_HEADERS.iter().map(|name| name.as_str().len()).sum();
-        let values: usize = self.0.iter().map(HeaderValue::len).sum();
-        names + values + IDENTITY_HEADERS.len() * ": \r\n".len()
+    #[cfg(test)]
+    pub(crate) fn samples() -> Self {
+        let value = |text| HeaderValue::from_static(text);
+        Self::new(Meta {
+            outpost: value("forepost"),
+            provider: value("default"),
+            app: value("whoami"),
+            version: value("v"),
+        })
     }
+}
+
+/// Bytes of `headers` on an HTTP/1.1 wire: names, values, separators and line ends.
+#[must_use]
+pub fn wire_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum()
+}
+
+/// The texts of the first header fields; the ID token follows them.
+pub(super) fn render(identity: &Identity) -> [String; IDENTITY_VALUES - 1] {
+    [
+        identifier(&identity.username),
+        clean(&join(&identity.groups)),
+        clean(&join(&identity.entitlements)),
+        identifier(&identity.email),
+        clean(&identity.name),
+        identifier(&identity.uid),
+    ]
 }
 
 /// Any text as a field value: UTF-8 is kept, control characters become spaces, spaces at the ends are trimmed.
 #[must_use]
 pub fn header_value(text: &str) -> HeaderValue {
-    let clean: String = text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();
-    HeaderValue::from_bytes(clean.trim_matches(' ').as_bytes()).unwrap_or(const { HeaderValue::from_static("") })
+    HeaderValue::from_bytes(clean(text).as_bytes()).unwrap_or(const { HeaderValue::from_static("") })
+}
+
+fn clean(text: &str) -> String {
+    let spaced: String = text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();
+    spaced.trim_matches(' ').to_owned()
 }
 
 /// A text that applications tell users apart by: what a field value cannot carry becomes U+FFFD rather than disappearing,
 /// so that `admin\0` or ` admin` is never taken for `admin`.
-fn identifier_value(text: &str) -> HeaderValue {
+fn identifier(text: &str) -> String {
     const UNCARRIED: char = char::REPLACEMENT_CHARACTER;
     let inner = text.trim_matches(' ');
     let start = text.len() - text.trim_start_matches(' ').len();
@@ -119,7 +130,7 @@ fn identifier_value(text: &str) -> HeaderValue {
             if it.is_control() || outside { UNCARRIED } else { it }
         })
         .collect();
-    header_value(&marked)
+    clean(&marked)
 }
 
 /// Joins names with `|`, as applications of the contract split them.
@@ -155,45 +166,31 @@ fn is_escape(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn meta() -> Meta {
-        let value = |text| HeaderValue::from_static(text);
-        Meta {
-            jwks: value("https://idp.test/jwks"),
-            outpost: value("forepost"),
-            provider: value("default"),
-            app: value("whoami"),
-            version: value("v"),
-        }
-    }
-
-    fn written(identity: &Identity, jwt: bool) -> HeaderMap {
-        let switches = HeaderSwitches { jwt, warn_bytes: 0 };
-        let mut headers = HeaderMap::new();
-        HeaderBlock::new(identity, "header.payload.signature", &switches, meta()).write(&mut headers);
-        headers
-    }
-
     #[test]
     fn all_twelve_are_always_there() {
-        let mut anonymous = HeaderMap::new();
-        HeaderBlock::anonymous(meta()).write(&mut anonymous);
-        for headers in [anonymous, written(&Identity::default(), true)] {
+        let jwks = HeaderValue::from_static("https://idp.test/jwks");
+        let template = HeaderTemplate::samples();
+        let alice = [const { HeaderValue::from_static("alice") }];
+        for (values, username) in [(&[][..], ""), (&alice[..], "alice")] {
+            let headers = template.fill(values, &jwks);
             assert_eq!(headers.len(), 12);
-            assert_eq!(headers["x-authentik-username"], "");
+            assert_eq!(headers.keys_len(), 12);
+            assert_eq!(headers["x-authentik-username"], username);
+            assert_eq!(headers["x-authentik-groups"], "");
+            assert_eq!(headers["x-authentik-meta-jwks"], "https://idp.test/jwks");
             assert_eq!(headers["x-authentik-meta-app"], "whoami");
         }
-        let mut headers = HeaderMap::new();
-        headers.insert("x-authentik-username", HeaderValue::from_static("old"));
-        HeaderBlock::anonymous(meta()).write(&mut headers);
-        assert_eq!(headers.get_all("x-authentik-username").iter().count(), 1);
+        assert_eq!(template.anonymous(&jwks), template.fill(&[], &jwks));
     }
 
     #[test]
-    fn the_token_can_be_switched_off() {
-        let identity = Identity { username: "alice".into(), ..Identity::default() };
-        assert_eq!(written(&identity, true)["x-authentik-jwt"], "header.payload.signature");
-        assert_eq!(written(&identity, false)["x-authentik-jwt"], "");
-        assert_eq!(written(&identity, false)["x-authentik-username"], "alice");
+    fn a_map_in_another_order_is_filled_just_the_same() {
+        let jwks = HeaderValue::from_static("https://idp.test/jwks");
+        let values: [HeaderValue; IDENTITY_VALUES] = std::array::from_fn(|at| header_value(&format!("value {at}")));
+        let template = HeaderTemplate::samples();
+        let fields: Vec<_> = template.0.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let turned = HeaderTemplate(fields.into_iter().rev().collect());
+        assert_eq!(turned.fill(&values, &jwks), template.fill(&values, &jwks));
     }
 
     #[track_caller]
@@ -213,7 +210,7 @@ mod tests {
 
     #[track_caller]
     fn identifier(text: &str, expected: &str) {
-        assert_eq!(identifier_value(text).as_bytes(), expected.as_bytes(), "{text:?}");
+        assert_eq!(super::identifier(text), expected, "{text:?}");
     }
 
     #[test]

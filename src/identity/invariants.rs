@@ -1,11 +1,11 @@
 //! What holds for every set of claims, from any provider.
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use super::{ClaimPath, HeaderBlock, IDENTITY_HEADERS, Identity, Meta, header_value};
-use crate::settings::{ClaimNames, HeaderSwitches};
+use super::{ClaimPath, HeaderTemplate, IDENTITY_HEADERS, Identity, Meta, PackedIdentity, header_value, wire_bytes};
+use crate::settings::ClaimNames;
 
 /// Takes the first line of `text` for the path of the groups, and what follows for the claims.
 pub(crate) fn hold(text: &str) {
@@ -49,13 +49,10 @@ fn claims_hold(identity: &Identity, claims: &Map<String, Value>, path: &str) {
 
 /// All fields are there once, none breaks its line, and a list can be taken apart again.
 fn block_holds(identity: &Identity) {
-    let meta = [const { HeaderValue::from_static("x") }; 5];
-    let [jwks, outpost, provider, app, version] = meta;
-    let meta = Meta { jwks, outpost, provider, app, version };
-    let switches = HeaderSwitches { jwt: true, warn_bytes: 0 };
-    let block = HeaderBlock::new(identity, "id.to.ken", &switches, meta);
-    let mut headers = HeaderMap::new();
-    block.write(&mut headers);
+    let packed = PackedIdentity::new(identity.clone(), "id.to.ken", true);
+    assert_eq!(*packed.identity(), *identity);
+    assert_eq!((packed.label(), packed.subject()), (identity.label(), identity.subject.as_str()));
+    let headers = packed.headers(&HeaderTemplate::new(meta()), &HeaderValue::from_static("x"));
     assert_eq!(headers.len(), IDENTITY_HEADERS.len());
     let mut bytes = 0;
     for name in &IDENTITY_HEADERS {
@@ -63,7 +60,7 @@ fn block_holds(identity: &Identity) {
         visible(value);
         bytes += name.as_str().len() + value.len() + 4;
     }
-    assert_eq!(block.wire_bytes(), bytes);
+    assert_eq!(wire_bytes(&headers), bytes);
     for (name, text) in [("x-authentik-username", &identity.username), ("x-authentik-uid", &identity.uid)] {
         let sent = std::str::from_utf8(headers[name].as_bytes()).expect("UTF-8");
         assert!(sent == text || sent.contains(char::REPLACEMENT_CHARACTER), "{sent:?} passes for {text:?}");
@@ -75,6 +72,11 @@ fn block_holds(identity: &Identity) {
         let apart: Vec<_> = apart.map(|it| percent_decode_str(it).decode_utf8_lossy().into_owned()).collect();
         assert_eq!(apart, *list, "{joined}");
     }
+}
+
+fn meta() -> Meta {
+    let [outpost, provider, app, version] = [const { HeaderValue::from_static("x") }; 4];
+    Meta { outpost, provider, app, version }
 }
 
 /// Any text gives a value that a connection carries as it is.

@@ -5,7 +5,9 @@ mod claims;
 mod header_block;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
+mod packed;
 
 pub use claim_path::ClaimPath;
 pub use claims::{Identity, InvalidIdentity};
-pub use header_block::{HeaderBlock, IDENTITY_HEADERS, Meta, header_value};
+pub use header_block::{HeaderTemplate, IDENTITY_HEADERS, Meta, header_value, wire_bytes};
+pub use packed::PackedIdentity;

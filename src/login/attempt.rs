@@ -89,7 +89,7 @@ impl NewAttempt {
         };
         let state = State {
             id: id.clone(),
-            application: app.slug.clone(),
+            application: app.slug.to_string(),
             target: target.as_str().to_owned(),
             began: now.as_millis(),
         };
@@ -162,7 +162,7 @@ impl ReturnedAttempt {
     /// Opens the `state` of a callback; `None` when we did not make it for `app`.
     pub(super) fn open(app: &Application, state: &str, sealer: &Sealer) -> Option<Self> {
         let state: State = open(sealer, STATE, state)?;
-        (state.application == app.slug).then(|| Self {
+        (*state.application == *app.slug).then(|| Self {
             began: UnixTime::from_millis(state.began),
             target: ReturnTarget::parse(app, &state.target).unwrap_or_else(|| ReturnTarget::home(app)),
             id: state.id,

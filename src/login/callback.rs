@@ -6,7 +6,7 @@ use super::attempt::ReturnedAttempt;
 use super::guard::Verdict;
 use super::{CallbackParams, Logins, ReturnTarget};
 use crate::app::Application;
-use crate::identity::{HeaderBlock, Identity, InvalidIdentity};
+use crate::identity::{Identity, InvalidIdentity, PackedIdentity, wire_bytes};
 use crate::oidc::{CodeExchange, Login, OidcError, Provider, clean};
 use crate::session::{NewSession, Session, SessionToken, StoreError};
 use crate::world::{EntropyError, UnixTime};
@@ -184,23 +184,22 @@ impl Logins {
         set_cookies: &mut Vec<HeaderValue>,
     ) -> Result<(), CallbackError> {
         let now: UnixTime = self.world.now();
-        let block = HeaderBlock::new(&identity, &login.id_token, &app.headers, self.meta(app));
-        if block.wire_bytes() > app.headers.warn_bytes {
+        let identity = PackedIdentity::new(identity, &login.id_token, app.headers.jwt);
+        let bytes = wire_bytes(&identity.headers(&app.header_template, &self.jwks(app)));
+        if bytes > app.headers.warn_bytes {
             self.metrics.header_block_too_large(Some(&app.slug));
             tracing::warn!(
                 application = %app.slug,
                 user = identity.label(),
-                bytes = block.wire_bytes(),
+                bytes,
                 limit = app.headers.warn_bytes,
                 "identity headers are large: the proxy may refuse them (application.headers.jwt, proxy buffers)"
             );
         }
         let session = Arc::new(Session::new(
             NewSession {
-                application: app.slug.clone(),
+                application: Arc::clone(&app.slug),
                 identity,
-                headers: block,
-                id_token: login.id_token,
                 lifetime: self.lifetime,
                 idle_timeout: self.idle_timeout,
             },
@@ -211,7 +210,7 @@ impl Logins {
         }
         let token = SessionToken::generate(&self.world)?;
         self.store.save(&token, session).await?;
-        for old in SessionToken::all(app.cookies.session_name(), headers) {
+        for old in SessionToken::all(app.cookies.session(), headers) {
             self.store.remove(&old).await?;
         }
         set_cookies.push(app.cookies.set_session(&token, self.lifetime));

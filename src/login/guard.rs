@@ -53,7 +53,7 @@ impl LoopGuard {
         began: UnixTime,
         now: UnixTime,
     ) -> Verdict {
-        let key = (application.to_owned(), session.identity().subject.clone());
+        let key = (application.to_owned(), session.identity().subject().to_owned());
         let (count, first_at) = match self.last.get(&key) {
             Some(last) if last.session.was_checked() || last.first_at + WINDOW <= now => (1, now),
             Some(last) if began < last.at => (last.count, last.first_at),

@@ -25,7 +25,6 @@ pub use target::{ReturnTarget, requested_target};
 
 use crate::app::Application;
 use crate::cookie::Sealer;
-use crate::identity::Meta;
 use crate::oidc::Provider;
 use crate::session::SessionStore;
 use crate::telemetry::metrics::Metrics;
@@ -42,8 +41,6 @@ pub struct Logins {
     metrics: Arc<Metrics>,
     lifetime: Duration,
     idle_timeout: Option<Duration>,
-    outpost: HeaderValue,
-    version: HeaderValue,
     guard: LoopGuard,
     used: UsedAttempts,
 }
@@ -64,8 +61,6 @@ pub struct LoginParts {
     pub lifetime: Duration,
     /// Of a session.
     pub idle_timeout: Option<Duration>,
-    /// `X-authentik-meta-outpost`.
-    pub outpost_name: String,
 }
 
 impl Logins {
@@ -80,8 +75,6 @@ impl Logins {
             metrics: parts.metrics,
             lifetime: parts.lifetime,
             idle_timeout: parts.idle_timeout,
-            outpost: crate::identity::header_value(&parts.outpost_name),
-            version: HeaderValue::from_static(concat!("forepost/", env!("CARGO_PKG_VERSION"))),
             guard: LoopGuard::new(),
             used: UsedAttempts::new(),
         }
@@ -93,16 +86,10 @@ impl Logins {
         self.providers.get(&app.identity_provider)
     }
 
-    /// The header values of `app` that do not depend on the user.
+    /// Where the keys of `app`'s provider are, as a header value; empty while it is unknown.
     #[must_use]
-    pub fn meta(&self, app: &Application) -> Meta {
+    pub fn jwks(&self, app: &Application) -> HeaderValue {
         let ready = self.provider(app).and_then(|provider| provider.ready());
-        Meta {
-            jwks: ready.map_or(const { HeaderValue::from_static("") }, |it| it.jwks_header.clone()),
-            outpost: self.outpost.clone(),
-            provider: app.meta_provider.clone(),
-            app: app.meta_app.clone(),
-            version: self.version.clone(),
-        }
+        ready.map_or(const { HeaderValue::from_static("") }, |it| it.jwks_header.clone())
     }
 }

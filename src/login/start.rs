@@ -50,8 +50,12 @@ impl Logins {
 pub fn login_url(app: &Application, target: &ReturnTarget) -> String {
     let url = target.as_str();
     let origin_end = url.match_indices('/').nth(2).map_or(url.len(), |(at, _)| at);
-    let target = utf8_percent_encode(url, NON_ALPHANUMERIC);
-    format!("{}{}{OUTPOST_PATH}/start?rd={target}", &url[..origin_end], app.external_host.base_path)
+    let parts = [&url[..origin_end], &app.external_host.base_path, OUTPOST_PATH, "/start?rd="];
+    // Some of the target's characters take three.
+    let mut login_url = String::with_capacity(parts.iter().map(|part| part.len()).sum::<usize>() + 2 * url.len());
+    login_url.extend(parts);
+    login_url.extend(utf8_percent_encode(url, NON_ALPHANUMERIC));
+    login_url
 }
 
 #[cfg(test)]

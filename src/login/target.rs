@@ -3,7 +3,7 @@ use std::fmt;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
-use crate::access::readings;
+use crate::access::{is_plain, readings};
 use crate::app::{Application, OUTPOST_PATH};
 use crate::forwarded::OriginalRequest;
 use crate::host::Authority;
@@ -70,24 +70,29 @@ impl ReturnTarget {
         }
     }
 
-    fn build(app: &Application, authority: Option<&Authority>, rest: &str) -> Option<Self> {
+    fn build(app: &Application, authority: Option<&Authority<'_>>, rest: &str) -> Option<Self> {
         let external = &app.external_host;
-        let origin = match authority {
+        let other = authority.filter(|authority| authority.host != external.host);
+        let mut whole = match other {
             Some(authority) if !app.owns(&authority.host) => return None,
-            Some(authority) if authority.host != external.host => {
+            Some(authority) => {
                 let port = authority.port.filter(|port| *port != external.scheme.default_port());
                 let authority = Authority { host: authority.host.clone(), port };
                 format!("{}://{authority}", external.scheme)
             }
-            Some(_) | None => external.origin(),
+            None => external.origin(),
         };
-        let whole = format!("{origin}{}", utf8_percent_encode(rest, UNSAFE));
-        // As browsers read it: they resolve dot segments before they ask.
-        let url = Url::parse(&whole).ok()?;
-        if is_outpost_path(app, url.path()) || whole.len() > LONGEST {
-            return None;
-        }
-        Some(Self(whole))
+        let origin_end = whole.len();
+        whole.reserve_exact(rest.len());
+        whole.extend(utf8_percent_encode(rest, UNSAFE));
+        let path = whole[origin_end..].split(['?', '#']).next().unwrap_or_default();
+        let is_own = if other.is_none() && is_plain(path) {
+            is_outpost_path(app, path)
+        } else {
+            // As browsers read it: they resolve dot segments before they ask, and refuse some hosts that we do not.
+            is_outpost_path(app, Url::parse(&whole).ok()?.path())
+        };
+        (!is_own && whole.len() <= LONGEST).then_some(Self(whole))
     }
 
     /// The URL.
@@ -106,7 +111,7 @@ fn is_outpost_path(app: &Application, path: &str) -> bool {
         [path, below].iter().any(|it| it.trim_start_matches('/').starts_with(&OUTPOST_PATH[1..]))
     };
     is_own(&percent_decode_str(path).decode_utf8_lossy())
-        || readings(path).is_some_and(|readings| readings.iter().any(|path| is_own(path)))
+        || !is_plain(path) && readings(path).is_some_and(|readings| readings.iter().any(|path| is_own(path)))
 }
 
 impl fmt::Debug for ReturnTarget {

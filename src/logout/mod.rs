@@ -1,6 +1,6 @@
 //! Sign-out: the record gone, the cookie taken back, the provider told by way of the browser.
 
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::app::Application;
 use crate::forwarded::single;
@@ -8,24 +8,28 @@ use crate::host::{Authority, Scheme};
 use crate::oidc::{EndSessionRequest, Provider};
 use crate::session::{Session, SessionStore, SessionToken, StoreError};
 
+static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+static ORIGIN: HeaderName = http::header::ORIGIN;
+static REFERER: HeaderName = http::header::REFERER;
+
 /// Whether a sign-out was asked for by the application's own pages or by the person.
 ///
 /// A link on any other site must not sign anybody out. Fetch Metadata tells where browsers send it; else `Origin`, which
 /// browsers put on every POST, and at last `Referer`, must name one of the application's hosts.
 #[must_use]
 pub fn is_wanted(app: &Application, method: &Method, headers: &HeaderMap) -> bool {
-    if let Ok(Some(site)) = single(headers, "sec-fetch-site") {
+    if let Ok(Some(site)) = single(headers, &SEC_FETCH_SITE) {
         return matches!(site, "same-origin" | "same-site" | "none");
     }
-    let named = match single(headers, "origin") {
+    let named = match single(headers, &ORIGIN) {
         Ok(Some(origin)) => Some(origin),
-        Ok(None) if *method == Method::GET || *method == Method::HEAD => single(headers, "referer").ok().flatten(),
+        Ok(None) if *method == Method::GET || *method == Method::HEAD => single(headers, &REFERER).ok().flatten(),
         Ok(None) | Err(_) => None,
     };
     named.and_then(authority_of).is_some_and(|authority| app.owns(&authority.host))
 }
 
-fn authority_of(url: &str) -> Option<Authority> {
+fn authority_of(url: &str) -> Option<Authority<'_>> {
     let (scheme, rest) = url.split_once("://")?;
     if ![Scheme::Http, Scheme::Https].iter().any(|it| it.as_str() == scheme) {
         return None;
@@ -56,13 +60,13 @@ pub async fn sign_out(
     headers: &HeaderMap,
 ) -> Result<SignedOut, StoreError> {
     let mut ended = None;
-    for token in SessionToken::all(app.cookies.session_name(), headers) {
+    for token in SessionToken::all(app.cookies.session(), headers) {
         let removed = store.remove(&token).await?;
         ended = removed.filter(|session| session.is_of(app)).or(ended);
     }
     let location = ended.as_deref().and_then(|session: &Session| {
         provider?.end_session_url(&EndSessionRequest {
-            id_token_hint: session.id_token(),
+            id_token_hint: session.identity().id_token(),
             post_logout_redirect_uri: &app.post_logout_redirect_uri,
         })
     });

@@ -10,7 +10,8 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, COOKIE, HOST};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::service::{Service, service_fn};
@@ -18,7 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
@@ -85,7 +86,7 @@ impl<H: Handler> Server<H> {
         let connection = Connection { peer, tls, requests: AtomicU64::new(0) };
         let session = Arc::new(Session { server: self.clone(), connection, pace: pace.clone() });
         let service = service_fn(move |request: Request<Incoming>| {
-            let in_flight = session.pace.request(is_http2(&request), !request.body().is_end_stream());
+            let in_flight = session.pace.request(request.version() == Version::HTTP_2, !request.body().is_end_stream());
             let session = session.clone();
             async move {
                 let _in_flight = in_flight;
@@ -109,28 +110,31 @@ impl<H: Handler> Server<H> {
 impl<H: Handler> Session<H> {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let Server { handler, limits, .. } = &*self.server;
-        let http2 = is_http2(&request);
-        if let Some(status) = refusal(&request, limits) {
+        let (head, body) = request.into_parts();
+        let http2 = is_http2(&head);
+        if let Some(status) = refusal(&head, limits) {
             let mut refusal = respond(status);
             if !http2 {
                 refusal.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             return refusal;
         }
-        let (method, uri) = (request.method().clone(), request.uri().clone());
-        let mut answer = pin!(async { handler.handle(request, &self.connection).await });
+        let mut answer = pin!(handler.handle(&head, body, &self.connection));
+        // Most answers are ready at once, so the time-out is set up only for those that are not.
+        let mut limit = None;
         let answer = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
-            Ok(poll) => poll.map(Ok),
+            Ok(Poll::Ready(answer)) => Poll::Ready(Ok(answer)),
+            Ok(Poll::Pending) => {
+                let limit = limit.get_or_insert_with(|| Box::pin(sleep(limits.request_timeout)));
+                limit.as_mut().poll(context).map(|()| Err(Failure::TimedOut))
+            }
             Err(_) => Poll::Ready(Err(Failure::Panicked)),
         });
-        let answer = match timeout(limits.request_timeout, answer).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Failure::TimedOut),
-        };
+        let answer = answer.await;
         let failed = answer.is_err();
         let mut answer = answer.unwrap_or_else(|failure| {
-            tracing::error!(%method, path = uri.path(), ?failure, "a request was not answered");
-            handler.failed(&method, &uri, failure)
+            tracing::error!(method = %head.method, path = head.uri.path(), ?failure, "a request was not answered");
+            handler.failed(&head, failure)
         });
         if !http2 && (failed || self.pace.is_stopping()) {
             let close = HeaderValue::from_static("close");
@@ -141,41 +145,40 @@ impl<H: Handler> Session<H> {
     }
 }
 
-fn is_http2<B>(request: &Request<B>) -> bool {
-    request.version() == Version::HTTP_2
+fn is_http2(head: &Parts) -> bool {
+    head.version == Version::HTTP_2
 }
 
 /// What hyper leaves to us to refuse.
-fn refusal<B>(request: &Request<B>, limits: &Limits) -> Option<StatusCode> {
-    let too_large = if is_http2(request) {
-        too_many_headers(request, limits.max_headers)
+fn refusal(head: &Parts, limits: &Limits) -> Option<StatusCode> {
+    let too_large = if is_http2(head) {
+        too_many_headers(&head.headers, limits.max_headers)
     } else {
-        head_length(request) > limits.max_header_bytes
+        head_length(head) > limits.max_header_bytes
     };
     if too_large {
         return Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     }
     // A 2xx to CONNECT would make a tunnel of the connection (RFC 9110 §9.3.6).
-    (request.method() == Method::CONNECT || !names_one_host(request)).then_some(StatusCode::BAD_REQUEST)
+    (head.method == Method::CONNECT || !names_one_host(head)).then_some(StatusCode::BAD_REQUEST)
 }
 
 /// The bytes of an HTTP/1 head: hyper takes as much more as it happens to have read at once.
-fn head_length<B>(request: &Request<B>) -> usize {
-    let line = request.method().as_str().len() + request.uri().path().len() + request.uri().query().map_or(0, str::len);
-    request.headers().iter().fold(line, |length, (name, value)| length + name.as_str().len() + value.len() + 4)
+fn head_length(head: &Parts) -> usize {
+    let line = head.method.as_str().len() + head.uri.path().len() + head.uri.query().map_or(0, str::len);
+    head.headers.iter().fold(line, |length, (name, value)| length + name.as_str().len() + value.len() + 4)
 }
 
 /// hyper counts the fields of HTTP/1 only; a cookie split as RFC 9113 §8.2.3 allows is one field.
-fn too_many_headers<B>(request: &Request<B>, most: usize) -> bool {
-    let headers = request.headers();
+fn too_many_headers(headers: &HeaderMap, most: usize) -> bool {
     headers.len() > most && headers.len() - headers.get_all(COOKIE).iter().count().saturating_sub(1) > most
 }
 
 /// RFC 9112 §3.2: a request of HTTP/1.1 has one `Host`, and none has two; hyper leaves that to us.
-fn names_one_host<B>(request: &Request<B>) -> bool {
-    let mut hosts = request.headers().get_all(HOST).iter();
+fn names_one_host(head: &Parts) -> bool {
+    let mut hosts = head.headers.get_all(HOST).iter();
     let named = hosts.next().is_some();
-    hosts.next().is_none() && (named || request.version() != Version::HTTP_11)
+    hosts.next().is_none() && (named || head.version != Version::HTTP_11)
 }
 
 /// An answer without a body.
@@ -202,16 +205,22 @@ where
     let mut timer = pin!(sleep_until(Instant::now()));
     let mut stopping = false;
     let mut closing = false;
+    let mut waits_for_shutdown = false;
     poll_fn(move |context| {
+        let now = Instant::now();
+        pace.tick(now);
         loop {
             if let Poll::Ready(result) = connection.as_mut().poll(context) {
                 return Poll::Ready(result.map_or_else(End::Failed, |()| End::Finished));
             }
-            if !stopping && begun.as_mut().poll(context).is_ready() {
-                stopping = true;
-                pace.stop();
+            // The task that polls here is always the same one, so it need not ask again to be woken: asking takes a lock.
+            if !stopping && (!waits_for_shutdown || shutdown.has_begun()) {
+                waits_for_shutdown = true;
+                if begun.as_mut().poll(context).is_ready() {
+                    stopping = true;
+                    pace.stop();
+                }
             }
-            let now = Instant::now();
             let due = pace.due();
             let idle = matches!(due, Due::Idle(due) if due <= now);
             // HTTP/2 can say goodbye while requests are under way (RFC 9113 §6.8). HTTP/1 says it with its next answer,

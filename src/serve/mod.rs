@@ -46,7 +46,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, Uri};
+use http::Response;
+use http::request::Parts;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
@@ -112,14 +113,15 @@ pub trait Handler: Send + Sync + 'static {
     /// Answers one request; dropped when it takes too long, or when an HTTP/2 peer goes away or resets the stream.
     fn handle(
         &self,
-        request: Request<Incoming>,
+        head: &Parts,
+        body: Incoming,
         connection: &Connection,
     ) -> impl Future<Output = Response<Full<Bytes>>> + Send;
 
     /// Answers in place of a [`Handler::handle`] that failed; must not panic.
     ///
     /// Not every 5xx is safe: a proxy may let a request pass when its question was not answered.
-    fn failed(&self, method: &Method, uri: &Uri, failure: Failure) -> Response<Full<Bytes>>;
+    fn failed(&self, head: &Parts, failure: Failure) -> Response<Full<Bytes>>;
 
     /// Is told about a connection that has ended, unless that was in its TLS handshake; must not panic.
     fn connection_closed(&self, _connection: &Connection) {}

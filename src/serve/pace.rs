@@ -40,6 +40,8 @@ pub(super) struct Pace {
     busy_since: AtomicU64,
     /// The last answer was ready or has left, the connection opened or began to close.
     quiet_since: AtomicU64,
+    /// HTTP/1: when the connection was polled, which is the time of all that happens within.
+    polled_at: AtomicU64,
     in_flight: AtomicU32,
     /// The first byte has come.
     used: AtomicBool,
@@ -62,6 +64,7 @@ impl Pace {
             head_since: AtomicU64::new(0),
             busy_since: AtomicU64::new(0),
             quiet_since: AtomicU64::new(1),
+            polled_at: AtomicU64::new(1),
             in_flight: AtomicU32::new(0),
             used: AtomicBool::new(false),
             writing: AtomicBool::new(false),
@@ -70,6 +73,11 @@ impl Pace {
             stopping_since: AtomicU64::new(0),
             closing: AtomicBool::new(false),
         }
+    }
+
+    /// The connection is polled `now`.
+    pub(super) fn tick(&self, now: Instant) {
+        self.polled_at.store(self.stamp(now), Relaxed);
     }
 
     /// A request's head was parsed; the answer is being made until the guard is dropped.
@@ -177,8 +185,13 @@ impl Pace {
         self.head_since.load(Relaxed) != 0
     }
 
+    /// The requests of HTTP/2 are answered outside of the connection's own polls.
     fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
+        if self.is_http2() { self.stamp(Instant::now()) } else { self.polled_at.load(Relaxed) }
+    }
+
+    fn stamp(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.start).as_millis()).unwrap_or(u64::MAX - 1) + 1
     }
 
     fn instant(&self, stamp: u64) -> Instant {

@@ -5,6 +5,7 @@ mod store;
 mod token;
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -13,17 +14,16 @@ pub use store::{SessionStore, StoreError, StoreFuture};
 pub use token::{SessionKey, SessionToken};
 
 use crate::app::Application;
-use crate::identity::{HeaderBlock, Identity};
+use crate::identity::PackedIdentity;
 use crate::world::UnixTime;
 
 /// What a login proved, kept on the server.
 pub struct Session {
-    application: String,
-    identity: Identity,
-    headers: HeaderBlock,
-    id_token: String,
+    application: Arc<str>,
+    identity: PackedIdentity,
     expires_at: UnixTime,
-    idle_timeout: Option<Duration>,
+    /// In milliseconds; the largest number when the session may be idle for ever.
+    idle_timeout: u64,
     /// In milliseconds; 0 until the first check that counted.
     last_check: AtomicU64,
     created_at: UnixTime,
@@ -33,13 +33,9 @@ pub struct Session {
 #[derive(Debug)]
 pub struct NewSession {
     /// The slug of the application it is for.
-    pub application: String,
-    /// Who signed in.
-    pub identity: Identity,
-    /// The ready-made headers.
-    pub headers: HeaderBlock,
-    /// The ID token as received, for the hint at sign-out.
-    pub id_token: String,
+    pub application: Arc<str>,
+    /// Who signed in, with the ready-made headers and the ID token.
+    pub identity: PackedIdentity,
     /// From now to the end.
     pub lifetime: Duration,
     /// Without a check.
@@ -50,26 +46,27 @@ impl Session {
     /// A session that begins `now`.
     #[must_use]
     pub fn new(new: NewSession, now: UnixTime) -> Self {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self {
             application: new.application,
             identity: new.identity,
-            headers: new.headers,
-            id_token: new.id_token,
             expires_at: now + new.lifetime,
-            idle_timeout: new.idle_timeout,
+            idle_timeout: new.idle_timeout.map_or(u64::MAX, millis),
             last_check: AtomicU64::new(0),
             created_at: now,
         }
     }
 
-    /// Whether the session is `app`'s and lives at `now`; the end is the first instant at which it does not.
+    /// Whether the session is `app`'s and lives at `now`.
     #[must_use]
     pub fn is_valid_for(&self, app: &Application, now: UnixTime) -> bool {
-        let last_sign_of_life = match self.last_check.load(Ordering::Relaxed) {
-            0 => self.created_at,
-            millis => UnixTime::from_millis(millis),
-        };
-        self.is_of(app) && now < self.expires_at && self.idle_timeout.is_none_or(|idle| now < last_sign_of_life + idle)
+        self.is_of(app) && self.lives(now)
+    }
+
+    /// Whether the session lives at `now`; the end is the first instant at which it does not.
+    #[must_use]
+    pub fn lives(&self, now: UnixTime) -> bool {
+        now < self.expires_at && now < self.last_use() + Duration::from_millis(self.idle_timeout)
     }
 
     /// Whether the session was made for `app`.
@@ -80,7 +77,10 @@ impl Session {
 
     /// Notes that a check was answered with this session.
     pub fn touch(&self, now: UnixTime) {
-        self.last_check.fetch_max(now.as_millis(), Ordering::Relaxed);
+        // Of many checks at once only the first one writes, so that cores do not take the memory from each other.
+        if self.last_check.load(Ordering::Relaxed) < now.as_millis() {
+            self.last_check.fetch_max(now.as_millis(), Ordering::Relaxed);
+        }
     }
 
     /// Whether any check was answered with it; until then nobody knows whether its cookie came back.
@@ -89,22 +89,16 @@ impl Session {
         self.last_check.load(Ordering::Relaxed) != 0
     }
 
+    /// When it was used for the last time: by a check, or when it began.
+    #[must_use]
+    pub fn last_use(&self) -> UnixTime {
+        self.created_at.max(UnixTime::from_millis(self.last_check.load(Ordering::Relaxed)))
+    }
+
     /// Who signed in.
     #[must_use]
-    pub const fn identity(&self) -> &Identity {
+    pub const fn identity(&self) -> &PackedIdentity {
         &self.identity
-    }
-
-    /// The ready-made headers.
-    #[must_use]
-    pub const fn headers(&self) -> &HeaderBlock {
-        &self.headers
-    }
-
-    /// The ID token, for `id_token_hint`.
-    #[must_use]
-    pub fn id_token(&self) -> &str {
-        &self.id_token
     }
 
     /// When it ends, whatever happens before.

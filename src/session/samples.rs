@@ -1,10 +1,11 @@
 //! Sessions for tests.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{NewSession, Session};
 use crate::app::Application;
-use crate::identity::{HeaderBlock, Identity, Meta, header_value};
+use crate::identity::{Identity, PackedIdentity};
 use crate::world::UnixTime;
 
 pub(crate) fn alice(app: &Application, now: UnixTime, lifetime: Duration, idle_timeout: Option<Duration>) -> Session {
@@ -32,18 +33,9 @@ fn signed_in(
         groups: groups.iter().map(ToString::to_string).collect(),
         entitlements: Vec::new(),
     };
-    let meta = Meta {
-        jwks: header_value("https://idp.example.com/jwks"),
-        outpost: header_value("forepost"),
-        provider: app.meta_provider.clone(),
-        app: app.meta_app.clone(),
-        version: header_value("test"),
-    };
     let new = NewSession {
-        application: app.slug.clone(),
-        headers: HeaderBlock::new(&identity, "id.to.ken", &app.headers, meta),
-        identity,
-        id_token: "id.to.ken".into(),
+        application: Arc::clone(&app.slug),
+        identity: PackedIdentity::new(identity, "id.to.ken", app.headers.jwt),
         lifetime,
         idle_timeout,
     };

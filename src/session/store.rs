@@ -3,6 +3,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::{Session, SessionToken};
+use crate::world::UnixTime;
 
 /// What an operation of a store gives.
 pub type StoreFuture<'s, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 's>>;
@@ -17,6 +18,9 @@ pub struct StoreError(pub String);
 /// A record is reachable only through the token that the browser holds. A store may forget a session early, and never
 /// keeps one longer than it lives.
 pub trait SessionStore: Send + Sync {
+    /// The session behind `token`, where it is in memory; most checks are answered with it.
+    fn cached(&self, token: &SessionToken) -> Option<Arc<Session>>;
+
     /// The session behind `token`; `None` when there is none.
     fn load<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, Option<Arc<Session>>>;
 
@@ -25,6 +29,9 @@ pub trait SessionStore: Send + Sync {
 
     /// Forgets what is behind `token`, and gives it back; from then on nothing loads it.
     fn remove<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, Option<Arc<Session>>>;
+
+    /// Frees what sessions hold that have ended by `now`; called every now and then.
+    fn reclaim(&self, now: UnixTime) -> StoreFuture<'_, ()>;
 
     /// About how many sessions are kept, for metrics.
     fn count(&self) -> u64;
@@ -50,7 +57,9 @@ pub(super) async fn contract<S: SessionStore>(store: S) {
     store.save(&one, session(60)).await.unwrap();
     store.save(&other, session(120)).await.unwrap();
     let loaded = store.load(&one).await.unwrap().unwrap();
-    assert_eq!(loaded.identity().username, "alice");
+    let cached = store.cached(&one).expect("what was just loaded is in memory");
+    assert!(Arc::ptr_eq(&loaded, &cached), "there is one of each");
+    assert_eq!(loaded.identity().label(), "alice");
     assert!(loaded.is_valid_for(&app, world.now()));
     assert!(store.load(&unknown).await.unwrap().is_none());
 
@@ -60,7 +69,13 @@ pub(super) async fn contract<S: SessionStore>(store: S) {
     assert_eq!(loaded.expires_at(), replacement.expires_at(), "the last save wins");
 
     assert!(store.remove(&one).await.unwrap().is_some());
+    assert!(store.cached(&one).is_none(), "removed is gone at once");
     assert!(store.load(&one).await.unwrap().is_none(), "removed is gone at once");
     assert!(store.remove(&one).await.unwrap().is_none(), "removed once");
     assert!(store.load(&other).await.unwrap().is_some(), "others stay");
+
+    store.reclaim(world.now()).await.unwrap();
+    assert!(store.load(&other).await.unwrap().is_some(), "what lives is not reclaimed");
+    store.reclaim(world.now() + Duration::from_secs(121)).await.unwrap();
+    assert_eq!(store.count(), 0, "what has ended is");
 }

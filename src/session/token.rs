@@ -1,15 +1,18 @@
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
-use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk};
+use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use http::HeaderMap;
 
-use crate::cookie::cookies;
+use crate::cookie::CookieName;
 use crate::world::{EntropyError, World};
 
 const LENGTH: usize = 32;
+
+const KEY_LABEL: &[u8; 22] = b"forepost session key 1";
 
 /// Cookies of one name that are looked at.
 const MOST_TOKENS: usize = 8;
@@ -21,14 +24,21 @@ const MOST_TOKENS: usize = 8;
 pub struct SessionToken([u8; LENGTH]);
 
 /// The name of a record in a store.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SessionKey([u8; LENGTH]);
 
-struct KeyLength;
+impl SessionKey {
+    /// Bits that are as random as a hash of the key would be.
+    #[must_use]
+    pub const fn bits(&self) -> u64 {
+        let [low, ..] = self.0.as_chunks().0 else { return 0 };
+        u64::from_ne_bytes(*low)
+    }
+}
 
-impl KeyType for KeyLength {
-    fn len(&self) -> usize {
-        LENGTH
+impl Hash for SessionKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.bits());
     }
 }
 
@@ -45,16 +55,15 @@ impl SessionToken {
     /// Reads a cookie's value; anything that is not of our form is nobody's token.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        bytes.try_into().ok().map(Self)
+        // The decoder wants room for whole quartets.
+        let mut bytes = [0; LENGTH + 1];
+        let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+        bytes[..length].try_into().ok().map(Self)
     }
 
     /// The tokens in the cookies called `name`: browsers may hold two, of which only one is good.
-    pub fn all(name: &str, headers: &HeaderMap) -> impl Iterator<Item = Self> {
-        cookies(headers)
-            .filter(move |(it, _)| *it == name)
-            .filter_map(|(_, value)| Self::parse(value))
-            .take(MOST_TOKENS)
+    pub fn all<'h>(name: &'h CookieName, headers: &'h HeaderMap) -> impl Iterator<Item = Self> {
+        name.values(headers).filter_map(Self::parse).take(MOST_TOKENS)
     }
 
     /// The cookie's value.
@@ -63,16 +72,18 @@ impl SessionToken {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
-    /// The record's name, derived one way (HKDF-Expand, RFC 5869 §2.3; the token is uniformly random already, §3.3).
+    /// The record's name, derived one way: SHA-256 over a label and the token.
+    ///
+    /// The token is 256 uniformly random bits, so nothing slower is needed; with this label it is one block of the hash.
     #[must_use]
-    #[expect(clippy::missing_panics_doc, reason = "the length asked for is a constant that the algorithm can give")]
+    #[expect(clippy::missing_panics_doc, reason = "SHA-256 has 32 bytes")]
     pub fn key(&self) -> SessionKey {
-        let mut key = [0; LENGTH];
-        Prk::new_less_safe(HKDF_SHA256, &self.0)
-            .expand(&[b"forepost session key 1"], KeyLength)
-            .and_then(|okm| okm.fill(&mut key))
-            .expect("32 bytes are within what HKDF-SHA256 can give");
-        SessionKey(key)
+        let mut input = [0; KEY_LABEL.len() + LENGTH];
+        let (label, token) = input.split_at_mut(KEY_LABEL.len());
+        label.copy_from_slice(KEY_LABEL);
+        token.copy_from_slice(&self.0);
+        let hash = digest::digest(&digest::SHA256, &input);
+        SessionKey(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
     }
 }
 

@@ -97,13 +97,13 @@ pub(super) fn external_host(text: &str) -> Result<ExternalHost, Complaint> {
     Ok(ExternalHost { scheme, host, port: url.port(), base_path: base_path.to_owned() })
 }
 
-fn host_of(url: &Url) -> Option<Host> {
-    Host::parse(url.host_str()?).ok()
+fn host_of(url: &Url) -> Option<Host<'static>> {
+    Host::parse(url.host_str()?).ok().map(Host::into_owned)
 }
 
 /// A host without port, as rules name it.
-pub(super) fn host(text: &str) -> Result<Host, Complaint> {
-    Host::parse(text).map_err(|_| {
+pub(super) fn host(text: &str) -> Result<Host<'static>, Complaint> {
+    Host::parse(text).map(Host::into_owned).map_err(|_| {
         complaint(
             format!("{} is no host", shown(text)),
             "give a name without scheme, port or path; international names in their xn-- form",

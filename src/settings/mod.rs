@@ -230,7 +230,7 @@ pub struct ExternalHost {
     /// `http` or `https`.
     pub scheme: Scheme,
     /// The host.
-    pub host: Host,
+    pub host: Host<'static>,
     /// The port, when it is not the scheme's own.
     pub port: Option<u16>,
     /// Empty, or a path that begins with a slash and ends without one.
@@ -260,7 +260,7 @@ pub struct PublicPathRule {
     /// What the path must be.
     pub path: PathPattern,
     /// Only on this host.
-    pub host: Option<Host>,
+    pub host: Option<Host<'static>>,
     /// Only these methods; empty: any.
     pub methods: Vec<Method>,
 }
@@ -297,7 +297,7 @@ pub struct Log {
     /// A `tracing` filter: `info`, `forepost=debug`.
     pub level: String,
     /// Which allowed checks are written.
-    pub allowed_checks: AllowedChecks,
+    pub routine_checks: RoutineChecks,
 }
 
 /// The form of a log line.
@@ -313,7 +313,7 @@ pub enum LogFormat {
 
 /// Which allowed checks are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AllowedChecks {
+pub enum RoutineChecks {
     /// Each.
     All,
     /// One in so many, two at least.

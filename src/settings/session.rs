@@ -8,8 +8,12 @@ use secrecy::{ExposeSecret, SecretString};
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::values::LONGEST;
-use super::{AllowedChecks, Log, LogFormat, Session};
+use super::{Log, LogFormat, RoutineChecks, Session};
 use crate::telemetry::log::check_level;
+
+/// Of the checks that were let through one in so many is written: the proxy's own log has each of them, and a line costs as
+/// much as the check itself.
+const DEFAULT_ROUTINE_CHECKS: u32 = 100;
 
 /// A secret that seals cookies is as long as 128 bits of hexadecimal digits, at least.
 const SHORTEST_SECRET: usize = 32;
@@ -48,13 +52,13 @@ pub(super) fn read_log(mut table: Table<'_>) -> Log {
             .map(|()| text.to_owned())
             .map_err(|error| complaint(error.to_string(), "as in \"info\" or \"info,forepost::login=debug\""))
     });
-    let allowed_checks = table.read("allowed_checks", |item| {
+    let routine_checks = table.read("routine_checks", |item| {
         let hint = "\"all\", \"off\", or a number N to write one in N";
         match (item.raw_text(), item.integer()) {
-            (Ok("all"), _) | (_, Ok(1)) => Ok(AllowedChecks::All),
-            (Ok("off"), _) => Ok(AllowedChecks::Off),
+            (Ok("all"), _) | (_, Ok(1)) => Ok(RoutineChecks::All),
+            (Ok("off"), _) => Ok(RoutineChecks::Off),
             (_, Ok(number)) => match u32::try_from(number) {
-                Ok(n) if n > 0 => Ok(AllowedChecks::OneIn(n)),
+                Ok(n) if n > 0 => Ok(RoutineChecks::OneIn(n)),
                 _ => Err(complaint(format!("{number} is out of range"), hint)),
             },
             (Ok(text), _) => Err(complaint(format!("{} is unknown", shown(text)), hint)),
@@ -65,7 +69,7 @@ pub(super) fn read_log(mut table: Table<'_>) -> Log {
     Log {
         format,
         level: level.unwrap_or_else(|| "info".to_owned()),
-        allowed_checks: allowed_checks.unwrap_or(AllowedChecks::All),
+        routine_checks: routine_checks.unwrap_or(RoutineChecks::OneIn(DEFAULT_ROUTINE_CHECKS)),
     }
 }
 

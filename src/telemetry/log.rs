@@ -6,6 +6,7 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use tracing_subscriber::fmt::format::{self, Format, Json, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::settings::{AllowedChecks, Log, LogFormat};
+use crate::settings::{Log, LogFormat, RoutineChecks};
 
 /// The target of the lines about requests, for filters: `info,forepost::access=off`.
 pub const ACCESS: &str = "forepost::access";
@@ -149,27 +150,27 @@ fn human_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
     write!(Escaping(writer), "{value:?}")
 }
 
-/// Decides which checks are written: each that is not allowed, and of the allowed ones as many as configured.
+/// Decides which checks are written: of the routine ones as many as configured, and each of the others.
 #[derive(Debug)]
 pub struct Sampler {
-    allowed: AllowedChecks,
+    routine: RoutineChecks,
     seen: AtomicU64,
 }
 
 impl Sampler {
-    /// A sampler that writes the first allowed check.
+    /// A sampler that writes the first routine check.
     #[must_use]
-    pub const fn new(allowed: AllowedChecks) -> Self {
-        Self { allowed, seen: AtomicU64::new(0) }
+    pub const fn new(routine: RoutineChecks) -> Self {
+        Self { routine, seen: AtomicU64::new(0) }
     }
 
-    /// Whether to write this check.
-    pub fn wants(&self, allowed: bool) -> bool {
-        match self.allowed {
-            _ if !allowed => true,
-            AllowedChecks::All => true,
-            AllowedChecks::Off => false,
-            AllowedChecks::OneIn(n) => {
+    /// Whether to write a check, `routine` or not.
+    pub fn wants(&self, routine: bool) -> bool {
+        match self.routine {
+            _ if !routine => true,
+            RoutineChecks::All => true,
+            RoutineChecks::Off => false,
+            RoutineChecks::OneIn(n) => {
                 let seen = self.seen.fetch_add(1, Ordering::Relaxed);
                 seen.is_multiple_of(u64::from(n.max(1)))
             }
@@ -181,7 +182,7 @@ impl Sampler {
 #[derive(Clone, Copy)]
 pub struct RequestLine<'a> {
     /// The id that pages and answers show too.
-    pub request_id: &'a str,
+    pub request_id: &'a dyn fmt::Display,
     /// Slug of the application; `None` when no application has the host.
     pub application: Option<&'a str>,
     /// Which of the daemon's routes: `auth`, `callback`, `sign_out`.
@@ -199,7 +200,7 @@ pub struct RequestLine<'a> {
     /// Path of the request; a query behind it is not written.
     pub path: &'a str,
     /// Address of the client, as far as it is known.
-    pub client: Option<&'a dyn fmt::Display>,
+    pub client: Option<IpAddr>,
     /// Username, once it is known.
     pub user: Option<&'a str>,
     /// From the end of the request's header section to the answer.
@@ -211,7 +212,7 @@ impl RequestLine<'_> {
     pub fn write(&self) {
         tracing::info!(
             target: ACCESS,
-            request_id = self.request_id,
+            request_id = field::display(self.request_id),
             application = self.application,
             route = self.route,
             dialect = self.dialect,

@@ -6,7 +6,7 @@
 mod histogram;
 mod labels;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use http::Method;
@@ -46,7 +46,9 @@ const CONNECTION_BOUNDS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 10
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    applications: HashMap<String, Numbers>,
+    slugs: HashSet<String>,
+    /// In the order of the configuration.
+    applications: Vec<Numbers>,
     providers: Names,
     dialects: Words,
     outcomes: Words,
@@ -85,11 +87,9 @@ impl Metrics {
     ) -> Self {
         let (dialects, outcomes) = (Words(dialects), Words(outcomes));
         let (mut slugs, mut hosts) = (Names::new(), Names::new());
-        let numbers = applications.into_iter().map(|(slug, host)| {
-            let numbers = Numbers { application: slugs.add(slug), host: hosts.add(host) };
-            (slug.to_owned(), numbers)
-        });
-        let applications = numbers.collect();
+        let numbers = applications.into_iter();
+        let applications =
+            numbers.map(|(slug, host)| Numbers { application: slugs.add(slug), host: hosts.add(host) }).collect();
         let mut providers = Names::new();
         for provider in identity_providers {
             providers.add(provider);
@@ -99,6 +99,7 @@ impl Metrics {
             checks: Table::new(&CHECK_BOUNDS, labels::check(&slugs, dialects, outcomes)),
             outpost: Table::new(&OUTPOST_BOUNDS, labels::outpost(outpost_name, &hosts, "app")),
             ping: Table::new(&OUTPOST_BOUNDS, labels::outpost(outpost_name, &Names::new(), "ping")),
+            slugs: slugs.0.iter().skip(1).cloned().collect(),
             applications,
             providers,
             dialects,
@@ -121,7 +122,7 @@ impl Metrics {
 
     /// Shows from the start what operators alert on, so that the first event is a rise.
     fn start_at_zero(&self) {
-        for slug in self.applications.keys() {
+        for slug in &self.slugs {
             let labels = self.application(Some(slug));
             drop(self.sign_outs.get_or_create(&labels));
             drop(self.header_blocks.get_or_create(&labels));
@@ -196,19 +197,20 @@ impl Metrics {
 
     /// Counts a check; `application` is `None` when none has the host.
     ///
-    /// Takes no lock and makes nothing.
+    /// Application, dialect and outcome are given by their positions in what [`Metrics::new`] was told. Takes no lock
+    /// and makes nothing.
     pub fn check(
         &self,
-        application: Option<&str>,
-        dialect: &'static str,
-        outcome: &'static str,
+        application: Option<usize>,
+        dialect: usize,
+        outcome: usize,
         method: &Method,
         elapsed: Duration,
     ) {
-        let numbers = application.and_then(|slug| self.applications.get(slug));
+        let numbers = application.and_then(|number| self.applications.get(number));
         let numbers = numbers.copied().unwrap_or_default();
-        let cell = numbers.application * self.dialects.len() + self.dialects.number(dialect);
-        let cell = cell * self.outcomes.len() + self.outcomes.number(outcome);
+        let cell = numbers.application * self.dialects.len() + self.dialects.bounded(dialect);
+        let cell = cell * self.outcomes.len() + self.outcomes.bounded(outcome);
         self.checks.observe(cell, elapsed);
         let cell = numbers.host * (labels::METHOD_COUNT) + labels::method_number(method);
         self.outpost.observe(cell, elapsed);
@@ -281,7 +283,7 @@ impl Metrics {
     }
 
     fn application(&self, slug: Option<&str>) -> ApplicationLabels {
-        let known = slug.filter(|slug| self.applications.contains_key(*slug));
+        let known = slug.filter(|slug| self.slugs.contains(*slug));
         ApplicationLabels { application: known.unwrap_or(UNKNOWN).to_owned() }
     }
 }

@@ -2,3 +2,6 @@
 
 pub mod log;
 pub mod metrics;
+mod request_id;
+
+pub use request_id::{RequestId, RequestIds};

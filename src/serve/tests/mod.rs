@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
@@ -70,8 +71,8 @@ struct Script {
 }
 
 impl Handler for Script {
-    async fn handle(&self, request: Request<Incoming>, connection: &Connection) -> Response<Full<Bytes>> {
-        match request.uri().path() {
+    async fn handle(&self, head: &Parts, _body: Incoming, connection: &Connection) -> Response<Full<Bytes>> {
+        match head.uri.path() {
             "/wait" => {
                 self.waiting.add_permits(1);
                 self.release.acquire().await.unwrap().forget();
@@ -80,15 +81,15 @@ impl Handler for Script {
             "/large" => return Response::new(Full::from(vec![0; 16 << 20])),
             _ => {}
         }
-        let cookie: usize = request.headers().get_all("cookie").iter().map(http::HeaderValue::len).sum();
+        let cookie: usize = head.headers.get_all("cookie").iter().map(http::HeaderValue::len).sum();
         let seen =
-            format!("{:?} tls={} before={} cookie={cookie}", request.version(), connection.tls, connection.requests());
+            format!("{:?} tls={} before={} cookie={cookie}", head.version, connection.tls, connection.requests());
         Response::new(Full::from(seen))
     }
 
-    fn failed(&self, _: &Method, uri: &Uri, failure: Failure) -> Response<Full<Bytes>> {
+    fn failed(&self, head: &Parts, failure: Failure) -> Response<Full<Bytes>> {
         let mut response = respond(StatusCode::SERVICE_UNAVAILABLE);
-        *response.body_mut() = Full::from(format!("{} {failure:?}", uri.path()));
+        *response.body_mut() = Full::from(format!("{} {failure:?}", head.uri.path()));
         response
     }
 

@@ -86,7 +86,7 @@ fn texts_of_the_environment_become_what_is_wanted() {
         ("FOREPOST_SERVER__DANGER_ANY_HOST", "True"),
         ("FOREPOST_SERVER__TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
         ("FOREPOST_SESSION__IDLE_TIMEOUT", "off"),
-        ("FOREPOST_LOG__ALLOWED_CHECKS", "10"),
+        ("FOREPOST_LOG__ROUTINE_CHECKS", "10"),
     ]);
     assert_eq!(settings.server.http, None);
     assert_eq!(settings.server.max_connections, 7);

@@ -248,9 +248,9 @@ fn in_the_log() {
     log("format = \"xml\"", &["log.format: \"xml\" is unknown; one of auto, json, human"]);
     log("level = \"\"", &["log.level: is empty"]);
     log("level = \"inof\"", &["log.level: \"inof\" is neither a level", "as in \"info\""]);
-    log("allowed_checks = \"some\"", &["log.allowed_checks", "one in N"]);
-    log("allowed_checks = -1", &["-1 is out of range"]);
-    log("allowed_checks = true", &["wanted a text or a number"]);
+    log("routine_checks = \"some\"", &["log.routine_checks", "one in N"]);
+    log("routine_checks = -1", &["-1 is out of range"]);
+    log("routine_checks = true", &["wanted a text or a number"]);
 }
 
 #[test]
@@ -316,7 +316,7 @@ fn what_is_allowed_loads() {
         [session]
         idle_timeout = 0
         [log]
-        allowed_checks = 100
+        routine_checks = 100
         "#
     ));
     let provider = &settings.identity_providers["default"];
@@ -334,6 +334,6 @@ fn what_is_allowed_loads() {
     let proxies: Vec<_> = settings.server.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(proxies, ["10.0.0.0/8", "192.0.2.1/32", "0.0.0.0/0"]);
     assert_eq!(settings.session.idle_timeout, None);
-    assert_eq!(settings.log.allowed_checks, crate::settings::AllowedChecks::OneIn(100));
+    assert_eq!(settings.log.routine_checks, crate::settings::RoutineChecks::OneIn(100));
     assert_eq!(settings.dangers(), ["server.trusted_proxies (0.0.0.0/0 is everybody)"]);
 }

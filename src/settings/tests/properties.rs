@@ -42,7 +42,7 @@ const KEYS: &[&str] = &[
     "lifetime",
     "secret",
     "log",
-    "allowed_checks",
+    "routine_checks",
     "level",
     "a.b",
     "x",

@@ -29,7 +29,7 @@ fn capture(style: Style, level: &str, log: impl FnOnce()) -> String {
 
 fn check_line(text: &str) -> RequestLine<'_> {
     RequestLine {
-        request_id: "0198",
+        request_id: &"0198",
         application: Some("grafana"),
         route: "auth",
         dialect: Some("traefik"),
@@ -46,9 +46,9 @@ fn check_line(text: &str) -> RequestLine<'_> {
 
 #[test]
 fn json_lines_are_flat() {
-    let client = std::net::Ipv4Addr::LOCALHOST;
+    let client = std::net::Ipv4Addr::LOCALHOST.into();
     let text = capture(Style::Json, "info", || {
-        RequestLine { client: Some(&client), path: "/a?code=secret", ..check_line("grafana.example.test") }.write();
+        RequestLine { client: Some(client), path: "/a?code=secret", ..check_line("grafana.example.test") }.write();
     });
     let mut line: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert!(line["timestamp"].take().is_string());
@@ -65,7 +65,7 @@ fn json_lines_are_flat() {
 fn what_is_unknown_is_left_out() {
     let text = capture(Style::Json, "info", || {
         RequestLine {
-            request_id: "0198",
+            request_id: &"0198",
             application: None,
             route: "callback",
             dialect: None,
@@ -93,7 +93,7 @@ fn no_value_makes_a_second_line_or_moves_the_terminal() {
     for style in [Style::Json, Style::Human { color: false }, Style::Human { color: true }] {
         let text = capture(style, "info", || {
             check_line(HOSTILE).write();
-            RequestLine { client: Some(&HOSTILE), ..check_line("a") }.write();
+            RequestLine { request_id: &HOSTILE, ..check_line("a") }.write();
             tracing::info!("message {HOSTILE}");
             tracing::info!(shown = %HOSTILE, debugged = ?HOSTILE, owned = String::from(HOSTILE), "fields");
             let error = io::Error::other(HOSTILE);
@@ -129,7 +129,7 @@ fn lines_for_people_read_well() {
     let (_, line) = text.split_once("  INFO ").unwrap();
     assert_eq!(
         line,
-        "forepost::access: request request_id=\"0198\" application=\"grafana\" route=\"auth\" dialect=\"traefik\" outcome=\"allow\" \
+        "forepost::access: request request_id=0198 application=\"grafana\" route=\"auth\" dialect=\"traefik\" outcome=\"allow\" \
          status=200 method=\"GET\" host=\"a.test\" path=\"a.test\" user=\"a.test\" duration_ms=1.235\n"
     );
 }
@@ -144,7 +144,7 @@ fn nothing_is_formatted_when_the_level_is_off() {
     }
     for level in ["warn", "off", "info,forepost::access=off"] {
         let text = capture(Style::Json, level, || {
-            RequestLine { client: Some(&Never), ..check_line("a") }.write();
+            RequestLine { request_id: &Never, ..check_line("a") }.write();
         });
         assert_eq!(text, "");
     }
@@ -177,23 +177,23 @@ fn levels() {
 }
 
 #[track_caller]
-fn sampled(allowed: AllowedChecks, expected: [bool; 6]) {
+fn sampled(allowed: RoutineChecks, expected: [bool; 6]) {
     let sampler = Sampler::new(allowed);
     assert_eq!([(); 6].map(|()| sampler.wants(true)), expected);
     assert!((0..6).all(|_| sampler.wants(false)));
 }
 
 #[test]
-fn allowed_checks_are_sampled_and_others_never() {
-    sampled(AllowedChecks::All, [true; 6]);
-    sampled(AllowedChecks::Off, [false; 6]);
-    sampled(AllowedChecks::OneIn(3), [true, false, false, true, false, false]);
-    sampled(AllowedChecks::OneIn(0), [true; 6]);
+fn routine_checks_are_sampled_and_others_never() {
+    sampled(RoutineChecks::All, [true; 6]);
+    sampled(RoutineChecks::Off, [false; 6]);
+    sampled(RoutineChecks::OneIn(3), [true, false, false, true, false, false]);
+    sampled(RoutineChecks::OneIn(0), [true; 6]);
 }
 
 #[test]
 fn logging_is_set_up_once() {
-    let log = Log { format: LogFormat::Json, level: "off".into(), allowed_checks: AllowedChecks::All };
+    let log = Log { format: LogFormat::Json, level: "off".into(), routine_checks: RoutineChecks::All };
     // Whoever comes first in this process may set it.
     drop(init(&log));
     assert!(matches!(init(&log), Err(LogError::AlreadySet)));

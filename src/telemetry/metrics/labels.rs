@@ -88,7 +88,7 @@ impl Names {
     }
 }
 
-/// Constant words of one label; a word that is none of them counts as `other`.
+/// Constant words of one label, known by their positions; behind them stands `other`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Words(pub(super) &'static [&'static str]);
 
@@ -97,8 +97,8 @@ impl Words {
         self.0.len() + 1
     }
 
-    pub(super) fn number(self, word: &str) -> usize {
-        self.0.iter().position(|w| *w == word).unwrap_or(self.0.len())
+    pub(super) fn bounded(self, number: usize) -> usize {
+        number.min(self.0.len())
     }
 
     pub(super) fn all(self) -> impl Iterator<Item = &'static str> {

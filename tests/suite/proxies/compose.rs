@@ -114,7 +114,7 @@ fn variables_are_settings() {
         assert_eq!(settings.server.http.map(|address| address.port()), Some(9000));
 
         let [app] = settings.applications.as_slice() else { panic!("not one application: {settings:?}") };
-        let app = Application::new(app.clone(), &settings.identity_providers[&app.identity_provider]);
+        let app = Application::new(0, app.clone(), &settings.identity_providers[&app.identity_provider], "forepost");
         for to_register in [app.redirect_uri, app.post_logout_redirect_uri] {
             let comment = format!("#     {to_register}\n");
             assert!(proxy.example("compose.yaml").contains(&comment), "{proxy:?} does not say {to_register}");

@@ -132,7 +132,7 @@ fn case_001_003_006_020_024_077_084_096_no_text_is_read_as_another_place() {
     let provider = settings.identity_providers["idp"].clone();
     let application = |slug: &str| {
         let found = settings.applications.iter().find(|app| app.slug == slug).unwrap();
-        Arc::new(Application::new(found.clone(), &provider))
+        Arc::new(Application::new(0, found.clone(), &provider, "forepost"))
     };
     for (mode, slug) in [(Mode::Single, "app"), (Mode::Domain, "domain")] {
         let app = application(slug);

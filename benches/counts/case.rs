@@ -1,0 +1,93 @@
+//! The checks that are counted.
+
+use std::hint::black_box;
+
+use forepost::forwarded::Dialect;
+use http::request::Parts;
+use tokio::runtime;
+
+use super::stage::{Browser, Failure, PROXY, Stage, question};
+
+/// One kind of check.
+pub(crate) struct Case {
+    /// As in the table.
+    pub(crate) name: &'static str,
+    dialect: Dialect,
+    browser: Browser,
+    target: &'static str,
+    credential: Credential,
+    logged: bool,
+    status: u16,
+}
+
+#[derive(Clone, Copy)]
+enum Credential {
+    None,
+    Unknown,
+    /// Each check comes with another one of so many sessions.
+    Sessions(usize),
+}
+
+const TARGET: &str = "/dashboards/17/panels?from=now-6h&to=now";
+
+const ALLOW: Case = Case {
+    name: "allow",
+    dialect: Dialect::Traefik,
+    browser: Browser::Fetches,
+    target: TARGET,
+    credential: Credential::Sessions(1),
+    logged: false,
+    status: 200,
+};
+
+const CHALLENGE: Case = Case { name: "challenge", credential: Credential::None, status: 401, ..ALLOW };
+
+/// All of them, in the order of the table.
+pub(crate) const CASES: [Case; 11] = [
+    Case { name: "allow, Traefik", ..ALLOW },
+    Case { name: "allow, Caddy", dialect: Dialect::Caddy, ..ALLOW },
+    Case { name: "allow, nginx", dialect: Dialect::Nginx, ..ALLOW },
+    Case { name: "allow, Envoy", dialect: Dialect::Envoy, ..ALLOW },
+    Case { name: "allow, 1,000 sessions", credential: Credential::Sessions(1000), ..ALLOW },
+    Case { name: "allow, with its log line", logged: true, ..ALLOW },
+    Case { name: "challenge, no cookie", ..CHALLENGE },
+    Case { name: "challenge, unknown cookie", credential: Credential::Unknown, ..CHALLENGE },
+    Case { name: "challenge, with its log line", logged: true, ..CHALLENGE },
+    Case { name: "redirect to the login", browser: Browser::Navigates, status: 302, ..CHALLENGE },
+    Case { name: "public path", target: "/public/logo.svg", status: 200, ..CHALLENGE },
+];
+
+impl Case {
+    /// Answers the question so many times; what comes before the first answer is the same for any number.
+    pub(crate) fn run(&self, times: usize) -> Result<(), Failure> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let log = if self.logged { "routine_checks = \"all\"" } else { "routine_checks = \"off\"" };
+            let stage = Stage::new(log).await?;
+            let questions = self.questions(&stage).await?;
+            for parts in questions.iter().cycle().take(times) {
+                let answer = black_box(stage.outpost.answer(black_box(parts), PROXY).await);
+                let status = answer.status().as_u16();
+                if status != self.status {
+                    return Err(format!("{}: answered {status} instead of {}", self.name, self.status).into());
+                }
+            }
+            Ok(())
+        })
+    }
+
+    async fn questions(&self, stage: &Stage) -> Result<Vec<Parts>, Failure> {
+        let mut cookies = Vec::new();
+        match self.credential {
+            Credential::None => cookies.push(None),
+            Credential::Unknown => cookies.push(Some(stage.unknown_cookie()?)),
+            Credential::Sessions(count) => {
+                for number in 0..count {
+                    cookies.push(Some(stage.sign_in(number).await?));
+                }
+            }
+        }
+        let ask = |cookie: &Option<String>| question(self.dialect, self.browser, self.target, cookie.as_deref());
+        Ok(cookies.iter().map(ask).collect::<Result<_, _>>()?)
+    }
+}

@@ -1,0 +1,78 @@
+//! Counting by running this program again under valgrind, whose CPU is the same everywhere.
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::RUN;
+use super::stage::Failure;
+use super::table::Counts;
+
+/// Both runs of a tool differ in this many checks, and in nothing else.
+const FEW: usize = 1000;
+const MANY: usize = 3000;
+
+/// What one check of a case costs; `folder` is for files that pass between processes.
+pub(crate) fn count(case: &str, folder: &Path) -> Result<Counts, Failure> {
+    let instructions = per_check(|times| callgrind(case, times, folder))?;
+    let [allocations, bytes] = {
+        let (few, many) = (dhat(case, FEW, folder)?, dhat(case, MANY, folder)?);
+        [(few.blocks, many.blocks), (few.bytes, many.bytes)].map(|(few, many)| difference(few, many))
+    };
+    Ok(Counts { instructions, allocations, bytes })
+}
+
+fn per_check(run: impl Fn(usize) -> Result<u64, Failure>) -> Result<f64, Failure> {
+    Ok(difference(run(FEW)?, run(MANY)?))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+fn difference(few: u64, many: u64) -> f64 {
+    many.saturating_sub(few) as f64 / (MANY - FEW) as f64
+}
+
+/// Instructions that the whole process executes outside of the kernel.
+fn callgrind(case: &str, times: usize, folder: &Path) -> Result<u64, Failure> {
+    let out = folder.join("callgrind.out");
+    let out_option = format!("--callgrind-out-file={}", out.display());
+    run(&["--tool=callgrind", &out_option], case, times, folder)?;
+    let profile = fs::read_to_string(&out)?;
+    let total = profile.lines().rev().find_map(|line| line.strip_prefix("totals: "));
+    let total = total.ok_or("callgrind wrote no totals")?;
+    Ok(total.trim().parse()?)
+}
+
+struct Heap {
+    blocks: u64,
+    bytes: u64,
+}
+
+/// What the whole process allocates on the heap.
+fn dhat(case: &str, times: usize, folder: &Path) -> Result<Heap, Failure> {
+    let out_option = format!("--dhat-out-file={}", folder.join("dhat.out").display());
+    let log = run(&["--tool=dhat", &out_option], case, times, folder)?;
+    let unknown = || format!("dhat says nothing that is known here: {log}");
+    // ==1== Total:     1,234,567 bytes in 8,901 blocks
+    let total = log.lines().find_map(|line| line.split_once("Total:")).ok_or_else(unknown)?.1;
+    let (bytes, blocks) = total.split_once(" bytes in ").ok_or_else(unknown)?;
+    let number = |text: &str| text.trim().trim_end_matches(" blocks").replace(',', "").parse();
+    Ok(Heap { blocks: number(blocks)?, bytes: number(bytes)? })
+}
+
+/// Runs a case under a tool and gives what valgrind itself says.
+fn run(tool: &[&str], case: &str, times: usize, folder: &Path) -> Result<String, Failure> {
+    let log = folder.join("valgrind.log");
+    let status = Command::new("valgrind")
+        .args(tool)
+        .arg(format!("--log-file={}", log.display()))
+        .arg(env::current_exe()?)
+        .args([RUN, case, &times.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .map_err(|error| format!("valgrind cannot be run: {error}"))?;
+    let said = fs::read_to_string(&log)?;
+    if status.success() { Ok(said) } else { Err(format!("{case}: {status}\n{said}").into()) }
+}

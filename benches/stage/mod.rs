@@ -1,0 +1,114 @@
+//! An outpost in process, made from settings as the daemon makes it, with a provider that is ready.
+
+mod provider;
+mod request;
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forepost::app::Application;
+use forepost::daemon::Assembly;
+use forepost::http::Outpost;
+use forepost::identity::{Identity, PackedIdentity};
+use forepost::serve::Peer;
+use forepost::session::{NewSession, Session, SessionStore, SessionToken};
+use forepost::settings::Settings;
+use forepost::telemetry::log::{self, LogError};
+use forepost::world::World;
+
+pub(crate) use self::request::{Browser, question};
+
+/// What goes wrong while a stage is set up.
+pub(crate) type Failure = Box<dyn Error + Send + Sync>;
+
+/// The host of the only application.
+pub(crate) const HOST: &str = "app.example.com";
+
+/// As long as an ID token with a few claims and an RSA signature.
+const ID_TOKEN_BYTES: usize = 1047;
+
+const LIFETIME: Duration = Duration::from_hours(1);
+
+/// An outpost with one application, without listeners.
+pub(crate) struct Stage {
+    /// What answers.
+    pub(crate) outpost: Outpost,
+    /// The only application.
+    pub(crate) app: Arc<Application>,
+    store: Arc<dyn SessionStore>,
+    world: World,
+}
+
+impl Stage {
+    /// Sets an outpost up, whose settings end with the table `[log]` and these lines.
+    pub(crate) async fn new(log: &str) -> Result<Self, Failure> {
+        let issuer = provider::start()?;
+        let settings = Settings::from_toml(&format!(
+            r#"
+            [identity_provider.default]
+            issuer = "{issuer}"
+            client_id = "proxy"
+            client_secret = "the secret of a bench"
+            [[application]]
+            slug = "app"
+            external_host = "https://{HOST}"
+            public_paths = [{{ prefix = "/public" }}]
+            required_groups = ["staff"]
+            [log]
+            {log}"#
+        ))?;
+        match log::init(&settings.log) {
+            // A process that sets several stages up logs as the first one does.
+            Ok(()) | Err(LogError::AlreadySet) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let world = World::system();
+        let Assembly { outpost, mut applications, providers, store, .. } = Assembly::new(settings, world.clone())?;
+        for provider in &providers {
+            provider.refresh().await?;
+        }
+        let app = applications.pop().ok_or("the settings name no application")?;
+        Ok(Self { outpost, app, store, world })
+    }
+
+    /// Keeps a session of somebody who may enter, and gives its cookie, `NAME=VALUE`.
+    pub(crate) async fn sign_in(&self, number: usize) -> Result<String, Failure> {
+        let token = SessionToken::generate(&self.world)?;
+        self.store.save(&token, Arc::new(self.session(number))).await?;
+        Ok(self.cookie(&token))
+    }
+
+    /// A cookie of the right form that opens nothing.
+    pub(crate) fn unknown_cookie(&self) -> Result<String, Failure> {
+        Ok(self.cookie(&SessionToken::generate(&self.world)?))
+    }
+
+    fn cookie(&self, token: &SessionToken) -> String {
+        format!("{}={}", self.app.cookies.session().as_str(), token.encode())
+    }
+
+    /// A session as a login makes it.
+    pub(crate) fn session(&self, number: usize) -> Session {
+        let identity = Identity {
+            subject: format!("5f4dcc3b5aa765d61d83{number:012}"),
+            username: format!("user{number:06}"),
+            email: format!("user{number:06}@example.com"),
+            name: format!("User Number {number:06}"),
+            uid: format!("5f4dcc3b5aa765d61d83{number:012}"),
+            groups: ["admins", "staff", "developers"].map(String::from).to_vec(),
+            entitlements: Vec::new(),
+        };
+        let id_token: String = "eyJhbGciOiJSUzI1NiJ9.".chars().cycle().take(ID_TOKEN_BYTES).collect();
+        let new = NewSession {
+            application: Arc::clone(&self.app.slug),
+            identity: PackedIdentity::new(identity, &id_token, self.app.headers.jwt),
+            lifetime: LIFETIME,
+            idle_timeout: Some(LIFETIME),
+        };
+        Session::new(new, self.world.now())
+    }
+}
+
+/// The proxy that asks: trusted by default.
+pub(crate) const PROXY: Peer = Peer::UnixSocket;

@@ -1,0 +1,193 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+
+use super::Identity;
+use super::header_block::{HeaderTemplate, IDENTITY_VALUES, render};
+
+/// Positions in the values, in the order of the header fields.
+const USERNAME: usize = 0;
+const GROUPS: usize = 1;
+const ENTITLEMENTS: usize = 2;
+const EMAIL: usize = 3;
+const NAME: usize = 4;
+const UID: usize = 5;
+const ID_TOKEN: usize = 6;
+
+const LIST_SEPARATOR: char = '|';
+
+/// An identity with its ready-made header values, which are slices of one allocation.
+///
+/// A check reads the values and little else, and there may be a million of these: the values are the record, and only
+/// an identity that they do not tell exactly is kept beside them.
+pub struct PackedIdentity {
+    values: [HeaderValue; IDENTITY_VALUES],
+    /// Whether the ID token is sent to the application, or only kept.
+    send_token: bool,
+    untold: Option<Box<Identity>>,
+}
+
+impl PackedIdentity {
+    /// Packs `identity`; its ID token is sent to the application where `send_token` says so.
+    #[must_use]
+    pub fn new(identity: Identity, id_token: &str, send_token: bool) -> Self {
+        let [username, groups, entitlements, email, name, uid] = render(&identity);
+        let values = slices(&[&username, &groups, &entitlements, &email, &name, &uid, id_token]);
+        let mut packed = Self { values, send_token, untold: None };
+        if packed.told() != identity {
+            packed.untold = Some(Box::new(identity));
+        }
+        packed
+    }
+
+    /// Who this is.
+    #[must_use]
+    pub fn identity(&self) -> Cow<'_, Identity> {
+        self.untold.as_deref().map_or_else(|| Cow::Owned(self.told()), Cow::Borrowed)
+    }
+
+    /// How this user is called in pages and logs.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        match &self.untold {
+            Some(identity) => identity.label(),
+            // Where nothing is untold, the subject is the uid.
+            None => [USERNAME, EMAIL, UID].into_iter().map(|at| self.text(at)).find(|it| !it.is_empty()).unwrap_or(""),
+        }
+    }
+
+    /// `sub`.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        self.untold.as_ref().map_or_else(|| self.text(UID), |identity| &identity.subject)
+    }
+
+    /// Whether this user is in one of `groups`.
+    #[must_use]
+    pub fn is_in_any(&self, groups: &[String]) -> bool {
+        match &self.untold {
+            Some(identity) => identity.groups.iter().any(|it| groups.contains(it)),
+            None => list(self.text(GROUPS)).any(|it| groups.iter().any(|group| group == it)),
+        }
+    }
+
+    /// The ID token as received.
+    #[must_use]
+    pub fn id_token(&self) -> &str {
+        self.text(ID_TOKEN)
+    }
+
+    /// All identity headers for this user, `jwks` being where the provider's keys are.
+    #[must_use]
+    pub fn headers(&self, template: &HeaderTemplate, jwks: &HeaderValue) -> HeaderMap {
+        let sent = if self.send_token { self.values.len() } else { ID_TOKEN };
+        template.fill(&self.values[..sent], jwks)
+    }
+
+    /// What the values alone say.
+    fn told(&self) -> Identity {
+        let one = |at| self.text(at).to_owned();
+        let many = |at| list(self.text(at)).map(str::to_owned).collect();
+        Identity {
+            subject: one(UID),
+            username: one(USERNAME),
+            email: one(EMAIL),
+            name: one(NAME),
+            uid: one(UID),
+            groups: many(GROUPS),
+            entitlements: many(ENTITLEMENTS),
+        }
+    }
+
+    fn text(&self, at: usize) -> &str {
+        std::str::from_utf8(self.values[at].as_bytes()).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for PackedIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PackedIdentity").field("user", &self.label()).finish_non_exhaustive()
+    }
+}
+
+/// A list without escapes, as joined for the header.
+fn list(joined: &str) -> impl Iterator<Item = &str> {
+    joined.split(LIST_SEPARATOR).filter(|it| !it.is_empty())
+}
+
+/// `texts` as values that share one allocation, equal texts being stored once.
+fn slices<const N: usize>(texts: &[&str; N]) -> [HeaderValue; N] {
+    let mut bytes = Vec::with_capacity(texts.iter().map(|text| text.len()).sum());
+    let mut ranges: [Range<usize>; N] = std::array::from_fn(|_| 0..0);
+    for (at, text) in texts.iter().enumerate() {
+        ranges[at] = if let Some(earlier) = texts[..at].iter().position(|earlier| earlier == text) {
+            ranges[earlier].clone()
+        } else {
+            bytes.extend_from_slice(text.as_bytes());
+            bytes.len() - text.len()..bytes.len()
+        };
+    }
+    let bytes = Bytes::from(bytes.into_boxed_slice());
+    ranges.map(|range| {
+        let empty = const { HeaderValue::from_static("") };
+        if range.is_empty() { empty } else { HeaderValue::from_maybe_shared(bytes.slice(range)).unwrap_or(empty) }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(username: &str, groups: &[&str], uid: &str) -> Identity {
+        Identity {
+            subject: "subject".into(),
+            username: username.into(),
+            uid: uid.into(),
+            groups: groups.iter().map(ToString::to_string).collect(),
+            ..Identity::default()
+        }
+    }
+
+    #[track_caller]
+    fn check(identity: Identity, untold: bool) {
+        let packed = PackedIdentity::new(identity.clone(), "id.to.ken", true);
+        assert_eq!(*packed.identity(), identity);
+        assert_eq!(packed.untold.is_some(), untold, "{identity:?}");
+        assert_eq!((packed.label(), packed.subject()), (identity.label(), "subject"));
+        assert_eq!(packed.id_token(), "id.to.ken");
+        for group in &identity.groups {
+            assert!(packed.is_in_any(&["other".into(), group.clone()]), "{group}");
+        }
+        for stranger in ["", "|", "admi", "admins|staff", "%7C", "ADMINS"] {
+            assert!(!packed.is_in_any(&[stranger.into()]), "{stranger:?}");
+        }
+    }
+
+    #[test]
+    fn what_goes_in_comes_out() {
+        check(identity("alice", &["admins", "staff"], "subject"), false);
+        check(identity("", &[], "subject"), false);
+        check(identity("Alice Ärger", &["50%"], "subject"), false);
+        check(identity("alice", &[], "other uid"), true);
+        check(identity(" alice", &[], "subject"), true);
+        check(identity("alice\0", &[], "subject"), true);
+        check(identity("alice", &["a|b"], "subject"), true);
+        check(identity("alice", &["admins "], "subject"), true);
+        check(identity("alice", &["50%25"], "subject"), true);
+    }
+
+    #[test]
+    fn a_token_can_be_kept_without_being_sent() {
+        let template = HeaderTemplate::samples();
+        let jwks = HeaderValue::from_static("https://idp.test/jwks");
+        let sent =
+            |send| PackedIdentity::new(identity("alice", &[], "subject"), "id.to.ken", send).headers(&template, &jwks);
+        assert_eq!(sent(true)["x-authentik-jwt"], "id.to.ken");
+        assert_eq!(sent(false)["x-authentik-jwt"], "");
+        assert_eq!(sent(false)["x-authentik-username"], "alice");
+        assert_eq!(sent(false)["x-authentik-meta-jwks"], "https://idp.test/jwks");
+    }
+}
