@@ -4,6 +4,11 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use forepost::cli::{self, Arguments, Command};
+use mimalloc::MiMalloc;
+
+/// A check makes and frees some thirty small things, most of them hyper's: docs/decisions tells what this is worth.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
