@@ -41,7 +41,7 @@ fn callgrind(case: &str, times: usize, folder: &Path) -> Result<u64, Failure> {
     let out_option = format!("--callgrind-out-file={}", out.display());
     let only = format!("--toggle-collect={CHECK}*");
     run(&["--tool=callgrind", &out_option, &only], case, times, folder)?;
-    let profile = fs::read_to_string(&out)?;
+    let profile = fs::read_to_string(&out).map_err(|error| format!("callgrind wrote no profile: {error}"))?;
     let total = profile.lines().rev().find_map(|line| line.strip_prefix("totals: ")).unwrap_or("0");
     match total.trim().parse()? {
         0 => Err(format!("callgrind met no function {CHECK}").into()),
@@ -79,6 +79,6 @@ fn run(tool: &[&str], case: &str, times: usize, folder: &Path) -> Result<String,
         .stderr(Stdio::null())
         .status()
         .map_err(|error| format!("valgrind cannot be run: {error}"))?;
-    let said = fs::read_to_string(&log)?;
+    let said = fs::read_to_string(&log).unwrap_or_else(|error| format!("valgrind wrote no log: {error}"));
     if status.success() { Ok(said) } else { Err(format!("{case}: {status}\n{said}").into()) }
 }

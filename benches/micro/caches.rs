@@ -2,6 +2,7 @@
 //!
 //! Threads matter: a structure that notes each look in one place makes all of them wait for it.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
@@ -10,7 +11,7 @@ use std::time::Duration;
 use divan::Bencher;
 use forepost::session::{Session, SessionKey};
 
-use super::{KEPT, SESSIONS, in_turn};
+use super::{KEPT, SESSIONS, next};
 
 static KEYS: LazyLock<Vec<SessionKey>> = LazyLock::new(|| KEPT.iter().map(|(token, _)| token.key()).collect());
 
@@ -89,34 +90,40 @@ fn run(bencher: Bencher, count: usize, cache: impl Cache) {
     for ((_, session), key) in KEPT.iter().zip(&*KEYS).take(count) {
         cache.put(*key, Arc::clone(session));
     }
-    bencher.with_inputs(in_turn(count)).bench_values(|at| cache.get(&KEYS[at]).is_some_and(|it| !it.was_checked()));
+    thread_local! {
+        static AT: Cell<usize> = const { Cell::new(0) };
+    }
+    bencher.bench(|| {
+        let session = cache.get(&KEYS[AT.get() % count]);
+        AT.set(next(count, session.as_deref()));
+    });
 }
 
 const BOUND: u64 = 1_000_000;
 const LIFETIME: Duration = Duration::from_hours(1);
 
-#[divan::bench(args = SESSIONS, threads = [1, 2], sample_size = 1000)]
+#[divan::bench(args = SESSIONS, threads = [1, 2], sample_size = 10_000)]
 fn moka(bencher: Bencher, count: usize) {
     run(bencher, count, moka::sync::Cache::builder().max_capacity(BOUND).time_to_live(LIFETIME).build());
 }
 
-#[divan::bench(args = SESSIONS, threads = [1, 2], sample_size = 1000)]
+#[divan::bench(args = SESSIONS, threads = [1, 2], sample_size = 10_000)]
 fn moka_key_itself(bencher: Bencher, count: usize) {
     let builder = moka::sync::Cache::builder().max_capacity(BOUND).time_to_live(LIFETIME);
     run(bencher, count, builder.build_with_hasher(BuildHasherDefault::<KeyItself>::default()));
 }
 
-#[divan::bench(args = SESSIONS, threads = [1, 2], sample_size = 1000)]
+#[divan::bench(args = SESSIONS, threads = [1, 2], sample_size = 10_000)]
 fn quick_cache(bencher: Bencher, count: usize) {
     run(bencher, count, quick_cache::sync::Cache::new(1_000_000));
 }
 
-#[divan::bench(args = SESSIONS, threads = [1, 2], sample_size = 1000)]
+#[divan::bench(args = SESSIONS, threads = [1, 2], sample_size = 10_000)]
 fn sharded(bencher: Bencher, count: usize) {
     run(bencher, count, Sharded::<RandomState>::new());
 }
 
-#[divan::bench(args = SESSIONS, threads = [1, 2], sample_size = 1000)]
+#[divan::bench(args = SESSIONS, threads = [1, 2], sample_size = 10_000)]
 fn sharded_key_itself(bencher: Bencher, count: usize) {
     run(bencher, count, Sharded::<BuildHasherDefault<KeyItself>>::new());
 }

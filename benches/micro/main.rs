@@ -8,7 +8,7 @@ mod caches;
 #[path = "../stage/mod.rs"]
 mod stage;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
 use std::sync::{Arc, LazyLock};
 
 use cookie::Cookie;
@@ -46,10 +46,20 @@ static KEPT: LazyLock<Vec<(SessionToken, Arc<Session>)>> = LazyLock::new(|| {
     (0..SESSIONS[2]).map(|number| (token(), Arc::new(STAGE.session(number)))).collect()
 });
 
-/// Numbers from 0 to `count`, over and over.
-fn in_turn(count: usize) -> impl Fn() -> usize + Sync {
-    let next = AtomicUsize::new(0);
-    move || next.fetch_add(1, Ordering::Relaxed) % count
+/// Whom to ask for next of `count`, which is only known when `last` was looked at.
+///
+/// A processor would otherwise look for several at once, as it never can between two requests. Far from the last one, so
+/// that nothing is fetched ahead.
+fn next(count: usize, last: Option<&Session>) -> usize {
+    /// A prime, so that all are met.
+    const STRIDE: usize = 61_987;
+    thread_local! {
+        static AT: Cell<usize> = const { Cell::new(0) };
+    }
+    let was_checked = usize::from(last.is_some_and(Session::was_checked));
+    let at = (AT.get() + STRIDE + was_checked) % count;
+    AT.set(at);
+    at
 }
 
 fn asked(dialect: Dialect, browser: Browser) -> Parts {
@@ -96,7 +106,11 @@ fn lookup(bencher: Bencher, count: usize) {
     for (token, session) in &KEPT[..count] {
         ready(store.save(token, Arc::clone(session))).expect("memory does not fail");
     }
-    bencher.with_inputs(in_turn(count)).bench_values(|at| ready(store.load(&KEPT[at].0)).is_ok_and(|it| it.is_some()));
+    let mut at = 0;
+    bencher.bench_local(|| {
+        let session = ready(store.load(&KEPT[at].0)).expect("memory does not fail");
+        at = next(count, session.as_deref());
+    });
 }
 
 /// Numbers of public paths that an application has.
@@ -146,16 +160,18 @@ fn header_block(bencher: Bencher) {
     });
 }
 
-#[divan::bench(args = SESSIONS, sample_size = 500)]
+// As many requests at once as stay in the processor's cache: a real one has just been read.
+#[divan::bench(args = SESSIONS, sample_size = 16, sample_count = 1000)]
 fn whole_check(bencher: Bencher, count: usize) {
     for (token, session) in &KEPT[..count] {
         ready(STAGE.store.save(token, Arc::clone(session))).expect("memory does not fail");
     }
-    let ask = |token| question(Dialect::Traefik, Browser::Fetches, TARGET, Some(&STAGE.cookie(token)));
-    let questions: Vec<Parts> = KEPT[..count].iter().flat_map(|(token, _)| ask(token)).collect();
-    assert_eq!(questions.len(), count);
-    bencher.with_inputs(in_turn(count)).bench_values(|at| {
-        let answer = ready(STAGE.outpost.answer(&questions[at], PROXY));
+    let ask = || {
+        let cookie = STAGE.cookie(&KEPT[next(count, None)].0);
+        question(Dialect::Traefik, Browser::Fetches, TARGET, Some(&cookie)).expect("the request is well formed")
+    };
+    bencher.with_inputs(ask).bench_refs(|parts| {
+        let answer = ready(STAGE.outpost.answer(parts, PROXY));
         assert_eq!(answer.status(), 200);
         answer
     });
