@@ -37,11 +37,13 @@ pub(crate) fn read(text: &str) -> Result<Rows, Failure> {
 }
 
 fn row(line: &str) -> Result<(String, Counts), Failure> {
-    let mut fields = line.rsplitn(4, "  ").map(str::trim);
-    let mut number = || -> Result<f64, Failure> { Ok(fields.next().unwrap_or_default().parse()?) };
-    let (bytes, allocations, instructions) = (number()?, number()?, number()?);
-    let name = fields.next().ok_or("a line of the table has no name")?;
-    Ok((name.to_owned(), Counts { instructions, allocations, bytes }))
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [name @ .., instructions, allocations, bytes] = &words[..] else {
+        return Err(format!("a line of the table lacks a count: {line}").into());
+    };
+    let counts =
+        Counts { instructions: instructions.parse()?, allocations: allocations.parse()?, bytes: bytes.parse()? };
+    Ok((name.join(" "), counts))
 }
 
 /// What has changed by more than noise, a sentence for each count.

@@ -4,7 +4,9 @@ mod provider;
 mod request;
 
 use std::error::Error;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use forepost::app::Application;
@@ -36,7 +38,8 @@ pub(crate) struct Stage {
     pub(crate) outpost: Outpost,
     /// The only application.
     pub(crate) app: Arc<Application>,
-    store: Arc<dyn SessionStore>,
+    /// Its sessions.
+    pub(crate) store: Arc<dyn SessionStore>,
     world: World,
 }
 
@@ -55,6 +58,8 @@ impl Stage {
             external_host = "https://{HOST}"
             public_paths = [{{ prefix = "/public" }}]
             required_groups = ["staff"]
+            [session]
+            max_sessions = 1000000
             [log]
             {log}"#
         ))?;
@@ -72,19 +77,13 @@ impl Stage {
         Ok(Self { outpost, app, store, world })
     }
 
-    /// Keeps a session of somebody who may enter, and gives its cookie, `NAME=VALUE`.
-    pub(crate) async fn sign_in(&self, number: usize) -> Result<String, Failure> {
-        let token = SessionToken::generate(&self.world)?;
-        self.store.save(&token, Arc::new(self.session(number))).await?;
-        Ok(self.cookie(&token))
+    /// A token that nobody has.
+    pub(crate) fn token(&self) -> Result<SessionToken, Failure> {
+        Ok(SessionToken::generate(&self.world)?)
     }
 
-    /// A cookie of the right form that opens nothing.
-    pub(crate) fn unknown_cookie(&self) -> Result<String, Failure> {
-        Ok(self.cookie(&SessionToken::generate(&self.world)?))
-    }
-
-    fn cookie(&self, token: &SessionToken) -> String {
+    /// The cookie of `token`, `NAME=VALUE`.
+    pub(crate) fn cookie(&self, token: &SessionToken) -> String {
         format!("{}={}", self.app.cookies.session().as_str(), token.encode())
     }
 
@@ -112,3 +111,11 @@ impl Stage {
 
 /// The proxy that asks: trusted by default.
 pub(crate) const PROXY: Peer = Peer::UnixSocket;
+
+/// The answer of a future that never waits, without a runtime that would count too.
+pub(crate) fn ready<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => unreachable!("a check waits for nothing while sessions are in memory"),
+    }
+}
