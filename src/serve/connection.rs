@@ -151,12 +151,9 @@ fn is_http2(head: &Parts) -> bool {
 
 /// What hyper leaves to us to refuse.
 fn refusal(head: &Parts, limits: &Limits) -> Option<StatusCode> {
-    let too_large = if is_http2(head) {
-        too_many_headers(&head.headers, limits.max_headers)
-    } else {
-        head_length(head) > limits.max_header_bytes
-    };
-    if too_large {
+    if too_many_headers(&head.headers, limits.max_headers)
+        || !is_http2(head) && head_length(head) > limits.max_header_bytes
+    {
         return Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     }
     // A 2xx to CONNECT would make a tunnel of the connection (RFC 9110 §9.3.6).
@@ -169,7 +166,7 @@ fn head_length(head: &Parts) -> usize {
     head.headers.iter().fold(line, |length, (name, value)| length + name.as_str().len() + value.len() + 4)
 }
 
-/// hyper counts the fields of HTTP/1 only; a cookie split as RFC 9113 §8.2.3 allows is one field.
+/// hyper has its own limit for HTTP/1 and none for HTTP/2, where a split cookie is one field (RFC 9113 §8.2.3).
 fn too_many_headers(headers: &HeaderMap, most: usize) -> bool {
     headers.len() > most && headers.len() - headers.get_all(COOKIE).iter().count().saturating_sub(1) > most
 }

@@ -7,6 +7,8 @@ use hyper_util::server::conn::auto;
 
 use crate::settings::Server;
 
+/// As many header fields as hyper takes by itself.
+const HYPER_HEADERS: usize = 100;
 /// hyper refuses a smaller buffer.
 const LEAST_BUFFER: usize = 8192;
 /// Added to a field's name and value when HTTP/2 counts a header list (RFC 9113 §6.5.2).
@@ -54,10 +56,13 @@ impl Limits {
             .timer(TokioTimer::new())
             .header_read_timeout(None)
             .max_buf_size(self.max_header_bytes.max(LEAST_BUFFER))
-            .max_headers(self.max_headers)
             // A request that was sent completely is answered, even if nothing more will come from its sender.
             .half_close(true)
             .writev(false);
+        // Told a number, hyper allocates room for so many with each request, so it is told only what it would not allow.
+        if self.max_headers > HYPER_HEADERS {
+            builder.http1().max_headers(self.max_headers);
+        }
         let header_list = self.max_header_bytes.saturating_add(self.max_headers.saturating_mul(HTTP2_FIELD_OVERHEAD));
         builder
             .http2()

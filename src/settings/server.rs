@@ -48,7 +48,7 @@ pub(super) fn read(mut table: Table<'_>) -> Server {
         trusted_proxies,
         max_connections: table.number("max_connections", 10_000, 1..=1_000_000),
         max_header_bytes: table.number("max_header_bytes", 98_304, SMALLEST_BUFFER..=1_048_576),
-        max_headers: table.number("max_headers", 200, 16..=4096),
+        max_headers: table.number("max_headers", 100, 16..=4096),
         header_timeout: table.duration("header_timeout", seconds(10), seconds(1)..=seconds(300)),
         request_timeout: table.duration("request_timeout", seconds(30), seconds(1)..=seconds(600)),
         idle_timeout,
