@@ -36,7 +36,10 @@ impl Server {
         let began = tokio::time::Instant::now();
         while std::net::TcpStream::connect(self.address).is_err() {
             if let Some(status) = self.child.try_wait()? {
-                return Err(format!("a server ended with {status} before it listened").into());
+                return Err(format!(
+                    "a server ended with {status} before it listened; forepost says why with --log FILE"
+                )
+                .into());
             }
             if began.elapsed() > STARTS_WITHIN {
                 return Err("a server does not listen".into());
