@@ -79,7 +79,7 @@ fn count_all() -> Result<Rows, Failure> {
     let waiting = Mutex::new(CASES.iter());
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
     let work = || -> Result<Rows, Failure> {
-        let folder = tempfile::tempdir()?;
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         let mut rows = Rows::new();
         while let Some(case) = next() {
             rows.push((case.name.to_owned(), valgrind::count(case.name, folder.path())?));
