@@ -154,7 +154,8 @@ impl Outpost {
             Dialect::Traefik | Dialect::Caddy | Dialect::Envoy => BrowserRoute::of_forwarded(app, &original.target),
         };
         if let Some(route) = route {
-            return self.outpost_route(dialect, route, app, original, received).await;
+            // Rare and large: what a check waits on is moved about, so it is kept small.
+            return Box::pin(self.outpost_route(dialect, route, app, original, received)).await;
         }
         let session = match self.session(app, &received.parts.headers).await {
             Ok(session) => session,

@@ -87,7 +87,7 @@ impl Outpost {
             }
             Some(Route::Auth(dialect)) => self.check(dialect, &received, began).await,
             Some(Route::Browser(route)) => {
-                let (answer, outcome) = self.visit(route, app, &received).await;
+                let (answer, outcome) = Box::pin(self.visit(route, app, &received)).await;
                 let line = Line { route: route.as_str(), app, authority: authority.as_ref(), began };
                 line.write(&received, outcome, answer)
             }
