@@ -38,7 +38,7 @@ impl<'h> Host<'h> {
             return Ok(Self(format!("[{address}]").into()));
         }
         let name = text.strip_suffix('.').unwrap_or(text);
-        if name.is_empty() || name.len() > MAX_NAME || !name.split('.').all(is_label) {
+        if name.len() > MAX_NAME || !has_labels(name) {
             return Err(InvalidHost);
         }
         // A name whose last label is numeric is an IPv4 address or nothing: browsers read `127.1` and `127.0x1` as
@@ -76,10 +76,18 @@ fn is_number(label: &str) -> bool {
         || hexadecimal.is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-fn is_label(label: &str) -> bool {
-    !label.is_empty()
-        && label.len() <= MAX_LABEL
-        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+/// Whether `name` is labels with dots between them.
+fn has_labels(name: &str) -> bool {
+    let mut length = 0;
+    for byte in name.bytes() {
+        match byte {
+            b'.' if length == 0 => return false,
+            b'.' => length = 0,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' if length < MAX_LABEL => length += 1,
+            _ => return false,
+        }
+    }
+    length > 0
 }
 
 impl Borrow<str> for Host<'_> {
@@ -116,8 +124,8 @@ impl<'h> Authority<'h> {
     ///
     /// When the text is not of that form.
     pub fn parse(text: &'h str) -> Result<Self, InvalidHost> {
-        let after_bracket = text.rfind(']').map_or(0, |at| at + 1);
-        match text[after_bracket..].find(':') {
+        let after_bracket = text.bytes().rposition(|byte| byte == b']').map_or(0, |at| at + 1);
+        match text.bytes().skip(after_bracket).position(|byte| byte == b':') {
             None => Ok(Self { host: Host::parse(text)?, port: None }),
             Some(colon) => {
                 let (host, port) = text.split_at(after_bracket + colon);

@@ -50,7 +50,7 @@ fn text(value: &HeaderValue) -> Option<&str> {
 
 /// A scheme, and whether it was a WebSocket's.
 pub(super) fn scheme(text: &str) -> Result<(Scheme, bool), ForwardedError> {
-    if text.contains(',') {
+    if text.bytes().any(|byte| byte == b',') {
         return Err(ForwardedError::Repeated(X_FORWARDED_PROTO.as_str()));
     }
     let known = [
@@ -67,7 +67,7 @@ pub(super) fn scheme(text: &str) -> Result<(Scheme, bool), ForwardedError> {
 }
 
 pub(super) fn authority<'r>(text: &'r str, name: &'static str) -> Result<Authority<'r>, ForwardedError> {
-    if text.contains(',') {
+    if text.bytes().any(|byte| byte == b',') {
         return Err(ForwardedError::Repeated(name));
     }
     Authority::parse(text).map_err(|_| ForwardedError::Malformed(name))

@@ -112,29 +112,69 @@ impl User {
     }
 }
 
+/// Where a question belongs.
+enum Place<'o> {
+    /// To an application.
+    Application(&'o Arc<Application>),
+    /// To the outpost itself, on an application: the proxy asks about a request rather than routing it here.
+    Outpost(BrowserRoute, &'o Arc<Application>),
+    /// To nobody.
+    Nowhere(Checked<'o>),
+}
+
 impl Outpost {
-    pub(super) async fn check(&self, dialect: Dialect, received: &Received<'_>, began: Instant) -> Answer {
-        let parts = received.parts;
-        let question =
-            Question { method: &parts.method, uri: &parts.uri, headers: &parts.headers, trusted: received.trusted };
-        let original = dialect.parse(&question);
-        let mut checked = match &original {
-            Ok(original) => self.judge(dialect, original, received).await,
+    /// Answers a question that nothing has to be waited for: its session is in memory, or it has none.
+    ///
+    /// Nearly all are of that kind. What waits is moved about by hyper, and there is much of it on the way of a login.
+    pub(super) fn check_at_once(&self, dialect: Dialect, received: &Received<'_>, began: Instant) -> Option<Answer> {
+        let original = parse(dialect, received);
+        let checked = match &original {
+            Ok(original) => match self.place(dialect, original, received) {
+                Place::Application(app) => {
+                    let session = self.session_in_memory(app, &received.parts.headers).ok()?;
+                    self.judge(dialect, app, original, session, received)
+                }
+                Place::Outpost(..) => return None,
+                Place::Nowhere(checked) => checked,
+            },
             Err(error) => refuse_question(dialect, *error, received),
         };
+        Some(self.finish(dialect, original.as_ref().ok(), checked, received, began))
+    }
+
+    /// Answers any question.
+    pub(super) async fn check(&self, dialect: Dialect, received: &Received<'_>, began: Instant) -> Answer {
+        let original = parse(dialect, received);
+        let checked = match &original {
+            Ok(original) => match self.place(dialect, original, received) {
+                Place::Application(app) => match self.session(app, &received.parts.headers).await {
+                    Ok(session) => self.judge(dialect, app, original, session, received),
+                    Err(error) => store_away(app, original, received, &error),
+                },
+                Place::Outpost(route, app) => self.outpost_route(dialect, route, app, original, received).await,
+                Place::Nowhere(checked) => checked,
+            },
+            Err(error) => refuse_question(dialect, *error, received),
+        };
+        self.finish(dialect, original.as_ref().ok(), checked, received, began)
+    }
+
+    fn finish(
+        &self,
+        dialect: Dialect,
+        original: Option<&OriginalRequest<'_>>,
+        mut checked: Checked<'_>,
+        received: &Received<'_>,
+        began: Instant,
+    ) -> Answer {
         if checked.permit.is_none() {
             checked.answer = reply::for_dialect(dialect, checked.answer);
         }
-        self.note(dialect, original.as_ref().ok(), &checked, received, began);
+        self.note(dialect, original, &checked, received, began);
         checked.answer
     }
 
-    async fn judge<'o>(
-        &'o self,
-        dialect: Dialect,
-        original: &OriginalRequest<'_>,
-        received: &Received<'_>,
-    ) -> Checked<'o> {
+    fn place(&self, dialect: Dialect, original: &OriginalRequest<'_>, received: &Received<'_>) -> Place<'_> {
         let Some(app) = self.registry.find(&original.authority.host) else {
             tracing::warn!(
                 request_id = %received.id,
@@ -142,25 +182,24 @@ impl Outpost {
                 host = original.authority.host.as_str(),
                 "no application has this host (application.external_host, application.cookie_domain)"
             );
-            return refuse(
-                dialect,
-                "No application is configured for this host.",
-                original.client.accepts_html(),
-                received,
-            );
+            let html = original.client.accepts_html();
+            return Place::Nowhere(refuse(dialect, "No application is configured for this host.", html, received));
         };
         let route = match dialect {
             Dialect::Nginx => BrowserRoute::of_path(app, &original.target),
             Dialect::Traefik | Dialect::Caddy | Dialect::Envoy => BrowserRoute::of_forwarded(app, &original.target),
         };
-        if let Some(route) = route {
-            // Rare and large: what a check waits on is moved about, so it is kept small.
-            return Box::pin(self.outpost_route(dialect, route, app, original, received)).await;
-        }
-        let session = match self.session(app, &received.parts.headers).await {
-            Ok(session) => session,
-            Err(error) => return store_away(app, original, received, &error),
-        };
+        route.map_or(Place::Application(app), |route| Place::Outpost(route, app))
+    }
+
+    fn judge<'o>(
+        &self,
+        dialect: Dialect,
+        app: &'o Arc<Application>,
+        original: &OriginalRequest<'_>,
+        session: Option<Arc<Session>>,
+        received: &Received<'_>,
+    ) -> Checked<'o> {
         let now = self.world.now();
         let decision = decide(app, original, session.as_ref(), now);
         if let Some(session) = &session {
@@ -274,6 +313,16 @@ impl Outpost {
             .write();
         }
     }
+}
+
+fn parse<'r>(dialect: Dialect, received: &Received<'r>) -> Result<OriginalRequest<'r>, ForwardedError> {
+    let parts = received.parts;
+    dialect.parse(&Question {
+        method: &parts.method,
+        uri: &parts.uri,
+        headers: &parts.headers,
+        trusted: received.trusted,
+    })
 }
 
 /// The question itself cannot be understood, or its sender is not believed.

@@ -71,6 +71,16 @@ impl Outpost {
     pub async fn answer(&self, parts: &Parts, peer: Peer) -> Answer {
         let began = Instant::now();
         let received = Received::new(parts, peer, &self.trusted, self.ids.next());
+        if let Some(Route::Auth(dialect)) = Route::parse(parts.uri.path(), "")
+            && let Some(answer) = self.check_at_once(dialect, &received, began)
+        {
+            return answer;
+        }
+        Box::pin(self.answer_in_time(&received, began)).await
+    }
+
+    async fn answer_in_time(&self, received: &Received<'_>, began: Instant) -> Answer {
+        let parts = received.parts;
         let path = parts.uri.path();
         // A proxy's question names its application by the URL that it asks about, not by the host that it asks.
         let rooted = Route::parse(path, "");
@@ -78,23 +88,23 @@ impl Outpost {
             Some(Route::Ping | Route::Auth(_)) => None,
             Some(Route::Browser(_)) | None => request_authority(&parts.uri, &parts.headers).ok(),
         };
-        let app = authority.as_ref().and_then(|it| self.application(it, &received));
+        let app = authority.as_ref().and_then(|it| self.application(it, received));
         let base_path = app.map_or("", |app| app.external_host.base_path.as_str());
         match rooted.or_else(|| Route::parse(path, base_path)) {
             Some(Route::Ping) => {
                 self.metrics.ping(&parts.method, began.elapsed());
                 reply::alive()
             }
-            Some(Route::Auth(dialect)) => self.check(dialect, &received, began).await,
+            Some(Route::Auth(dialect)) => self.check(dialect, received, began).await,
             Some(Route::Browser(route)) => {
-                let (answer, outcome) = Box::pin(self.visit(route, app, &received)).await;
+                let (answer, outcome) = self.visit(route, app, received).await;
                 let line = Line { route: route.as_str(), app, authority: authority.as_ref(), began };
-                line.write(&received, outcome, answer)
+                line.write(received, outcome, answer)
             }
             None => {
                 let answer = reply::with_request_id(reply::not_found(), received.id.to_string());
                 let line = Line { route: "none", app, authority: authority.as_ref(), began };
-                line.write(&received, "not_found".into(), answer)
+                line.write(received, "not_found".into(), answer)
             }
         }
     }
@@ -111,6 +121,22 @@ impl Outpost {
         })
     }
 
+    /// The same as [`Outpost::session`], where memory is enough to know.
+    pub(super) fn session_in_memory(
+        &self,
+        app: &Application,
+        headers: &HeaderMap,
+    ) -> Result<Option<Arc<Session>>, NotInMemory> {
+        let now = self.world.now();
+        for token in SessionToken::all(app.cookies.session(), headers) {
+            let session = self.store.cached(&token).ok_or(NotInMemory)?;
+            if session.is_valid_for(app, now) {
+                return Ok(Some(session));
+            }
+        }
+        Ok(None)
+    }
+
     /// The valid session that a request carries for `app`; of several cookies, any that is good.
     pub(super) async fn session(
         &self,
@@ -119,11 +145,7 @@ impl Outpost {
     ) -> Result<Option<Arc<Session>>, StoreError> {
         let now = self.world.now();
         for token in SessionToken::all(app.cookies.session(), headers) {
-            let session = match self.store.cached(&token) {
-                Some(session) => Some(session),
-                None => self.store.load(&token).await?,
-            };
-            if let Some(session) = session
+            if let Some(session) = self.store.load(&token).await?
                 && session.is_valid_for(app, now)
             {
                 return Ok(Some(session));
@@ -132,6 +154,9 @@ impl Outpost {
         Ok(None)
     }
 }
+
+/// Only the store can tell.
+pub(super) struct NotInMemory;
 
 /// What is known of a request to our own routes before it is answered, for its log line.
 struct Line<'r> {

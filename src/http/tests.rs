@@ -282,7 +282,7 @@ async fn a_check_waits_on_little() {
     let stage = Stage::new().await;
     let parts = stage.question(Dialect::Traefik, Mode::Single, CREDENTIALS[0], "/page", 0);
     let size = size_of_val(&stage.outpost.answer(&parts, Peer::UnixSocket));
-    assert!(size <= 1536, "{size} bytes");
+    assert!(size <= 512, "{size} bytes");
 }
 
 #[tokio::test]
