@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use forepost::forwarded::Dialect;
+use forepost::session::Session;
 use http::request::Parts;
 use tokio::runtime;
 
@@ -58,6 +59,26 @@ pub(crate) const CASES: [Case; 11] = [
     Case { name: "public path", target: "/public/logo.svg", status: 200, ..CHALLENGE },
 ];
 
+/// The row of what a session takes while it is kept.
+pub(crate) const KEPT: &str = "one session kept";
+
+/// Signs so many people in, and leaves them so until the process ends.
+pub(crate) fn keep(sessions: usize) -> Result<(), Failure> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let stage = runtime.block_on(Stage::new("routine_checks = \"off\""))?;
+    for number in 0..sessions {
+        ready(stage.store.save(&stage.token()?, keep_one(&stage, number)))?;
+    }
+    std::mem::forget(stage);
+    Ok(())
+}
+
+/// What is counted of a session: its making.
+#[inline(never)]
+fn keep_one(stage: &Stage, number: usize) -> Arc<Session> {
+    black_box(Arc::new(stage.session(number)))
+}
+
 impl Case {
     /// Answers the question so many times; what comes before the first answer is the same for any number.
     pub(crate) fn run(&self, times: usize) -> Result<(), Failure> {
@@ -95,8 +116,9 @@ impl Case {
     }
 }
 
-/// The name under which valgrind knows [`check`].
+/// The names under which valgrind knows [`check`] and [`keep_one`].
 pub(crate) const CHECK: &str = concat!(module_path!(), "::check");
+pub(crate) const KEEP_ONE: &str = concat!(module_path!(), "::keep_one");
 
 /// What is counted, under a name that no optimisation takes away.
 #[inline(never)]

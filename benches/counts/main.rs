@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::thread;
 
-use self::case::CASES;
+use self::case::{CASES, KEPT};
 use self::stage::Failure;
 use self::table::Rows;
 
@@ -49,6 +49,9 @@ fn main() -> ExitCode {
 }
 
 fn run(case: &str, times: &str) -> Result<(), Failure> {
+    if case == KEPT {
+        return case::keep(times.parse()?);
+    }
     let case = CASES.iter().find(|it| it.name == case).ok_or("there is no such case")?;
     case.run(times.parse()?)
 }
@@ -95,5 +98,6 @@ fn count_all() -> Result<Rows, Failure> {
         })
     })?;
     rows.sort_by_key(|(name, _)| CASES.iter().position(|case| case.name == name));
+    rows.push((KEPT.to_owned(), valgrind::count_kept(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?.path())?));
     Ok(rows)
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::RUN;
-use super::case::CHECK;
+use super::case::{CHECK, KEEP_ONE, KEPT};
 use super::stage::Failure;
 use super::table::Counts;
 
@@ -14,37 +14,44 @@ use super::table::Counts;
 const FEW: usize = 1024;
 const MANY: usize = 3072;
 
+/// Sessions kept in the two runs: so many that the maps are as full as they are in the middle between two growths.
+const FEW_KEPT: usize = 10_240;
+const MANY_KEPT: usize = 20_480;
+
 /// What one check of a case costs; `folder` is for files that pass between processes.
 pub(crate) fn count(case: &str, folder: &Path) -> Result<Counts, Failure> {
-    let instructions = per_check(|times| callgrind(case, times, folder))?;
-    let [allocations, bytes] = {
-        let (few, many) = (dhat(case, FEW, folder)?, dhat(case, MANY, folder)?);
-        [(few.blocks, many.blocks), (few.bytes, many.bytes)].map(|(few, many)| difference(few, many))
-    };
-    Ok(Counts { instructions, allocations, bytes })
+    count_between(case, CHECK, "Total:", [FEW, MANY], folder)
 }
 
-fn per_check(run: impl Fn(usize) -> Result<u64, Failure>) -> Result<f64, Failure> {
-    Ok(difference(run(FEW)?, run(MANY)?))
+/// What making a session costs, and what it holds of the heap from then on.
+pub(crate) fn count_kept(folder: &Path) -> Result<Counts, Failure> {
+    count_between(KEPT, KEEP_ONE, "At t-end:", [FEW_KEPT, MANY_KEPT], folder)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-fn difference(few: u64, many: u64) -> f64 {
-    many.saturating_sub(few) as f64 / (MANY - FEW) as f64
+fn count_between(case: &str, function: &str, heap: &str, times: [usize; 2], folder: &Path) -> Result<Counts, Failure> {
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    let each = |[few, many]: [u64; 2]| many.saturating_sub(few) as f64 / (times[1] - times[0]) as f64;
+    let instructions = [callgrind(case, function, times[0], folder)?, callgrind(case, function, times[1], folder)?];
+    let (few, many) = (dhat(case, heap, times[0], folder)?, dhat(case, heap, times[1], folder)?);
+    Ok(Counts {
+        instructions: each(instructions),
+        allocations: each([few.blocks, many.blocks]),
+        bytes: each([few.bytes, many.bytes]),
+    })
 }
 
-/// Instructions that all checks together execute outside of the kernel.
+/// Instructions that all calls of `function` together execute outside of the kernel.
 ///
 /// Set-up is left out by name: collecting the first entropy takes longer than all checks, and never quite as long again.
-fn callgrind(case: &str, times: usize, folder: &Path) -> Result<u64, Failure> {
+fn callgrind(case: &str, function: &str, times: usize, folder: &Path) -> Result<u64, Failure> {
     let out = folder.join("callgrind.out");
     let out_option = format!("--callgrind-out-file={}", out.display());
-    let only = format!("--toggle-collect={CHECK}*");
+    let only = format!("--toggle-collect={function}*");
     run(&["--tool=callgrind", &out_option, &only], case, times, folder)?;
     let profile = fs::read_to_string(&out).map_err(|error| format!("callgrind wrote no profile: {error}"))?;
     let total = profile.lines().rev().find_map(|line| line.strip_prefix("totals: ")).unwrap_or("0");
     match total.trim().parse()? {
-        0 => Err(format!("callgrind met no function {CHECK}").into()),
+        0 => Err(format!("callgrind met no function {function}").into()),
         total => Ok(total),
     }
 }
@@ -54,13 +61,13 @@ struct Heap {
     bytes: u64,
 }
 
-/// What the whole process allocates on the heap.
-fn dhat(case: &str, times: usize, folder: &Path) -> Result<Heap, Failure> {
+/// What the whole process has of the heap, by the `line` of dhat that says so: in all, or at its end.
+fn dhat(case: &str, line: &str, times: usize, folder: &Path) -> Result<Heap, Failure> {
     let out_option = format!("--dhat-out-file={}", folder.join("dhat.out").display());
     let log = run(&["--tool=dhat", &out_option], case, times, folder)?;
     let unknown = || format!("dhat says nothing that is known here: {log}");
     // ==1== Total:     1,234,567 bytes in 8,901 blocks
-    let total = log.lines().find_map(|line| line.split_once("Total:")).ok_or_else(unknown)?.1;
+    let total = log.lines().find_map(|it| it.split_once(line)).ok_or_else(unknown)?.1;
     let (bytes, blocks) = total.split_once(" bytes in ").ok_or_else(unknown)?;
     let number = |text: &str| text.trim().trim_end_matches(" blocks").replace(',', "").parse();
     Ok(Heap { blocks: number(blocks)?, bytes: number(bytes)? })
