@@ -12,9 +12,11 @@ mod door;
 mod duel;
 mod expected;
 mod fresh;
+mod gateway;
 mod hello;
 mod http2;
 mod machine;
+mod nginx;
 mod options;
 mod parts;
 mod report;
@@ -24,6 +26,7 @@ mod sessions;
 mod stage;
 mod start;
 mod stats;
+mod traefik;
 
 #[expect(dead_code, reason = "the demo and the tests use the rest")]
 #[path = "../../examples/demo/provider/mod.rs"]
@@ -113,6 +116,10 @@ fn run(options: &Options, core: usize) -> Fallible<()> {
     if options.wants(Part::Http2) {
         say("HTTP/2");
         parts::http2(&stage, options, &mut report)?;
+    }
+    if options.wants(Part::Gateway) {
+        say("through real proxies");
+        gateway::measure(&stage, options, &mut report)?;
     }
     if options.wants(Part::Memory) || options.wants(Part::Sessions) {
         for count in options.growth() {

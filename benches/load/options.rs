@@ -69,6 +69,8 @@ pub(crate) enum Part {
     Connections,
     /// HTTP/2 without TLS.
     Http2,
+    /// A page behind nginx and Traefik, with and without forepost.
+    Gateway,
     /// Memory, and the processor time of logins.
     Memory,
     /// One session, a thousand, a hundred thousand.
