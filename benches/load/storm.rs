@@ -10,7 +10,6 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::Fallible;
 use super::client::Lane;
 use super::connection::{Target, sample};
 use super::disturber::{HANDSHAKES, KEYS, LOGINS, REST, SOME_LOGINS};
@@ -24,6 +23,7 @@ use super::servers::{Place, free_address, pinned};
 use super::sessions::{Logins, USERS, login_name};
 use super::stage::{FEW, Stage};
 use super::stats::{Estimate, as_f64};
+use super::{Fallible, cpu};
 
 /// Checks in a second.
 const RATE: u32 = 2000;
@@ -144,8 +144,15 @@ pub(crate) fn measure(stage: &Stage, options: &Options, report: &mut Report) -> 
         };
         parties.push(Party { name: storm, servers: vec![&forepost], load: Box::new(load) });
     }
+    let (began, before) = (Instant::now(), cpu::waited()?);
     let slices = duel::run(&mut parties, cycles)?;
     drop(parties);
+    let waited = Duration::from_nanos(cpu::waited()? - before).as_secs_f64() / began.elapsed().as_secs_f64();
+    report.method.push(format!(
+        "Storms: others had the measuring client's core for {:.1} % of the time; above some tenths of 1 % its latencies are not to \
+         be quoted.",
+        100.0 * waited
+    ));
     tell(report, &slices, disturber.borrow().done)?;
     crowd(stage, report)
 }
