@@ -12,7 +12,7 @@ use super::connection::{Connection, Target, stuck};
 use super::duel::Load;
 use super::stats::{Dice, as_f64};
 
-/// Keep-alive connections to each target.
+/// Keep-alive connections to each target, where nothing else is said.
 pub(crate) const CONNECTIONS: usize = 64;
 
 /// An answer that does not come within this time never comes.
@@ -28,11 +28,11 @@ pub(crate) struct Lane<'a> {
 }
 
 impl<'a> Lane<'a> {
-    /// Connects.
-    pub(crate) fn open(target: Target<'a>) -> Fallible<Self> {
+    /// Connects so many times.
+    pub(crate) fn open(target: Target<'a>, count: usize) -> Fallible<Self> {
         let poll = Poll::new()?;
-        let mut connections = Vec::with_capacity(CONNECTIONS);
-        for at in 0..CONNECTIONS {
+        let mut connections = Vec::with_capacity(count);
+        for at in 0..count {
             let stream = std::net::TcpStream::connect(target.address)?;
             stream.set_nodelay(true)?;
             stream.set_nonblocking(true)?;
@@ -40,7 +40,7 @@ impl<'a> Lane<'a> {
             poll.registry().register(&mut stream, Token(at), Interest::READABLE)?;
             connections.push(Connection::new(stream, &target.request.bytes));
         }
-        Ok(Self { target, poll, events: Events::with_capacity(CONNECTIONS), connections, dice: Dice::new(1) })
+        Ok(Self { target, poll, events: Events::with_capacity(count), connections, dice: Dice::new(1) })
     }
 
     /// Asks on every connection again as soon as it is answered, for `time`.

@@ -40,6 +40,12 @@ fn on_processor(task: &Path) -> Fallible<u64> {
     Ok(first.parse()?)
 }
 
+/// Nanoseconds for which this thread was ready and others had its processor.
+pub(crate) fn waited() -> Fallible<u64> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
+    Ok(text.split(' ').nth(1).ok_or("schedstat has changed its form")?.parse()?)
+}
+
 /// What a process holds, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {

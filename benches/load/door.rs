@@ -20,7 +20,7 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 type Answer = Response<()>;
 
 /// How to reach both sides, over connections that stay.
-pub(super) struct Door {
+pub(crate) struct Door {
     client: Client<HttpConnector, Full<Bytes>>,
     forepost: SocketAddr,
     provider: SocketAddr,

@@ -23,6 +23,7 @@ pub(crate) struct Load {
 #[derive(Clone, Debug)]
 pub(crate) struct Slice {
     cpu: f64,
+    last_share: f64,
     rate: f64,
     p50: f64,
     p99: f64,
@@ -32,6 +33,11 @@ impl Slice {
     /// Nanoseconds of the server for one request.
     pub(crate) const fn cpu(&self) -> f64 {
         self.cpu
+    }
+
+    /// Of that, the share of the party's last server.
+    pub(crate) const fn last_share(&self) -> f64 {
+        self.last_share
     }
 
     /// Requests in a second.
@@ -53,7 +59,8 @@ impl Slice {
 /// Somebody who loads a server.
 pub(crate) struct Party<'a> {
     pub(crate) name: &'static str,
-    pub(crate) server: &'a Server,
+    /// Whose processor time counts.
+    pub(crate) servers: Vec<&'a Server>,
     /// Loads for one slice and returns once everything is answered.
     pub(crate) load: Box<dyn FnMut() -> Fallible<Load> + 'a>,
 }
@@ -82,27 +89,43 @@ pub(crate) fn run(parties: &mut [Party<'_>], cycles: usize) -> Fallible<Slices> 
 }
 
 fn slice(party: &mut Party<'_>) -> Fallible<Slice> {
-    let before = party.server.cpu()?;
+    let before = cpu(&party.servers)?;
     let began = tokio::time::Instant::now();
     let mut load = (party.load)()?;
     let elapsed = began.elapsed();
     thread::sleep(REST);
-    let spent = party.server.cpu()?.saturating_sub(before);
+    let after = cpu(&party.servers)?;
+    let spent: Vec<_> = after.iter().zip(before).map(|(after, before)| after.saturating_sub(before)).collect();
+    let (all, last) = (as_f64(spent.iter().sum()), spent.last().copied().map_or(0.0, as_f64));
     let answered = as_f64(load.answered.max(1));
     let mut within = |per_mille| match &mut load.latencies[..] {
         [] => 0.0,
         latencies => quantile(latencies, per_mille),
     };
     let (p50, p99) = (within(500), within(990));
-    Ok(Slice { cpu: as_f64(spent) / answered, rate: answered / elapsed.as_secs_f64(), p50, p99 })
+    Ok(Slice { cpu: all / answered, last_share: last / all, rate: answered / elapsed.as_secs_f64(), p50, p99 })
+}
+
+fn cpu(servers: &[&Server]) -> Fallible<Vec<u64>> {
+    servers.iter().map(|server| server.cpu()).collect()
 }
 
 impl Slices {
     /// Per cycle what `value` makes of one party's slice, divided by the same of another's.
     pub(crate) fn ratio(&self, name: &str, baseline: &str, value: impl Fn(&Slice) -> f64) -> Fallible<Estimate> {
-        let (party, baseline) = (self.of(name)?, self.of(baseline)?);
-        let ratios: Vec<_> = party.iter().zip(baseline).map(|(one, other)| value(one) / value(other)).collect();
-        Ok(Estimate::of(&ratios).ok_or("no cycle was measured")?)
+        self.compared(name, baseline, |one, other| value(one) / value(other))
+    }
+
+    /// The same, with what `compare` makes of the two slices of a cycle.
+    pub(crate) fn compared(
+        &self,
+        name: &str,
+        baseline: &str,
+        compare: impl Fn(&Slice, &Slice) -> f64,
+    ) -> Fallible<Estimate> {
+        let pairs = self.of(name)?.iter().zip(self.of(baseline)?);
+        let values: Vec<_> = pairs.map(|(one, other)| compare(one, other)).collect();
+        Ok(Estimate::of(&values).ok_or("no cycle was measured")?)
     }
 
     /// Only the cycles in which `wanted` holds for a party's slice.

@@ -13,7 +13,8 @@ const MOST_VARIATION: usize = 24;
 #[derive(Clone, Copy, Debug)]
 struct Marks {
     user: usize,
-    proof: usize,
+    /// Of the ID token, where it is told.
+    proof: Option<usize>,
 }
 
 /// What every answer of a target has to be.
@@ -22,8 +23,10 @@ pub(crate) struct Expected {
     length: usize,
     start: Vec<u8>,
     marks: Option<Marks>,
-    /// What the body begins with; an answer with a body may vary in length, by the digits of a request's number.
+    /// What the body begins with.
     body: Vec<u8>,
+    /// By how much the length may vary.
+    variation: usize,
 }
 
 impl Expected {
@@ -37,11 +40,26 @@ impl Expected {
             Some(known) => {
                 let user = find(sample, b"x-authentik-username: ").ok_or("no user in the answer")?;
                 let proof = find(sample, &known.proof).ok_or("no ID token in the answer")? - PROOF_LENGTH;
-                Some(Marks { user, proof })
+                Some(Marks { user, proof: Some(proof) })
             }
         };
         let body = sample[head..].iter().copied().take(BODY_START).collect();
-        let expected = Self { length: sample.len(), start: sample[..line].to_vec(), marks, body };
+        let start = sample[..line].to_vec();
+        let expected = Self { length: sample.len(), start, marks, body, variation: MOST_VARIATION };
+        expected.check(sample, of)?;
+        Ok(expected)
+    }
+
+    /// As `sample`: 200, just as long, with exactly this `body` and, where sessions ask, a header in which the page says that
+    /// it was asked by the session's own user.
+    pub(crate) fn page(sample: &[u8], body: &[u8], of: Option<&Known>) -> Fallible<Self> {
+        let user = find(sample, b"x-authentik-username: ");
+        if user.is_some() != of.is_some() {
+            return Err(format!("the page was told a wrong user:\n{}", String::from_utf8_lossy(sample)).into());
+        }
+        let marks = user.map(|user| Marks { user, proof: None });
+        let start = b"HTTP/1.1 200 OK\r\n".to_vec();
+        let expected = Self { length: sample.len(), start, marks, body: body.to_vec(), variation: 0 };
         expected.check(sample, of)?;
         Ok(expected)
     }
@@ -63,14 +81,14 @@ impl Expected {
         let whole = if self.body.is_empty() {
             answer.len() == self.length && answer.ends_with(b"\r\n\r\n")
         } else {
-            answer.len().abs_diff(self.length) <= MOST_VARIATION
+            answer.len().abs_diff(self.length) <= self.variation
                 && find(answer, b"\r\n\r\n").is_some_and(|head| answer[head..].starts_with(&self.body))
         };
         let personal = match (self.marks, asked) {
             (Some(marks), Some(known)) if whole => {
                 answer[marks.user..].starts_with(&known.user)
                     && answer[marks.user + USER_LENGTH..].starts_with(b"\r\n")
-                    && answer[marks.proof..].starts_with(&known.proof)
+                    && marks.proof.is_none_or(|proof| answer[proof..].starts_with(&known.proof))
             }
             _ => true,
         };

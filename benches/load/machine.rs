@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::Fallible;
-use super::servers::nginx_version;
+use super::nginx::nginx_version;
 
 /// Cores of the client and of the servers: the first and the last that this process may use.
 pub(crate) fn cores() -> Fallible<(usize, usize)> {

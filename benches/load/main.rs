@@ -8,13 +8,16 @@ mod chart;
 mod client;
 mod connection;
 mod cpu;
+mod disturber;
 mod door;
 mod duel;
 mod expected;
 mod fresh;
+mod gateway;
 mod hello;
 mod http2;
 mod machine;
+mod nginx;
 mod options;
 mod parts;
 mod report;
@@ -24,6 +27,8 @@ mod sessions;
 mod stage;
 mod start;
 mod stats;
+mod storm;
+mod traefik;
 
 #[expect(dead_code, reason = "the demo and the tests use the rest")]
 #[path = "../../examples/demo/provider/mod.rs"]
@@ -67,16 +72,21 @@ fn main() -> ExitCode {
 }
 
 fn start(options: &Options) -> Fallible<()> {
+    if options.disturber {
+        return disturber::serve();
+    }
     match (options.hello, options.servers_core) {
         (Some(address), _) => hello::serve(address, &fs::read_to_string(&options.headers)?),
         (None, Some(core)) => run(options, core),
         (None, None) => {
             let (client, servers) = machine::cores()?;
-            let mut command = Command::new("taskset");
-            command.args(["-c", &client.to_string()]).arg(std::env::current_exe()?).args(std::env::args_os().skip(1));
+            let mut command = Command::new("sh");
+            // A thousand logins at once need some thousand descriptors.
+            command.args(["-c", "ulimit -n \"$(ulimit -Hn)\"; exec taskset -c \"$@\"", "sh", &client.to_string()]);
+            command.arg(std::env::current_exe()?).args(std::env::args_os().skip(1));
             command.args(["--servers-core", &servers.to_string()]);
             // Returns only when it fails.
-            Err(format!("taskset: {}", command.exec()).into())
+            Err(format!("sh: {}", command.exec()).into())
         }
     }
 }
@@ -114,6 +124,10 @@ fn run(options: &Options, core: usize) -> Fallible<()> {
         say("HTTP/2");
         parts::http2(&stage, options, &mut report)?;
     }
+    if options.wants(Part::Gateway) {
+        say("through real proxies");
+        gateway::measure(&stage, options, &mut report)?;
+    }
     if options.wants(Part::Memory) || options.wants(Part::Sessions) {
         for count in options.growth() {
             let (before, began) = (stage.logins.known.len(), tokio::time::Instant::now());
@@ -130,6 +144,11 @@ fn run(options: &Options, core: usize) -> Fallible<()> {
     if options.wants(Part::Start) {
         say("starts");
         start::measure(&stage, options, &mut report)?;
+    }
+    // The last part: its logins are not among the stage's.
+    if options.wants(Part::Storm) {
+        say("storms");
+        storm::measure(&stage, options, &mut report)?;
     }
     println!("{}", report.table());
     write(&options.json, &format!("{:#}\n", report.json()))?;

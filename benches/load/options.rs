@@ -8,6 +8,7 @@ use clap::{Parser, ValueEnum};
 /// What a check costs, end to end, beside what nginx and hyper need to say nothing.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "load")]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of a command line")]
 pub(crate) struct Options {
     /// Slices of a tenth of a second that each party of a comparison gets.
     #[arg(long)]
@@ -49,6 +50,10 @@ pub(crate) struct Options {
     #[arg(long, hide = true)]
     pub(crate) servers_core: Option<usize>,
 
+    /// Be the process that disturbs checks.
+    #[arg(long, hide = true)]
+    pub(crate) disturber: bool,
+
     /// Be the server that says the same to everybody.
     #[arg(long, hide = true)]
     pub(crate) hello: Option<SocketAddr>,
@@ -69,18 +74,27 @@ pub(crate) enum Part {
     Connections,
     /// HTTP/2 without TLS.
     Http2,
+    /// A page behind nginx and Traefik, with and without forepost.
+    Gateway,
     /// Memory, and the processor time of logins.
     Memory,
     /// One session, a thousand, a hundred thousand.
     Sessions,
     /// From the start to the first answer.
     Start,
+    /// Checks beside logins, new keys and TLS handshakes; a thousand logins at once.
+    Storm,
 }
 
 impl Options {
     /// Slices of each party.
     pub(crate) fn cycles(&self) -> usize {
         self.cycles.unwrap_or(if self.quick { 5 } else { 36 }).max(1)
+    }
+
+    /// Turns of all storms.
+    pub(crate) fn storms(&self) -> usize {
+        self.cycles().div_ceil(4)
     }
 
     /// How often a server is started.

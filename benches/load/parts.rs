@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::client::Lane;
+use super::client::{CONNECTIONS, Lane};
 use super::duel::{self, Load, Party, Slice, Slices};
 use super::fresh::Fresh;
 use super::http2::{self, Streams};
@@ -14,13 +14,13 @@ use super::stats::{Estimate, as_f64};
 use super::{Fallible, connection::Target};
 
 /// One turn of one party.
-const SLICE: Duration = Duration::from_millis(100);
+pub(crate) const SLICE: Duration = Duration::from_millis(100);
 
 /// Of a fixed rate, the share below which a slice was late.
-const KEPT_UP: f64 = 0.95;
+pub(crate) const KEPT_UP: f64 = 0.95;
 
 /// Cycles that a ratio of latencies needs.
-const FEWEST: usize = 3;
+pub(crate) const FEWEST: usize = 3;
 
 const FOREPOST: &str = "forepost, allowed";
 const NGINX: &str = "nginx return 200";
@@ -30,16 +30,16 @@ const DENIED: &str = "forepost, denied (401)";
 const PUBLIC: &str = "forepost, public path";
 
 fn party<'a>(name: &'static str, server: &'a Server, load: impl FnMut() -> Fallible<Load> + 'a) -> Party<'a> {
-    Party { name, server, load: Box::new(load) }
+    Party { name, servers: vec![server], load: Box::new(load) }
 }
 
 fn closed<'a>(name: &'static str, server: &'a Server, target: Target<'a>) -> Fallible<Party<'a>> {
-    let mut lane = Lane::open(target)?;
+    let mut lane = Lane::open(target, CONNECTIONS)?;
     Ok(party(name, server, move || lane.closed_loop(SLICE)))
 }
 
 /// The processor time of each party beside that of a baseline, and what it was, to show proportions.
-fn note(report: &mut Report, part: &str, slices: &Slices, names: &[&'static str]) -> Fallible<()> {
+pub(crate) fn note(report: &mut Report, part: &str, slices: &Slices, names: &[&'static str]) -> Fallible<()> {
     for name in names {
         report.proportion(part, name, slices.median(name, Slice::cpu)?, slices.median(name, Slice::rate)?);
     }
@@ -109,7 +109,7 @@ pub(crate) fn rates(stage: &Stage, options: &Options, report: &mut Report) -> Fa
             (NGINX, &stage.nginx, stage.to_nginx(&stage.nginx)),
             (HELLO, &stage.hello, stage.to_hello()),
         ] {
-            let mut lane = Lane::open(target)?;
+            let mut lane = Lane::open(target, CONNECTIONS)?;
             parties.push(party(name, server, move || lane.fixed_rate(rate, SLICE)));
         }
         let all = duel::run(&mut parties, options.cycles())?;

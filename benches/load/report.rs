@@ -15,6 +15,8 @@ pub(crate) enum Unit {
     Mebibytes,
     Microseconds,
     Milliseconds,
+    Count,
+    PerSecond,
 }
 
 impl Unit {
@@ -25,13 +27,15 @@ impl Unit {
             Self::Mebibytes => "MiB",
             Self::Microseconds => "µs",
             Self::Milliseconds => "ms",
+            Self::Count => "count",
+            Self::PerSecond => "/s",
         }
     }
 
     fn show(self, value: f64) -> String {
         match self {
             Self::Ratio => format!("{value:.2}"),
-            Self::Bytes | Self::Microseconds => format!("{value:.0}"),
+            Self::Bytes | Self::Microseconds | Self::Count | Self::PerSecond => format!("{value:.0}"),
             Self::Mebibytes | Self::Milliseconds => format!("{value:.1}"),
         }
     }
@@ -91,7 +95,7 @@ impl Row {
     fn line(&self) -> String {
         let Self { what, value, unit, goal, .. } = self;
         let show = |value| unit.show(value);
-        let name = if *unit == Unit::Ratio { String::new() } else { format!(" {}", unit.name()) };
+        let name = if matches!(unit, Unit::Ratio | Unit::Count) { String::new() } else { format!(" {}", unit.name()) };
         let interval =
             if value.is_exact() { String::new() } else { format!(" [{}–{}]", show(value.low), show(value.high)) };
         let (must, aim, verdict) = goal.map_or_else(Default::default, |goal| {

@@ -9,6 +9,9 @@ pub(crate) const PATH: &str = "/outpost.goauthentik.io/auth/traefik";
 /// The application's host.
 pub(crate) const HOST: &str = "app.example.com";
 
+/// What the browser wants of it.
+const ASKED: &str = "/projects/4711/board?view=month&sort=due";
+
 /// Base64url of 32 bytes.
 pub(crate) const TOKEN_LENGTH: usize = 43;
 
@@ -72,7 +75,7 @@ impl Question {
             Self::Denied => &FETCH,
         };
         let uri = match self {
-            Self::Allowed => "/projects/4711/board?view=month&sort=due",
+            Self::Allowed => ASKED,
             Self::Denied => "/api/projects/4711/tasks?state=open",
             Self::Public => "/static/app/main.7f3a2c.css",
         };
@@ -110,8 +113,20 @@ pub(crate) struct Request {
 impl Request {
     /// `question` over HTTP/1.1.
     pub(crate) fn new(question: Question, session_cookie: &str) -> Self {
-        let mut text = format!("GET {PATH} HTTP/1.1\r\n");
-        for (name, value) in question.headers(session_cookie) {
+        Self::of(PATH, &question.headers(session_cookie))
+    }
+
+    /// What the browser itself sends to the application's proxy.
+    pub(crate) fn of_browser(session_cookie: &str) -> Self {
+        let mut headers = Question::Allowed.headers(session_cookie);
+        headers.retain(|(name, _)| !name.starts_with("X-"));
+        HOST.clone_into(&mut headers[0].1);
+        Self::of(ASKED, &headers)
+    }
+
+    fn of(path: &str, headers: &[(&str, String)]) -> Self {
+        let mut text = format!("GET {path} HTTP/1.1\r\n");
+        for (name, value) in headers {
             // Writing to a string cannot fail.
             let _ = write!(text, "{name}: {value}\r\n");
         }

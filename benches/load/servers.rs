@@ -13,7 +13,7 @@ use super::sessions::CLIENT;
 use super::{Fallible, request};
 
 /// For a server to listen.
-const STARTS_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const STARTS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A running server; dropping it kills it.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn start(mut command: Command, address: SocketAddr) -> Fallible<Self> {
+    pub(crate) fn start(mut command: Command, address: SocketAddr) -> Fallible<Self> {
         let child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
         Ok(Self { child, address, http2: address })
     }
@@ -77,7 +77,7 @@ impl Drop for Server {
 }
 
 /// A command on core `core` that the kernel kills when the benchmark ends, however that happens.
-fn pinned(core: usize, program: &OsStr) -> Command {
+pub(crate) fn pinned(core: usize, program: &OsStr) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM", "--", "taskset", "-c", &core.to_string()]).arg(program);
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::null());
@@ -152,72 +152,5 @@ max_sessions = {max_sessions}
         let mut command = pinned(self.core, std::env::current_exe()?.as_os_str());
         command.args(["--bench", "--hello", &address.to_string(), "--headers"]).arg(file);
         Server::start(command, address)
-    }
-
-    /// An nginx with one worker that answers 200 with these headers, one a line, and writes no log; `more` is what it is
-    /// told beside its defaults.
-    pub(crate) fn nginx(&self, headers: &str, more: &str) -> Fallible<Server> {
-        let address = free_address()?;
-        let headers = headers.lines().map(|line| add_header(line) + "\n").collect::<String>();
-        let folder = self.folder.join(format!("nginx-{}", address.port()));
-        fs::create_dir(&folder)?;
-        let paths =
-            ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|name| format!("{name}_temp_path {name};\n"));
-        // Before 1.25.1 a port speaks either version.
-        let http2 = free_address()?;
-        let switch = if nginx_version()? >= (1, 25, 1) { "; http2 on" } else { " http2" };
-        fs::write(
-            folder.join("nginx.conf"),
-            format!(
-                "daemon off;\nworker_processes 1;\nerror_log stderr error;\npid nginx.pid;\n\
-                 events {{ worker_connections 4096; }}\n\
-                 http {{\naccess_log off;\nkeepalive_requests 1000000000;\nkeepalive_timeout 1h;\n\
-                 {}{}\
-                 server {{\nlisten {address};\nlisten {http2}{switch};\n{headers}return 200;\n}}\n}}\n",
-                more,
-                paths.concat()
-            ),
-        )?;
-        let mut command = pinned(self.core, nginx_program()?.as_os_str());
-        command.arg("-p").arg(&folder).args(["-e", "stderr", "-c", "nginx.conf"]);
-        command.stderr(fs::File::create(folder.join("log"))?);
-        let mut server = Server::start(command, address)?;
-        server.http2 = http2;
-        Ok(server)
-    }
-}
-
-/// A line of nginx's configuration for a header; nginx leaves out what is empty and has no escape for a variable's sign.
-fn add_header(line: &str) -> String {
-    let (name, value) = line.split_once(": ").unwrap_or((line.trim_end_matches(':'), ""));
-    let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "S");
-    let value = if value.is_empty() { "-" } else { &value };
-    format!("add_header {name} \"{value}\";")
-}
-
-/// An nginx as people run it: the system's, or else the one of the tests. A build for size costs three times as much and
-/// would flatter everybody beside it.
-fn nginx_program() -> Fallible<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let tools = std::env::var_os("FOREPOST_TEST_TOOLS").map(|tools| PathBuf::from(tools).join("bin"));
-    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]).chain(tools);
-    let fast = |program: &PathBuf| {
-        let built = Command::new(program).arg("-V").output();
-        built.is_ok_and(|built| built.status.success() && !String::from_utf8_lossy(&built.stderr).contains("-Os"))
-    };
-    folders.map(|folder| folder.join("nginx")).find(fast).ok_or_else(|| {
-        "there is no nginx to compare with (one that was not built for size): install your system's".into()
-    })
-}
-
-/// nginx's version.
-pub(crate) fn nginx_version() -> Fallible<(u32, u32, u32)> {
-    let output = Command::new(nginx_program()?).arg("-v").output()?;
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let version = text.trim().rsplit('/').next().unwrap_or_default().split(' ').next().unwrap_or_default();
-    let mut parts = version.split('.').map(str::parse);
-    match (parts.next(), parts.next(), parts.next()) {
-        (Some(Ok(major)), Some(Ok(minor)), Some(Ok(patch))) => Ok((major, minor, patch)),
-        _ => Err(format!("nginx has a version that is none: {text}").into()),
     }
 }

@@ -55,7 +55,8 @@ pub(crate) async fn start_provider() -> Fallible<Provider> {
     Ok(Provider::start(Config { clients: vec![client], users, ..Config::default() }).await?)
 }
 
-fn login_name(number: usize) -> String {
+/// Of user `number`.
+pub(crate) fn login_name(number: usize) -> String {
     format!("user-{:05}", number % USERS)
 }
 
