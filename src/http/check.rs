@@ -16,6 +16,7 @@ use crate::login::{ReturnTarget, login_url};
 use crate::pages::Page;
 use crate::session::{Session, StoreError};
 use crate::telemetry::log::RequestLine;
+use crate::world::UnixTime;
 
 /// How a check ended, for logs and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,8 +132,9 @@ impl Outpost {
         let checked = match &original {
             Ok(original) => match self.place(dialect, original, received) {
                 Place::Application(app) => {
-                    let session = self.session_in_memory(app, &received.parts.headers).ok()?;
-                    self.judge(dialect, app, original, session, received)
+                    let now = self.world.now();
+                    let session = self.session_in_memory(app, &received.parts.headers, now).ok()?;
+                    self.judge(dialect, app, original, session, received, now)
                 }
                 Place::Outpost(..) => return None,
                 Place::Nowhere(checked) => checked,
@@ -148,7 +150,7 @@ impl Outpost {
         let checked = match &original {
             Ok(original) => match self.place(dialect, original, received) {
                 Place::Application(app) => match self.session(app, &received.parts.headers).await {
-                    Ok(session) => self.judge(dialect, app, original, session, received),
+                    Ok(session) => self.judge(dialect, app, original, session, received, self.world.now()),
                     Err(error) => store_away(app, original, received, &error),
                 },
                 Place::Outpost(route, app) => self.outpost_route(dialect, route, app, original, received).await,
@@ -199,8 +201,8 @@ impl Outpost {
         original: &OriginalRequest<'_>,
         session: Option<Arc<Session>>,
         received: &Received<'_>,
+        now: UnixTime,
     ) -> Checked<'o> {
-        let now = self.world.now();
         let decision = decide(app, original, session.as_ref(), now);
         if let Some(session) = &session {
             session.touch(now);

@@ -19,7 +19,7 @@ use crate::session::{Session, SessionStore, SessionToken, StoreError};
 use crate::telemetry::RequestIds;
 use crate::telemetry::log::{RequestLine, Sampler};
 use crate::telemetry::metrics::Metrics;
-use crate::world::World;
+use crate::world::{UnixTime, World};
 
 /// The outpost: answers proxies and browsers.
 pub struct Outpost {
@@ -69,18 +69,25 @@ impl Outpost {
 
     /// Answers one request of `peer`; its body, if it has one, is never waited for.
     pub async fn answer(&self, parts: &Parts, peer: Peer) -> Answer {
-        let began = Instant::now();
-        let received = Received::new(parts, peer, &self.trusted, self.ids.next());
-        if let Some(Route::Auth(dialect)) = Route::parse(parts.uri.path(), "")
-            && let Some(answer) = self.check_at_once(dialect, &received, began)
-        {
-            return answer;
+        match self.answer_at_once(parts, peer) {
+            Some(answer) => answer,
+            None => self.answer_in_time(parts, peer).await,
         }
-        Box::pin(self.answer_in_time(&received, began)).await
     }
 
-    async fn answer_in_time(&self, received: &Received<'_>, began: Instant) -> Answer {
-        let parts = received.parts;
+    /// The answer of a proxy's question for which nothing has to be waited for.
+    fn answer_at_once(&self, parts: &Parts, peer: Peer) -> Option<Answer> {
+        let began = Instant::now();
+        let Some(Route::Auth(dialect)) = Route::parse(parts.uri.path(), "") else {
+            return None;
+        };
+        let received = Received::new(parts, peer, &self.trusted, self.ids.next());
+        self.check_at_once(dialect, &received, began)
+    }
+
+    async fn answer_in_time(&self, parts: &Parts, peer: Peer) -> Answer {
+        let began = Instant::now();
+        let received = &Received::new(parts, peer, &self.trusted, self.ids.next());
         let path = parts.uri.path();
         // A proxy's question names its application by the URL that it asks about, not by the host that it asks.
         let rooted = Route::parse(path, "");
@@ -126,8 +133,8 @@ impl Outpost {
         &self,
         app: &Application,
         headers: &HeaderMap,
+        now: UnixTime,
     ) -> Result<Option<Arc<Session>>, NotInMemory> {
-        let now = self.world.now();
         for token in SessionToken::all(app.cookies.session(), headers) {
             let session = self.store.cached(&token).ok_or(NotInMemory)?;
             if session.is_valid_for(app, now) {
@@ -201,7 +208,11 @@ impl From<&'static str> for Outcome {
 
 impl Handler for Outpost {
     async fn handle(&self, head: &Parts, _body: Incoming, connection: &Connection) -> Response<Full<Bytes>> {
-        self.answer(head, connection.peer).await
+        self.answer_in_time(head, connection.peer).await
+    }
+
+    fn handle_at_once(&self, head: &Parts, connection: &Connection) -> Option<Response<Full<Bytes>>> {
+        self.answer_at_once(head, connection.peer)
     }
 
     fn failed(&self, head: &Parts, _failure: Failure) -> Response<Full<Bytes>> {

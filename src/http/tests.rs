@@ -276,15 +276,6 @@ fn is_proved(dialect: Dialect, credential: Credential, path: &str, kind: &str) -
     path != "outpost's own" && (entitled || path == "public" || told_preflight)
 }
 
-/// hyper moves the future of an answer several times, and each connection has room for one.
-#[tokio::test]
-async fn a_check_waits_on_little() {
-    let stage = Stage::new().await;
-    let parts = stage.question(Dialect::Traefik, Mode::Single, CREDENTIALS[0], "/page", 0);
-    let size = size_of_val(&stage.outpost.answer(&parts, Peer::UnixSocket));
-    assert!(size <= 512, "{size} bytes");
-}
-
 #[tokio::test]
 async fn the_decision_table() {
     let stage = Stage::new().await;

@@ -3,7 +3,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Identity;
 
-/// The header fields we own, in the order of [`HeaderBlock`]; each is on every 200.
+/// The header fields we own, each on every 200.
 ///
 /// A proxy that copies only fields that are present would otherwise let the client's own copy through.
 pub static IDENTITY_HEADERS: [HeaderName; 12] = [

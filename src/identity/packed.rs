@@ -35,7 +35,9 @@ impl PackedIdentity {
     #[must_use]
     pub fn new(identity: Identity, id_token: &str, send_token: bool) -> Self {
         let [username, groups, entitlements, email, name, uid] = render(&identity);
-        let values = slices(&[&username, &groups, &entitlements, &email, &name, &uid, id_token]);
+        let mut values = slices(&[&username, &groups, &entitlements, &email, &name, &uid, id_token]);
+        // HTTP/2 then keeps it out of its table (RFC 7541 §7.1.3), and nothing prints it.
+        values[ID_TOKEN].set_sensitive(true);
         let mut packed = Self { values, send_token, untold: None };
         if packed.told() != identity {
             packed.untold = Some(Box::new(identity));

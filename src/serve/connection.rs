@@ -1,12 +1,13 @@
 //! One connection from its first byte to its last.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::task::Poll;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, COOKIE, HOST};
@@ -19,7 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
@@ -28,6 +29,9 @@ use super::pace::{Due, Pace};
 use super::stream::Paced;
 use super::{Connection, Failure, Handler, Peer};
 use crate::lifecycle::Shutdown;
+
+/// tokio's timers count milliseconds; twice as much is surely no sooner than the ring.
+const TIMER_GRAIN: Duration = Duration::from_millis(2);
 
 /// What the connections of one group of listeners share.
 pub(super) struct Server<H> {
@@ -86,12 +90,14 @@ impl<H: Handler> Server<H> {
         let connection = Connection { peer, tls, requests: AtomicU64::new(0) };
         let session = Arc::new(Session { server: self.clone(), connection, pace: pace.clone() });
         let service = service_fn(move |request: Request<Incoming>| {
-            let in_flight = session.pace.request(request.version() == Version::HTTP_2, !request.body().is_end_stream());
-            let session = session.clone();
-            async move {
-                let _in_flight = in_flight;
-                Ok::<_, Infallible>(session.answer(request).await)
+            let (head, body) = request.into_parts();
+            session.pace.begin_request(is_http2(&head), !body.is_end_stream());
+            if let Some(answer) = session.answer_at_once(&head) {
+                session.pace.end_request(is_http2(&head));
+                return Answering::Ready(Some(answer));
             }
+            let in_flight = InFlight { pace: session.pace.clone(), http2: is_http2(&head) };
+            Answering::Waiting(Box::pin(session.clone().answer(head, body, in_flight)))
         });
         let io = TokioIo::new(Paced::new(stream, pace.clone()));
         let connection = self.protocols.serve_connection(io, service);
@@ -107,41 +113,81 @@ impl<H: Handler> Server<H> {
     }
 }
 
-impl<H: Handler> Session<H> {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let Server { handler, limits, .. } = &*self.server;
-        let (head, body) = request.into_parts();
-        let http2 = is_http2(&head);
-        if let Some(status) = refusal(&head, limits) {
-            let mut refusal = respond(status);
-            if !http2 {
-                refusal.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            return refusal;
+/// An answer on its way; most never wait, and those cost no room on the heap.
+enum Answering<F> {
+    Ready(Option<Response<Full<Bytes>>>),
+    Waiting(Pin<Box<F>>),
+}
+
+impl<F: Future<Output = Response<Full<Bytes>>>> Future for Answering<F> {
+    type Output = Result<Response<Full<Bytes>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            // hyper does not poll what was ready.
+            Self::Ready(answer) => answer.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer))),
+            Self::Waiting(answer) => answer.as_mut().poll(context).map(Ok),
         }
+    }
+}
+
+/// On drop the request is over, also when nobody waited for its answer.
+struct InFlight {
+    pace: Arc<Pace>,
+    http2: bool,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.pace.end_request(self.http2);
+    }
+}
+
+impl<H: Handler> Session<H> {
+    /// The answer of a request that is refused here, or that needs no waiting.
+    fn answer_at_once(&self, head: &Parts) -> Option<Response<Full<Bytes>>> {
+        let Server { handler, limits, .. } = &*self.server;
+        if let Some(status) = refusal(head, limits) {
+            let mut refusal = respond(status);
+            close(head, &mut refusal);
+            return Some(refusal);
+        }
+        match catch_unwind(AssertUnwindSafe(|| handler.handle_at_once(head, &self.connection))) {
+            Ok(answer) => answer.map(|answer| self.conclude(head, Ok(answer))),
+            Err(_) => Some(self.conclude(head, Err(Failure::Panicked))),
+        }
+    }
+
+    /// The answer of any other request.
+    async fn answer(self: Arc<Self>, head: Parts, body: Incoming, _in_flight: InFlight) -> Response<Full<Bytes>> {
+        let Server { handler, limits, .. } = &*self.server;
         let mut answer = pin!(handler.handle(&head, body, &self.connection));
-        // Most answers are ready at once, so the time-out is set up only for those that are not.
-        let mut limit = None;
         let answer = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
-            Ok(Poll::Ready(answer)) => Poll::Ready(Ok(answer)),
-            Ok(Poll::Pending) => {
-                let limit = limit.get_or_insert_with(|| Box::pin(sleep(limits.request_timeout)));
-                limit.as_mut().poll(context).map(|()| Err(Failure::TimedOut))
-            }
+            Ok(poll) => poll.map(Ok),
             Err(_) => Poll::Ready(Err(Failure::Panicked)),
         });
-        let answer = answer.await;
+        let answer = timeout(limits.request_timeout, answer).await.unwrap_or(Err(Failure::TimedOut));
+        self.conclude(&head, answer)
+    }
+
+    fn conclude(&self, head: &Parts, answer: Result<Response<Full<Bytes>>, Failure>) -> Response<Full<Bytes>> {
         let failed = answer.is_err();
         let mut answer = answer.unwrap_or_else(|failure| {
             tracing::error!(method = %head.method, path = head.uri.path(), ?failure, "a request was not answered");
-            handler.failed(&head, failure)
+            self.server.handler.failed(head, failure)
         });
-        if !http2 && (failed || self.pace.is_stopping()) {
-            let close = HeaderValue::from_static("close");
-            answer.headers_mut().insert(CONNECTION, close);
+        if failed || self.pace.is_stopping() {
+            close(head, &mut answer);
         }
         self.connection.requests.fetch_add(1, Relaxed);
         answer
+    }
+}
+
+/// Says that a connection ends with this answer; HTTP/2 has a frame for that.
+fn close(head: &Parts, answer: &mut Response<Full<Bytes>>) {
+    if !is_http2(head) {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
@@ -241,11 +287,14 @@ where
             let Some(due) = due.into_iter().chain(limit).min() else {
                 return Poll::Pending;
             };
-            // A later time is left alone: the timer then rings once for nothing, and no request has to set it.
-            if timer.is_elapsed() || due < timer.deadline() {
+            // A later time is left alone: the timer then rings once for nothing, and no request has to set it, nor ask it
+            // again to wake this task, before it is about to ring.
+            let sets = timer.is_elapsed() || due < timer.deadline();
+            if sets {
                 timer.as_mut().reset(due);
             }
-            if timer.as_mut().poll(context).is_pending() {
+            let rings = now + TIMER_GRAIN >= timer.deadline();
+            if !(sets || rings) || timer.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
         }

@@ -118,6 +118,13 @@ pub trait Handler: Send + Sync + 'static {
         connection: &Connection,
     ) -> impl Future<Output = Response<Full<Bytes>>> + Send;
 
+    /// The answer of a request that needs no waiting, where there is one; all others are [`Handler::handle`]'s.
+    ///
+    /// What may wait is moved about and kept on the heap, which costs more than many an answer.
+    fn handle_at_once(&self, _head: &Parts, _connection: &Connection) -> Option<Response<Full<Bytes>>> {
+        None
+    }
+
     /// Answers in place of a [`Handler::handle`] that failed; must not panic.
     ///
     /// Not every 5xx is safe: a proxy may let a request pass when its question was not answered.

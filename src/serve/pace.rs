@@ -3,7 +3,6 @@
 //! The stream notes what it reads and flushes, the service notes requests and answers, and the connection's driver
 //! asks [`Pace::due`]. Nothing here sets a timer for a request: the driver has one for the connection.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use std::time::Duration;
 
@@ -80,15 +79,21 @@ impl Pace {
         self.polled_at.store(self.stamp(now), Relaxed);
     }
 
-    /// A request's head was parsed; the answer is being made until the guard is dropped.
-    pub(super) fn request(self: &Arc<Self>, http2: bool, body: bool) -> InFlight {
+    /// A request's head was parsed; `body` says whether more of it may come.
+    pub(super) fn begin_request(&self, http2: bool, body: bool) {
         self.in_flight.fetch_add(1, Relaxed);
         self.busy_since.store(self.now(), Relaxed);
         if !http2 {
             self.end_head();
             self.unread.store(body, Relaxed);
         }
-        InFlight { pace: self.clone(), http2 }
+    }
+
+    /// The answer to a request is ready, or nobody wants it any more.
+    pub(super) fn end_request(&self, http2: bool) {
+        self.quiet_since.store(self.now(), Relaxed);
+        self.writing.store(!http2, Relaxed);
+        self.in_flight.fetch_sub(1, Release);
     }
 
     /// The first byte of a connection has come.
@@ -196,20 +201,5 @@ impl Pace {
 
     fn instant(&self, stamp: u64) -> Instant {
         self.start + Duration::from_millis(stamp.saturating_sub(1))
-    }
-}
-
-/// A request being answered.
-#[derive(Debug)]
-pub(super) struct InFlight {
-    pace: Arc<Pace>,
-    http2: bool,
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.pace.quiet_since.store(self.pace.now(), Relaxed);
-        self.pace.writing.store(!self.http2, Relaxed);
-        self.pace.in_flight.fetch_sub(1, Release);
     }
 }
