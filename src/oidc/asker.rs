@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 
-use http::StatusCode;
+use http::{StatusCode, header};
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
 
 use super::jws::verify_mac_length;
@@ -51,14 +51,17 @@ impl<'c> AsyncHttpClient<'c> for Asker<'_> {
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
             let response = self.provider.checked(self.operation, request).await?;
-            // Where userinfo is signed, its body is the token.
-            if self.operation == Operation::Userinfo
-                && let Ok(text) = std::str::from_utf8(response.body())
-            {
-                verify_mac_length(text.trim())?;
+            if self.operation == Operation::Userinfo && is_signed(&response) {
+                verify_mac_length(str::from_utf8(response.body()).unwrap_or_default())?;
             }
             self.hear(&response);
             Ok(response)
         })
     }
+}
+
+/// Whether the body is a token (OIDC Core §5.3.2).
+fn is_signed(response: &HttpResponse) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("application/jwt"))
 }

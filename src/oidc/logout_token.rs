@@ -114,7 +114,7 @@ fn take_apart(token: &str) -> Result<Jws<'_>, LogoutTokenError> {
 }
 
 /// Everything but the recipient and the signature.
-fn read(jws: &Jws<'_>, now: UnixTime) -> Result<LogoutToken, OidcError> {
+pub(super) fn read(jws: &Jws<'_>, now: UnixTime) -> Result<LogoutToken, OidcError> {
     if !matches!(jws.kind()?.as_deref(), None | Some("jwt" | "logout+jwt")) {
         return Err(invalid("its `typ` is neither JWT nor logout+jwt"));
     }
