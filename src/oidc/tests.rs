@@ -6,7 +6,7 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::exchange::refusal;
@@ -429,4 +429,33 @@ fn a_logout_token_with_another_signature_is_refused() {
     // An ID token is none, although all of it is right.
     let tokens: Value = serde_json::from_slice(&recording.read(TOKENS)).unwrap();
     check(&settings, tokens["id_token"].as_str().unwrap(), "events");
+}
+
+/// The claims of a recorded answer to a refresh, as old as it is there.
+fn refreshed(recording: &Recording, file: &str) -> Verified {
+    let body = recording.read(file);
+    let tokens: Tokens = serde_json::from_slice(&body).unwrap();
+    assert!(tokens::Extras::parse(&body).refresh_token.is_some_and(|token| !token.expose_secret().is_empty()));
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    let claims = jws::Jws::parse(answer["id_token"].as_str().unwrap()).unwrap().claims;
+    let now = UnixTime::from_secs(claims["iat"].as_u64().unwrap());
+    let nonce = ExpectedNonce::NoneOr(Some(recording.text("nonce")));
+    recording
+        .single()
+        .verify(&recording.settings(), nonce, &tokens, now)
+        .map_err(|(Failure::Keys(error) | Failure::Final(error))| error.to_string())
+        .unwrap()
+}
+
+#[test]
+fn authentik_refreshes_are_understood() {
+    for recording in RELEASES.map(Recording::of) {
+        let claims = refreshed(&recording, "refresh-ok-no-scope").claims;
+        assert_eq!((exchange::session_id(&claims).is_some(), claims.get("nonce")), (true, None));
+        // It refreshes after a logout, too; only the newer release tells so.
+        let claims = refreshed(&recording, "refresh-after-session-logout").claims;
+        assert_eq!(exchange::session_id(&claims).is_some(), recording.release == RELEASES[0]);
+        let refused = refusal(&recording.read("refresh-old-token-again")).unwrap();
+        assert!(matches!(RefreshError::from(refused), RefreshError::Ended { .. }));
+    }
 }
