@@ -30,6 +30,10 @@ pub struct EndSessionRequest<'a> {
 impl Ready {
     /// The address that a browser is sent to for a login.
     ///
+    /// The scopes are those of the settings and nothing is added to them. OIDC Core §11 lets a provider ignore
+    /// `offline_access` without `prompt=consent`; most do not, and a question at each login is no good default, so where a
+    /// provider insists, `prompt` stands among the authorisation parameters.
+    ///
     /// # Errors
     ///
     /// When the redirect URI is no URL.
@@ -38,7 +42,7 @@ impl Ready {
         settings: &IdentityProvider,
         request: &AuthorizationRequest<'_>,
     ) -> Result<Url, OidcError> {
-        let client = self.client(settings, request.redirect_uri)?;
+        let client = self.client_for(settings, request.redirect_uri)?;
         let state = CsrfToken::new(request.state.to_owned());
         let nonce = Nonce::new(request.nonce.to_owned());
         let verifier = PkceCodeVerifier::new(request.pkce_verifier.to_owned());

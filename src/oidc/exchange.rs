@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use openidconnect::core::{
     CoreAuthDisplay, CoreAuthPrompt, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey,
-    CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreRevocableToken, CoreRevocationErrorResponse,
-    CoreTokenIntrospectionResponse, CoreTokenType,
+    CoreJweContentEncryptionAlgorithm, CoreRevocableToken, CoreRevocationErrorResponse, CoreTokenIntrospectionResponse,
 };
 use openidconnect::{
-    AccessToken, AdditionalClaims, AsyncHttpClient, AuthType, AuthorizationCode, Client, ClientId, ClientSecret,
-    EndpointMaybeSet, EndpointNotSet, EndpointSet, OAuth2TokenResponse, PkceCodeVerifier, RedirectUrl, RefreshToken,
-    RequestTokenError, Scope, StandardErrorResponse, TokenResponse, UserInfoClaims, UserInfoError,
+    AsyncHttpClient, AuthType, AuthorizationCode, Client, ClientId, ClientSecret, EndpointMaybeSet, EndpointNotSet,
+    EndpointSet, OAuth2TokenResponse, PkceCodeVerifier, RedirectUrl, RequestTokenError, StandardErrorResponse,
+    TokenResponse, UserInfoClaims, UserInfoError,
 };
-use secrecy::ExposeSecret;
-use serde::{Deserialize, Serialize};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use super::error::clean;
+use super::tokens::{AllClaims, Extras, Tokens};
+use super::verify::Verified;
 use super::{OidcError, Ready};
 use crate::settings::{IdentityProvider, TokenEndpointAuthMethod};
 
@@ -39,54 +39,32 @@ pub struct Login {
     pub claims: Map<String, Value>,
     /// The ID token as received.
     pub id_token: String,
+    /// What the login can be refreshed with, where the provider gives such a thing.
+    pub refresh_token: Option<SecretString>,
+    /// How long the provider says that the access token lives; `None` where it says nothing that makes sense.
+    pub access_token_lifetime: Option<Duration>,
 }
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(super) struct AllClaims(Map<String, Value>);
-
-impl AdditionalClaims for AllClaims {}
-
-type IdToken =
-    openidconnect::IdToken<AllClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm>;
-
-/// What we need of a token response (RFC 6749 §5.1, OIDC Core §3.1.3.3).
-///
-/// Its other members are not looked at: several providers send a lifetime as a text, and nothing here depends on it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(super) struct Tokens {
-    access_token: AccessToken,
-    token_type: CoreTokenType,
-    id_token: Option<IdToken>,
-}
-
-impl OAuth2TokenResponse for Tokens {
-    type TokenType = CoreTokenType;
-
-    fn access_token(&self) -> &AccessToken {
-        &self.access_token
+impl Login {
+    pub(super) fn new(verified: Verified, extras: Extras) -> Self {
+        Self {
+            claims: verified.claims,
+            id_token: verified.id_token,
+            refresh_token: extras.refresh_token,
+            access_token_lifetime: extras.lifetime,
+        }
     }
 
-    fn token_type(&self) -> &CoreTokenType {
-        &self.token_type
-    }
-
-    fn expires_in(&self) -> Option<Duration> {
-        None
-    }
-
-    fn refresh_token(&self) -> Option<&RefreshToken> {
-        None
-    }
-
-    fn scopes(&self) -> Option<&Vec<Scope>> {
-        None
+    /// The provider's name of its own session (the claim `sid`), which logout tokens may name; never empty.
+    #[must_use]
+    pub fn session_id(&self) -> Option<&str> {
+        session_id(&self.claims)
     }
 }
 
-impl TokenResponse<AllClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm> for Tokens {
-    fn id_token(&self) -> Option<&IdToken> {
-        self.id_token.as_ref()
-    }
+/// An empty `sid` names no session.
+pub(super) fn session_id(claims: &Map<String, Value>) -> Option<&str> {
+    claims.get("sid").and_then(Value::as_str).filter(|sid| !sid.is_empty())
 }
 
 pub(super) type OidcClient = Client<
@@ -110,20 +88,23 @@ pub(super) type OidcClient = Client<
 >;
 
 impl Ready {
-    pub(super) fn client(&self, settings: &IdentityProvider, redirect_uri: &str) -> Result<OidcClient, OidcError> {
+    pub(super) fn client(&self, settings: &IdentityProvider) -> OidcClient {
         let secret = settings.client_secret.as_ref().map(|secret| ClientSecret::new(secret.expose_secret().to_owned()));
+        let metadata = self.metadata.document.clone().set_jwks(self.keys.set.clone());
+        Client::from_provider_metadata(metadata, ClientId::new(settings.client_id.clone()), secret)
+            .set_auth_type(self.auth_type(settings))
+    }
+
+    /// A client that knows where browsers come back to.
+    pub(super) fn client_for(&self, settings: &IdentityProvider, redirect_uri: &str) -> Result<OidcClient, OidcError> {
         let redirect_uri = RedirectUrl::new(redirect_uri.to_owned())
             .map_err(|_| OidcError::Configuration("the redirect URI is no URL".into()))?;
-        let metadata = self.metadata.document.clone().set_jwks(self.keys.set.clone());
-        let client = Client::from_provider_metadata(metadata, ClientId::new(settings.client_id.clone()), secret)
-            .set_redirect_uri(redirect_uri)
-            .set_auth_type(self.auth_type(settings));
-        Ok(client)
+        Ok(self.client(settings).set_redirect_uri(redirect_uri))
     }
 
     /// Basic before post, as RFC 6749 §2.3.1 prefers; but several servers do not decode Basic's form encoding, so an id or
     /// secret that would change under it goes into the body where that is supported.
-    fn auth_type(&self, settings: &IdentityProvider) -> AuthType {
+    pub(super) fn auth_type(&self, settings: &IdentityProvider) -> AuthType {
         match settings.token_endpoint_auth_method {
             TokenEndpointAuthMethod::ClientSecretBasic => AuthType::BasicAuth,
             TokenEndpointAuthMethod::ClientSecretPost | TokenEndpointAuthMethod::None => AuthType::RequestBody,
@@ -148,90 +129,86 @@ impl Ready {
         settings: &IdentityProvider,
         exchange: &CodeExchange<'_>,
         token_endpoint: &H,
-    ) -> Result<Redeemed, OidcError>
+    ) -> Result<Tokens, OidcError>
     where
         H: for<'c> AsyncHttpClient<'c, Error = OidcError, Future: Send> + Sync,
     {
         let tokens = self
-            .client(settings, exchange.redirect_uri)?
+            .client_for(settings, exchange.redirect_uri)?
             .exchange_code(AuthorizationCode::new(exchange.code.to_owned()))
             .map_err(|error| OidcError::Configuration(error.to_string()))?
             .set_pkce_verifier(PkceCodeVerifier::new(exchange.pkce_verifier.to_owned()))
             .request_async(token_endpoint)
             .await
-            .map_err(|error| token_error(error, &told(settings, exchange)))?;
+            .map_err(|error| token_error(error, &told(settings, [exchange.code, exchange.pkce_verifier])))?;
         if tokens.id_token().is_none() {
             let missing = "the token response has no id_token (is `openid` among the scopes?)";
             return Err(OidcError::Malformed(missing.into()));
         }
-        Ok(Redeemed { tokens })
+        Ok(tokens)
     }
 
-    /// Adds what userinfo says and the ID token did not; its `sub` must be the same (OIDC Core §5.3.2).
-    pub(super) async fn add_userinfo<H>(
+    /// What userinfo says, and whether it says it about `subject` (OIDC Core §5.3.2).
+    pub(super) async fn userinfo<H>(
         &self,
         settings: &IdentityProvider,
-        exchange: &CodeExchange<'_>,
-        redeemed: &Redeemed,
-        login: &mut Login,
+        tokens: &Tokens,
+        subject: &str,
         userinfo_endpoint: &H,
-    ) -> Result<(), OidcError>
+    ) -> Result<Userinfo, OidcError>
     where
         H: for<'c> AsyncHttpClient<'c, Error = OidcError, Future: Send> + Sync,
     {
-        let subject = match login.claims.get("sub") {
-            Some(Value::String(subject)) => subject.clone(),
-            _ => return Err(OidcError::InvalidToken("`sub` is missing".into())),
-        };
-        let client = self.client(settings, exchange.redirect_uri)?;
-        let Ok(request) = client
-            .user_info(redeemed.tokens.access_token().clone(), Some(openidconnect::SubjectIdentifier::new(subject)))
-        else {
-            return Ok(());
+        let client = self.client(settings);
+        let Ok(request) = client.user_info(tokens.access_token().clone(), None) else {
+            return Ok(Userinfo::None);
         };
         let claims: UserInfoClaims<AllClaims, CoreGenderClaim> =
             request.request_async(userinfo_endpoint).await.map_err(userinfo_error)?;
-        if let Ok(Value::Object(more)) = serde_json::to_value(&claims) {
-            for (name, value) in more {
-                let slot = login.claims.entry(name).or_insert(Value::Null);
-                if slot.is_null() {
-                    *slot = value;
-                }
-            }
+        if claims.subject().as_str() != subject {
+            return Ok(Userinfo::OtherSubject);
         }
-        Ok(())
+        match serde_json::to_value(&claims) {
+            Ok(Value::Object(claims)) => Ok(Userinfo::Claims(claims)),
+            Ok(_) | Err(_) => Ok(Userinfo::None),
+        }
     }
 }
 
-/// A code's worth: tokens, not yet verified.
-pub(super) struct Redeemed {
-    pub(super) tokens: Tokens,
+/// What there is at userinfo.
+pub(super) enum Userinfo {
+    Claims(Map<String, Value>),
+    /// Claims about somebody else, which are nobody's business.
+    OtherSubject,
+    None,
 }
 
+/// Adds what the ID token did not say.
+pub(super) fn fill_gaps(claims: &mut Map<String, Value>, more: Map<String, Value>) {
+    for (name, value) in more {
+        let slot = claims.entry(name).or_insert(Value::Null);
+        if slot.is_null() {
+            *slot = value;
+        }
+    }
+}
+
+/// The error of a recorded answer.
 #[cfg(test)]
-impl Redeemed {
-    /// The tokens of a recorded answer.
-    pub(super) fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(body).map(|tokens| Self { tokens })
-    }
-
-    /// The error of a recorded answer.
-    pub(super) fn refusal(body: &[u8]) -> Result<OidcError, serde_json::Error> {
-        serde_json::from_slice(body).map(|response| token_error(RequestTokenError::ServerResponse(response), &[]))
-    }
+pub(super) fn refusal(body: &[u8]) -> Result<OidcError, serde_json::Error> {
+    serde_json::from_slice(body).map(|response| token_error(RequestTokenError::ServerResponse(response), &[]))
 }
 
 const fn survives_form_encoding(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
 }
 
-/// What the token endpoint is told in confidence.
-fn told<'t>(settings: &'t IdentityProvider, exchange: &CodeExchange<'t>) -> [&'t str; 3] {
-    let secret = settings.client_secret.as_ref().map_or("", |it| it.expose_secret());
-    [exchange.code, exchange.pkce_verifier, secret]
+/// What an endpoint is told in confidence.
+pub(super) fn told<'t>(settings: &'t IdentityProvider, [one, other]: [&'t str; 2]) -> [&'t str; 3] {
+    [one, other, settings.client_secret.as_ref().map_or("", |it| it.expose_secret())]
 }
 
-fn token_error(
+pub(super) fn token_error(
     error: RequestTokenError<OidcError, StandardErrorResponse<CoreErrorResponseType>>,
     told: &[&str],
 ) -> OidcError {

@@ -2,20 +2,34 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue, header};
 use openidconnect::JsonWebKey;
 use openidconnect::core::CoreJsonWebKeyType;
+use secrecy::ExposeSecret;
 use url::Url;
 
-use super::{Keys, Metadata, OidcError, clean};
+use super::jws::{Jws, verify_mac_length};
+use super::tokens::Extras;
+use super::{Keys, Metadata, OidcError, clean, logout_token};
+use crate::world::UnixTime;
 
 const ISSUER: &str = "https://idp.example.com";
 
-/// Takes the first line of `bytes` for `Cache-Control`, and what follows for metadata and for a key set.
+/// When logout tokens are judged.
+const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
+
+/// Takes the first line of `bytes` for `Cache-Control` and for a token's header, and what follows for metadata, for a key
+/// set, for an answer with tokens and for a token's claims.
 pub(crate) fn hold(bytes: &[u8]) {
     let line = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0);
     let (cache_control, document) = bytes.split_at(line);
     clean_holds(&String::from_utf8_lossy(bytes));
+    let token = format!("{}.{}.AA", URL_SAFE_NO_PAD.encode(cache_control), URL_SAFE_NO_PAD.encode(document));
+    token_holds(&token);
+    token_holds(&String::from_utf8_lossy(bytes));
+    extras_hold(&Extras::parse(document));
     match Metadata::parse(ISSUER, document) {
         Ok(metadata) => metadata_holds(&metadata),
         Err(error) => error_holds(&error),
@@ -48,6 +62,27 @@ fn keys_hold(keys: &Keys) {
         assert_ne!(*key.key_type(), CoreJsonWebKeyType::Symmetric);
     }
     assert!((Duration::from_mins(5)..=Duration::from_hours(24)).contains(&keys.fresh_for), "{:?}", keys.fresh_for);
+}
+
+/// What is accepted names somebody, has a name, is no ID token, and is of now.
+fn token_holds(token: &str) {
+    let _ = verify_mac_length(token);
+    match Jws::parse(token).and_then(|jws| Ok((logout_token::read(&jws, NOW)?, jws))) {
+        Ok((logout, jws)) => {
+            let names = [&logout.subject, &logout.session_id];
+            assert!(names.iter().any(|name| name.is_some()) && !logout.jti.is_empty());
+            assert!(names.into_iter().flatten().all(|name| !name.is_empty()));
+            assert!(!jws.claims.contains_key("nonce") && jws.claims["events"].is_object());
+            assert!(logout.issued_at <= NOW + Duration::from_mins(1) && NOW < logout.expires_at);
+            assert!(logout.expires_at.since(NOW) <= Duration::from_hours(25));
+        }
+        Err(error) => error_holds(&error),
+    }
+}
+
+fn extras_hold(extras: &Extras) {
+    assert!(extras.lifetime.is_none_or(|lifetime| !lifetime.is_zero()));
+    assert!(extras.refresh_token.as_ref().is_none_or(|token| !token.expose_secret().is_empty()));
 }
 
 /// What an operator reads is one line, and never long.
@@ -111,6 +146,25 @@ mod tests {
                 }))
                 .collect();
             super::hold(format!("\n{}", json!({ "keys": keys })).as_bytes());
+        }
+
+        #[test]
+        fn of_logout_tokens(
+            kind in r#"\{"typ":"(JWT|logout\+jwt|at\+jwt)"\}|\{\}"#,
+            names in prop::array::uniform3(r"\PC{0,8}"),
+            issued in prop_oneof![1_699_900_000.0..1_700_000_100.0, any::<f64>()],
+            lasting in prop_oneof![-10.0..100_000.0, any::<f64>()],
+            removed in prop::sample::subsequence(vec!["sub", "sid", "jti", "exp", "events"], 0..2),
+            nonce in prop::option::weighted(0.1, "x"),
+        ) {
+            let [subject, session, jti] = names;
+            let mut claims = json!({
+                "sub": subject, "sid": session, "jti": jti, "iat": issued, "exp": issued + lasting, "nonce": nonce,
+                "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
+            });
+            let members = claims.as_object_mut().unwrap();
+            members.retain(|name, value| !(removed.contains(&name.as_str()) || name == "nonce" && value.is_null()));
+            super::hold(format!("{kind}\n{claims}").as_bytes());
         }
     }
 }

@@ -5,6 +5,7 @@ use openidconnect::core::{
 };
 use openidconnect::{AdditionalProviderMetadata, ProviderMetadata};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use url::Url;
 
 use super::OidcError;
@@ -13,6 +14,10 @@ use super::OidcError;
 pub(super) struct Additional {
     #[serde(default)]
     end_session_endpoint: Option<String>,
+    #[serde(default)]
+    revocation_endpoint: Option<Value>,
+    #[serde(default)]
+    backchannel_logout_supported: Option<Value>,
     #[serde(default)]
     code_challenge_methods_supported: Option<Vec<String>>,
     #[serde(default)]
@@ -43,6 +48,7 @@ pub(super) type Document = ProviderMetadata<
 pub struct Metadata {
     pub(super) document: Document,
     end_session_endpoint: Option<Url>,
+    revocation_endpoint: Option<Url>,
 }
 
 impl Metadata {
@@ -71,13 +77,10 @@ impl Metadata {
         if let Some((name, _)) = addresses(&document).into_iter().find(|(_, url)| !is_web(url)) {
             return Err(OidcError::Malformed(format!("the metadata document: {name} is no web address")));
         }
-        let end_session_endpoint = document
-            .additional_metadata()
-            .end_session_endpoint
-            .as_deref()
-            .and_then(|text| Url::parse(text).ok())
-            .filter(is_web);
-        Ok(Self { document, end_session_endpoint })
+        let more = document.additional_metadata();
+        let end_session_endpoint = more.end_session_endpoint.as_deref().and_then(web_address);
+        let revocation_endpoint = more.revocation_endpoint.as_ref().and_then(Value::as_str).and_then(web_address);
+        Ok(Self { document, end_session_endpoint, revocation_endpoint })
     }
 
     /// Where the keys are.
@@ -90,6 +93,21 @@ impl Metadata {
     #[must_use]
     pub const fn end_session_endpoint(&self) -> Option<&Url> {
         self.end_session_endpoint.as_ref()
+    }
+
+    /// Where refresh tokens are revoked, if the provider has such a place (RFC 7009 §2, RFC 8414 §2).
+    #[must_use]
+    pub const fn revocation_endpoint(&self) -> Option<&Url> {
+        self.revocation_endpoint.as_ref()
+    }
+
+    /// Whether the provider announces back-channel logout (OpenID Connect Back-Channel Logout 1.0 §2.1).
+    ///
+    /// Several providers do it and do not announce it.
+    #[must_use]
+    pub fn backchannel_logout_supported(&self) -> bool {
+        let announced = self.document.additional_metadata().backchannel_logout_supported.as_ref();
+        announced.is_some_and(|value| value.as_bool().unwrap_or_else(|| value.as_str() == Some("true")))
     }
 
     /// Where claims about the user are.
@@ -173,6 +191,10 @@ fn addresses(document: &Document) -> Vec<(&'static str, &Url)> {
     always.into_iter().chain(token).chain(userinfo).collect()
 }
 
+fn web_address(text: &str) -> Option<Url> {
+    Url::parse(text).ok().filter(is_web)
+}
+
 fn is_web(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https")
 }
@@ -180,7 +202,7 @@ fn is_web(url: &Url) -> bool {
 /// The protocol's name of a value.
 fn name_of<T: Serialize>(value: &T) -> String {
     match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(name)) => name,
+        Ok(Value::String(name)) => name,
         Ok(_) | Err(_) => String::new(),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The only folder that names the OpenID Connect library; outside it nobody sees its types.
 
+mod asker;
 mod endpoints;
 mod error;
 mod exchange;
@@ -9,9 +10,14 @@ mod http_client;
 pub mod inspect;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
+mod jws;
 mod keys;
+mod logout_token;
 mod metadata;
 mod provider;
+mod refresh;
+mod revoke;
+mod tokens;
 mod verify;
 
 pub use endpoints::{AuthorizationRequest, EndSessionRequest};
@@ -19,8 +25,11 @@ pub use error::{OidcError, clean};
 pub use exchange::{CodeExchange, Login};
 pub use http_client::{HttpClient, TlsError};
 pub use keys::{KeyRefresh, Keys};
+pub use logout_token::{LogoutToken, LogoutTokenError};
 pub use metadata::Metadata;
 pub use provider::{Provider, Ready};
+pub use refresh::{PreviousLogin, RefreshError, RefreshFailure, Refreshed};
+pub use revoke::Revocation;
 
 use std::time::Duration;
 
@@ -33,8 +42,12 @@ pub enum Operation {
     Jwks,
     /// The code exchange.
     Token,
+    /// A refresh.
+    Refresh,
     /// Claims about the user.
     Userinfo,
+    /// The end of a refresh token.
+    Revocation,
 }
 
 impl Operation {
@@ -45,7 +58,9 @@ impl Operation {
             Self::Discovery => "discovery",
             Self::Jwks => "jwks",
             Self::Token => "token",
+            Self::Refresh => "refresh",
             Self::Userinfo => "userinfo",
+            Self::Revocation => "revocation",
         }
     }
 }

@@ -1,22 +1,23 @@
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
+use serde_json::{Map, Value};
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::verify::Failure;
+use super::asker::Asker;
+use super::exchange::{Userinfo, fill_gaps};
+use super::tokens::Tokens;
+use super::verify::{ExpectedNonce, Failure, Verified};
 use super::{
     AuthorizationRequest, CodeExchange, EndSessionRequest, HttpClient, KeyRefresh, Keys, Login, Metadata, Observer,
     OidcError, Operation, TlsError,
 };
 use crate::settings::IdentityProvider;
-use crate::world::World;
+use crate::world::{UnixTime, World};
 
 /// Between attempts to reach a provider that was never reached.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -47,6 +48,14 @@ pub struct Ready {
     pub keys: Keys,
     /// `X-authentik-meta-jwks`.
     pub jwks_header: HeaderValue,
+}
+
+/// A token that was not accepted.
+pub(super) struct Unfit {
+    /// Why.
+    pub(super) token: OidcError,
+    /// Why there were no newer keys, where they might have helped.
+    pub(super) keys: Option<OidcError>,
 }
 
 impl Provider {
@@ -105,6 +114,10 @@ impl Provider {
     #[must_use]
     pub const fn settings(&self) -> &IdentityProvider {
         &self.settings
+    }
+
+    pub(super) fn now(&self) -> UnixTime {
+        self.world.now()
     }
 
     /// What is known, once anything is.
@@ -243,36 +256,70 @@ impl Provider {
     /// When any of it fails; nobody is signed in then.
     pub async fn complete(&self, exchange: &CodeExchange<'_>) -> Result<Login, OidcError> {
         let ready = self.ready().ok_or(OidcError::NotReady)?;
-        let redeemed =
-            ready.redeem(&self.settings, exchange, &Asker { provider: self, operation: Operation::Token }).await?;
-        let verify = |ready: &Ready| ready.verify(&self.settings, exchange, &redeemed, self.world.now());
-        let mut login = match verify(&ready) {
-            Ok(login) => login,
-            Err(Failure::Final(error)) => return Err(error),
-            Err(Failure::Keys(error)) => {
-                let newer = self.keys_after(&ready).await.map_err(|why| {
-                    tracing::warn!(identity_provider = %self.name, error = %why, "keys cannot be refreshed");
-                    error
-                })?;
-                verify(&newer).map_err(|(Failure::Keys(error) | Failure::Final(error))| error)?
+        let asker = Asker::new(self, Operation::Token);
+        let tokens = ready.redeem(&self.settings, exchange, &asker).await?;
+        let mut login = Login::new(
+            self.verify_id_token(&ready, ExpectedNonce::This(exchange.nonce), &tokens).await?,
+            asker.heard().extras,
+        );
+        if self.lacks_wanted_claims(&login.claims) {
+            let subject = match login.claims.get("sub") {
+                Some(Value::String(subject)) => subject.clone(),
+                _ => return Err(OidcError::InvalidToken("`sub` is missing".into())),
+            };
+            let asker = Asker::new(self, Operation::Userinfo);
+            match ready.userinfo(&self.settings, &tokens, &subject, &asker).await? {
+                Userinfo::Claims(more) => fill_gaps(&mut login.claims, more),
+                Userinfo::OtherSubject => {
+                    return Err(OidcError::InvalidToken("userinfo speaks of another subject".into()));
+                }
+                Userinfo::None => {}
             }
-        };
-        if self.lacks_wanted_claims(&login) {
-            ready
-                .add_userinfo(
-                    &self.settings,
-                    exchange,
-                    &redeemed,
-                    &mut login,
-                    &Asker { provider: self, operation: Operation::Userinfo },
-                )
-                .await?;
         }
         Ok(login)
     }
 
+    /// What the ID token among `tokens` says, verified with the newest keys where the known ones do not do.
+    pub(super) async fn verify_id_token(
+        &self,
+        ready: &Arc<Ready>,
+        nonce: ExpectedNonce<'_>,
+        tokens: &Tokens,
+    ) -> Result<Verified, OidcError> {
+        let now = self.world.now();
+        self.with_keys(ready, |ready| ready.verify(&self.settings, nonce, tokens, now)).await.map_err(|unfit| {
+            if let Some(error) = unfit.keys {
+                tracing::warn!(identity_provider = %self.name, %error, "keys cannot be refreshed");
+            }
+            unfit.token
+        })
+    }
+
+    /// Verifies with the known keys, and once more with newer ones when none of the known ones made the signature.
+    pub(super) async fn with_keys<T>(
+        &self,
+        ready: &Arc<Ready>,
+        verify: impl Fn(&Ready) -> Result<T, Failure>,
+    ) -> Result<T, Unfit> {
+        let token = match verify(ready) {
+            Ok(verified) => return Ok(verified),
+            Err(Failure::Final(token)) => return Err(Unfit { token, keys: None }),
+            Err(Failure::Keys(token)) => token,
+        };
+        match self.keys_after(ready).await {
+            Ok(newer) => {
+                verify(&newer).map_err(|(Failure::Keys(token) | Failure::Final(token))| Unfit { token, keys: None })
+            }
+            Err(keys) => Err(Unfit { token, keys: Some(keys) }),
+        }
+    }
+
     /// An answer that says the server is ill is no answer to the question.
-    async fn checked(&self, operation: Operation, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, OidcError> {
+    pub(super) async fn checked(
+        &self,
+        operation: Operation,
+        request: Request<Vec<u8>>,
+    ) -> Result<Response<Vec<u8>>, OidcError> {
         let response = self.send(operation, request).await?;
         let status = response.status();
         if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || status.is_redirection() {
@@ -281,11 +328,11 @@ impl Provider {
         Ok(response)
     }
 
-    fn lacks_wanted_claims(&self, login: &Login) -> bool {
+    pub(super) fn lacks_wanted_claims(&self, claims: &Map<String, Value>) -> bool {
         let names = &self.settings.claims;
         [&names.username, &names.email, &names.name, &names.groups, &names.uid]
             .into_iter()
-            .any(|path| path.find(&login.claims).is_none())
+            .any(|path| path.find(claims).is_none())
     }
 
     /// Keys newer than those of `stale`: fetched once for all who wait, and at most once per cooldown.
@@ -314,20 +361,5 @@ impl Provider {
     fn jittered(&self, pause: Duration) -> Duration {
         let [byte] = self.world.random::<1>().unwrap_or_default();
         pause + pause.mul_f32(f32::from(byte) / 255.0 / 5.0)
-    }
-}
-
-/// Lets the library ask one of a provider's endpoints.
-pub(super) struct Asker<'p> {
-    provider: &'p Provider,
-    operation: Operation,
-}
-
-impl<'c> AsyncHttpClient<'c> for Asker<'_> {
-    type Error = OidcError;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, OidcError>> + Send + 'c>>;
-
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(self.provider.checked(self.operation, request))
     }
 }

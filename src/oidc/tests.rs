@@ -2,12 +2,16 @@
 
 use std::path::PathBuf;
 
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::exchange::Redeemed;
-use super::verify::Failure;
+use super::exchange::refusal;
+use super::tokens::Tokens;
+use super::verify::{ExpectedNonce, Failure, Verified};
 use super::*;
 use crate::app::samples::provider_settings;
 use crate::identity::Identity;
@@ -71,12 +75,10 @@ impl Recording {
         nonce: &str,
         tokens: &str,
         at: u64,
-    ) -> Result<Login, String> {
-        let exchange =
-            CodeExchange { code: "x", redirect_uri: "https://app.example.test/callback", nonce, pkce_verifier: "x" };
-        let redeemed = Redeemed::parse(&self.read(tokens)).unwrap();
+    ) -> Result<Verified, String> {
+        let tokens: Tokens = serde_json::from_slice(&self.read(tokens)).unwrap();
         ready
-            .verify(settings, &exchange, &redeemed, UnixTime::from_secs(at))
+            .verify(settings, ExpectedNonce::This(nonce), &tokens, UnixTime::from_secs(at))
             .map_err(|(Failure::Keys(error) | Failure::Final(error))| error.to_string())
     }
 }
@@ -99,7 +101,7 @@ fn authentik_logins_are_accepted() {
 }
 
 #[track_caller]
-fn refused(result: Result<Login, String>, why: &str) {
+fn refused(result: Result<Verified, String>, why: &str) {
     let Err(error) = result else { panic!("accepted, but should be refused for {why:?}") };
     assert!(error.contains(why), "{error:?} does not say {why:?}");
 }
@@ -252,6 +254,208 @@ fn keys_are_fresh_within_bounds() {
 #[test]
 fn token_errors_are_told_without_their_bodies() {
     let reused = Recording::of(RELEASES[1]).read("token-code-reused");
-    let told = Redeemed::refusal(&reused).unwrap().to_string();
+    let told = refusal(&reused).unwrap().to_string();
     assert!(told.starts_with("the provider refused: invalid_grant ("), "{told}");
+}
+
+/// A token of `claims` in the way that authentik signs: with the client secret.
+fn signed(recording: &Recording, header: &str, claims: &Value) -> String {
+    let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let input = format!("{}.{}", encode(header), encode(&claims.to_string()));
+    let key = hmac::Key::new(hmac::HMAC_SHA256, recording.text("client_secret").as_bytes());
+    format!("{input}.{}", URL_SAFE_NO_PAD.encode(hmac::sign(&key, input.as_bytes())))
+}
+
+#[test]
+fn a_code_of_hmac_with_the_wrong_length_is_no_panic() {
+    let recording = Recording::of(RELEASES[1]);
+    let body: Value = serde_json::from_slice(&recording.read(TOKENS)).unwrap();
+    let token = body["id_token"].as_str().unwrap();
+    for wrong in [format!("{token}AAAA"), format!("{}.", token.rsplit_once('.').unwrap().0)] {
+        let mut body = body.clone();
+        body["id_token"] = wrong.into();
+        let tokens: Tokens = serde_json::from_value(body).unwrap();
+        let nonce = ExpectedNonce::This(recording.text("nonce"));
+        let now = UnixTime::from_secs(recording.issued_at());
+        let verified = recording.single().verify(&recording.settings(), nonce, &tokens, now);
+        refused(verified.map_err(|(Failure::Keys(error) | Failure::Final(error))| error.to_string()), "length");
+    }
+}
+
+/// Sends back what it is given, so that a table can say what differs from the recorded logout token.
+fn logout_token(change: impl FnOnce(&mut Value), header: &str, later: u64) -> Result<LogoutToken, String> {
+    let recording = Recording::of(RELEASES[1]);
+    let text = String::from_utf8(recorded("2026.5.0-rc1/backchannel-logout-token.txt")).unwrap();
+    let text = text.trim();
+    let mut claims: Value =
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text.split('.').nth(1).unwrap()).unwrap()).unwrap();
+    let issued_at = claims["iat"].as_u64().unwrap();
+    change(&mut claims);
+    let token = if header.is_empty() { text.to_owned() } else { signed(&recording, header, &claims) };
+    logout_token::verify(&recording.single(), &recording.settings(), &token, UnixTime::from_secs(issued_at + later))
+}
+
+const LOGOUT: &str = r#"{"alg":"HS256","typ":"logout+jwt"}"#;
+
+#[test]
+fn the_recorded_logout_token_is_accepted() {
+    let logout = logout_token(|_| (), "", 0).unwrap();
+    assert_eq!(logout, logout_token(|_| (), LOGOUT, 0).unwrap());
+    assert_eq!(logout.jti, "bf3f653d-05f1-4e64-89e1-13fc20a2c89b");
+    assert!(logout.subject.unwrap().starts_with("9038afa6") && logout.session_id.unwrap().starts_with("f3ab5f9a"));
+    assert_eq!(logout.expires_at.as_secs() - logout.issued_at.as_secs(), 3600 + 60);
+}
+
+#[track_caller]
+fn logout(change: impl FnOnce(&mut Value), header: &str, later: u64, expected: &str) {
+    let got = logout_token(change, header, later).map_or_else(|error| error, |_| "accepted".to_owned());
+    assert!(got.contains(expected), "{got:?} does not say {expected:?}");
+}
+
+#[track_caller]
+fn logout_with(name: &str, value: impl Into<Value>, expected: &str) {
+    logout(|claims| claims[name] = value.into(), LOGOUT, 0, expected);
+}
+
+#[track_caller]
+fn logout_without(names: &[&str], expected: &str) {
+    let remove = |claims: &mut Value| names.iter().for_each(|name| drop(claims.as_object_mut().unwrap().remove(*name)));
+    logout(remove, LOGOUT, 0, expected);
+}
+
+#[test]
+fn logout_tokens_say_what_they_must() {
+    let event = "http://schemas.openid.net/event/backchannel-logout";
+    logout_with("iss", "https://evil.test/", "another issuer");
+    logout_with("aud", "other", "another client");
+    logout_with("aud", serde_json::json!(["other"]), "another client");
+    logout_with("aud", serde_json::json!(["other", Recording::of(RELEASES[1]).text("client_id")]), "accepted");
+    logout_with("aud", serde_json::json!({}), "another client");
+    logout_with("events", serde_json::json!({ event: {} , "other": 1 }), "accepted");
+    logout_with("events", serde_json::json!({ event: true }), "events");
+    logout_with("events", serde_json::json!({ event: null }), "events");
+    logout_with("events", serde_json::json!([event]), "events");
+    logout_with("events", event, "events");
+    logout_with("nonce", "x", "nonce");
+    logout_with("nonce", Value::Null, "nonce");
+    logout_with("sub", 7, "`sub` is no text");
+    logout_with("sid", serde_json::json!(["x"]), "`sid` is no text");
+    logout_with("sid", "", "accepted");
+    logout_with("jti", 7, "`jti` is no text");
+    logout_with("jti", "", "`jti` is missing");
+    logout_with("iat", -1, "`iat` is no date");
+    logout_with("iat", 1e300, "`iat` is no date");
+    logout_with("iat", "now", "`iat` is no date");
+    logout_with("exp", 1e300, "`exp` is no date");
+    logout_with("exp", -1, "`exp` is no date");
+    logout_with("exp", "1795303425", "`exp` is no date");
+    logout_with("exp", 1000, "expired");
+    logout_with("nbf", 99_999_999_999_u64, "nbf");
+    logout_without(&["sub"], "accepted");
+    logout_without(&["sid"], "accepted");
+    logout_without(&["sub", "sid"], "neither a user nor a session");
+    for (name, why) in
+        [("iss", "another issuer"), ("aud", "another"), ("iat", "iat"), ("jti", "jti"), ("events", "events")]
+    {
+        logout_without(&[name], why);
+    }
+    logout(|claims| drop(claims["sid"].take()), LOGOUT, 0, "`sid` is no text");
+}
+
+#[test]
+fn logout_tokens_have_their_time() {
+    logout(|_| (), LOGOUT, 3600 + 59, "accepted");
+    logout(|_| (), LOGOUT, 3600 + 60, "expired");
+    let endless = |claims: &mut Value| drop(claims.as_object_mut().unwrap().remove("exp"));
+    logout(endless, LOGOUT, 120 + 59, "accepted");
+    logout(endless, LOGOUT, 120 + 60, "expired");
+    let ages = |claims: &mut Value| claims["exp"] = 99_999_999_999_u64.into();
+    logout(ages, LOGOUT, 24 * 3600 + 59, "accepted");
+    logout(ages, LOGOUT, 24 * 3600 + 60, "expired");
+    let ahead = |by: u64| move |claims: &mut Value| claims["iat"] = (claims["iat"].as_u64().unwrap() + by).into();
+    logout(ahead(60), LOGOUT, 0, "accepted");
+    logout(ahead(61), LOGOUT, 0, "issued in the future");
+}
+
+#[test]
+fn logout_tokens_are_of_their_kind_and_signed() {
+    for kind in ["JWT", "jwt", "application/jwt", "logout+jwt", "Logout+JWT", "application/logout+jwt"] {
+        logout(|_| (), &format!(r#"{{"alg":"HS256","typ":"{kind}"}}"#), 0, "accepted");
+    }
+    logout(|_| (), r#"{"alg":"HS256"}"#, 0, "accepted");
+    logout(|_| (), r#"{"alg":"HS256","kid":"anything"}"#, 0, "accepted");
+    for kind in [r#""at+jwt""#, r#""id_token""#, r#""""#, r#""application/application/jwt""#, "null", "7"] {
+        logout(|_| (), &format!(r#"{{"alg":"HS256","typ":{kind}}}"#), 0, "typ");
+    }
+    logout(|_| (), r#"{"alg":"none"}"#, 0, "algorithm");
+    logout(|_| (), r#"{"alg":"None"}"#, 0, "algorithm");
+    logout(|_| (), r#"{"alg":"RS256"}"#, 0, "algorithm");
+    logout(|_| (), r#"{"alg":"HS384"}"#, 0, "algorithm");
+    logout(|_| (), r#"{"alg":["HS256"]}"#, 0, "algorithm");
+    logout(|_| (), "{}", 0, "algorithm");
+    logout(|_| (), r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, 0, "crit");
+    logout(|_| (), r#"{"alg":"HS256","cty":"JWT"}"#, 0, "cty");
+    logout(|_| (), "[]", 0, "header");
+}
+
+/// Judged in this order: whether it is for us, what it says, who signed it.
+#[test]
+fn a_logout_token_with_another_signature_is_refused() {
+    let recording = Recording::of(RELEASES[1]);
+    let text = String::from_utf8(recorded("2026.5.0-rc1/backchannel-logout-token.txt")).unwrap();
+    let now = UnixTime::from_secs(recording.issued_at() + 386);
+    let check = |settings: &IdentityProvider, token: &str, why: &str| {
+        let got = logout_token::verify(&recording.single(), settings, token, now);
+        let got = got.map_or_else(|error| error, |_| "accepted".to_owned());
+        assert!(got.contains(why), "{got:?} does not say {why:?}");
+    };
+    let (settings, text) = (recording.settings(), text.trim());
+    let input = text.rsplit_once('.').unwrap().0;
+    check(&settings, text, "accepted");
+    check(&settings, &format!("{input}."), "client secret");
+    check(&settings, &format!("{input}.AAAA"), "client secret");
+    check(&settings, &format!("{text}AAAA"), "client secret");
+    check(&settings, &format!("{text}="), "base64url");
+    check(&settings, &format!("{text}.AAAA"), "three parts");
+    check(&settings, input, "three parts");
+    check(&settings, "", "three parts");
+    check(&settings, &"a.".repeat(9000), "too long");
+    for secret in [None, Some(String::new().into())] {
+        let public = IdentityProvider { client_secret: secret, ..settings.clone() };
+        check(&public, text, "there is none");
+    }
+    let other = IdentityProvider { client_secret: Some("other".to_owned().into()), ..settings.clone() };
+    check(&other, text, "client secret");
+    // An ID token is none, although all of it is right.
+    let tokens: Value = serde_json::from_slice(&recording.read(TOKENS)).unwrap();
+    check(&settings, tokens["id_token"].as_str().unwrap(), "events");
+}
+
+/// The claims of a recorded answer to a refresh, as old as it is there.
+fn refreshed(recording: &Recording, file: &str) -> Verified {
+    let body = recording.read(file);
+    let tokens: Tokens = serde_json::from_slice(&body).unwrap();
+    assert!(tokens::Extras::parse(&body).refresh_token.is_some_and(|token| !token.expose_secret().is_empty()));
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    let claims = jws::Jws::parse(answer["id_token"].as_str().unwrap()).unwrap().claims;
+    let now = UnixTime::from_secs(claims["iat"].as_u64().unwrap());
+    let nonce = ExpectedNonce::NoneOr(Some(recording.text("nonce")));
+    recording
+        .single()
+        .verify(&recording.settings(), nonce, &tokens, now)
+        .map_err(|(Failure::Keys(error) | Failure::Final(error))| error.to_string())
+        .unwrap()
+}
+
+#[test]
+fn authentik_refreshes_are_understood() {
+    for recording in RELEASES.map(Recording::of) {
+        let claims = refreshed(&recording, "refresh-ok-no-scope").claims;
+        assert_eq!((exchange::session_id(&claims).is_some(), claims.get("nonce")), (true, None));
+        // It refreshes after a logout, too; only the newer release tells so.
+        let claims = refreshed(&recording, "refresh-after-session-logout").claims;
+        assert_eq!(exchange::session_id(&claims).is_some(), recording.release == RELEASES[0]);
+        let refused = refusal(&recording.read("refresh-old-token-again")).unwrap();
+        assert!(matches!(RefreshError::from(refused), RefreshError::Ended { .. }));
+    }
 }

@@ -3,21 +3,49 @@
 use chrono::{DateTime, Duration, Utc};
 use openidconnect::core::{CoreHmacKey, CoreJsonWebKey, CoreJsonWebKeySet};
 use openidconnect::{
-    AccessTokenHash, ClaimsVerificationError, IdTokenVerifier, JwsSigningAlgorithm, Nonce, OAuth2TokenResponse,
-    PrivateSigningKey, SignatureVerificationError, TokenResponse,
+    AccessTokenHash, ClaimsVerificationError, IdTokenVerifier, JwsSigningAlgorithm, Nonce, NonceVerifier,
+    OAuth2TokenResponse, PrivateSigningKey, SignatureVerificationError, TokenResponse,
 };
 use serde_json::{Map, Value};
 
 use super::error::clean;
-use super::exchange::{CodeExchange, Login, Redeemed, Tokens};
-use super::{Keys, OidcError, Ready};
+use super::tokens::Tokens;
+use super::{Keys, OidcError, Ready, jws};
 use crate::settings::IdentityProvider;
 use crate::world::UnixTime;
 
 /// Clocks differ; a token is judged with this much patience.
-const LEEWAY_SECONDS: i64 = 60;
+pub(super) const LEEWAY_SECONDS: i64 = 60;
 
-/// Why an ID token was not accepted.
+/// What a verified ID token says.
+pub(super) struct Verified {
+    pub(super) claims: Map<String, Value>,
+    /// As received.
+    pub(super) id_token: String,
+}
+
+/// Which `nonce` an ID token must have.
+#[derive(Clone, Copy)]
+pub(super) enum ExpectedNonce<'n> {
+    /// That of the authorisation request (OIDC Core §3.1.3.7).
+    This(&'n str),
+    /// None, or that of the token that is refreshed (OIDC Core §12.2).
+    NoneOr(Option<&'n str>),
+}
+
+impl NonceVerifier for ExpectedNonce<'_> {
+    fn verify(self, nonce: Option<&Nonce>) -> Result<(), String> {
+        match self {
+            Self::NoneOr(_) if nonce.is_none() => Ok(()),
+            Self::NoneOr(None) => Err("unexpected nonce claim".to_owned()),
+            Self::This(expected) | Self::NoneOr(Some(expected)) => {
+                NonceVerifier::verify(&Nonce::new(expected.to_owned()), nonce)
+            }
+        }
+    }
+}
+
+/// Why a token was not accepted.
 pub(super) enum Failure {
     /// No known key made its signature; the provider may have newer ones.
     Keys(OidcError),
@@ -39,27 +67,27 @@ impl From<Failure> for Unverified {
 }
 
 impl Ready {
-    /// The claims of a redeemed ID token, all of them verified (OIDC Core §3.1.3.7).
+    /// The claims of an ID token, all of them verified (OIDC Core §3.1.3.7).
     ///
     /// A token that names no key, or a name that several keys have, is tried with each key of its algorithm: they are all the
     /// provider's, so it does not matter which of them fits.
     pub(super) fn verify(
         &self,
         settings: &IdentityProvider,
-        exchange: &CodeExchange<'_>,
-        redeemed: &Redeemed,
+        nonce: ExpectedNonce<'_>,
+        tokens: &Tokens,
         now: UnixTime,
-    ) -> Result<Login, Failure> {
-        match self.verify_with_these_keys(settings, exchange, redeemed, now) {
-            Ok(login) => return Ok(login),
+    ) -> Result<Verified, Failure> {
+        match self.verify_with_these_keys(settings, nonce, tokens, now) {
+            Ok(verified) => return Ok(verified),
             Err(Unverified::Failed(failure)) => return Err(failure),
             Err(Unverified::Ambiguous) => {}
         }
         let what = "several keys fit its header, and none of them its signature";
         let mut failure = Failure::Keys(OidcError::InvalidToken(what.into()));
         for key in self.keys.set.keys() {
-            match self.with_only(key).verify_with_these_keys(settings, exchange, redeemed, now) {
-                Ok(login) => return Ok(login),
+            match self.with_only(key).verify_with_these_keys(settings, nonce, tokens, now) {
+                Ok(verified) => return Ok(verified),
                 Err(Unverified::Failed(worse @ Failure::Final(_))) => failure = worse,
                 Err(Unverified::Failed(Failure::Keys(_)) | Unverified::Ambiguous) => {}
             }
@@ -75,12 +103,12 @@ impl Ready {
     fn verify_with_these_keys(
         &self,
         settings: &IdentityProvider,
-        exchange: &CodeExchange<'_>,
-        redeemed: &Redeemed,
+        nonce: ExpectedNonce<'_>,
+        tokens: &Tokens,
         now: UnixTime,
-    ) -> Result<Login, Unverified> {
+    ) -> Result<Verified, Unverified> {
         let final_failure = |error| Failure::Final(error);
-        let client = self.client(settings, exchange.redirect_uri).map_err(final_failure)?;
+        let client = self.client(settings);
         let (earlier, later) = tolerated(now).map_err(final_failure)?;
         let verifier = client
             .id_token_verifier()
@@ -93,23 +121,24 @@ impl Ready {
             )
             // Other audiences are judged with `azp` below.
             .set_other_audience_verifier_fn(|_| true);
-        let Some(id_token) = redeemed.tokens.id_token() else {
+        let Some(id_token) = tokens.id_token() else {
             return Err(Failure::Final(OidcError::NotReady).into());
         };
-        let claims = id_token.claims(&verifier, &Nonce::new(exchange.nonce.to_owned())).map_err(verification_error)?;
-        verify_access_token_hash(&redeemed.tokens, &verifier, claims.access_token_hash()).map_err(final_failure)?;
+        jws::verify_mac_length(&id_token.to_string()).map_err(final_failure)?;
+        let claims = id_token.claims(&verifier, nonce).map_err(verification_error)?;
+        verify_access_token_hash(tokens, &verifier, claims.access_token_hash()).map_err(final_failure)?;
         let Ok(Value::Object(claims)) = serde_json::to_value(claims) else {
             let what = "the ID token's claims are no object".into();
             return Err(Failure::Final(OidcError::Malformed(what)).into());
         };
         verify_party(&claims, &settings.client_id).map_err(final_failure)?;
         verify_not_before(&claims, later).map_err(final_failure)?;
-        Ok(Login { claims, id_token: id_token.to_string() })
+        Ok(Verified { claims, id_token: id_token.to_string() })
     }
 }
 
 /// The earliest and the latest time that it may be now, clocks being what they are.
-fn tolerated(now: UnixTime) -> Result<(DateTime<Utc>, DateTime<Utc>), OidcError> {
+pub(super) fn tolerated(now: UnixTime) -> Result<(DateTime<Utc>, DateTime<Utc>), OidcError> {
     let now = i64::try_from(now.as_secs())
         .ok()
         .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
@@ -129,7 +158,7 @@ fn verify_party(claims: &Map<String, Value>, client_id: &str) -> Result<(), Oidc
     }
 }
 
-fn verify_not_before(claims: &Map<String, Value>, later: DateTime<Utc>) -> Result<(), OidcError> {
+pub(super) fn verify_not_before(claims: &Map<String, Value>, later: DateTime<Utc>) -> Result<(), OidcError> {
     #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are exact in a double")]
     let latest = later.timestamp() as f64;
     match claims.get("nbf") {

@@ -150,6 +150,7 @@ impl Asked<'_> {
             sign_on,
             // Must not tell the cookie.
             session: keys::s256(session),
+            family: code.clone(),
             until: self.shared.now() + CODE_LIFETIME,
         };
         self.shared.state().add_code(code.clone(), grant);

@@ -29,12 +29,22 @@ pub(crate) enum Endpoint {
     Userinfo,
     /// RP-initiated logout.
     EndSession,
+    /// The end of a token.
+    Revocation,
 }
 
 impl Endpoint {
     /// All of them.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Discovery, Self::Jwks, Self::Authorize, Self::Login, Self::Token, Self::Userinfo, Self::EndSession];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Discovery,
+        Self::Jwks,
+        Self::Authorize,
+        Self::Login,
+        Self::Token,
+        Self::Userinfo,
+        Self::EndSession,
+        Self::Revocation,
+    ];
 
     /// The path behind the issuer.
     pub(crate) fn path(self) -> &'static str {
@@ -46,6 +56,7 @@ impl Endpoint {
             Self::Token => "/token",
             Self::Userinfo => "/userinfo",
             Self::EndSession => "/end-session",
+            Self::Revocation => "/revoke",
         }
     }
 }
@@ -78,6 +89,8 @@ pub(crate) struct Behaviour {
     pub(crate) userinfo: Patch,
     /// Changes to the answer of the token endpoint.
     pub(crate) token: Patch,
+    /// What is different at a refresh.
+    pub(crate) refreshing: Refreshing,
     /// Changes to JSON texts, after all others: what no JSON value can say.
     pub(crate) rewrite: Rewrite,
     /// Do not form-decode id and secret of `client_secret_basic`, as some providers do.
@@ -90,6 +103,40 @@ pub(crate) struct Behaviour {
     pub(crate) callback: Patch,
     /// Further text behind the query of the way back: `&code=other`.
     pub(crate) callback_suffix: &'static str,
+}
+
+/// How refresh tokens are treated; they come with the scope `offline_access`, and each use brings a new one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Refreshing {
+    /// The same refresh token serves again and again.
+    pub(crate) keep_token: bool,
+    /// The second use of a refresh token only fails, and does not end the grant.
+    pub(crate) forgive_reuse: bool,
+    /// Refuse with this error; nothing is spent.
+    pub(crate) refuse: Option<&'static str>,
+    /// Answer without an ID token.
+    pub(crate) no_id_token: bool,
+    /// Changes to the claims of ID tokens, after those of all ID tokens.
+    pub(crate) id_token: Patch,
+    /// Changes to the answer, after those of all answers.
+    pub(crate) token: Patch,
+}
+
+/// A logout token (OpenID Connect Back-Channel Logout 1.0 §2.4), right unless changed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LogoutToken {
+    /// Whose sessions end.
+    pub(crate) subject: Option<String>,
+    /// The session that ends.
+    pub(crate) session: Option<String>,
+    /// Changes to its header.
+    pub(crate) header: Patch,
+    /// Changes to its claims.
+    pub(crate) claims: Patch,
+    /// How it is signed, if not as ID tokens are.
+    pub(crate) algorithm: Option<Algorithm>,
+    /// Which key it is signed with.
+    pub(crate) signing_key: SigningKey,
 }
 
 /// What the key set looks like.
@@ -220,6 +267,11 @@ impl Patch {
     pub(crate) fn remove(&mut self, name: &str) -> &mut Self {
         self.0.push((name.to_owned(), None));
         self
+    }
+
+    /// Adds the changes of another one, to be made after these.
+    pub(super) fn extend(&mut self, later: &Self) {
+        self.0.extend(later.0.iter().cloned());
     }
 
     /// Makes the changes, in the order in which they were given.

@@ -1,12 +1,18 @@
-//! RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0).
+//! Logout: RP-initiated (OpenID Connect RP-Initiated Logout 1.0), and tokens for back-channel logout.
 
+use aws_lc_rs::error::Unspecified;
 use http::HeaderValue;
 use http::header::SET_COOKIE;
+use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::authorize::COOKIE;
+use super::behaviour::Patch;
 use super::web::{self, Answer};
-use super::{Asked, pages};
+use super::{Asked, Client, LogoutToken, Rewrite, Shared, keys, pages, token};
+
+/// Seconds that a logout token is valid.
+const LOGOUT_TOKEN_LIFETIME: u64 = 120;
 
 impl Asked<'_> {
     /// Signs off, then sends the browser to a registered address, or shows that it is done.
@@ -52,4 +58,34 @@ impl Asked<'_> {
         }
         answer
     }
+}
+
+/// A logout token for `client`.
+///
+/// # Errors
+///
+/// When no key can be made.
+pub(super) fn logout_token(shared: &Shared, client: &Client, wanted: &LogoutToken) -> Result<String, Unspecified> {
+    let now = shared.now();
+    let own = [
+        ("iss", json!(shared.issuer)),
+        ("aud", json!(client.id)),
+        ("iat", json!(now)),
+        ("exp", json!(now + LOGOUT_TOKEN_LIFETIME)),
+        ("jti", json!(keys::token::<12>()?)),
+        ("events", json!({"http://schemas.openid.net/event/backchannel-logout": {}})),
+    ];
+    let mut claims: Map<String, Value> = own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let named = [("sub", &wanted.subject), ("sid", &wanted.session)];
+    claims.extend(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?)))));
+    wanted.claims.apply(&mut claims);
+
+    let mut behaviour = (*shared.behaviour()).clone();
+    let mut header = Patch::default();
+    header.set("typ", "logout+jwt").extend(&wanted.header);
+    behaviour.id_token_header = header;
+    behaviour.rewrite = Rewrite::default();
+    behaviour.signing_key = wanted.signing_key;
+    behaviour.algorithm = wanted.algorithm.unwrap_or(behaviour.algorithm);
+    token::sign(shared, &behaviour, client, &claims)
 }

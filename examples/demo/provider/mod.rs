@@ -1,6 +1,6 @@
 //! A small OpenID provider in process, honest unless told otherwise.
 //!
-//! Code flow with PKCE, single sign-on, userinfo, RP-initiated logout, key rotation. [`Behaviour`] holds the switches that make
+//! Code flow with PKCE, single sign-on, userinfo, refresh, revocation, logout, key rotation. [`Behaviour`] holds the switches that make
 //! it a faulty provider, to be changed while it runs. Needs the module `web` beside it.
 
 mod authorize;
@@ -26,7 +26,9 @@ use self::service::{Asked, Shared, handle, lock};
 use self::state::State;
 use super::web::{self, Server};
 
-pub(crate) use self::behaviour::{Behaviour, Endpoint, Fault, Jwks, PublicForm, Rewrite, SigningKey};
+pub(crate) use self::behaviour::{
+    Behaviour, Endpoint, Fault, Jwks, LogoutToken, PublicForm, Refreshing, Rewrite, SigningKey,
+};
 pub(crate) use self::config::{Client, Config, User};
 pub(crate) use self::keys::Algorithm;
 pub(crate) use self::service::Seen;
@@ -130,6 +132,32 @@ impl Provider {
         let client = self.shared.state().client(client);
         let client = client.ok_or(io::ErrorKind::NotFound)?;
         token::sign(&self.shared, &self.shared.behaviour(), &client, claims).map_err(io::Error::other)
+    }
+
+    /// A token for back-channel logout at `client`; sending it is up to the test.
+    ///
+    /// # Errors
+    ///
+    /// When the client is unknown, or the key refuses.
+    pub(crate) fn logout_token(&self, client: &str, wanted: &LogoutToken) -> io::Result<String> {
+        let client = self.shared.state().client(client);
+        let client = client.ok_or(io::ErrorKind::NotFound)?;
+        logout::logout_token(&self.shared, &client, wanted).map_err(io::Error::other)
+    }
+
+    /// The `sid` of each session that a user has at the provider.
+    pub(crate) fn session_ids(&self, login: &str) -> Vec<String> {
+        self.shared.state().sign_ons_of(login).iter().map(|token| keys::s256(token)).collect()
+    }
+
+    /// Takes a user away: no login, no refresh.
+    pub(crate) fn remove_user(&self, login: &str) {
+        self.shared.state().remove_user(login);
+    }
+
+    /// Forgets all refresh tokens.
+    pub(crate) fn end_grants(&self) {
+        self.shared.state().end_grants();
     }
 
     /// Forgets who is signed in at the provider; tokens live on.

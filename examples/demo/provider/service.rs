@@ -150,13 +150,15 @@ impl Asked<'_> {
             Endpoint::Token if post => self.token(),
             Endpoint::Userinfo if get || post => Ok(self.userinfo()),
             Endpoint::EndSession if get || post => Ok(self.end_session()),
+            Endpoint::Revocation if post => Ok(self.revocation()),
             Endpoint::Discovery
             | Endpoint::Jwks
             | Endpoint::Authorize
             | Endpoint::Login
             | Endpoint::Token
             | Endpoint::Userinfo
-            | Endpoint::EndSession => Ok(web::text(StatusCode::METHOD_NOT_ALLOWED, "Not this method.")),
+            | Endpoint::EndSession
+            | Endpoint::Revocation => Ok(web::text(StatusCode::METHOD_NOT_ALLOWED, "Not this method.")),
         }
     }
 }

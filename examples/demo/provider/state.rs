@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::{Client, User};
+use super::{Client, Refreshing, User};
 
 /// Seconds that a code is valid.
 pub(super) const CODE_LIFETIME: u64 = 60;
@@ -36,15 +36,17 @@ pub(super) struct Grant {
     pub(super) sign_on: SignOn,
     /// The `sid` claim.
     pub(super) session: String,
+    /// Shared by all tokens that come from one code: they end together.
+    pub(super) family: String,
     /// When the code ends, in seconds since the epoch.
     pub(super) until: u64,
 }
 
 #[derive(Debug)]
-enum Code {
-    Fresh(Grant),
-    /// Spent, for this access token.
-    Spent(String),
+struct Offline {
+    grant: Grant,
+    /// Whether another one took its place.
+    spent: bool,
 }
 
 /// What an access token opens.
@@ -52,6 +54,7 @@ enum Code {
 pub(super) struct Access {
     pub(super) login: String,
     pub(super) scope: String,
+    pub(super) family: String,
     /// When it ends, in seconds since the epoch.
     pub(super) until: u64,
 }
@@ -62,8 +65,10 @@ pub(super) struct State {
     clients: HashMap<String, Client>,
     users: Vec<User>,
     sign_ons: HashMap<String, SignOn>,
-    codes: HashMap<String, Code>,
+    /// Nothing for those that are spent.
+    codes: HashMap<String, Option<Grant>>,
     access: HashMap<String, Access>,
+    offline: HashMap<String, Offline>,
     /// ID tokens that were given, and to which client.
     id_tokens: HashMap<String, String>,
 }
@@ -77,6 +82,7 @@ impl State {
             sign_ons: HashMap::new(),
             codes: HashMap::new(),
             access: HashMap::new(),
+            offline: HashMap::new(),
             id_tokens: HashMap::new(),
         }
     }
@@ -92,6 +98,10 @@ impl State {
     pub(super) fn add_user(&mut self, user: User) {
         self.users.retain(|known| known.login != user.login);
         self.users.push(user);
+    }
+
+    pub(super) fn remove_user(&mut self, login: &str) {
+        self.users.retain(|known| known.login != login);
     }
 
     pub(super) fn knows(&self, login: &str) -> bool {
@@ -135,19 +145,58 @@ impl State {
     }
 
     pub(super) fn add_code(&mut self, code: String, grant: Grant) {
-        insert(&mut self.codes, code, Code::Fresh(grant));
+        insert(&mut self.codes, code, Some(grant));
     }
 
-    /// Spends a code for `access_token`; a second use ends that token (RFC 6749 §4.1.2).
-    pub(super) fn spend(&mut self, code: &str, access_token: &str) -> Option<Grant> {
-        let known = self.codes.get_mut(code)?;
-        match std::mem::replace(known, Code::Spent(access_token.to_owned())) {
-            Code::Fresh(grant) => Some(grant),
-            Code::Spent(earlier) => {
-                self.access.remove(&earlier);
-                None
-            }
+    /// Spends a code; a second use ends the tokens of the first (RFC 6749 §4.1.2).
+    pub(super) fn spend(&mut self, code: &str) -> Option<Grant> {
+        let grant = self.codes.get_mut(code)?.take();
+        if grant.is_none() {
+            self.end_family(code);
         }
+        grant
+    }
+
+    pub(super) fn add_refresh_token(&mut self, token: String, grant: Grant) {
+        insert(&mut self.offline, token, Offline { grant, spent: false });
+    }
+
+    /// What a refresh token of `client` stands for; a spent one ends its family (RFC 9700 §4.14.2), or only fails.
+    pub(super) fn refresh(&mut self, token: &str, client: &str, refreshing: &Refreshing) -> Option<Grant> {
+        let known = self.offline.get_mut(token).filter(|known| known.grant.client == client)?;
+        let grant = known.grant.clone();
+        if known.spent {
+            if !refreshing.forgive_reuse {
+                self.end_family(&grant.family);
+            }
+            return None;
+        }
+        known.spent = !refreshing.keep_token;
+        self.knows(&grant.sign_on.login).then_some(grant)
+    }
+
+    /// Ends a token of `client`, whichever it is; a refresh token takes its family with it (RFC 7009 §2.1).
+    pub(super) fn revoke(&mut self, token: &str, client: &str) {
+        let offline = self.offline.get(token).filter(|known| known.grant.client == client);
+        match offline.map(|known| known.grant.family.clone()) {
+            Some(family) => self.end_family(&family),
+            None => drop(self.access.remove(token)),
+        }
+    }
+
+    pub(super) fn end_grants(&mut self) {
+        self.offline.clear();
+    }
+
+    fn end_family(&mut self, family: &str) {
+        self.offline.retain(|_, known| known.grant.family != family);
+        self.access.retain(|_, known| known.family != family);
+    }
+
+    /// The cookies of who is signed in as `login`.
+    pub(super) fn sign_ons_of(&self, login: &str) -> Vec<String> {
+        let theirs = self.sign_ons.iter().filter(|(_, sign_on)| sign_on.login == login);
+        theirs.map(|(token, _)| token.clone()).collect()
     }
 
     pub(super) fn add_tokens(&mut self, access_token: String, access: Access, id_token: (String, String)) {

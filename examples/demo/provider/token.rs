@@ -1,4 +1,4 @@
-//! The token endpoint (OIDC Core §3.1.3) and userinfo (§5.3).
+//! The token endpoint (OIDC Core §3.1.3, §12), userinfo (§5.3) and revocation (RFC 7009).
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::error::Unspecified;
@@ -15,27 +15,43 @@ use super::{Algorithm, Asked, Behaviour, Client, Rewrite, Shared, Signer, Signin
 /// Why there is no token (RFC 6749 §5.2).
 type Refusal = &'static str;
 
+/// What tokens are given for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Occasion {
+    Login,
+    Refresh,
+}
+
 impl Asked<'_> {
     pub(super) fn token(&self) -> Result<Answer, Unspecified> {
-        let access_token = keys::token::<24>()?;
-        match self.redeem(&access_token) {
-            Ok((client, grant)) => self.tokens(&client, &grant, access_token),
+        match self.granted() {
+            Ok((client, grant, occasion)) => self.tokens(&client, &grant, occasion),
             Err(error) => Ok(refuse(error)),
         }
     }
 
-    fn redeem(&self, access_token: &str) -> Result<(Client, Grant), Refusal> {
+    fn granted(&self) -> Result<(Client, Grant, Occasion), Refusal> {
         let form = &self.seen.form;
         let client = self.client()?;
-        if form.get("grant_type") != Some("authorization_code") {
+        let grant_type = form.get("grant_type");
+        if !matches!(grant_type, Some("authorization_code" | "refresh_token")) {
             return Err("unsupported_grant_type");
         }
         if form.repeated() {
             return Err("invalid_request");
         }
+        if grant_type == Some("refresh_token") {
+            let grant = self.refresh(&client)?;
+            return Ok((client, grant, Occasion::Refresh));
+        }
+        let grant = self.redeem(&client)?;
+        Ok((client, grant, Occasion::Login))
+    }
+
+    fn redeem(&self, client: &Client) -> Result<Grant, Refusal> {
+        let form = &self.seen.form;
         let code = form.get("code").ok_or("invalid_request")?;
-        let grant = self.shared.state().spend(code, access_token);
-        let grant = grant.ok_or("invalid_grant")?;
+        let grant = self.shared.state().spend(code).ok_or("invalid_grant")?;
         let challenge = form.get("code_verifier").map(keys::s256);
         if grant.client != client.id
             || form.get("redirect_uri") != Some(&grant.redirect_uri)
@@ -44,7 +60,29 @@ impl Asked<'_> {
         {
             return Err("invalid_grant");
         }
-        Ok((client, grant))
+        Ok(grant)
+    }
+
+    /// RFC 6749 §6; the scope cannot be narrowed here.
+    fn refresh(&self, client: &Client) -> Result<Grant, Refusal> {
+        let refreshing = &self.behaviour.refreshing;
+        if let Some(error) = refreshing.refuse {
+            return Err(error);
+        }
+        let token = self.seen.form.get("refresh_token").ok_or("invalid_request")?;
+        self.shared.state().refresh(token, &client.id, refreshing).ok_or("invalid_grant")
+    }
+
+    /// RFC 7009 §2; it makes no difference whether there was such a token.
+    pub(super) fn revocation(&self) -> Answer {
+        let token = self.seen.form.get("token").ok_or("invalid_request");
+        match self.client().and_then(|client| Ok((client, token?))) {
+            Ok((client, token)) => {
+                self.shared.state().revoke(token, &client.id);
+                web::text(StatusCode::OK, "")
+            }
+            Err(error) => refuse(error),
+        }
     }
 
     /// Who asks: by Basic, in the form, or as a public client by name only (RFC 6749 §2.3.1).
@@ -86,8 +124,10 @@ impl Asked<'_> {
         Some((form_decode(id), form_decode(secret)))
     }
 
-    fn tokens(&self, client: &Client, grant: &Grant, access_token: String) -> Result<Answer, Unspecified> {
+    fn tokens(&self, client: &Client, grant: &Grant, occasion: Occasion) -> Result<Answer, Unspecified> {
         let behaviour = self.behaviour;
+        let refreshed = occasion == Occasion::Refresh;
+        let access_token = keys::token::<24>()?;
         let now = self.shared.now();
         let mut claims = self.shared.state().claims(&grant.sign_on.login, &grant.scope);
         if behaviour.user_claims_only_in_userinfo {
@@ -103,10 +143,14 @@ impl Asked<'_> {
             ("at_hash", json!(behaviour.algorithm.at_hash(&access_token))),
         ];
         claims.extend(own.map(|(name, value)| (name.to_owned(), value)));
-        if let Some(nonce) = &grant.nonce {
-            claims.insert("nonce".to_owned(), json!(nonce));
+        match &grant.nonce {
+            Some(nonce) if !refreshed => drop(claims.insert("nonce".to_owned(), json!(nonce))),
+            Some(_) | None => {}
         }
         behaviour.id_token.apply(&mut claims);
+        if refreshed {
+            behaviour.refreshing.id_token.apply(&mut claims);
+        }
         let id_token = match &behaviour.id_token_text {
             Some(text) => text.clone(),
             None => sign(self.shared, behaviour, client, &claims)?,
@@ -116,10 +160,25 @@ impl Asked<'_> {
         answer.insert("token_type".to_owned(), json!("Bearer"));
         answer.insert("expires_in".to_owned(), json!(TOKEN_LIFETIME));
         answer.insert("scope".to_owned(), json!(grant.scope));
-        answer.insert("id_token".to_owned(), json!(id_token));
+        if !(refreshed && behaviour.refreshing.no_id_token) {
+            answer.insert("id_token".to_owned(), json!(id_token));
+        }
+        let offline = grant.scope.split(' ').any(|scope| scope == "offline_access");
+        if offline && !(refreshed && behaviour.refreshing.keep_token) {
+            let token = keys::token::<24>()?;
+            answer.insert("refresh_token".to_owned(), json!(token));
+            self.shared.state().add_refresh_token(token, grant.clone());
+        }
         behaviour.token.apply(&mut answer);
-        let access =
-            Access { login: grant.sign_on.login.clone(), scope: grant.scope.clone(), until: now + TOKEN_LIFETIME };
+        if refreshed {
+            behaviour.refreshing.token.apply(&mut answer);
+        }
+        let access = Access {
+            login: grant.sign_on.login.clone(),
+            scope: grant.scope.clone(),
+            family: grant.family.clone(),
+            until: now + TOKEN_LIFETIME,
+        };
         let id_token = (id_token, client.id.clone());
         self.shared.state().add_tokens(access_token, access, id_token);
         let answer = Rewrite::text(behaviour.rewrite.token, &Value::Object(answer));

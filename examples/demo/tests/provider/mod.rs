@@ -2,6 +2,8 @@
 
 mod faults;
 mod flow;
+mod logout_tokens;
+mod refresh;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,0 +1,67 @@
+//! How the library reaches a provider's endpoints.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+
+use http::{StatusCode, header};
+use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
+
+use super::jws::verify_mac_length;
+use super::tokens::Extras;
+use super::{OidcError, Operation, Provider};
+
+/// Lets the library ask one of a provider's endpoints, and keeps of the answer what the library does not hand on.
+pub(super) struct Asker<'p> {
+    provider: &'p Provider,
+    operation: Operation,
+    heard: Mutex<Heard>,
+}
+
+/// What the library does not hand on.
+#[derive(Default)]
+pub(super) struct Heard {
+    /// Of an answer that says the server is well.
+    pub(super) status: Option<StatusCode>,
+    /// Of an answer with tokens.
+    pub(super) extras: Extras,
+}
+
+impl<'p> Asker<'p> {
+    pub(super) fn new(provider: &'p Provider, operation: Operation) -> Self {
+        Self { provider, operation, heard: Mutex::default() }
+    }
+
+    pub(super) fn heard(self) -> Heard {
+        self.heard.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hear(&self, response: &HttpResponse) {
+        let status = response.status();
+        let gives_tokens = matches!(self.operation, Operation::Token | Operation::Refresh) && status == StatusCode::OK;
+        let extras = if gives_tokens { Extras::parse(response.body()) } else { Extras::default() };
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Heard { status: Some(status), extras };
+    }
+}
+
+impl<'c> AsyncHttpClient<'c> for Asker<'_> {
+    type Error = OidcError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, OidcError>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(async move {
+            let response = self.provider.checked(self.operation, request).await?;
+            if self.operation == Operation::Userinfo && is_signed(&response) {
+                verify_mac_length(str::from_utf8(response.body()).unwrap_or_default())?;
+            }
+            self.hear(&response);
+            Ok(response)
+        })
+    }
+}
+
+/// Whether the body is a token (OIDC Core §5.3.2).
+fn is_signed(response: &HttpResponse) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("application/jwt"))
+}

@@ -1,0 +1,268 @@
+//! Refreshing a login (RFC 6749 §6, OIDC Core §12).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use openidconnect::{AsyncHttpClient, RefreshToken, TokenResponse};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+
+use super::asker::{Asker, Heard};
+use super::exchange::{Userinfo, fill_gaps, session_id, token_error, told};
+use super::jws::Jws;
+use super::tokens::Tokens;
+use super::verify::{ExpectedNonce, LEEWAY_SECONDS};
+use super::{OidcError, Operation, Provider, Ready};
+use crate::settings::IdentityProvider;
+
+/// What is kept of a login, for its refresh.
+#[derive(Clone, Copy)]
+pub struct PreviousLogin<'a> {
+    /// The ID token of the login, or of the last refresh that brought one: verified then, and not touched since.
+    pub id_token: &'a str,
+    /// The newest refresh token.
+    pub refresh_token: &'a SecretString,
+}
+
+/// What a refresh proved.
+pub struct Refreshed {
+    /// All claims anew: what they no longer say is no longer so.
+    pub claims: Map<String, Value>,
+    /// The new ID token; `None`: the provider gave none, and the old one stays.
+    pub id_token: Option<String>,
+    /// What the next refresh needs: the new one, or the old one where the provider does not rotate.
+    pub refresh_token: SecretString,
+    /// Whether that is a new one.
+    pub rotated: bool,
+    /// How long the provider says that the new access token lives.
+    pub access_token_lifetime: Option<Duration>,
+    /// The new ID token has no `sid`, and the old one had.
+    ///
+    /// The provider's own session is over then, although it refreshes: the caller ends ours.
+    pub lost_sid: bool,
+}
+
+impl Refreshed {
+    /// The provider's name of its own session (the claim `sid`); never empty.
+    #[must_use]
+    pub fn session_id(&self) -> Option<&str> {
+        session_id(&self.claims)
+    }
+}
+
+/// Why a login could not be refreshed, by what follows from it.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// The grant is gone (`invalid_grant`, RFC 6749 §5.2): so is the login.
+    #[error("the provider ended the grant{}", description.as_ref().map(|it| format!(" ({it})")).unwrap_or_default())]
+    Ended {
+        /// The provider's words, cleaned and shortened.
+        description: Option<String>,
+    },
+    /// The provider refuses for another reason: mostly a mistake in a configuration, there or here.
+    #[error("the provider refused: {code}{}", description.as_ref().map(|it| format!(" ({it})")).unwrap_or_default())]
+    Refused {
+        /// The error code, cleaned; or what was answered, where there was none.
+        code: String,
+        /// The provider's words, cleaned and shortened.
+        description: Option<String>,
+    },
+    /// Discovery has not succeeded yet; later it may work.
+    #[error("the provider's metadata is not known yet")]
+    NotReady,
+    /// No answer, or one that says the provider is ill; later it may work.
+    #[error("the provider does not answer: {0}")]
+    Unreachable(String),
+    /// The new tokens are somebody else's.
+    #[error("the provider answered with tokens of another subject")]
+    Changed,
+    /// The answer is malformed, or proves nothing.
+    #[error(transparent)]
+    Unproven(OidcError),
+}
+
+/// A refresh that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct RefreshFailure {
+    /// Why.
+    pub error: RefreshError,
+    /// The refresh token that the provider had already given when it went wrong.
+    ///
+    /// The old one is spent then: another try with it would look like a theft, and end the grant.
+    pub rotated: Option<SecretString>,
+}
+
+impl From<RefreshError> for RefreshFailure {
+    fn from(error: RefreshError) -> Self {
+        Self { error, rotated: None }
+    }
+}
+
+impl From<OidcError> for RefreshError {
+    fn from(error: OidcError) -> Self {
+        match error {
+            OidcError::NotReady => Self::NotReady,
+            OidcError::Unreachable(why) => Self::Unreachable(why),
+            OidcError::Refused { code, description } => match code.as_str() {
+                "invalid_grant" => Self::Ended { description },
+                // Not among the codes of RFC 6749 §5.2, but used, and they mean what they say.
+                "server_error" | "temporarily_unavailable" | "slow_down" => Self::Unreachable(code),
+                _ => Self::Refused { code, description },
+            },
+            error @ (OidcError::Malformed(_)
+            | OidcError::IssuerMismatch { .. }
+            | OidcError::InvalidToken(_)
+            | OidcError::Configuration(_)) => Self::Unproven(error),
+        }
+    }
+}
+
+impl Provider {
+    /// Refreshes a login once; that nobody else does so at the same time is the caller's care.
+    ///
+    /// A new ID token must be one for the same subject (OIDC Core §12.2). Where none comes, userinfo speaks before the old one.
+    /// Scopes are not sent, which asks for the same ones again.
+    ///
+    /// # Errors
+    ///
+    /// [`RefreshFailure`] tells what follows, and holds the new refresh token where there is one already.
+    pub async fn refresh_login(&self, previous: &PreviousLogin<'_>) -> Result<Refreshed, RefreshFailure> {
+        let before = Before::read(previous.id_token).map_err(RefreshError::from)?;
+        let ready = self.ready().ok_or(RefreshError::NotReady)?;
+        let asker = Asker::new(self, Operation::Refresh);
+        let answer = ready.ask_for_refresh(self.settings(), previous.refresh_token, &asker).await;
+        let Heard { status, extras } = asker.heard();
+        let rotated = extras.refresh_token;
+        let result = match answer {
+            Ok(tokens) => self.judge(&ready, &before, &tokens).await,
+            Err(error) => Err(without_code(error, status).into()),
+        };
+        match result {
+            Ok(Judged { claims, id_token, lost_sid }) => Ok(Refreshed {
+                claims,
+                id_token,
+                lost_sid,
+                rotated: rotated.is_some(),
+                refresh_token: rotated.unwrap_or_else(|| previous.refresh_token.clone()),
+                access_token_lifetime: extras.lifetime,
+            }),
+            Err(error) => Err(RefreshFailure { error, rotated }),
+        }
+    }
+
+    /// What the new tokens stand for.
+    async fn judge(&self, ready: &Arc<Ready>, before: &Before, tokens: &Tokens) -> Result<Judged, RefreshError> {
+        if tokens.id_token().is_none() {
+            let mut claims = before.claims.clone();
+            overlay(&mut claims, self.newer(ready, tokens, before).await?);
+            return Ok(Judged { claims, id_token: None, lost_sid: false });
+        }
+        let verified = self.verify_id_token(ready, ExpectedNonce::NoneOr(before.nonce()), tokens).await?;
+        let mut claims = verified.claims;
+        if claims.get("sub") != before.claims.get("sub") {
+            return Err(RefreshError::Changed);
+        }
+        before.verify_order(&claims)?;
+        let lost_sid = before.has_session() && session_id(&claims).is_none();
+        if self.lacks_wanted_claims(&claims) {
+            fill_gaps(&mut claims, self.newer(ready, tokens, before).await?);
+        }
+        Ok(Judged { claims, id_token: Some(verified.id_token), lost_sid })
+    }
+
+    /// What userinfo says now.
+    async fn newer(&self, ready: &Ready, tokens: &Tokens, before: &Before) -> Result<Map<String, Value>, RefreshError> {
+        let asker = Asker::new(self, Operation::Userinfo);
+        match ready.userinfo(self.settings(), tokens, &before.subject, &asker).await? {
+            Userinfo::Claims(claims) => Ok(claims),
+            Userinfo::OtherSubject => Err(RefreshError::Changed),
+            Userinfo::None => Ok(Map::new()),
+        }
+    }
+}
+
+struct Judged {
+    claims: Map<String, Value>,
+    id_token: Option<String>,
+    lost_sid: bool,
+}
+
+/// Userinfo is newer than an ID token that stays; but of the login itself only the ID token speaks.
+fn overlay(claims: &mut Map<String, Value>, newer: Map<String, Value>) {
+    const OF_THE_LOGIN: [&str; 12] =
+        ["iss", "sub", "aud", "azp", "exp", "nbf", "iat", "jti", "nonce", "auth_time", "at_hash", "sid"];
+    for (name, value) in newer {
+        if !(OF_THE_LOGIN.contains(&name.as_str()) && claims.contains_key(&name)) {
+            claims.insert(name, value);
+        }
+    }
+}
+
+impl Ready {
+    async fn ask_for_refresh<H>(
+        &self,
+        settings: &IdentityProvider,
+        refresh_token: &SecretString,
+        token_endpoint: &H,
+    ) -> Result<Tokens, OidcError>
+    where
+        H: for<'c> AsyncHttpClient<'c, Error = OidcError, Future: Send> + Sync,
+    {
+        let token = RefreshToken::new(refresh_token.expose_secret().to_owned());
+        self.client(settings)
+            .exchange_refresh_token(&token)
+            .map_err(|error| OidcError::Configuration(error.to_string()))?
+            .request_async(token_endpoint)
+            .await
+            .map_err(|error| token_error(error, &told(settings, [refresh_token.expose_secret(), ""])))
+    }
+}
+
+/// Some providers refuse without a code, in HTML or in silence.
+fn without_code(error: OidcError, status: Option<StatusCode>) -> OidcError {
+    match (error, status) {
+        (OidcError::Malformed(_), Some(status)) if status.is_client_error() => {
+            OidcError::Refused { code: format!("the token endpoint answered {status}"), description: None }
+        }
+        (error, _) => error,
+    }
+}
+
+/// What the token of before said.
+struct Before {
+    subject: String,
+    claims: Map<String, Value>,
+}
+
+impl Before {
+    fn read(id_token: &str) -> Result<Self, OidcError> {
+        let claims = Jws::parse(id_token)?.claims;
+        match claims.get("sub") {
+            Some(Value::String(subject)) => Ok(Self { subject: subject.clone(), claims }),
+            Some(_) | None => Err(OidcError::Malformed("the kept ID token has no `sub`".into())),
+        }
+    }
+
+    fn nonce(&self) -> Option<&str> {
+        self.claims.get("nonce").and_then(Value::as_str)
+    }
+
+    fn has_session(&self) -> bool {
+        session_id(&self.claims).is_some()
+    }
+
+    /// A refresh makes a token, and does not dig one out.
+    fn verify_order(&self, newer: &Map<String, Value>) -> Result<(), OidcError> {
+        #[expect(clippy::cast_precision_loss, reason = "a minute is exact in a double")]
+        let leeway = LEEWAY_SECONDS as f64;
+        let issued = |claims: &Map<String, Value>| claims.get("iat").and_then(Value::as_f64);
+        match (issued(&self.claims), issued(newer)) {
+            (Some(before), Some(now)) if now + leeway < before => {
+                Err(OidcError::InvalidToken("issued before the token that it follows (`iat`)".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What a token endpoint answers (RFC 6749 §5.1, OIDC Core §3.1.3.3).
+
+use std::time::Duration;
+
+use openidconnect::core::{CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreTokenType};
+use openidconnect::{AccessToken, AdditionalClaims, OAuth2TokenResponse, RefreshToken, Scope, TokenResponse};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct AllClaims(Map<String, Value>);
+
+impl AdditionalClaims for AllClaims {}
+
+pub(super) type IdToken =
+    openidconnect::IdToken<AllClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm>;
+
+/// What the protocol needs of a token response; the rest is in [`Extras`], which fails nothing.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Tokens {
+    access_token: AccessToken,
+    token_type: CoreTokenType,
+    id_token: Option<IdToken>,
+}
+
+impl OAuth2TokenResponse for Tokens {
+    type TokenType = CoreTokenType;
+
+    fn access_token(&self) -> &AccessToken {
+        &self.access_token
+    }
+
+    fn token_type(&self) -> &CoreTokenType {
+        &self.token_type
+    }
+
+    fn expires_in(&self) -> Option<Duration> {
+        None
+    }
+
+    fn refresh_token(&self) -> Option<&RefreshToken> {
+        None
+    }
+
+    fn scopes(&self) -> Option<&Vec<Scope>> {
+        None
+    }
+}
+
+impl TokenResponse<AllClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm> for Tokens {
+    fn id_token(&self) -> Option<&IdToken> {
+        self.id_token.as_ref()
+    }
+}
+
+/// What may come with the tokens; whatever is wrong with it, the tokens are good.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Extras {
+    pub(super) refresh_token: Option<SecretString>,
+    pub(super) lifetime: Option<Duration>,
+}
+
+impl Extras {
+    /// Reads each member alone, so that one that no type holds does not take the other with it.
+    pub(super) fn parse(body: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct RefreshTokenMember {
+            refresh_token: String,
+        }
+        #[derive(Deserialize)]
+        struct LifetimeMember {
+            expires_in: Value,
+        }
+        let refresh_token = serde_json::from_slice(body)
+            .ok()
+            .map(|RefreshTokenMember { refresh_token }| refresh_token)
+            .filter(|token| !token.is_empty());
+        let lifetime =
+            serde_json::from_slice(body).ok().and_then(|LifetimeMember { expires_in }| lifetime(&expires_in));
+        Self { refresh_token: refresh_token.map(SecretString::from), lifetime }
+    }
+}
+
+/// Seconds, which several providers write as a text or with a fraction.
+fn lifetime(value: &Value) -> Option<Duration> {
+    let seconds = match value {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(text) => text.trim().parse().ok()?,
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
+    };
+    Duration::try_from_secs_f64(seconds).ok().filter(|lifetime| !lifetime.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(body: &str, refresh_token: Option<&str>, milliseconds: Option<u128>) {
+        let extras = Extras::parse(body.as_bytes());
+        assert_eq!(extras.refresh_token.as_ref().map(ExposeSecret::expose_secret), refresh_token, "{body}");
+        assert_eq!(extras.lifetime.map(|it| it.as_millis()), milliseconds, "{body}");
+        assert!(!format!("{extras:?}").contains("secret-one"));
+    }
+
+    #[test]
+    fn extras_are_read_tolerantly() {
+        check(r#"{"refresh_token": "secret-one", "expires_in": 3600}"#, Some("secret-one"), Some(3_600_000));
+        check(r#"{"refresh_token": "secret-one", "expires_in": "300"}"#, Some("secret-one"), Some(300_000));
+        check(r#"{"refresh_token": "secret-one", "expires_in": 1.5}"#, Some("secret-one"), Some(1500));
+        check(r#"{"refresh_token": "secret-one", "expires_in": 1e999}"#, Some("secret-one"), None);
+        check(r#"{"refresh_token": "secret-one", "expires_in": -1}"#, Some("secret-one"), None);
+        check(r#"{"refresh_token": "secret-one", "expires_in": 0}"#, Some("secret-one"), None);
+        check(r#"{"refresh_token": "secret-one", "expires_in": 1e300}"#, Some("secret-one"), None);
+        check(r#"{"refresh_token": "secret-one", "expires_in": "soon"}"#, Some("secret-one"), None);
+        check(r#"{"refresh_token": "secret-one", "expires_in": "NaN"}"#, Some("secret-one"), None);
+        check(r#"{"refresh_token": "secret-one", "expires_in": null}"#, Some("secret-one"), None);
+        check(r#"{"refresh_token": "secret-one", "expires_in": 1, "expires_in": 2}"#, Some("secret-one"), None);
+        check(r#"{"refresh_token": 7, "expires_in": 60}"#, None, Some(60_000));
+        check(r#"{"refresh_token": "", "expires_in": 60}"#, None, Some(60_000));
+        check(r#"{"refresh_token": null}"#, None, None);
+        check("{}", None, None);
+        check("<html>", None, None);
+    }
+}
