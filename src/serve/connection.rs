@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
@@ -249,6 +250,7 @@ where
     let mut stopping = false;
     let mut closing = false;
     let mut waits_for_shutdown = false;
+    let mut timer_is_set = false;
     poll_fn(move |context| {
         let now = Instant::now();
         pace.tick(now);
@@ -258,7 +260,7 @@ where
             }
             // The task that polls here is always the same one, so it need not ask again to be woken: asking takes a lock.
             if !stopping && (!waits_for_shutdown || shutdown.has_begun()) {
-                waits_for_shutdown = true;
+                waits_for_shutdown = has_budget_remaining();
                 if begun.as_mut().poll(context).is_ready() {
                     stopping = true;
                     pace.stop();
@@ -287,14 +289,18 @@ where
             let Some(due) = due.into_iter().chain(limit).min() else {
                 return Poll::Pending;
             };
-            // A later time is left alone: the timer then rings once for nothing, and no request has to set it, nor ask it
-            // again to wake this task, before it is about to ring.
-            let sets = timer.is_elapsed() || due < timer.deadline();
-            if sets {
+            // A later time is left alone: the timer then rings once for nothing, and no request has to set it.
+            if timer.is_elapsed() || due < timer.deadline() {
                 timer.as_mut().reset(due);
+                timer_is_set = false;
             }
-            let rings = now + TIMER_GRAIN >= timer.deadline();
-            if !(sets || rings) || timer.as_mut().poll(context).is_pending() {
+            // Once it will wake this task, it need not be asked again before it is about to. A task that has used up its
+            // turn is not heard by the timer.
+            if timer_is_set && now + TIMER_GRAIN < timer.deadline() {
+                return Poll::Pending;
+            }
+            timer_is_set = has_budget_remaining();
+            if timer.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
         }
