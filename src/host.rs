@@ -3,7 +3,7 @@
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
 
-use std::borrow::{Borrow, Cow};
+use std::borrow::Cow;
 use std::fmt;
 
 /// The host of a URL: lower case, without port, brackets kept for IPv6, no trailing dot.
@@ -88,12 +88,6 @@ fn has_labels(name: &str) -> bool {
         }
     }
     length > 0
-}
-
-impl Borrow<str> for Host<'_> {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
 }
 
 impl fmt::Display for Host<'_> {

@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Application;
@@ -7,7 +6,8 @@ use crate::host::Host;
 /// From a host to its application.
 #[derive(Debug)]
 pub struct Registry {
-    by_host: HashMap<Host<'static>, Arc<Application>>,
+    /// In the order of their external hosts: a search among a few beats a hash that strangers cannot break.
+    by_host: Vec<Arc<Application>>,
     /// Longest cookie domain first, so that the most specific one is found first.
     by_domain: Vec<Arc<Application>>,
     any_host: Option<Arc<Application>>,
@@ -21,7 +21,8 @@ impl Registry {
             [only] if any_host => Some(Arc::clone(only)),
             _ => None,
         };
-        let by_host = applications.iter().map(|app| (app.external_host.host.clone(), Arc::clone(app))).collect();
+        let mut by_host = applications.clone();
+        by_host.sort_by(|one, other| one.external_host.host.cmp(&other.external_host.host));
         let mut by_domain: Vec<_> = applications.into_iter().filter(|app| app.cookie_domain.is_some()).collect();
         by_domain.sort_by_key(|app| std::cmp::Reverse(app.cookie_domain.as_ref().map_or(0, |it| it.as_str().len())));
         Self { by_host, by_domain, any_host }
@@ -34,6 +35,11 @@ impl Registry {
             .get(host.as_str())
             .or_else(|| self.by_domain.iter().find(|app| app.owns(host)))
             .or(self.any_host.as_ref())
+    }
+
+    fn by_exact_host(&self, host: &Host<'_>) -> Option<&Arc<Application>> {
+        let found = self.by_host.binary_search_by(|app| app.external_host.host.as_str().cmp(host.as_str()));
+        self.by_host.get(found.ok()?)
     }
 }
 

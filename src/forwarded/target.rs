@@ -1,5 +1,7 @@
 //! Path and query of an original request.
 
+use memchr::memchr;
+
 /// A request target in origin form (RFC 9112 §3.2.1), as the proxy passed it on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target<'r> {
@@ -28,8 +30,8 @@ impl<'r> Target<'r> {
     ///
     /// When the text is not of that form.
     pub fn parse(text: &'r str) -> Result<Self, InvalidTarget> {
-        let (path, query) = match text.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
+        let (path, query) = match memchr(b'?', text.as_bytes()) {
+            Some(at) => (&text[..at], Some(&text[at + 1..])),
             None => (text, None),
         };
         if !path.starts_with('/') || !path.bytes().all(is_path_byte) || !escapes_are_whole(path) {

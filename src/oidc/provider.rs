@@ -4,7 +4,8 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use serde_json::{Map, Value};
-use tokio::sync::{Mutex, watch};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +38,8 @@ pub struct Provider {
     became_ready: watch::Sender<bool>,
     /// When keys were last fetched because of an unknown one; also makes that fetch single-flight.
     forced: Mutex<Option<Instant>>,
+    /// As many as may compute at once.
+    turns: Semaphore,
 }
 
 /// A provider that logins can go through.
@@ -79,6 +82,7 @@ impl Provider {
             ready: ArcSwapOption::empty(),
             became_ready: watch::Sender::new(false),
             forced: Mutex::new(None),
+            turns: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
         })
     }
 
@@ -299,18 +303,29 @@ impl Provider {
     pub(super) async fn with_keys<T>(
         &self,
         ready: &Arc<Ready>,
-        verify: impl Fn(&Ready) -> Result<T, Failure>,
+        verify: impl Fn(&Ready) -> Result<T, Failure> + Send + Sync,
     ) -> Result<T, Unfit> {
-        let token = match verify(ready) {
+        let token = match self.aside(|| verify(ready)).await {
             Ok(verified) => return Ok(verified),
             Err(Failure::Final(token)) => return Err(Unfit { token, keys: None }),
             Err(Failure::Keys(token)) => token,
         };
         match self.keys_after(ready).await {
-            Ok(newer) => {
-                verify(&newer).map_err(|(Failure::Keys(token) | Failure::Final(token))| Unfit { token, keys: None })
-            }
+            Ok(newer) => self
+                .aside(|| verify(&newer))
+                .await
+                .map_err(|(Failure::Keys(token) | Failure::Final(token))| Unfit { token, keys: None }),
             Err(keys) => Err(Unfit { token, keys: Some(keys) }),
+        }
+    }
+
+    /// Does what takes as long as a dozen checks where no check waits behind it: few at a time, and not in the runtime's turn.
+    async fn aside<T>(&self, work: impl FnOnce() -> T + Send) -> T {
+        // Nobody closes the semaphore.
+        let _turn = self.turns.acquire().await;
+        match Handle::current().runtime_flavor() {
+            RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+            _ => work(),
         }
     }
 

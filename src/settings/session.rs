@@ -11,9 +11,9 @@ use super::values::LONGEST;
 use super::{Log, LogFormat, RoutineChecks, Session};
 use crate::telemetry::log::check_level;
 
-/// Of the checks that were let through one in so many is written: the proxy's own log has each of them, and a line costs as
-/// much as the check itself.
-const DEFAULT_ROUTINE_CHECKS: u32 = 100;
+/// Of the checks that were let through one in so many is written: the proxy's own log has each of them, and a line costs
+/// more than the check itself.
+const DEFAULT_ROUTINE_CHECKS: u32 = 1000;
 
 /// A secret that seals cookies is as long as 128 bits of hexadecimal digits, at least.
 const SHORTEST_SECRET: usize = 32;
