@@ -31,10 +31,7 @@ impl Registry {
     /// The application of `host`: its own external host, else the longest cookie domain that contains it.
     #[must_use]
     pub fn find(&self, host: &Host<'_>) -> Option<&Arc<Application>> {
-        self.by_host
-            .get(host.as_str())
-            .or_else(|| self.by_domain.iter().find(|app| app.owns(host)))
-            .or(self.any_host.as_ref())
+        self.by_exact_host(host).or_else(|| self.by_domain.iter().find(|app| app.owns(host))).or(self.any_host.as_ref())
     }
 
     fn by_exact_host(&self, host: &Host<'_>) -> Option<&Arc<Application>> {
