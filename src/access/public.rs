@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::readings::readings;
+use super::readings::{is_plain, readings};
 use crate::forwarded::OriginalRequest;
 use crate::settings::{PathPattern, PublicPathRule};
 
@@ -19,6 +19,9 @@ pub struct PublicPath(pub(super) ());
 pub(super) fn find(rules: &[PublicPathRule], original: &OriginalRequest<'_>) -> Option<PublicPath> {
     let mut rules = rules.iter().filter(|rule| fits(rule, original)).peekable();
     rules.peek()?;
+    if is_plain(original.target.path()) {
+        return rules.any(|rule| matches(&rule.path, original.target.path())).then_some(PublicPath(()));
+    }
     let readings = readings(original.target.path())?;
     rules.any(|rule| readings.iter().all(|path| matches(&rule.path, path))).then_some(PublicPath(()))
 }

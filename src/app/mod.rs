@@ -27,6 +27,8 @@ pub struct Application {
     pub slug: Arc<str>,
     /// Where browsers reach it.
     pub external_host: ExternalHost,
+    /// The same without the path: `https://app.example.com`.
+    pub origin: String,
     /// Set: every host under this domain.
     pub cookie_domain: Option<CookieDomain>,
     /// The name of its identity provider.
@@ -81,6 +83,7 @@ impl Application {
             }),
             name: settings.name,
             slug: settings.slug.into(),
+            origin: settings.external_host.origin(),
             external_host: settings.external_host,
             cookie_domain: settings.cookie_domain,
             identity_provider: settings.identity_provider,

@@ -21,11 +21,11 @@ static HOST: HeaderName = header::HOST;
 ///
 /// When the field is repeated, empty, or not UTF-8.
 pub fn single<'r>(headers: &'r HeaderMap, name: &'static HeaderName) -> Result<Option<&'r str>, ForwardedError> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else {
+    let Some(value) = headers.get(name) else {
         return Ok(None);
     };
-    if values.next().is_some() {
+    // Mostly no field at all is repeated, and that is known without a look at this one.
+    if headers.len() > headers.keys_len() && headers.get_all(name).iter().nth(1).is_some() {
         return Err(ForwardedError::Repeated(name.as_str()));
     }
     let text = text(value).ok_or(ForwardedError::Malformed(name.as_str()))?;

@@ -32,6 +32,9 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// As many header fields as an answer with a body has.
 const USUAL_FIELDS: usize = 6;
 
+/// Room for a body of JSON with a login URL in it, in bytes.
+const USUAL_BODY: usize = 512;
+
 /// Seconds after which it makes sense to try again.
 const TRY_AGAIN: HeaderValue = HeaderValue::from_static("5");
 
@@ -182,7 +185,9 @@ pub(super) fn with_request_id(mut answer: Answer, request_id: String) -> Answer 
 }
 
 fn json_body(value: &impl Serialize) -> Answer {
-    let body = serde_json::to_vec(value).unwrap_or_default();
+    let mut body = Vec::with_capacity(USUAL_BODY);
+    // Writing to memory cannot fail, nor can texts as JSON.
+    let _ = serde_json::to_writer(&mut body, value);
     let mut answer = Response::new(Full::new(Bytes::from(body)));
     let headers = answer.headers_mut();
     headers.reserve(USUAL_FIELDS);

@@ -70,13 +70,11 @@ impl PackedIdentity {
     /// Whether this user is in one of `groups`.
     #[must_use]
     pub fn is_in_any(&self, groups: &[String]) -> bool {
-        match &self.untold {
-            Some(identity) => identity.groups.iter().any(|it| groups.contains(it)),
-            None => {
-                let mut own = self.values[GROUPS].as_bytes().split(|byte| *byte == LIST_SEPARATOR);
-                own.any(|it| !it.is_empty() && groups.iter().any(|group| group.as_bytes() == it))
-            }
+        if let Some(identity) = &self.untold {
+            return identity.groups.iter().any(|it| groups.contains(it));
         }
+        let mut own = self.values[GROUPS].as_bytes().split(|byte| *byte == LIST_SEPARATOR);
+        own.any(|it| !it.is_empty() && groups.iter().any(|group| group.as_bytes() == it))
     }
 
     /// The ID token as received.

@@ -80,10 +80,9 @@ impl ReturnTarget {
                 let authority = Authority { host: authority.host.clone(), port };
                 format!("{}://{authority}", external.scheme)
             }
-            None => external.origin(),
+            None => String::with_capacity(app.origin.len() + rest.len()) + &app.origin,
         };
         let origin_end = whole.len();
-        whole.reserve_exact(rest.len());
         whole.extend(utf8_percent_encode(rest, UNSAFE));
         let path = whole[origin_end..].split(['?', '#']).next().unwrap_or_default();
         let is_own = if other.is_none() && is_plain(path) {
@@ -110,8 +109,11 @@ fn is_outpost_path(app: &Application, path: &str) -> bool {
         let below = path.strip_prefix(app.external_host.base_path.as_str()).unwrap_or(path);
         [path, below].iter().any(|it| it.trim_start_matches('/').starts_with(&OUTPOST_PATH[1..]))
     };
+    if is_plain(path) {
+        return is_own(path);
+    }
     is_own(&percent_decode_str(path).decode_utf8_lossy())
-        || !is_plain(path) && readings(path).is_some_and(|readings| readings.iter().any(|path| is_own(path)))
+        || readings(path).is_some_and(|readings| readings.iter().any(|path| is_own(path)))
 }
 
 impl fmt::Debug for ReturnTarget {
