@@ -1,5 +1,6 @@
 //! The record behind a session cookie, and where records are kept.
 
+mod map;
 mod memory;
 mod store;
 mod token;
