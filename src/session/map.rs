@@ -125,6 +125,16 @@ impl SessionMap {
         }
     }
 
+    /// Those of which `wanted` holds, one part of the map after the other.
+    pub(super) fn find(&self, wanted: impl Fn(&Session) -> bool) -> impl Iterator<Item = Evicted> {
+        self.shards.iter().map(move |shard| {
+            read(shard, |shard| {
+                let found = shard.sessions.iter().filter(|(_, session)| wanted(session));
+                found.map(|(key, session)| (*key, Arc::clone(session))).collect()
+            })
+        })
+    }
+
     pub(super) fn count(&self) -> u64 {
         let count = |shard: &Shard| u64::try_from(shard.sessions.len()).unwrap_or(u64::MAX);
         self.shards.iter().map(|shard| read(shard, count)).sum()
