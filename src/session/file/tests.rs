@@ -424,8 +424,48 @@ async fn what_a_login_costs() {
         let (logins, seconds) = (store.count() - before, began.elapsed().as_secs_f64());
         println!("{at_once} at once: {logins} durable logins in {seconds:.2} s");
     }
-    let size = fs::metadata(folder.path().join("sessions.redb")).unwrap().len();
-    let token = token();
-    let record = store.shared.record(&token, &session(None)).unwrap().len();
-    println!("{} sessions in {size} bytes; a record has {record} bytes, 9 of them the ID token", store.count());
+}
+
+/// `cargo test --lib -- --ignored --nocapture what_many_sessions_cost`
+#[tokio::test]
+#[ignore = "it measures, and judges nothing"]
+async fn what_many_sessions_cost() {
+    const SESSIONS: u32 = 100_000;
+    let (folder, crashed) = (folder(), self::folder());
+    let store = store(&folder);
+    let last = token();
+    let session = session(None);
+    for _ in 0..SESSIONS / 1000 {
+        let written = store.shared.database.write(|tables| {
+            for _ in 0..1000 {
+                let token = token();
+                tables.put(&token.key(), &store.shared.record(&token, &session).unwrap())?;
+            }
+            Ok(())
+        });
+        written.unwrap();
+    }
+    store.save(&last, Arc::clone(&session)).await.unwrap();
+    let record = store.shared.record(&last, &session).unwrap().len();
+    let file = folder.path().join("sessions.redb");
+    let size = fs::metadata(&file).unwrap().len();
+    println!(
+        "{} sessions in {size} bytes; a record has {record}, {} of them the ID token",
+        store.count(),
+        "id.to.ken".len()
+    );
+    // What a process that ends now would leave behind.
+    fs::copy(&file, crashed.path().join("sessions.redb")).unwrap();
+    let began = tokio::time::Instant::now();
+    let after = self::store(&crashed);
+    println!("opened after a crash in {:?}", began.elapsed());
+    let began = tokio::time::Instant::now();
+    assert!(after.load(&last).await.unwrap().is_some());
+    println!("the first session after {:?}", began.elapsed());
+    let began = tokio::time::Instant::now();
+    drop(after);
+    println!("closed in {:?}", began.elapsed());
+    let began = tokio::time::Instant::now();
+    SessionStore::reclaim(&store, World::system().now() + Duration::from_hours(25)).await.unwrap();
+    println!("all freed in {:?}, then {} bytes", began.elapsed(), fs::metadata(&file).unwrap().len());
 }
