@@ -99,7 +99,10 @@ impl StateDirectory {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(DIRECTORY_MODE);
         builder.create(path).map_err(|cause| FileError::io(path, cause))?;
-        Ok(Self::with(path, Database::open(path.join(SESSIONS))?))
+        let database = Database::open(path.join(SESSIONS))?;
+        // The name of a file that was just made has to be as durable as what is written into it.
+        File::open(path).and_then(|directory| directory.sync_all()).map_err(|cause| FileError::io(path, cause))?;
+        Ok(Self { path: path.to_owned(), database })
     }
 
     /// The secret that lies in the directory; made where there is none, so that the next start finds it.
@@ -142,6 +145,7 @@ impl StateDirectory {
         Ok(SecretString::from(text))
     }
 
+    #[cfg(test)]
     pub(super) fn with(path: &Path, database: Database) -> Self {
         Self { path: path.to_owned(), database }
     }
