@@ -11,7 +11,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/source/target,sharing=locked \
     touch src/lib.rs src/main.rs \
     && CARGO_PROFILE_RELEASE_STRIP=symbols cargo build --release --locked --bin forepost \
-    && install -D target/release/forepost /image/usr/local/bin/forepost
+    && install -D target/release/forepost /image/usr/local/bin/forepost \
+    && mkdir --parents --mode=0700 /state
 
 # glibc, libgcc, certificate authorities and nothing else; the same Debian as above, for its glibc.
 FROM gcr.io/distroless/cc-debian12:nonroot
@@ -25,6 +26,10 @@ LABEL org.opencontainers.image.title="forepost" \
       org.opencontainers.image.revision="${REVISION}"
 
 COPY --from=build /image /
+# Sessions survive a new container where a volume is mounted here.
+COPY --from=build --chown=65532:65532 --chmod=0700 /state /var/lib/forepost
+ENV STATE_DIRECTORY=/var/lib/forepost
+VOLUME /var/lib/forepost
 
 # By number, so that Kubernetes can see that it is not root.
 USER 65532:65532

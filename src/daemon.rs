@@ -19,7 +19,7 @@ use crate::lifecycle::Shutdown;
 use crate::login::{LoginParts, Logins};
 use crate::oidc::{KeyRefresh, Observer, Operation, Provider, TlsError};
 use crate::serve::{BindError, Drained, Listeners, Serving};
-use crate::session::{MemoryStore, SessionStore};
+use crate::session::{FileError, FileStore, FileStoreParts, MemoryStore, SessionStore, StateDirectory};
 use crate::settings::{self, Settings};
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
@@ -76,6 +76,9 @@ pub enum StartError {
         /// What it names.
         provider: String,
     },
+    /// Sessions cannot be kept where the settings say.
+    #[error(transparent)]
+    Sessions(#[from] FileError),
     /// No randomness for the secret.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -169,15 +172,16 @@ impl Assembly {
     ///
     /// # Errors
     ///
-    /// When a provider's CA file cannot be used, and when there is no randomness for the secret.
+    /// When a provider's CA file or the directory for sessions cannot be used, and when there is no randomness for the
+    /// secret.
     pub fn new(settings: Settings, world: World) -> Result<Self, StartError> {
         let metrics = Arc::new(metrics(&settings));
         let providers = providers(&settings, &world, &metrics)?;
         let applications = applications(&settings)?;
-        let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new(settings.session.max_sessions));
+        let (store, sealer) = sessions(&settings, &world)?;
         let logins = Logins::new(LoginParts {
             world: world.clone(),
-            sealer: sealer(&settings.session, &world)?,
+            sealer,
             store: Arc::clone(&store),
             providers: providers.clone(),
             metrics: Arc::clone(&metrics),
@@ -258,11 +262,45 @@ async fn reclaim(store: Arc<dyn SessionStore>, world: World, stop: CancellationT
     }
 }
 
-fn sealer(session: &settings::Session, world: &World) -> Result<Sealer, StartError> {
-    Ok(match &session.secret {
-        Some(secret) => Sealer::new(secret.expose_secret().as_bytes()),
-        None => Sealer::new(&world.random::<32>()?),
-    })
+/// Where sessions are kept, and what seals the cookies of logins that are under way: both out of one secret.
+fn sessions(settings: &Settings, world: &World) -> Result<(Arc<dyn SessionStore>, Sealer), StartError> {
+    let session = &settings.session;
+    match &session.store {
+        settings::Store::Memory => {
+            let sealer = match &session.secret {
+                Some(secret) => Sealer::new(secret.expose_secret().as_bytes()),
+                None => Sealer::new(&world.random::<32>()?),
+            };
+            tracing::info!(store = "memory", "sessions are kept");
+            Ok((Arc::new(MemoryStore::new(session.max_sessions)), sealer))
+        }
+        settings::Store::File(path) => {
+            let directory = StateDirectory::open(path)?;
+            let secret = match &session.secret {
+                Some(secret) => secret.clone(),
+                None => directory.secret(world)?,
+            };
+            let secret = secret.expose_secret().as_bytes();
+            let store = FileStore::new(
+                directory,
+                FileStoreParts {
+                    secret,
+                    max_sessions: session.max_sessions,
+                    issuers: issuers(settings),
+                    world: world.clone(),
+                },
+            )?;
+            tracing::info!(store = "file", directory = %path.display(), sessions = store.count(), "sessions are kept");
+            Ok((Arc::new(store), Sealer::new(secret)))
+        }
+    }
+}
+
+/// Who vouches for the users of each application.
+fn issuers(settings: &Settings) -> HashMap<String, String> {
+    let issuer =
+        |app: &settings::Application| Some(settings.identity_providers.get(&app.identity_provider)?.issuer.clone());
+    settings.applications.iter().filter_map(|app| Some((app.slug.clone(), issuer(app)?))).collect()
 }
 
 impl Observer for Metrics {

@@ -3,7 +3,7 @@
 //! Each group takes any bytes and panics when an invariant does not hold. The same functions are called by the property
 //! tests beside the parsers, and here with the committed inputs.
 
-use crate::{access, cookie, forwarded, host, identity, login, oidc, settings};
+use crate::{access, cookie, forwarded, host, identity, login, oidc, session, settings};
 
 /// Takes any input.
 pub type Invariants = fn(&[u8]);
@@ -25,9 +25,10 @@ pub fn claims(input: &[u8]) {
     identity::invariants::hold(&String::from_utf8_lossy(input));
 }
 
-/// Cookie headers, session tokens and sealed values.
+/// Cookie headers, session tokens, sealed values and records of sessions.
 pub fn cookies(input: &[u8]) {
     cookie::invariants::hold(input);
+    session::invariants::hold(input);
 }
 
 /// Hosts, authorities and cookie domains.

@@ -83,6 +83,12 @@ impl PackedIdentity {
         self.text(ID_TOKEN)
     }
 
+    /// Whether the ID token is sent to the application.
+    #[must_use]
+    pub const fn sends_token(&self) -> bool {
+        self.send_token
+    }
+
     /// All identity headers for this user, `jwks` being where the provider's keys are.
     #[must_use]
     pub fn headers(&self, template: &HeaderTemplate, jwks: &HeaderValue) -> HeaderMap {

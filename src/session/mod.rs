@@ -1,6 +1,11 @@
 //! The record behind a session cookie, and where records are kept.
 
+mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod invariants;
+mod map;
 mod memory;
+mod record;
 mod store;
 mod token;
 
@@ -9,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use file::{FileError, FileStore, FileStoreParts, StateDirectory};
 pub use memory::MemoryStore;
 pub use store::{SessionStore, StoreError, StoreFuture};
 pub use token::{SessionKey, SessionToken};
@@ -16,6 +22,9 @@ pub use token::{SessionKey, SessionToken};
 use crate::app::Application;
 use crate::identity::PackedIdentity;
 use crate::world::UnixTime;
+
+/// A use is written down when the idle time-out divided by this has passed since the last one that was.
+const KEPT_SHARE: u64 = 10;
 
 /// What a login proved, kept on the server.
 ///
@@ -28,6 +37,8 @@ pub struct Session {
     idle_timeout: u64,
     /// In milliseconds; 0 until the first check that counted.
     last_check: AtomicU64,
+    /// The last check that a store has written down.
+    kept_check: AtomicU64,
     created_at: UnixTime,
     identity: PackedIdentity,
 }
@@ -60,6 +71,7 @@ impl Session {
             expires_at: now + new.lifetime,
             idle_timeout: new.idle_timeout.map_or(u64::MAX, millis),
             last_check: AtomicU64::new(0),
+            kept_check: AtomicU64::new(0),
             created_at: now,
         }
     }
@@ -73,7 +85,12 @@ impl Session {
     /// Whether the session lives at `now`; the end is the first instant at which it does not.
     #[must_use]
     pub fn lives(&self, now: UnixTime) -> bool {
-        now < self.expires_at && now < self.last_use() + Duration::from_millis(self.idle_timeout)
+        now < self.ends_at()
+    }
+
+    /// When it ends if it is not used again.
+    fn ends_at(&self) -> UnixTime {
+        self.expires_at.min(self.last_use() + Duration::from_millis(self.idle_timeout))
     }
 
     /// Whether the session was made for `app`.
@@ -96,6 +113,26 @@ impl Session {
     #[must_use]
     pub fn was_checked(&self) -> bool {
         self.last_check.load(Ordering::Relaxed) != 0
+    }
+
+    /// When the last check was answered with it, in milliseconds; 0: never.
+    fn last_check(&self) -> u64 {
+        self.last_check.load(Ordering::Relaxed)
+    }
+
+    /// Whether a store should write its last use down: a tenth of the idle time-out has passed since it last did.
+    fn has_unkept_use(&self) -> bool {
+        let since = self.last_check().saturating_sub(self.kept_use());
+        self.idle_timeout != u64::MAX && since > 0 && since >= self.idle_timeout / KEPT_SHARE
+    }
+
+    fn kept_use(&self) -> u64 {
+        self.created_at.as_millis().max(self.kept_check.load(Ordering::Relaxed))
+    }
+
+    /// Notes that the use up to `check` was written down.
+    fn kept(&self, check: u64) {
+        self.kept_check.fetch_max(check, Ordering::Relaxed);
     }
 
     /// When it was used for the last time: by a check, or when it began.

@@ -1,18 +1,23 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use aws_lc_rs::aead::LessSafeKey;
 use aws_lc_rs::digest;
+use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use http::HeaderMap;
 
+use super::record::aead_key;
 use crate::cookie::CookieName;
 use crate::world::{EntropyError, World};
 
 const LENGTH: usize = 32;
 
 const KEY_LABEL: &[u8; 22] = b"forepost session key 1";
+
+const RECORD_LABEL: &[u8] = b"session record 1";
 
 /// Cookies of one name that are looked at.
 const MOST_TOKENS: usize = 8;
@@ -33,6 +38,16 @@ impl SessionKey {
     pub const fn bits(&self) -> u64 {
         let [low, ..] = self.0.as_chunks().0 else { return 0 };
         u64::from_ne_bytes(*low)
+    }
+}
+
+impl SessionKey {
+    pub(super) const fn as_bytes(&self) -> &[u8; LENGTH] {
+        &self.0
+    }
+
+    pub(super) const fn from_bytes(bytes: [u8; LENGTH]) -> Self {
+        Self(bytes)
     }
 }
 
@@ -84,6 +99,13 @@ impl SessionToken {
         token.copy_from_slice(&self.0);
         let hash = digest::digest(&digest::SHA256, &input);
         SessionKey(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    }
+}
+
+impl SessionToken {
+    /// The key that seals what only the token's holder may read (HKDF-SHA256, RFC 5869).
+    pub(super) fn record_key(&self) -> LessSafeKey {
+        aead_key(&Salt::new(HKDF_SHA256, b"forepost").extract(&self.0), &[RECORD_LABEL])
     }
 }
 

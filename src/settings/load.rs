@@ -2,6 +2,7 @@
 //!
 //! Defaults live where each key is read, in this folder's section files, so that a key, its limits and its default stand together.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,9 @@ use super::{Settings, application, provider, server, session};
 
 /// What every environment variable of ours begins with.
 const PREFIX: &str = "FOREPOST_";
-/// Names the file; the only variable that is no setting.
+/// Set by systemd for units with `StateDirectory=`, and in the image.
+const STATE_VARIABLE: &str = "STATE_DIRECTORY";
+/// Names the file; the only variable of ours that is no setting.
 const CONFIG_VARIABLE: &str = "FOREPOST_CONFIG";
 /// Where a file is looked for that nobody named.
 const IMPLICIT_FILES: [&str; 2] = ["forepost.toml", "/etc/forepost/forepost.toml"];
@@ -35,13 +38,15 @@ pub struct Sources {
     pub environment: Vec<(String, String)>,
     /// Dotted key paths with their values as texts (`server.http`, `off`); they win over all else.
     pub overrides: Vec<(String, String)>,
+    /// Where the service manager wants state to be kept.
+    pub state_directory: Option<PathBuf>,
 }
 
 impl Sources {
     /// The environment of this process, and the usual files unless `config` names one.
     #[must_use]
     pub fn from_process(config: Option<PathBuf>) -> Self {
-        let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        let lossy = |text: OsString| text.to_string_lossy().into_owned();
         Self {
             config,
             implicit_files: IMPLICIT_FILES.map(PathBuf::from).to_vec(),
@@ -50,6 +55,7 @@ impl Sources {
                 .filter(|(name, _)| name.starts_with(PREFIX))
                 .collect(),
             overrides: Vec::new(),
+            state_directory: state_directory(std::env::var_os(STATE_VARIABLE)),
         }
     }
 
@@ -100,7 +106,12 @@ pub fn load(sources: &Sources) -> Result<Settings, Mistakes> {
         let keys = path.splitn(DEEPEST_KEY, '.').map(str::to_owned).collect();
         figment = figment.merge(Layer::text("the command line".to_owned(), keys, value));
     }
-    typed(figment)
+    typed(figment, sources.state_directory.as_deref())
+}
+
+/// The first of the directories in systemd's variable, which are separated by colons (systemd.exec(5)).
+fn state_directory(variable: Option<OsString>) -> Option<PathBuf> {
+    std::env::split_paths(&variable?).find(|path| path.is_absolute())
 }
 
 impl Settings {
@@ -110,13 +121,13 @@ impl Settings {
     ///
     /// As [`load`].
     pub fn from_toml(text: &str) -> Result<Self, Mistakes> {
-        typed(Figment::new().merge(file_layer("the text", text)?))
+        typed(Figment::new().merge(file_layer("the text", text)?), None)
     }
 }
 
-fn typed(figment: Figment) -> Result<Settings, Mistakes> {
+fn typed(figment: Figment, state_directory: Option<&Path>) -> Result<Settings, Mistakes> {
     let report = Report::new(figment);
-    let settings = read(&report);
+    let settings = read(&report, state_directory);
     match report.into_mistakes() {
         mistakes if mistakes.is_empty() => Ok(settings),
         mistakes => Err(Mistakes::new(mistakes)),
@@ -128,7 +139,7 @@ const QUICK_PROVIDER: [&str; 4] = ["issuer", "client_id", "client_secret", "clie
 const QUICK_APPLICATION: [&str; 2] = ["external_host", "cookie_domain"];
 
 /// The settings, which hold only when the report has no mistakes.
-fn read(report: &Report) -> Settings {
+fn read(report: &Report, state_directory: Option<&Path>) -> Settings {
     let mut root = report.root();
     let server = server::read(root.table("server"));
 
@@ -163,7 +174,7 @@ fn read(report: &Report) -> Settings {
     }
     let applications = application::read_all(tables, &provider_names);
 
-    let session = session::read(root.table("session"));
+    let session = session::read(root.table("session"), state_directory);
     let log = session::read_log(root.table("log"));
     root.finish();
     Settings { server, identity_providers, applications, session, log }
@@ -256,4 +267,23 @@ fn is_service_link(name: &str, value: &str) -> bool {
         || name.contains("_SERVICE_PORT")
         || (name.ends_with("_PORT") && is_address)
         || (name.contains("_PORT_") && is_part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(variable: Option<&str>, expected: Option<&str>) {
+        assert_eq!(state_directory(variable.map(OsString::from)), expected.map(PathBuf::from), "{variable:?}");
+    }
+
+    #[test]
+    fn the_first_state_directory_counts() {
+        check(None, None);
+        check(Some(""), None);
+        check(Some("/var/lib/forepost"), Some("/var/lib/forepost"));
+        check(Some("/var/lib/a:/var/lib/b"), Some("/var/lib/a"));
+        check(Some("relative"), None);
+    }
 }

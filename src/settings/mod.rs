@@ -44,7 +44,7 @@ pub struct Settings {
     pub identity_providers: BTreeMap<String, IdentityProvider>,
     /// What is protected; no two share a host, and each names a provider that exists.
     pub applications: Vec<Application>,
-    /// Lifetimes and cookies.
+    /// Lifetimes, cookies and where sessions are kept.
     pub session: Session,
     /// What is written about requests.
     pub log: Log,
@@ -276,16 +276,28 @@ pub enum PathPattern {
     Regex(Regex),
 }
 
-/// Lifetimes and cookies.
+/// Where sessions are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// In this process; they end with it.
+    Memory,
+    /// In a file in this directory.
+    File(PathBuf),
+}
+
+/// Lifetimes, cookies and where sessions are kept.
 #[derive(Clone, Debug)]
 pub struct Session {
+    /// Where sessions are kept.
+    pub store: Store,
     /// From login to the end, whatever happens in between.
     pub lifetime: Duration,
     /// Without a request; `None`: no limit.
     pub idle_timeout: Option<Duration>,
-    /// Sessions kept at once; the least used go first.
+    /// Sessions in memory at once; the longest unused go first.
     pub max_sessions: u64,
-    /// What cookies are sealed with; `None`: a random one, and logins under way end with the process.
+    /// What cookies and records are sealed with; `None`: the one that lies in the directory of the store, else a random one,
+    /// and logins under way end with the process.
     pub secret: Option<SecretString>,
 }
 

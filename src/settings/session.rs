@@ -1,6 +1,7 @@
 //! `[session]` and `[log]`, and how a secret is read.
 
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -8,12 +9,15 @@ use secrecy::{ExposeSecret, SecretString};
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::values::LONGEST;
-use super::{Log, LogFormat, RoutineChecks, Session};
+use super::{Log, LogFormat, RoutineChecks, Session, Store};
 use crate::telemetry::log::check_level;
 
 /// Of the checks that were let through one in so many is written: the proxy's own log has each of them, and a line costs
 /// more than the check itself.
 const DEFAULT_ROUTINE_CHECKS: u32 = 1000;
+
+/// Where a file of sessions lies when nobody says.
+const STATE_DIRECTORY: &str = "/var/lib/forepost";
 
 /// A secret that seals cookies is as long as 128 bits of hexadecimal digits, at least.
 const SHORTEST_SECRET: usize = 32;
@@ -21,7 +25,10 @@ const SHORTEST_SECRET: usize = 32;
 const LARGEST_SECRET_FILE: u64 = 65_536;
 
 /// Reads `[session]`.
-pub(super) fn read(mut table: Table<'_>) -> Session {
+///
+/// `state_directory` is what the service manager says of itself, where it does.
+pub(super) fn read(mut table: Table<'_>, state_directory: Option<&Path>) -> Session {
+    let store = store(&mut table, state_directory);
     let shortest = Duration::from_secs(1);
     let lifetime = table.duration("lifetime", Duration::from_hours(24), shortest..=LONGEST);
     let default_idle = Some(Duration::from_hours(8));
@@ -36,7 +43,19 @@ pub(super) fn read(mut table: Table<'_>) -> Session {
         table.wrong(key, complaint("is too short to seal cookies", hint));
     }
     table.finish();
-    Session { lifetime, idle_timeout, max_sessions, secret }
+    Session { store, lifetime, idle_timeout, max_sessions, secret }
+}
+
+/// A file where there is a directory for it, unless the operator says otherwise.
+fn store(table: &mut Table<'_>, state_directory: Option<&Path>) -> Store {
+    let in_file = table.choice("store", None, &[("memory", Some(false)), ("file", Some(true))]);
+    let directory = table.text("directory").map(PathBuf::from);
+    let directory = directory.as_deref().or(state_directory);
+    if in_file.unwrap_or(directory.is_some()) {
+        Store::File(directory.unwrap_or(Path::new(STATE_DIRECTORY)).to_owned())
+    } else {
+        Store::Memory
+    }
 }
 
 /// Reads `[log]`.

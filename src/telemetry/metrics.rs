@@ -141,7 +141,7 @@ impl Metrics {
             Unit::Seconds,
             self.checks.clone(),
         );
-        ours.register("sessions", "Sessions in memory", self.sessions.clone());
+        ours.register("sessions", "Sessions in the store", self.sessions.clone());
         ours.register("logins", "Logins that came back", self.logins.clone());
         ours.register("sign_outs", "Sessions signed out", self.sign_outs.clone());
         ours.register("provider_requests", "Requests to identity providers", self.provider_requests.clone());

@@ -26,5 +26,6 @@ mod login;
 mod providers;
 mod proxies;
 mod readme;
+mod restart;
 mod security;
 mod support;

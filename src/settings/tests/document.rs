@@ -83,4 +83,5 @@ fn the_unit_uses_keys_that_exist() {
     let unit = include_str!("../../../config/forepost.service");
     assert!(unit.contains("FOREPOST_IDENTITY_PROVIDER__DEFAULT__CLIENT_SECRET_FILE=%d/client_secret"));
     assert!(unit.contains("RestartPreventExitStatus=64"));
+    assert!(unit.contains("StateDirectory=forepost"));
 }

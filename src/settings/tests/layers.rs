@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use secrecy::ExposeSecret;
 
 use super::{MINIMAL, refused};
-use crate::settings::{Mistakes, Settings, Sources, load};
+use crate::settings::{Mistakes, Settings, Sources, Store, load};
 
 const QUICK: [(&str, &str); 4] = [
     ("FOREPOST_ISSUER", "https://id.example.com/"),
@@ -119,6 +119,33 @@ fn whole_tables_fit_into_a_variable() {
     assert_eq!(provider.scopes, ["openid", "groups", "email"]);
     assert_eq!(provider.claims.groups.as_str(), "realm_access.roles");
     assert_eq!(provider.authorization_parameters["prompt"], "login");
+}
+
+/// Where sessions are kept with these lines in `[session]`, and perhaps under systemd.
+#[track_caller]
+fn kept(lines: &str, state_directory: Option<&str>, expected: Option<&str>) {
+    let config = file(&format!("{MINIMAL}\n[session]\n{lines}"));
+    let sources = Sources {
+        config: Some(config.path().to_owned()),
+        state_directory: state_directory.map(PathBuf::from),
+        ..Sources::default()
+    };
+    let expected = expected.map_or(Store::Memory, |path| Store::File(path.into()));
+    assert_eq!(load(&sources).unwrap().session.store, expected, "{lines} {state_directory:?}");
+}
+
+#[test]
+fn sessions_are_kept_in_a_file_where_there_is_a_directory() {
+    kept("", None, None);
+    kept("store = \"memory\"", None, None);
+    kept("store = \"file\"", None, Some("/var/lib/forepost"));
+    kept("directory = \"/a\"", None, Some("/a"));
+    kept("store = \"file\"\ndirectory = \"a\"", None, Some("a"));
+    kept("store = \"memory\"\ndirectory = \"/a\"", None, None);
+    kept("", Some("/b"), Some("/b"));
+    kept("store = \"file\"", Some("/b"), Some("/b"));
+    kept("store = \"memory\"", Some("/b"), None);
+    kept("directory = \"/a\"", Some("/b"), Some("/a"));
 }
 
 #[test]

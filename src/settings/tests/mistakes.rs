@@ -239,6 +239,9 @@ fn in_the_session() {
     session("lifetime = \"99999999999999999999d\"", &["no duration"]);
     session("idle_timeout = \"401d\"", &["out of range"]);
     session("max_sessions = 0", &["out of range"]);
+    session("store = \"redis\"", &["session.store: \"redis\" is unknown; one of memory, file"]);
+    session("directory = \"\"", &["session.directory: is empty"]);
+    session("directory = 7", &["session.directory: wanted a text"]);
     session("secret = \"hunter2\"", &["session.secret: is too short", "openssl rand"]);
 }
 
@@ -272,6 +275,8 @@ fn all_are_reported_at_once_and_no_secret_is_shown() {
         public_paths = [{ regex = "(" }]
         [session]
         secret = "hunter3"
+        store = "disk"
+        directory = false
     "#;
     let block = refused(Settings::from_toml(text));
     for path in [
@@ -286,10 +291,12 @@ fn all_are_reported_at_once_and_no_secret_is_shown() {
         "application[0].cookie_domain:",
         "application[0].public_paths[0].regex:",
         "session.secret:",
+        "session.store:",
+        "session.directory:",
     ] {
         assert!(block.contains(&format!("\n  {path}")), "{path} is not in\n{block}");
     }
-    assert!(block.starts_with("11 mistakes in the configuration:\n"), "{block}");
+    assert!(block.starts_with("13 mistakes in the configuration:\n"), "{block}");
     assert!(!block.contains("hunter"), "{block}");
     let broken = refused(Settings::from_toml("client_secret = \"hunter2"));
     assert!(!broken.contains("hunter"), "{broken}");

@@ -40,6 +40,8 @@ const KEYS: &[&str] = &[
     "allowed_origins",
     "session",
     "lifetime",
+    "store",
+    "directory",
     "secret",
     "log",
     "routine_checks",

@@ -1,0 +1,471 @@
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::ops::Bound;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use redb::backends::FileBackend;
+use redb::{BackendError, StorageBackend};
+use secrecy::ExposeSecret as _;
+use tempfile::TempDir;
+
+use super::database::open_backend;
+use super::directory::open_private;
+use super::*;
+use crate::app::samples::single;
+use crate::session::samples::{alice, bob};
+use crate::session::store::contract;
+
+const SECRET: &[u8] = b"a secret of some length, for tests";
+const ISSUER: &str = "https://id.example.com";
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn of(directory: StateDirectory, secret: &[u8], max_sessions: u64) -> FileStore {
+    let issuers = HashMap::from([("app-example-com".to_owned(), ISSUER.to_owned())]);
+    FileStore::new(directory, FileStoreParts { secret, max_sessions, issuers, world: World::system() }).unwrap()
+}
+
+fn store(folder: &TempDir) -> FileStore {
+    of(StateDirectory::open(folder.path()).unwrap(), SECRET, 1000)
+}
+
+fn token() -> SessionToken {
+    SessionToken::generate(&World::system()).unwrap()
+}
+
+fn session(idle_timeout: Option<Duration>) -> Arc<Session> {
+    let app = single("https://app.example.com");
+    Arc::new(alice(&app, World::system().now(), Duration::from_hours(24), idle_timeout))
+}
+
+async fn saved(store: &FileStore) -> SessionToken {
+    let token = token();
+    store.save(&token, session(None)).await.unwrap();
+    token
+}
+
+#[tokio::test]
+async fn keeps_the_contract() {
+    let folder = folder();
+    contract(store(&folder)).await;
+    let folder = self::folder();
+    contract(of(StateDirectory::open(folder.path()).unwrap(), SECRET, 2)).await;
+}
+
+#[tokio::test]
+async fn sessions_survive_and_stay_removed() {
+    let folder = folder();
+    let first = store(&folder);
+    let (kept, removed) = (saved(&first).await, saved(&first).await);
+    assert!(first.remove(&removed).await.unwrap().is_some());
+    assert_eq!(first.count(), 1);
+    drop(first);
+    let second = store(&folder);
+    assert_eq!(second.count(), 1);
+    assert!(second.cached(&kept).is_none(), "nothing is loaded at the start");
+    assert_eq!(second.load(&kept).await.unwrap().unwrap().identity().label(), "alice");
+    assert!(second.cached(&kept).is_some());
+    assert!(second.load(&removed).await.unwrap().is_none());
+    assert!(second.remove(&kept).await.unwrap().is_some());
+    drop(second);
+    let third = of(StateDirectory::open(folder.path()).unwrap(), b"another secret", 10);
+    assert_eq!(third.count(), 0);
+}
+
+#[tokio::test]
+async fn what_is_removed_without_being_in_memory_is_given_back() {
+    let folder = folder();
+    let token = saved(&store(&folder)).await;
+    let removed = store(&folder).remove(&token).await.unwrap().unwrap();
+    assert_eq!(removed.identity().id_token(), "id.to.ken");
+}
+
+#[tokio::test]
+async fn another_secret_opens_nothing_and_is_freed() {
+    let folder = folder();
+    let token = saved(&store(&folder)).await;
+    let other = of(StateDirectory::open(folder.path()).unwrap(), b"another secret", 10);
+    assert!(other.load(&token).await.unwrap().is_none());
+    SessionStore::reclaim(&other, World::system().now() + Duration::from_hours(25)).await.unwrap();
+    assert_eq!(other.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_lookups_at_once_each_gets_the_same_session() {
+    let folder = folder();
+    let token = saved(&store(&folder)).await;
+    let store = Arc::new(store(&folder));
+    let lookups: Vec<_> = (0..50)
+        .map(|_| {
+            let (store, token) = (Arc::clone(&store), token.clone());
+            tokio::spawn(async move { store.load(&token).await.unwrap().unwrap() })
+        })
+        .collect();
+    let cached = store.load(&token).await.unwrap().unwrap();
+    for lookup in lookups {
+        assert!(Arc::ptr_eq(&lookup.await.unwrap(), &cached));
+    }
+}
+
+#[tokio::test]
+async fn what_memory_has_no_room_for_comes_from_the_file() {
+    let folder = folder();
+    let store = of(StateDirectory::open(folder.path()).unwrap(), SECRET, 1);
+    let tokens = [saved(&store).await, saved(&store).await, saved(&store).await];
+    assert!(store.cached(&tokens[0]).is_none());
+    for token in &tokens {
+        assert!(store.load(token).await.unwrap().is_some());
+    }
+    assert_eq!(store.count(), 3);
+}
+
+/// Of a session that may be idle for an hour.
+#[tokio::test]
+async fn a_use_is_written_down_once_a_tenth_of_the_time_out_has_passed() {
+    let hour = Duration::from_hours(1);
+    for (used_after, survives) in [(59, true), (6, true), (5, false)] {
+        let folder = folder();
+        let (first, token, session) = (store(&folder), token(), session(Some(hour)));
+        first.save(&token, Arc::clone(&session)).await.unwrap();
+        let began = session.last_use();
+        session.touch(began + Duration::from_mins(used_after));
+        SessionStore::reclaim(&first, began + Duration::from_mins(used_after)).await.unwrap();
+        drop(first);
+        let second = store(&folder);
+        let loaded = second.load(&token).await.unwrap().unwrap();
+        assert_eq!(loaded.last_use(), if survives { session.last_use() } else { began }, "{used_after} minutes");
+        assert_eq!(loaded.was_checked(), survives);
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_memory_knows_to_be_used_is_not_freed() {
+    let folder = folder();
+    let (store, token, session) = (store(&folder), token(), session(Some(Duration::from_hours(1))));
+    store.save(&token, Arc::clone(&session)).await.unwrap();
+    let began = session.last_use();
+    session.touch(began + Duration::from_mins(5));
+    // The file does not know yet: the session would have ended there.
+    SessionStore::reclaim(&store, began + Duration::from_mins(64)).await.unwrap();
+    assert_eq!(store.count(), 1);
+    SessionStore::reclaim(&store, began + Duration::from_mins(65) + Duration::from_secs(1)).await.unwrap();
+    assert_eq!(store.count(), 0);
+}
+
+#[tokio::test]
+async fn what_has_ended_is_freed_and_its_room_used_again() {
+    let folder = folder();
+    let store = store(&folder);
+    let size = || fs::metadata(folder.path().join("sessions.redb")).unwrap().len();
+    let mut sizes = Vec::new();
+    for _ in 0..3 {
+        let (store, tokens): (_, Vec<_>) = (&store, (0..600).map(|_| token()).collect());
+        let app = single("https://app.example.com");
+        let short = Arc::new(bob(&app, World::system().now(), Duration::from_secs(10)));
+        let all = tokens.iter().map(|token| store.save(token, Arc::clone(&short)));
+        let mut all: Vec<_> = all.collect();
+        for save in &mut all {
+            save.await.unwrap();
+        }
+        assert_eq!(store.count(), 600);
+        SessionStore::reclaim(store, World::system().now() + Duration::from_secs(11)).await.unwrap();
+        assert_eq!(store.count(), 0);
+        sizes.push(size());
+    }
+    assert!(sizes[2] <= sizes[0] * 2, "{sizes:?}");
+}
+
+#[tokio::test]
+async fn all_sessions_of_a_subject_end_and_no_others() {
+    let folder = folder();
+    let first = store(&folder);
+    let (one, other) = (saved(&first).await, saved(&first).await);
+    let app = single("https://app.example.com");
+    let others = token();
+    first.save(&others, Arc::new(bob(&app, World::system().now(), Duration::from_mins(1)))).await.unwrap();
+    assert_eq!(first.remove_subject(ISSUER, "nobody").await.unwrap(), 0);
+    assert_eq!(first.remove_subject("https://other.example.com", "alice-subject").await.unwrap(), 0);
+    drop(first);
+    let second = store(&folder);
+    assert!(second.load(&one).await.unwrap().is_some());
+    assert_eq!(second.remove_subject(ISSUER, "alice-subject").await.unwrap(), 2);
+    assert!(second.cached(&one).is_none());
+    for (token, stays) in [(&one, false), (&other, false), (&others, true)] {
+        assert_eq!(second.load(token).await.unwrap().is_some(), stays);
+    }
+}
+
+#[tokio::test]
+async fn what_lies_in_the_directory_opens_and_tells_nothing() {
+    let folder = folder();
+    let store = store(&folder);
+    let (token, used) = (saved(&store).await, session(Some(Duration::from_mins(1))));
+    store.save(&token, Arc::clone(&used)).await.unwrap();
+    used.touch(used.last_use() + Duration::from_secs(30));
+    SessionStore::reclaim(&store, used.last_use()).await.unwrap();
+    drop(store);
+    let bytes = fs::read(folder.path().join("sessions.redb")).unwrap();
+    let raw = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, token.encode()).unwrap();
+    let texts = ["alice", "rger", "app-example-com", "admins", "id.to.ken", "example", "created"].map(str::as_bytes);
+    for text in texts.into_iter().chain([token.encode().as_bytes(), &raw]) {
+        assert!(!bytes.windows(text.len()).any(|it| it == text), "{}", String::from_utf8_lossy(text));
+    }
+    let key = token.key();
+    assert!(bytes.windows(32).any(|it| it == key.as_bytes()), "the search works");
+}
+
+#[track_caller]
+fn refused(folder: &Path, parts: &[&str]) {
+    let error = match StateDirectory::open(folder) {
+        Ok(_) => panic!("opened"),
+        Err(error) => error.to_string(),
+    };
+    for part in parts.iter().chain(&["session.directory: ", folder.to_str().unwrap()]) {
+        assert!(error.contains(part), "{part} is not in {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_has_one_user() {
+    let folder = folder();
+    let store = store(&folder);
+    refused(folder.path(), &["sessions.redb is used by another process", "a directory of its own"]);
+    drop(store);
+    StateDirectory::open(folder.path()).unwrap();
+}
+
+#[test]
+fn what_cannot_be_a_directory_is_told() {
+    let folder = folder();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    refused(&file, &["it must be a directory", "session.store = \"memory\""]);
+    refused(&file.join("below"), &["it must be a directory"]);
+    refused(Path::new("/proc/forepost"), &["it must be a directory"]);
+}
+
+type Damage = fn(&mut Vec<u8>);
+
+#[tokio::test]
+async fn a_damaged_file_is_told() {
+    let whole = {
+        let folder = folder();
+        let store = store(&folder);
+        for _ in 0..20 {
+            saved(&store).await;
+        }
+        drop(store);
+        fs::read(folder.path().join("sessions.redb")).unwrap()
+    };
+    let damage: [(_, Damage); 5] = [
+        ("no file of ours", |bytes| *bytes = b"Dear diary".repeat(1000)),
+        ("a short one", |bytes| bytes.truncate(10)),
+        ("cut in the middle", |bytes| bytes.truncate(bytes.len() / 2)),
+        ("another beginning", |bytes| bytes[..512].fill(0x5a)),
+        ("another beginning of its pages", |bytes| bytes[64..4096].fill(0xff)),
+    ];
+    for (name, damage) in damage {
+        println!("{name}");
+        let folder = folder();
+        let mut bytes = whole.clone();
+        damage(&mut bytes);
+        fs::write(folder.path().join("sessions.redb"), &bytes).unwrap();
+        refused(folder.path(), &["is damaged, or nothing of ours", "move it away"]);
+        let left = fs::read(folder.path().join("sessions.redb")).unwrap();
+        assert_eq!(left.len(), bytes.len(), "nothing is lost that could be repaired");
+    }
+}
+
+/// Noise in the middle of a file that was closed in order is found only when it is read.
+#[tokio::test]
+async fn noise_in_the_file_lets_nobody_in() {
+    let whole = folder();
+    let first = store(&whole);
+    let mut tokens = Vec::new();
+    for _ in 0..50 {
+        tokens.push(saved(&first).await);
+    }
+    drop(first);
+    let whole = fs::read(whole.path().join("sessions.redb")).unwrap();
+    for page in 1..whole.len() / 4096 {
+        let folder = folder();
+        let mut bytes = whole.clone();
+        bytes[page * 4096..][..4096].fill(0xa5);
+        fs::write(folder.path().join("sessions.redb"), &bytes).unwrap();
+        let Ok(directory) = StateDirectory::open(folder.path()) else { continue };
+        let store = of(directory, SECRET, 1000);
+        for token in &tokens {
+            if let Ok(Some(session)) = store.load(token).await {
+                assert_eq!(session.identity().label(), "alice");
+            }
+            assert!(!matches!(store.load(&self::token()).await, Ok(Some(_))));
+        }
+        // Whatever they answer, they do answer.
+        let _ = store.save(&token(), session(None)).await;
+        let _ = store.remove(&tokens[0]).await;
+        let _ = SessionStore::reclaim(&store, World::system().now() + Duration::from_hours(30)).await;
+    }
+}
+
+/// Whether the disk of [`Disk`] has no more room.
+static FULL: AtomicBool = AtomicBool::new(false);
+
+#[derive(Debug)]
+struct Disk(FileBackend);
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        // What has its place already can be written over.
+        if FULL.load(Ordering::Relaxed) && offset > 0 {
+            Err(ErrorKind::StorageFull.into())
+        } else {
+            self.0.write(offset, data)
+        }
+    }
+    fn close(&self) -> io::Result<()> {
+        self.0.close()
+    }
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.0.try_lock_range(start, end)
+    }
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.0.unlock_range(start, end)
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_logins_and_nothing_else() {
+    let folder = folder();
+    let path = folder.path().join("sessions.redb");
+    let opener = |path: &Path| {
+        let file = open_private(path).map_err(|cause| FileError::io(path, cause))?;
+        open_backend(path, || Ok(Disk(FileBackend::new(file)?)))
+    };
+    let database = Database::open_with(path, opener).unwrap();
+    let store = of(StateDirectory::with(folder.path(), database), SECRET, 1);
+    let (older, newer) = (saved(&store).await, saved(&store).await);
+    FULL.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        let error = store.save(&token(), session(None)).await.unwrap_err().to_string();
+        assert!(error.contains("sessions.redb") && error.contains("make room"), "{error}");
+    }
+    assert!(store.remove(&newer).await.is_err());
+    assert!(store.cached(&newer).is_some(), "memory goes on");
+    assert!(store.load(&older).await.unwrap().is_some(), "the file is read on");
+    FULL.store(false, Ordering::Relaxed);
+    let another = saved(&store).await;
+    assert!(store.remove(&newer).await.unwrap().is_some());
+    drop(store);
+    let store = self::store(&folder);
+    for (token, there) in [(&older, true), (&newer, false), (&another, true)] {
+        assert_eq!(store.load(token).await.unwrap().is_some(), there);
+    }
+}
+
+#[test]
+fn only_the_owner_may_look_into_it() {
+    let folder = folder();
+    let path = folder.path().join("lib/forepost");
+    let directory = StateDirectory::open(&path).unwrap();
+    let secret = directory.secret(&World::system()).unwrap();
+    for (name, mode) in [("", 0o700), ("sessions.redb", 0o600), ("secret", 0o600)] {
+        let found = fs::metadata(path.join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(found, mode, "{name}: {found:o}");
+    }
+    assert_eq!(fs::read_dir(&path).unwrap().count(), 2);
+    let again = directory.secret(&World::system()).unwrap();
+    assert_eq!(again.expose_secret(), secret.expose_secret(), "made once");
+    assert_eq!(secret.expose_secret().len(), 64);
+    fs::write(path.join("secret"), "short").unwrap();
+    let error = directory.secret(&World::system()).unwrap_err().to_string();
+    assert!(error.contains("secret is damaged") && !error.contains("short"), "{error}");
+}
+
+/// `cargo test --lib -- --ignored --nocapture what_a_login_costs`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "it measures, and judges nothing"]
+async fn what_a_login_costs() {
+    const LOGINS: u32 = 5000;
+    let folder = folder();
+    let store = Arc::new(store(&folder));
+    for at_once in [1, 16, 256] {
+        let began = tokio::time::Instant::now();
+        let tasks: Vec<_> = (0..at_once)
+            .map(|_| {
+                let store = Arc::clone(&store);
+                tokio::spawn(async move {
+                    for _ in 0..LOGINS.div_ceil(at_once * if at_once == 1 { 10 } else { 1 }) {
+                        saved(&store).await;
+                    }
+                })
+            })
+            .collect();
+        let before = store.count();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let (logins, seconds) = (store.count() - before, began.elapsed().as_secs_f64());
+        println!("{at_once} at once: {logins} durable logins in {seconds:.2} s");
+    }
+}
+
+/// `cargo test --lib -- --ignored --nocapture what_many_sessions_cost`
+#[tokio::test]
+#[ignore = "it measures, and judges nothing"]
+async fn what_many_sessions_cost() {
+    const SESSIONS: u32 = 100_000;
+    let (folder, crashed) = (folder(), self::folder());
+    let store = store(&folder);
+    let last = token();
+    let session = session(None);
+    for _ in 0..SESSIONS / 1000 {
+        let written = store.shared.database.write(|tables| {
+            for _ in 0..1000 {
+                let token = token();
+                tables.put(&token.key(), &store.shared.record(&token, &session).unwrap())?;
+            }
+            Ok(())
+        });
+        written.unwrap();
+    }
+    store.save(&last, Arc::clone(&session)).await.unwrap();
+    let record = store.shared.record(&last, &session).unwrap().len();
+    let file = folder.path().join("sessions.redb");
+    let size = fs::metadata(&file).unwrap().len();
+    println!(
+        "{} sessions in {size} bytes; a record has {record}, {} of them the ID token",
+        store.count(),
+        "id.to.ken".len()
+    );
+    // What a process that ends now would leave behind.
+    fs::copy(&file, crashed.path().join("sessions.redb")).unwrap();
+    let began = tokio::time::Instant::now();
+    let after = self::store(&crashed);
+    println!("opened after a crash in {:?}", began.elapsed());
+    let began = tokio::time::Instant::now();
+    assert!(after.load(&last).await.unwrap().is_some());
+    println!("the first session after {:?}", began.elapsed());
+    let began = tokio::time::Instant::now();
+    drop(after);
+    println!("closed in {:?}", began.elapsed());
+    let began = tokio::time::Instant::now();
+    SessionStore::reclaim(&store, World::system().now() + Duration::from_hours(25)).await.unwrap();
+    println!("all freed in {:?}, then {} bytes", began.elapsed(), fs::metadata(&file).unwrap().len());
+}

@@ -1,0 +1,18 @@
+//! What holds for whatever may lie in a store.
+
+use std::sync::LazyLock;
+
+use super::SessionToken;
+use super::record::{Head, RecordKeys};
+
+static KEYS: LazyLock<RecordKeys> = LazyLock::new(|| RecordKeys::new(b"a secret of some length, for tests"));
+
+/// Takes `bytes` for a record, and for a record that begins like ours.
+pub(crate) fn hold(bytes: &[u8]) {
+    let token = SessionToken::parse(&"A".repeat(43)).expect("a token");
+    for record in [bytes.to_vec(), [&[1], bytes].concat()] {
+        assert!(KEYS.open(&token, &record).is_none(), "nobody sealed it");
+        assert!(KEYS.outline(&token.key(), &record).is_none(), "nobody sealed it");
+        assert!(Head::of(&record).is_none_or(|_| record[0] == 1), "of a version that is not ours");
+    }
+}

@@ -1,0 +1,279 @@
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::{Session, SessionKey};
+use crate::world::UnixTime;
+
+/// Locks, so that checks on several cores rarely meet at one.
+const MOST_SHARDS: usize = 64;
+
+/// A smaller shard would be full by chance long before its neighbours.
+const LEAST_SESSIONS: usize = 256;
+
+/// What goes at once when a shard is full is its size divided by this.
+const EVICTED_SHARE: usize = 16;
+
+type Sessions = HashMap<SessionKey, Arc<Session>, BuildHasherDefault<KeyHasher>>;
+
+/// Sessions in memory, bounded in number.
+///
+/// When there is no more room, those that were not used for the longest time go first.
+pub(super) struct SessionMap {
+    shards: Box<[RwLock<Shard>]>,
+    most_in_shard: usize,
+}
+
+#[derive(Default)]
+struct Shard {
+    sessions: Sessions,
+    writes: u64,
+}
+
+/// How often a part of the map was written to by [`SessionMap::insert`] and [`SessionMap::remove`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Writes(u64);
+
+/// What had to go to make room.
+pub(super) type Evicted = Vec<(SessionKey, Arc<Session>)>;
+
+/// Keys are the output of a hash over a secret of ours already, so nobody can choose two that meet.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, bits: u64) {
+        self.0 = bits;
+    }
+}
+
+impl SessionMap {
+    /// Keeps at most `max_sessions`.
+    pub(super) fn new(max_sessions: u64) -> Self {
+        let most = usize::try_from(max_sessions).unwrap_or(usize::MAX);
+        let shards = (most / LEAST_SESSIONS).clamp(1, MOST_SHARDS);
+        Self { shards: (0..shards).map(|_| RwLock::default()).collect(), most_in_shard: most / shards }
+    }
+
+    fn shard(&self, key: &SessionKey) -> &RwLock<Shard> {
+        // The map uses the low and the high bits.
+        let bits = usize::try_from(key.bits() >> 32 & 0xffff).unwrap_or_default();
+        &self.shards[bits % self.shards.len()]
+    }
+
+    pub(super) fn get(&self, key: &SessionKey) -> Option<Arc<Session>> {
+        read(self.shard(key), |shard| shard.sessions.get(key).cloned())
+    }
+
+    /// Puts `session` in the place of what was there.
+    pub(super) fn insert(&self, key: SessionKey, session: Arc<Session>) -> Evicted {
+        write(self.shard(&key), |shard| {
+            shard.writes += 1;
+            shard.put(key, session, self.most_in_shard)
+        })
+    }
+
+    pub(super) fn remove(&self, key: &SessionKey) -> Option<Arc<Session>> {
+        write(self.shard(key), |shard| {
+            shard.writes += 1;
+            shard.sessions.remove(key)
+        })
+    }
+
+    /// To be asked before a session is looked up elsewhere, for [`SessionMap::adopt`].
+    pub(super) fn writes(&self, key: &SessionKey) -> Writes {
+        read(self.shard(key), |shard| Writes(shard.writes))
+    }
+
+    /// Takes in what was looked up elsewhere after `since`, and gives back what is in the map from now on: of two
+    /// lookups at once the first one's session is everybody's.
+    ///
+    /// `None` when there was a write in between: what was looked up may be removed or replaced by now.
+    pub(super) fn adopt(
+        &self,
+        key: SessionKey,
+        session: Arc<Session>,
+        since: Writes,
+    ) -> Option<(Arc<Session>, Evicted)> {
+        write(self.shard(&key), |shard| {
+            if Writes(shard.writes) != since {
+                return None;
+            }
+            if let Some(known) = shard.sessions.get(&key) {
+                return Some((Arc::clone(known), Vec::new()));
+            }
+            let evicted = shard.put(key, Arc::clone(&session), self.most_in_shard);
+            Some((session, evicted))
+        })
+    }
+
+    /// Takes out what has ended by `now`; others wait for one shard at most, and only while something is taken out of it.
+    pub(super) async fn reclaim(&self, now: UnixTime) {
+        for shard in &self.shards {
+            reclaim(shard, now);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Those of which `wanted` holds, one part of the map after the other.
+    pub(super) fn find(&self, wanted: impl Fn(&Session) -> bool) -> impl Iterator<Item = Evicted> {
+        self.shards.iter().map(move |shard| {
+            read(shard, |shard| {
+                let found = shard.sessions.iter().filter(|(_, session)| wanted(session));
+                found.map(|(key, session)| (*key, Arc::clone(session))).collect()
+            })
+        })
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        let count = |shard: &Shard| u64::try_from(shard.sessions.len()).unwrap_or(u64::MAX);
+        self.shards.iter().map(|shard| read(shard, count)).sum()
+    }
+}
+
+impl Shard {
+    fn put(&mut self, key: SessionKey, session: Arc<Session>, most: usize) -> Evicted {
+        if most == 0 {
+            return vec![(key, session)];
+        }
+        let full = self.sessions.len() >= most && !self.sessions.contains_key(&key);
+        let evicted = if full { evict(&mut self.sessions) } else { Vec::new() };
+        self.sessions.insert(key, session);
+        evicted
+    }
+}
+
+// A panic while a lock is held leaves a map as whole as any other moment does, so a poisoned lock is used on.
+
+fn read<T>(shard: &RwLock<Shard>, with: impl FnOnce(&Shard) -> T) -> T {
+    with(&shard.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn write<T>(shard: &RwLock<Shard>, with: impl FnOnce(&mut Shard) -> T) -> T {
+    with(&mut shard.write().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Looks with a lock that checks share, and takes the other one only to remove.
+fn reclaim(shard: &RwLock<Shard>, now: UnixTime) {
+    let ended = |session: &Session| !session.lives(now);
+    let keys: Vec<SessionKey> =
+        read(shard, |shard| shard.sessions.iter().filter(|(_, session)| ended(session)).map(|(key, _)| *key).collect());
+    if keys.is_empty() {
+        return;
+    }
+    let removed: Vec<_> = write(shard, |shard| {
+        let sessions = &mut shard.sessions;
+        let removed = keys.iter().filter_map(|key| sessions.remove(key)).collect();
+        if sessions.capacity() > 4 * sessions.len().max(LEAST_SESSIONS) {
+            sessions.shrink_to_fit();
+        }
+        removed
+    });
+    // Freeing them takes longer than taking them out, and needs no lock.
+    drop(removed);
+}
+
+/// Makes room for several, so that the search for the longest unused is not made for each.
+fn evict(sessions: &mut Sessions) -> Evicted {
+    let mut used: Vec<_> = sessions.iter().map(|(key, session)| (session.last_use(), *key)).collect();
+    let count = (used.len() / EVICTED_SHARE).max(1);
+    if count < used.len() {
+        used.select_nth_unstable_by_key(count, |(last_use, _)| *last_use);
+    }
+    used.iter().take(count).filter_map(|(_, key)| sessions.remove_entry(key)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::app::samples::single;
+    use crate::session::SessionToken;
+    use crate::session::samples::alice;
+    use crate::world::World;
+
+    fn token() -> SessionToken {
+        SessionToken::generate(&World::system()).unwrap()
+    }
+
+    fn session(began: u64, seconds: u64) -> Arc<Session> {
+        let app = single("https://app.example.com");
+        Arc::new(alice(&app, UnixTime::from_secs(began), Duration::from_secs(seconds), None))
+    }
+
+    #[track_caller]
+    fn bounded(most: u64, saved: usize) {
+        let map = SessionMap::new(most);
+        for _ in 0..saved {
+            map.insert(token().key(), session(0, 60));
+        }
+        let count = map.count();
+        assert!(count <= most, "{count} of {most}");
+        assert!(count >= most.min(u64::try_from(saved).unwrap()) * 9 / 10, "{count} of {most}");
+    }
+
+    #[test]
+    fn is_bounded() {
+        bounded(0, 10);
+        bounded(1, 10);
+        bounded(10, 200);
+        bounded(255, 1000);
+        bounded(20_000, 40_000);
+        bounded(20_000, 5_000);
+    }
+
+    #[test]
+    fn the_longest_unused_go_first() {
+        let map = SessionMap::new(32);
+        let tokens: Vec<_> = (0..32).map(|_| token()).collect();
+        for (began, token) in (100..).zip(&tokens) {
+            map.insert(token.key(), session(began, 60));
+        }
+        for token in &tokens[..4] {
+            map.get(&token.key()).unwrap().touch(UnixTime::from_secs(500));
+        }
+        map.insert(token().key(), session(600, 60));
+        let kept: Vec<bool> = tokens.iter().map(|token| map.get(&token.key()).is_some()).collect();
+        assert!(kept[..4].iter().all(|it| *it), "used a moment ago");
+        assert_eq!(kept.iter().position(|it| !it), Some(4));
+        assert_eq!(kept.iter().filter(|it| !**it).count(), 2);
+        assert!(!kept[5], "the oldest of the unused");
+    }
+
+    #[test]
+    fn saving_again_evicts_nobody() {
+        let map = SessionMap::new(2);
+        let (one, other) = (token(), token());
+        for token in [&one, &other, &one, &one] {
+            map.insert(token.key(), session(0, 60));
+        }
+        assert!(map.get(&one.key()).is_some() && map.get(&other.key()).is_some());
+    }
+
+    #[test]
+    fn what_was_removed_in_the_meantime_is_not_adopted() {
+        let map = SessionMap::new(10);
+        let key = token().key();
+        let since = map.writes(&key);
+        let (first, _) = map.adopt(key, session(0, 60), since).unwrap();
+        let (second, _) = map.adopt(key, session(0, 60), since).unwrap();
+        assert!(Arc::ptr_eq(&first, &second), "there is one of each");
+        map.remove(&key);
+        assert!(map.adopt(key, session(0, 60), since).is_none());
+        assert!(map.get(&key).is_none());
+        let since = map.writes(&key);
+        map.insert(key, session(0, 70));
+        assert!(map.adopt(key, session(0, 60), since).is_none());
+    }
+}

@@ -1,0 +1,448 @@
+//! How a session is written down: what an operator may see under the daemon's secret, the rest under the token.
+//!
+//! ```text
+//! version  ends at  subject tag  length of the outline  outline     rest
+//! 1 byte   8 bytes  16 bytes     4 bytes                sealed      sealed
+//! ```
+//!
+//! Each sealed part is a nonce, a ciphertext and its tag (AES-256-GCM). The outline's key is derived from the secret for
+//! this record alone, and what stands before it is authenticated with it. The key of the rest is derived from the
+//! token, which only the browser has. Both are bound to the version and to the record's name.
+
+use std::borrow::Cow;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
+use aws_lc_rs::hmac;
+use serde::{Deserialize, Serialize};
+
+use super::{Session, SessionKey, SessionToken};
+use crate::identity::{Identity, PackedIdentity};
+use crate::world::{EntropyError, UnixTime, World};
+
+/// Written before each record; a record of another version counts as absent.
+const VERSION: u8 = 1;
+
+const OUTLINE_LABEL: &[u8] = b"session outline 1";
+const SUBJECT_LABEL: &[u8] = b"session subject 1";
+
+const TAG_LENGTH: usize = 16;
+const HEAD_LENGTH: usize = 1 + 8 + TAG_LENGTH + 4;
+
+/// Stands for a subject of a provider, and tells nothing to whom the daemon's secret is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SubjectTag(pub(super) [u8; TAG_LENGTH]);
+
+/// What a store must know of a record to keep it in order; nothing of it is secret, and nothing is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// The first whole second, after the epoch, at which the session has ended if it is not used again.
+    pub(super) ends_at: u64,
+    pub(super) subject: SubjectTag,
+}
+
+/// What an operator may see of a session without its token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Outline {
+    /// The slug.
+    pub(super) application: String,
+    pub(super) subject: String,
+    /// How the user is called in logs.
+    pub(super) label: String,
+    /// In milliseconds after the epoch, as all that follow.
+    pub(super) created: u64,
+    pub(super) expires: u64,
+    /// 0: never.
+    pub(super) last_check: u64,
+}
+
+/// What only the browser's token opens.
+#[derive(Serialize, Deserialize)]
+struct Rest<'s> {
+    username: Cow<'s, str>,
+    email: Cow<'s, str>,
+    name: Cow<'s, str>,
+    uid: Cow<'s, str>,
+    groups: Cow<'s, [String]>,
+    entitlements: Cow<'s, [String]>,
+    id_token: Cow<'s, str>,
+    send_token: bool,
+    /// In milliseconds.
+    idle_timeout: Option<u64>,
+}
+
+/// What is derived from the daemon's secret.
+pub(super) struct RecordKeys {
+    secret: Prk,
+    subjects: hmac::Key,
+}
+
+impl Head {
+    /// The head of `record`; `None` when it is of another version, or no record.
+    pub(super) fn of(record: &[u8]) -> Option<Self> {
+        Parts::of(record).map(|parts| parts.head)
+    }
+
+    fn bytes(self, outline_length: u32) -> [u8; HEAD_LENGTH] {
+        let mut bytes = [VERSION; HEAD_LENGTH];
+        bytes[1..9].copy_from_slice(&self.ends_at.to_be_bytes());
+        bytes[9..25].copy_from_slice(&self.subject.0);
+        bytes[25..].copy_from_slice(&outline_length.to_be_bytes());
+        bytes
+    }
+}
+
+struct Parts<'r> {
+    head: Head,
+    head_bytes: &'r [u8],
+    outline: &'r [u8],
+    rest: &'r [u8],
+}
+
+impl<'r> Parts<'r> {
+    fn of(record: &'r [u8]) -> Option<Self> {
+        let (head_bytes, sealed) = record.split_at_checked(HEAD_LENGTH)?;
+        let (version, fields) = head_bytes.split_first()?;
+        let (ends_at, fields) = fields.split_first_chunk()?;
+        let (subject, length) = fields.split_first_chunk()?;
+        let length = u32::from_be_bytes(length.try_into().ok()?);
+        let (outline, rest) = sealed.split_at_checked(usize::try_from(length).ok()?)?;
+        let head = Head { ends_at: u64::from_be_bytes(*ends_at), subject: SubjectTag(*subject) };
+        (*version == VERSION).then_some(Self { head, head_bytes, outline, rest })
+    }
+}
+
+impl RecordKeys {
+    /// Derives the keys from `secret` (HKDF-SHA256, RFC 5869).
+    pub(super) fn new(secret: &[u8]) -> Self {
+        let secret = Salt::new(HKDF_SHA256, b"forepost").extract(secret);
+        let subjects = secret
+            .expand(&[SUBJECT_LABEL], hmac::HMAC_SHA256)
+            .expect("a key of 32 bytes is within what HKDF-SHA256 can give")
+            .into();
+        Self { secret, subjects }
+    }
+
+    /// The tag of `subject` at `issuer`.
+    pub(super) fn subject(&self, issuer: &str, subject: &str) -> SubjectTag {
+        let mut hash = hmac::Context::with_key(&self.subjects);
+        // With its length, so that no other pair reads the same.
+        hash.update(&(issuer.len() as u64).to_be_bytes());
+        hash.update(issuer.as_bytes());
+        hash.update(subject.as_bytes());
+        let hash = hash.sign();
+        let mut tag = [0; TAG_LENGTH];
+        tag.copy_from_slice(&hash.as_ref()[..TAG_LENGTH]);
+        SubjectTag(tag)
+    }
+
+    /// Writes `session` down under `token`.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no randomness.
+    pub(super) fn seal(
+        &self,
+        world: &World,
+        token: &SessionToken,
+        session: &Session,
+        subject: SubjectTag,
+    ) -> Result<Vec<u8>, EntropyError> {
+        let key = token.key();
+        let identity = session.identity.identity();
+        let rest = Rest {
+            username: Cow::Borrowed(&identity.username),
+            email: Cow::Borrowed(&identity.email),
+            name: Cow::Borrowed(&identity.name),
+            uid: Cow::Borrowed(&identity.uid),
+            groups: Cow::Borrowed(&identity.groups),
+            entitlements: Cow::Borrowed(&identity.entitlements),
+            id_token: Cow::Borrowed(session.identity.id_token()),
+            send_token: session.identity.sends_token(),
+            idle_timeout: (session.idle_timeout != u64::MAX).then_some(session.idle_timeout),
+        };
+        let mut record =
+            self.head_and_outline(world, &key, &Outline::of(session), Head::of_session(session, subject))?;
+        seal(world, &token.record_key(), &bound_to(&key), &json(&rest), &mut record)?;
+        Ok(record)
+    }
+
+    /// Opens what [`RecordKeys::seal`] made; `None` for everything else.
+    pub(super) fn open(&self, token: &SessionToken, record: &[u8]) -> Option<Session> {
+        let key = token.key();
+        let parts = Parts::of(record)?;
+        let outline = self.outline_of(&key, &parts)?;
+        let rest = open(&token.record_key(), &bound_to(&key), parts.rest)?;
+        let rest: Rest<'_> = serde_json::from_slice(&rest).ok()?;
+        let identity = Identity {
+            subject: outline.subject,
+            username: rest.username.into_owned(),
+            email: rest.email.into_owned(),
+            name: rest.name.into_owned(),
+            uid: rest.uid.into_owned(),
+            groups: rest.groups.into_owned(),
+            entitlements: rest.entitlements.into_owned(),
+        };
+        Some(Session {
+            application: outline.application.into(),
+            identity: PackedIdentity::new(identity, &rest.id_token, rest.send_token),
+            expires_at: UnixTime::from_millis(outline.expires),
+            idle_timeout: rest.idle_timeout.unwrap_or(u64::MAX),
+            last_check: outline.last_check.into(),
+            kept_check: outline.last_check.into(),
+            created_at: UnixTime::from_millis(outline.created),
+        })
+    }
+
+    /// What an operator may see of the record under `key`.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn outline(&self, key: &SessionKey, record: &[u8]) -> Option<Outline> {
+        self.outline_of(key, &Parts::of(record)?)
+    }
+
+    /// The record under `key` with the use that `session` was put to since; `None` when it is not this daemon's.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no randomness.
+    pub(super) fn with_use(
+        &self,
+        world: &World,
+        key: &SessionKey,
+        record: &[u8],
+        session: &Session,
+    ) -> Result<Option<Vec<u8>>, EntropyError> {
+        let Some(parts) = Parts::of(record) else { return Ok(None) };
+        let Some(outline) = self.outline_of(key, &parts) else { return Ok(None) };
+        let outline = Outline { last_check: session.last_check().max(outline.last_check), ..outline };
+        let mut record = self.head_and_outline(world, key, &outline, Head::of_session(session, parts.head.subject))?;
+        record.extend_from_slice(parts.rest);
+        Ok(Some(record))
+    }
+
+    fn head_and_outline(
+        &self,
+        world: &World,
+        key: &SessionKey,
+        outline: &Outline,
+        head: Head,
+    ) -> Result<Vec<u8>, EntropyError> {
+        let outline = json(outline);
+        let length = NONCE_LEN + outline.len() + AES_256_GCM.tag_len();
+        let head = head.bytes(u32::try_from(length).unwrap_or(u32::MAX));
+        let mut record = head.to_vec();
+        seal(world, &self.outline_key(key), &[&head, key.as_bytes().as_slice()].concat(), &outline, &mut record)?;
+        Ok(record)
+    }
+
+    fn outline_of(&self, key: &SessionKey, parts: &Parts<'_>) -> Option<Outline> {
+        let bound_to = [parts.head_bytes, key.as_bytes()].concat();
+        serde_json::from_slice(&open(&self.outline_key(key), &bound_to, parts.outline)?).ok()
+    }
+
+    /// One key for each record, so that random nonces never run out however often a use is noted.
+    fn outline_key(&self, key: &SessionKey) -> LessSafeKey {
+        aead_key(&self.secret, &[OUTLINE_LABEL, key.as_bytes()])
+    }
+}
+
+impl Head {
+    fn of_session(session: &Session, subject: SubjectTag) -> Self {
+        Self { ends_at: session.ends_at().as_millis().div_ceil(1000), subject }
+    }
+}
+
+impl Outline {
+    fn of(session: &Session) -> Self {
+        Self {
+            application: session.application.to_string(),
+            subject: session.identity.subject().to_owned(),
+            label: session.identity.label().to_owned(),
+            created: session.created_at.as_millis(),
+            expires: session.expires_at.as_millis(),
+            last_check: session.last_check(),
+        }
+    }
+}
+
+/// What the rest of a record is bound to.
+fn bound_to(key: &SessionKey) -> Vec<u8> {
+    [&[VERSION], key.as_bytes().as_slice()].concat()
+}
+
+fn json(part: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(part).expect("texts, numbers and lists of them are written without fail")
+}
+
+/// An AES-256-GCM key out of `secret` for what `labels` say.
+pub(super) fn aead_key(secret: &Prk, labels: &[&[u8]]) -> LessSafeKey {
+    let okm = secret.expand(labels, &AES_256_GCM).expect("a key of 32 bytes is within what HKDF-SHA256 can give");
+    LessSafeKey::new(UnboundKey::from(okm))
+}
+
+/// Appends nonce, ciphertext and tag to `to`.
+fn seal(world: &World, key: &LessSafeKey, bound_to: &[u8], plain: &[u8], to: &mut Vec<u8>) -> Result<(), EntropyError> {
+    let nonce: [u8; NONCE_LEN] = world.random()?;
+    let mut sealed = plain.to_vec();
+    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(bound_to), &mut sealed)
+        .map_err(|_| EntropyError)?;
+    to.extend_from_slice(&nonce);
+    to.extend_from_slice(&sealed);
+    Ok(())
+}
+
+fn open(key: &LessSafeKey, bound_to: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+    let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN)?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+    let mut plain = sealed.to_vec();
+    let length = key.open_in_place(nonce, Aad::from(bound_to), &mut plain).ok()?.len();
+    plain.truncate(length);
+    Some(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::session::NewSession;
+
+    static KEYS: LazyLock<RecordKeys> = LazyLock::new(|| RecordKeys::new(b"a secret of some length, for tests"));
+
+    const ISSUER: &str = "https://id.example.com";
+
+    fn token() -> SessionToken {
+        SessionToken::generate(&World::system()).unwrap()
+    }
+
+    fn session(identity: Identity, id_token: &str, idle_timeout: Option<Duration>) -> Session {
+        let new = NewSession {
+            application: "app".into(),
+            identity: PackedIdentity::new(identity, id_token, true),
+            lifetime: Duration::from_hours(24),
+            idle_timeout,
+        };
+        Session::new(new, UnixTime::from_millis(1_700_000_000_123))
+    }
+
+    fn sealed(session: &Session, token: &SessionToken) -> Vec<u8> {
+        let subject = KEYS.subject(ISSUER, session.identity().subject());
+        KEYS.seal(&World::system(), token, session, subject).unwrap()
+    }
+
+    fn of_alice() -> (SessionToken, Session) {
+        let identity = Identity { subject: "alice-subject".into(), username: "alice".into(), ..Identity::default() };
+        (token(), session(identity, "id.to.ken", Some(Duration::from_hours(8))))
+    }
+
+    #[track_caller]
+    fn same(one: &Session, other: &Session) {
+        assert_eq!(one.identity().identity(), other.identity().identity());
+        assert_eq!(one.identity().id_token(), other.identity().id_token());
+        assert_eq!(one.identity().sends_token(), other.identity().sends_token());
+        assert_eq!((&one.application, one.created_at), (&other.application, other.created_at));
+        assert_eq!((one.expires_at, one.idle_timeout), (other.expires_at, other.idle_timeout));
+        assert_eq!((one.last_use(), one.was_checked()), (other.last_use(), other.was_checked()));
+    }
+
+    #[test]
+    fn a_use_is_noted_without_the_token() {
+        let (token, session) = of_alice();
+        let record = sealed(&session, &token);
+        let before = Head::of(&record).unwrap();
+        let outline = KEYS.outline(&token.key(), &record).unwrap();
+        assert_eq!((&*outline.label, &*outline.subject, outline.last_check), ("alice", "alice-subject", 0));
+        session.touch(UnixTime::from_millis(1_700_000_600_123));
+        let noted = KEYS.with_use(&World::system(), &token.key(), &record, &session).unwrap().unwrap();
+        let opened = KEYS.open(&token, &noted).unwrap();
+        same(&opened, &session);
+        let after = Head::of(&noted).unwrap();
+        assert_eq!((after.ends_at, after.subject), (before.ends_at + 600, before.subject));
+        assert!(KEYS.with_use(&World::system(), &self::token().key(), &record, &session).unwrap().is_none());
+    }
+
+    #[test]
+    fn another_secret_token_name_or_version_opens_nothing() {
+        let (token, session) = of_alice();
+        let record = sealed(&session, &token);
+        assert!(KEYS.open(&token, &record).is_some());
+        assert!(RecordKeys::new(b"another secret").open(&token, &record).is_none());
+        assert!(KEYS.open(&self::token(), &record).is_none());
+        assert!(KEYS.outline(&self::token().key(), &record).is_none());
+        let mut newer = record;
+        newer[0] = 2;
+        assert!(KEYS.open(&token, &newer).is_none() && Head::of(&newer).is_none());
+    }
+
+    #[test]
+    fn parts_of_two_records_do_not_mix() {
+        let (token, session) = of_alice();
+        let record = sealed(&session, &token);
+        let outline = Parts::of(&record).unwrap().outline.len() + HEAD_LENGTH;
+        let (other, bob) = of_alice();
+        let others = sealed(&bob, &other);
+        assert_eq!(record.len(), others.len());
+        let mixed = [&record[..outline], &others[outline..]].concat();
+        assert!(KEYS.open(&token, &mixed).is_none() && KEYS.open(&other, &mixed).is_none());
+    }
+
+    #[test]
+    fn a_member_that_a_later_release_added_is_passed_over() {
+        let text = br#"{"application":"a","subject":"s","label":"l","created":1,"expires":2,"last_check":0,"new":[1]}"#;
+        assert_eq!(serde_json::from_slice::<Outline>(text).unwrap().application, "a");
+    }
+
+    #[test]
+    fn subjects_are_told_apart() {
+        let tag = |issuer, subject| KEYS.subject(issuer, subject);
+        assert_eq!(tag("https://a", "s"), tag("https://a", "s"));
+        assert_ne!(tag("https://a", "s"), tag("https://b", "s"));
+        assert_ne!(tag("https://a", "s"), tag("https://as", ""));
+        assert_ne!(tag("https://a", "s"), RecordKeys::new(b"another secret").subject("https://a", "s"));
+    }
+
+    fn identity() -> impl Strategy<Value = Identity> {
+        let text = || "(.|\n){0,12}";
+        let list = || prop::collection::vec("(.|\n){0,8}", 0..4);
+        ((text(), text(), text(), text(), text()), list(), list()).prop_map(|(texts, groups, entitlements)| {
+            let (subject, username, email, name, uid) = texts;
+            Identity { subject, username, email, name, uid, groups, entitlements }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_in_comes_out(
+            identity in identity(),
+            id_token in "[A-Za-z0-9._-]{0,60}",
+            idle in prop::option::of(1..1_000_000_u64),
+            checked in prop::option::of(1_700_000_000_123..1_700_100_000_000_u64),
+        ) {
+            let (token, session) = (token(), session(identity, &id_token, idle.map(Duration::from_secs)));
+            if let Some(at) = checked {
+                session.touch(UnixTime::from_millis(at));
+            }
+            same(&KEYS.open(&token, &sealed(&session, &token)).unwrap(), &session);
+        }
+
+        #[test]
+        fn any_flipped_bit_is_noticed(at: prop::sample::Index, bit in 0..8_u8) {
+            let (token, session) = of_alice();
+            let mut record = sealed(&session, &token);
+            let at = at.index(record.len());
+            record[at] ^= 1 << bit;
+            prop_assert!(KEYS.open(&token, &record).is_none(), "byte {at}");
+            record[at] ^= 1 << bit;
+            record.truncate(at);
+            prop_assert!(KEYS.open(&token, &record).is_none(), "cut at {at}");
+        }
+
+        #[test]
+        fn any_bytes_are_no_record(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            crate::session::invariants::hold(&bytes);
+        }
+    }
+}
