@@ -37,10 +37,10 @@ pub struct Session {
     idle_timeout: u64,
     /// In milliseconds; 0 until the first check that counted.
     last_check: AtomicU64,
-    /// The last check that a store has written down.
-    kept_check: AtomicU64,
     created_at: UnixTime,
     identity: PackedIdentity,
+    /// The last check that a store has written down.
+    kept_check: AtomicU64,
 }
 
 /// A last use is noted to the second, and where sessions end when idle for a short time to this part of it.
