@@ -52,11 +52,13 @@ pub(crate) fn readings(path: &str) -> Option<BTreeSet<String>> {
     Some(known)
 }
 
-/// Whether every server reads `path` alike, for sure: most paths are of that kind.
+/// Whether every server reads `path` alike, for sure, and it is short enough to be judged: most paths are of that kind.
 pub(crate) fn is_plain(path: &str) -> bool {
     let bytes = path.as_bytes();
     let after_slash = bytes.windows(2).any(|pair| pair[0] == b'/' && matches!(pair[1], b'/' | b'.'));
-    !after_slash && !bytes.iter().any(|byte| matches!(byte, b'%' | b'\\' | b';' | b'?' | b'#' | 0))
+    path.len() <= MAX_LENGTH
+        && !after_slash
+        && !bytes.iter().any(|byte| matches!(byte, b'%' | b'\\' | b';' | b'?' | b'#' | 0))
 }
 
 fn decode(path: &str) -> Option<String> {
@@ -198,6 +200,8 @@ mod tests {
     #[test]
     fn endless_paths_are_ambiguous() {
         assert_eq!(readings(&"/%25".repeat(2000)), None);
+        assert_eq!(readings(&"/a".repeat(3000)), None);
+        assert!(is_plain(&"/a".repeat(2048)) && !is_plain(&"/a".repeat(2049)));
         assert_eq!(readings(&format!("/%{}41", "25".repeat(100))), None);
     }
 }

@@ -95,7 +95,7 @@ impl<H: Handler> Server<H> {
             session.pace.begin_request(is_http2(&head), !body.is_end_stream());
             if let Some(answer) = session.answer_at_once(&head) {
                 session.pace.end_request(is_http2(&head));
-                return Answering::Ready(Some(answer));
+                return Answering::Ready(Some((answer, body)));
             }
             let in_flight = InFlight { pace: session.pace.clone(), http2: is_http2(&head) };
             Answering::Waiting(Box::pin(session.clone().answer(head, body, in_flight)))
@@ -116,7 +116,8 @@ impl<H: Handler> Server<H> {
 
 /// An answer on its way; most never wait, and those cost no room on the heap.
 enum Answering<F> {
-    Ready(Option<Response<Full<Bytes>>>),
+    /// With the request's body, which nobody reads: hyper closes a connection whose body was dropped too early.
+    Ready(Option<(Response<Full<Bytes>>, Incoming)>),
     Waiting(Pin<Box<F>>),
 }
 
@@ -126,7 +127,7 @@ impl<F: Future<Output = Response<Full<Bytes>>>> Future for Answering<F> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
             // hyper does not poll what was ready.
-            Self::Ready(answer) => answer.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer))),
+            Self::Ready(answer) => answer.take().map_or(Poll::Pending, |(answer, _body)| Poll::Ready(Ok(answer))),
             Self::Waiting(answer) => answer.as_mut().poll(context).map(Ok),
         }
     }

@@ -91,8 +91,8 @@ async fn blocks_too_large() {
     let target = Target::start(&[]).await;
     let and = |more: Vec<u8>| [question(AUTH), more].concat();
     let many = |count: usize| and(fields(&vec![("x", "y"); count]));
-    block_is(&target, many(190), Event::Status(1, 302)).await;
-    block_is(&target, many(200), Event::Status(1, 431)).await;
+    block_is(&target, many(90), Event::Status(1, 302)).await;
+    block_is(&target, many(100), Event::Status(1, 431)).await;
     block_is(&target, many(3000), Event::Status(1, 431)).await;
     block_is(&target, and(fields(&[("x", "y".repeat(60_000))])), Event::Status(1, 302)).await;
     block_is(&target, and(fields(&[("x", "y".repeat(110_000))])), Event::Status(1, 431)).await;
