@@ -51,12 +51,14 @@ pub(crate) struct Goal {
 }
 
 impl Goal {
-    /// Judged by the upper end, so that luck meets no goal.
+    /// Judged by the upper end, so that luck meets no goal; where only the median meets it, that is said.
     fn verdict(self, value: Estimate) -> &'static str {
         if value.high <= self.aim {
             "aim met"
         } else if value.high <= self.must {
             "must met"
+        } else if value.median <= self.must {
+            "must met by the median"
         } else {
             "missed"
         }
