@@ -9,6 +9,7 @@ use super::outpost::Outpost;
 use super::reply::{self, Answer};
 use super::request::{Received, Visit};
 use super::route::BrowserRoute;
+use super::verdict::Verdict;
 use crate::access::{Decision, Permit, decide};
 use crate::app::Application;
 use crate::forwarded::{ClientHints, Dialect, ForwardedError, OriginalRequest, Question, RequestKind};
@@ -17,76 +18,6 @@ use crate::pages::Page;
 use crate::session::{Session, StoreError};
 use crate::telemetry::log::RequestLine;
 use crate::world::UnixTime;
-
-/// How a check ended, for logs and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Allow,
-    Pass,
-    StartLogin,
-    Challenge,
-    Forbid,
-    Refuse,
-    OutpostRoute,
-    ProviderAway,
-    StoreAway,
-}
-
-impl Verdict {
-    /// All of them, each at its own number.
-    pub(crate) const ALL: [Self; 9] = [
-        Self::Allow,
-        Self::Pass,
-        Self::StartLogin,
-        Self::Challenge,
-        Self::Forbid,
-        Self::Refuse,
-        Self::OutpostRoute,
-        Self::ProviderAway,
-        Self::StoreAway,
-    ];
-
-    /// Whether it is what happens all the time, to requests that nobody has to look into: the proxy's log has them.
-    const fn is_routine(self) -> bool {
-        matches!(self, Self::Allow | Self::Pass | Self::Challenge)
-    }
-
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Pass => "pass",
-            Self::StartLogin => "start_login",
-            Self::Challenge => "challenge",
-            Self::Forbid => "forbid",
-            Self::Refuse => "refuse",
-            Self::OutpostRoute => "outpost_route",
-            Self::ProviderAway => "provider_away",
-            Self::StoreAway => "store_away",
-        }
-    }
-}
-
-/// The names of dialects, by number, for metrics.
-pub(crate) static DIALECTS: [&str; Dialect::ALL.len()] = {
-    let mut names = [""; Dialect::ALL.len()];
-    let mut at = 0;
-    while at < names.len() {
-        names[at] = Dialect::ALL[at].as_str();
-        at += 1;
-    }
-    names
-};
-
-/// The names of verdicts, by number, for metrics.
-pub(crate) static VERDICTS: [&str; Verdict::ALL.len()] = {
-    let mut names = [""; Verdict::ALL.len()];
-    let mut at = 0;
-    while at < names.len() {
-        names[at] = Verdict::ALL[at].as_str();
-        at += 1;
-    }
-    names
-};
 
 /// An answered question, with what its log line tells.
 struct Checked<'o> {
@@ -396,19 +327,4 @@ fn store_away<'o>(
 ) -> Checked<'o> {
     let answer = super::failure::store(app, error, original.client.accepts_html(), received.id);
     Checked { answer, permit: None, verdict: Verdict::StoreAway, app: Some(app), user: None }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_word_has_its_own_number() {
-        for (number, verdict) in Verdict::ALL.into_iter().enumerate() {
-            assert_eq!(verdict as usize, number);
-        }
-        for (number, dialect) in Dialect::ALL.into_iter().enumerate() {
-            assert_eq!(dialect as usize, number);
-        }
-    }
 }

@@ -10,11 +10,12 @@ mod reply;
 mod request;
 mod route;
 mod status;
+mod verdict;
 
-pub(crate) use check::{DIALECTS, VERDICTS};
 pub use outpost::{Outpost, OutpostParts};
 pub use route::{BrowserRoute, Route};
 pub use status::Status;
+pub(crate) use verdict::{DIALECTS, VERDICTS};
 
 #[cfg(test)]
 mod tests;
