@@ -308,7 +308,7 @@ pub struct Log {
     pub format: LogFormat,
     /// A `tracing` filter: `info`, `forepost=debug`.
     pub level: String,
-    /// Which allowed checks are written.
+    /// Which of the checks that end as most do are written.
     pub routine_checks: RoutineChecks,
 }
 
@@ -323,7 +323,7 @@ pub enum LogFormat {
     Human,
 }
 
-/// Which allowed checks are written.
+/// Which of the checks that end as most do are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoutineChecks {
     /// Each.

@@ -12,8 +12,8 @@ use super::values::LONGEST;
 use super::{Log, LogFormat, RoutineChecks, Session, Store};
 use crate::telemetry::log::check_level;
 
-/// Of the checks that were let through one in so many is written: the proxy's own log has each of them, and a line costs
-/// more than the check itself.
+/// Of the checks that end as most do one in so many is written: the proxy's own log has each of them, and a line costs more
+/// than the check itself.
 const DEFAULT_ROUTINE_CHECKS: u32 = 1000;
 
 /// Where a file of sessions lies when nobody says.
