@@ -1,7 +1,7 @@
 //! Glewlwyd, as Debian packages it: shares no code with the other provider, and has habits of its own.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use url::Url;
 
+use crate::support::port::reserved_address;
 use crate::support::tool::{self, Running};
 use crate::support::{Browser, Reply};
 
@@ -40,7 +41,7 @@ impl Glewlwyd {
 
     /// Starts a provider that knows the application at `origin`, alice and bob.
     pub(super) async fn start(origin: &str) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
+        let address = reserved_address();
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("database");
         let mut sqlite = tool::command("sqlite3");

@@ -1,6 +1,6 @@
 //! A proxy in front of forepost and an application, and a provider behind them.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use forepost::daemon::Daemon;
@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::application::Application;
 use super::proxy::{Addresses, Proxy};
 use super::raw;
+use crate::support::port::reserved_address;
 use crate::support::tool::Running;
 use crate::support::{Browser, OpenIdProvider, Reply, start_daemon};
 
@@ -61,7 +62,7 @@ fn settings(issuer: &str, port: u16) -> String {
 impl Front {
     /// Starts all of it, and waits until a request comes through.
     pub(super) async fn start(proxy: Proxy) -> Self {
-        let address = free_address();
+        let address = reserved_address();
         let origin = format!("http://app.localhost:{}", address.port());
         let provider = OpenIdProvider::start(&origin);
         let application = Application::start().await;
@@ -178,9 +179,4 @@ impl Bereft {
         let listener = tokio::net::TcpListener::bind(self.forepost).await.unwrap();
         tokio::spawn(async move { while listener.accept().await.is_ok() {} });
     }
-}
-
-/// Free when asked; whoever takes it before the proxy makes the proxy end, which is noticed.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap()
 }

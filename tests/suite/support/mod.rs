@@ -2,6 +2,7 @@
 
 mod browser;
 mod openid;
+pub(crate) mod port;
 pub(crate) mod process;
 mod stage;
 pub(crate) mod tool;
