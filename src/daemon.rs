@@ -19,7 +19,7 @@ use crate::lifecycle::Shutdown;
 use crate::login::{LoginParts, Logins};
 use crate::oidc::{KeyRefresh, Observer, Operation, Provider, TlsError};
 use crate::serve::{BindError, Drained, Listeners, Serving};
-use crate::session::{FileError, FileStore, FileStoreParts, MemoryStore, SessionStore, StateDirectory};
+use crate::session::{FileError, FileStore, MemoryStore, SessionStore, StateDirectory, StoreParts};
 use crate::settings::{self, Settings};
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
@@ -265,14 +265,19 @@ async fn reclaim(store: Arc<dyn SessionStore>, world: World, stop: CancellationT
 /// Where sessions are kept, and what seals the cookies of logins that are under way: both out of one secret.
 fn sessions(settings: &Settings, world: &World) -> Result<(Arc<dyn SessionStore>, Sealer), StartError> {
     let session = &settings.session;
+    let parts = |secret| StoreParts {
+        secret,
+        max_sessions: session.max_sessions,
+        lifetime: session.lifetime,
+        issuers: issuers(settings),
+        world: world.clone(),
+    };
     match &session.store {
         settings::Store::Memory => {
-            let sealer = match &session.secret {
-                Some(secret) => Sealer::new(secret.expose_secret().as_bytes()),
-                None => Sealer::new(&world.random::<32>()?),
-            };
+            let random = world.random::<32>()?;
+            let secret = session.secret.as_ref().map_or(random.as_slice(), |secret| secret.expose_secret().as_bytes());
             tracing::info!(store = "memory", "sessions are kept");
-            Ok((Arc::new(MemoryStore::new(session.max_sessions)), sealer))
+            Ok((Arc::new(MemoryStore::new(parts(secret))), Sealer::new(secret)))
         }
         settings::Store::File(path) => {
             let directory = StateDirectory::open(path)?;
@@ -281,15 +286,7 @@ fn sessions(settings: &Settings, world: &World) -> Result<(Arc<dyn SessionStore>
                 None => directory.secret(world)?,
             };
             let secret = secret.expose_secret().as_bytes();
-            let store = FileStore::new(
-                directory,
-                FileStoreParts {
-                    secret,
-                    max_sessions: session.max_sessions,
-                    issuers: issuers(settings),
-                    world: world.clone(),
-                },
-            )?;
+            let store = FileStore::new(directory, parts(secret))?;
             tracing::info!(store = "file", directory = %path.display(), sessions = store.count(), "sessions are kept");
             Ok((Arc::new(store), Sealer::new(secret)))
         }

@@ -9,7 +9,9 @@ mod caches;
 mod stage;
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use cookie::Cookie;
 use divan::{Bencher, black_box};
@@ -17,7 +19,7 @@ use forepost::access::{Decision, decide};
 use forepost::app::Application;
 use forepost::cookie::cookies;
 use forepost::forwarded::{Dialect, Question};
-use forepost::session::{MemoryStore, Session, SessionStore, SessionToken};
+use forepost::session::{MemoryStore, Session, SessionStore, SessionToken, StoreParts};
 use forepost::settings::{PathPattern, PublicPathRule, Settings};
 use forepost::world::World;
 use http::HeaderValue;
@@ -102,7 +104,13 @@ fn token_to_key(bencher: Bencher) {
 
 #[divan::bench(args = SESSIONS, sample_size = 1000)]
 fn lookup(bencher: Bencher, count: usize) {
-    let store = MemoryStore::new(1_000_000);
+    let store = MemoryStore::new(StoreParts {
+        secret: b"of the bench",
+        max_sessions: 1_000_000,
+        lifetime: Duration::from_hours(24),
+        issuers: HashMap::new(),
+        world: World::system(),
+    });
     for (token, session) in &KEPT[..count] {
         ready(store.save(token, Arc::clone(session))).expect("memory does not fail");
     }

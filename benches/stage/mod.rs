@@ -14,7 +14,7 @@ use forepost::daemon::Assembly;
 use forepost::http::Outpost;
 use forepost::identity::{Identity, PackedIdentity};
 use forepost::serve::Peer;
-use forepost::session::{NewSession, Session, SessionStore, SessionToken};
+use forepost::session::{NewSession, ProviderSide, Session, SessionStore, SessionToken};
 use forepost::settings::Settings;
 use forepost::telemetry::log::{self, LogError};
 use forepost::world::World;
@@ -102,8 +102,10 @@ impl Stage {
         let new = NewSession {
             application: Arc::clone(&self.app.slug),
             identity: PackedIdentity::new(identity, &id_token, self.app.headers.jwt),
+            began_at: self.world.now(),
             lifetime: LIFETIME,
             idle_timeout: Some(LIFETIME),
+            provider: ProviderSide::default(),
         };
         Session::new(new, self.world.now())
     }

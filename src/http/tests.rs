@@ -118,7 +118,7 @@ impl Stage {
         let metrics = Arc::new(Metrics::new("forepost", [], ["default"], &DIALECTS, &VERDICTS));
         let observer = Arc::clone(&metrics);
         let provider = Provider::known("default", samples::provider_settings(ISSUER), world.clone(), observer);
-        let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new(1000));
+        let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new(crate::session::contract::parts(1000)));
         let logins = Logins::new(LoginParts {
             world: world.clone(),
             sealer: Sealer::new(b"secret"),

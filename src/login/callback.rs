@@ -8,7 +8,7 @@ use super::{CallbackParams, Logins, ReturnTarget};
 use crate::app::Application;
 use crate::identity::{Identity, InvalidIdentity, PackedIdentity, wire_bytes};
 use crate::oidc::{CodeExchange, Login, OidcError, Provider, clean};
-use crate::session::{NewSession, Session, SessionToken, StoreError};
+use crate::session::{NewSession, ProviderSide, Session, SessionToken, StoreError};
 use crate::world::{EntropyError, UnixTime};
 
 /// How a callback ended.
@@ -184,6 +184,7 @@ impl Logins {
         set_cookies: &mut Vec<HeaderValue>,
     ) -> Result<(), CallbackError> {
         let now: UnixTime = self.world.now();
+        let session_id = login.session_id().map(str::to_owned);
         let identity = PackedIdentity::new(identity, &login.id_token, app.headers.jwt);
         let bytes = wire_bytes(&identity.headers(&app.header_template, &self.jwks(app)));
         if bytes > app.headers.warn_bytes {
@@ -200,8 +201,10 @@ impl Logins {
             NewSession {
                 application: Arc::clone(&app.slug),
                 identity,
+                began_at: attempt.began(),
                 lifetime: self.lifetime,
                 idle_timeout: self.idle_timeout,
+                provider: ProviderSide { session_id, refreshable: None },
             },
             now,
         ));

@@ -7,9 +7,9 @@ mod rarely;
 mod tests;
 mod writer;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -19,8 +19,13 @@ use self::database::Database;
 use self::rarely::Rarely;
 use self::writer::{Outcome, Request, Work};
 use super::map::{Evicted, SessionMap};
-use super::record::RecordKeys;
-use super::{Session, SessionKey, SessionStore, SessionToken, StoreError, StoreFuture};
+use super::record::{Head, RecordKeys};
+use super::refresh::{Leases, Turn};
+use super::revocation::Revocations;
+use super::{
+    Begun, Finished, Lease, Page, Refreshable, Revocation, Session, SessionKey, SessionOutline, SessionStore,
+    SessionToken, StoreError, StoreFuture, StoreParts,
+};
 use crate::world::{UnixTime, World};
 
 /// Writes that may wait for the one under way; further ones wait for room.
@@ -28,6 +33,9 @@ const QUEUE: usize = 1024;
 
 /// Threads that read at once, so that a flood of unknown cookies does not take all that there are.
 const READERS: usize = 16;
+
+/// Sessions that operators are shown at once.
+const PAGE: usize = 1000;
 
 /// Uses that are written down in one transaction.
 const USES_AT_ONCE: usize = 256;
@@ -41,19 +49,9 @@ pub struct FileStore {
     queue: Option<mpsc::Sender<Request>>,
     writer: Option<JoinHandle<()>>,
     readers: Arc<Semaphore>,
-}
-
-/// What a [`FileStore`] is made of besides its directory.
-#[derive(Debug)]
-pub struct FileStoreParts<'p> {
-    /// What the keys of the records are derived from.
-    pub secret: &'p [u8],
-    /// Sessions in memory at once; the file holds as many as there are.
-    pub max_sessions: u64,
-    /// The issuer of each application by its slug.
-    pub issuers: HashMap<String, String>,
-    /// Time and randomness.
-    pub world: World,
+    leases: Leases,
+    /// Of any session that is in the file.
+    longest_lifetime: Duration,
 }
 
 /// What the writer and the readers have in common.
@@ -61,42 +59,44 @@ struct Shared {
     database: Database,
     cache: SessionMap,
     keys: RecordKeys,
-    issuers: HashMap<String, String>,
+    revocations: Revocations,
     world: World,
     unreadable: Rarely,
 }
 
 impl FileStore {
-    /// Keeps sessions in `directory`; nothing is loaded before it is asked for.
+    /// Keeps sessions in `directory`; none is loaded before it is asked for.
     ///
     /// # Errors
     ///
-    /// When the system gives no thread.
-    pub fn new(directory: StateDirectory, parts: FileStoreParts<'_>) -> Result<Self, FileError> {
+    /// When the file cannot be used, or the system gives no thread.
+    pub fn new(directory: StateDirectory, parts: StoreParts<'_>) -> Result<Self, FileError> {
+        let database = directory.into_database();
+        let lifetime = u64::try_from(parts.lifetime.as_millis()).unwrap_or(u64::MAX);
+        let longest = database.write(|tables| tables.longest_lifetime(lifetime))?;
+        let revocations = Revocations::new(parts.secret, parts.issuers);
+        for entry in database.write(|tables| tables.revocations())? {
+            revocations.add(entry);
+        }
         let shared = Arc::new(Shared {
             cache: SessionMap::new(parts.max_sessions),
             keys: RecordKeys::new(parts.secret),
-            issuers: parts.issuers,
+            revocations,
             world: parts.world,
             unreadable: Rarely::default(),
-            database: directory.into_database(),
+            database,
         });
         let (queue, requests) = mpsc::channel(QUEUE);
         let writer = writer::spawn(Arc::clone(&shared), requests)
             .map_err(|cause| FileError::io(shared.database.path(), cause))?;
-        Ok(Self { shared, queue: Some(queue), writer: Some(writer), readers: Arc::new(Semaphore::new(READERS)) })
-    }
-
-    /// Ends all sessions of `subject` at `issuer`, whatever application they are for, and says how many there were.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be written; the sessions may still be there.
-    pub async fn remove_subject(&self, issuer: &str, subject: &str) -> Result<u64, StoreError> {
-        match self.write(Work::RemoveSubject(self.shared.keys.subject(issuer, subject))).await? {
-            Outcome::Count(count) => Ok(count),
-            Outcome::Removed(_) => Ok(0),
-        }
+        Ok(Self {
+            shared,
+            queue: Some(queue),
+            writer: Some(writer),
+            readers: Arc::new(Semaphore::new(READERS)),
+            leases: Leases::default(),
+            longest_lifetime: Duration::from_millis(longest),
+        })
     }
 
     async fn write(&self, work: Work) -> Result<Outcome, StoreError> {
@@ -108,20 +108,28 @@ impl FileStore {
     }
 
     async fn find(&self, token: &SessionToken) -> Result<Option<Arc<Session>>, StoreError> {
+        let token = token.clone();
+        let (found, evicted) = self.read(move |shared| shared.find(&token)).await?;
+        self.keep_uses(evicted);
+        Ok(found)
+    }
+
+    /// Reads from the file in a thread where that may take its time.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Shared) -> Result<T, FileError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         // Neither the semaphore nor the runtime's own threads end while a request is answered.
         let stopping = || StoreError("the process is stopping".to_owned());
         let permit = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| stopping())?;
-        let (shared, token) = (Arc::clone(&self.shared), token.clone());
+        let shared = Arc::clone(&self.shared);
         let found = tokio::task::spawn_blocking(move || {
-            let found = shared.find(&token);
+            let found = read(&shared);
             drop(permit);
             found
         });
         match found.await {
-            Ok(Ok((found, evicted))) => {
-                self.keep_uses(evicted);
-                Ok(found)
-            }
+            Ok(Ok(found)) => Ok(found),
             Ok(Err(error)) => {
                 // Whoever waits for nothing cannot be told that there was no room.
                 self.send(Work::Mend);
@@ -130,6 +138,78 @@ impl FileStore {
             // The database may be so damaged that it panics.
             Err(_) => Err(StoreError(FileError::damaged(self.shared.database.path(), "it cannot be read").to_string())),
         }
+    }
+
+    /// In the file before it is answered, so that it is known after a crash that the token may be spent.
+    async fn begin_refresh(&self, token: &SessionToken) -> Result<Begun, StoreError> {
+        let Some(session) = self.load(token).await? else { return Ok(Begun::Gone) };
+        let (key, reusable) = (token.key(), session.refreshable().is_some_and(Refreshable::is_reusable));
+        let lease = match self.leases.begin(key, reusable, self.shared.world.now()) {
+            Turn::Lease(lease) => lease,
+            Turn::Busy => return Ok(Begun::Busy),
+            Turn::Spent => return Ok(Begun::Spent),
+        };
+        let begun = self.write(Work::BeginRefresh(key)).await;
+        match begun {
+            Ok(Outcome::Done(false)) if !reusable => {
+                self.leases.finish(&key, &lease, &Finished::Unanswered);
+                Ok(Begun::Spent)
+            }
+            Ok(_) => Ok(Begun::Lease(lease, session)),
+            Err(error) => {
+                self.leases.finish(&key, &lease, &Finished::Untouched);
+                Err(error)
+            }
+        }
+    }
+
+    async fn finish_refresh(
+        &self,
+        token: &SessionToken,
+        lease: &Lease,
+        finished: Finished,
+    ) -> Result<bool, StoreError> {
+        let key = token.key();
+        if !self.leases.hold(&key, lease) {
+            return Ok(false);
+        }
+        let renewed = match &finished {
+            Finished::Renewed(session) => Some((self.shared.record(token, session)?, Arc::clone(session))),
+            Finished::Untouched => None,
+            // It stays in the file that a refresh was begun.
+            Finished::Unanswered => return Ok(self.leases.finish(&key, lease, &finished)),
+        };
+        let there = matches!(self.write(Work::EndRefresh(key, renewed)).await?, Outcome::Done(true));
+        Ok(self.leases.finish(&key, lease, &finished) && there)
+    }
+
+    async fn revoke(&self, revocation: &Revocation<'_>) -> Result<bool, StoreError> {
+        let until = revocation.at.max(self.shared.world.now()) + self.longest_lifetime;
+        let entries = self.shared.revocations.entries(revocation, until);
+        Ok(matches!(self.write(Work::Revoke(entries)).await?, Outcome::Done(true)))
+    }
+
+    async fn end(&self, id: SessionKey) -> Result<Option<SessionOutline>, StoreError> {
+        self.leases.forget(&id);
+        match self.write(Work::Remove(id)).await? {
+            Outcome::Removed(Some((record, cached))) => Ok(self.shared.shown(id, &record, cached.as_deref())),
+            Outcome::Removed(None) | Outcome::Done(_) | Outcome::Count(_) => Ok(None),
+        }
+    }
+
+    async fn page(&self, at: Option<String>) -> Result<Option<Page>, StoreError> {
+        let after = match at.as_deref().map(SessionKey::parse) {
+            Some(None) => return Ok(None),
+            Some(key) => key,
+            None => None,
+        };
+        let page = self.read(move |shared| {
+            let records = shared.database.records(after.as_ref(), PAGE)?;
+            let next = (records.len() == PAGE).then(|| records.last().map(|(key, _)| key.to_string())).flatten();
+            let shown = |(key, record): &(SessionKey, Vec<u8>)| shared.shown(*key, record, None);
+            Ok(Page { sessions: records.iter().filter_map(shown).collect(), next })
+        });
+        page.await.map(Some)
     }
 
     /// Writes down when these were used last, without waiting for it.
@@ -149,13 +229,17 @@ impl FileStore {
     }
 
     async fn reclaim(&self, now: UnixTime) -> Result<(), StoreError> {
-        self.shared.cache.reclaim(now).await;
+        let shared = &self.shared;
+        shared.cache.reclaim(|session| !session.lives(now) || shared.revocations.cover(session)).await;
+        shared.revocations.reclaim(now);
         for unkept in self.shared.cache.find(Session::has_unkept_use) {
             for uses in unkept.chunks(USES_AT_ONCE) {
                 self.write(Work::Use(uses.to_vec())).await?;
             }
         }
         while let Outcome::Count(1..) = self.write(Work::Reclaim(now)).await? {}
+        // Where the session is gone, so is what is known of its refresh; where memory had no room for it, the file knows.
+        self.leases.retain(|key| shared.cache.get(key).is_some());
         Ok(())
     }
 }
@@ -167,7 +251,8 @@ impl Shared {
         loop {
             let since = self.cache.writes(&key);
             let Some(record) = self.database.get(&key)? else { return Ok((None, Vec::new())) };
-            let found = self.open(token, &record).filter(|session| session.lives(self.world.now()));
+            let counts = |session: &Session| session.lives(self.world.now()) && !self.revocations.cover(session);
+            let found = self.open(token, &record).filter(counts);
             let Some(session) = found else { return Ok((None, Vec::new())) };
             // Where it was removed or replaced in the meantime, the file is asked again.
             if let Some((session, evicted)) = self.cache.adopt(key, Arc::new(session), since) {
@@ -178,7 +263,7 @@ impl Shared {
 
     /// What does not open counts as absent: nobody can be let in with it.
     fn open(&self, token: &SessionToken, record: &[u8]) -> Option<Session> {
-        let session = self.keys.open(token, record);
+        let session = self.keys.open(token, record, |application| self.revocations.issuer(application));
         if session.is_none() {
             self.unreadable();
         }
@@ -194,15 +279,27 @@ impl Shared {
 
     /// Writes down `session`; the record and what it is found by.
     fn record(&self, token: &SessionToken, session: &Session) -> Result<Vec<u8>, StoreError> {
-        let issuer = self.issuers.get(&*session.application).map_or("", String::as_str);
-        let subject = self.keys.subject(issuer, session.identity.subject());
-        self.keys.seal(&self.world, token, session, subject).map_err(|error| StoreError(error.to_string()))
+        let issuer = self.revocations.issuer(session.application());
+        self.keys.seal(&self.world, token, session, issuer).map_err(|error| StoreError(error.to_string()))
+    }
+
+    /// What an operator may see of a session that counts; what memory knows of it is newer.
+    fn shown(&self, key: SessionKey, record: &[u8], cached: Option<&Session>) -> Option<SessionOutline> {
+        let mut shown = self.keys.outline(&key, record)?.shown(key);
+        let ended = Head::read(record)?.ends_at <= self.world.now().as_secs();
+        if (ended && cached.is_none()) || self.revocations.name(&shown.revocable()) {
+            return None;
+        }
+        if let Some(session) = cached.filter(|session| session.was_checked()) {
+            shown.last_use = Some(session.last_use().as_millis());
+        }
+        Some(shown)
     }
 }
 
 impl SessionStore for FileStore {
     fn cached(&self, token: &SessionToken) -> Option<Arc<Session>> {
-        self.shared.cache.get(&token.key())
+        self.shared.cache.get(&token.key()).filter(|session| !self.shared.revocations.cover(session))
     }
 
     fn load<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, Option<Arc<Session>>> {
@@ -223,13 +320,47 @@ impl SessionStore for FileStore {
 
     fn remove<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, Option<Arc<Session>>> {
         Box::pin(async move {
+            self.leases.forget(&token.key());
             match self.write(Work::Remove(token.key())).await? {
                 Outcome::Removed(Some((record, cached))) => {
-                    Ok(cached.or_else(|| self.shared.open(token, &record).map(Arc::new)))
+                    let removed = cached.or_else(|| self.shared.open(token, &record).map(Arc::new));
+                    Ok(removed.filter(|session| !self.shared.revocations.cover(session)))
                 }
-                Outcome::Removed(None) | Outcome::Count(_) => Ok(None),
+                Outcome::Removed(None) | Outcome::Done(_) | Outcome::Count(_) => Ok(None),
             }
         })
+    }
+
+    fn begin_refresh<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, Begun> {
+        Box::pin(self.begin_refresh(token))
+    }
+
+    fn finish_refresh<'s>(
+        &'s self,
+        token: &'s SessionToken,
+        lease: Lease,
+        finished: Finished,
+    ) -> StoreFuture<'s, bool> {
+        Box::pin(async move { self.finish_refresh(token, &lease, finished).await })
+    }
+
+    fn revoke<'s>(&'s self, revocation: &'s Revocation<'s>) -> StoreFuture<'s, bool> {
+        Box::pin(self.revoke(revocation))
+    }
+
+    fn end(&self, id: SessionKey) -> StoreFuture<'_, Option<SessionOutline>> {
+        Box::pin(self.end(id))
+    }
+
+    fn outline(&self, id: SessionKey) -> StoreFuture<'_, Option<SessionOutline>> {
+        Box::pin(self.read(move |shared| {
+            let record = shared.database.get(&id)?;
+            Ok(record.and_then(|record| shared.shown(id, &record, shared.cache.get(&id).as_deref())))
+        }))
+    }
+
+    fn page(&self, at: Option<String>) -> StoreFuture<'_, Option<Page>> {
+        Box::pin(self.page(at))
     }
 
     /// Ends in small transactions, between which others are made.
@@ -239,6 +370,10 @@ impl SessionStore for FileStore {
 
     fn count(&self) -> u64 {
         self.shared.database.count()
+    }
+
+    fn is_up(&self) -> bool {
+        self.shared.database.is_open()
     }
 }
 

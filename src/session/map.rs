@@ -3,7 +3,6 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Session, SessionKey};
-use crate::world::UnixTime;
 
 /// Locks, so that checks on several cores rarely meet at one.
 const MOST_SHARDS: usize = 64;
@@ -83,6 +82,14 @@ impl SessionMap {
         })
     }
 
+    /// Puts `session` in the place of what is there; where nothing is, nothing is put.
+    pub(super) fn replace(&self, key: &SessionKey, session: Arc<Session>) -> bool {
+        write(self.shard(key), |shard| {
+            shard.writes += 1;
+            shard.sessions.get_mut(key).map(|place| *place = session).is_some()
+        })
+    }
+
     pub(super) fn remove(&self, key: &SessionKey) -> Option<Arc<Session>> {
         write(self.shard(key), |shard| {
             shard.writes += 1;
@@ -117,12 +124,19 @@ impl SessionMap {
         })
     }
 
-    /// Takes out what has ended by `now`; others wait for one shard at most, and only while something is taken out of it.
-    pub(super) async fn reclaim(&self, now: UnixTime) {
+    /// Takes out what has `ended`; others wait for one shard at most, and only while something is taken out of it.
+    pub(super) async fn reclaim(&self, ended: impl Fn(&Session) -> bool) {
         for shard in &self.shards {
-            reclaim(shard, now);
+            reclaim(shard, &ended);
             tokio::task::yield_now().await;
         }
+    }
+
+    /// The sessions in part `at` of the map, counted from 0; `None` when there are fewer parts.
+    pub(super) fn part(&self, at: usize) -> Option<Evicted> {
+        let sessions =
+            |shard: &Shard| shard.sessions.iter().map(|(key, session)| (*key, Arc::clone(session))).collect();
+        self.shards.get(at).map(|shard| read(shard, sessions))
     }
 
     /// Those of which `wanted` holds, one part of the map after the other.
@@ -164,8 +178,7 @@ fn write<T>(shard: &RwLock<Shard>, with: impl FnOnce(&mut Shard) -> T) -> T {
 }
 
 /// Looks with a lock that checks share, and takes the other one only to remove.
-fn reclaim(shard: &RwLock<Shard>, now: UnixTime) {
-    let ended = |session: &Session| !session.lives(now);
+fn reclaim(shard: &RwLock<Shard>, ended: impl Fn(&Session) -> bool) {
     let keys: Vec<SessionKey> =
         read(shard, |shard| shard.sessions.iter().filter(|(_, session)| ended(session)).map(|(key, _)| *key).collect());
     if keys.is_empty() {
@@ -201,7 +214,7 @@ mod tests {
     use crate::app::samples::single;
     use crate::session::SessionToken;
     use crate::session::samples::alice;
-    use crate::world::World;
+    use crate::world::{UnixTime, World};
 
     fn token() -> SessionToken {
         SessionToken::generate(&World::system()).unwrap()

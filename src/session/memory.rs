@@ -1,47 +1,146 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::map::SessionMap;
-use super::{Session, SessionStore, SessionToken, StoreFuture};
-use crate::world::UnixTime;
+use super::record::Outline;
+use super::refresh::{Leases, Turn};
+use super::revocation::Revocations;
+use super::{
+    Begun, Finished, Lease, Page, Revocation, Session, SessionKey, SessionOutline, SessionStore, SessionToken,
+    StoreFuture, StoreParts,
+};
+use crate::world::{UnixTime, World};
 
 /// Sessions in this process, bounded in number; they end with it.
 ///
 /// When there is no more room, those that were not used for the longest time go first.
 pub struct MemoryStore {
     sessions: SessionMap,
+    revocations: Revocations,
+    leases: Leases,
+    lifetime: Duration,
+    world: World,
 }
 
 impl MemoryStore {
-    /// Keeps at most `max_sessions`.
+    /// A store without sessions.
     #[must_use]
-    pub fn new(max_sessions: u64) -> Self {
-        Self { sessions: SessionMap::new(max_sessions) }
+    pub fn new(parts: StoreParts<'_>) -> Self {
+        Self {
+            sessions: SessionMap::new(parts.max_sessions),
+            revocations: Revocations::new(parts.secret, parts.issuers),
+            leases: Leases::default(),
+            lifetime: parts.lifetime,
+            world: parts.world,
+        }
     }
+
+    fn begin_refresh(&self, token: &SessionToken) -> Begun {
+        let Some(session) = self.cached(token) else { return Begun::Gone };
+        let reusable = session.refreshable().is_some_and(super::Refreshable::is_reusable);
+        match self.leases.begin(token.key(), reusable, self.world.now()) {
+            Turn::Lease(lease) => Begun::Lease(lease, session),
+            Turn::Busy => Begun::Busy,
+            Turn::Spent => Begun::Spent,
+        }
+    }
+
+    fn finish_refresh(&self, token: &SessionToken, lease: &Lease, finished: Finished) -> bool {
+        let key = token.key();
+        if !self.leases.hold(&key, lease) {
+            return false;
+        }
+        let replaced = match &finished {
+            Finished::Renewed(session) => self.sessions.replace(&key, Arc::clone(session)),
+            Finished::Untouched | Finished::Unanswered => true,
+        };
+        self.leases.finish(&key, lease, &finished) && replaced
+    }
+
+    fn revoke(&self, revocation: &Revocation<'_>) -> bool {
+        let until = revocation.at.max(self.world.now()) + self.lifetime;
+        self.revocations.follow(&self.revocations.entries(revocation, until))
+    }
+
+    fn forget(&self, key: &SessionKey) -> Option<Arc<Session>> {
+        self.leases.forget(key);
+        self.sessions.remove(key).filter(|session| !self.revocations.cover(session))
+    }
+
+    fn shown(&self, key: SessionKey, session: &Session) -> Option<SessionOutline> {
+        let counts = session.lives(self.world.now()) && !self.revocations.cover(session);
+        let issuer = self.revocations.issuer(session.application());
+        counts.then(|| Outline::of(session, issuer).shown(key))
+    }
+
+    fn page(&self, at: Option<&str>) -> Option<Page> {
+        let at = at.map_or(Ok(0), str::parse).ok()?;
+        let part = self.sessions.part(at)?;
+        let next = at + 1;
+        Some(Page {
+            sessions: part.iter().filter_map(|(key, session)| self.shown(*key, session)).collect(),
+            next: self.sessions.part(next).map(|_| next.to_string()),
+        })
+    }
+}
+
+/// What is known already.
+fn now<'s, T: Send + 's>(value: T) -> StoreFuture<'s, T> {
+    Box::pin(std::future::ready(Ok(value)))
 }
 
 impl SessionStore for MemoryStore {
     fn cached(&self, token: &SessionToken) -> Option<Arc<Session>> {
-        self.sessions.get(&token.key())
+        self.sessions.get(&token.key()).filter(|session| !self.revocations.cover(session))
     }
 
     fn load<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, Option<Arc<Session>>> {
-        let found = self.cached(token);
-        Box::pin(std::future::ready(Ok(found)))
+        now(self.cached(token))
     }
 
     fn save<'s>(&'s self, token: &'s SessionToken, session: Arc<Session>) -> StoreFuture<'s, ()> {
         self.sessions.insert(token.key(), session);
-        Box::pin(std::future::ready(Ok(())))
+        now(())
     }
 
     fn remove<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, Option<Arc<Session>>> {
-        let removed = self.sessions.remove(&token.key());
-        Box::pin(std::future::ready(Ok(removed)))
+        now(self.forget(&token.key()))
+    }
+
+    fn begin_refresh<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, Begun> {
+        now(self.begin_refresh(token))
+    }
+
+    fn finish_refresh<'s>(
+        &'s self,
+        token: &'s SessionToken,
+        lease: Lease,
+        finished: Finished,
+    ) -> StoreFuture<'s, bool> {
+        now(self.finish_refresh(token, &lease, finished))
+    }
+
+    fn revoke<'s>(&'s self, revocation: &'s Revocation<'s>) -> StoreFuture<'s, bool> {
+        now(self.revoke(revocation))
+    }
+
+    fn end(&self, id: SessionKey) -> StoreFuture<'_, Option<SessionOutline>> {
+        now(self.forget(&id).and_then(|session| self.shown(id, &session)))
+    }
+
+    fn outline(&self, id: SessionKey) -> StoreFuture<'_, Option<SessionOutline>> {
+        now(self.sessions.get(&id).and_then(|session| self.shown(id, &session)))
+    }
+
+    fn page(&self, at: Option<String>) -> StoreFuture<'_, Option<Page>> {
+        now(self.page(at.as_deref()))
     }
 
     fn reclaim(&self, now: UnixTime) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            self.sessions.reclaim(now).await;
+            self.sessions.reclaim(|session| !session.lives(now) || self.revocations.cover(session)).await;
+            self.leases.retain(|key| self.sessions.get(key).is_some());
+            self.revocations.reclaim(now);
             Ok(())
         })
     }
@@ -49,21 +148,22 @@ impl SessionStore for MemoryStore {
     fn count(&self) -> u64 {
         self.sessions.count()
     }
+
+    fn is_up(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::app::samples::single;
+    use crate::session::contract::{contract, parts};
     use crate::session::samples::alice;
-    use crate::session::store::contract;
-    use crate::world::World;
 
     #[tokio::test]
     async fn keeps_the_contract() {
-        contract(MemoryStore::new(1000)).await;
+        contract(MemoryStore::new(parts(1000))).await;
     }
 
     fn token() -> SessionToken {
@@ -77,7 +177,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_ended_is_reclaimed() {
-        let store = MemoryStore::new(10_000);
+        let store = MemoryStore::new(parts(10_000));
         let (short, long) = (token(), token());
         for _ in 0..1000 {
             store.save(&token(), session(0, 60)).await.unwrap();

@@ -1,27 +1,53 @@
 //! The record behind a session cookie, and where records are kept.
 
+#[cfg(test)]
+pub(crate) mod contract;
 mod file;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
 mod map;
 mod memory;
+mod outline;
 mod record;
+mod refresh;
+mod revocation;
 mod store;
 mod token;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-pub use file::{FileError, FileStore, FileStoreParts, StateDirectory};
+pub use file::{FileError, FileStore, StateDirectory};
 pub use memory::MemoryStore;
+pub use outline::{Page, SessionOutline};
+pub use refresh::{Begun, Finished, Lease, Refreshable};
+pub use revocation::{Once, Revocation, Whom};
 pub use store::{SessionStore, StoreError, StoreFuture};
 pub use token::{SessionKey, SessionToken};
 
+use revocation::Revocable;
+
 use crate::app::Application;
 use crate::identity::PackedIdentity;
-use crate::world::UnixTime;
+use crate::world::{UnixTime, World};
+
+/// What a store is made of, besides its place.
+#[derive(Debug)]
+pub struct StoreParts<'p> {
+    /// What the keys of records and tags are derived from.
+    pub secret: &'p [u8],
+    /// Sessions in memory at once.
+    pub max_sessions: u64,
+    /// The longest that a session lives; so long a revocation is remembered.
+    pub lifetime: Duration,
+    /// The issuer of each application by its slug.
+    pub issuers: HashMap<String, String>,
+    /// Time and randomness.
+    pub world: World,
+}
 
 /// A use is written down when the idle time-out divided by this has passed since the last one that was.
 const KEPT_SHARE: u64 = 10;
@@ -41,6 +67,26 @@ pub struct Session {
     identity: PackedIdentity,
     /// The last check that a store has written down.
     kept_check: AtomicU64,
+    /// When its login began: what is revoked at that time or later, is.
+    began_at: UnixTime,
+    /// How long the list of revocations was when the session was not on it.
+    looked_up: AtomicU64,
+    provider: Option<Box<ProviderSide>>,
+}
+
+/// What a session knows of the provider's own.
+#[derive(Debug, Default)]
+pub struct ProviderSide {
+    /// `sid`.
+    pub session_id: Option<String>,
+    /// How the login is refreshed.
+    pub refreshable: Option<Refreshable>,
+}
+
+impl ProviderSide {
+    fn boxed(self) -> Option<Box<Self>> {
+        (self.session_id.is_some() || self.refreshable.is_some()).then(|| Box::new(self))
+    }
 }
 
 /// A last use is noted to the second, and where sessions end when idle for a short time to this part of it.
@@ -54,10 +100,23 @@ pub struct NewSession {
     pub application: Arc<str>,
     /// Who signed in, with the ready-made headers and the ID token.
     pub identity: PackedIdentity,
+    /// When the login began that it comes from.
+    pub began_at: UnixTime,
     /// From now to the end.
     pub lifetime: Duration,
     /// Without a check.
     pub idle_timeout: Option<Duration>,
+    /// What ties it to the provider.
+    pub provider: ProviderSide,
+}
+
+/// What a refresh proved.
+#[derive(Debug)]
+pub struct Renewal {
+    /// Who is signed in, by the newest claims.
+    pub identity: PackedIdentity,
+    /// What ties the session to the provider from now on.
+    pub provider: ProviderSide,
 }
 
 impl Session {
@@ -73,6 +132,26 @@ impl Session {
             last_check: AtomicU64::new(0),
             kept_check: AtomicU64::new(0),
             created_at: now,
+            began_at: new.began_at,
+            looked_up: AtomicU64::new(0),
+            provider: new.provider.boxed(),
+        }
+    }
+
+    /// The same session after a refresh: its times stay.
+    #[must_use]
+    pub fn renewed(&self, renewal: Renewal) -> Self {
+        Self {
+            application: Arc::clone(&self.application),
+            expires_at: self.expires_at,
+            idle_timeout: self.idle_timeout,
+            last_check: AtomicU64::new(self.last_check()),
+            created_at: self.created_at,
+            identity: renewal.identity,
+            kept_check: AtomicU64::new(self.last_check()),
+            began_at: self.began_at,
+            looked_up: AtomicU64::new(0),
+            provider: renewal.provider.boxed(),
         }
     }
 
@@ -85,7 +164,46 @@ impl Session {
     /// Whether the session lives at `now`; the end is the first instant at which it does not.
     #[must_use]
     pub fn lives(&self, now: UnixTime) -> bool {
-        now < self.ends_at()
+        now < self.ends_at() && !self.refreshable().is_some_and(|it| !it.is_usable() && it.confirm_by() <= now)
+    }
+
+    /// Whether the session counts only once the provider was asked.
+    #[must_use]
+    pub fn needs_confirmation(&self, now: UnixTime) -> bool {
+        self.refreshable().is_some_and(|it| it.confirm_by() <= now)
+    }
+
+    /// How the login is refreshed; `None` when it cannot be.
+    #[must_use]
+    pub fn refreshable(&self) -> Option<&Refreshable> {
+        self.provider.as_ref()?.refreshable.as_ref()
+    }
+
+    /// The provider's name of its own session (`sid`).
+    #[must_use]
+    pub fn session_id(&self) -> Option<&str> {
+        self.provider.as_ref()?.session_id.as_deref()
+    }
+
+    /// The slug of the application it is for.
+    #[must_use]
+    pub fn application(&self) -> &str {
+        &self.application
+    }
+
+    /// When the provider vouched for the user in a login of his own.
+    #[must_use]
+    pub const fn created_at(&self) -> UnixTime {
+        self.created_at
+    }
+
+    fn revocable(&self) -> Revocable<'_> {
+        Revocable {
+            application: &self.application,
+            subject: self.identity.subject(),
+            session_id: self.session_id(),
+            began_at: self.began_at,
+        }
     }
 
     /// When it ends if it is not used again.

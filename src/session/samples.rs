@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{NewSession, Session};
+use super::{NewSession, ProviderSide, Renewal, Session};
 use crate::app::Application;
 use crate::identity::{Identity, PackedIdentity};
 use crate::world::UnixTime;
@@ -36,8 +36,21 @@ fn signed_in(
     let new = NewSession {
         application: Arc::clone(&app.slug),
         identity: PackedIdentity::new(identity, "id.to.ken", app.headers.jwt),
+        began_at: now,
         lifetime,
         idle_timeout,
+        provider: ProviderSide::default(),
     };
     Session::new(new, now)
+}
+
+/// The same, made in a session of the provider.
+pub(crate) fn in_session(session: Session, session_id: &str) -> Session {
+    tied(session, ProviderSide { session_id: Some(session_id.to_owned()), refreshable: None })
+}
+
+/// The same, tied to the provider like this.
+pub(crate) fn tied(session: Session, provider: ProviderSide) -> Session {
+    let identity = PackedIdentity::new(session.identity().identity().into_owned(), "id.to.ken", true);
+    session.renewed(Renewal { identity, provider })
 }

@@ -2,7 +2,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::{Session, SessionToken};
+use super::{Begun, Finished, Lease, Page, Revocation, Session, SessionKey, SessionOutline, SessionToken};
 use crate::world::UnixTime;
 
 /// What an operation of a store gives.
@@ -16,7 +16,7 @@ pub struct StoreError(pub String);
 /// Where sessions are kept between requests.
 ///
 /// A record is reachable only through the token that the browser holds. A store may forget a session early, and never
-/// keeps one longer than it lives.
+/// keeps one longer than it lives. What was revoked is never given out.
 pub trait SessionStore: Send + Sync {
     /// The session behind `token`, where it is in memory; most checks are answered with it.
     fn cached(&self, token: &SessionToken) -> Option<Arc<Session>>;
@@ -30,52 +30,36 @@ pub trait SessionStore: Send + Sync {
     /// Forgets what is behind `token`, and gives it back; from then on nothing loads it.
     fn remove<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, Option<Arc<Session>>>;
 
+    /// Asks for the right to refresh what is behind `token`, before its refresh token is sent to anybody.
+    fn begin_refresh<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, Begun>;
+
+    /// Says how a refresh ended; `false` when the right to it was lost meanwhile or the session is gone, and then nothing
+    /// is changed.
+    fn finish_refresh<'s>(&'s self, token: &'s SessionToken, lease: Lease, finished: Finished)
+    -> StoreFuture<'s, bool>;
+
+    /// Ends sessions, those in this store and those whose login is under way; `false` when the order was followed before.
+    ///
+    /// Once this is answered, they are denied, also after a restart.
+    fn revoke<'s>(&'s self, revocation: &'s Revocation<'s>) -> StoreFuture<'s, bool>;
+
+    /// Ends one session by its name, and gives back what an operator may see of it.
+    fn end(&self, id: SessionKey) -> StoreFuture<'_, Option<SessionOutline>>;
+
+    /// What an operator may see of one session.
+    fn outline(&self, id: SessionKey) -> StoreFuture<'_, Option<SessionOutline>>;
+
+    /// A part of all sessions, the first one or that at `next` of the one before; `None` for a place that is none.
+    ///
+    /// What begins or ends meanwhile may be missing or stand in two parts.
+    fn page(&self, at: Option<String>) -> StoreFuture<'_, Option<Page>>;
+
     /// Frees what sessions hold that have ended by `now`; called every now and then.
     fn reclaim(&self, now: UnixTime) -> StoreFuture<'_, ()>;
 
-    /// About how many sessions are kept, for metrics.
+    /// About how many sessions are kept, for metrics; those that were revoked may be among them until they would have ended.
     fn count(&self) -> u64;
-}
 
-/// What every store must do; each implementation's tests call this.
-#[cfg(test)]
-pub(super) async fn contract<S: SessionStore>(store: S) {
-    use crate::app::samples::single;
-    use crate::session::samples::alice;
-    use crate::world::World;
-    use std::time::Duration;
-
-    let world = World::system();
-    let app = single("https://app.example.com");
-    let session = |seconds| Arc::new(alice(&app, world.now(), Duration::from_secs(seconds), None));
-    let token = || SessionToken::generate(&world).unwrap();
-    let (one, other, unknown) = (token(), token(), token());
-
-    assert!(store.load(&unknown).await.unwrap().is_none(), "an unknown token is never adopted");
-    assert!(store.remove(&unknown).await.unwrap().is_none());
-
-    store.save(&one, session(60)).await.unwrap();
-    store.save(&other, session(120)).await.unwrap();
-    let loaded = store.load(&one).await.unwrap().unwrap();
-    let cached = store.cached(&one).expect("what was just loaded is in memory");
-    assert!(Arc::ptr_eq(&loaded, &cached), "there is one of each");
-    assert_eq!(loaded.identity().label(), "alice");
-    assert!(loaded.is_valid_for(&app, world.now()));
-    assert!(store.load(&unknown).await.unwrap().is_none());
-
-    let replacement = session(240);
-    store.save(&one, Arc::clone(&replacement)).await.unwrap();
-    let loaded = store.load(&one).await.unwrap().unwrap();
-    assert_eq!(loaded.expires_at(), replacement.expires_at(), "the last save wins");
-
-    assert!(store.remove(&one).await.unwrap().is_some());
-    assert!(store.cached(&one).is_none(), "removed is gone at once");
-    assert!(store.load(&one).await.unwrap().is_none(), "removed is gone at once");
-    assert!(store.remove(&one).await.unwrap().is_none(), "removed once");
-    assert!(store.load(&other).await.unwrap().is_some(), "others stay");
-
-    store.reclaim(world.now()).await.unwrap();
-    assert!(store.load(&other).await.unwrap().is_some(), "what lives is not reclaimed");
-    store.reclaim(world.now() + Duration::from_secs(121)).await.unwrap();
-    assert_eq!(store.count(), 0, "what has ended is");
+    /// Whether it answers, as far as is known.
+    fn is_up(&self) -> bool;
 }

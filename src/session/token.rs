@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use http::HeaderMap;
+use serde::{Serialize, Serializer};
 
 use super::record::aead_key;
 use crate::cookie::CookieName;
@@ -49,6 +50,25 @@ impl SessionKey {
     pub(super) const fn from_bytes(bytes: [u8; LENGTH]) -> Self {
         Self(bytes)
     }
+
+    /// Reads what [`fmt::Display`] writes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        decode(text).map(Self)
+    }
+}
+
+/// Opens nothing: it is what operators name a session by.
+impl fmt::Display for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl Serialize for SessionKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl Hash for SessionKey {
@@ -70,10 +90,7 @@ impl SessionToken {
     /// Reads a cookie's value; anything that is not of our form is nobody's token.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        // The decoder wants room for whole quartets.
-        let mut bytes = [0; LENGTH + 1];
-        let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
-        bytes[..length].try_into().ok().map(Self)
+        decode(text).map(Self)
     }
 
     /// The tokens in the cookies called `name`: browsers may hold two, of which only one is good.
@@ -107,6 +124,13 @@ impl SessionToken {
     pub(super) fn record_key(&self) -> LessSafeKey {
         aead_key(&Salt::new(HKDF_SHA256, b"forepost").extract(&self.0), &[RECORD_LABEL])
     }
+}
+
+fn decode(text: &str) -> Option<[u8; LENGTH]> {
+    // The decoder wants room for whole quartets.
+    let mut bytes = [0; LENGTH + 1];
+    let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+    bytes[..length].try_into().ok()
 }
 
 impl fmt::Debug for SessionToken {

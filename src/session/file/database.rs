@@ -1,3 +1,4 @@
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,14 +12,20 @@ use redb::{
 
 use super::SessionKey;
 use super::directory::{FileError, open_private};
-use crate::session::record::{Head, SubjectTag};
+use crate::session::record::Head;
+use crate::session::revocation::{Entries, Entry, Tag};
+use crate::world::UnixTime;
 
 /// Records by the name of the session.
 const SESSIONS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("sessions");
 /// The second at which a session ends, and its name.
 const ENDS: TableDefinition<'_, &[u8; 40], ()> = TableDefinition::new("ends");
-/// The tag of a subject, and the name of a session.
-const SUBJECTS: TableDefinition<'_, &[u8; 48], ()> = TableDefinition::new("subjects");
+/// The names of sessions whose refresh was begun and not ended.
+const REFRESHES: TableDefinition<'_, &[u8; 32], ()> = TableDefinition::new("refreshes");
+/// Revocations: the tag, then until when it counts and what it is about, both in milliseconds.
+const REVOCATIONS: TableDefinition<'_, &[u8; 16], (u64, u64)> = TableDefinition::new("revocations");
+/// The longest lifetime that sessions in the file may have, in milliseconds.
+const LIFETIME: TableDefinition<'_, (), u64> = TableDefinition::new("lifetime");
 
 /// Sessions are in memory of our own already; the rest is left to the system's page cache.
 const CACHE_BYTES: usize = 16 << 20;
@@ -41,7 +48,9 @@ pub(super) type Opener = fn(&Path) -> Result<redb::Database, FileError>;
 pub(super) struct Tables<'t> {
     sessions: redb::Table<'t, &'static [u8; 32], &'static [u8]>,
     ends: redb::Table<'t, &'static [u8; 40], ()>,
-    subjects: redb::Table<'t, &'static [u8; 48], ()>,
+    refreshes: redb::Table<'t, &'static [u8; 32], ()>,
+    revocations: redb::Table<'t, &'static [u8; 16], (u64, u64)>,
+    lifetime: redb::Table<'t, (), u64>,
     changed: bool,
 }
 
@@ -79,6 +88,25 @@ impl Database {
         })
     }
 
+    /// At most so many records, those after `after` in the order of their names, or the first ones.
+    pub(super) fn records(
+        &self,
+        after: Option<&SessionKey>,
+        most: usize,
+    ) -> Result<Vec<(SessionKey, Vec<u8>)>, FileError> {
+        let first = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_bytes()));
+        self.with(|database| {
+            let sessions = database.begin_read()?.open_table(SESSIONS)?;
+            let records = sessions.range::<&[u8; 32]>((first, Bound::Unbounded))?.take(most);
+            records
+                .map(|entry| {
+                    let (key, record) = entry?;
+                    Ok((SessionKey::from_bytes(*key.value()), record.value().to_vec()))
+                })
+                .collect()
+        })
+    }
+
     /// Makes the changes that `change` makes, all or none; once this is answered, they are on the disk.
     pub(super) fn write<T>(
         &self,
@@ -91,7 +119,9 @@ impl Database {
             let mut tables = Tables {
                 sessions: transaction.open_table(SESSIONS)?,
                 ends: transaction.open_table(ENDS)?,
-                subjects: transaction.open_table(SUBJECTS)?,
+                refreshes: transaction.open_table(REFRESHES)?,
+                revocations: transaction.open_table(REVOCATIONS)?,
+                lifetime: transaction.open_table(LIFETIME)?,
                 changed: false,
             };
             let made = change(&mut tables)?;
@@ -137,11 +167,10 @@ impl Database {
 impl Tables<'_> {
     /// Puts `record` in the place of what was there.
     pub(super) fn put(&mut self, key: &SessionKey, record: &[u8]) -> Result<(), redb::Error> {
-        self.remove(key)?;
+        self.take(key)?;
         self.sessions.insert(key.as_bytes(), record)?;
-        if let Some(head) = Head::of(record) {
+        if let Some(head) = Head::read(record) {
             self.ends.insert(&end(head.ends_at, key), ())?;
-            self.subjects.insert(&subject(head.subject, key), ())?;
         }
         self.changed = true;
         Ok(())
@@ -151,14 +180,18 @@ impl Tables<'_> {
         Ok(self.sessions.get(key.as_bytes())?.map(|record| record.value().to_vec()))
     }
 
-    /// Takes a record out, and gives it back.
+    /// Takes a record out with all that belongs to it, and gives it back.
     pub(super) fn remove(&mut self, key: &SessionKey) -> Result<Option<Vec<u8>>, redb::Error> {
+        self.refreshes.remove(key.as_bytes())?;
+        self.take(key)
+    }
+
+    fn take(&mut self, key: &SessionKey) -> Result<Option<Vec<u8>>, redb::Error> {
         let Some(record) = self.sessions.remove(key.as_bytes())?.map(|record| record.value().to_vec()) else {
             return Ok(None);
         };
-        if let Some(head) = Head::of(&record) {
+        if let Some(head) = Head::read(&record) {
             self.ends.remove(&end(head.ends_at, key))?;
-            self.subjects.remove(&subject(head.subject, key))?;
         }
         self.changed = true;
         Ok(Some(record))
@@ -180,12 +213,65 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// All sessions of a subject.
-    pub(super) fn of_subject(&self, tag: SubjectTag) -> Result<Vec<SessionKey>, redb::Error> {
-        let first = subject(tag, &SessionKey::from_bytes([0; 32]));
-        let last = subject(tag, &SessionKey::from_bytes([0xff; 32]));
-        let found = self.subjects.range::<&[u8; 48]>(&first..=&last)?;
-        found.map(|entry| Ok(key_of(entry?.0.value()))).collect()
+    /// Notes that a refresh begins; `false` when one was begun already and not ended.
+    pub(super) fn begin_refresh(&mut self, key: &SessionKey) -> Result<bool, redb::Error> {
+        self.changed = true;
+        Ok(self.refreshes.insert(key.as_bytes(), ())?.is_none())
+    }
+
+    /// Notes that a refresh ended.
+    pub(super) fn end_refresh(&mut self, key: &SessionKey) -> Result<(), redb::Error> {
+        self.changed = true;
+        self.refreshes.remove(key.as_bytes())?;
+        Ok(())
+    }
+
+    /// Writes revocations down, unless the order was followed before.
+    pub(super) fn revoke(&mut self, entries: &Entries) -> Result<bool, redb::Error> {
+        if let Some(once) = &entries.once
+            && self.revocations.get(&once.tag.0)?.is_some()
+        {
+            return Ok(false);
+        }
+        for entry in entries.revoked.iter().chain(&entries.once) {
+            let known = self.revocations.get(&entry.tag.0)?.map_or((0, 0), |known| known.value());
+            let newer = (known.0.max(entry.until.as_millis()), known.1.max(entry.at.as_millis()));
+            self.revocations.insert(&entry.tag.0, newer)?;
+        }
+        self.changed = true;
+        Ok(true)
+    }
+
+    /// All revocations.
+    pub(super) fn revocations(&self) -> Result<Vec<Entry>, redb::Error> {
+        let entries = self.revocations.iter()?;
+        entries
+            .map(|entry| {
+                let (tag, times) = entry?;
+                let [until, at] = <[u64; 2]>::from(times.value()).map(UnixTime::from_millis);
+                Ok(Entry { tag: Tag(*tag.value()), at, until })
+            })
+            .collect()
+    }
+
+    /// Takes revocations out that count no longer.
+    pub(super) fn forget_revocations(&mut self, now: UnixTime) -> Result<(), redb::Error> {
+        let over = |(until, _): (u64, u64)| until <= now.as_millis();
+        if self.revocations.iter()?.any(|entry| entry.is_ok_and(|(_, times)| over(times.value()))) {
+            self.changed = true;
+            self.revocations.retain(|_, times| !over(times))?;
+        }
+        Ok(())
+    }
+
+    /// Notes that sessions live for `lifetime` at most from now on; the longest that sessions in the file may have.
+    pub(super) fn longest_lifetime(&mut self, lifetime: u64) -> Result<u64, redb::Error> {
+        let known = self.lifetime.get(())?.map_or(0, |known| known.value());
+        if lifetime > known {
+            self.changed = true;
+            self.lifetime.insert((), lifetime)?;
+        }
+        Ok(known.max(lifetime))
     }
 }
 
@@ -193,13 +279,6 @@ fn end(second: u64, key: &SessionKey) -> [u8; 40] {
     let mut entry = [0; 40];
     entry[..8].copy_from_slice(&second.to_be_bytes());
     entry[8..].copy_from_slice(key.as_bytes());
-    entry
-}
-
-fn subject(tag: SubjectTag, key: &SessionKey) -> [u8; 48] {
-    let mut entry = [0; 48];
-    entry[..16].copy_from_slice(&tag.0);
-    entry[16..].copy_from_slice(key.as_bytes());
     entry
 }
 

@@ -15,27 +15,20 @@ use super::database::open_backend;
 use super::directory::open_private;
 use super::*;
 use crate::app::samples::single;
-use crate::session::samples::{alice, bob};
-use crate::session::store::contract;
-
-const SECRET: &[u8] = b"a secret of some length, for tests";
-const ISSUER: &str = "https://id.example.com";
+use crate::session::contract::{ISSUER, SECRET, contract, parts, token};
+use crate::session::samples::{alice, bob, tied};
+use crate::session::{ProviderSide, Whom};
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
 fn of(directory: StateDirectory, secret: &[u8], max_sessions: u64) -> FileStore {
-    let issuers = HashMap::from([("app-example-com".to_owned(), ISSUER.to_owned())]);
-    FileStore::new(directory, FileStoreParts { secret, max_sessions, issuers, world: World::system() }).unwrap()
+    FileStore::new(directory, StoreParts { secret, ..parts(max_sessions) }).unwrap()
 }
 
 fn store(folder: &TempDir) -> FileStore {
     of(StateDirectory::open(folder.path()).unwrap(), SECRET, 1000)
-}
-
-fn token() -> SessionToken {
-    SessionToken::generate(&World::system()).unwrap()
 }
 
 fn session(idle_timeout: Option<Duration>) -> Arc<Session> {
@@ -181,22 +174,45 @@ async fn what_has_ended_is_freed_and_its_room_used_again() {
 }
 
 #[tokio::test]
-async fn all_sessions_of_a_subject_end_and_no_others() {
+async fn what_was_revoked_stays_so() {
     let folder = folder();
     let first = store(&folder);
     let (one, other) = (saved(&first).await, saved(&first).await);
     let app = single("https://app.example.com");
     let others = token();
     first.save(&others, Arc::new(bob(&app, World::system().now(), Duration::from_mins(1)))).await.unwrap();
-    assert_eq!(first.remove_subject(ISSUER, "nobody").await.unwrap(), 0);
-    assert_eq!(first.remove_subject("https://other.example.com", "alice-subject").await.unwrap(), 0);
+    let whom = Whom::Subject { issuer: ISSUER, subject: "alice-subject" };
+    let order = Revocation { whom, at: World::system().now(), once: None };
+    assert!(first.revoke(&order).await.unwrap());
     drop(first);
-    let second = store(&folder);
-    assert!(second.load(&one).await.unwrap().is_some());
-    assert_eq!(second.remove_subject(ISSUER, "alice-subject").await.unwrap(), 2);
-    assert!(second.cached(&one).is_none());
+    let shorter = StoreParts { lifetime: Duration::from_secs(1), ..parts(1000) };
+    let second = FileStore::new(StateDirectory::open(folder.path()).unwrap(), shorter).unwrap();
+    // Sessions of before may live for longer than new ones do.
+    SessionStore::reclaim(&second, World::system().now() + Duration::from_secs(10)).await.unwrap();
+    drop(second);
+    let third = store(&folder);
     for (token, stays) in [(&one, false), (&other, false), (&others, true)] {
-        assert_eq!(second.load(token).await.unwrap().is_some(), stays);
+        assert_eq!(third.load(token).await.unwrap().is_some(), stays);
+    }
+}
+
+/// As a crash in the midst of a refresh leaves it.
+#[tokio::test]
+async fn after_a_crash_a_refresh_token_that_was_sent_is_spent() {
+    for (rotates, spent) in [(None, true), (Some(true), true), (Some(false), false)] {
+        let folder = folder();
+        let (first, token) = (store(&folder), token());
+        let now = World::system().now();
+        let refreshable = Some(Refreshable::new("refresh token".into(), rotates, now, now));
+        let session = alice(&single("https://app.example.com"), now, Duration::from_hours(1), None);
+        let session = tied(session, ProviderSide { session_id: None, refreshable });
+        first.save(&token, Arc::new(session)).await.unwrap();
+        let begun = SessionStore::begin_refresh(&first, &token).await.unwrap();
+        assert!(matches!(begun, Begun::Lease(..)));
+        drop(first);
+        let second = store(&folder);
+        let begun = SessionStore::begin_refresh(&second, &token).await.unwrap();
+        assert_eq!(matches!(begun, Begun::Spent), spent, "{rotates:?}");
     }
 }
 
@@ -297,8 +313,8 @@ async fn noise_in_the_file_lets_nobody_in() {
         let mut bytes = whole.clone();
         bytes[page * 4096..][..4096].fill(0xa5);
         fs::write(folder.path().join("sessions.redb"), &bytes).unwrap();
-        let Ok(directory) = StateDirectory::open(folder.path()) else { continue };
-        let store = of(directory, SECRET, 1000);
+        let directory = StateDirectory::open(folder.path());
+        let Ok(store) = directory.and_then(|directory| FileStore::new(directory, parts(1000))) else { continue };
         for token in &tokens {
             if let Ok(Some(session)) = store.load(token).await {
                 assert_eq!(session.identity().label(), "alice");

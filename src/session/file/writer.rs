@@ -7,7 +7,7 @@ use super::database::Tables;
 use super::rarely::Rarely;
 use super::{FileError, Session, SessionKey, Shared, StoreError};
 use crate::session::map::Evicted;
-use crate::session::record::SubjectTag;
+use crate::session::revocation::Entries;
 use crate::world::UnixTime;
 
 /// What one transaction holds at most, so that nobody waits long for the next one.
@@ -24,7 +24,10 @@ pub(super) enum Work {
         session: Arc<Session>,
     },
     Remove(SessionKey),
-    RemoveSubject(SubjectTag),
+    BeginRefresh(SessionKey),
+    /// With what takes the session's place, where the refresh brought that.
+    EndRefresh(SessionKey, Option<(Vec<u8>, Arc<Session>)>),
+    Revoke(Entries),
     /// Write down when these were used last.
     Use(Vec<(SessionKey, Arc<Session>)>),
     /// Free what had ended by then, a part of it.
@@ -37,6 +40,8 @@ pub(super) enum Work {
 pub(super) enum Outcome {
     /// The record that was removed, and the session where it was in memory.
     Removed(Option<(Vec<u8>, Option<Arc<Session>>)>),
+    /// Whether it was done, or needed not to be.
+    Done(bool),
     /// How many sessions it was done to.
     Count(u64),
 }
@@ -51,7 +56,10 @@ pub(super) struct Request {
 enum Done {
     Saved(SessionKey, Arc<Session>),
     Removed(SessionKey, Option<Vec<u8>>),
-    Gone(Vec<SessionKey>),
+    Begun(bool),
+    /// Whether the session was there, and what is in its place.
+    Refreshed(SessionKey, bool, Option<Arc<Session>>),
+    Revoked(Option<Entries>),
     Used(Vec<(Arc<Session>, u64)>),
     Freed(usize),
     Nothing,
@@ -116,13 +124,9 @@ impl Writer {
                 Ok(Done::Saved(*key, Arc::clone(session)))
             }
             Work::Remove(key) => Ok(Done::Removed(*key, tables.remove(key)?)),
-            Work::RemoveSubject(tag) => {
-                let keys = tables.of_subject(*tag)?;
-                for key in &keys {
-                    tables.remove(key)?;
-                }
-                Ok(Done::Gone(keys))
-            }
+            Work::BeginRefresh(key) => Ok(Done::Begun(tables.begin_refresh(key)?)),
+            Work::EndRefresh(key, renewed) => end_refresh(key, renewed.as_ref(), tables),
+            Work::Revoke(entries) => Ok(Done::Revoked(tables.revoke(entries)?.then(|| entries.clone()))),
             Work::Use(uses) => {
                 let mut used = Vec::with_capacity(uses.len());
                 for (key, session) in uses {
@@ -152,6 +156,7 @@ impl Writer {
                 tables.forget_end(now.as_secs(), key)?;
             }
         }
+        tables.forget_revocations(now)?;
         Ok(ended.len())
     }
 
@@ -180,11 +185,18 @@ impl Writer {
                 let cached = cache.remove(&key);
                 Outcome::Removed(record.map(|record| (record, cached)))
             }
-            Done::Gone(keys) => {
-                for key in &keys {
-                    cache.remove(key);
+            Done::Begun(first) => Outcome::Done(first),
+            Done::Refreshed(key, there, session) => {
+                if let Some(session) = session {
+                    self.keep_evicted(cache.insert(key, session));
                 }
-                Outcome::Count(keys.len() as u64)
+                Outcome::Done(there)
+            }
+            Done::Revoked(entries) => {
+                for entry in entries.iter().flat_map(|entries| &entries.revoked) {
+                    self.shared.revocations.add(*entry);
+                }
+                Outcome::Done(entries.is_some())
             }
             Done::Used(used) => {
                 for (session, check) in &used {
@@ -210,4 +222,19 @@ impl Writer {
             }
         }
     }
+}
+
+fn end_refresh(
+    key: &SessionKey,
+    renewed: Option<&(Vec<u8>, Arc<Session>)>,
+    tables: &mut Tables<'_>,
+) -> Result<Done, redb::Error> {
+    if tables.get(key)?.is_none() {
+        return Ok(Done::Refreshed(*key, false, None));
+    }
+    tables.end_refresh(key)?;
+    if let Some((record, _)) = renewed {
+        tables.put(key, record)?;
+    }
+    Ok(Done::Refreshed(*key, true, renewed.map(|(_, session)| Arc::clone(session))))
 }

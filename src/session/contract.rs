@@ -1,0 +1,240 @@
+//! What every store must do; the tests of each call [`contract`].
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::samples::{alice, bob, in_session, tied};
+use super::{
+    Begun, Finished, Lease, Once, ProviderSide, Refreshable, Revocation, Session, SessionOutline, SessionStore,
+    SessionToken, StoreParts, Whom,
+};
+use crate::app::samples::single;
+use crate::world::{UnixTime, World};
+
+pub(super) const SECRET: &[u8] = b"a secret of some length, for tests";
+pub(super) const ISSUER: &str = "https://id.example.com";
+const SLUG: &str = "app-example-com";
+
+/// Of a store for `max_sessions` in memory, as [`contract`] wants it.
+pub(crate) fn parts(max_sessions: u64) -> StoreParts<'static> {
+    StoreParts {
+        secret: SECRET,
+        max_sessions,
+        lifetime: Duration::from_hours(24),
+        issuers: HashMap::from([(SLUG.to_owned(), ISSUER.to_owned())]),
+        world: World::system(),
+    }
+}
+
+pub(super) fn token() -> SessionToken {
+    SessionToken::generate(&World::system()).unwrap()
+}
+
+fn now() -> UnixTime {
+    World::system().now()
+}
+
+fn session(seconds: u64) -> Session {
+    alice(&single("https://app.example.com"), now(), Duration::from_secs(seconds), None)
+}
+
+async fn saved(store: &impl SessionStore, session: Session) -> SessionToken {
+    let token = token();
+    store.save(&token, Arc::new(session)).await.unwrap();
+    token
+}
+
+async fn is_there(store: &impl SessionStore, token: &SessionToken) -> bool {
+    let loaded = store.load(token).await.unwrap().is_some();
+    assert!(loaded || store.cached(token).is_none(), "what cannot be loaded is not in memory");
+    loaded
+}
+
+/// Holds `store`, in which nothing is yet, to all of it.
+pub(super) async fn contract(store: impl SessionStore) {
+    assert!(store.is_up());
+    keeping(&store).await;
+    refreshing(&store).await;
+    spending(&store).await;
+    showing(&store).await;
+    revoking(&store).await;
+    reclaiming(&store).await;
+}
+
+async fn keeping(store: &impl SessionStore) {
+    let (one, other, unknown) = (token(), token(), token());
+    assert!(store.load(&unknown).await.unwrap().is_none(), "an unknown token is never adopted");
+    assert!(store.remove(&unknown).await.unwrap().is_none());
+
+    store.save(&one, Arc::new(session(60))).await.unwrap();
+    store.save(&other, Arc::new(session(120))).await.unwrap();
+    let loaded = store.load(&one).await.unwrap().unwrap();
+    let cached = store.cached(&one).expect("what was just loaded is in memory");
+    assert!(Arc::ptr_eq(&loaded, &cached), "there is one of each");
+    assert_eq!(loaded.identity().label(), "alice");
+    assert!(loaded.is_valid_for(&single("https://app.example.com"), now()));
+    assert!(store.load(&unknown).await.unwrap().is_none());
+
+    let replacement = Arc::new(session(240));
+    store.save(&one, Arc::clone(&replacement)).await.unwrap();
+    let loaded = store.load(&one).await.unwrap().unwrap();
+    assert_eq!(loaded.expires_at(), replacement.expires_at(), "the last save wins");
+
+    assert!(store.remove(&one).await.unwrap().is_some());
+    assert!(store.cached(&one).is_none(), "removed is gone at once");
+    assert!(store.load(&one).await.unwrap().is_none(), "removed is gone at once");
+    assert!(store.remove(&one).await.unwrap().is_none(), "removed once");
+    assert!(is_there(store, &other).await, "others stay");
+    assert!(store.remove(&other).await.unwrap().is_some());
+}
+
+/// Of alice, with this refresh token.
+fn refreshable(refresh_token: &str, rotates: Option<bool>) -> Session {
+    let refreshable = Refreshable::new(SecretString::from(refresh_token), rotates, now(), now());
+    tied(session(60), ProviderSide { session_id: None, refreshable: Some(refreshable) })
+}
+
+async fn lease(store: &impl SessionStore, token: &SessionToken, refresh_token: &str) -> Lease {
+    match store.begin_refresh(token).await.unwrap() {
+        Begun::Lease(lease, session) => {
+            assert_eq!(session.refreshable().unwrap().token.expose_secret(), refresh_token);
+            lease
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn refreshing(store: &impl SessionStore) {
+    let token = saved(store, refreshable("first", None)).await;
+    let first = lease(store, &token, "first").await;
+    assert!(matches!(store.begin_refresh(&token).await.unwrap(), Begun::Busy), "one at a time");
+    let renewed = Finished::Renewed(Arc::new(refreshable("second", Some(true))));
+    assert!(store.finish_refresh(&token, first, renewed).await.unwrap());
+    let second = lease(store, &token, "second").await;
+    assert!(store.finish_refresh(&token, second, Finished::Untouched).await.unwrap());
+    let loaded = store.load(&token).await.unwrap().unwrap();
+    assert_eq!(loaded.refreshable().unwrap().rotates, Some(true));
+
+    let third = lease(store, &token, "second").await;
+    assert!(store.remove(&token).await.unwrap().is_some());
+    let late = Finished::Renewed(Arc::new(refreshable("third", None)));
+    assert!(!store.finish_refresh(&token, third, late).await.unwrap(), "it was removed in the meantime");
+    assert!(!is_there(store, &token).await, "and does not come back");
+    assert!(matches!(store.begin_refresh(&token).await.unwrap(), Begun::Gone));
+}
+
+async fn spending(store: &impl SessionStore) {
+    let token = saved(store, refreshable("once", Some(true))).await;
+    let first = lease(store, &token, "once").await;
+    assert!(store.finish_refresh(&token, first, Finished::Unanswered).await.unwrap());
+    assert!(matches!(store.begin_refresh(&token).await.unwrap(), Begun::Spent), "it may be spent");
+    assert!(is_there(store, &token).await, "the session lives on");
+    store.remove(&token).await.unwrap();
+
+    let token = saved(store, refreshable("often", Some(false))).await;
+    let first = lease(store, &token, "often").await;
+    assert!(store.finish_refresh(&token, first, Finished::Unanswered).await.unwrap());
+    let second = lease(store, &token, "often").await;
+    assert!(store.finish_refresh(&token, second, Finished::Untouched).await.unwrap());
+    store.remove(&token).await.unwrap();
+}
+
+async fn all(store: &impl SessionStore) -> Vec<SessionOutline> {
+    let (mut at, mut sessions) = (None, Vec::new());
+    loop {
+        let page = store.page(at).await.unwrap().unwrap();
+        sessions.extend(page.sessions);
+        at = page.next;
+        if at.is_none() {
+            return sessions;
+        }
+    }
+}
+
+async fn showing(store: &impl SessionStore) {
+    assert_eq!(all(store).await, []);
+    let of_alice = saved(store, in_session(session(60), "sid")).await;
+    let of_bob = saved(store, bob(&single("https://app.example.com"), now(), Duration::from_mins(1))).await;
+    let sessions = all(store).await;
+    let users: HashSet<&str> = sessions.iter().map(|it| it.user.as_str()).collect();
+    assert_eq!((sessions.len(), users), (2, HashSet::from(["alice", "bob"])));
+
+    let shown = store.outline(of_alice.key()).await.unwrap().unwrap();
+    assert!(sessions.contains(&shown), "{shown:?} is not in {sessions:?}");
+    assert_eq!(shown.id, of_alice.key());
+    assert_eq!((&*shown.application, &*shown.issuer, &*shown.subject), (SLUG, ISSUER, "alice-subject"));
+    assert_eq!((shown.session_id.as_deref(), shown.last_use), (Some("sid"), None));
+    assert!(store.outline(token().key()).await.unwrap().is_none());
+    assert!(store.page(Some("nowhere".to_owned())).await.unwrap().is_none_or(|page| page.sessions.is_empty()));
+
+    assert_eq!(store.end(of_alice.key()).await.unwrap().unwrap().user, "alice");
+    assert!(!is_there(store, &of_alice).await);
+    assert!(store.end(of_alice.key()).await.unwrap().is_none());
+    assert!(store.remove(&of_bob).await.unwrap().is_some());
+    assert_eq!(all(store).await, []);
+}
+
+async fn revoke(store: &impl SessionStore, whom: Whom<'_>, at: UnixTime) {
+    assert!(store.revoke(&Revocation { whom, at, once: None }).await.unwrap());
+}
+
+async fn revoking(store: &impl SessionStore) {
+    let alices = Whom::Subject { issuer: ISSUER, subject: "alice-subject" };
+    let (one, other) = (saved(store, session(60)).await, saved(store, session(60)).await);
+    let of_bob = saved(store, bob(&single("https://app.example.com"), now(), Duration::from_mins(1))).await;
+    assert!(is_there(store, &one).await);
+    revoke(store, Whom::Subject { issuer: ISSUER, subject: "nobody" }, now()).await;
+    assert!(is_there(store, &one).await);
+    let refreshing = saved(store, refreshable("token", None)).await;
+    let lease = lease(store, &refreshing, "token").await;
+    revoke(store, alices, now()).await;
+    for token in [&one, &other, &refreshing] {
+        assert!(!is_there(store, token).await);
+        assert!(store.outline(token.key()).await.unwrap().is_none());
+    }
+    let renewed = Finished::Renewed(Arc::new(store_independent_renewal()));
+    store.finish_refresh(&refreshing, lease, renewed).await.unwrap();
+    assert!(!is_there(store, &refreshing).await, "a refresh revives nothing");
+    assert!(is_there(store, &of_bob).await);
+    assert_eq!(all(store).await.len(), 1);
+
+    let old = alice(&single("https://app.example.com"), UnixTime::from_millis(now().as_millis() - 1000), HOUR, None);
+    let in_flight = saved(store, old).await;
+    revoke(store, alices, now()).await;
+    assert!(!is_there(store, &in_flight).await, "its login began before");
+
+    let once = Once { issuer: ISSUER, id: "jti", until: now() + Duration::from_mins(2) };
+    let order = Revocation { whom: Whom::Everybody, at: now(), once: Some(once) };
+    assert!(store.revoke(&order).await.unwrap());
+    assert!(!is_there(store, &of_bob).await);
+    let later = now() + Duration::from_secs(5);
+    let again = Revocation { at: later, ..order };
+    let newer = saved(store, alice(&single("https://app.example.com"), later, HOUR, None)).await;
+    assert!(!store.revoke(&again).await.unwrap(), "followed before");
+    assert!(is_there(store, &newer).await);
+    assert!(store.remove(&newer).await.unwrap().is_some());
+    assert_eq!(all(store).await, []);
+}
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// Of a login that began an hour ago.
+fn store_independent_renewal() -> Session {
+    let app = single("https://app.example.com");
+    alice(&app, UnixTime::from_millis(now().as_millis() - 3_600_000), HOUR * 2, None)
+}
+
+/// Long after all that was done before.
+async fn reclaiming(store: &impl SessionStore) {
+    let later = now() + Duration::from_secs(10);
+    let token = token();
+    let app = single("https://app.example.com");
+    store.save(&token, Arc::new(alice(&app, later, Duration::from_mins(2), None))).await.unwrap();
+    store.reclaim(now()).await.unwrap();
+    assert!(is_there(store, &token).await, "what lives is not reclaimed");
+    store.reclaim(later + Duration::from_hours(3)).await.unwrap();
+    assert_eq!(store.count(), 0, "what has ended is");
+}

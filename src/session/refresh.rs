@@ -1,0 +1,254 @@
+//! When a session's identity is to be confirmed by the provider, and who does it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Session, SessionKey};
+use crate::world::UnixTime;
+
+/// How long a process may take for a refresh before it counts as having died over it.
+const LONGEST_REFRESH: Duration = Duration::from_mins(10);
+
+/// Once no refresh will be tried any more.
+const NEVER: u64 = u64::MAX;
+
+/// What a session can be refreshed with, and when it has to be.
+pub struct Refreshable {
+    /// The newest refresh token.
+    pub token: SecretString,
+    /// Whether the provider gives a new one each time; `None` until it was asked.
+    pub rotates: Option<bool>,
+    /// When the provider is asked again, in the background; in milliseconds.
+    due_at: AtomicU64,
+    /// From then on the session counts only once the provider was asked.
+    confirm_by: UnixTime,
+}
+
+impl Refreshable {
+    /// To be refreshed at `due_at`, and not to be used unconfirmed from `confirm_by` on.
+    #[must_use]
+    pub const fn new(token: SecretString, rotates: Option<bool>, due_at: UnixTime, confirm_by: UnixTime) -> Self {
+        Self { token, rotates, due_at: AtomicU64::new(due_at.as_millis()), confirm_by }
+    }
+
+    /// Takes the turn to refresh where it is due: of all who ask at once, one does. The next turn is at `again`.
+    #[must_use]
+    pub fn take_turn(&self, now: UnixTime, again: UnixTime) -> bool {
+        let due = self.due_at.load(Ordering::Relaxed);
+        due <= now.as_millis()
+            && self.due_at.compare_exchange(due, again.as_millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Whether a turn could be taken.
+    #[must_use]
+    pub fn is_due(&self, now: UnixTime) -> bool {
+        self.due_at.load(Ordering::Relaxed) <= now.as_millis()
+    }
+
+    /// Notes that the token may be spent: it is not used again, and the session ends when it would have to be confirmed.
+    pub fn give_up(&self) {
+        self.due_at.store(NEVER, Ordering::Relaxed);
+    }
+
+    /// Whether the token can still be used, as far as this process knows.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.due_at.load(Ordering::Relaxed) != NEVER
+    }
+
+    /// From when on the session counts only once the provider was asked.
+    #[must_use]
+    pub const fn confirm_by(&self) -> UnixTime {
+        self.confirm_by
+    }
+
+    /// Whether the same token may be sent twice: the provider is known to leave it valid.
+    pub(super) const fn is_reusable(&self) -> bool {
+        matches!(self.rotates, Some(false))
+    }
+
+    pub(super) fn due_at(&self) -> UnixTime {
+        UnixTime::from_millis(self.due_at.load(Ordering::Relaxed))
+    }
+}
+
+impl fmt::Debug for Refreshable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refreshable").field("confirm_by", &self.confirm_by).finish_non_exhaustive()
+    }
+}
+
+/// The right to refresh a session: nobody else has it, in this process or another.
+///
+/// It is given back by [`super::SessionStore::finish_refresh`]. Where that never happens, the refresh token counts as spent.
+#[derive(Debug)]
+pub struct Lease {
+    /// Tells this lease from others of the same session.
+    pub(super) owner: [u8; 16],
+    /// Keeps it from running out.
+    pub(super) _keeper: Option<AbortOnDropHandle<()>>,
+}
+
+/// What came of asking for the right to refresh.
+#[derive(Debug)]
+pub enum Begun {
+    /// It was given, for this session: the newest that there is.
+    Lease(Lease, Arc<Session>),
+    /// Somebody else has it.
+    Busy,
+    /// Somebody had it, sent the refresh token, and never told what came of it: the token may be spent.
+    Spent,
+    /// There is no such session.
+    Gone,
+}
+
+/// How a refresh ended.
+#[derive(Clone, Debug)]
+pub enum Finished {
+    /// This takes the session's place.
+    Renewed(Arc<Session>),
+    /// The refresh token is as good as before.
+    Untouched,
+    /// It may be spent.
+    Unanswered,
+}
+
+/// The leases of a process that shares its sessions with no other.
+#[derive(Default)]
+pub(super) struct Leases(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    given: u64,
+    held: HashMap<SessionKey, Held>,
+}
+
+#[derive(Clone, Copy)]
+enum Held {
+    Lease { owner: [u8; 16], until: UnixTime },
+    Spent,
+}
+
+/// What the leases say.
+#[derive(Debug)]
+pub(super) enum Turn {
+    Lease(Lease),
+    Busy,
+    Spent,
+}
+
+impl Leases {
+    /// Gives the right to refresh to the first who asks; a spent token only where it is `reusable`.
+    pub(super) fn begin(&self, key: SessionKey, reusable: bool, now: UnixTime) -> Turn {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match inner.held.get(&key) {
+            Some(Held::Lease { until, .. }) if now < *until => return Turn::Busy,
+            Some(Held::Lease { .. } | Held::Spent) if !reusable => {
+                inner.held.insert(key, Held::Spent);
+                return Turn::Spent;
+            }
+            Some(Held::Lease { .. } | Held::Spent) | None => {}
+        }
+        inner.given += 1;
+        let owner = u128::from(inner.given).to_be_bytes();
+        inner.held.insert(key, Held::Lease { owner, until: now + LONGEST_REFRESH });
+        Turn::Lease(Lease { owner, _keeper: None })
+    }
+
+    /// Whether `lease` still has the right.
+    pub(super) fn hold(&self, key: &SessionKey, lease: &Lease) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_held(key, lease)
+    }
+
+    /// Takes the right back; `false` when it is no longer `lease`'s.
+    pub(super) fn finish(&self, key: &SessionKey, lease: &Lease, finished: &Finished) -> bool {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !inner.is_held(key, lease) {
+            return false;
+        }
+        match finished {
+            Finished::Renewed(_) | Finished::Untouched => inner.held.remove(key),
+            Finished::Unanswered => inner.held.insert(*key, Held::Spent),
+        };
+        true
+    }
+
+    /// Forgets all but those of which `lives` holds.
+    pub(super) fn retain(&self, lives: impl Fn(&SessionKey) -> bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).held.retain(|key, _| lives(key));
+    }
+
+    /// Forgets what is known of one session.
+    pub(super) fn forget(&self, key: &SessionKey) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).held.remove(key);
+    }
+}
+
+impl Inner {
+    fn is_held(&self, key: &SessionKey, lease: &Lease) -> bool {
+        matches!(self.held.get(key), Some(Held::Lease { owner, .. }) if *owner == lease.owner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = UnixTime::from_secs(1_000_000);
+
+    fn key(byte: u8) -> SessionKey {
+        SessionKey::from_bytes([byte; 32])
+    }
+
+    #[track_caller]
+    fn given(turn: Turn) -> Lease {
+        match turn {
+            Turn::Lease(lease) => lease,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn one_at_a_time_has_the_lease() {
+        let leases = Leases::default();
+        let lease = given(leases.begin(key(1), false, NOW));
+        assert!(matches!(leases.begin(key(1), true, NOW), Turn::Busy));
+        let other = given(leases.begin(key(2), false, NOW));
+        assert!(!leases.finish(&key(1), &other, &Finished::Untouched), "not its lease");
+        assert!(leases.finish(&key(1), &lease, &Finished::Untouched));
+        assert!(!leases.finish(&key(1), &lease, &Finished::Untouched), "given back");
+        given(leases.begin(key(1), false, NOW));
+    }
+
+    #[test]
+    fn what_may_be_spent_is_not_used_again() {
+        let leases = Leases::default();
+        let lease = given(leases.begin(key(1), false, NOW));
+        assert!(leases.finish(&key(1), &lease, &Finished::Unanswered));
+        assert!(matches!(leases.begin(key(1), false, NOW), Turn::Spent));
+        let lost = given(leases.begin(key(1), true, NOW));
+        assert!(matches!(leases.begin(key(1), false, NOW + LONGEST_REFRESH), Turn::Spent), "its holder died over it");
+        assert!(!leases.finish(&key(1), &lost, &Finished::Untouched), "too late");
+        leases.retain(|_| false);
+        given(leases.begin(key(1), false, NOW));
+    }
+
+    #[test]
+    fn one_of_many_takes_the_turn() {
+        let at = UnixTime::from_secs;
+        let refreshable = Refreshable::new(SecretString::from("token"), None, at(100), at(200));
+        assert!(!refreshable.take_turn(at(99), at(300)));
+        assert!(refreshable.is_due(at(100)));
+        assert!(refreshable.take_turn(at(100), at(130)));
+        assert!(!refreshable.take_turn(at(100), at(130)));
+        assert!(refreshable.take_turn(at(130), at(160)));
+        refreshable.give_up();
+        assert!(!refreshable.is_usable() && !refreshable.is_due(at(1_000_000)));
+    }
+}
