@@ -20,7 +20,7 @@ mod revoke;
 mod tokens;
 mod verify;
 
-pub use endpoints::{AuthorizationRequest, EndSessionRequest};
+pub use endpoints::{AuthorizationRequest, EndSessionRequest, Prompt};
 pub use error::{OidcError, clean};
 pub use exchange::{CodeExchange, Login};
 pub use http_client::{HttpClient, TlsError};
