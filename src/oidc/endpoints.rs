@@ -66,7 +66,8 @@ impl Ready {
         let nonce = Nonce::new(request.nonce.to_owned());
         let verifier = PkceCodeVerifier::new(request.pkce_verifier.to_owned());
         // The library asks for `openid` by itself.
-        let scopes = settings.scopes.iter().map(String::as_str).filter(|scope| !["openid", OFFLINE_ACCESS].contains(scope));
+        let scopes =
+            settings.scopes.iter().map(String::as_str).filter(|scope| !["openid", OFFLINE_ACCESS].contains(scope));
         let offline = self.metadata.asks_for_offline_access(settings).then_some(OFFLINE_ACCESS);
         let mut authorization = client
             .authorize_url(CoreAuthenticationFlow::AuthorizationCode, move || state, move || nonce)

@@ -89,8 +89,7 @@ fn read(mut table: Table<'_>) -> Option<IdentityProvider> {
 }
 
 fn offline_access(table: &mut Table<'_>, scopes: &[String]) -> OfflineAccess {
-    let choices =
-        [("auto", OfflineAccess::Auto), ("always", OfflineAccess::Always), ("never", OfflineAccess::Never)];
+    let choices = [("auto", OfflineAccess::Auto), ("always", OfflineAccess::Always), ("never", OfflineAccess::Never)];
     let offline_access = table.choice("offline_access", OfflineAccess::Auto, &choices);
     if offline_access == OfflineAccess::Never && scopes.iter().any(|scope| scope == "offline_access") {
         let hint = "remove it there, or choose always";

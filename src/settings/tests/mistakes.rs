@@ -1,5 +1,5 @@
 use super::{MINIMAL, loaded, refused};
-use crate::settings::Settings;
+use crate::settings::{OfflineAccess, Settings};
 
 /// `text` has exactly one mistake, whose line has all of `parts`.
 #[track_caller]
