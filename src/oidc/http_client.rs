@@ -218,3 +218,61 @@ impl Service<Name> for Resolver {
         Box::pin(async move { Ok(lookup.await?.collect::<Vec<_>>().into_iter()) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// How a POST ends whose connection is answered with `answer` once something came, and then closed, or held open.
+    async fn check(scheme: &str, answer: Option<&'static str>, expected: &str) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let _ = connection.read(&mut request).await;
+            match answer {
+                Some(answer) => connection.write_all(answer.as_bytes()).await.unwrap(),
+                None => std::future::pending().await,
+            }
+        });
+        let client = HttpClient::new(None, Duration::from_millis(200)).unwrap();
+        let request = Request::post(format!("{scheme}://{address}/token")).body(b"a=b".to_vec()).unwrap();
+        let got = match client.send(request).await {
+            Ok(response) => response.status().to_string(),
+            Err(NoAnswer::Unsent(_)) => "unsent".to_owned(),
+            Err(NoAnswer::Lost(_)) => "lost".to_owned(),
+            Err(NoAnswer::TooLarge) => "too large".to_owned(),
+        };
+        assert_eq!(got, expected, "{scheme} {answer:?}");
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_request_that_left_is_told_from_one_that_did_not() {
+        check("http", Some("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"), "200 OK").await;
+        check("http", Some("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}"), "lost").await;
+        check("http", Some("HTTP/1.1 200 OK\r\n"), "lost").await;
+        check("http", Some("nonsense\r\n\r\n"), "lost").await;
+        check("http", Some(""), "lost").await;
+        check("http", None, "lost").await;
+        check("https", None, "unsent").await;
+        check("https", Some("no TLS"), "unsent").await;
+        check("https", Some(""), "unsent").await;
+    }
+
+    #[tokio::test]
+    async fn nothing_leaves_for_where_nobody_listens() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let client = HttpClient::new(None, Duration::from_secs(5)).unwrap();
+        for host in [address.to_string(), "no-such-host.invalid".to_owned()] {
+            let request = Request::post(format!("http://{host}/")).body(b"a=b".to_vec()).unwrap();
+            assert!(matches!(client.send(request).await, Err(NoAnswer::Unsent(_))), "{host}");
+        }
+    }
+}
