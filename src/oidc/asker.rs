@@ -24,6 +24,8 @@ pub(super) struct Asker<'p> {
 pub(super) struct Heard {
     /// Of an answer that says the server is well.
     pub(super) status: Option<StatusCode>,
+    /// Whether that answer has no body.
+    pub(super) wordless: bool,
     /// Of an answer with tokens.
     pub(super) extras: Extras,
     /// Whether the provider may have done what it was asked for.
@@ -55,7 +57,11 @@ impl<'p> Asker<'p> {
         let status = response.status();
         let gives_tokens = matches!(self.operation, Operation::Token | Operation::Refresh) && status == StatusCode::OK;
         let extras = if gives_tokens { Extras::parse(response.body()) } else { Extras::default() };
-        self.note(|heard| (heard.status, heard.extras) = (Some(status), extras));
+        self.note(|heard| {
+            heard.status = Some(status);
+            heard.wordless = response.body().is_empty();
+            heard.extras = extras;
+        });
     }
 }
 

@@ -11,7 +11,8 @@ use serde_json::{Map, Value};
 use super::asker::{Asker, Heard};
 use super::exchange::{Userinfo, expires_at, fill_gaps, session_id, token_error, told};
 use super::jws::Jws;
-use super::tokens::Tokens;
+use super::refresh_error::INVALID_GRANT;
+use super::tokens::{Extras, Tokens};
 use super::verify::{ExpectedNonce, LEEWAY_SECONDS};
 use super::{OidcError, Operation, Provider, Ready, RefreshError, RefreshFailure};
 use crate::settings::IdentityProvider;
@@ -72,12 +73,12 @@ impl Provider {
         let ready = self.ready().ok_or(RefreshError::NotReady)?;
         let asker = Asker::new(self, Operation::Refresh);
         let answer = ready.ask_for_refresh(self.settings(), previous.refresh_token, &asker).await;
-        let Heard { status, extras, may_be_done } = asker.heard();
-        let rotated = extras.refresh_token;
+        let heard = asker.heard();
         let result = match answer {
             Ok(tokens) => self.judge(&ready, &before, &tokens).await,
-            Err(error) => Err(RefreshError::of_exchange(without_code(error, status), may_be_done)),
+            Err(error) => Err(RefreshError::of_exchange(without_code(error, &heard), heard.may_be_done)),
         };
+        let Extras { refresh_token: rotated, lifetime } = heard.extras;
         match result {
             Ok(Judged { claims, id_token, lost_sid }) => Ok(Refreshed {
                 claims,
@@ -85,7 +86,7 @@ impl Provider {
                 lost_sid,
                 rotated: rotated.is_some(),
                 refresh_token: rotated.unwrap_or_else(|| previous.refresh_token.clone()),
-                access_token_lifetime: extras.lifetime,
+                access_token_lifetime: lifetime,
             }),
             Err(error) => Err(RefreshFailure { error, rotated }),
         }
@@ -160,8 +161,12 @@ impl Ready {
 }
 
 /// Some providers refuse without a code, in HTML or in silence.
-fn without_code(error: OidcError, status: Option<StatusCode>) -> OidcError {
-    match (error, status) {
+fn without_code(error: OidcError, heard: &Heard) -> OidcError {
+    match (error, heard.status) {
+        // So Glewlwyd refuses a token that is spent, expired or revoked; what stands between us and a provider has words.
+        (OidcError::Malformed(_), Some(StatusCode::BAD_REQUEST)) if heard.wordless => {
+            OidcError::Refused { code: INVALID_GRANT.to_owned(), description: Some("400 without a word".to_owned()) }
+        }
         (OidcError::Malformed(_), Some(status)) if status.is_client_error() => {
             OidcError::Refused { code: format!("the token endpoint answered {status}"), description: None }
         }

@@ -2,6 +2,9 @@ use secrecy::SecretString;
 
 use super::OidcError;
 
+/// The code of a grant that is gone (RFC 6749 §5.2).
+pub(super) const INVALID_GRANT: &str = "invalid_grant";
+
 /// Why a login could not be refreshed, by what follows from it.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
@@ -103,7 +106,7 @@ impl From<OidcError> for RefreshError {
             OidcError::NotReady => Self::NotReady,
             OidcError::Unreachable(why) => Self::Unreachable(why),
             OidcError::Refused { code, description } => match code.as_str() {
-                "invalid_grant" => Self::Ended { description },
+                INVALID_GRANT => Self::Ended { description },
                 // Not among the codes of RFC 6749 §5.2, but used, and they mean what they say.
                 "server_error" | "temporarily_unavailable" | "slow_down" => Self::Unreachable(code),
                 _ => Self::Refused { code, description },

@@ -26,8 +26,8 @@
 //     /_test/down          503 for everything but the hooks
 //     /_test/up            ends that
 //     /_test/stats         requests so far, as {"GET /jwks": 2, …}
-//     /_test/client?NAME=VALUE&…
-//                          changes to the first client's registration, such as its backchannel_logout_uri
+//     /_test/client?CHANGES
+//                          changes the first client's registration; JSON, such as {"backchannel_logout_uri": "http://…"}
 //     /_test/end-sessions?USER
 //                          ends a user's sessions as a sign-out does, back-channel logout included; tells which it ended,
 //                          as [{"sid", "client_id", "told"}, …], where `told` is null, true, or why the client was not told
@@ -206,7 +206,7 @@ const hooks = {
   '/_test/up': () => (down = false),
   '/_test/stats': () => stats,
   '/_test/client': (query) => {
-    Object.assign(config.clients[0], Object.fromEntries(query));
+    Object.assign(config.clients[0], JSON.parse([...query.keys()][0]));
     op = newProvider(config, keys);
     return config.clients[0];
   },

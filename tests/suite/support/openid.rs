@@ -84,9 +84,9 @@ impl OpenIdProvider {
 
     /// Has logouts sent there (OpenID Connect Back-Channel Logout 1.0 §2.2), with the session named; loopback addresses will do.
     pub(crate) async fn tell_logouts(&self, uri: &str) {
-        let query = [("backchannel_logout_uri", uri), ("backchannel_logout_session_required", "true")];
-        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
-        self.hook(&format!("client?{query}")).await;
+        let changes = json!({"backchannel_logout_uri": uri, "backchannel_logout_session_required": true}).to_string();
+        let changes = form_urlencoded::byte_serialize(changes.as_bytes()).collect::<String>();
+        self.hook(&format!("client?{changes}")).await;
     }
 
     /// Calls a hook: `rotate`, `rotate?keep`, `down`, `up`, `stats`, `client?…`, `end-sessions?USER`.

@@ -269,6 +269,7 @@ async fn a_provider_that_says_no_is_understood() {
         .await;
     check("a code of tomorrow", (Told::Away, false), |b| b.refreshing.refuse = Some("temporarily_unavailable")).await;
     check("no code", (Told::Refused("400"), false), token(400, "<html>")).await;
+    check("no word", (Told::Ended, false), token(400, "")).await;
     check("no body", (Told::Refused("403"), false), token(403, "")).await;
     check("an error that is no text", (Told::Refused("400"), false), token(400, r#"{"error": 7}"#)).await;
     check("ill", (Told::Away, false), token(500, "{}")).await;
