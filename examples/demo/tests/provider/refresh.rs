@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forepost::oidc::{
-    CodeExchange, KeyRefresh, Login, Observer, Operation, PreviousLogin, Provider as Known, RefreshError,
-    RefreshFailure, Refreshed, Revocation,
+    AuthorizationRequest, CodeExchange, Consequence, KeyRefresh, Login, Observer, Operation, PreviousLogin, Prompt,
+    Provider as Known, RefreshError, RefreshFailure, Refreshed, Revocation,
 };
-use forepost::settings::Settings;
-use forepost::world::World;
+use forepost::settings::{IdentityProvider, Settings};
+use forepost::world::{UnixTime, World};
 use http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::{CALLBACK, Scene, VERIFIER, request};
 use crate::provider::{Algorithm, Behaviour, Endpoint, Fault, SigningKey, User};
@@ -26,9 +27,12 @@ impl Observer for Deaf {
 
 /// The provider as forepost sees it.
 pub(super) async fn known(scene: &Scene) -> Known {
+    known_with(scene, "").await
+}
+
+async fn known_with(scene: &Scene, settings: &str) -> Known {
     let toml = format!(
-        "[identity_provider.idp]\nissuer = \"{}\"\nclient_id = \"app\"\nclient_secret = \"se:cr+t%\"\n\
-         scopes = [\"openid\", \"profile\", \"email\", \"groups\", \"offline_access\"]\n\
+        "[identity_provider.idp]\nissuer = \"{}\"\nclient_id = \"app\"\nclient_secret = \"se:cr+t%\"\n{settings}\n\
          [[application]]\nslug = \"app\"\nexternal_host = \"https://app.example.com\"\n",
         scene.provider.issuer()
     );
@@ -46,13 +50,21 @@ struct Visit {
 }
 
 impl Visit {
+    /// Somebody whose login asks for what the settings ask for.
+    async fn asked(settings: &str, change: impl FnOnce(&mut Behaviour)) -> Self {
+        let mut scene = Scene::with(change).await;
+        let known = known_with(&scene, settings).await;
+        let url = known.authorization_url(&authorization(None)).unwrap();
+        let back = scene.sign_in("alice", url.split_once('?').unwrap().1).await;
+        let login = complete(&known, &back.parameter("code").unwrap()).await;
+        Self { scene, known, login }
+    }
+
     async fn begin(scope: &str, change: impl FnOnce(&mut Behaviour)) -> Self {
         let mut scene = Scene::with(change).await;
         let known = known(&scene).await;
         let back = scene.sign_in("alice", &request(&[("scope", Some(scope))])).await;
-        let code = back.parameter("code").unwrap();
-        let exchange = CodeExchange { code: &code, redirect_uri: CALLBACK, nonce: "n1", pkce_verifier: VERIFIER };
-        let login = known.complete(&exchange).await.unwrap();
+        let login = complete(&known, &back.parameter("code").unwrap()).await;
         Self { scene, known, login }
     }
 
@@ -72,6 +84,15 @@ impl Visit {
     async fn lives(&self, refresh_token: &SecretString) -> bool {
         self.refresh(refresh_token).await.is_ok()
     }
+}
+
+async fn complete(known: &Known, code: &str) -> Login {
+    let exchange = CodeExchange { code, redirect_uri: CALLBACK, nonce: "n1", pkce_verifier: VERIFIER };
+    known.complete(&exchange).await.unwrap()
+}
+
+fn authorization(prompt: Option<Prompt>) -> AuthorizationRequest<'static> {
+    AuthorizationRequest { redirect_uri: CALLBACK, state: "s1", nonce: "n1", pkce_verifier: VERIFIER, prompt }
 }
 
 fn same(one: &SecretString, other: &SecretString) -> bool {
@@ -101,8 +122,10 @@ async fn a_refresh_brings_the_claims_of_now() {
     let refreshed = visit.refresh(&visit.token()).await.unwrap();
     assert_eq!((&refreshed.claims["name"], &refreshed.claims["groups"]), (&json!("Alice Adams"), &json!(["staff"])));
     assert!(refreshed.rotated && !refreshed.lost_sid && !same(&refreshed.refresh_token, &visit.token()));
-    assert!(refreshed.id_token.is_some_and(|token| token != visit.login.id_token));
+    assert!(refreshed.id_token.as_ref().is_some_and(|token| *token != visit.login.id_token));
     assert_eq!(refreshed.access_token_lifetime, Some(Duration::from_hours(1)));
+    assert_eq!(visit.login.id_token_expires_at(), Some(UnixTime::from_secs(1_003_600)));
+    assert_eq!(refreshed.id_token_expires_at(), visit.login.id_token_expires_at());
     assert!(visit.lives(&refreshed.refresh_token).await);
     let seen = visit.scene.provider.last_request(Endpoint::Token).unwrap();
     assert_eq!(seen.form.get("scope"), None);
@@ -145,6 +168,7 @@ async fn userinfo_stands_in_for_an_id_token() {
     let refreshed = visit.refresh(&visit.token()).await.unwrap();
     assert_eq!((&refreshed.claims["name"], refreshed.claims.get("groups")), (&json!("Alice Adams"), None));
     assert_eq!((refreshed.id_token.as_deref(), refreshed.lost_sid), (None, false));
+    assert_eq!(refreshed.id_token_expires_at(), None);
     assert_eq!(refreshed.session_id(), visit.login.session_id());
     assert_eq!(refreshed.claims["iss"], visit.scene.provider.issuer());
     // Where the ID token had them, it is still the provider's last word, unless userinfo says otherwise.
@@ -192,6 +216,7 @@ enum Told {
     Ended,
     Refused(&'static str),
     Away,
+    Unanswered,
     Changed,
     Unproven,
 }
@@ -212,6 +237,7 @@ async fn check(name: &str, expected: (Told, bool), change: impl FnOnce(&mut Beha
                     _ => panic!("{name}: {code}"),
                 },
                 RefreshError::NotReady | RefreshError::Unreachable(_) => Told::Away,
+                RefreshError::Unanswered(_) => Told::Unanswered,
                 RefreshError::Changed => Told::Changed,
                 RefreshError::Unproven(_) => Told::Unproven,
             };
@@ -243,18 +269,22 @@ async fn a_provider_that_says_no_is_understood() {
         .await;
     check("a code of tomorrow", (Told::Away, false), |b| b.refreshing.refuse = Some("temporarily_unavailable")).await;
     check("no code", (Told::Refused("400"), false), token(400, "<html>")).await;
+    check("no word", (Told::Ended, false), token(400, "")).await;
     check("no body", (Told::Refused("403"), false), token(403, "")).await;
     check("an error that is no text", (Told::Refused("400"), false), token(400, r#"{"error": 7}"#)).await;
     check("ill", (Told::Away, false), token(500, "{}")).await;
     check("ill, with a code", (Told::Away, false), token(503, r#"{"error": "invalid_grant"}"#)).await;
     check("too many", (Told::Away, false), token(429, r#"{"error": "invalid_grant"}"#)).await;
     check("down", (Told::Away, false), |b| b.down = true).await;
-    check("gone", (Told::Away, false), |b| {
+    check("elsewhere", (Told::Away, false), token(302, "")).await;
+    check("behind a gateway", (Told::Unanswered, false), token(504, "")).await;
+    check("gone", (Told::Unanswered, false), |b| {
         b.faults.insert(Endpoint::Token, Fault { hang_up: true, ..Fault::default() });
     })
     .await;
-    check("no JSON", (Told::Unproven, false), token(200, "<html>")).await;
-    check("no access token", (Told::Unproven, true), |b| {
+    check("no JSON", (Told::Unanswered, false), token(200, "<html>")).await;
+    check("cut off", (Told::Unanswered, false), token(200, r#"{"access_token": "x", "refre"#)).await;
+    check("no access token", (Told::Unanswered, true), |b| {
         b.refreshing.token.remove("access_token");
     })
     .await;
@@ -277,7 +307,7 @@ async fn a_new_id_token_is_verified_like_the_first() {
     const UNPROVEN: (Told, bool) = (Told::Unproven, true);
     const FINE: (Told, bool) = (Told::Fine, true);
     check("another subject", (Told::Changed, true), claim("sub", "id-bob")).await;
-    check("no subject", UNPROVEN, |b| {
+    check("no subject", (Told::Unanswered, true), |b| {
         b.refreshing.id_token.remove("sub");
     })
     .await;
@@ -293,7 +323,7 @@ async fn a_new_id_token_is_verified_like_the_first() {
     check("a stray key", UNPROVEN, |b| b.signing_key = SigningKey::Stray).await;
     check("no signature", UNPROVEN, |b| b.algorithm = Algorithm::None).await;
     check("a secret that was not announced", UNPROVEN, |b| b.algorithm = Algorithm::Hs256).await;
-    check("no token", UNPROVEN, |b| b.id_token_text = Some("x".to_owned())).await;
+    check("no token", (Told::Unanswered, true), |b| b.id_token_text = Some("x".to_owned())).await;
     check("userinfo of somebody else", (Told::Changed, true), |b| {
         b.refreshing.no_id_token = true;
         b.userinfo.set("sub", "id-bob");
@@ -357,4 +387,89 @@ async fn a_revocation_that_fails_says_so() {
         let error = visit.known.revoke(&visit.token()).await.unwrap_err().to_string();
         assert!(error.contains(why), "{error:?} does not say {why:?}");
     }
+}
+
+/// Whether these settings bring a refresh token there, and what was asked for.
+async fn offline(settings: &str, expected: (bool, &str), change: impl FnOnce(&mut Behaviour)) {
+    let visit = Visit::asked(settings, change).await;
+    let seen = visit.scene.provider.last_request(Endpoint::Authorize).unwrap();
+    let scope = seen.query.get("scope").unwrap().to_owned();
+    assert_eq!((visit.login.refresh_token.is_some(), &*scope), expected, "{settings}");
+    let silent = visit.known.authorization_url(&authorization(Some(Prompt::Silent))).unwrap();
+    assert_eq!(silent.matches("prompt=none").count(), 1, "{silent}");
+    assert_eq!(silent.matches("prompt=").count(), 1, "{silent}");
+}
+
+#[tokio::test]
+async fn offline_access_is_asked_for_where_it_helps() {
+    const USUAL: &str = "openid profile email";
+    const MORE: &str = "openid profile email offline_access";
+    offline("", (true, MORE), |_| ()).await;
+    offline("", (false, USUAL), |b| b.refreshing.unannounced = true).await;
+    offline("", (false, USUAL), |b| {
+        b.metadata.remove("scopes_supported");
+    })
+    .await;
+    offline("", (true, MORE), |b| {
+        b.metadata.remove("grant_types_supported");
+    })
+    .await;
+    offline("", (false, USUAL), |b| {
+        b.metadata.set("grant_types_supported", json!(["authorization_code", "implicit"]));
+    })
+    .await;
+    offline("offline_access = \"always\"", (true, MORE), |b| b.refreshing.unannounced = true).await;
+    offline("offline_access = \"never\"", (false, USUAL), |_| ()).await;
+    offline("offline_access = \"never\"", (true, USUAL), |b| b.refreshing.unasked = true).await;
+    let listed = "scopes = [\"offline_access\", \"email\"]";
+    offline(listed, (true, "openid email offline_access"), |b| b.refreshing.unannounced = true).await;
+    let consent = |b: &mut Behaviour| b.refreshing.needs_consent = true;
+    offline("", (false, MORE), consent).await;
+    offline("authorization_parameters = { prompt = \"consent\" }", (true, MORE), consent).await;
+}
+
+/// Without it, such a token ends with the user's session at the provider.
+#[tokio::test]
+async fn keycloak_is_not_asked_for_offline_access() {
+    let visit = Visit::asked("", |b| b.refreshing.unasked = true).await;
+    let asked = |visit: &Visit| visit.known.authorization_url(&authorization(None)).unwrap().contains("offline_access");
+    assert!(asked(&visit));
+    visit.scene.provider.set(|b| {
+        b.metadata.set("token_endpoint", "https://id.test/realms/main/protocol/openid-connect/token");
+    });
+    visit.known.refresh().await.unwrap();
+    assert!(!asked(&visit));
+
+    let visit = Visit::asked("offline_access = \"never\"", |b| b.refreshing.unasked = true).await;
+    let next = visit.refresh(&visit.token()).await.unwrap().refresh_token;
+    visit.scene.provider.end_sessions();
+    assert_eq!(visit.refresh(&next).await.err().unwrap().consequence(), Consequence::EndSession);
+    let visit = Visit::asked("", |_| ()).await;
+    visit.scene.provider.end_sessions();
+    assert!(visit.lives(&visit.token()).await, "an offline one does not");
+}
+
+/// Nothing comes back in time, or nobody is there: the one may have spent the token, the other has not.
+#[tokio::test]
+async fn silence_is_not_absence() {
+    let mut visit = Visit::offline(|_| ()).await;
+    visit.known = {
+        let settings = IdentityProvider { timeout: Duration::from_millis(100), ..visit.known.settings().clone() };
+        let world = World::with_clock(visit.scene.clock.clone());
+        let known = Known::new("idp", settings, world, Arc::new(Deaf)).unwrap();
+        known.refresh().await.unwrap();
+        known
+    };
+    let held = Fault { hold: Some(Arc::new(Semaphore::new(0))), ..Fault::default() };
+    visit.scene.provider.set(|b| drop(b.faults.insert(Endpoint::Token, held)));
+    let failure = visit.refresh(&visit.token()).await.err().unwrap();
+    assert!(matches!(failure.error, RefreshError::Unanswered(_)), "{failure}");
+    assert_eq!(failure.consequence(), Consequence::TokenSpent);
+    let Visit { scene, known, login } = visit;
+    scene.provider.stop().await;
+    let token = login.refresh_token.clone().unwrap();
+    let previous = PreviousLogin { id_token: &login.id_token, refresh_token: &token };
+    let failure = known.refresh_login(&previous).await.err().unwrap();
+    assert!(matches!(failure.error, RefreshError::Unreachable(_)), "{failure}");
+    assert_eq!(failure.consequence(), Consequence::TryLater);
 }
