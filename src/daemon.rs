@@ -8,8 +8,9 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::app::{Application, Registry};
 use crate::cookie::Sealer;
@@ -17,6 +18,7 @@ use crate::forwarded::TrustedProxies;
 use crate::http::{DIALECTS, Outpost, OutpostParts, Status, VERDICTS};
 use crate::lifecycle::Shutdown;
 use crate::login::{LoginParts, Logins};
+use crate::logout::{LogoutParts, Logouts};
 use crate::oidc::{KeyRefresh, Observer, Operation, Provider, TlsError};
 use crate::serve::{BindError, Drained, Listeners, Serving};
 use crate::session::{FileError, FileStore, MemoryStore, SessionStore, StateDirectory, StoreParts};
@@ -38,6 +40,7 @@ pub struct Daemon {
     serving: Serving,
     providers: Vec<Arc<Provider>>,
     tasks: JoinSet<()>,
+    background: TaskTracker,
 }
 
 /// What a daemon consists of besides its listeners: made from settings, and still without a network.
@@ -52,6 +55,8 @@ pub struct Assembly {
     pub store: Arc<dyn SessionStore>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// What is still to be done for requests that were answered.
+    pub background: TaskTracker,
 }
 
 /// Why a daemon cannot start.
@@ -105,7 +110,8 @@ impl Daemon {
         for key in settings.dangers() {
             tracing::warn!(key = %key, "a setting that weakens protection is on");
         }
-        let Assembly { outpost, applications: _, providers, store, metrics } = Assembly::new(settings, world.clone())?;
+        let Assembly { outpost, applications: _, providers, store, metrics, background } =
+            Assembly::new(settings, world.clone())?;
         let mut tasks = JoinSet::new();
         tasks.spawn(reclaim(Arc::clone(&store), world, shutdown.token()));
         let status = Status { metrics, store, providers: providers.clone(), shutdown: shutdown.clone() };
@@ -125,6 +131,7 @@ impl Daemon {
             shutdown,
             providers,
             tasks,
+            background,
         })
     }
 
@@ -157,6 +164,11 @@ impl Daemon {
     pub async fn finished(self) -> Drained {
         let drained = self.serving.finished().await;
         self.tasks.join_all().await;
+        self.background.close();
+        if let Some(deadline) = self.shutdown.deadline() {
+            // What is not done by then is lost, as a connection would be.
+            let _ = timeout_at(deadline, self.background.wait()).await;
+        }
         drained
     }
 
@@ -188,9 +200,19 @@ impl Assembly {
             lifetime: settings.session.lifetime,
             idle_timeout: settings.session.idle_timeout,
         });
+        let background = TaskTracker::new();
+        let logouts = Logouts::new(LogoutParts {
+            world: world.clone(),
+            store: Arc::clone(&store),
+            providers: providers.clone(),
+            lifetime: settings.session.lifetime,
+            everywhere: settings.session.sign_out_everywhere,
+            background: background.clone(),
+        });
         let outpost = Outpost::new(OutpostParts {
             registry: Registry::new(applications.clone(), settings.server.danger_any_host),
             logins,
+            logouts,
             store: Arc::clone(&store),
             metrics: Arc::clone(&metrics),
             sampler: Sampler::new(settings.log.routine_checks),
@@ -198,7 +220,7 @@ impl Assembly {
             trusted: TrustedProxies::new(settings.server.trusted_proxies),
         });
         let providers = providers.into_values().collect();
-        Ok(Self { outpost, applications, providers, store, metrics })
+        Ok(Self { outpost, applications, providers, store, metrics, background })
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) fn provider_settings(issuer: &str) -> settings::IdentityProvider {
             uid: ClaimPath::new("sub"),
         },
         authorization_parameters: BTreeMap::new(),
+        frontchannel_logout: false,
         callback_marker: true,
         danger_http_issuer: false,
     }

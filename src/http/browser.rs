@@ -11,8 +11,8 @@ use super::request::{Received, Visit};
 use super::route::BrowserRoute;
 use crate::app::Application;
 use crate::login::{ReturnTarget, requested_target};
-use crate::logout;
 use crate::pages::Page;
+use crate::telemetry::audit::{AuditLine, Event};
 
 impl Outpost {
     /// Answers a browser that was routed here by the proxy.
@@ -23,6 +23,9 @@ impl Outpost {
         received: &Received<'_>,
     ) -> (Answer, Outcome) {
         let visit = Visit::direct(received);
+        if route == BrowserRoute::FrontChannelLogout {
+            return self.front_channel(app.map(Arc::as_ref), &visit).await;
+        }
         if let Some(app) = app {
             return self.browse(route, app, &visit).await;
         }
@@ -37,6 +40,8 @@ impl Outpost {
             BrowserRoute::Callback => self.callback(app, visit).await,
             BrowserRoute::SignOut => self.sign_out(app, visit).await,
             BrowserRoute::SignedOut => (signed_out(app, visit), "signed_out".into()),
+            BrowserRoute::BackChannelLogout => super::logout::asked_about(visit),
+            BrowserRoute::FrontChannelLogout => self.front_channel(Some(app), visit).await,
         }
     }
 
@@ -59,6 +64,19 @@ impl Outpost {
         let (answer, name) = match outcome.result {
             Ok(target) => {
                 let name = if outcome.user.is_some() { "login" } else { "already_signed_in" };
+                if let Some(opened) = &outcome.opened {
+                    AuditLine {
+                        application: Some(&app.slug),
+                        identity_provider: Some(&app.identity_provider),
+                        user: outcome.user.as_deref(),
+                        subject: Some(&opened.subject),
+                        session: Some(&opened.session),
+                        client: visit.client,
+                        request_id: Some(&visit.request_id),
+                        ..AuditLine::new(Event::Login, "callback")
+                    }
+                    .write();
+                }
                 (reply::redirect(target.as_str(), visit.is_post(), Vec::new()), name)
             }
             Err(error) => {
@@ -69,30 +87,9 @@ impl Outpost {
         self.metrics.login(&app.identity_provider, name);
         (reply::with_cookies(answer, outcome.cookies), Outcome { name, user: outcome.user })
     }
-
-    async fn sign_out(&self, app: &Application, visit: &Visit<'_>) -> (Answer, Outcome) {
-        if !logout::is_wanted(app, &visit.method, visit.headers) {
-            let action_url = app.outpost_path("sign_out");
-            let page = Page::ConfirmSignOut { application: &app.name, action_url: &action_url };
-            return (reply::page(StatusCode::OK, &page, visit.html, visit.request_id), "confirm_sign_out".into());
-        }
-        let provider = self.logins.provider(app).map(Arc::as_ref);
-        let done = match logout::sign_out(app, provider, self.store.as_ref(), visit.headers).await {
-            Ok(done) => done,
-            Err(error) => return (failure::store(app, &error, visit.html, visit.request_id), "store_away".into()),
-        };
-        if done.user.is_some() {
-            self.metrics.sign_out(Some(&app.slug));
-        }
-        let answer = match &done.location {
-            Some(location) => reply::redirect(location, visit.is_post(), Vec::new()),
-            None => signed_out(app, visit),
-        };
-        (reply::with_cookies(answer, vec![done.cookie]), Outcome { name: "sign_out", user: done.user })
-    }
 }
 
-fn signed_out(app: &Application, visit: &Visit<'_>) -> Answer {
+pub(super) fn signed_out(app: &Application, visit: &Visit<'_>) -> Answer {
     let home = app.external_host.url();
     let page = Page::SignedOut { application: &app.name, home_url: &home };
     reply::page(StatusCode::OK, &page, visit.html, visit.request_id)

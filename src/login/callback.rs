@@ -8,7 +8,7 @@ use super::{CallbackParams, Logins, ReturnTarget};
 use crate::app::Application;
 use crate::identity::{Identity, InvalidIdentity, PackedIdentity, wire_bytes};
 use crate::oidc::{CodeExchange, Login, OidcError, Provider, clean};
-use crate::session::{NewSession, ProviderSide, Session, SessionToken, StoreError};
+use crate::session::{NewSession, ProviderSide, Session, SessionKey, SessionToken, StoreError};
 use crate::world::{EntropyError, UnixTime};
 
 /// How a callback ended.
@@ -19,6 +19,17 @@ pub struct CallbackOutcome {
     pub cookies: Vec<HeaderValue>,
     /// Who signed in, for the log.
     pub user: Option<String>,
+    /// The session that was opened, for the audit log.
+    pub opened: Option<Opened>,
+}
+
+/// A new session.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its name, which opens nothing.
+    pub session: SessionKey,
+    /// Whose it is (`sub`).
+    pub subject: String,
 }
 
 /// Why a callback signed nobody in.
@@ -104,8 +115,9 @@ impl Logins {
         headers: &HeaderMap,
         session: Option<&Arc<Session>>,
     ) -> CallbackOutcome {
-        let mut outcome = CallbackOutcome { result: Err(CallbackError::ForeignState), cookies: Vec::new(), user: None };
-        outcome.result = self.answer(app, query, headers, session, &mut outcome.cookies, &mut outcome.user).await;
+        let result = Err(CallbackError::ForeignState);
+        let mut outcome = CallbackOutcome { result, cookies: Vec::new(), user: None, opened: None };
+        outcome.result = self.answer(app, query, headers, session, &mut outcome).await;
         outcome
     }
 
@@ -115,8 +127,7 @@ impl Logins {
         query: &str,
         headers: &HeaderMap,
         session: Option<&Arc<Session>>,
-        cookies: &mut Vec<HeaderValue>,
-        user: &mut Option<String>,
+        outcome: &mut CallbackOutcome,
     ) -> Result<ReturnTarget, CallbackError> {
         let params = CallbackParams::parse(query).map_err(|_| CallbackError::Malformed("a parameter is repeated"))?;
         let state = params.state.as_deref().ok_or(CallbackError::Malformed("no state"))?;
@@ -134,7 +145,7 @@ impl Logins {
         let provider = self.provider(app).ok_or_else(|| failed(OidcError::NotReady, &attempt))?;
         verify_issuer(provider, params.iss.as_deref())?;
         if let Some(code) = &params.error {
-            cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
+            outcome.cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
             return Err(CallbackError::Denied {
                 code: clean(code),
                 description: params.error_description.as_deref().map(clean),
@@ -160,16 +171,17 @@ impl Logins {
                     // The code may still be good: reloading the page tries again.
                     self.used.release(attempt.id());
                 } else {
-                    cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
+                    outcome.cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
                 }
                 return Err(failed(error, &attempt));
             }
         };
-        cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
+        outcome.cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
         let identity = Identity::from_claims(&login.claims, &provider.settings().claims)
             .map_err(|error| CallbackError::Identity { error, target: attempt.target.clone() })?;
-        *user = Some(identity.label().to_owned());
-        self.open_session(app, headers, identity, login, &attempt, cookies).await?;
+        outcome.user = Some(identity.label().to_owned());
+        let opened = self.open_session(app, headers, identity, login, &attempt, &mut outcome.cookies).await?;
+        outcome.opened = Some(opened);
         Ok(attempt.target)
     }
 
@@ -182,7 +194,7 @@ impl Logins {
         login: Login,
         attempt: &ReturnedAttempt,
         set_cookies: &mut Vec<HeaderValue>,
-    ) -> Result<(), CallbackError> {
+    ) -> Result<Opened, CallbackError> {
         let now: UnixTime = self.world.now();
         let session_id = login.session_id().map(str::to_owned);
         let identity = PackedIdentity::new(identity, &login.id_token, app.headers.jwt);
@@ -212,12 +224,13 @@ impl Logins {
             return Err(CallbackError::Loop);
         }
         let token = SessionToken::generate(&self.world)?;
+        let opened = Opened { session: token.key(), subject: session.identity().subject().to_owned() };
         self.store.save(&token, session).await?;
         for old in SessionToken::all(app.cookies.session(), headers) {
             self.store.remove(&old).await?;
         }
         set_cookies.push(app.cookies.set_session(&token, self.lifetime));
-        Ok(())
+        Ok(opened)
     }
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-pub use callback::{CallbackError, CallbackOutcome};
+pub use callback::{CallbackError, CallbackOutcome, Opened};
 pub use params::{CallbackParams, has_marker};
 pub use start::{Begun, StartError, login_url};
 pub use target::{ReturnTarget, requested_target};

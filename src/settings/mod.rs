@@ -145,6 +145,8 @@ pub struct IdentityProvider {
     pub claims: ClaimNames,
     /// Further parameters of the authorisation request; none that the protocol owns.
     pub authorization_parameters: BTreeMap<String, String>,
+    /// Whether whoever names a session of the provider (`sid`) ends ours of it (Front-Channel Logout 1.0).
+    pub frontchannel_logout: bool,
     /// Whether the redirect URI carries `?X-authentik-auth-callback=true`, as authentik registers it.
     pub callback_marker: bool,
     /// Speak to an issuer in cleartext although it is not on this machine.
@@ -309,6 +311,8 @@ pub struct Session {
     pub idle_timeout: Option<Duration>,
     /// Sessions in memory at once; the longest unused go first.
     pub max_sessions: u64,
+    /// Whether users are offered to end all of their sessions.
+    pub sign_out_everywhere: bool,
     /// What cookies and records are sealed with; `None`: the one that lies in the directory of the store, else a random one,
     /// and logins under way end with the process.
     pub secret: Option<SecretString>,

@@ -34,6 +34,7 @@ pub(super) fn read(mut table: Table<'_>, state_directory: Option<&Path>) -> Sess
     let default_idle = Some(Duration::from_hours(8));
     let idle_timeout = table.optional_duration("idle_timeout", default_idle, shortest..=LONGEST);
     let max_sessions = table.number("max_sessions", 100_000, 1..=100_000_000);
+    let sign_out_everywhere = table.boolean("sign_out_everywhere", false);
     let secret = secret(&mut table, "secret", "secret_file");
     if let Some(secret) = &secret
         && secret.expose_secret().len() < SHORTEST_SECRET
@@ -43,7 +44,7 @@ pub(super) fn read(mut table: Table<'_>, state_directory: Option<&Path>) -> Sess
         table.wrong(key, complaint("is too short to seal cookies", hint));
     }
     table.finish();
-    Session { store, lifetime, idle_timeout, max_sessions, secret }
+    Session { store, lifetime, idle_timeout, max_sessions, sign_out_everywhere, secret }
 }
 
 /// A file where there is a directory for it, unless the operator says otherwise.

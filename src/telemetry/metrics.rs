@@ -58,6 +58,7 @@ pub struct Metrics {
     sessions: Gauge,
     logins: Family<LoginLabels, Counter>,
     sign_outs: Family<ApplicationLabels, Counter>,
+    logout_tokens: Family<LoginLabels, Counter>,
     provider_requests: Family<ProviderRequestLabels, Counter>,
     provider_durations: Family<OperationLabels, Histogram, fn() -> Histogram>,
     jwks_refreshes: Family<RefreshLabels, Counter>,
@@ -107,6 +108,7 @@ impl Metrics {
             sessions: Gauge::default(),
             logins: Family::default(),
             sign_outs: Family::default(),
+            logout_tokens: Family::default(),
             provider_requests: Family::default(),
             provider_durations: Family::new_with_constructor(|| Histogram::new(PROVIDER_BOUNDS)),
             jwks_refreshes: Family::default(),
@@ -144,6 +146,7 @@ impl Metrics {
         ours.register("sessions", "Sessions in the store", self.sessions.clone());
         ours.register("logins", "Logins that came back", self.logins.clone());
         ours.register("sign_outs", "Sessions signed out", self.sign_outs.clone());
+        ours.register("logout_tokens", "Logout tokens of identity providers", self.logout_tokens.clone());
         ours.register("provider_requests", "Requests to identity providers", self.provider_requests.clone());
         ours.register_with_unit(
             "provider_request_duration",
@@ -231,6 +234,12 @@ impl Metrics {
     pub fn sign_out(&self, application: Option<&str>) {
         let labels = self.application(application);
         self.sign_outs.get_or_create(&labels).inc();
+    }
+
+    /// Counts a logout token; one that cannot be told to be of any identity provider has no name of one.
+    pub fn logout_token(&self, identity_provider: &str, result: &'static str) {
+        let labels = LoginLabels { identity_provider: self.providers.label(identity_provider), result };
+        self.logout_tokens.get_or_create(&labels).inc();
     }
 
     /// Counts a request to an identity provider: `discovery`, `jwks`, `token`, `userinfo`.
