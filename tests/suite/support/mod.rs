@@ -8,5 +8,5 @@ mod stage;
 pub(crate) mod tool;
 
 pub(crate) use browser::{Browser, Reply};
-pub(crate) use openid::OpenIdProvider;
+pub(crate) use openid::{OpenIdProvider, told};
 pub(crate) use stage::{APPLICATIONS, Stage, ask, client, fill_in, start_daemon};
