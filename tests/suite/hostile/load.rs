@@ -16,7 +16,7 @@ const LOGINS_AT_ONCE: usize = 4;
 const APP: &str = "https://app.example.com/page";
 
 /// What strangers send as logout tokens is forgotten.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn logout_tokens_of_strangers_take_no_room() {
     let target = Target::start(&[]).await;
     let junk = "j".repeat(8000);
