@@ -1,5 +1,10 @@
 //! The back channel as HTTP: what counts as a logout request, and where.
 
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use super::*;
 use crate::support::ask;
 
@@ -87,4 +92,48 @@ async fn a_question_about_a_logout_token_is_refused() {
         }
     }
     assert!(is_in(&stage, &alice, APP).await);
+}
+
+/// A body that does not come is waited for as long as any answer may take; one that breaks off is none.
+#[tokio::test]
+async fn a_body_that_does_not_come_is_given_up() {
+    let short = Duration::from_millis(200);
+    let stage = Stage::tuned(World::system(), |_| (), |settings| settings.server.request_timeout = short).await;
+    let head = format!(
+        "POST /outpost.goauthentik.io/backchannel-logout HTTP/1.1\r\nhost: x\r\ncontent-type: {FORM}\r\n\
+         content-length: 100\r\n\r\nlogout_token=a"
+    );
+    for (breaks_off, expected) in [(false, "HTTP/1.1 503"), (true, "")] {
+        let mut stream = TcpStream::connect(stage.daemon.http_address().unwrap()).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        if breaks_off {
+            stream.shutdown().await.unwrap();
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(expected) && !answer.contains(" 200 "), "{answer}");
+    }
+}
+
+/// Who wants to be asked for the body is asked (RFC 9110 §10.1.1).
+#[tokio::test]
+async fn a_body_that_waits_to_be_wanted_is_wanted() {
+    let stage = Stage::start().await;
+    let alice = visitor(&stage, APP, "alice").await;
+    let form = format!("logout_token={}", made(&stage, &of_user("alice")));
+    let mut stream = TcpStream::connect(stage.daemon.http_address().unwrap()).await.unwrap();
+    let head = format!(
+        "POST /outpost.goauthentik.io/backchannel-logout HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: {FORM}\r\n\
+         expect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        form.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut wanted = [0; 25];
+    stream.read_exact(&mut wanted).await.unwrap();
+    assert_eq!(&wanted, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(form.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(!is_in(&stage, &alice, APP).await);
 }
