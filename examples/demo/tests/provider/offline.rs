@@ -77,7 +77,7 @@ async fn keycloak_is_not_asked_for_offline_access() {
 async fn silence_is_not_absence() {
     let mut visit = Visit::offline(|_| ()).await;
     visit.known = {
-        let settings = IdentityProvider { timeout: Duration::from_millis(100), ..visit.known.settings().clone() };
+        let settings = IdentityProvider { timeout: Duration::from_secs(1), ..visit.known.settings().clone() };
         let world = World::with_clock(visit.scene.clock.clone());
         let known = Known::new("idp", settings, world, Arc::new(Deaf)).unwrap();
         known.refresh().await.unwrap();
