@@ -7,7 +7,9 @@ use url::Url;
 
 use super::Application;
 use crate::host::{CookieDomain, Host, Scheme};
-use crate::settings::{self, ClaimNames, ClaimPath, Cors, ExternalHost, HeaderSwitches, TokenEndpointAuthMethod};
+use crate::settings::{
+    self, ClaimNames, ClaimPath, Cors, ExternalHost, HeaderSwitches, OfflineAccess, TokenEndpointAuthMethod,
+};
 
 pub(crate) fn provider_settings(issuer: &str) -> settings::IdentityProvider {
     settings::IdentityProvider {
@@ -15,6 +17,7 @@ pub(crate) fn provider_settings(issuer: &str) -> settings::IdentityProvider {
         client_id: "proxy".into(),
         client_secret: Some("proxy-secret".to_owned().into()),
         scopes: vec!["openid".into()],
+        offline_access: OfflineAccess::Auto,
         token_endpoint_auth_method: TokenEndpointAuthMethod::Auto,
         ca_file: None,
         timeout: Duration::from_secs(5),

@@ -40,6 +40,7 @@ impl Logins {
             state: &attempt.state,
             nonce: &attempt.nonce,
             pkce_verifier: &attempt.pkce_verifier,
+            prompt: None,
         })?;
         Ok(Begun { location, cookies: attempt.cookies })
     }

@@ -8,8 +8,9 @@ use http::{StatusCode, header};
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
 
 use super::jws::verify_mac_length;
+use super::provider::checked;
 use super::tokens::Extras;
-use super::{OidcError, Operation, Provider};
+use super::{NoAnswer, OidcError, Operation, Provider};
 
 /// Lets the library ask one of a provider's endpoints, and keeps of the answer what the library does not hand on.
 pub(super) struct Asker<'p> {
@@ -23,8 +24,12 @@ pub(super) struct Asker<'p> {
 pub(super) struct Heard {
     /// Of an answer that says the server is well.
     pub(super) status: Option<StatusCode>,
+    /// Whether that answer has no body.
+    pub(super) wordless: bool,
     /// Of an answer with tokens.
     pub(super) extras: Extras,
+    /// Whether the provider may have done what it was asked for.
+    pub(super) may_be_done: bool,
 }
 
 impl<'p> Asker<'p> {
@@ -36,11 +41,27 @@ impl<'p> Asker<'p> {
         self.heard.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hear(&self, response: &HttpResponse) {
+    fn hear(&self, answer: &Result<HttpResponse, NoAnswer>) {
+        let may_be_done = match answer {
+            Ok(response) => response.status().is_success() || response.status() == StatusCode::GATEWAY_TIMEOUT,
+            Err(none) => !matches!(none, NoAnswer::Unsent(_)),
+        };
+        self.note(|heard| heard.may_be_done = may_be_done);
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Heard)) {
+        change(&mut self.heard.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn hear_well(&self, response: &HttpResponse) {
         let status = response.status();
         let gives_tokens = matches!(self.operation, Operation::Token | Operation::Refresh) && status == StatusCode::OK;
         let extras = if gives_tokens { Extras::parse(response.body()) } else { Extras::default() };
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Heard { status: Some(status), extras };
+        self.note(|heard| {
+            heard.status = Some(status);
+            heard.wordless = response.body().is_empty();
+            heard.extras = extras;
+        });
     }
 }
 
@@ -50,11 +71,13 @@ impl<'c> AsyncHttpClient<'c> for Asker<'_> {
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
-            let response = self.provider.checked(self.operation, request).await?;
+            let answer = self.provider.send(self.operation, request).await;
+            self.hear(&answer);
+            let response = checked(self.operation, answer?)?;
             if self.operation == Operation::Userinfo && is_signed(&response) {
                 verify_mac_length(str::from_utf8(response.body()).unwrap_or_default())?;
             }
-            self.hear(&response);
+            self.hear_well(&response);
             Ok(response)
         })
     }

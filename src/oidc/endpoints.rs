@@ -2,8 +2,9 @@ use openidconnect::core::CoreAuthenticationFlow;
 use openidconnect::{CsrfToken, Nonce, PkceCodeChallenge, PkceCodeVerifier, Scope};
 use url::Url;
 
-use super::{OidcError, Ready};
-use crate::settings::IdentityProvider;
+use super::metadata::OFFLINE_ACCESS;
+use super::{Metadata, OidcError, Ready};
+use crate::settings::{IdentityProvider, OfflineAccess};
 
 /// The parts of an authorisation request (OIDC Core §3.1.2.1) that differ from login to login.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +17,24 @@ pub struct AuthorizationRequest<'a> {
     pub nonce: &'a str,
     /// The PKCE verifier (RFC 7636 §4.1); only its S256 challenge is sent.
     pub pkce_verifier: &'a str,
+    /// What the provider may show; it stands before the operator's own. `None`: whatever the operator and the provider want.
+    pub prompt: Option<Prompt>,
+}
+
+/// What a provider may show to the browser (`prompt`, OIDC Core §3.1.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Prompt {
+    /// Nothing (`none`): who is not signed in there comes back with an error.
+    Silent,
+}
+
+impl Prompt {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Silent => "none",
+        }
+    }
 }
 
 /// The parts of a logout request (RP-Initiated Logout §2).
@@ -30,9 +49,9 @@ pub struct EndSessionRequest<'a> {
 impl Ready {
     /// The address that a browser is sent to for a login.
     ///
-    /// The scopes are those of the settings and nothing is added to them. OIDC Core §11 lets a provider ignore
-    /// `offline_access` without `prompt=consent`; most do not, and a question at each login is no good default, so where a
-    /// provider insists, `prompt` stands among the authorisation parameters.
+    /// The scopes are those of the settings, with `offline_access` where [`Metadata::asks_for_offline_access`] says so. OIDC Core §11 lets
+    /// a provider ignore that one without `prompt=consent`; most do not, and a question at each login is no good default, so
+    /// where a provider insists, `prompt` stands among the authorisation parameters.
     ///
     /// # Errors
     ///
@@ -47,13 +66,20 @@ impl Ready {
         let nonce = Nonce::new(request.nonce.to_owned());
         let verifier = PkceCodeVerifier::new(request.pkce_verifier.to_owned());
         // The library asks for `openid` by itself.
-        let scopes = settings.scopes.iter().filter(|scope| *scope != "openid");
+        let scopes =
+            settings.scopes.iter().map(String::as_str).filter(|scope| !["openid", OFFLINE_ACCESS].contains(scope));
+        let offline = self.metadata.asks_for_offline_access(settings).then_some(OFFLINE_ACCESS);
         let mut authorization = client
             .authorize_url(CoreAuthenticationFlow::AuthorizationCode, move || state, move || nonce)
-            .add_scopes(scopes.map(|scope| Scope::new(scope.clone())))
+            .add_scopes(scopes.chain(offline).map(|scope| Scope::new(scope.to_owned())))
             .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
         for (name, value) in &settings.authorization_parameters {
-            authorization = authorization.add_extra_param(name.clone(), value.clone());
+            if name != "prompt" || request.prompt.is_none() {
+                authorization = authorization.add_extra_param(name.clone(), value.clone());
+            }
+        }
+        if let Some(prompt) = request.prompt {
+            authorization = authorization.add_extra_param("prompt", prompt.as_str());
         }
         Ok(authorization.url().0)
     }
@@ -67,5 +93,18 @@ impl Ready {
             .append_pair("client_id", &settings.client_id)
             .append_pair("post_logout_redirect_uri", request.post_logout_redirect_uri);
         Some(url)
+    }
+}
+
+impl Metadata {
+    /// Whether logins with these settings ask for the scope `offline_access`.
+    #[must_use]
+    pub fn asks_for_offline_access(&self, settings: &IdentityProvider) -> bool {
+        match settings.offline_access {
+            _ if settings.scopes.iter().any(|scope| scope == OFFLINE_ACCESS) => true,
+            OfflineAccess::Always => true,
+            OfflineAccess::Never => false,
+            OfflineAccess::Auto => self.offers_offline_access() && !self.binds_refresh_tokens_to_sessions(),
+        }
     }
 }

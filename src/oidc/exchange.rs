@@ -15,10 +15,12 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use super::error::clean;
+use super::logout_token::date;
 use super::tokens::{AllClaims, Extras, Tokens};
 use super::verify::Verified;
 use super::{OidcError, Ready};
 use crate::settings::{IdentityProvider, TokenEndpointAuthMethod};
+use crate::world::UnixTime;
 
 /// What came back to the callback, and what only the browser and we know about it.
 #[derive(Clone, Copy)]
@@ -60,6 +62,16 @@ impl Login {
     pub fn session_id(&self) -> Option<&str> {
         session_id(&self.claims)
     }
+
+    /// When the ID token ends; `None` where that is no date.
+    #[must_use]
+    pub fn id_token_expires_at(&self) -> Option<UnixTime> {
+        expires_at(&self.claims)
+    }
+}
+
+pub(super) fn expires_at(claims: &Map<String, Value>) -> Option<UnixTime> {
+    date(claims, "exp").ok().flatten()
 }
 
 /// An empty `sid` names no session.

@@ -1,14 +1,17 @@
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body, Frame, SizeHint};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -27,7 +30,7 @@ const LARGEST_BODY: usize = 1 << 20;
 /// Asks providers: follows no redirect, waits no longer than told, reads no body above 1 MiB.
 #[derive(Clone)]
 pub struct HttpClient {
-    client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector<Resolver>>, Watched>,
     timeout: Duration,
 }
 
@@ -51,6 +54,58 @@ pub enum TlsError {
     /// The TLS library refuses its own defaults.
     #[error("TLS cannot be set up: {0}")]
     Setup(#[from] rustls::Error),
+}
+
+/// There is no whole answer to a request.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAnswer {
+    /// The request never left whole, so whoever should have got it did nothing.
+    ///
+    /// Known of requests with a body only, whose last bytes that is; those without may count as sent although they were not.
+    #[error("{0}")]
+    Unsent(String),
+    /// It may have arrived.
+    #[error("{0}")]
+    Lost(String),
+    /// An answer came that is larger than any we take.
+    #[error("the body is larger than {LARGEST_BODY} bytes")]
+    TooLarge,
+}
+
+impl From<NoAnswer> for OidcError {
+    fn from(none: NoAnswer) -> Self {
+        match none {
+            NoAnswer::Unsent(why) | NoAnswer::Lost(why) => Self::Unreachable(why),
+            NoAnswer::TooLarge => Self::Malformed(none.to_string()),
+        }
+    }
+}
+
+/// A body that tells when it was taken to be sent.
+struct Watched {
+    body: Full<Bytes>,
+    taken: Arc<AtomicBool>,
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.taken.store(true, Ordering::Relaxed);
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 impl HttpClient {
@@ -82,23 +137,30 @@ impl HttpClient {
     ///
     /// # Errors
     ///
-    /// [`OidcError::Unreachable`] when there is no answer in time; [`OidcError::Malformed`] when it is too large.
-    pub async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, OidcError> {
-        let request = request.map(|body| Full::new(Bytes::from(body)));
-        tokio::time::timeout(self.timeout, self.exchange(request)).await.unwrap_or_else(|_| {
-            let seconds = self.timeout.as_secs_f32();
-            Err(OidcError::Unreachable(format!("no answer within {seconds} s")))
-        })
+    /// When there is no answer in time, or too large a one.
+    pub async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, NoAnswer> {
+        let taken = Arc::new(AtomicBool::new(request.body().is_empty()));
+        let request = request.map(|body| Watched { body: Full::new(Bytes::from(body)), taken: Arc::clone(&taken) });
+        let answer = tokio::time::timeout(self.timeout, self.exchange(request)).await;
+        answer
+            .unwrap_or_else(|_| {
+                let seconds = self.timeout.as_secs_f32();
+                Err(NoAnswer::Lost(format!("no answer within {seconds} s")))
+            })
+            .map_err(|none| match none {
+                NoAnswer::Lost(why) if !taken.load(Ordering::Relaxed) => NoAnswer::Unsent(why),
+                none => none,
+            })
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response<Vec<u8>>, OidcError> {
-        let response = self.client.request(request).await.map_err(|error| OidcError::Unreachable(innermost(&error)))?;
+    async fn exchange(&self, request: Request<Watched>) -> Result<Response<Vec<u8>>, NoAnswer> {
+        let response = self.client.request(request).await.map_err(|error| NoAnswer::Lost(innermost(&error)))?;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, LARGEST_BODY).collect().await.map_err(|error| {
             if error.is::<http_body_util::LengthLimitError>() {
-                OidcError::Malformed(format!("the body is larger than {LARGEST_BODY} bytes"))
+                NoAnswer::TooLarge
             } else {
-                OidcError::Unreachable(innermost(error.as_ref()))
+                NoAnswer::Lost(innermost(error.as_ref()))
             }
         })?;
         Ok(Response::from_parts(parts, body.to_bytes().into()))
@@ -154,5 +216,65 @@ impl Service<Name> for Resolver {
         }
         let lookup = self.0.call(name);
         Box::pin(async move { Ok(lookup.await?.collect::<Vec<_>>().into_iter()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// How a POST ends whose connection is answered with `answer` once something came, and then closed, or held open.
+    async fn check(scheme: &str, answer: Option<&'static str>, expected: &str) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let _ = connection.read(&mut request).await;
+            match answer {
+                Some(answer) => connection.write_all(answer.as_bytes()).await.unwrap(),
+                None => std::future::pending().await,
+            }
+        });
+        // Silence lasts as long as that; all else may take its time on a busy machine.
+        let timeout = Duration::from_secs(if answer.is_none() { 1 } else { 30 });
+        let client = HttpClient::new(None, timeout).unwrap();
+        let request = Request::post(format!("{scheme}://{address}/token")).body(b"a=b".to_vec()).unwrap();
+        let got = match client.send(request).await {
+            Ok(response) => response.status().to_string(),
+            Err(NoAnswer::Unsent(_)) => "unsent".to_owned(),
+            Err(NoAnswer::Lost(_)) => "lost".to_owned(),
+            Err(NoAnswer::TooLarge) => "too large".to_owned(),
+        };
+        assert_eq!(got, expected, "{scheme} {answer:?}");
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_request_that_left_is_told_from_one_that_did_not() {
+        check("http", Some("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"), "200 OK").await;
+        check("http", Some("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}"), "lost").await;
+        check("http", Some("HTTP/1.1 200 OK\r\n"), "lost").await;
+        check("http", Some("nonsense\r\n\r\n"), "lost").await;
+        check("http", Some(""), "lost").await;
+        check("http", None, "lost").await;
+        check("https", None, "unsent").await;
+        check("https", Some("no TLS"), "unsent").await;
+        check("https", Some(""), "unsent").await;
+    }
+
+    #[tokio::test]
+    async fn nothing_leaves_for_where_nobody_listens() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let client = HttpClient::new(None, Duration::from_secs(5)).unwrap();
+        for host in [address.to_string(), "no-such-host.invalid".to_owned()] {
+            let request = Request::post(format!("http://{host}/")).body(b"a=b".to_vec()).unwrap();
+            assert!(matches!(client.send(request).await, Err(NoAnswer::Unsent(_))), "{host}");
+        }
     }
 }

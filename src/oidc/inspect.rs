@@ -105,6 +105,7 @@ pub async fn inspect(settings: &IdentityProvider, world: &World) -> Vec<Finding>
     findings.push(signing(settings, &metadata, keys));
     findings.push(client_authentication(settings, &metadata));
     findings.push(scopes(settings, &metadata));
+    findings.push(refresh_tokens(settings, &metadata));
     findings.push(pkce(&metadata));
     if metadata.requires_pushed_requests() {
         let message = "the provider wants pushed authorization requests (RFC 9126), which are not supported";
@@ -217,6 +218,30 @@ fn scopes(settings: &IdentityProvider, metadata: &Metadata) -> Finding {
     }
     let level = if missing.iter().any(|scope| scope == "openid") { Level::Failure } else { Level::Warning };
     Finding::new(level, CHECK, format!("the provider does not list {}", missing.join(", ")))
+}
+
+fn refresh_tokens(settings: &IdentityProvider, metadata: &Metadata) -> Finding {
+    const CHECK: &str = "refresh tokens";
+    if metadata.asks_for_offline_access(settings) {
+        if metadata.binds_refresh_tokens_to_sessions() {
+            let message = "offline_access is asked for: Keycloak's refresh tokens then outlive its sign-out, and would come without";
+            return Finding::new(Level::Warning, CHECK, message);
+        }
+        let message = "offline_access is asked for; if logins end in invalid_scope, allow it in the registration";
+        return Finding::new(Level::Good, CHECK, message);
+    }
+    if metadata.binds_refresh_tokens_to_sessions() {
+        return Finding::new(
+            Level::Good,
+            CHECK,
+            "offline_access is not asked for: they come without, and end with Keycloak's session",
+        );
+    }
+    Finding::new(
+        Level::Note,
+        CHECK,
+        "offline_access is not asked for; without refresh tokens an identity is as old as its login",
+    )
 }
 
 fn pkce(metadata: &Metadata) -> Finding {

@@ -168,7 +168,7 @@ fn text(claims: &Map<String, Value>, name: &str) -> Result<Option<String>, OidcE
 }
 
 /// A `NumericDate` (RFC 7519 §2).
-fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<UnixTime>, OidcError> {
+pub(super) fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<UnixTime>, OidcError> {
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };

@@ -10,6 +10,9 @@ use url::Url;
 
 use super::OidcError;
 
+/// The scope that brings refresh tokens (OIDC Core §11).
+pub(super) const OFFLINE_ACCESS: &str = "offline_access";
+
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Additional {
     #[serde(default)]
@@ -18,6 +21,10 @@ pub(super) struct Additional {
     revocation_endpoint: Option<Value>,
     #[serde(default)]
     backchannel_logout_supported: Option<Value>,
+    #[serde(default)]
+    frontchannel_logout_supported: Option<Value>,
+    #[serde(default)]
+    frontchannel_logout_session_supported: Option<Value>,
     #[serde(default)]
     code_challenge_methods_supported: Option<Vec<String>>,
     #[serde(default)]
@@ -106,8 +113,37 @@ impl Metadata {
     /// Several providers do it and do not announce it.
     #[must_use]
     pub fn backchannel_logout_supported(&self) -> bool {
-        let announced = self.document.additional_metadata().backchannel_logout_supported.as_ref();
-        announced.is_some_and(|value| value.as_bool().unwrap_or_else(|| value.as_str() == Some("true")))
+        is_announced(self.document.additional_metadata().backchannel_logout_supported.as_ref())
+    }
+
+    /// Whether the provider announces front-channel logout (OpenID Connect Front-Channel Logout 1.0 §3).
+    #[must_use]
+    pub fn frontchannel_logout_supported(&self) -> bool {
+        is_announced(self.document.additional_metadata().frontchannel_logout_supported.as_ref())
+    }
+
+    /// Whether it names itself and the session, with `iss` and `sid`, when it does so (§3).
+    #[must_use]
+    pub fn frontchannel_logout_session_supported(&self) -> bool {
+        is_announced(self.document.additional_metadata().frontchannel_logout_session_supported.as_ref())
+    }
+
+    /// Whether the scope `offline_access` is announced (OIDC Core §11) and refresh tokens are not ruled out.
+    #[must_use]
+    pub fn offers_offline_access(&self) -> bool {
+        let scopes = self.document.scopes_supported();
+        let grants = self.document.grant_types_supported();
+        scopes.is_some_and(|scopes| scopes.iter().any(|scope| scope.as_str() == OFFLINE_ACCESS))
+            && grants.is_none_or(|grants| grants.contains(&CoreGrantType::RefreshToken))
+    }
+
+    /// Whether the provider is known to give each client a refresh token that ends with its own session, without being asked.
+    ///
+    /// That is Keycloak, which the end of its endpoints' addresses gives away. With `offline_access` the token would outlive
+    /// the user's sign-out, and we would learn of it later or never.
+    #[must_use]
+    pub fn binds_refresh_tokens_to_sessions(&self) -> bool {
+        self.token_endpoint().ends_with("/protocol/openid-connect/token")
     }
 
     /// Where claims about the user are.
@@ -180,6 +216,11 @@ impl Metadata {
             None => vec!["client_secret_basic".into()],
         }
     }
+}
+
+/// Some providers write their truths as texts.
+fn is_announced(value: Option<&Value>) -> bool {
+    value.is_some_and(|value| value.as_bool().unwrap_or_else(|| value.as_str() == Some("true")))
 }
 
 /// What a browser or we are sent to.

@@ -16,19 +16,21 @@ mod logout_token;
 mod metadata;
 mod provider;
 mod refresh;
+mod refresh_error;
 mod revoke;
 mod tokens;
 mod verify;
 
-pub use endpoints::{AuthorizationRequest, EndSessionRequest};
+pub use endpoints::{AuthorizationRequest, EndSessionRequest, Prompt};
 pub use error::{OidcError, clean};
 pub use exchange::{CodeExchange, Login};
-pub use http_client::{HttpClient, TlsError};
+pub use http_client::{HttpClient, NoAnswer, TlsError};
 pub use keys::{KeyRefresh, Keys};
 pub use logout_token::{LogoutToken, LogoutTokenError};
 pub use metadata::Metadata;
 pub use provider::{Provider, Ready};
-pub use refresh::{PreviousLogin, RefreshError, RefreshFailure, Refreshed};
+pub use refresh::{PreviousLogin, Refreshed};
+pub use refresh_error::{Consequence, RefreshError, RefreshFailure};
 pub use revoke::Revocation;
 
 use std::time::Duration;

@@ -14,8 +14,8 @@ use super::exchange::{Userinfo, fill_gaps};
 use super::tokens::Tokens;
 use super::verify::{ExpectedNonce, Failure, Verified};
 use super::{
-    AuthorizationRequest, CodeExchange, EndSessionRequest, HttpClient, KeyRefresh, Keys, Login, Metadata, Observer,
-    OidcError, Operation, TlsError,
+    AuthorizationRequest, CodeExchange, EndSessionRequest, HttpClient, KeyRefresh, Keys, Login, Metadata, NoAnswer,
+    Observer, OidcError, Operation, TlsError,
 };
 use crate::settings::IdentityProvider;
 use crate::world::{UnixTime, World};
@@ -40,6 +40,15 @@ pub struct Provider {
     forced: Mutex<Option<Instant>>,
     /// As many as may compute at once.
     turns: Semaphore,
+}
+
+/// An answer that says the server is ill is no answer to the question.
+pub(super) fn checked(operation: Operation, response: Response<Vec<u8>>) -> Result<Response<Vec<u8>>, OidcError> {
+    let status = response.status();
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || status.is_redirection() {
+        return Err(OidcError::Unreachable(format!("{} answered {status}", operation.as_str())));
+    }
+    Ok(response)
 }
 
 /// A provider that logins can go through.
@@ -229,7 +238,11 @@ impl Provider {
         }
     }
 
-    async fn send(&self, operation: Operation, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, OidcError> {
+    pub(super) async fn send(
+        &self,
+        operation: Operation,
+        request: Request<Vec<u8>>,
+    ) -> Result<Response<Vec<u8>>, NoAnswer> {
         let began = Instant::now();
         let result = self.http.send(request).await;
         let answered = result.as_ref().is_ok_and(|response| !response.status().is_server_error());
@@ -327,20 +340,6 @@ impl Provider {
             RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
             _ => work(),
         }
-    }
-
-    /// An answer that says the server is ill is no answer to the question.
-    pub(super) async fn checked(
-        &self,
-        operation: Operation,
-        request: Request<Vec<u8>>,
-    ) -> Result<Response<Vec<u8>>, OidcError> {
-        let response = self.send(operation, request).await?;
-        let status = response.status();
-        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || status.is_redirection() {
-            return Err(OidcError::Unreachable(format!("{} answered {status}", operation.as_str())));
-        }
-        Ok(response)
     }
 
     pub(super) fn lacks_wanted_claims(&self, claims: &Map<String, Value>) -> bool {

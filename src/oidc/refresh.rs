@@ -9,12 +9,14 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use super::asker::{Asker, Heard};
-use super::exchange::{Userinfo, fill_gaps, session_id, token_error, told};
+use super::exchange::{Userinfo, expires_at, fill_gaps, session_id, token_error, told};
 use super::jws::Jws;
-use super::tokens::Tokens;
+use super::refresh_error::INVALID_GRANT;
+use super::tokens::{Extras, Tokens};
 use super::verify::{ExpectedNonce, LEEWAY_SECONDS};
-use super::{OidcError, Operation, Provider, Ready};
+use super::{OidcError, Operation, Provider, Ready, RefreshError, RefreshFailure};
 use crate::settings::IdentityProvider;
+use crate::world::UnixTime;
 
 /// What is kept of a login, for its refresh.
 #[derive(Clone, Copy)]
@@ -49,73 +51,11 @@ impl Refreshed {
     pub fn session_id(&self) -> Option<&str> {
         session_id(&self.claims)
     }
-}
 
-/// Why a login could not be refreshed, by what follows from it.
-#[derive(Debug, thiserror::Error)]
-pub enum RefreshError {
-    /// The grant is gone (`invalid_grant`, RFC 6749 §5.2): so is the login.
-    #[error("the provider ended the grant{}", description.as_ref().map(|it| format!(" ({it})")).unwrap_or_default())]
-    Ended {
-        /// The provider's words, cleaned and shortened.
-        description: Option<String>,
-    },
-    /// The provider refuses for another reason: mostly a mistake in a configuration, there or here.
-    #[error("the provider refused: {code}{}", description.as_ref().map(|it| format!(" ({it})")).unwrap_or_default())]
-    Refused {
-        /// The error code, cleaned; or what was answered, where there was none.
-        code: String,
-        /// The provider's words, cleaned and shortened.
-        description: Option<String>,
-    },
-    /// Discovery has not succeeded yet; later it may work.
-    #[error("the provider's metadata is not known yet")]
-    NotReady,
-    /// No answer, or one that says the provider is ill; later it may work.
-    #[error("the provider does not answer: {0}")]
-    Unreachable(String),
-    /// The new tokens are somebody else's.
-    #[error("the provider answered with tokens of another subject")]
-    Changed,
-    /// The answer is malformed, or proves nothing.
-    #[error(transparent)]
-    Unproven(OidcError),
-}
-
-/// A refresh that failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{error}")]
-pub struct RefreshFailure {
-    /// Why.
-    pub error: RefreshError,
-    /// The refresh token that the provider had already given when it went wrong.
-    ///
-    /// The old one is spent then: another try with it would look like a theft, and end the grant.
-    pub rotated: Option<SecretString>,
-}
-
-impl From<RefreshError> for RefreshFailure {
-    fn from(error: RefreshError) -> Self {
-        Self { error, rotated: None }
-    }
-}
-
-impl From<OidcError> for RefreshError {
-    fn from(error: OidcError) -> Self {
-        match error {
-            OidcError::NotReady => Self::NotReady,
-            OidcError::Unreachable(why) => Self::Unreachable(why),
-            OidcError::Refused { code, description } => match code.as_str() {
-                "invalid_grant" => Self::Ended { description },
-                // Not among the codes of RFC 6749 §5.2, but used, and they mean what they say.
-                "server_error" | "temporarily_unavailable" | "slow_down" => Self::Unreachable(code),
-                _ => Self::Refused { code, description },
-            },
-            error @ (OidcError::Malformed(_)
-            | OidcError::IssuerMismatch { .. }
-            | OidcError::InvalidToken(_)
-            | OidcError::Configuration(_)) => Self::Unproven(error),
-        }
+    /// When the new ID token ends; `None`: there is none, or it ends on no date.
+    #[must_use]
+    pub fn id_token_expires_at(&self) -> Option<UnixTime> {
+        self.id_token.as_ref().and_then(|_| expires_at(&self.claims))
     }
 }
 
@@ -133,12 +73,12 @@ impl Provider {
         let ready = self.ready().ok_or(RefreshError::NotReady)?;
         let asker = Asker::new(self, Operation::Refresh);
         let answer = ready.ask_for_refresh(self.settings(), previous.refresh_token, &asker).await;
-        let Heard { status, extras } = asker.heard();
-        let rotated = extras.refresh_token;
+        let heard = asker.heard();
         let result = match answer {
             Ok(tokens) => self.judge(&ready, &before, &tokens).await,
-            Err(error) => Err(without_code(error, status).into()),
+            Err(error) => Err(RefreshError::of_exchange(without_code(error, &heard), heard.may_be_done)),
         };
+        let Extras { refresh_token: rotated, lifetime } = heard.extras;
         match result {
             Ok(Judged { claims, id_token, lost_sid }) => Ok(Refreshed {
                 claims,
@@ -146,7 +86,7 @@ impl Provider {
                 lost_sid,
                 rotated: rotated.is_some(),
                 refresh_token: rotated.unwrap_or_else(|| previous.refresh_token.clone()),
-                access_token_lifetime: extras.lifetime,
+                access_token_lifetime: lifetime,
             }),
             Err(error) => Err(RefreshFailure { error, rotated }),
         }
@@ -221,8 +161,12 @@ impl Ready {
 }
 
 /// Some providers refuse without a code, in HTML or in silence.
-fn without_code(error: OidcError, status: Option<StatusCode>) -> OidcError {
-    match (error, status) {
+fn without_code(error: OidcError, heard: &Heard) -> OidcError {
+    match (error, heard.status) {
+        // So Glewlwyd refuses a token that is spent, expired or revoked; what stands between us and a provider has words.
+        (OidcError::Malformed(_), Some(StatusCode::BAD_REQUEST)) if heard.wordless => {
+            OidcError::Refused { code: INVALID_GRANT.to_owned(), description: Some("400 without a word".to_owned()) }
+        }
         (OidcError::Malformed(_), Some(status)) if status.is_client_error() => {
             OidcError::Refused { code: format!("the token endpoint answered {status}"), description: None }
         }

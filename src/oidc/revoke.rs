@@ -10,6 +10,7 @@ use url::form_urlencoded::{Serializer, byte_serialize};
 
 use super::error::clean;
 use super::exchange::told;
+use super::provider::checked;
 use super::{OidcError, Operation, Provider, Ready};
 use crate::settings::IdentityProvider;
 
@@ -33,7 +34,7 @@ impl Provider {
         let Some(request) = ready.revocation_request(self.settings(), refresh_token)? else {
             return Ok(Revocation::Unsupported);
         };
-        let response = self.checked(Operation::Revocation, request).await?;
+        let response = checked(Operation::Revocation, self.send(Operation::Revocation, request).await?)?;
         if response.status() == StatusCode::OK {
             return Ok(Revocation::Done);
         }

@@ -131,6 +131,8 @@ pub struct IdentityProvider {
     pub client_secret: Option<SecretString>,
     /// Scopes to ask for; always with `openid`.
     pub scopes: Vec<String>,
+    /// Whether `offline_access` is asked for, too; never [`OfflineAccess::Never`] where it is among the scopes.
+    pub offline_access: OfflineAccess,
     /// How the client proves itself at the token endpoint.
     pub token_endpoint_auth_method: TokenEndpointAuthMethod,
     /// PEM file with certificate authorities trusted beside the system's.
@@ -147,6 +149,17 @@ pub struct IdentityProvider {
     pub callback_marker: bool,
     /// Speak to an issuer in cleartext although it is not on this machine.
     pub danger_http_issuer: bool,
+}
+
+/// Whether the scope that brings refresh tokens is asked for (OIDC Core §11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfflineAccess {
+    /// Where the provider announces it and, as far as is known, gives no refresh token without it.
+    Auto,
+    /// Everywhere.
+    Always,
+    /// Nowhere; a provider may give refresh tokens all the same.
+    Never,
 }
 
 /// How the client proves itself at the token endpoint (OIDC Core §9).

@@ -9,7 +9,7 @@ use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::session::secret;
 use super::values::is_slug;
-use super::{ClaimNames, ClaimPath, IdentityProvider, TokenEndpointAuthMethod};
+use super::{ClaimNames, ClaimPath, IdentityProvider, OfflineAccess, TokenEndpointAuthMethod};
 
 /// Parameters of the authorisation request that the protocol needs for itself (OIDC Core §3.1.2.1, RFC 7636, RFC 9101).
 const OWNED_PARAMETERS: [&str; 12] = [
@@ -51,6 +51,7 @@ fn read(mut table: Table<'_>) -> Option<IdentityProvider> {
     table.missing("client_id", "the id that the provider gave forepost at registration");
     let client_secret = secret(&mut table, "client_secret", "client_secret_file");
     let scopes = table.each("scopes", &[',', ' '], |item| scope(item.text()?));
+    let offline_access = offline_access(&mut table, scopes.as_deref().unwrap_or_default());
     let token_endpoint_auth_method = table.choice(
         "token_endpoint_auth_method",
         TokenEndpointAuthMethod::Auto,
@@ -75,6 +76,7 @@ fn read(mut table: Table<'_>) -> Option<IdentityProvider> {
         client_id: client_id?,
         client_secret,
         scopes: with_openid(scopes),
+        offline_access,
         token_endpoint_auth_method,
         ca_file,
         timeout,
@@ -84,6 +86,16 @@ fn read(mut table: Table<'_>) -> Option<IdentityProvider> {
         callback_marker,
         danger_http_issuer,
     })
+}
+
+fn offline_access(table: &mut Table<'_>, scopes: &[String]) -> OfflineAccess {
+    let choices = [("auto", OfflineAccess::Auto), ("always", OfflineAccess::Always), ("never", OfflineAccess::Never)];
+    let offline_access = table.choice("offline_access", OfflineAccess::Auto, &choices);
+    if offline_access == OfflineAccess::Never && scopes.iter().any(|scope| scope == "offline_access") {
+        let hint = "remove it there, or choose always";
+        table.wrong("offline_access", complaint("\"never\", and it is among the scopes", hint));
+    }
+    offline_access
 }
 
 fn check_method(table: &Table<'_>, method: TokenEndpointAuthMethod, has_secret: bool) {

@@ -13,6 +13,7 @@
 //     lifetime   seconds that access and ID tokens live; by default 3600
 //     slim       name, email and groups are only at userinfo, not in ID tokens
 //     pushed     every authorization request must be pushed first (RFC 9126), and the metadata says so
+//     bound      refresh tokens also without offline_access; those end with the session
 //
 // When it can be asked, it prints one line of JSON: {"port", "issuer"}. It ends when its stdin is closed.
 //
@@ -25,6 +26,11 @@
 //     /_test/down          503 for everything but the hooks
 //     /_test/up            ends that
 //     /_test/stats         requests so far, as {"GET /jwks": 2, …}
+//     /_test/client?CHANGES
+//                          changes the first client's registration; JSON, such as {"backchannel_logout_uri": "http://…"}
+//     /_test/end-sessions?USER
+//                          ends a user's sessions as a sign-out does, back-channel logout included; tells which it ended,
+//                          as [{"sid", "client_id", "told"}, …], where `told` is null, true, or why the client was not told
 
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -111,7 +117,7 @@ function confirmLogout(ctx, form) {
   ctx.body = `<!doctype html><title>Signing out</title>${confirmed}<script>document.forms[0].submit()</script>`;
 }
 
-function newProvider({ issuer, clients, lifetime, slim, pushed }, keys) {
+function newProvider({ issuer, clients, lifetime, slim, pushed, bound }, keys) {
   const provider = new Provider(issuer, {
     adapter: Storage,
     clients: clients.map((client) => ({ grant_types: ['authorization_code', 'refresh_token'], ...client })),
@@ -128,7 +134,7 @@ function newProvider({ issuer, clients, lifetime, slim, pushed }, keys) {
         claims: () => ({ sub: id, preferred_username: id, email_verified: true, ...users[id] }),
       },
     issueRefreshToken: (_, client, code) =>
-      client.grantTypeAllowed('refresh_token') && code.scopes.has('offline_access'),
+      client.grantTypeAllowed('refresh_token') && (bound || code.scopes.has('offline_access')),
     rotateRefreshToken: true,
     ttl: {
       AccessToken: lifetime,
@@ -154,33 +160,64 @@ function newProvider({ issuer, clients, lifetime, slim, pushed }, keys) {
   for (const event of ['authorization.error', 'grant.error', 'backchannel.error']) {
     provider.on(event, (_, error) => console.error(event, error.message, error.error_description ?? ''));
   }
-  return provider.callback();
+  return { provider, answer: provider.callback() };
 }
 
-const defaults = { port: 0, host: 'idp.localhost', clients: [], lifetime: 3600, slim: false, pushed: false };
+// A client that answers with an error was not told.
+async function tell(client, accountId, sid) {
+  if (!client.backchannelLogoutUri) return null;
+  try {
+    await client.backchannelLogout(accountId, sid);
+    return true;
+  } catch (error) {
+    return error.message;
+  }
+}
+
+async function endSessions({ provider }, accountId) {
+  const ended = [];
+  for (const [key, { model, payload }] of records) {
+    if (model !== 'Session' || payload.accountId !== accountId) continue;
+    for (const [id, { sid, grantId, persistsLogout }] of Object.entries(payload.authorizations ?? {})) {
+      const told = await tell(await provider.Client.find(id), accountId, sid);
+      if (!persistsLogout) await new Storage('').revokeByGrantId(grantId);
+      ended.push({ sid, client_id: id, told });
+    }
+    records.delete(key);
+  }
+  return ended;
+}
+
+const defaults = { port: 0, host: 'idp.localhost', clients: [], lifetime: 3600, slim: false, pushed: false, bound: false };
 const config = { ...defaults, ...JSON.parse(process.argv[2] ?? '{}') };
 const stats = {};
 let keys = newKeys();
-let provider;
+let op;
 let down = false;
 
 const hooks = {
   '/_test/rotate': (query) => {
     const fresh = newKeys();
     keys = query.has('keep') ? [...fresh, ...keys] : fresh;
-    provider = newProvider(config, keys);
+    op = newProvider(config, keys);
     return keys.map((key) => key.kid);
   },
   '/_test/down': () => (down = true),
   '/_test/up': () => (down = false),
   '/_test/stats': () => stats,
+  '/_test/client': (query) => {
+    Object.assign(config.clients[0], JSON.parse([...query.keys()][0]));
+    op = newProvider(config, keys);
+    return config.clients[0];
+  },
+  '/_test/end-sessions': (query) => endSessions(op, [...query.keys()][0]),
 };
 
-const server = createServer((request, response) => {
+const server = createServer(async (request, response) => {
   const { pathname, searchParams } = new URL(request.url, 'http://localhost');
   if (hooks[pathname]) {
     response.setHeader('Content-Type', 'application/json');
-    response.end(JSON.stringify(hooks[pathname](searchParams)));
+    response.end(JSON.stringify(await hooks[pathname](searchParams)));
     return;
   }
   const name = `${request.method} ${pathname}`;
@@ -190,13 +227,13 @@ const server = createServer((request, response) => {
     response.end('down for a test');
     return;
   }
-  provider(request, response);
+  op.answer(request, response);
 });
 
 server.listen(config.port, '127.0.0.1', () => {
   config.port = server.address().port;
   config.issuer ??= `http://${config.host}:${config.port}`;
-  provider = newProvider(config, keys);
+  op = newProvider(config, keys);
   console.log(JSON.stringify({ port: config.port, issuer: config.issuer }));
 });
 

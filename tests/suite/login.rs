@@ -39,7 +39,7 @@ async fn every_authorisation_request_has_pkce_nonce_and_state() {
         assert_eq!(parameter("response_type"), "code");
         assert_eq!(parameter("code_challenge_method"), "S256");
         assert_eq!(parameter("client_id"), "proxy");
-        assert_eq!(parameter("scope"), "openid profile email groups");
+        assert_eq!(parameter("scope"), "openid profile email groups offline_access");
         assert_eq!(parameter("prompt"), "select_account");
         assert_eq!(
             parameter("redirect_uri"),

@@ -103,6 +103,7 @@ impl Asked<'_> {
         if request.parameters.repeated()
             || challenge.is_some() && method != Some("S256")
             || challenge.is_none() && (method.is_some() || request.client.secret.is_none())
+            || request.prompts("none") && request.get("prompt") != Some("none")
             || request.get("response_mode").is_some_and(|mode| mode != "query")
         {
             return Err("invalid_request");
@@ -138,13 +139,20 @@ impl Asked<'_> {
         })
     }
 
+    /// All that is asked for, but for offline access where consent to it is wanted and missing.
+    fn granted_scope(&self, request: &Request) -> String {
+        let ignored = self.behaviour.refreshing.needs_consent && !request.prompts("consent");
+        let asked = request.get("scope").unwrap_or_default().split(' ');
+        asked.filter(|scope| !(ignored && *scope == "offline_access")).collect::<Vec<_>>().join(" ")
+    }
+
     fn send_code(&self, request: &Request, sign_on: SignOn, session: &str) -> Result<Answer, Unspecified> {
         let code = keys::token::<24>()?;
         let owned = |name| request.get(name).map(ToOwned::to_owned);
         let grant = Grant {
             client: request.client.id.clone(),
             redirect_uri: request.redirect_uri.clone(),
-            scope: request.get("scope").unwrap_or_default().to_owned(),
+            scope: self.granted_scope(request),
             nonce: owned("nonce"),
             challenge: owned("code_challenge"),
             sign_on,

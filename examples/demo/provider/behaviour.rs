@@ -107,7 +107,14 @@ pub(crate) struct Behaviour {
 
 /// How refresh tokens are treated; they come with the scope `offline_access`, and each use brings a new one.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, not states")]
 pub(crate) struct Refreshing {
+    /// The metadata does not list `offline_access`.
+    pub(crate) unannounced: bool,
+    /// That scope counts only beside `prompt=consent` (OIDC Core §11).
+    pub(crate) needs_consent: bool,
+    /// Without that scope there is a refresh token as well, which ends with the provider's own session, as Keycloak has it.
+    pub(crate) unasked: bool,
     /// The same refresh token serves again and again.
     pub(crate) keep_token: bool,
     /// The second use of a refresh token only fails, and does not end the grant.

@@ -10,6 +10,10 @@ use super::{Algorithm, Asked, Endpoint, Jwks};
 impl Asked<'_> {
     pub(super) fn discovery(&self) -> Result<Answer, Unspecified> {
         let shared = self.shared;
+        let mut scopes = vec!["openid", "profile", "email", "groups"];
+        if !self.behaviour.refreshing.unannounced {
+            scopes.push("offline_access");
+        }
         let members = [
             ("issuer", json!(shared.issuer)),
             ("authorization_endpoint", json!(shared.url(Endpoint::Authorize))),
@@ -24,7 +28,7 @@ impl Asked<'_> {
             ("response_modes_supported", json!(["query"])),
             ("grant_types_supported", json!(["authorization_code", "refresh_token"])),
             ("subject_types_supported", json!(["public"])),
-            ("scopes_supported", json!(["openid", "profile", "email", "groups", "offline_access"])),
+            ("scopes_supported", json!(scopes)),
             ("claims_supported", json!(["sub", "name", "preferred_username", "email", "email_verified", "groups"])),
             ("id_token_signing_alg_values_supported", json!(self.algorithms()?)),
             ("token_endpoint_auth_methods_supported", json!(["client_secret_basic", "client_secret_post", "none"])),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::{Client, Refreshing, User};
+use super::{Client, Refreshing, User, keys};
 
 /// Seconds that a code is valid.
 pub(super) const CODE_LIFETIME: u64 = 60;
@@ -40,6 +40,13 @@ pub(super) struct Grant {
     pub(super) family: String,
     /// When the code ends, in seconds since the epoch.
     pub(super) until: u64,
+}
+
+impl Grant {
+    /// Whether it outlives the session that it was given in.
+    pub(super) fn is_offline(&self) -> bool {
+        self.scope.split(' ').any(|scope| scope == "offline_access")
+    }
 }
 
 #[derive(Debug)]
@@ -172,7 +179,8 @@ impl State {
             return None;
         }
         known.spent = !refreshing.keep_token;
-        self.knows(&grant.sign_on.login).then_some(grant)
+        let lives = grant.is_offline() || self.sign_ons.keys().any(|token| keys::s256(token) == grant.session);
+        (lives && self.knows(&grant.sign_on.login)).then_some(grant)
     }
 
     /// Ends a token of `client`, whichever it is; a refresh token takes its family with it (RFC 7009 §2.1).

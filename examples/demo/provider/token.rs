@@ -163,8 +163,8 @@ impl Asked<'_> {
         if !(refreshed && behaviour.refreshing.no_id_token) {
             answer.insert("id_token".to_owned(), json!(id_token));
         }
-        let offline = grant.scope.split(' ').any(|scope| scope == "offline_access");
-        if offline && !(refreshed && behaviour.refreshing.keep_token) {
+        let given = grant.is_offline() || behaviour.refreshing.unasked;
+        if given && !(refreshed && behaviour.refreshing.keep_token) {
             let token = keys::token::<24>()?;
             answer.insert("refresh_token".to_owned(), json!(token));
             self.shared.state().add_refresh_token(token, grant.clone());

@@ -1,5 +1,5 @@
 use super::{MINIMAL, loaded, refused};
-use crate::settings::Settings;
+use crate::settings::{OfflineAccess, Settings};
 
 /// `text` has exactly one mistake, whose line has all of `parts`.
 #[track_caller]
@@ -126,6 +126,12 @@ fn in_the_protocol_of_a_provider() {
     }
     provider("token_endpoint_auth_method = \"private_key_jwt\"", &["one of auto,"]);
     provider("scopes = [\"openid profile\"]", &["scopes[0]: \"openid profile\" is no scope"]);
+    provider("offline_access = \"yes\"", &["one of auto, always, never"]);
+    provider("offline_access = true", &["offline_access:"]);
+    provider(
+        "offline_access = \"never\"\nscopes = [\"offline_access\"]",
+        &["offline_access: \"never\", and it is among the scopes"],
+    );
     provider("timeout = \"0\"", &["out of range"]);
     provider("jwks_cooldown = \"2h\"", &["out of range"]);
     provider("claims = { usrname = \"a\" }", &["claims.usrname", "did you mean username?"]);
@@ -307,7 +313,7 @@ fn what_is_allowed_loads() {
     let settings = loaded(&format!(
         "{}\n{}",
         with_provider(
-            "scopes = [\"groups\", \"groups\"]\nauthorization_parameters = { max_age = 60, prompt = \"login\" }"
+            "scopes = [\"groups\", \"groups\"]\noffline_access = \"never\"\nauthorization_parameters = { max_age = 60, prompt = \"login\" }"
         ),
         r#"
         cookie_domain = "example.com"
@@ -328,6 +334,7 @@ fn what_is_allowed_loads() {
     ));
     let provider = &settings.identity_providers["default"];
     assert_eq!(provider.scopes, ["openid", "groups"]);
+    assert_eq!(provider.offline_access, OfflineAccess::Never);
     assert_eq!(provider.authorization_parameters["max_age"], "60");
     let [first, second] = &*settings.applications else {
         panic!("two applications");

@@ -23,6 +23,7 @@ const KEYS: &[&str] = &[
     "identity_provider",
     "default",
     "scopes",
+    "offline_access",
     "claims",
     "groups",
     "authorization_parameters",

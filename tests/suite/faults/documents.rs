@@ -50,8 +50,13 @@ impl Watched {
 
     /// What a browser brings back from where `known` sends it now.
     async fn code(&self) -> String {
-        let request =
-            AuthorizationRequest { redirect_uri: CALLBACK, state: "state", nonce: "nonce", pkce_verifier: VERIFIER };
+        let request = AuthorizationRequest {
+            redirect_uri: CALLBACK,
+            state: "state",
+            nonce: "nonce",
+            pkce_verifier: VERIFIER,
+            prompt: None,
+        };
         let mut browser = Browser::new().route("idp.localhost", self.provider.address());
         let page = browser.get(&self.known.authorization_url(&request).unwrap()).await;
         fill_in(&mut browser, &page, "alice").await.parameter("code").unwrap()

@@ -74,7 +74,7 @@ async fn rp_response_type_code() {
 async fn rp_scope_userinfo_claims() {
     let (stage, entered) = accepted(|behaviour| behaviour.user_claims_only_in_userinfo = true).await;
     let request = stage.provider.last_request(Endpoint::Authorize).unwrap();
-    assert_eq!(request.query.get("scope"), Some("openid profile email groups"));
+    assert_eq!(request.query.get("scope"), Some("openid profile email groups offline_access"));
     assert_eq!(entered.header("x-authentik-name"), "Alice Ärger");
     assert_eq!(entered.header("x-authentik-email"), "alice@example.test");
 }

@@ -117,7 +117,7 @@ impl Glewlwyd {
         }
         let client = json!({
             "client_id": Self::CLIENT_ID, "client_secret": Self::CLIENT_SECRET, "name": "proxy", "enabled": true,
-            "confidential": true, "authorization_type": ["code"], "scope": SCOPES,
+            "confidential": true, "authorization_type": ["code", "refresh_token"], "scope": SCOPES,
             "token_endpoint_auth_method": ["client_secret_basic"],
             "redirect_uri": [format!("{origin}/outpost.goauthentik.io/callback?X-authentik-auth-callback=true")],
             "post_logout_redirect_uri": format!("{origin}/outpost.goauthentik.io/signed_out"),
@@ -146,9 +146,13 @@ impl Glewlwyd {
         let parameter = |name| page.url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
         assert_eq!(parameter("prompt").as_deref(), Some("end_session"), "{page:#?}");
         let session = parameter("sid").unwrap();
-        let path = format!("oidc/session/{session}/");
-        self.call(browser, Method::DELETE, &path, &Value::Null).await.is(200);
+        self.end_session(browser, &session).await;
         self.call(browser, Method::DELETE, "auth/", &Value::Null).await
+    }
+
+    /// Ends the provider's session that an ID token named, as its logout page does once somebody confirmed.
+    pub(super) async fn end_session(&self, browser: &mut Browser, session: &str) {
+        self.call(browser, Method::DELETE, &format!("oidc/session/{session}/"), &Value::Null).await.is(200);
     }
 
     /// New signing keys; the old ones are gone.

@@ -3,6 +3,7 @@
 mod certification;
 mod glewlwyd;
 mod habits;
+mod refresh;
 mod scene;
 mod suite;
 

@@ -41,7 +41,7 @@ pub(super) enum RealProvider {
 
 impl RealProvider {
     /// Starts it, and gives our settings for it.
-    async fn start(kind: Kind, claims: Claims) -> (Self, String) {
+    pub(super) async fn start(kind: Kind, claims: Claims) -> (Self, String) {
         match kind {
             Kind::OpenId { algorithm, method } => {
                 let mut registration =
@@ -76,11 +76,26 @@ impl RealProvider {
         }
     }
 
-    fn address(&self) -> std::net::SocketAddr {
+    pub(super) fn address(&self) -> std::net::SocketAddr {
         match self {
             Self::OpenId(provider) => provider.address,
             Self::Glewlwyd(provider) => provider.address,
         }
+    }
+
+    /// Answers an authorisation request as a person would, up to the address of our callback.
+    pub(super) async fn up_to_callback(&self, browser: &mut Browser, authorization: &Url, user: &str) -> Url {
+        let back = match self {
+            Self::OpenId(provider) => {
+                let page = browser.get(authorization.as_str()).await;
+                let page = browser.follow_on_host(page).await;
+                provider.sign_in(browser, &page, user).await
+            }
+            Self::Glewlwyd(provider) => provider.sign_in(browser, authorization, user).await,
+        };
+        let callback = back.location();
+        assert!(callback.as_str().starts_with(&format!("{ORIGIN}/outpost.goauthentik.io/callback?")), "{back:#?}");
+        callback
     }
 
     /// New signing keys; the old ones are gone.
@@ -144,17 +159,7 @@ impl Scene {
 
     /// Answers an authorisation request as a person would, up to the address of our callback.
     pub(super) async fn up_to_callback(&self, browser: &mut Browser, authorization: &Url, user: &str) -> Url {
-        let back = match &self.provider {
-            RealProvider::OpenId(provider) => {
-                let page = browser.get(authorization.as_str()).await;
-                let page = browser.follow_on_host(page).await;
-                provider.sign_in(browser, &page, user).await
-            }
-            RealProvider::Glewlwyd(provider) => provider.sign_in(browser, authorization, user).await,
-        };
-        let callback = back.location();
-        assert!(callback.as_str().starts_with(&format!("{ORIGIN}/outpost.goauthentik.io/callback?")), "{back:#?}");
-        callback
+        self.provider.up_to_callback(browser, authorization, user).await
     }
 
     /// Goes to the page and signs in; ends with the check that lets in, or with the page that says why not.

@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use url::form_urlencoded;
 
 use super::tool::{self, Running};
 use super::{Browser, Reply};
@@ -81,7 +82,14 @@ impl OpenIdProvider {
         browser.follow_on_host(reply).await
     }
 
-    /// Calls a hook: `rotate`, `rotate?keep`, `down`, `up`, `stats`.
+    /// Has logouts sent there (OpenID Connect Back-Channel Logout 1.0 §2.2), with the session named; loopback addresses will do.
+    pub(crate) async fn tell_logouts(&self, uri: &str) {
+        let changes = json!({"backchannel_logout_uri": uri, "backchannel_logout_session_required": true}).to_string();
+        let changes = form_urlencoded::byte_serialize(changes.as_bytes()).collect::<String>();
+        self.hook(&format!("client?{changes}")).await;
+    }
+
+    /// Calls a hook: `rotate`, `rotate?keep`, `down`, `up`, `stats`, `client?…`, `end-sessions?USER`.
     pub(crate) async fn hook(&self, name: &str) -> Value {
         let mut operator = Browser::new().route("*", self.address);
         operator.get(&format!("{}/_test/{name}", self.issuer)).await.is(200).json()

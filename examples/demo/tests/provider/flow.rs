@@ -176,6 +176,7 @@ async fn errors_go_back_to_the_application() {
     let mut scene = Scene::new().await;
     for (name, value, error) in [
         ("prompt", Some("none"), "login_required"),
+        ("prompt", Some("none login"), "invalid_request"),
         ("response_type", Some("token"), "unsupported_response_type"),
         ("scope", Some("profile"), "invalid_scope"),
         ("code_challenge_method", Some("plain"), "invalid_request"),

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forepost::oidc::{
-    CodeExchange, KeyRefresh, Login, Observer, Operation, PreviousLogin, Provider as Known, RefreshError,
-    RefreshFailure, Refreshed, Revocation,
+    AuthorizationRequest, CodeExchange, KeyRefresh, Login, Observer, Operation, PreviousLogin, Prompt,
+    Provider as Known, RefreshError, RefreshFailure, Refreshed, Revocation,
 };
 use forepost::settings::Settings;
-use forepost::world::World;
+use forepost::world::{UnixTime, World};
 use http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{CALLBACK, Scene, VERIFIER, request};
 use crate::provider::{Algorithm, Behaviour, Endpoint, Fault, SigningKey, User};
 
-struct Deaf;
+pub(super) struct Deaf;
 
 impl Observer for Deaf {
     fn request(&self, _: &str, _: Operation, _: bool, _: Duration) {}
@@ -26,9 +26,12 @@ impl Observer for Deaf {
 
 /// The provider as forepost sees it.
 pub(super) async fn known(scene: &Scene) -> Known {
+    known_with(scene, "").await
+}
+
+async fn known_with(scene: &Scene, settings: &str) -> Known {
     let toml = format!(
-        "[identity_provider.idp]\nissuer = \"{}\"\nclient_id = \"app\"\nclient_secret = \"se:cr+t%\"\n\
-         scopes = [\"openid\", \"profile\", \"email\", \"groups\", \"offline_access\"]\n\
+        "[identity_provider.idp]\nissuer = \"{}\"\nclient_id = \"app\"\nclient_secret = \"se:cr+t%\"\n{settings}\n\
          [[application]]\nslug = \"app\"\nexternal_host = \"https://app.example.com\"\n",
         scene.provider.issuer()
     );
@@ -39,39 +42,56 @@ pub(super) async fn known(scene: &Scene) -> Known {
 }
 
 /// Somebody who is signed in.
-struct Visit {
-    scene: Scene,
-    known: Known,
-    login: Login,
+pub(super) struct Visit {
+    pub(super) scene: Scene,
+    pub(super) known: Known,
+    pub(super) login: Login,
 }
 
 impl Visit {
+    /// Somebody whose login asks for what the settings ask for.
+    pub(super) async fn asked(settings: &str, change: impl FnOnce(&mut Behaviour)) -> Self {
+        let mut scene = Scene::with(change).await;
+        let known = known_with(&scene, settings).await;
+        let url = known.authorization_url(&authorization(None)).unwrap();
+        let back = scene.sign_in("alice", url.split_once('?').unwrap().1).await;
+        let login = complete(&known, &back.parameter("code").unwrap()).await;
+        Self { scene, known, login }
+    }
+
     async fn begin(scope: &str, change: impl FnOnce(&mut Behaviour)) -> Self {
         let mut scene = Scene::with(change).await;
         let known = known(&scene).await;
         let back = scene.sign_in("alice", &request(&[("scope", Some(scope))])).await;
-        let code = back.parameter("code").unwrap();
-        let exchange = CodeExchange { code: &code, redirect_uri: CALLBACK, nonce: "n1", pkce_verifier: VERIFIER };
-        let login = known.complete(&exchange).await.unwrap();
+        let login = complete(&known, &back.parameter("code").unwrap()).await;
         Self { scene, known, login }
     }
 
-    async fn offline(change: impl FnOnce(&mut Behaviour)) -> Self {
+    pub(super) async fn offline(change: impl FnOnce(&mut Behaviour)) -> Self {
         Self::begin("openid profile email groups offline_access", change).await
     }
 
-    fn token(&self) -> SecretString {
+    pub(super) fn token(&self) -> SecretString {
         self.login.refresh_token.clone().expect("there is a refresh token")
     }
 
-    async fn refresh(&self, refresh_token: &SecretString) -> Result<Refreshed, RefreshFailure> {
+    pub(super) async fn refresh(&self, refresh_token: &SecretString) -> Result<Refreshed, RefreshFailure> {
         self.known.refresh_login(&PreviousLogin { id_token: &self.login.id_token, refresh_token }).await
     }
 
     /// The one token still serves.
-    async fn lives(&self, refresh_token: &SecretString) -> bool {
+    pub(super) async fn lives(&self, refresh_token: &SecretString) -> bool {
         self.refresh(refresh_token).await.is_ok()
     }
+}
+
+async fn complete(known: &Known, code: &str) -> Login {
+    let exchange = CodeExchange { code, redirect_uri: CALLBACK, nonce: "n1", pkce_verifier: VERIFIER };
+    known.complete(&exchange).await.unwrap()
+}
+
+pub(super) fn authorization(prompt: Option<Prompt>) -> AuthorizationRequest<'static> {
+    AuthorizationRequest { redirect_uri: CALLBACK, state: "s1", nonce: "n1", pkce_verifier: VERIFIER, prompt }
 }
 
 fn same(one: &SecretString, other: &SecretString) -> bool {
@@ -101,8 +121,10 @@ async fn a_refresh_brings_the_claims_of_now() {
     let refreshed = visit.refresh(&visit.token()).await.unwrap();
     assert_eq!((&refreshed.claims["name"], &refreshed.claims["groups"]), (&json!("Alice Adams"), &json!(["staff"])));
     assert!(refreshed.rotated && !refreshed.lost_sid && !same(&refreshed.refresh_token, &visit.token()));
-    assert!(refreshed.id_token.is_some_and(|token| token != visit.login.id_token));
+    assert!(refreshed.id_token.as_ref().is_some_and(|token| *token != visit.login.id_token));
     assert_eq!(refreshed.access_token_lifetime, Some(Duration::from_hours(1)));
+    assert_eq!(visit.login.id_token_expires_at(), Some(UnixTime::from_secs(1_003_600)));
+    assert_eq!(refreshed.id_token_expires_at(), visit.login.id_token_expires_at());
     assert!(visit.lives(&refreshed.refresh_token).await);
     let seen = visit.scene.provider.last_request(Endpoint::Token).unwrap();
     assert_eq!(seen.form.get("scope"), None);
@@ -145,6 +167,7 @@ async fn userinfo_stands_in_for_an_id_token() {
     let refreshed = visit.refresh(&visit.token()).await.unwrap();
     assert_eq!((&refreshed.claims["name"], refreshed.claims.get("groups")), (&json!("Alice Adams"), None));
     assert_eq!((refreshed.id_token.as_deref(), refreshed.lost_sid), (None, false));
+    assert_eq!(refreshed.id_token_expires_at(), None);
     assert_eq!(refreshed.session_id(), visit.login.session_id());
     assert_eq!(refreshed.claims["iss"], visit.scene.provider.issuer());
     // Where the ID token had them, it is still the provider's last word, unless userinfo says otherwise.
@@ -192,6 +215,7 @@ enum Told {
     Ended,
     Refused(&'static str),
     Away,
+    Unanswered,
     Changed,
     Unproven,
 }
@@ -212,6 +236,7 @@ async fn check(name: &str, expected: (Told, bool), change: impl FnOnce(&mut Beha
                     _ => panic!("{name}: {code}"),
                 },
                 RefreshError::NotReady | RefreshError::Unreachable(_) => Told::Away,
+                RefreshError::Unanswered(_) => Told::Unanswered,
                 RefreshError::Changed => Told::Changed,
                 RefreshError::Unproven(_) => Told::Unproven,
             };
@@ -243,18 +268,22 @@ async fn a_provider_that_says_no_is_understood() {
         .await;
     check("a code of tomorrow", (Told::Away, false), |b| b.refreshing.refuse = Some("temporarily_unavailable")).await;
     check("no code", (Told::Refused("400"), false), token(400, "<html>")).await;
+    check("no word", (Told::Ended, false), token(400, "")).await;
     check("no body", (Told::Refused("403"), false), token(403, "")).await;
     check("an error that is no text", (Told::Refused("400"), false), token(400, r#"{"error": 7}"#)).await;
     check("ill", (Told::Away, false), token(500, "{}")).await;
     check("ill, with a code", (Told::Away, false), token(503, r#"{"error": "invalid_grant"}"#)).await;
     check("too many", (Told::Away, false), token(429, r#"{"error": "invalid_grant"}"#)).await;
     check("down", (Told::Away, false), |b| b.down = true).await;
-    check("gone", (Told::Away, false), |b| {
+    check("elsewhere", (Told::Away, false), token(302, "")).await;
+    check("behind a gateway", (Told::Unanswered, false), token(504, "")).await;
+    check("gone", (Told::Unanswered, false), |b| {
         b.faults.insert(Endpoint::Token, Fault { hang_up: true, ..Fault::default() });
     })
     .await;
-    check("no JSON", (Told::Unproven, false), token(200, "<html>")).await;
-    check("no access token", (Told::Unproven, true), |b| {
+    check("no JSON", (Told::Unanswered, false), token(200, "<html>")).await;
+    check("cut off", (Told::Unanswered, false), token(200, r#"{"access_token": "x", "refre"#)).await;
+    check("no access token", (Told::Unanswered, true), |b| {
         b.refreshing.token.remove("access_token");
     })
     .await;
@@ -277,7 +306,7 @@ async fn a_new_id_token_is_verified_like_the_first() {
     const UNPROVEN: (Told, bool) = (Told::Unproven, true);
     const FINE: (Told, bool) = (Told::Fine, true);
     check("another subject", (Told::Changed, true), claim("sub", "id-bob")).await;
-    check("no subject", UNPROVEN, |b| {
+    check("no subject", (Told::Unanswered, true), |b| {
         b.refreshing.id_token.remove("sub");
     })
     .await;
@@ -293,7 +322,7 @@ async fn a_new_id_token_is_verified_like_the_first() {
     check("a stray key", UNPROVEN, |b| b.signing_key = SigningKey::Stray).await;
     check("no signature", UNPROVEN, |b| b.algorithm = Algorithm::None).await;
     check("a secret that was not announced", UNPROVEN, |b| b.algorithm = Algorithm::Hs256).await;
-    check("no token", UNPROVEN, |b| b.id_token_text = Some("x".to_owned())).await;
+    check("no token", (Told::Unanswered, true), |b| b.id_token_text = Some("x".to_owned())).await;
     check("userinfo of somebody else", (Told::Changed, true), |b| {
         b.refreshing.no_id_token = true;
         b.userinfo.set("sub", "id-bob");
