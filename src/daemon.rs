@@ -37,6 +37,7 @@ pub struct Daemon {
     shutdown: Shutdown,
     serving: Serving,
     providers: Vec<Arc<Provider>>,
+    logins: Arc<Logins>,
     tasks: JoinSet<()>,
 }
 
@@ -48,6 +49,8 @@ pub struct Assembly {
     pub applications: Vec<Arc<Application>>,
     /// All identity providers; nothing is known of them until [`Provider::refresh`] or [`Provider::keep_ready`].
     pub providers: Vec<Arc<Provider>>,
+    /// Logins, and their refreshes that go on beside requests.
+    pub logins: Arc<Logins>,
     /// Sessions.
     pub store: Arc<dyn SessionStore>,
     /// Counters.
@@ -105,7 +108,8 @@ impl Daemon {
         for key in settings.dangers() {
             tracing::warn!(key = %key, "a setting that weakens protection is on");
         }
-        let Assembly { outpost, applications: _, providers, store, metrics } = Assembly::new(settings, world.clone())?;
+        let Assembly { outpost, applications: _, providers, logins, store, metrics } =
+            Assembly::new(settings, world.clone())?;
         let mut tasks = JoinSet::new();
         tasks.spawn(reclaim(Arc::clone(&store), world, shutdown.token()));
         let status = Status { metrics, store, providers: providers.clone(), shutdown: shutdown.clone() };
@@ -124,6 +128,7 @@ impl Daemon {
             serving: listeners.spawn(Arc::new(outpost), Arc::new(status), &shutdown),
             shutdown,
             providers,
+            logins,
             tasks,
         })
     }
@@ -157,6 +162,7 @@ impl Daemon {
     pub async fn finished(self) -> Drained {
         let drained = self.serving.finished().await;
         self.tasks.join_all().await;
+        self.logins.finish_refreshes().await;
         drained
     }
 
@@ -179,7 +185,7 @@ impl Assembly {
         let providers = providers(&settings, &world, &metrics)?;
         let applications = applications(&settings)?;
         let (store, sealer) = sessions(&settings, &world)?;
-        let logins = Logins::new(LoginParts {
+        let logins = Arc::new(Logins::new(LoginParts {
             world: world.clone(),
             sealer,
             store: Arc::clone(&store),
@@ -187,10 +193,11 @@ impl Assembly {
             metrics: Arc::clone(&metrics),
             lifetime: settings.session.lifetime,
             idle_timeout: settings.session.idle_timeout,
-        });
+            revalidation: settings.session.revalidation,
+        }));
         let outpost = Outpost::new(OutpostParts {
             registry: Registry::new(applications.clone(), settings.server.danger_any_host),
-            logins,
+            logins: Arc::clone(&logins),
             store: Arc::clone(&store),
             metrics: Arc::clone(&metrics),
             sampler: Sampler::new(settings.log.routine_checks),
@@ -198,7 +205,7 @@ impl Assembly {
             trusted: TrustedProxies::new(settings.server.trusted_proxies),
         });
         let providers = providers.into_values().collect();
-        Ok(Self { outpost, applications, providers, store, metrics })
+        Ok(Self { outpost, applications, providers, logins, store, metrics })
     }
 }
 

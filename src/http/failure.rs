@@ -56,6 +56,18 @@ pub(super) fn store(app: &Application, error: &StoreError, html: bool, request_i
     reply::page(StatusCode::SERVICE_UNAVAILABLE, &page, html, request_id)
 }
 
+/// The session counts only once the provider was asked, and that does not answer.
+pub(super) fn unconfirmed(app: &Application, target: &ReturnTarget, html: bool, request_id: RequestId) -> Answer {
+    tracing::warn!(
+        %request_id,
+        application = %app.slug,
+        identity_provider = %app.identity_provider,
+        "a session waits for the provider to be confirmed (session.revalidate_within)"
+    );
+    // Not a login: the session may be good.
+    away(app, target.as_str(), html, request_id)
+}
+
 fn away(app: &Application, retry_url: &str, html: bool, request_id: RequestId) -> Answer {
     let page = Page::ProviderAway { application: &app.name, retry_url };
     reply::page(StatusCode::SERVICE_UNAVAILABLE, &page, html, request_id)
@@ -127,7 +139,10 @@ pub(super) fn callback(app: &Application, error: &CallbackError, html: bool, req
             reply::page(StatusCode::BAD_REQUEST, &page, html, request_id)
         }
         CallbackError::Store(error) => store(app, error, html, request_id),
-        CallbackError::Entropy(_) => {
+        CallbackError::Start(StartError::Provider(OidcError::NotReady | OidcError::Unreachable(_))) => {
+            away(app, &home, html, request_id)
+        }
+        CallbackError::Entropy(_) | CallbackError::Start(_) => {
             fail(StatusCode::INTERNAL_SERVER_ERROR, "The session could not be made.", LOG_HINT, &home)
         }
     }

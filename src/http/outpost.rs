@@ -13,7 +13,7 @@ use super::route::Route;
 use crate::app::{Application, Registry};
 use crate::forwarded::{Dialect, ENVOY_PREFIX, TrustedProxies, X_FORWARDED_HOST, request_authority, single};
 use crate::host::Authority;
-use crate::login::Logins;
+use crate::login::{Confirmed, Logins};
 use crate::serve::{Connection, Failure, Handler, Peer};
 use crate::session::{Session, SessionStore, SessionToken, StoreError};
 use crate::telemetry::RequestIds;
@@ -24,7 +24,7 @@ use crate::world::{UnixTime, World};
 /// The outpost: answers proxies and browsers.
 pub struct Outpost {
     pub(super) registry: Registry,
-    pub(super) logins: Logins,
+    pub(super) logins: Arc<Logins>,
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) sampler: Sampler,
@@ -38,7 +38,7 @@ pub struct OutpostParts {
     /// From host to application.
     pub registry: Registry,
     /// Login.
-    pub logins: Logins,
+    pub logins: Arc<Logins>,
     /// Sessions.
     pub store: Arc<dyn SessionStore>,
     /// Counters.
@@ -134,11 +134,12 @@ impl Outpost {
         app: &Application,
         headers: &HeaderMap,
         now: UnixTime,
-    ) -> Result<Option<Arc<Session>>, NotInMemory> {
+    ) -> Result<Option<Held>, NotInMemory> {
         for token in SessionToken::all(app.cookies.session(), headers) {
             let session = self.store.cached(&token).ok_or(NotInMemory)?;
             if session.is_valid_for(app, now) {
-                return Ok(Some(session));
+                let held = Held { token, session };
+                return if held.session.needs_confirmation(now) { Err(NotInMemory) } else { Ok(Some(held)) };
             }
         }
         Ok(None)
@@ -147,15 +148,21 @@ impl Outpost {
     /// The valid session that a request carries for `app`; of several cookies, any that is good.
     pub(super) async fn session(
         &self,
-        app: &Application,
+        app: &Arc<Application>,
         headers: &HeaderMap,
-    ) -> Result<Option<Arc<Session>>, StoreError> {
-        let now = self.world.now();
+    ) -> Result<Option<Held>, SessionError> {
         for token in SessionToken::all(app.cookies.session(), headers) {
-            if let Some(session) = self.store.load(&token).await?
-                && session.is_valid_for(app, now)
-            {
-                return Ok(Some(session));
+            let now = self.world.now();
+            let Some(session) = self.store.load(&token).await?.filter(|session| session.is_valid_for(app, now)) else {
+                continue;
+            };
+            if !session.needs_confirmation(now) {
+                return Ok(Some(Held { token, session }));
+            }
+            match self.logins.confirm(app, &token, &session).await {
+                Confirmed::Session(session) => return Ok(Some(Held { token, session })),
+                Confirmed::Ended => {}
+                Confirmed::Unknown => return Err(SessionError::Unconfirmed),
             }
         }
         Ok(None)
@@ -164,6 +171,21 @@ impl Outpost {
 
 /// Only the store can tell.
 pub(super) struct NotInMemory;
+
+/// A session and the token that opened it.
+pub(super) struct Held {
+    pub(super) token: SessionToken,
+    pub(super) session: Arc<Session>,
+}
+
+/// Why it is not known whether a request has a session.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the provider does not say whether it still vouches for the user")]
+    Unconfirmed,
+}
 
 /// What is known of a request to our own routes before it is answered, for its log line.
 struct Line<'r> {

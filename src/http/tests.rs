@@ -20,7 +20,7 @@ use crate::oidc::Provider;
 use crate::serve::Peer;
 use crate::session::samples::{alice, bob};
 use crate::session::{MemoryStore, Session, SessionStore, SessionToken};
-use crate::settings::{PathPattern, PublicPathRule, RoutineChecks};
+use crate::settings::{PathPattern, PublicPathRule, Revalidation, RoutineChecks};
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
 use crate::world::{UnixTime, World};
@@ -119,7 +119,7 @@ impl Stage {
         let observer = Arc::clone(&metrics);
         let provider = Provider::known("default", samples::provider_settings(ISSUER), world.clone(), observer);
         let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new(crate::session::contract::parts(1000)));
-        let logins = Logins::new(LoginParts {
+        let logins = Arc::new(Logins::new(LoginParts {
             world: world.clone(),
             sealer: Sealer::new(b"secret"),
             store: Arc::clone(&store),
@@ -127,7 +127,8 @@ impl Stage {
             metrics: Arc::clone(&metrics),
             lifetime: HOUR,
             idle_timeout: None,
-        });
+            revalidation: Revalidation { after: None, within: HOUR, silent_login: false },
+        }));
         let mut cookies = BTreeMap::new();
         for (mode, app) in [(Mode::Single, &single), (Mode::Domain, &domain)] {
             for credential in CREDENTIALS {

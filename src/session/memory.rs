@@ -114,10 +114,10 @@ impl SessionStore for MemoryStore {
     fn finish_refresh<'s>(
         &'s self,
         token: &'s SessionToken,
-        lease: Lease,
+        lease: &'s Lease,
         finished: Finished,
     ) -> StoreFuture<'s, bool> {
-        now(self.finish_refresh(token, &lease, finished))
+        now(self.finish_refresh(token, lease, finished))
     }
 
     fn revoke<'s>(&'s self, revocation: &'s Revocation<'s>) -> StoreFuture<'s, bool> {

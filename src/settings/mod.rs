@@ -312,6 +312,19 @@ pub struct Session {
     /// What cookies and records are sealed with; `None`: the one that lies in the directory of the store, else a random one,
     /// and logins under way end with the process.
     pub secret: Option<SecretString>,
+    /// How the provider is asked whether it still vouches for a user.
+    pub revalidation: Revalidation,
+}
+
+/// How the provider is asked whether it still vouches for a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revalidation {
+    /// So long after it was asked for the last time it is asked again, beside the requests; `None`: never.
+    pub after: Option<Duration>,
+    /// So long after it was asked successfully a session is used no more without asking.
+    pub within: Duration,
+    /// Whether browsers without a refresh token are sent to it and back, unseen.
+    pub silent_login: bool,
 }
 
 /// What is written about requests, and how.

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::values::LONGEST;
-use super::{Log, LogFormat, RoutineChecks, Session, Store};
+use super::{Log, LogFormat, Revalidation, RoutineChecks, Session, Store};
 use crate::telemetry::log::check_level;
 
 /// Of the checks that end as most do one in so many is written: the proxy's own log has each of them, and a line costs more
@@ -42,8 +42,29 @@ pub(super) fn read(mut table: Table<'_>, state_directory: Option<&Path>) -> Sess
         let hint = "give 32 characters at least, random ones: openssl rand -hex 32";
         table.wrong(key, complaint("is too short to seal cookies", hint));
     }
+    let revalidation = revalidation(&mut table);
     table.finish();
-    Session { store, lifetime, idle_timeout, max_sessions, secret }
+    Session { store, lifetime, idle_timeout, max_sessions, secret, revalidation }
+}
+
+fn revalidation(table: &mut Table<'_>) -> Revalidation {
+    let shortest = Duration::from_secs(1);
+    let after = table.optional_duration("revalidate_after", Some(Duration::from_mins(5)), shortest..=LONGEST);
+    let default_within = after.map_or(Duration::ZERO, |after| 2 * after).max(Duration::from_hours(1));
+    let within = table.duration("revalidate_within", default_within, shortest..=LONGEST);
+    let silent_login = table.boolean("silent_login", false);
+    match after {
+        Some(after) if within < after => {
+            let problem = "is shorter than revalidate_after";
+            table.wrong("revalidate_within", complaint(problem, "give it room for a few tries: 1h for 5m"));
+        }
+        None if silent_login => {
+            let problem = "has no effect without revalidate_after";
+            table.wrong("silent_login", complaint(problem, "say after how long: revalidate_after = \"5m\""));
+        }
+        Some(_) | None => {}
+    }
+    Revalidation { after, within, silent_login }
 }
 
 /// A file where there is a directory for it, unless the operator says otherwise.

@@ -58,6 +58,7 @@ pub struct Metrics {
     sessions: Gauge,
     logins: Family<LoginLabels, Counter>,
     sign_outs: Family<ApplicationLabels, Counter>,
+    refreshes: Family<LoginLabels, Counter>,
     provider_requests: Family<ProviderRequestLabels, Counter>,
     provider_durations: Family<OperationLabels, Histogram, fn() -> Histogram>,
     jwks_refreshes: Family<RefreshLabels, Counter>,
@@ -107,6 +108,7 @@ impl Metrics {
             sessions: Gauge::default(),
             logins: Family::default(),
             sign_outs: Family::default(),
+            refreshes: Family::default(),
             provider_requests: Family::default(),
             provider_durations: Family::new_with_constructor(|| Histogram::new(PROVIDER_BOUNDS)),
             jwks_refreshes: Family::default(),
@@ -144,6 +146,7 @@ impl Metrics {
         ours.register("sessions", "Sessions in the store", self.sessions.clone());
         ours.register("logins", "Logins that came back", self.logins.clone());
         ours.register("sign_outs", "Sessions signed out", self.sign_outs.clone());
+        ours.register("refreshes", "Logins that the provider was asked to refresh", self.refreshes.clone());
         ours.register("provider_requests", "Requests to identity providers", self.provider_requests.clone());
         ours.register_with_unit(
             "provider_request_duration",
@@ -231,6 +234,12 @@ impl Metrics {
     pub fn sign_out(&self, application: Option<&str>) {
         let labels = self.application(application);
         self.sign_outs.get_or_create(&labels).inc();
+    }
+
+    /// Counts a refresh, by how it ended.
+    pub fn refresh(&self, identity_provider: &str, result: &'static str) {
+        let labels = LoginLabels { identity_provider: self.providers.label(identity_provider), result };
+        self.refreshes.get_or_create(&labels).inc();
     }
 
     /// Counts a request to an identity provider: `discovery`, `jwks`, `token`, `userinfo`.

@@ -245,6 +245,8 @@ fn in_the_session() {
     session("lifetime = \"99999999999999999999d\"", &["no duration"]);
     session("idle_timeout = \"401d\"", &["out of range"]);
     session("max_sessions = 0", &["out of range"]);
+    session("revalidate_within = \"1m\"", &["session.revalidate_within: is shorter than revalidate_after"]);
+    session("revalidate_after = \"off\"\nsilent_login = true", &["session.silent_login: has no effect without"]);
     session("store = \"redis\"", &["session.store: \"redis\" is unknown; one of memory, file"]);
     session("directory = \"\"", &["session.directory: is empty"]);
     session("directory = 7", &["session.directory: wanted a text"]);
