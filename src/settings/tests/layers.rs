@@ -130,8 +130,12 @@ fn kept(lines: &str, state_directory: Option<&str>, expected: Option<&str>) {
         state_directory: state_directory.map(PathBuf::from),
         ..Sources::default()
     };
-    let expected = expected.map_or(Store::Memory, |path| Store::File(path.into()));
-    assert_eq!(load(&sources).unwrap().session.store, expected, "{lines} {state_directory:?}");
+    let found = match load(&sources).unwrap().session.store {
+        Store::File(path) => Some(path),
+        Store::Memory => None,
+        Store::Redis(redis) => panic!("{redis:?}"),
+    };
+    assert_eq!(found.as_deref(), expected.map(std::path::Path::new), "{lines} {state_directory:?}");
 }
 
 #[test]

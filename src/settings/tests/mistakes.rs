@@ -239,7 +239,7 @@ fn in_the_session() {
     session("lifetime = \"99999999999999999999d\"", &["no duration"]);
     session("idle_timeout = \"401d\"", &["out of range"]);
     session("max_sessions = 0", &["out of range"]);
-    session("store = \"redis\"", &["session.store: \"redis\" is unknown; one of memory, file"]);
+    session("store = \"sqlite\"", &["session.store: \"sqlite\" is unknown; one of memory, file, redis"]);
     session("directory = \"\"", &["session.directory: is empty"]);
     session("directory = 7", &["session.directory: wanted a text"]);
     session("secret = \"hunter2\"", &["session.secret: is too short", "openssl rand"]);
