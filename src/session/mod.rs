@@ -6,6 +6,7 @@ pub(crate) mod invariants;
 mod map;
 mod memory;
 mod record;
+mod redis;
 mod store;
 mod token;
 
