@@ -172,9 +172,8 @@ fn urls(table: &mut Table<'_>) -> (&'static str, Vec<Parsed>) {
     if one.is_some() && several.is_some() {
         table.wrong(key, complaint("is given beside urls", "put all addresses into urls"));
     }
-    let one = one.and_then(|url| {
-        parse(url.expose_secret().trim()).map_err(|complaint| table.wrong(key, complaint)).ok()
-    });
+    let one =
+        one.and_then(|url| parse(url.expose_secret().trim()).map_err(|complaint| table.wrong(key, complaint)).ok());
     (key, one.into_iter().chain(several.unwrap_or_default()).collect())
 }
 
@@ -201,7 +200,8 @@ fn parse(text: &str) -> Result<Parsed, Complaint> {
     };
     let mut path = url.path().split('/').filter(|part| !part.is_empty());
     let master = if kind == Kind::Sentinel { path.next().map(decoded).transpose()?.flatten() } else { None };
-    let database = path.next().map(|number| number.parse().map_err(|_| wrong("has a path that is no database's number")));
+    let database =
+        path.next().map(|number| number.parse().map_err(|_| wrong("has a path that is no database's number")));
     if path.next().is_some() {
         return Err(wrong("has too long a path"));
     }

@@ -44,7 +44,10 @@ pub(super) fn read(mut table: Table<'_>, state_directory: Option<&Path>) -> Sess
         table.wrong(key, complaint("is too short to seal cookies", hint));
     }
     if kind == Some(Kind::Redis) && !table.was_given("secret_file") {
-        table.missing("secret", "all that share a Redis need the same, and nobody else may know it: openssl rand -hex 32");
+        table.missing(
+            "secret",
+            "all that share a Redis need the same, and nobody else may know it: openssl rand -hex 32",
+        );
     }
     table.finish();
     let store = store(kind, directory.as_deref().or(state_directory), redis);

@@ -34,7 +34,10 @@ pub(super) fn slot(key: &[u8]) -> u16 {
 /// CRC-16/XMODEM, as the specification has it.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 })
+        (0..8).fold(
+            crc ^ (u16::from(*byte) << 8),
+            |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 },
+        )
     })
 }
 
@@ -71,7 +74,9 @@ impl Cluster {
         let range = map.ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&slot));
         match range {
             Some((_, _, link)) => Ok(Arc::clone(link)),
-            None => Err(refreshed.err().unwrap_or_else(|| RedisError::Away("nobody has a part of the keys".to_owned()))),
+            None => {
+                Err(refreshed.err().unwrap_or_else(|| RedisError::Away("nobody has a part of the keys".to_owned())))
+            }
         }
     }
 

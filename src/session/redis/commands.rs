@@ -162,12 +162,7 @@ impl Redis {
     }
 
     /// Runs a script on a record and its lease.
-    async fn on_lease(
-        &self,
-        script: &super::Script,
-        key: &[u8; 32],
-        arguments: &[&[u8]],
-    ) -> Result<Value, RedisError> {
+    async fn on_lease(&self, script: &super::Script, key: &[u8; 32], arguments: &[&[u8]]) -> Result<Value, RedisError> {
         self.run(script, &[&self.record(key), &self.lease(key)], arguments, &[]).await
     }
 }

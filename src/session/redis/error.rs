@@ -52,7 +52,11 @@ impl RedisError {
 
     /// Whether the connection is of no further use: it is broken, silent, or leads to a server that lost its place.
     pub(super) fn spoils_connection(&self) -> bool {
-        matches!(self, Self::Away(_) | Self::TimedOut(_) | Self::Unexpected)
+        match self {
+            Self::Away(code) => code != "TRYAGAIN",
+            Self::TimedOut(_) | Self::Unexpected => true,
+            Self::Refused(_) | Self::Tls(_) => false,
+        }
     }
 }
 

@@ -86,8 +86,10 @@ impl Redis {
         let key = self.shared(Shared::Revocations);
         let deadline = self.deadline();
         let link = self.link(&key, deadline).await?;
-        let (connection, address) =
-            timeout_at(deadline, link.dial(deadline)).await.map_err(|_| RedisError::TimedOut(self.dialer.timeout)).flatten()?;
+        let (connection, address) = timeout_at(deadline, link.dial(deadline))
+            .await
+            .map_err(|_| RedisError::TimedOut(self.dialer.timeout))
+            .flatten()?;
         let block = self.staleness / 3;
         loop {
             let before = Instant::now();
@@ -200,10 +202,7 @@ fn position_of(answers: &[Value]) -> Result<(Position, Info, Info), RedisError> 
     let [revocations, removals, replication] = answers else { return Err(RedisError::Unexpected) };
     let history = history(replication)?;
     let (of_revocations, of_removals) = (Info::read(revocations)?, Info::read(removals)?);
-    let whole = Reading {
-        seen: EntryId::default(),
-        count: of_revocations.added.saturating_sub(of_revocations.length),
-    };
+    let whole = Reading { seen: EntryId::default(), count: of_revocations.added.saturating_sub(of_revocations.length) };
     let end = Reading { seen: of_removals.last, count: of_removals.added };
     Ok((Position { history, revocations: whole, removals: end }, of_revocations, of_removals))
 }

@@ -57,9 +57,9 @@ impl Link {
         let sent = connection.send(commands, deadline).await;
         let spoilt = match &sent {
             Err(error) => error.spoils_connection(),
-            Ok(answers) => answers.iter().any(|answer| {
-                matches!(answer, Value::ServerError(error) if RedisError::answered(error).spoils_connection())
-            }),
+            Ok(answers) => answers.iter().any(
+                |answer| matches!(answer, Value::ServerError(error) if RedisError::answered(error).spoils_connection()),
+            ),
         };
         if spoilt {
             let mut state = self.state.lock().await;

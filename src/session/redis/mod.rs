@@ -43,6 +43,8 @@ pub(crate) use scan::Scan;
 
 /// Servers that send an operation on before it fails.
 const MOST_REDIRECTS: usize = 4;
+/// Before a slot that moves is asked again.
+const WAIT: Duration = Duration::from_millis(20);
 
 /// A Redis, not connected before it is first asked for something.
 pub(crate) struct Redis {
@@ -124,18 +126,42 @@ impl Redis {
     /// Sends commands for the slot of `key`, in order; their answers may be errors.
     async fn send(&self, key: &str, commands: &[Cmd]) -> Result<Vec<Value>, RedisError> {
         let deadline = self.deadline();
+        let Way::Cluster(cluster) = &self.way else {
+            return self.link(key, deadline).await?.send(commands, deadline).await;
+        };
+        loop {
+            let answers = self.send_on(cluster, key, commands, deadline).await.inspect_err(|_| cluster.doubt())?;
+            match answers.first() {
+                // A slot is moving, and only one of two keys has arrived; nothing was done.
+                Some(Value::ServerError(error)) if error.code() == "TRYAGAIN" && Instant::now() + WAIT < deadline => {
+                    tokio::time::sleep(WAIT).await;
+                }
+                Some(Value::ServerError(error)) if RedisError::answered(error).spoils_connection() => {
+                    cluster.doubt();
+                    return Ok(answers);
+                }
+                _ => return Ok(answers),
+            }
+        }
+    }
+
+    /// Sends commands to the node that has the slot, from node to node where that is another one.
+    async fn send_on(
+        &self,
+        cluster: &Cluster,
+        key: &str,
+        commands: &[Cmd],
+        deadline: Instant,
+    ) -> Result<Vec<Value>, RedisError> {
         let mut link = self.link(key, deadline).await?;
-        let Way::Cluster(cluster) = &self.way else { return link.send(commands, deadline).await };
         let mut asking = false;
         for _ in 0..MOST_REDIRECTS {
-            let sent = if asking { send_asking(&link, commands, deadline).await } else { link.send(commands, deadline).await };
-            let answers = sent.inspect_err(|_| cluster.doubt())?;
+            let sent =
+                if asking { send_asking(&link, commands, deadline).await } else { link.send(commands, deadline).await };
+            let answers = sent?;
             let Some(Value::ServerError(error)) = answers.first() else { return Ok(answers) };
             asking = error.code() == "ASK";
             if !asking && error.code() != "MOVED" {
-                if RedisError::answered(error).spoils_connection() {
-                    cluster.doubt();
-                }
                 return Ok(answers);
             }
             let Place::Server(from) = link.place() else { return Err(RedisError::Unexpected) };
@@ -147,7 +173,13 @@ impl Redis {
     /// Runs a script, with the rest of the commands behind it in the same round trip.
     ///
     /// A server that has not seen the script is sent its text, the only operation with a second round trip.
-    async fn run(&self, script: &Script, keys: &[&str], arguments: &[&[u8]], rest: &[Cmd]) -> Result<Value, RedisError> {
+    async fn run(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        arguments: &[&[u8]],
+        rest: &[Cmd],
+    ) -> Result<Value, RedisError> {
         let key = keys.first().copied().unwrap_or_default();
         let mut commands = vec![script.by_digest(keys, arguments)];
         commands.extend_from_slice(rest);

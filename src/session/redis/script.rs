@@ -19,11 +19,14 @@ impl Script {
 
     pub(super) fn by_digest(&self, keys: &[&str], arguments: &[&[u8]]) -> Cmd {
         let digest = self.digest.get_or_init(|| {
-            digest(&SHA1_FOR_LEGACY_USE_ONLY, self.text.as_bytes()).as_ref().iter().fold(String::new(), |mut hex, byte| {
-                // Writing to a text does not fail.
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            })
+            digest(&SHA1_FOR_LEGACY_USE_ONLY, self.text.as_bytes()).as_ref().iter().fold(
+                String::new(),
+                |mut hex, byte| {
+                    // Writing to a text does not fail.
+                    let _ = write!(hex, "{byte:02x}");
+                    hex
+                },
+            )
         });
         call("EVALSHA", digest, keys, arguments)
     }

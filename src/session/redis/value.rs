@@ -28,7 +28,9 @@ pub(super) fn optional_bytes(value: Value) -> Result<Option<Vec<u8>>, RedisError
 pub(super) fn number(value: &Value) -> Result<u64, RedisError> {
     match value {
         Value::Int(number) => u64::try_from(*number).map_err(|_| RedisError::Unexpected),
-        other => std::str::from_utf8(bytes(other)?).ok().and_then(|text| text.parse().ok()).ok_or(RedisError::Unexpected),
+        other => {
+            std::str::from_utf8(bytes(other)?).ok().and_then(|text| text.parse().ok()).ok_or(RedisError::Unexpected)
+        }
     }
 }
 

@@ -203,21 +203,40 @@ async fn a_cluster_does_the_same(program: &'static str) {
     redis.trim(0, 0).await.unwrap();
     assert_eq!(redis.remove(&KEY).await.unwrap().unwrap(), b"new");
     finds_all(&redis, async |command| drop(servers[2].ask(command).await)).await;
-    // Half of the keys go elsewhere.
-    moves_slots(&servers).await;
+    let moving = moves_slots(&servers).await;
     for number in 0..=255 {
         assert_eq!(redis.get(&[number; 32]).await.unwrap().unwrap(), [number]);
-        assert!(redis.update_use(&[number; 32], &[number], b"new", LONG).await.unwrap());
+    }
+    // With a slot half way, what needs two keys waits until it has arrived.
+    let update = async {
+        for number in 0..=255 {
+            assert!(redis.update_use(&[number; 32], &[number], b"new", LONG).await.unwrap());
+        }
+    };
+    tokio::join!(update, settle_slots(&servers, &moving));
+}
+
+/// The id of the second server.
+async fn second(servers: &[Server]) -> String {
+    let Value::BulkString(id) = servers[1].ask(&["CLUSTER", "MYID"]).await else { panic!() };
+    String::from_utf8(id).unwrap()
+}
+
+async fn settle_slots(servers: &[Server], slots: &[String]) {
+    let to = second(servers).await;
+    for slot in slots {
+        for server in servers {
+            server.ask(&["CLUSTER", "SETSLOT", slot, "NODE", &to]).await;
+        }
     }
 }
 
-/// Moves the slots of the first server that have keys to the second, leaving one half way.
-async fn moves_slots(servers: &[Server]) {
-    let Value::BulkString(to) = servers[1].ask(&["CLUSTER", "MYID"]).await else { panic!() };
+/// Moves the keys of ten slots of the first server to the second, and settles half of them; gives the others.
+async fn moves_slots(servers: &[Server]) -> Vec<String> {
     let Value::BulkString(from) = servers[0].ask(&["CLUSTER", "MYID"]).await else { panic!() };
-    let (to, from) = (String::from_utf8(to).unwrap(), String::from_utf8(from).unwrap());
+    let (to, from) = (second(servers).await, String::from_utf8(from).unwrap());
     let port = servers[1].address.port().to_string();
-    let mut moved = 0;
+    let mut slots = Vec::new();
     for slot in (0..5462).map(|slot: u16| slot.to_string()) {
         let Value::Array(keys) = servers[0].ask(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]).await else { panic!() };
         if keys.is_empty() {
@@ -230,15 +249,12 @@ async fn moves_slots(servers: &[Server]) {
             let key = String::from_utf8(key).unwrap();
             servers[0].ask(&["MIGRATE", "127.0.0.1", &port, &key, "0", "5000"]).await;
         }
-        moved += 1;
-        if moved % 2 == 0 {
-            for server in servers {
-                server.ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &to]).await;
-            }
-        }
-        if moved == 10 {
-            return;
+        slots.push(slot);
+        if slots.len() == 10 {
+            settle_slots(servers, &slots[5..]).await;
+            slots.truncate(5);
+            return slots;
         }
     }
-    panic!("only {moved} slots have keys");
+    panic!("only {} slots have keys", slots.len());
 }

@@ -1,7 +1,7 @@
 //! Real servers, which end with their test.
 
+use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -58,8 +58,13 @@ impl Server {
         Self { program, arguments, address, folder, running: None }
     }
 
-    pub(super) fn folder(&self) -> &Path {
-        self.folder.path()
+    /// Gives a Sentinel the file that it has to have, in which it writes too.
+    pub(super) fn configure(&mut self, text: &str) {
+        let path = self.folder.path().join("configuration");
+        fs::write(&path, text).unwrap();
+        let port = self.address.port().to_string();
+        let arguments = [path.to_str().unwrap(), "--sentinel", "--port", &port, "--bind", "127.0.0.1"];
+        self.arguments = arguments.map(str::to_owned).into();
     }
 
     pub(super) fn run(&mut self) {
