@@ -83,10 +83,7 @@ impl Cluster {
     /// The server at an address that another one named.
     pub(super) fn link_to(&self, address: RedisAddress) -> Arc<Link> {
         self.doubt();
-        match self.map().links.get(&address) {
-            Some(link) => Arc::clone(link),
-            None => Arc::new(Link::new(Place::Server(address), Arc::clone(&self.dialer))),
-        }
+        self.link_at(address, &self.map())
     }
 
     /// Every server that has keys.
@@ -124,7 +121,8 @@ impl Cluster {
     async fn refresh(&self, deadline: Instant) -> Result<(), RedisError> {
         let known = self.map();
         let mut questions = JoinSet::new();
-        for link in known.links.values().chain(&self.seeds).cloned() {
+        let is_new = |seed: &&Arc<Link>| !known.links.values().any(|link| Arc::ptr_eq(link, seed));
+        for link in known.links.values().chain(self.seeds.iter().filter(is_new)).map(Arc::clone) {
             questions.spawn(async move {
                 let mut command = Cmd::new();
                 command.arg("CLUSTER").arg("SLOTS");
@@ -147,14 +145,20 @@ impl Cluster {
         Err(last_error)
     }
 
+    /// The link that there is already, or a new one.
+    fn link_at(&self, address: RedisAddress, known: &Map) -> Arc<Link> {
+        let is_here = |link: &&Arc<Link>| matches!(link.place(), Place::Server(there) if *there == address);
+        match known.links.get(&address).or_else(|| self.seeds.iter().find(is_here)) {
+            Some(link) => Arc::clone(link),
+            None => Arc::new(Link::new(Place::Server(address), Arc::clone(&self.dialer))),
+        }
+    }
+
     /// A map with the connections of the one before.
     fn drawn(&self, masters: Vec<(u16, u16, RedisAddress)>, known: &Map) -> Map {
         let mut map = Map::default();
         for (first, last, address) in masters {
-            let link = map.links.entry(address.clone()).or_insert_with(|| match known.links.get(&address) {
-                Some(link) => Arc::clone(link),
-                None => Arc::new(Link::new(Place::Server(address), Arc::clone(&self.dialer))),
-            });
+            let link = map.links.entry(address.clone()).or_insert_with(|| self.link_at(address, known));
             map.ranges.push((first, last, Arc::clone(link)));
         }
         map

@@ -30,7 +30,7 @@ pub(super) struct Dialer {
 /// A connection that many operations share; dropped with its last clone.
 #[derive(Clone)]
 pub(super) struct Connection {
-    connection: MultiplexedConnection,
+    shared: MultiplexedConnection,
     timeout: Duration,
     _driver: Arc<AbortOnDropHandle<()>>,
 }
@@ -73,7 +73,7 @@ impl Dialer {
         let connected = MultiplexedConnection::new_with_config(&self.user, stream, config).await;
         let (connection, driver) = connected.map_err(|error| RedisError::connection(&error))?;
         let driver = Arc::new(AbortOnDropHandle::new(tokio::spawn(driver)));
-        Ok(Connection { connection, timeout: self.timeout, _driver: driver })
+        Ok(Connection { shared: connection, timeout: self.timeout, _driver: driver })
     }
 }
 
@@ -84,7 +84,7 @@ impl Connection {
         for command in commands {
             pipeline.add_command(command.clone());
         }
-        let mut connection = self.connection.clone();
+        let mut connection = self.shared.clone();
         let answers = timeout_at(deadline, connection.send_packed_commands(&pipeline, 0, commands.len())).await;
         let answers = answers.map_err(|_| RedisError::TimedOut(self.timeout))?;
         let answers = answers.map_err(|error| RedisError::connection(&error))?;

@@ -6,7 +6,7 @@ use redis::ServerError;
 ///
 /// After [`RedisError::Away`] and [`RedisError::TimedOut`] it is not known whether the operation took place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RedisError {
+pub(crate) enum RedisError {
     /// No server is connected, or the one that is cannot serve now.
     #[error("Redis is away: {0}")]
     Away(String),
@@ -31,7 +31,7 @@ impl RedisError {
     /// The error that a server answered with.
     pub(super) fn answered(error: &ServerError) -> Self {
         let code = error.code();
-        if AWAY.contains(&code) {
+        if Self::is_away(error) {
             return Self::Away(code.to_owned());
         }
         // The details of some errors quote what was sent.
@@ -50,13 +50,14 @@ impl RedisError {
         Self::Away(clean(&error.to_string()))
     }
 
-    /// Whether the connection is of no further use: it is broken, silent, or leads to a server that lost its place.
-    pub(super) fn spoils_connection(&self) -> bool {
-        match self {
-            Self::Away(code) => code != "TRYAGAIN",
-            Self::TimedOut(_) | Self::Unexpected => true,
-            Self::Refused(_) | Self::Tls(_) => false,
-        }
+    /// Whether the server cannot serve now, but may later or another one may.
+    pub(super) fn is_away(error: &ServerError) -> bool {
+        AWAY.contains(&error.code())
+    }
+
+    /// Whether the server lost its place to another one.
+    pub(super) fn is_misplaced(error: &ServerError) -> bool {
+        matches!(error.code(), "READONLY" | "MASTERDOWN")
     }
 }
 

@@ -7,9 +7,12 @@ use redis::{Cmd, Value};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
+use super::commands::command;
 use super::connection::{Connection, Dialer};
 use super::error::RedisError;
 use super::sentinel::Sentinels;
+use super::stream::history;
+use super::value::only;
 use crate::settings::RedisAddress;
 
 /// The first pause after a connection that failed; it doubles up to the longest one.
@@ -33,7 +36,7 @@ pub(super) struct Link {
 
 #[derive(Default)]
 struct State {
-    connection: Option<Connection>,
+    connection: Option<(Connection, RedisAddress)>,
     /// How many connections there were.
     number: u64,
     pause: Pause,
@@ -55,12 +58,9 @@ impl Link {
     pub(super) async fn send(&self, commands: &[Cmd], deadline: Instant) -> Result<Vec<Value>, RedisError> {
         let (connection, number) = self.connected(deadline).await?;
         let sent = connection.send(commands, deadline).await;
-        let spoilt = match &sent {
-            Err(error) => error.spoils_connection(),
-            Ok(answers) => answers.iter().any(
-                |answer| matches!(answer, Value::ServerError(error) if RedisError::answered(error).spoils_connection()),
-            ),
-        };
+        let spoilt = sent.as_ref().map_or(true, |answers| {
+            answers.iter().any(|answer| matches!(answer, Value::ServerError(error) if RedisError::is_misplaced(error)))
+        });
         if spoilt {
             let mut state = self.state.lock().await;
             if state.number == number {
@@ -73,15 +73,15 @@ impl Link {
     async fn connected(&self, deadline: Instant) -> Result<(Connection, u64), RedisError> {
         let elapsed = |_| RedisError::TimedOut(self.dialer.timeout);
         let mut state = timeout_at(deadline, self.state.lock()).await.map_err(elapsed)?;
-        if let Some(connection) = &state.connection {
+        if let Some((connection, _)) = &state.connection {
             return Ok((connection.clone(), state.number));
         }
         state.pause.is_over()?;
         match timeout_at(deadline, self.dial(deadline)).await.map_err(elapsed).flatten() {
-            Ok((connection, _)) => {
+            Ok((connection, address)) => {
                 state.pause = Pause::default();
                 state.number += 1;
-                state.connection = Some(connection.clone());
+                state.connection = Some((connection.clone(), address));
                 Ok((connection, state.number))
             }
             Err(error) => {
@@ -93,20 +93,32 @@ impl Link {
 
     /// A connection for the caller alone, and where it leads.
     pub(super) async fn dial(&self, deadline: Instant) -> Result<(Connection, RedisAddress), RedisError> {
-        let address = match &self.place {
-            Place::Server(address) => address.clone(),
-            Place::Master(sentinels) => sentinels.master(deadline).await?,
-        };
-        Ok((self.dialer.dial(&address, deadline).await?, address))
+        match &self.place {
+            Place::Server(address) => Ok((self.dialer.dial(address, deadline).await?, address.clone())),
+            Place::Master(sentinels) => {
+                let address = sentinels.master(deadline).await?;
+                let connection = self.dialer.dial(&address, deadline).await?;
+                // Sentinels may be ahead of it, or behind.
+                let answers = connection.send(&[command("INFO", &[b"replication"])], deadline).await?;
+                history(&only(answers)?)?;
+                Ok((connection, address))
+            }
+        }
     }
 
-    /// Fails unless this is still the way to `address`.
+    /// Fails unless this is still the way to `address`; a shared connection to another server is not used again, even where
+    /// that one still believes itself to be the master.
     pub(super) async fn leads_to(&self, address: &RedisAddress, deadline: Instant) -> Result<(), RedisError> {
-        match &self.place {
-            Place::Server(_) => Ok(()),
-            Place::Master(sentinels) if sentinels.master(deadline).await? == *address => Ok(()),
-            Place::Master(_) => Err(RedisError::Away("the master is another one".to_owned())),
+        let Place::Master(sentinels) = &self.place else { return Ok(()) };
+        if sentinels.master(deadline).await? != *address {
+            return Err(RedisError::Away("the master is another one".to_owned()));
         }
+        let elapsed = |_| RedisError::TimedOut(self.dialer.timeout);
+        let mut state = timeout_at(deadline, self.state.lock()).await.map_err(elapsed)?;
+        if state.connection.as_ref().is_some_and(|(_, connected)| connected != address) {
+            state.connection = None;
+        }
+        Ok(())
     }
 
     pub(super) const fn place(&self) -> &Place {

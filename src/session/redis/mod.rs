@@ -39,7 +39,6 @@ use crate::settings::{RedisAddress, RedisMode, RedisSettings};
 pub(crate) use commands::{Begun, Finish};
 pub(crate) use error::RedisError;
 pub(crate) use follow::Follower;
-pub(crate) use scan::Scan;
 
 /// Servers that send an operation on before it fails.
 const MOST_REDIRECTS: usize = 4;
@@ -136,7 +135,7 @@ impl Redis {
                 Some(Value::ServerError(error)) if error.code() == "TRYAGAIN" && Instant::now() + WAIT < deadline => {
                     tokio::time::sleep(WAIT).await;
                 }
-                Some(Value::ServerError(error)) if RedisError::answered(error).spoils_connection() => {
+                Some(Value::ServerError(error)) if RedisError::is_away(error) => {
                     cluster.doubt();
                     return Ok(answers);
                 }

@@ -7,6 +7,7 @@ mod server;
 
 #[path = "../../../../tests/suite/support/port.rs"]
 mod port;
+#[expect(dead_code, reason = "the suite uses the rest")]
 #[path = "../../../../tests/suite/support/tool.rs"]
 mod tool;
 

@@ -65,7 +65,7 @@ async fn users_and_databases(program: &'static str) {
     server.ask(&rules).await;
     let with = |user: &str, secret: &str| RedisSettings {
         username: Some(user.to_owned()),
-        password: password(secret),
+        password: Some(password(secret)),
         database: 3,
         prefix: "mine:".to_owned(),
         ..settings(server.address)

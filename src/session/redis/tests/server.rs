@@ -129,8 +129,8 @@ pub(super) fn open(settings: &RedisSettings) -> Redis {
     Redis::new(settings).unwrap()
 }
 
-pub(super) fn password(text: &str) -> Option<SecretString> {
-    Some(SecretString::from(text))
+pub(super) fn password(text: &str) -> SecretString {
+    SecretString::from(text)
 }
 
 /// Three masters that share the keys.
