@@ -82,6 +82,9 @@ pub enum StartError {
     /// Sessions cannot be kept where the settings say.
     #[error(transparent)]
     Sessions(#[from] FileError),
+    /// Sessions cannot be kept in a Redis yet.
+    #[error("session.store = \"redis\" is not built yet")]
+    Redis,
     /// No randomness for the secret.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -297,6 +300,7 @@ fn sessions(settings: &Settings, world: &World) -> Result<(Arc<dyn SessionStore>
             tracing::info!(store = "file", directory = %path.display(), sessions = store.count(), "sessions are kept");
             Ok((Arc::new(store), Sealer::new(secret)))
         }
+        settings::Store::Redis(_) => Err(StartError::Redis),
     }
 }
 

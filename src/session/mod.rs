@@ -9,6 +9,7 @@ mod map;
 mod memory;
 mod outline;
 mod record;
+mod redis;
 mod refresh;
 mod revocation;
 mod store;

@@ -12,6 +12,7 @@ mod mistakes;
 mod provider;
 mod public_path;
 mod reader;
+mod redis;
 mod server;
 mod session;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod values;
 
 pub use load::{Sources, load};
 pub use mistakes::{Mistake, Mistakes};
+pub use redis::{RedisAddress, RedisMode, RedisSettings};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -290,12 +292,14 @@ pub enum PathPattern {
 }
 
 /// Where sessions are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Store {
     /// In this process; they end with it.
     Memory,
     /// In a file in this directory.
     File(PathBuf),
+    /// In a Redis or Valkey, for several processes.
+    Redis(RedisSettings),
 }
 
 /// Lifetimes, cookies and where sessions are kept.
@@ -310,7 +314,7 @@ pub struct Session {
     /// Sessions in memory at once; the longest unused go first.
     pub max_sessions: u64,
     /// What cookies and records are sealed with; `None`: the one that lies in the directory of the store, else a random one,
-    /// and logins under way end with the process.
+    /// and logins under way end with the process. Always there with a Redis, because all processes need the same.
     pub secret: Option<SecretString>,
     /// How the provider is asked whether it still vouches for a user.
     pub revalidation: Revalidation,
