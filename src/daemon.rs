@@ -19,7 +19,9 @@ use crate::lifecycle::Shutdown;
 use crate::login::{LoginParts, Logins};
 use crate::oidc::{KeyRefresh, Observer, Operation, Provider, TlsError};
 use crate::serve::{BindError, Drained, Listeners, Serving};
-use crate::session::{FileError, FileStore, MemoryStore, SessionStore, StateDirectory, StoreParts};
+use crate::session::{
+    FileError, FileStore, MemoryStore, RedisStore, SessionStore, StateDirectory, StoreError, StoreParts,
+};
 use crate::settings::{self, Settings};
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
@@ -82,9 +84,9 @@ pub enum StartError {
     /// Sessions cannot be kept where the settings say.
     #[error(transparent)]
     Sessions(#[from] FileError),
-    /// Sessions cannot be kept in a Redis yet.
-    #[error("session.store = \"redis\" is not built yet")]
-    Redis,
+    /// Sessions cannot be kept in Redis like this.
+    #[error("session.redis: {0}")]
+    Redis(StoreError),
     /// No randomness for the secret.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -300,7 +302,14 @@ fn sessions(settings: &Settings, world: &World) -> Result<(Arc<dyn SessionStore>
             tracing::info!(store = "file", directory = %path.display(), sessions = store.count(), "sessions are kept");
             Ok((Arc::new(store), Sealer::new(secret)))
         }
-        settings::Store::Redis(_) => Err(StartError::Redis),
+        settings::Store::Redis(redis) => {
+            let missing = || StartError::Redis(StoreError("session.secret is missing".to_owned()));
+            let secret = session.secret.as_ref().ok_or_else(missing)?.expose_secret().as_bytes();
+            let store = RedisStore::new(redis, parts(secret)).map_err(StartError::Redis)?;
+            let servers = redis.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            tracing::info!(store = "redis", servers, "sessions are kept");
+            Ok((Arc::new(store), Sealer::new(secret)))
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use self::writer::{Outcome, Request, Work};
 use super::map::{Evicted, SessionMap};
 use super::record::{Head, RecordKeys};
 use super::refresh::{Leases, Turn};
-use super::revocation::Revocations;
+use super::revocation::{LATE, Revocations};
 use super::{
     Begun, Finished, Lease, Page, Refreshable, Revocation, Session, SessionKey, SessionOutline, SessionStore,
     SessionToken, StoreError, StoreFuture, StoreParts,
@@ -183,7 +183,7 @@ impl FileStore {
     }
 
     async fn revoke(&self, revocation: &Revocation<'_>) -> Result<bool, StoreError> {
-        let until = revocation.at.max(self.shared.world.now()) + self.longest_lifetime;
+        let until = revocation.at.max(self.shared.world.now()) + self.longest_lifetime + LATE;
         let entries = self.shared.revocations.entries(revocation, until);
         Ok(matches!(self.write(Work::Revoke(entries)).await?, Outcome::Done(true)))
     }

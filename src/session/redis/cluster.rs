@@ -90,7 +90,11 @@ impl Cluster {
     pub(super) async fn links(&self, deadline: Instant) -> Result<Vec<Arc<Link>>, RedisError> {
         self.doubt();
         self.refresh_if_doubtful(deadline).await?;
-        Ok(self.map().links.values().cloned().collect())
+        let mut links: Vec<_> =
+            self.map().links.iter().map(|(address, link)| (address.to_string(), Arc::clone(link))).collect();
+        // A cursor counts them.
+        links.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(links.into_iter().map(|(_, link)| link).collect())
     }
 
     /// Asks for the map again before it is next used.

@@ -18,7 +18,7 @@ mod script;
 mod sentinel;
 mod stream;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod value;
 
 use std::sync::Arc;
@@ -39,6 +39,7 @@ use crate::settings::{RedisAddress, RedisMode, RedisSettings};
 pub(crate) use commands::{Begun, Finish};
 pub(crate) use error::RedisError;
 pub(crate) use follow::Follower;
+pub(crate) use scan::Cursor;
 
 /// Servers that send an operation on before it fails.
 const MOST_REDIRECTS: usize = 4;

@@ -15,21 +15,73 @@ const STEP: &[u8] = b"500";
 /// Keys that stand for all of them where they are counted.
 const SAMPLE: &[u8] = b"1000";
 
-/// Goes through all records, a few at a time.
-pub(crate) struct Scan<'a> {
-    redis: &'a Redis,
-    /// Servers still to ask.
-    links: Vec<Arc<Link>>,
-    /// Where the first of them goes on.
-    cursor: Vec<u8>,
+/// Where to go on among all records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    /// The server, counted from 0.
+    server: usize,
+    /// Its own word for the place.
+    place: Vec<u8>,
+}
+
+/// Some of all records, and where the next ones are.
+#[derive(Debug)]
+pub(crate) struct Records {
+    /// Perhaps none for once.
+    pub(crate) found: Vec<([u8; 32], Vec<u8>)>,
+    /// `None` at the end.
+    pub(crate) next: Option<Cursor>,
+}
+
+impl Cursor {
+    /// The beginning.
+    pub(crate) fn start() -> Self {
+        Self { server: 0, place: b"0".to_vec() }
+    }
+
+    /// Reads what [`std::fmt::Display`] writes.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (server, place) = text.split_once('.')?;
+        let is_number = !place.is_empty() && place.len() <= 20 && place.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then_some(Self { server: server.parse().ok()?, place: place.as_bytes().to_vec() })
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.server, String::from_utf8_lossy(&self.place))
+    }
 }
 
 impl Redis {
-    /// All records, in no order; one may come twice, and one that comes or goes meanwhile may come or not.
+    /// A few of all records, in no order; one may come twice, and one that comes or goes meanwhile may come or not.
     ///
-    /// It looks at every key of the database, other programs' too.
-    pub(crate) async fn scan(&self) -> Result<Scan<'_>, RedisError> {
-        Ok(Scan { redis: self, links: self.links().await?, cursor: b"0".to_vec() })
+    /// To go through them looks at every key of the database, other programs' too.
+    pub(crate) async fn records(&self, at: &Cursor) -> Result<Records, RedisError> {
+        let links = self.links().await?;
+        let Some(link) = links.get(at.server) else { return Ok(Records { found: Vec::new(), next: None }) };
+        let pattern = format!("{}s:{{*}}", self.prefix);
+        let step = command("SCAN", &[&at.place, b"MATCH", pattern.as_bytes(), b"COUNT", STEP]);
+        let page = only(link.send(&[step], self.deadline()).await?)?;
+        let (place, names) = page_of(&page)?;
+        let gets: Vec<_> = names.iter().map(|name| command("GET", &[name])).collect();
+        let answers = if gets.is_empty() { Vec::new() } else { link.send(&gets, self.deadline()).await? };
+        let mut found = Vec::with_capacity(names.len());
+        for (name, answer) in names.iter().zip(answers) {
+            let Some(key) = self.key_of(name) else { continue };
+            let record = match answer {
+                // Its slot moves.
+                Value::ServerError(error) if matches!(error.code(), "MOVED" | "ASK") => self.get(&key).await?,
+                other => optional_bytes(other)?,
+            };
+            found.extend(record.map(|record| (key, record)));
+        }
+        let next = match (place, at.server + 1) {
+            (b"0", server) if server < links.len() => Some(Cursor { server, ..Cursor::start() }),
+            (b"0", _) => None,
+            (place, _) => Some(Cursor { server: at.server, place: place.to_vec() }),
+        };
+        Ok(Records { found, next })
     }
 
     /// About how many records there are: exactly among few keys, an estimate from a sample among many.
@@ -59,34 +111,6 @@ impl Redis {
     fn key_of(&self, name: &[u8]) -> Option<[u8; 32]> {
         let text = name.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b"s:{")?.strip_suffix(b"}")?;
         URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
-    }
-}
-
-impl Scan<'_> {
-    /// The next records, perhaps none for once; `None` at the end.
-    pub(crate) async fn next(&mut self) -> Result<Option<Vec<([u8; 32], Vec<u8>)>>, RedisError> {
-        let (redis, Some(link)) = (self.redis, self.links.last()) else { return Ok(None) };
-        let pattern = format!("{}s:{{*}}", redis.prefix);
-        let step = command("SCAN", &[&self.cursor, b"MATCH", pattern.as_bytes(), b"COUNT", STEP]);
-        let page = only(link.send(&[step], redis.deadline()).await?)?;
-        let (cursor, names) = page_of(&page)?;
-        let gets: Vec<_> = names.iter().map(|name| command("GET", &[name])).collect();
-        let answers = if gets.is_empty() { Vec::new() } else { link.send(&gets, redis.deadline()).await? };
-        let mut records = Vec::with_capacity(names.len());
-        for (name, answer) in names.iter().zip(answers) {
-            let Some(key) = redis.key_of(name) else { continue };
-            let record = match answer {
-                // Its slot moves.
-                Value::ServerError(error) if matches!(error.code(), "MOVED" | "ASK") => redis.get(&key).await?,
-                other => optional_bytes(other)?,
-            };
-            records.extend(record.map(|record| (key, record)));
-        }
-        if cursor == b"0" {
-            self.links.pop();
-        }
-        self.cursor = cursor.to_vec();
-        Ok(Some(records))
     }
 }
 

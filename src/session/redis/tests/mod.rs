@@ -3,7 +3,7 @@
 mod following;
 mod operations;
 mod places;
-mod server;
+pub(in crate::session) mod server;
 
 #[path = "../../../../tests/suite/support/port.rs"]
 mod port;

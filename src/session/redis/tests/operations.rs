@@ -5,7 +5,7 @@ use redis::Value;
 
 use super::on_each_program;
 use super::server::{Server, cluster, cluster_settings, open, settings, until};
-use crate::session::redis::{Begun, Finish, Redis};
+use crate::session::redis::{Begun, Cursor, Finish, Redis};
 
 const LONG: Duration = Duration::from_mins(1);
 const SHORT: Duration = Duration::from_millis(30);
@@ -185,9 +185,12 @@ async fn finds_all(redis: &Redis, ask: impl AsyncFn(&[&str])) {
     }
     ask(&["SET", "{0}", "else"]).await;
     ask(&["SET", "{0}test:s:{AA}", "else"]).await;
-    let (mut found, mut scan) = (BTreeMap::new(), redis.scan().await.unwrap());
-    while let Some(records) = scan.next().await.unwrap() {
-        found.extend(records);
+    let (mut found, mut at) = (BTreeMap::new(), Some(Cursor::start()));
+    while let Some(place) = at {
+        assert_eq!(Cursor::parse(&place.to_string()).as_ref(), Some(&place));
+        let records = redis.records(&place).await.unwrap();
+        found.extend(records.found);
+        at = records.next;
     }
     assert_eq!(found, expected);
     assert_eq!(redis.count().await.unwrap(), 256);

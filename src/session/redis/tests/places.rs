@@ -165,15 +165,15 @@ fn owner(servers: &[Server]) -> std::net::SocketAddr {
 }
 
 async fn sentinels_lead_to_the_new_master(program: &'static str) {
-    let mut master = Server::start(program, &[]).await;
+    let master = Server::start(program, &[]).await;
     let master_port = master.address.port().to_string();
-    let replica = Server::start(program, &["--replicaof", "127.0.0.1", &master_port]).await;
+    let mut replica = Server::start(program, &["--replicaof", "127.0.0.1", &master_port]).await;
     let mut sentinels = Vec::new();
     for _ in 0..3 {
         let mut sentinel = Server::prepare(program, reserved_address(), &[]);
         let config = format!(
             "sentinel monitor main 127.0.0.1 {master_port} 2\nsentinel down-after-milliseconds main 500\n\
-             sentinel failover-timeout main 3000\n"
+             sentinel failover-timeout main 1000\n"
         );
         sentinel.configure(&config);
         sentinel.run();
@@ -182,7 +182,8 @@ async fn sentinels_lead_to_the_new_master(program: &'static str) {
     }
     let mode = RedisMode::Sentinel { master: "main".to_owned(), username: None, password: None };
     let addresses = sentinels.iter().map(|sentinel| at(sentinel.address)).collect();
-    let redis = Arc::new(open(&RedisSettings { addresses, mode, ..settings(master.address) }));
+    let settings = RedisSettings { addresses, mode, ..settings(master.address) };
+    let redis = Arc::new(open(&settings));
     redis.put(&KEY, b"one", LONG).await.unwrap();
     redis.revoke(&[b"a"], None).await.unwrap();
     let (told, _) = Told::follow(&redis);
@@ -195,18 +196,37 @@ async fn sentinels_lead_to_the_new_master(program: &'static str) {
         })
         .await;
     }
-    until("a copy", async || redis_has(&replica, "test:{revocations}").await).await;
-    master.kill();
+    until("a copy", async || has_copy(&replica).await).await;
+    told.until_current().await;
+    let gaps = told.gaps();
+    sentinels[0].ask(&["SENTINEL", "FAILOVER", "main"]).await;
+    until("exchanged places", async || has_copy(&master).await).await;
     until("the new master", async || redis.revoke(&[b"b"], None).await.is_ok()).await;
     told.until_current().await;
-    assert_eq!((told.revoked().last().unwrap().as_str(), told.gaps()), ("b", 2));
+    assert_eq!((told.revoked().last().unwrap().as_str(), told.gaps()), ("b", gaps + 1));
+    assert_eq!(redis.get(&KEY).await.unwrap().unwrap(), b"one");
+    // And back, because one dies.
+    let new_master = replica.address.port().to_string();
+    for sentinel in &sentinels {
+        until("agreement", async || {
+            let Value::Array(address) = sentinel.ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"]).await else {
+                panic!()
+            };
+            address[1] == Value::BulkString(new_master.clone().into_bytes())
+        })
+        .await;
+    }
+    replica.kill();
+    until("the old master", async || redis.revoke(&[b"c"], None).await.is_ok()).await;
+    told.until_current().await;
+    assert_eq!((told.revoked().last().unwrap().as_str(), told.gaps()), ("c", gaps + 2));
     assert_eq!(redis.get(&KEY).await.unwrap().unwrap(), b"one");
     // A minority proves nothing.
     for sentinel in &sentinels[1..] {
         sentinel.signal("STOP");
     }
     let stopped = Instant::now();
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(open(&settings).get(&KEY).await.is_err());
     assert!(told.current_at() <= stopped);
     for sentinel in &sentinels[1..] {
         sentinel.signal("CONT");
@@ -214,6 +234,9 @@ async fn sentinels_lead_to_the_new_master(program: &'static str) {
     told.until_current().await;
 }
 
-async fn redis_has(server: &Server, key: &str) -> bool {
-    server.ask(&["EXISTS", key]).await == Value::Int(1)
+/// Whether it is a replica that has everything.
+async fn has_copy(server: &Server) -> bool {
+    let Some(Value::BulkString(info)) = server.try_to_ask(&["INFO", "replication"]).await else { return false };
+    String::from_utf8(info).unwrap().contains("master_link_status:up")
+        && server.try_to_ask(&["EXISTS", "test:{revocations}"]).await == Some(Value::Int(1))
 }

@@ -16,12 +16,12 @@ use crate::session::redis::Redis;
 use crate::settings::{RedisAddress, RedisMode, RedisSettings};
 
 /// How long something may take that has to come.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(in crate::session) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long to wait before looking again.
 const GLANCE: Duration = Duration::from_millis(20);
 
 /// Waits until something is so.
-pub(super) async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+pub(in crate::session) async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
     let looking = async {
         while !is_so().await {
             tokio::time::sleep(GLANCE).await;
@@ -31,17 +31,17 @@ pub(super) async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl 
 }
 
 /// A server in a folder of its own.
-pub(super) struct Server {
+pub(in crate::session) struct Server {
     program: &'static str,
     arguments: Vec<String>,
-    pub(super) address: SocketAddr,
+    pub(in crate::session) address: SocketAddr,
     folder: TempDir,
     running: Option<Running>,
 }
 
 impl Server {
     /// Starts one that keeps nothing, with these arguments too, and waits until it answers.
-    pub(super) async fn start(program: &'static str, arguments: &[&str]) -> Self {
+    pub(in crate::session) async fn start(program: &'static str, arguments: &[&str]) -> Self {
         let mut server = Self::prepare(program, reserved_address(), arguments);
         server.run();
         server.until_ready().await;
@@ -49,7 +49,7 @@ impl Server {
     }
 
     /// One that is not started yet.
-    pub(super) fn prepare(program: &'static str, address: SocketAddr, arguments: &[&str]) -> Self {
+    pub(in crate::session) fn prepare(program: &'static str, address: SocketAddr, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = address.port().to_string();
         let directory = folder.path().display().to_string();
@@ -59,7 +59,7 @@ impl Server {
     }
 
     /// Gives a Sentinel the file that it has to have, in which it writes too.
-    pub(super) fn configure(&mut self, text: &str) {
+    pub(in crate::session) fn configure(&mut self, text: &str) {
         let path = self.folder.path().join("configuration");
         fs::write(&path, text).unwrap();
         let port = self.address.port().to_string();
@@ -67,13 +67,13 @@ impl Server {
         self.arguments = arguments.map(str::to_owned).into();
     }
 
-    pub(super) fn run(&mut self) {
+    pub(in crate::session) fn run(&mut self) {
         let mut command = command(self.program);
         command.args(&self.arguments);
         self.running = Some(Running::start(command, self.folder.path()));
     }
 
-    pub(super) async fn until_ready(&self) {
+    pub(in crate::session) async fn until_ready(&self) {
         until("a server", async || self.connect().await.is_some()).await;
     }
 
@@ -85,28 +85,33 @@ impl Server {
     }
 
     /// Asks without what is tested.
-    pub(super) async fn ask(&self, words: &[&str]) -> Value {
-        let mut connection = self.connect().await.expect("the server answers");
+    pub(in crate::session) async fn ask(&self, words: &[&str]) -> Value {
+        self.try_to_ask(words).await.expect("the server answers")
+    }
+
+    /// The same of a server that may be about to change its place, and hang up.
+    pub(in crate::session) async fn try_to_ask(&self, words: &[&str]) -> Option<Value> {
+        let mut connection = self.connect().await?;
         let mut command = Cmd::new();
         for word in words {
             command.arg(*word);
         }
-        command.query_async(&mut connection).await.unwrap()
+        command.query_async(&mut connection).await.ok()
     }
 
     /// Sends a signal to the process.
-    pub(super) fn signal(&self, name: &str) {
+    pub(in crate::session) fn signal(&self, name: &str) {
         let id = self.running.as_ref().unwrap().child.id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
     }
 
-    pub(super) fn kill(&mut self) {
+    pub(in crate::session) fn kill(&mut self) {
         self.running = None;
     }
 }
 
 /// The settings of a single server.
-pub(super) fn settings(address: SocketAddr) -> RedisSettings {
+pub(in crate::session) fn settings(address: SocketAddr) -> RedisSettings {
     RedisSettings {
         addresses: vec![at(address)],
         mode: RedisMode::Single,
@@ -121,20 +126,20 @@ pub(super) fn settings(address: SocketAddr) -> RedisSettings {
     }
 }
 
-pub(super) fn at(address: SocketAddr) -> RedisAddress {
+pub(in crate::session) fn at(address: SocketAddr) -> RedisAddress {
     RedisAddress { host: address.ip().to_string(), port: address.port() }
 }
 
-pub(super) fn open(settings: &RedisSettings) -> Redis {
+pub(in crate::session) fn open(settings: &RedisSettings) -> Redis {
     Redis::new(settings).unwrap()
 }
 
-pub(super) fn password(text: &str) -> SecretString {
+pub(in crate::session) fn password(text: &str) -> SecretString {
     SecretString::from(text)
 }
 
 /// Three masters that share the keys.
-pub(super) async fn cluster(program: &'static str) -> Vec<Server> {
+pub(in crate::session) async fn cluster(program: &'static str) -> Vec<Server> {
     let mut servers = Vec::new();
     for _ in 0..3 {
         let bus = reserved_address().port().to_string();
@@ -162,6 +167,6 @@ pub(super) async fn cluster(program: &'static str) -> Vec<Server> {
     servers
 }
 
-pub(super) fn cluster_settings(servers: &[Server]) -> RedisSettings {
+pub(in crate::session) fn cluster_settings(servers: &[Server]) -> RedisSettings {
     RedisSettings { mode: RedisMode::Cluster, ..settings(servers[0].address) }
 }
