@@ -27,8 +27,11 @@ use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
 use crate::world::{EntropyError, World};
 
-/// How often the memory of ended sessions is freed.
+/// How often the memory of ended sessions is freed, and their last uses are written down.
 const RECLAIM_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Sessions that may be idle for a short time only are looked at so many times in it.
+const RECLAIMS_PER_IDLE_TIMEOUT: u32 = 10;
 
 /// A daemon that serves until it is shut down.
 #[must_use = "a daemon that nobody waits for is not shut down in order"]
@@ -113,10 +116,12 @@ impl Daemon {
         for key in settings.dangers() {
             tracing::warn!(key = %key, "a setting that weakens protection is on");
         }
+        let idle_timeout = settings.session.idle_timeout.unwrap_or(Duration::MAX);
+        let reclaim_interval = RECLAIM_INTERVAL.min(idle_timeout / RECLAIMS_PER_IDLE_TIMEOUT);
         let Assembly { outpost, applications: _, providers, logins, store, metrics } =
             Assembly::new(settings, world.clone())?;
         let mut tasks = JoinSet::new();
-        tasks.spawn(reclaim(Arc::clone(&store), world, shutdown.token()));
+        tasks.spawn(reclaim(Arc::clone(&store), world, reclaim_interval, shutdown.token()));
         let status = Status { metrics, store, providers: providers.clone(), shutdown: shutdown.clone() };
         let entropy = Arc::new(OnceCell::new());
         for provider in providers.clone() {
@@ -264,8 +269,8 @@ async fn gather_entropy() {
 }
 
 /// Frees what ended sessions hold, until `stop`.
-async fn reclaim(store: Arc<dyn SessionStore>, world: World, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(RECLAIM_INTERVAL);
+async fn reclaim(store: Arc<dyn SessionStore>, world: World, interval: Duration, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         if let Err(error) = store.reclaim(world.now()).await {

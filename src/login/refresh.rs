@@ -296,8 +296,8 @@ impl Asking<'_> {
             let finished = Finished::Renewed(Arc::clone(&renewed));
             match self.logins.store.finish_refresh(self.token, self.lease, finished).await {
                 Ok(true) => return Confirmed::Session(renewed),
-                // It was signed out or revoked meanwhile, or this took so long that another replica began.
-                Ok(false) => return Confirmed::Ended,
+                // It was signed out or revoked meanwhile, or an earlier try was heard and its answer lost.
+                Ok(false) => return self.reload().await,
                 Err(error) => self.logins.store_failed(self.app, &error),
             }
             if deadline <= Instant::now() {
@@ -307,6 +307,13 @@ impl Asking<'_> {
                 return Confirmed::Unknown;
             }
             sleep(GLANCE).await;
+        }
+    }
+
+    async fn reload(&self) -> Confirmed {
+        match self.logins.store.load(self.token).await {
+            Ok(session) => session.map_or(Confirmed::Ended, Confirmed::Session),
+            Err(_) => Confirmed::Unknown,
         }
     }
 
