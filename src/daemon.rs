@@ -21,14 +21,19 @@ use crate::login::{LoginParts, Logins};
 use crate::logout::{LogoutParts, Logouts};
 use crate::oidc::{KeyRefresh, Observer, Operation, Provider, TlsError};
 use crate::serve::{BindError, Drained, Listeners, Serving};
-use crate::session::{FileError, FileStore, MemoryStore, SessionStore, StateDirectory, StoreParts};
+use crate::session::{
+    FileError, FileStore, MemoryStore, RedisStore, SessionStore, StateDirectory, StoreError, StoreParts,
+};
 use crate::settings::{self, Settings};
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
 use crate::world::{EntropyError, World};
 
-/// How often the memory of ended sessions is freed.
+/// How often the memory of ended sessions is freed, and their last uses are written down.
 const RECLAIM_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Sessions that may be idle for a short time only are looked at so many times in it.
+const RECLAIMS_PER_IDLE_TIMEOUT: u32 = 10;
 
 /// A daemon that serves until it is shut down.
 #[must_use = "a daemon that nobody waits for is not shut down in order"]
@@ -39,6 +44,7 @@ pub struct Daemon {
     shutdown: Shutdown,
     serving: Serving,
     providers: Vec<Arc<Provider>>,
+    logins: Arc<Logins>,
     tasks: JoinSet<()>,
     background: TaskTracker,
 }
@@ -51,6 +57,8 @@ pub struct Assembly {
     pub applications: Vec<Arc<Application>>,
     /// All identity providers; nothing is known of them until [`Provider::refresh`] or [`Provider::keep_ready`].
     pub providers: Vec<Arc<Provider>>,
+    /// Logins, and their refreshes that go on beside requests.
+    pub logins: Arc<Logins>,
     /// Sessions.
     pub store: Arc<dyn SessionStore>,
     /// Counters.
@@ -84,6 +92,9 @@ pub enum StartError {
     /// Sessions cannot be kept where the settings say.
     #[error(transparent)]
     Sessions(#[from] FileError),
+    /// Sessions cannot be kept in Redis like this.
+    #[error("session.redis: {0}")]
+    Redis(StoreError),
     /// No randomness for the secret.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -110,10 +121,12 @@ impl Daemon {
         for key in settings.dangers() {
             tracing::warn!(key = %key, "a setting that weakens protection is on");
         }
-        let Assembly { outpost, applications: _, providers, store, metrics, background } =
+        let idle_timeout = settings.session.idle_timeout.unwrap_or(Duration::MAX);
+        let reclaim_interval = RECLAIM_INTERVAL.min(idle_timeout / RECLAIMS_PER_IDLE_TIMEOUT);
+        let Assembly { outpost, applications: _, providers, logins, store, metrics, background } =
             Assembly::new(settings, world.clone())?;
         let mut tasks = JoinSet::new();
-        tasks.spawn(reclaim(Arc::clone(&store), world, shutdown.token()));
+        tasks.spawn(reclaim(Arc::clone(&store), world, reclaim_interval, shutdown.token()));
         let status = Status { metrics, store, providers: providers.clone(), shutdown: shutdown.clone() };
         let entropy = Arc::new(OnceCell::new());
         for provider in providers.clone() {
@@ -130,6 +143,7 @@ impl Daemon {
             serving: listeners.spawn(Arc::new(outpost), Arc::new(status), &shutdown),
             shutdown,
             providers,
+            logins,
             tasks,
             background,
         })
@@ -164,6 +178,7 @@ impl Daemon {
     pub async fn finished(self) -> Drained {
         let drained = self.serving.finished().await;
         self.tasks.join_all().await;
+        self.logins.finish_refreshes().await;
         self.background.close();
         if let Some(deadline) = self.shutdown.deadline() {
             // What is not done by then is lost, as a connection would be.
@@ -191,7 +206,7 @@ impl Assembly {
         let providers = providers(&settings, &world, &metrics)?;
         let applications = applications(&settings)?;
         let (store, sealer) = sessions(&settings, &world)?;
-        let logins = Logins::new(LoginParts {
+        let logins = Arc::new(Logins::new(LoginParts {
             world: world.clone(),
             sealer,
             store: Arc::clone(&store),
@@ -199,7 +214,8 @@ impl Assembly {
             metrics: Arc::clone(&metrics),
             lifetime: settings.session.lifetime,
             idle_timeout: settings.session.idle_timeout,
-        });
+            revalidation: settings.session.revalidation,
+        }));
         let background = TaskTracker::new();
         let logouts = Logouts::new(LogoutParts {
             world: world.clone(),
@@ -211,7 +227,7 @@ impl Assembly {
         });
         let outpost = Outpost::new(OutpostParts {
             registry: Registry::new(applications.clone(), settings.server.danger_any_host),
-            logins,
+            logins: Arc::clone(&logins),
             logouts,
             store: Arc::clone(&store),
             metrics: Arc::clone(&metrics),
@@ -220,7 +236,7 @@ impl Assembly {
             trusted: TrustedProxies::new(settings.server.trusted_proxies),
         });
         let providers = providers.into_values().collect();
-        Ok(Self { outpost, applications, providers, store, metrics, background })
+        Ok(Self { outpost, applications, providers, logins, store, metrics, background })
     }
 }
 
@@ -274,8 +290,8 @@ async fn gather_entropy() {
 }
 
 /// Frees what ended sessions hold, until `stop`.
-async fn reclaim(store: Arc<dyn SessionStore>, world: World, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(RECLAIM_INTERVAL);
+async fn reclaim(store: Arc<dyn SessionStore>, world: World, interval: Duration, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         if let Err(error) = store.reclaim(world.now()).await {
@@ -310,6 +326,14 @@ fn sessions(settings: &Settings, world: &World) -> Result<(Arc<dyn SessionStore>
             let secret = secret.expose_secret().as_bytes();
             let store = FileStore::new(directory, parts(secret))?;
             tracing::info!(store = "file", directory = %path.display(), sessions = store.count(), "sessions are kept");
+            Ok((Arc::new(store), Sealer::new(secret)))
+        }
+        settings::Store::Redis(redis) => {
+            let missing = || StartError::Redis(StoreError("session.secret is missing".to_owned()));
+            let secret = session.secret.as_ref().ok_or_else(missing)?.expose_secret().as_bytes();
+            let store = RedisStore::new(redis, parts(secret)).map_err(StartError::Redis)?;
+            let servers = redis.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            tracing::info!(store = "redis", servers, "sessions are kept");
             Ok((Arc::new(store), Sealer::new(secret)))
         }
     }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::failure;
-use super::outpost::{Outcome, Outpost};
+use super::outpost::{Outcome, Outpost, SessionError, store_is_down};
 use super::reply::{self, Answer};
 use super::request::{Received, Visit};
 use super::route::BrowserRoute;
 use crate::app::Application;
-use crate::login::{ReturnTarget, requested_target};
+use crate::login::{Destination, Interaction, ReturnTarget, requested_target};
 use crate::pages::Page;
 use crate::telemetry::audit::{AuditLine, Event};
 
@@ -34,7 +34,12 @@ impl Outpost {
     }
 
     /// Answers a browser, whichever way its request came.
-    pub(super) async fn browse(&self, route: BrowserRoute, app: &Application, visit: &Visit<'_>) -> (Answer, Outcome) {
+    pub(super) async fn browse(
+        &self,
+        route: BrowserRoute,
+        app: &Arc<Application>,
+        visit: &Visit<'_>,
+    ) -> (Answer, Outcome) {
         match route {
             BrowserRoute::Start => self.start(app, visit),
             BrowserRoute::Callback => self.callback(app, visit).await,
@@ -46,23 +51,30 @@ impl Outpost {
     }
 
     fn start(&self, app: &Application, visit: &Visit<'_>) -> (Answer, Outcome) {
+        if !self.store.is_up() {
+            return (self.store_away(app, &store_is_down(), visit.html, visit.request_id), "store_away".into());
+        }
         let target = requested_target(visit.query)
             .and_then(|text| ReturnTarget::parse(app, &text))
             .unwrap_or_else(|| ReturnTarget::home(app));
-        match self.logins.begin(app, &target, visit.headers) {
+        match self.logins.begin(app, &target, Interaction::requested(visit.query), visit.headers) {
             Ok(begun) => (reply::redirect(&begun.location, visit.is_post(), begun.cookies), "start_login".into()),
             Err(error) => (failure::start(app, &target, &error, visit.html, visit.request_id), "provider_away".into()),
         }
     }
 
-    async fn callback(&self, app: &Application, visit: &Visit<'_>) -> (Answer, Outcome) {
+    async fn callback(&self, app: &Arc<Application>, visit: &Visit<'_>) -> (Answer, Outcome) {
         let session = match self.session(app, visit.headers).await {
-            Ok(session) => session,
-            Err(error) => return (failure::store(app, &error, visit.html, visit.request_id), "store_away".into()),
+            Ok(held) => held.map(|held| held.session),
+            // A login makes a session of its own.
+            Err(SessionError::Unconfirmed) => None,
+            Err(SessionError::Store(error)) => {
+                return (self.store_away(app, &error, visit.html, visit.request_id), "store_away".into());
+            }
         };
         let outcome = self.logins.callback(app, visit.query, visit.headers, session.as_ref()).await;
         let (answer, name) = match outcome.result {
-            Ok(target) => {
+            Ok(Destination::Target(target)) => {
                 let name = if outcome.user.is_some() { "login" } else { "already_signed_in" };
                 if let Some(opened) = &outcome.opened {
                     AuditLine {
@@ -78,6 +90,9 @@ impl Outpost {
                     .write();
                 }
                 (reply::redirect(target.as_str(), visit.is_post(), Vec::new()), name)
+            }
+            Ok(Destination::Provider(location)) => {
+                (reply::redirect(&location, visit.is_post(), Vec::new()), "silent_login_refused")
             }
             Err(error) => {
                 let answer = failure::callback(app, &error, visit.html, visit.request_id);

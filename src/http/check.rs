@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
-use super::outpost::Outpost;
+use super::outpost::{Held, Outpost, SessionError, store_is_down};
 use super::reply::{self, Answer};
 use super::request::{Received, Visit};
 use super::route::BrowserRoute;
@@ -13,9 +13,9 @@ use super::verdict::Verdict;
 use crate::access::{Decision, Permit, decide};
 use crate::app::Application;
 use crate::forwarded::{ClientHints, Dialect, ForwardedError, OriginalRequest, Question, RequestKind};
-use crate::login::{ReturnTarget, login_url};
+use crate::login::{Interaction, ReturnTarget, login_url, silent_login_url};
 use crate::pages::Page;
-use crate::session::{Session, StoreError};
+use crate::session::Session;
 use crate::telemetry::log::RequestLine;
 use crate::world::UnixTime;
 
@@ -82,7 +82,7 @@ impl Outpost {
             Ok(original) => match self.place(dialect, original, received) {
                 Place::Application(app) => match self.session(app, &received.parts.headers).await {
                     Ok(session) => self.judge(dialect, app, original, session, received, self.world.now()),
-                    Err(error) => store_away(app, original, received, &error),
+                    Err(error) => self.unknown(app, original, received, &error),
                 },
                 Place::Outpost(route, app) => self.outpost_route(dialect, route, app, original, received).await,
                 Place::Nowhere(checked) => checked,
@@ -130,17 +130,26 @@ impl Outpost {
         dialect: Dialect,
         app: &'o Arc<Application>,
         original: &OriginalRequest<'_>,
-        session: Option<Arc<Session>>,
+        held: Option<Held>,
         received: &Received<'_>,
         now: UnixTime,
     ) -> Checked<'o> {
-        let decision = decide(app, original, session.as_ref(), now);
-        if let Some(session) = &session {
+        if let Some(Held { token, session }) = &held {
             session.touch(now);
+            self.logins.refresh_if_due(app, token, session, now);
         }
+        let session = held.map(|held| held.session);
+        let decision = decide(app, original, session.as_ref(), now);
         let (answer, verdict, permit) = match decision {
-            Decision::Allow(permit) => (self.allow(app, &permit), Verdict::Allow, Some(permit)),
+            Decision::Allow(permit) => match self.silent_login(dialect, app, original, &permit, received, now) {
+                Some(answer) => (answer, Verdict::SilentLogin, None),
+                None => (self.allow(app, &permit), Verdict::Allow, Some(permit)),
+            },
             Decision::Pass(permit) => (self.allow(app, &permit), Verdict::Pass, Some(permit)),
+            Decision::StartLogin if !self.store.is_up() => {
+                let html = original.client.accepts_html();
+                (self.store_away(app, &store_is_down(), html, received.id), Verdict::StoreAway, None)
+            }
             Decision::StartLogin => {
                 let (answer, verdict) = self.start_login(dialect, app, original, received);
                 (answer, verdict, None)
@@ -155,6 +164,25 @@ impl Outpost {
         Checked { answer, permit, verdict, app: Some(app), user: session.map(User::Session) }
     }
 
+    /// Whether there is a session is not known: neither a login nor an allow.
+    fn unknown<'o>(
+        &self,
+        app: &'o Arc<Application>,
+        original: &OriginalRequest<'_>,
+        received: &Received<'_>,
+        error: &SessionError,
+    ) -> Checked<'o> {
+        let html = original.client.accepts_html();
+        let (answer, verdict) = match error {
+            SessionError::Store(error) => (self.store_away(app, error, html, received.id), Verdict::StoreAway),
+            SessionError::Unconfirmed => {
+                let target = ReturnTarget::of(app, original);
+                (super::failure::unconfirmed(app, &target, html, received.id), Verdict::ProviderAway)
+            }
+        };
+        Checked { answer, permit: None, verdict, app: Some(app), user: None }
+    }
+
     fn allow(&self, app: &Application, permit: &Permit) -> Answer {
         let jwks = self.logins.jwks(app);
         let headers = match permit.session() {
@@ -162,6 +190,29 @@ impl Outpost {
             None => app.header_template.anonymous(&jwks),
         };
         reply::allow(permit, headers)
+    }
+
+    /// Sends a browser to the provider and back whose session is to be confirmed in this way; a page can wait for that.
+    fn silent_login(
+        &self,
+        dialect: Dialect,
+        app: &Application,
+        original: &OriginalRequest<'_>,
+        permit: &Permit,
+        received: &Received<'_>,
+        now: UnixTime,
+    ) -> Option<Answer> {
+        let session = permit.session().filter(|session| session.silent_login().is_some())?;
+        if original.kind() != RequestKind::Navigation || !self.logins.wants_silent_login(session, now) {
+            return None;
+        }
+        let target = ReturnTarget::of(app, original);
+        if dialect == Dialect::Nginx {
+            return Some(reply::nginx_challenge(&silent_login_url(app, &target), true));
+        }
+        // While no login can begin, the session goes on.
+        let begun = self.logins.begin(app, &target, Interaction::None, &received.parts.headers).ok()?;
+        Some(reply::redirect(&begun.location, false, begun.cookies))
     }
 
     fn start_login(
@@ -175,7 +226,7 @@ impl Outpost {
         if dialect == Dialect::Nginx {
             return (reply::nginx_challenge(&login_url(app, &target), true), Verdict::StartLogin);
         }
-        match self.logins.begin(app, &target, &received.parts.headers) {
+        match self.logins.begin(app, &target, Interaction::Allowed, &received.parts.headers) {
             Ok(begun) => {
                 let after_post = original.kind() == RequestKind::FormSubmission;
                 (reply::redirect(&begun.location, after_post, begun.cookies), Verdict::StartLogin)
@@ -316,15 +367,4 @@ fn forbid(dialect: Dialect, app: &Application, user: &str, html: bool, received:
             reply::page(StatusCode::FORBIDDEN, &page, html, received.id)
         }
     }
-}
-
-/// Whether there is a session is not known: neither a login nor an allow.
-fn store_away<'o>(
-    app: &'o Arc<Application>,
-    original: &OriginalRequest<'_>,
-    received: &Received<'_>,
-    error: &StoreError,
-) -> Checked<'o> {
-    let answer = super::failure::store(app, error, original.client.accepts_html(), received.id);
-    Checked { answer, permit: None, verdict: Verdict::StoreAway, app: Some(app), user: None }
 }

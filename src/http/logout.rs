@@ -7,7 +7,6 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
 use super::browser::signed_out;
-use super::failure;
 use super::outpost::{Outcome, Outpost};
 use super::reply::{self, Answer};
 use super::request::{Received, Visit};
@@ -42,7 +41,7 @@ impl Outpost {
         }
         let done = match self.logouts.sign_out(app, visit.headers, everywhere).await {
             Ok(done) => done,
-            Err(error) => return (failure::store(app, &error, visit.html, visit.request_id), "store_away".into()),
+            Err(error) => return (self.store_away(app, &error, visit.html, visit.request_id), "store_away".into()),
         };
         if let Some(ended) = &done.ended {
             self.metrics.sign_out(Some(&app.slug));

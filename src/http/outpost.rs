@@ -7,30 +7,32 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::failure;
 use super::reply::{self, Answer};
 use super::request::Received;
 use super::route::{BrowserRoute, Route};
 use crate::app::{Application, Registry};
 use crate::forwarded::{Dialect, ENVOY_PREFIX, TrustedProxies, X_FORWARDED_HOST, request_authority, single};
 use crate::host::Authority;
-use crate::login::Logins;
+use crate::login::{Confirmed, Logins};
 use crate::logout::Logouts;
 use crate::serve::{Connection, Failure, Handler, Peer};
 use crate::session::{Session, SessionStore, SessionToken, StoreError};
-use crate::telemetry::RequestIds;
 use crate::telemetry::log::{RequestLine, Sampler};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{Rarely, RequestId, RequestIds};
 use crate::world::{UnixTime, World};
 
 /// The outpost: answers proxies and browsers.
 pub struct Outpost {
     pub(super) registry: Registry,
-    pub(super) logins: Logins,
+    pub(super) logins: Arc<Logins>,
     pub(super) logouts: Logouts,
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) sampler: Sampler,
     pub(super) world: World,
+    store_failures: Rarely,
     trusted: TrustedProxies,
     ids: RequestIds,
 }
@@ -40,7 +42,7 @@ pub struct OutpostParts {
     /// From host to application.
     pub registry: Registry,
     /// Login.
-    pub logins: Logins,
+    pub logins: Arc<Logins>,
     /// Logout.
     pub logouts: Logouts,
     /// Sessions.
@@ -68,6 +70,7 @@ impl Outpost {
             metrics: parts.metrics,
             sampler: parts.sampler,
             world: parts.world,
+            store_failures: Rarely::default(),
             trusted: parts.trusted,
         }
     }
@@ -137,17 +140,32 @@ impl Outpost {
         })
     }
 
+    /// Answers while the store does not; each such request has a line, and the cause has one every now and then.
+    pub(super) fn store_away(
+        &self,
+        app: &Application,
+        error: &StoreError,
+        html: bool,
+        request_id: RequestId,
+    ) -> Answer {
+        if let Some(further) = self.store_failures.due() {
+            tracing::error!(%request_id, application = %app.slug, %error, further, "sessions cannot be looked up");
+        }
+        failure::store(app, html, request_id)
+    }
+
     /// The same as [`Outpost::session`], where memory is enough to know.
     pub(super) fn session_in_memory(
         &self,
         app: &Application,
         headers: &HeaderMap,
         now: UnixTime,
-    ) -> Result<Option<Arc<Session>>, NotInMemory> {
+    ) -> Result<Option<Held>, NotInMemory> {
         for token in SessionToken::all(app.cookies.session(), headers) {
             let session = self.store.cached(&token).ok_or(NotInMemory)?;
             if session.is_valid_for(app, now) {
-                return Ok(Some(session));
+                let held = Held { token, session };
+                return if held.session.needs_confirmation(now) { Err(NotInMemory) } else { Ok(Some(held)) };
             }
         }
         Ok(None)
@@ -156,23 +174,49 @@ impl Outpost {
     /// The valid session that a request carries for `app`; of several cookies, any that is good.
     pub(super) async fn session(
         &self,
-        app: &Application,
+        app: &Arc<Application>,
         headers: &HeaderMap,
-    ) -> Result<Option<Arc<Session>>, StoreError> {
-        let now = self.world.now();
+    ) -> Result<Option<Held>, SessionError> {
         for token in SessionToken::all(app.cookies.session(), headers) {
-            if let Some(session) = self.store.load(&token).await?
-                && session.is_valid_for(app, now)
-            {
-                return Ok(Some(session));
+            let now = self.world.now();
+            let Some(session) = self.store.load(&token).await?.filter(|session| session.is_valid_for(app, now)) else {
+                continue;
+            };
+            if !session.needs_confirmation(now) {
+                return Ok(Some(Held { token, session }));
+            }
+            match self.logins.confirm(app, &token, &session).await {
+                Confirmed::Session(session) => return Ok(Some(Held { token, session })),
+                Confirmed::Ended => {}
+                Confirmed::Unknown => return Err(SessionError::Unconfirmed),
             }
         }
         Ok(None)
     }
 }
 
+/// A login that begins while nothing can be kept would end in nothing.
+pub(super) fn store_is_down() -> StoreError {
+    StoreError("it was not there a moment ago either".to_owned())
+}
+
 /// Only the store can tell.
 pub(super) struct NotInMemory;
+
+/// A session and the token that opened it.
+pub(super) struct Held {
+    pub(super) token: SessionToken,
+    pub(super) session: Arc<Session>,
+}
+
+/// Why it is not known whether a request has a session.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the provider does not say whether it still vouches for the user")]
+    Unconfirmed,
+}
 
 /// What is known of a request to our own routes before it is answered, for its log line.
 struct Line<'r> {

@@ -22,7 +22,7 @@ use crate::oidc::Provider;
 use crate::serve::Peer;
 use crate::session::samples::{alice, bob};
 use crate::session::{MemoryStore, Session, SessionStore, SessionToken};
-use crate::settings::{PathPattern, PublicPathRule, RoutineChecks};
+use crate::settings::{PathPattern, PublicPathRule, Revalidation, RoutineChecks};
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
 use crate::world::{UnixTime, World};
@@ -130,7 +130,7 @@ impl Stage {
             everywhere: false,
             background: TaskTracker::new(),
         });
-        let logins = Logins::new(LoginParts {
+        let logins = Arc::new(Logins::new(LoginParts {
             world: world.clone(),
             sealer: Sealer::new(b"secret"),
             store: Arc::clone(&store),
@@ -138,7 +138,8 @@ impl Stage {
             metrics: Arc::clone(&metrics),
             lifetime: HOUR,
             idle_timeout: None,
-        });
+            revalidation: Revalidation { after: None, within: HOUR, silent_login: false },
+        }));
         let mut cookies = BTreeMap::new();
         for (mode, app) in [(Mode::Single, &single), (Mode::Domain, &domain)] {
             for credential in CREDENTIALS {

@@ -8,6 +8,7 @@ pub(super) enum Verdict {
     Allow,
     Pass,
     StartLogin,
+    SilentLogin,
     Challenge,
     Forbid,
     Refuse,
@@ -18,10 +19,11 @@ pub(super) enum Verdict {
 
 impl Verdict {
     /// All of them, each at its own number.
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Allow,
         Self::Pass,
         Self::StartLogin,
+        Self::SilentLogin,
         Self::Challenge,
         Self::Forbid,
         Self::Refuse,
@@ -40,6 +42,7 @@ impl Verdict {
             Self::Allow => "allow",
             Self::Pass => "pass",
             Self::StartLogin => "start_login",
+            Self::SilentLogin => "silent_login",
             Self::Challenge => "challenge",
             Self::Forbid => "forbid",
             Self::Refuse => "refuse",

@@ -23,6 +23,7 @@ const LIST_SEPARATOR: u8 = b'|';
 ///
 /// A check reads the values and little else, and there may be a million of these: the values are the record, and only
 /// an identity that they do not tell exactly is kept beside them.
+#[derive(Clone)]
 pub struct PackedIdentity {
     values: [HeaderValue; IDENTITY_VALUES],
     /// Whether the ID token is sent to the application, or only kept.

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 
-use super::ReturnTarget;
+use super::{Interaction, ReturnTarget};
 use crate::app::Application;
 use crate::cookie::{Sealer, SealerError, cookies};
 use crate::world::{UnixTime, World};
@@ -39,6 +39,8 @@ struct State {
     target: String,
     #[serde(rename = "t")]
     began: u64,
+    #[serde(rename = "s", default, skip_serializing_if = "Interaction::is_allowed")]
+    interaction: Interaction,
 }
 
 /// The half that only the browser holds, sealed, in a cookie of its own.
@@ -75,6 +77,7 @@ impl NewAttempt {
     pub(super) fn begin(
         app: &Application,
         target: &ReturnTarget,
+        interaction: Interaction,
         headers: &HeaderMap,
         sealer: &Sealer,
         world: &World,
@@ -92,6 +95,7 @@ impl NewAttempt {
             application: app.slug.to_string(),
             target: target.as_str().to_owned(),
             began: now.as_millis(),
+            interaction,
         };
         let value = seal(sealer, world, COOKIE, &secrets)?;
         let mut cookies = vec![app.cookies.set_attempt(&id, &value, LIFETIME)];
@@ -148,6 +152,8 @@ pub(super) struct ReturnedAttempt {
     began: UnixTime,
     /// Where the browser wanted to go.
     pub(super) target: ReturnTarget,
+    /// Whether the provider could ask the person.
+    pub(super) interaction: Interaction,
 }
 
 /// What the browser kept for its attempt.
@@ -166,6 +172,7 @@ impl ReturnedAttempt {
             began: UnixTime::from_millis(state.began),
             target: ReturnTarget::parse(app, &state.target).unwrap_or_else(|| ReturnTarget::home(app)),
             id: state.id,
+            interaction: state.interaction,
         })
     }
 
@@ -257,7 +264,9 @@ mod tests {
         fn begin(&mut self) -> NewAttempt {
             self.hands.0.fetch_add(1, Ordering::Relaxed);
             let target = ReturnTarget::parse(&self.app, "/x?y#z").unwrap();
-            let attempt = NewAttempt::begin(&self.app, &target, &self.headers(), &self.sealer, &self.world).unwrap();
+            let attempt =
+                NewAttempt::begin(&self.app, &target, Interaction::Allowed, &self.headers(), &self.sealer, &self.world)
+                    .unwrap();
             for cookie in &attempt.cookies {
                 let (name, value) = cookie.to_str().unwrap().split_once(';').unwrap().0.split_once('=').unwrap();
                 self.jar.retain(|(kept, _)| kept != name);

@@ -4,17 +4,27 @@ use http::{HeaderMap, HeaderValue};
 
 use super::attempt::ReturnedAttempt;
 use super::guard::Verdict;
-use super::{CallbackParams, Logins, ReturnTarget};
+use super::refresh::audit;
+use super::{CallbackParams, Interaction, Logins, ReturnTarget, StartError};
 use crate::app::Application;
 use crate::identity::{Identity, InvalidIdentity, PackedIdentity, wire_bytes};
 use crate::oidc::{CodeExchange, Login, OidcError, Provider, clean};
-use crate::session::{NewSession, ProviderSide, Session, SessionKey, SessionToken, StoreError};
+use crate::session::{NewSession, ProviderSide, Refreshable, Session, SessionKey, SessionToken, StoreError};
+use crate::telemetry::audit::Event;
 use crate::world::{EntropyError, UnixTime};
+
+/// Where a callback sends the browser.
+pub enum Destination {
+    /// Where it wanted to go.
+    Target(ReturnTarget),
+    /// To the provider once more, which has to ask the person.
+    Provider(String),
+}
 
 /// How a callback ended.
 pub struct CallbackOutcome {
     /// Where the browser goes, or why nobody is signed in.
-    pub result: Result<ReturnTarget, CallbackError>,
+    pub result: Result<Destination, CallbackError>,
     /// For the answer, whichever it is.
     pub cookies: Vec<HeaderValue>,
     /// Who signed in, for the log.
@@ -82,6 +92,9 @@ pub enum CallbackError {
     /// No randomness.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
+    /// The person has to be asked, and no login can begin for that.
+    #[error(transparent)]
+    Start(#[from] StartError),
 }
 
 impl CallbackError {
@@ -93,12 +106,13 @@ impl CallbackError {
             Self::AttemptGone(_) => "attempt_gone",
             Self::OtherIssuer => "other_issuer",
             Self::Denied { .. } => "denied",
-            Self::Provider { error: OidcError::NotReady | OidcError::Unreachable(_), .. } => "provider_unreachable",
+            Self::Provider { error: OidcError::NotReady | OidcError::Unreachable(_), .. }
+            | Self::Start(StartError::Provider(_)) => "provider_unreachable",
             Self::Provider { error: OidcError::Refused { .. }, .. } => "refused",
             Self::Provider { .. } | Self::Identity { .. } => "invalid_token",
             Self::Loop => "loop",
             Self::Store(_) => "store",
-            Self::Entropy(_) => "entropy",
+            Self::Entropy(_) | Self::Start(StartError::Sealer(_)) => "entropy",
         }
     }
 }
@@ -128,17 +142,19 @@ impl Logins {
         headers: &HeaderMap,
         session: Option<&Arc<Session>>,
         outcome: &mut CallbackOutcome,
-    ) -> Result<ReturnTarget, CallbackError> {
+    ) -> Result<Destination, CallbackError> {
         let params = CallbackParams::parse(query).map_err(|_| CallbackError::Malformed("a parameter is repeated"))?;
         let state = params.state.as_deref().ok_or(CallbackError::Malformed("no state"))?;
         let attempt = match ReturnedAttempt::open(app, state, &self.sealer) {
             Some(attempt) => attempt,
-            None if session.is_some() => return Ok(ReturnTarget::home(app)),
+            None if session.is_some() => return Ok(Destination::Target(ReturnTarget::home(app))),
             None => return Err(CallbackError::ForeignState),
         };
         let now = self.world.now();
         let kept = attempt.kept(app, headers, &self.sealer, now).filter(|_| !self.used.contains(attempt.id()));
-        let gone = |target| if session.is_some() { Ok(target) } else { Err(CallbackError::AttemptGone(target)) };
+        let gone = |target| {
+            if session.is_some() { Ok(Destination::Target(target)) } else { Err(CallbackError::AttemptGone(target)) }
+        };
         let Some(kept) = kept else {
             return gone(attempt.target);
         };
@@ -146,6 +162,9 @@ impl Logins {
         verify_issuer(provider, params.iss.as_deref())?;
         if let Some(code) = &params.error {
             outcome.cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
+            if !attempt.interaction.is_allowed() {
+                return self.silence_broken(app, code, attempt.target, headers, &mut outcome.cookies).await;
+            }
             return Err(CallbackError::Denied {
                 code: clean(code),
                 description: params.error_description.as_deref().map(clean),
@@ -182,7 +201,31 @@ impl Logins {
         outcome.user = Some(identity.label().to_owned());
         let opened = self.open_session(app, headers, identity, login, &attempt, &mut outcome.cookies).await?;
         outcome.opened = Some(opened);
-        Ok(attempt.target)
+        Ok(Destination::Target(attempt.target))
+    }
+
+    /// A silent login failed: either the provider no longer vouches for anybody without asking, or it has a problem.
+    async fn silence_broken(
+        &self,
+        app: &Application,
+        code: &str,
+        target: ReturnTarget,
+        headers: &HeaderMap,
+        cookies: &mut Vec<HeaderValue>,
+    ) -> Result<Destination, CallbackError> {
+        // OIDC Core §3.1.2.6.
+        if !["login_required", "interaction_required", "consent_required", "account_selection_required"].contains(&code)
+        {
+            return Ok(Destination::Target(target));
+        }
+        for token in SessionToken::all(app.cookies.session(), headers) {
+            if let Some(session) = self.store.remove(&token).await? {
+                audit(Event::Logout, app, &token, &session, "silent_login_refused");
+            }
+        }
+        let begun = self.begin(app, &target, Interaction::Allowed, headers)?;
+        cookies.extend(begun.cookies);
+        Ok(Destination::Provider(begun.location))
     }
 
     /// Keeps a new session under a new token; the one that this browser had before is forgotten.
@@ -197,6 +240,11 @@ impl Logins {
     ) -> Result<Opened, CallbackError> {
         let now: UnixTime = self.world.now();
         let session_id = login.session_id().map(str::to_owned);
+        let ends = [login.id_token_expires_at(), login.access_token_lifetime.map(|lifetime| now + lifetime)];
+        let schedule = login.refresh_token.as_ref().and_then(|_| self.schedule(now, ends));
+        let refreshable = login.refresh_token.zip(schedule);
+        let refreshable = refreshable.map(|(token, schedule)| Refreshable { token, rotates: None, schedule });
+        let silent_login = if refreshable.is_none() { self.silent_schedule(now) } else { None };
         let identity = PackedIdentity::new(identity, &login.id_token, app.headers.jwt);
         let bytes = wire_bytes(&identity.headers(&app.header_template, &self.jwks(app)));
         if bytes > app.headers.warn_bytes {
@@ -216,7 +264,7 @@ impl Logins {
                 began_at: attempt.began(),
                 lifetime: self.lifetime,
                 idle_timeout: self.idle_timeout,
-                provider: ProviderSide { session_id, refreshable: None },
+                provider: ProviderSide { session_id, refreshable, silent_login },
             },
             now,
         ));

@@ -8,6 +8,8 @@ mod guard;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
 mod params;
+mod refresh;
+mod revalidation;
 mod start;
 mod target;
 mod used;
@@ -17,20 +19,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
-pub use callback::{CallbackError, CallbackOutcome, Opened};
+pub use callback::{CallbackError, CallbackOutcome, Destination, Opened};
 pub use params::{CallbackParams, has_marker};
-pub use start::{Begun, StartError, login_url};
+pub use refresh::Confirmed;
+pub use start::{Begun, Interaction, StartError, login_url, silent_login_url};
 pub use target::{ReturnTarget, requested_target};
 
 use crate::app::Application;
 use crate::cookie::Sealer;
 use crate::oidc::Provider;
 use crate::session::SessionStore;
+use crate::settings::Revalidation;
+use crate::telemetry::Rarely;
 use crate::telemetry::metrics::Metrics;
 use crate::world::World;
 use guard::LoopGuard;
+use refresh::{Absences, Flights};
 use used::UsedAttempts;
+
+/// So many refreshes are made at once; others wait, and requests wait for none of them.
+const REFRESHES_AT_ONCE: usize = 32;
 
 /// What logins need.
 pub struct Logins {
@@ -41,8 +52,15 @@ pub struct Logins {
     metrics: Arc<Metrics>,
     lifetime: Duration,
     idle_timeout: Option<Duration>,
+    revalidation: Revalidation,
     guard: LoopGuard,
     used: UsedAttempts,
+    flights: Flights,
+    tasks: TaskTracker,
+    refresh_turns: Semaphore,
+    absences: Absences,
+    rarely_refreshed: Rarely,
+    rarely_store: Rarely,
 }
 
 /// What [`Logins`] is made of.
@@ -61,6 +79,8 @@ pub struct LoginParts {
     pub lifetime: Duration,
     /// Of a session.
     pub idle_timeout: Option<Duration>,
+    /// How providers are asked whether they still vouch for users.
+    pub revalidation: Revalidation,
 }
 
 impl Logins {
@@ -75,8 +95,15 @@ impl Logins {
             metrics: parts.metrics,
             lifetime: parts.lifetime,
             idle_timeout: parts.idle_timeout,
+            revalidation: parts.revalidation,
             guard: LoopGuard::new(),
             used: UsedAttempts::new(),
+            flights: Flights::default(),
+            tasks: TaskTracker::new(),
+            refresh_turns: Semaphore::new(REFRESHES_AT_ONCE),
+            absences: Absences::default(),
+            rarely_refreshed: Rarely::default(),
+            rarely_store: Rarely::default(),
         }
     }
 

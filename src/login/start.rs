@@ -1,11 +1,39 @@
 use http::{HeaderMap, HeaderValue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
 
 use super::attempt::NewAttempt;
 use super::{Logins, ReturnTarget};
 use crate::app::{Application, OUTPOST_PATH};
 use crate::cookie::SealerError;
-use crate::oidc::{AuthorizationRequest, OidcError};
+use crate::oidc::{AuthorizationRequest, OidcError, Prompt};
+
+/// Whether the provider may ask the person at the browser.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Interaction {
+    /// For whatever it needs.
+    #[default]
+    Allowed,
+    /// For nothing (`prompt=none`): who is not signed in there is not signed in.
+    None,
+}
+
+impl Interaction {
+    /// What the query of our own start asks for.
+    #[must_use]
+    pub fn requested(query: &str) -> Self {
+        if query.split('&').any(|pair| pair == SILENT) { Self::None } else { Self::Allowed }
+    }
+
+    /// Whether it may ask.
+    #[must_use]
+    pub const fn is_allowed(&self) -> bool {
+        matches!(self, Self::Allowed)
+    }
+}
+
+/// In the query of our own start.
+const SILENT: &str = "silent=true";
 
 /// A login that begins with the browser's next request.
 pub struct Begun {
@@ -32,15 +60,21 @@ impl Logins {
     /// # Errors
     ///
     /// While the provider is not ready, and when the system gives no randomness.
-    pub fn begin(&self, app: &Application, target: &ReturnTarget, headers: &HeaderMap) -> Result<Begun, StartError> {
+    pub fn begin(
+        &self,
+        app: &Application,
+        target: &ReturnTarget,
+        interaction: Interaction,
+        headers: &HeaderMap,
+    ) -> Result<Begun, StartError> {
         let provider = self.provider(app).ok_or(OidcError::NotReady)?;
-        let attempt = NewAttempt::begin(app, target, headers, &self.sealer, &self.world)?;
+        let attempt = NewAttempt::begin(app, target, interaction, headers, &self.sealer, &self.world)?;
         let location = provider.authorization_url(&AuthorizationRequest {
             redirect_uri: &app.redirect_uri,
             state: &attempt.state,
             nonce: &attempt.nonce,
             pkce_verifier: &attempt.pkce_verifier,
-            prompt: None,
+            prompt: (!interaction.is_allowed()).then_some(Prompt::Silent),
         })?;
         Ok(Begun { location, cookies: attempt.cookies })
     }
@@ -59,6 +93,12 @@ pub fn login_url(app: &Application, target: &ReturnTarget) -> String {
     login_url
 }
 
+/// The same, for a login that asks the person nothing.
+#[must_use]
+pub fn silent_login_url(app: &Application, target: &ReturnTarget) -> String {
+    format!("{}&{SILENT}", login_url(app, target))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +112,13 @@ mod tests {
         let (start, query) = url.split_once('?').unwrap();
         assert_eq!(start, expected_start);
         assert_eq!(requested_target(query).as_deref(), Some(target.as_str()));
+        assert_eq!(Interaction::requested(query), Interaction::Allowed);
+        let silent = silent_login_url(app, &target);
+        let (_, silent) = silent.split_once('?').unwrap();
+        assert_eq!(
+            (requested_target(silent).as_deref(), Interaction::requested(silent)),
+            (Some(target.as_str()), Interaction::None)
+        );
         assert!(query["rd=".len()..].bytes().all(|b| b.is_ascii_alphanumeric() || b == b'%'), "{query}");
     }
 

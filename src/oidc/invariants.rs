@@ -53,6 +53,7 @@ fn metadata_holds(metadata: &Metadata) {
     }
     assert!(metadata.signing_algorithms().iter().all(|name| !name.eq_ignore_ascii_case("none")));
     let _ = (metadata.token_endpoint_auth_methods(), metadata.scopes(), metadata.supports_pkce_s256());
+    let _ = (metadata.frontchannel_logout_supported(), metadata.offers_offline_access());
 }
 
 /// No secret key is among public ones, and their time is bounded.

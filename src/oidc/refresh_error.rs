@@ -51,6 +51,20 @@ pub enum Consequence {
 }
 
 impl RefreshError {
+    /// The name in metrics and logs.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Ended { .. } => "invalid_grant",
+            Self::Refused { .. } => "refused",
+            Self::NotReady => "not_ready",
+            Self::Unreachable(_) => "unreachable",
+            Self::Unanswered(_) => "unanswered",
+            Self::Changed => "other_subject",
+            Self::Unproven(_) => "unproven",
+        }
+    }
+
     /// What follows, where no new refresh token came; where one did, [`RefreshFailure::consequence`] knows more.
     #[must_use]
     pub const fn consequence(&self) -> Consequence {

@@ -214,6 +214,24 @@ fn metadata_must_fit() {
     assert!(Metadata::parse(ISSUER, b"[]").is_err());
 }
 
+/// authentik's metadata is the registration's own: the scope is there once its mapping is.
+#[test]
+fn authentik_offers_what_its_administrator_mapped() {
+    for recording in RELEASES.map(Recording::of) {
+        let mut document: Value = serde_json::from_slice(&recording.read("discovery-app-single")).unwrap();
+        let parse = |document: &Value| Metadata::parse(ISSUER, document.to_string().as_bytes()).unwrap();
+        let metadata = parse(&document);
+        let newer = recording.release == RELEASES[1];
+        assert!(!metadata.offers_offline_access() && !metadata.binds_refresh_tokens_to_sessions());
+        assert_eq!(metadata.frontchannel_logout_supported(), newer);
+        assert_eq!(metadata.frontchannel_logout_session_supported(), newer);
+        document["scopes_supported"].as_array_mut().unwrap().push("offline_access".into());
+        assert!(parse(&document).offers_offline_access());
+        document["token_endpoint"] = "https://kc.test/realms/main/protocol/openid-connect/token".into();
+        assert!(parse(&document).binds_refresh_tokens_to_sessions());
+    }
+}
+
 #[track_caller]
 fn keys(document: &str, expected: Option<usize>) {
     let got = Keys::parse(document.as_bytes(), &HeaderMap::new());

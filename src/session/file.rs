@@ -2,7 +2,6 @@
 
 mod database;
 mod directory;
-mod rarely;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -16,16 +15,16 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 pub use directory::{FileError, StateDirectory};
 
 use self::database::Database;
-use self::rarely::Rarely;
 use self::writer::{Outcome, Request, Work};
 use super::map::{Evicted, SessionMap};
 use super::record::{Head, RecordKeys};
 use super::refresh::{Leases, Turn};
-use super::revocation::Revocations;
+use super::revocation::{LATE, Revocations};
 use super::{
     Begun, Finished, Lease, Page, Refreshable, Revocation, Session, SessionKey, SessionOutline, SessionStore,
     SessionToken, StoreError, StoreFuture, StoreParts,
 };
+use crate::telemetry::Rarely;
 use crate::world::{UnixTime, World};
 
 /// Writes that may wait for the one under way; further ones wait for room.
@@ -184,7 +183,7 @@ impl FileStore {
     }
 
     async fn revoke(&self, revocation: &Revocation<'_>) -> Result<bool, StoreError> {
-        let until = revocation.at.max(self.shared.world.now()) + self.longest_lifetime;
+        let until = revocation.at.max(self.shared.world.now()) + self.longest_lifetime + LATE;
         let entries = self.shared.revocations.entries(revocation, until);
         Ok(matches!(self.write(Work::Revoke(entries)).await?, Outcome::Done(true)))
     }
@@ -338,10 +337,10 @@ impl SessionStore for FileStore {
     fn finish_refresh<'s>(
         &'s self,
         token: &'s SessionToken,
-        lease: Lease,
+        lease: &'s Lease,
         finished: Finished,
     ) -> StoreFuture<'s, bool> {
-        Box::pin(async move { self.finish_refresh(token, &lease, finished).await })
+        Box::pin(self.finish_refresh(token, lease, finished))
     }
 
     fn revoke<'s>(&'s self, revocation: &'s Revocation<'s>) -> StoreFuture<'s, bool> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::map::SessionMap;
 use super::record::Outline;
 use super::refresh::{Leases, Turn};
-use super::revocation::Revocations;
+use super::revocation::{LATE, Revocations};
 use super::{
     Begun, Finished, Lease, Page, Revocation, Session, SessionKey, SessionOutline, SessionStore, SessionToken,
     StoreFuture, StoreParts,
@@ -58,7 +58,7 @@ impl MemoryStore {
     }
 
     fn revoke(&self, revocation: &Revocation<'_>) -> bool {
-        let until = revocation.at.max(self.world.now()) + self.lifetime;
+        let until = revocation.at.max(self.world.now()) + self.lifetime + LATE;
         self.revocations.follow(&self.revocations.entries(revocation, until))
     }
 
@@ -114,10 +114,10 @@ impl SessionStore for MemoryStore {
     fn finish_refresh<'s>(
         &'s self,
         token: &'s SessionToken,
-        lease: Lease,
+        lease: &'s Lease,
         finished: Finished,
     ) -> StoreFuture<'s, bool> {
-        now(self.finish_refresh(token, &lease, finished))
+        now(self.finish_refresh(token, lease, finished))
     }
 
     fn revoke<'s>(&'s self, revocation: &'s Revocation<'s>) -> StoreFuture<'s, bool> {

@@ -9,6 +9,8 @@ mod map;
 mod memory;
 mod outline;
 mod record;
+mod redis;
+mod redis_store;
 mod refresh;
 mod revocation;
 mod store;
@@ -23,7 +25,8 @@ use std::time::Duration;
 pub use file::{FileError, FileStore, StateDirectory};
 pub use memory::MemoryStore;
 pub use outline::{Page, SessionOutline};
-pub use refresh::{Begun, Finished, Lease, Refreshable};
+pub use redis_store::RedisStore;
+pub use refresh::{Begun, Finished, Lease, Refreshable, Schedule};
 pub use revocation::{Once, Revocation, Whom};
 pub use store::{SessionStore, StoreError, StoreFuture};
 pub use token::{SessionKey, SessionToken};
@@ -81,11 +84,20 @@ pub struct ProviderSide {
     pub session_id: Option<String>,
     /// How the login is refreshed.
     pub refreshable: Option<Refreshable>,
+    /// When the browser is sent to the provider and back, where the login cannot be refreshed.
+    pub silent_login: Option<Schedule>,
 }
 
 impl ProviderSide {
+    /// Whether the provider vouches for the user, or can still be asked.
+    fn may_vouch(&self, now: UnixTime) -> bool {
+        let spent = self.refreshable.as_ref().filter(|it| !it.is_usable()).map(|it| &it.schedule);
+        !spent.or(self.silent_login.as_ref()).is_some_and(|schedule| schedule.is_over(now))
+    }
+
     fn boxed(self) -> Option<Box<Self>> {
-        (self.session_id.is_some() || self.refreshable.is_some()).then(|| Box::new(self))
+        let says_anything = self.session_id.is_some() || self.refreshable.is_some() || self.silent_login.is_some();
+        says_anything.then(|| Box::new(self))
     }
 }
 
@@ -164,13 +176,19 @@ impl Session {
     /// Whether the session lives at `now`; the end is the first instant at which it does not.
     #[must_use]
     pub fn lives(&self, now: UnixTime) -> bool {
-        now < self.ends_at() && !self.refreshable().is_some_and(|it| !it.is_usable() && it.confirm_by() <= now)
+        now < self.ends_at() && self.provider.as_ref().is_none_or(|provider| provider.may_vouch(now))
     }
 
     /// Whether the session counts only once the provider was asked.
     #[must_use]
     pub fn needs_confirmation(&self, now: UnixTime) -> bool {
-        self.refreshable().is_some_and(|it| it.confirm_by() <= now)
+        self.refreshable().is_some_and(|it| it.schedule.is_over(now))
+    }
+
+    /// When the browser is to be sent to the provider and back without being asked anything.
+    #[must_use]
+    pub fn silent_login(&self) -> Option<&Schedule> {
+        self.provider.as_ref()?.silent_login.as_ref()
     }
 
     /// How the login is refreshed; `None` when it cannot be.

@@ -17,7 +17,7 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::{ProviderSide, Refreshable, Session, SessionKey, SessionOutline, SessionToken};
+use super::{ProviderSide, Refreshable, Schedule, Session, SessionKey, SessionOutline, SessionToken};
 use crate::identity::{Identity, PackedIdentity};
 use crate::world::{EntropyError, UnixTime, World};
 
@@ -69,15 +69,22 @@ struct Rest<'s> {
     /// In milliseconds.
     idle_timeout: Option<u64>,
     refresh: Option<Refresh<'s>>,
+    silent_login: Option<Times>,
 }
 
-/// What a login is refreshed with; times in milliseconds after the epoch.
+/// Of a schedule, in milliseconds after the epoch.
+#[derive(Serialize, Deserialize)]
+struct Times {
+    due: u64,
+    confirm_by: u64,
+}
+
+/// What a login is refreshed with.
 #[derive(Serialize, Deserialize)]
 struct Refresh<'s> {
     token: Cow<'s, str>,
     rotates: Option<bool>,
-    due: u64,
-    confirm_by: u64,
+    times: Times,
 }
 
 /// What is derived from the daemon's secret.
@@ -149,6 +156,7 @@ impl RecordKeys {
             send_token: session.identity.sends_token(),
             idle_timeout: (session.idle_timeout != u64::MAX).then_some(session.idle_timeout),
             refresh: session.refreshable().map(Refresh::of),
+            silent_login: session.silent_login().map(Times::of),
         };
         let mut record = self.head_and_outline(world, &key, &Outline::of(session, issuer), Head::of(session))?;
         seal(world, &token.record_key(), &bound_to(&key), &json(&rest), &mut record)?;
@@ -190,8 +198,12 @@ impl RecordKeys {
             created_at: UnixTime::from_millis(outline.created),
             began_at: UnixTime::from_millis(outline.began),
             looked_up: AtomicU64::new(0),
-            provider: ProviderSide { session_id: outline.session_id, refreshable: rest.refresh.map(Refreshable::from) }
-                .boxed(),
+            provider: ProviderSide {
+                session_id: outline.session_id,
+                refreshable: rest.refresh.map(Refreshable::from),
+                silent_login: rest.silent_login.map(Schedule::from),
+            }
+            .boxed(),
         })
     }
 
@@ -291,16 +303,30 @@ impl<'s> Refresh<'s> {
         Self {
             token: Cow::Borrowed(refreshable.token.expose_secret()),
             rotates: refreshable.rotates,
-            due: refreshable.due_at().as_millis(),
-            confirm_by: refreshable.confirm_by().as_millis(),
+            times: Times::of(&refreshable.schedule),
         }
     }
 }
 
 impl From<Refresh<'_>> for Refreshable {
     fn from(refresh: Refresh<'_>) -> Self {
-        let [due, confirm_by] = [refresh.due, refresh.confirm_by].map(UnixTime::from_millis);
-        Self::new(SecretString::from(refresh.token.into_owned()), refresh.rotates, due, confirm_by)
+        Self {
+            token: SecretString::from(refresh.token.into_owned()),
+            rotates: refresh.rotates,
+            schedule: refresh.times.into(),
+        }
+    }
+}
+
+impl Times {
+    fn of(schedule: &Schedule) -> Self {
+        Self { due: schedule.due_at().as_millis(), confirm_by: schedule.confirm_by().as_millis() }
+    }
+}
+
+impl From<Times> for Schedule {
+    fn from(times: Times) -> Self {
+        Self::new(UnixTime::from_millis(times.due), UnixTime::from_millis(times.confirm_by))
     }
 }
 
@@ -393,6 +419,8 @@ mod tests {
         assert_eq!((one.began_at, one.session_id()), (other.began_at, other.session_id()));
         let refresh = |session: &Session| session.refreshable().map(Refresh::of).map(|refresh| json(&refresh));
         assert_eq!(refresh(one), refresh(other));
+        let silent = |session: &Session| session.silent_login().map(Times::of).map(|times| json(&times));
+        assert_eq!(silent(one), silent(other));
     }
 
     #[test]
@@ -468,13 +496,15 @@ mod tests {
             checked in prop::option::of(1_700_000_000_123..1_700_100_000_000_u64),
             session_id in prop::option::of("(.|\n){1,20}"),
             refresh in prop::option::of((".{1,20}", any::<Option<bool>>(), any::<u64>(), any::<u64>())),
+            silent in any::<Option<(u64, u64)>>(),
         ) {
+            let schedule = |due, confirm_by| Schedule::from(Times { due, confirm_by });
             let refreshable = refresh.map(|(token, rotates, due, confirm_by)| {
-                let [due, confirm_by] = [due, confirm_by].map(UnixTime::from_millis);
-                Refreshable::new(SecretString::from(token), rotates, due, confirm_by)
+                Refreshable { token: SecretString::from(token), rotates, schedule: schedule(due, confirm_by) }
             });
+            let silent_login = silent.map(|(due, confirm_by)| schedule(due, confirm_by));
             let (token, mut session) = (token(), session(identity, &id_token, idle.map(Duration::from_secs)));
-            session.provider = ProviderSide { session_id, refreshable }.boxed();
+            session.provider = ProviderSide { session_id, refreshable, silent_login }.boxed();
             if let Some(at) = checked {
                 session.touch(UnixTime::from_millis(at));
             }

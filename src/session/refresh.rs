@@ -18,26 +18,23 @@ const LONGEST_REFRESH: Duration = Duration::from_mins(10);
 /// Once no refresh will be tried any more.
 const NEVER: u64 = u64::MAX;
 
-/// What a session can be refreshed with, and when it has to be.
-pub struct Refreshable {
-    /// The newest refresh token.
-    pub token: SecretString,
-    /// Whether the provider gives a new one each time; `None` until it was asked.
-    pub rotates: Option<bool>,
-    /// When the provider is asked again, in the background; in milliseconds.
+/// When the provider is to be asked whether it still vouches for a user.
+#[derive(Debug)]
+pub struct Schedule {
+    /// When it is asked again, without anybody waiting for it; in milliseconds.
     due_at: AtomicU64,
-    /// From then on the session counts only once the provider was asked.
+    /// From then on the session counts only once it was asked.
     confirm_by: UnixTime,
 }
 
-impl Refreshable {
-    /// To be refreshed at `due_at`, and not to be used unconfirmed from `confirm_by` on.
+impl Schedule {
+    /// To be asked at `due_at`; without an answer, the session is not to be used from `confirm_by` on.
     #[must_use]
-    pub const fn new(token: SecretString, rotates: Option<bool>, due_at: UnixTime, confirm_by: UnixTime) -> Self {
-        Self { token, rotates, due_at: AtomicU64::new(due_at.as_millis()), confirm_by }
+    pub const fn new(due_at: UnixTime, confirm_by: UnixTime) -> Self {
+        Self { due_at: AtomicU64::new(due_at.as_millis()), confirm_by }
     }
 
-    /// Takes the turn to refresh where it is due: of all who ask at once, one does. The next turn is at `again`.
+    /// Takes the turn to ask where that is due: of all who want it at once, one gets it. The next turn is at `again`.
     #[must_use]
     pub fn take_turn(&self, now: UnixTime, again: UnixTime) -> bool {
         let due = self.due_at.load(Ordering::Relaxed);
@@ -51,26 +48,16 @@ impl Refreshable {
         self.due_at.load(Ordering::Relaxed) <= now.as_millis()
     }
 
-    /// Notes that the token may be spent: it is not used again, and the session ends when it would have to be confirmed.
-    pub fn give_up(&self) {
-        self.due_at.store(NEVER, Ordering::Relaxed);
-    }
-
-    /// Whether the token can still be used, as far as this process knows.
+    /// Whether the session counts only once the provider was asked.
     #[must_use]
-    pub fn is_usable(&self) -> bool {
-        self.due_at.load(Ordering::Relaxed) != NEVER
+    pub fn is_over(&self, now: UnixTime) -> bool {
+        self.confirm_by <= now
     }
 
-    /// From when on the session counts only once the provider was asked.
+    /// From when on that is so.
     #[must_use]
     pub const fn confirm_by(&self) -> UnixTime {
         self.confirm_by
-    }
-
-    /// Whether the same token may be sent twice: the provider is known to leave it valid.
-    pub(super) const fn is_reusable(&self) -> bool {
-        matches!(self.rotates, Some(false))
     }
 
     pub(super) fn due_at(&self) -> UnixTime {
@@ -78,9 +65,38 @@ impl Refreshable {
     }
 }
 
+/// What a session can be refreshed with, and when it has to be.
+pub struct Refreshable {
+    /// The newest refresh token.
+    pub token: SecretString,
+    /// Whether the provider gives a new one each time; `None` until it was asked.
+    pub rotates: Option<bool>,
+    /// When.
+    pub schedule: Schedule,
+}
+
+impl Refreshable {
+    /// Notes that the token may be spent: it is not used again, and the session ends when it would have to be confirmed.
+    pub fn give_up(&self) {
+        self.schedule.due_at.store(NEVER, Ordering::Relaxed);
+    }
+
+    /// Whether the token can still be used, as far as this process knows.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.schedule.due_at.load(Ordering::Relaxed) != NEVER
+    }
+
+    /// Whether the same token may be sent twice: the provider is known to leave it valid.
+    #[must_use]
+    pub const fn is_reusable(&self) -> bool {
+        matches!(self.rotates, Some(false))
+    }
+}
+
 impl fmt::Debug for Refreshable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refreshable").field("confirm_by", &self.confirm_by).finish_non_exhaustive()
+        f.debug_struct("Refreshable").field("schedule", &self.schedule).finish_non_exhaustive()
     }
 }
 
@@ -242,13 +258,16 @@ mod tests {
     #[test]
     fn one_of_many_takes_the_turn() {
         let at = UnixTime::from_secs;
-        let refreshable = Refreshable::new(SecretString::from("token"), None, at(100), at(200));
-        assert!(!refreshable.take_turn(at(99), at(300)));
-        assert!(refreshable.is_due(at(100)));
-        assert!(refreshable.take_turn(at(100), at(130)));
-        assert!(!refreshable.take_turn(at(100), at(130)));
-        assert!(refreshable.take_turn(at(130), at(160)));
+        let schedule = Schedule::new(at(100), at(200));
+        let refreshable = Refreshable { token: SecretString::from("token"), rotates: None, schedule };
+        let schedule = &refreshable.schedule;
+        assert!(!schedule.take_turn(at(99), at(300)));
+        assert!(schedule.is_due(at(100)));
+        assert!(schedule.take_turn(at(100), at(130)));
+        assert!(!schedule.take_turn(at(100), at(130)));
+        assert!(schedule.take_turn(at(130), at(160)));
+        assert!(!schedule.is_over(at(199)) && schedule.is_over(at(200)));
         refreshable.give_up();
-        assert!(!refreshable.is_usable() && !refreshable.is_due(at(1_000_000)));
+        assert!(!refreshable.is_usable() && !schedule.is_due(at(1_000_000)));
     }
 }

@@ -46,7 +46,7 @@ fn signed_in(
 
 /// The same, made in a session of the provider.
 pub(crate) fn in_session(session: Session, session_id: &str) -> Session {
-    tied(session, ProviderSide { session_id: Some(session_id.to_owned()), refreshable: None })
+    tied(session, ProviderSide { session_id: Some(session_id.to_owned()), ..ProviderSide::default() })
 }
 
 /// The same, tied to the provider like this.

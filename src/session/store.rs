@@ -35,8 +35,12 @@ pub trait SessionStore: Send + Sync {
 
     /// Says how a refresh ended; `false` when the right to it was lost meanwhile or the session is gone, and then nothing
     /// is changed.
-    fn finish_refresh<'s>(&'s self, token: &'s SessionToken, lease: Lease, finished: Finished)
-    -> StoreFuture<'s, bool>;
+    fn finish_refresh<'s>(
+        &'s self,
+        token: &'s SessionToken,
+        lease: &'s Lease,
+        finished: Finished,
+    ) -> StoreFuture<'s, bool>;
 
     /// Ends sessions, those in this store and those whose login is under way; `false` when the order was followed before.
     ///

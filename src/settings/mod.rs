@@ -12,6 +12,7 @@ mod mistakes;
 mod provider;
 mod public_path;
 mod reader;
+mod redis;
 mod server;
 mod session;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod values;
 
 pub use load::{Sources, load};
 pub use mistakes::{Mistake, Mistakes};
+pub use redis::{RedisAddress, RedisMode, RedisSettings};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -292,12 +294,14 @@ pub enum PathPattern {
 }
 
 /// Where sessions are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Store {
     /// In this process; they end with it.
     Memory,
     /// In a file in this directory.
     File(PathBuf),
+    /// In a Redis or Valkey, for several processes.
+    Redis(RedisSettings),
 }
 
 /// Lifetimes, cookies and where sessions are kept.
@@ -314,8 +318,21 @@ pub struct Session {
     /// Whether users are offered to end all of their sessions.
     pub sign_out_everywhere: bool,
     /// What cookies and records are sealed with; `None`: the one that lies in the directory of the store, else a random one,
-    /// and logins under way end with the process.
+    /// and logins under way end with the process. Always there with a Redis, because all processes need the same.
     pub secret: Option<SecretString>,
+    /// How the provider is asked whether it still vouches for a user.
+    pub revalidation: Revalidation,
+}
+
+/// How the provider is asked whether it still vouches for a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revalidation {
+    /// So long after it was asked for the last time it is asked again, beside the requests; `None`: never.
+    pub after: Option<Duration>,
+    /// So long after it was asked successfully a session is used no more without asking.
+    pub within: Duration,
+    /// Whether browsers without a refresh token are sent to it and back, unseen.
+    pub silent_login: bool,
 }
 
 /// What is written about requests, and how.

@@ -59,6 +59,7 @@ pub struct Metrics {
     logins: Family<LoginLabels, Counter>,
     sign_outs: Family<ApplicationLabels, Counter>,
     logout_tokens: Family<LoginLabels, Counter>,
+    refreshes: Family<LoginLabels, Counter>,
     provider_requests: Family<ProviderRequestLabels, Counter>,
     provider_durations: Family<OperationLabels, Histogram, fn() -> Histogram>,
     jwks_refreshes: Family<RefreshLabels, Counter>,
@@ -109,6 +110,7 @@ impl Metrics {
             logins: Family::default(),
             sign_outs: Family::default(),
             logout_tokens: Family::default(),
+            refreshes: Family::default(),
             provider_requests: Family::default(),
             provider_durations: Family::new_with_constructor(|| Histogram::new(PROVIDER_BOUNDS)),
             jwks_refreshes: Family::default(),
@@ -147,6 +149,7 @@ impl Metrics {
         ours.register("logins", "Logins that came back", self.logins.clone());
         ours.register("sign_outs", "Sessions signed out", self.sign_outs.clone());
         ours.register("logout_tokens", "Logout tokens of identity providers", self.logout_tokens.clone());
+        ours.register("refreshes", "Logins that the provider was asked to refresh", self.refreshes.clone());
         ours.register("provider_requests", "Requests to identity providers", self.provider_requests.clone());
         ours.register_with_unit(
             "provider_request_duration",
@@ -240,6 +243,12 @@ impl Metrics {
     pub fn logout_token(&self, identity_provider: &str, result: &'static str) {
         let labels = LoginLabels { identity_provider: self.providers.label(identity_provider), result };
         self.logout_tokens.get_or_create(&labels).inc();
+    }
+
+    /// Counts a refresh, by how it ended.
+    pub fn refresh(&self, identity_provider: &str, result: &'static str) {
+        let labels = LoginLabels { identity_provider: self.providers.label(identity_provider), result };
+        self.refreshes.get_or_create(&labels).inc();
     }
 
     /// Counts a request to an identity provider: `discovery`, `jwks`, `token`, `userinfo`.

@@ -3,6 +3,8 @@
 pub mod audit;
 pub mod log;
 pub mod metrics;
+mod rarely;
 mod request_id;
 
+pub(crate) use rarely::Rarely;
 pub use request_id::{RequestId, RequestIds};

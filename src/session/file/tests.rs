@@ -17,7 +17,7 @@ use super::*;
 use crate::app::samples::single;
 use crate::session::contract::{ISSUER, SECRET, contract, parts, token};
 use crate::session::samples::{alice, bob, tied};
-use crate::session::{ProviderSide, Whom};
+use crate::session::{ProviderSide, Schedule, Whom};
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -203,9 +203,10 @@ async fn after_a_crash_a_refresh_token_that_was_sent_is_spent() {
         let folder = folder();
         let (first, token) = (store(&folder), token());
         let now = World::system().now();
-        let refreshable = Some(Refreshable::new("refresh token".into(), rotates, now, now));
+        let schedule = Schedule::new(now, now + Duration::from_mins(1));
+        let refreshable = Some(Refreshable { token: "refresh token".into(), rotates, schedule });
         let session = alice(&single("https://app.example.com"), now, Duration::from_hours(1), None);
-        let session = tied(session, ProviderSide { session_id: None, refreshable });
+        let session = tied(session, ProviderSide { refreshable, ..ProviderSide::default() });
         first.save(&token, Arc::new(session)).await.unwrap();
         let begun = SessionStore::begin_refresh(&first, &token).await.unwrap();
         assert!(matches!(begun, Begun::Lease(..)));

@@ -4,10 +4,10 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::{mpsc, oneshot};
 
 use super::database::Tables;
-use super::rarely::Rarely;
 use super::{FileError, Session, SessionKey, Shared, StoreError};
 use crate::session::map::Evicted;
 use crate::session::revocation::Entries;
+use crate::telemetry::Rarely;
 use crate::world::UnixTime;
 
 /// What one transaction holds at most, so that nobody waits long for the next one.

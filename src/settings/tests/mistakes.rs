@@ -245,10 +245,51 @@ fn in_the_session() {
     session("lifetime = \"99999999999999999999d\"", &["no duration"]);
     session("idle_timeout = \"401d\"", &["out of range"]);
     session("max_sessions = 0", &["out of range"]);
-    session("store = \"redis\"", &["session.store: \"redis\" is unknown; one of memory, file"]);
+    session("revalidate_within = \"1m\"", &["session.revalidate_within: is shorter than revalidate_after"]);
+    session("revalidate_after = \"off\"\nsilent_login = true", &["session.silent_login: has no effect without"]);
+    session("store = \"sqlite\"", &["session.store: \"sqlite\" is unknown; one of memory, file, redis"]);
     session("directory = \"\"", &["session.directory: is empty"]);
     session("directory = 7", &["session.directory: wanted a text"]);
     session("secret = \"hunter2\"", &["session.secret: is too short", "openssl rand"]);
+}
+
+#[test]
+fn in_a_redis() {
+    let secret = "0".repeat(64);
+    let redis = |lines: &str, parts: &[&str]| {
+        beside(&format!("[session]\nstore = \"redis\"\nsecret = \"{secret}\"\n[session.redis]\n{lines}"), parts);
+    };
+    redis("", &["session.redis.url: is missing", "redis://host:6379"]);
+    redis("url = \"redis.test:6379\"", &["session.redis.url: has another scheme", "rediss://"]);
+    redis("url = \"redis\"", &["is no address of a Redis"]);
+    redis("url = \"https://redis.test\"", &["has another scheme"]);
+    redis("url = \"redis:///1\"", &["names no host"]);
+    redis("url = \"redis://redis.test/one\"", &["no database's number"]);
+    redis("url = \"redis://redis.test/1/2\"", &["too long a path"]);
+    redis("url = \"redis://redis.test?db=1\"", &["a query or a fragment"]);
+    redis("url_file = \"/nonexistent\"", &["session.redis.url_file: \"/nonexistent\" cannot be read"]);
+    redis("urls = [\"redis://a.test\", \"b.test\"]", &["session.redis.urls[1]: is no address"]);
+    redis("urls = [\"redis://a.test\", \"redis://b.test\"]", &["urls: more than one address", "\"sentinel\""]);
+    redis("urls = [\"rediss+cluster://a.test\", \"redis+cluster://b.test\"]", &["do not agree on TLS"]);
+    redis("url = \"redis://a.test\"\nurls = [\"redis://a.test\"]\nmode = \"cluster\"", &["url: is given beside urls"]);
+    redis("url = \"redis://a.test\"\nmode = \"double\"", &["one of single, sentinel, cluster"]);
+    redis("url = \"redis+cluster://a.test\"\nmode = \"single\"", &["mode: is not what the scheme"]);
+    redis("url = \"redis+cluster://a.test/1\"", &["no database but 0"]);
+    redis("url = \"redis+sentinel://a.test\"", &["session.redis.master: is missing", "mymaster"]);
+    redis("url = \"redis://a.test\"\nusername = \"us\"", &["username: has no password"]);
+    redis("url = \"redis://:hunter2@a.test\"\npassword = \"hunter2\"", &["password: a secret given twice"]);
+    redis("url = \"redis://a.test\"\nprefix = \"{a}\"", &["prefix: \"{a}\" is no usable prefix"]);
+    redis("url = \"redis://a.test\"\ntimeout = \"1m\"", &["from 100ms to 30s"]);
+    redis("url = \"redis://a.test\"\nstaleness = \"6m\"", &["from 1s to 5m"]);
+    beside(
+        "[session]\nstore = \"redis\"\n[session.redis]\nurl = \"redis://a.test\"",
+        &["session.secret: is missing", "openssl rand -hex 32"],
+    );
+    let text = format!(
+        "{MINIMAL}\n[session.redis]\nurl = \"redis://us:hunter2@host:x\"\nurls = [\"rediss://us:hunter3@host/x\"]"
+    );
+    let block = refused(Settings::from_toml(&text));
+    assert!(!block.contains("hunter"), "{block}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use forepost::daemon::Assembly;
 use forepost::identity::{Identity, PackedIdentity};
 use forepost::serve::Peer;
-use forepost::session::{NewSession, ProviderSide, Refreshable, Session, SessionToken};
+use forepost::session::{NewSession, ProviderSide, Refreshable, Schedule, Session, SessionToken};
 use forepost::settings::Settings;
 use forepost::world::UnixTime;
 use http::{Request, StatusCode};
@@ -72,9 +72,11 @@ async fn everywhere_is_asked_for_by_a_post_of_our_own_page() {
             .contains("action=\"/outpost.goauthentik.io/sign_out?everywhere=true\"");
         assert!(is_in(&stage, &alice, APP).await && is_in(&stage, &elsewhere, APP).await, "{method} {headers:?}");
     }
-    // One alone ends as before.
+    assert_eq!(stage.provider.requests(Endpoint::Revocation), 0);
+    // One alone ends as before, and its refresh token with it.
     alice.clone().send(Method::POST, SIGN_OUT, &[ORIGIN], None).await.is(303);
     assert!(!is_in(&stage, &alice, APP).await && is_in(&stage, &elsewhere, APP).await);
+    stage.provider.wait_for_requests(Endpoint::Revocation, 1).await;
 }
 
 #[tokio::test]
@@ -120,14 +122,18 @@ impl Parts {
             entitlements: Vec::new(),
         };
         let never = UnixTime::from_secs(u64::from(u32::MAX));
-        let refreshable = Refreshable::new("the-refresh-token".to_owned().into(), None, never, never);
+        let refreshable = Refreshable {
+            token: "the-refresh-token".to_owned().into(),
+            rotates: None,
+            schedule: Schedule::new(never, never),
+        };
         let new = NewSession {
             application: Arc::clone(&app.slug),
             identity: PackedIdentity::new(identity, "id.to.ken", true),
             began_at: World::system().now(),
             lifetime: Duration::from_hours(1),
             idle_timeout: None,
-            provider: ProviderSide { session_id: None, refreshable: Some(refreshable) },
+            provider: ProviderSide { refreshable: Some(refreshable), ..ProviderSide::default() },
         };
         let token = SessionToken::generate(&World::system()).unwrap();
         self.assembly.store.save(&token, Arc::new(Session::new(new, World::system().now()))).await.unwrap();

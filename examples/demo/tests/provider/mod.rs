@@ -3,6 +3,7 @@
 mod faults;
 mod flow;
 mod logout_tokens;
+mod offline;
 mod refresh;
 
 use std::sync::Arc;

@@ -4,20 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forepost::oidc::{
-    AuthorizationRequest, CodeExchange, Consequence, KeyRefresh, Login, Observer, Operation, PreviousLogin, Prompt,
+    AuthorizationRequest, CodeExchange, KeyRefresh, Login, Observer, Operation, PreviousLogin, Prompt,
     Provider as Known, RefreshError, RefreshFailure, Refreshed, Revocation,
 };
-use forepost::settings::{IdentityProvider, Settings};
+use forepost::settings::Settings;
 use forepost::world::{UnixTime, World};
 use http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
 use super::{CALLBACK, Scene, VERIFIER, request};
 use crate::provider::{Algorithm, Behaviour, Endpoint, Fault, SigningKey, User};
 
-struct Deaf;
+pub(super) struct Deaf;
 
 impl Observer for Deaf {
     fn request(&self, _: &str, _: Operation, _: bool, _: Duration) {}
@@ -43,15 +42,15 @@ async fn known_with(scene: &Scene, settings: &str) -> Known {
 }
 
 /// Somebody who is signed in.
-struct Visit {
-    scene: Scene,
-    known: Known,
-    login: Login,
+pub(super) struct Visit {
+    pub(super) scene: Scene,
+    pub(super) known: Known,
+    pub(super) login: Login,
 }
 
 impl Visit {
     /// Somebody whose login asks for what the settings ask for.
-    async fn asked(settings: &str, change: impl FnOnce(&mut Behaviour)) -> Self {
+    pub(super) async fn asked(settings: &str, change: impl FnOnce(&mut Behaviour)) -> Self {
         let mut scene = Scene::with(change).await;
         let known = known_with(&scene, settings).await;
         let url = known.authorization_url(&authorization(None)).unwrap();
@@ -68,20 +67,20 @@ impl Visit {
         Self { scene, known, login }
     }
 
-    async fn offline(change: impl FnOnce(&mut Behaviour)) -> Self {
+    pub(super) async fn offline(change: impl FnOnce(&mut Behaviour)) -> Self {
         Self::begin("openid profile email groups offline_access", change).await
     }
 
-    fn token(&self) -> SecretString {
+    pub(super) fn token(&self) -> SecretString {
         self.login.refresh_token.clone().expect("there is a refresh token")
     }
 
-    async fn refresh(&self, refresh_token: &SecretString) -> Result<Refreshed, RefreshFailure> {
+    pub(super) async fn refresh(&self, refresh_token: &SecretString) -> Result<Refreshed, RefreshFailure> {
         self.known.refresh_login(&PreviousLogin { id_token: &self.login.id_token, refresh_token }).await
     }
 
     /// The one token still serves.
-    async fn lives(&self, refresh_token: &SecretString) -> bool {
+    pub(super) async fn lives(&self, refresh_token: &SecretString) -> bool {
         self.refresh(refresh_token).await.is_ok()
     }
 }
@@ -91,7 +90,7 @@ async fn complete(known: &Known, code: &str) -> Login {
     known.complete(&exchange).await.unwrap()
 }
 
-fn authorization(prompt: Option<Prompt>) -> AuthorizationRequest<'static> {
+pub(super) fn authorization(prompt: Option<Prompt>) -> AuthorizationRequest<'static> {
     AuthorizationRequest { redirect_uri: CALLBACK, state: "s1", nonce: "n1", pkce_verifier: VERIFIER, prompt }
 }
 
@@ -387,89 +386,4 @@ async fn a_revocation_that_fails_says_so() {
         let error = visit.known.revoke(&visit.token()).await.unwrap_err().to_string();
         assert!(error.contains(why), "{error:?} does not say {why:?}");
     }
-}
-
-/// Whether these settings bring a refresh token there, and what was asked for.
-async fn offline(settings: &str, expected: (bool, &str), change: impl FnOnce(&mut Behaviour)) {
-    let visit = Visit::asked(settings, change).await;
-    let seen = visit.scene.provider.last_request(Endpoint::Authorize).unwrap();
-    let scope = seen.query.get("scope").unwrap().to_owned();
-    assert_eq!((visit.login.refresh_token.is_some(), &*scope), expected, "{settings}");
-    let silent = visit.known.authorization_url(&authorization(Some(Prompt::Silent))).unwrap();
-    assert_eq!(silent.matches("prompt=none").count(), 1, "{silent}");
-    assert_eq!(silent.matches("prompt=").count(), 1, "{silent}");
-}
-
-#[tokio::test]
-async fn offline_access_is_asked_for_where_it_helps() {
-    const USUAL: &str = "openid profile email";
-    const MORE: &str = "openid profile email offline_access";
-    offline("", (true, MORE), |_| ()).await;
-    offline("", (false, USUAL), |b| b.refreshing.unannounced = true).await;
-    offline("", (false, USUAL), |b| {
-        b.metadata.remove("scopes_supported");
-    })
-    .await;
-    offline("", (true, MORE), |b| {
-        b.metadata.remove("grant_types_supported");
-    })
-    .await;
-    offline("", (false, USUAL), |b| {
-        b.metadata.set("grant_types_supported", json!(["authorization_code", "implicit"]));
-    })
-    .await;
-    offline("offline_access = \"always\"", (true, MORE), |b| b.refreshing.unannounced = true).await;
-    offline("offline_access = \"never\"", (false, USUAL), |_| ()).await;
-    offline("offline_access = \"never\"", (true, USUAL), |b| b.refreshing.unasked = true).await;
-    let listed = "scopes = [\"offline_access\", \"email\"]";
-    offline(listed, (true, "openid email offline_access"), |b| b.refreshing.unannounced = true).await;
-    let consent = |b: &mut Behaviour| b.refreshing.needs_consent = true;
-    offline("", (false, MORE), consent).await;
-    offline("authorization_parameters = { prompt = \"consent\" }", (true, MORE), consent).await;
-}
-
-/// Without it, such a token ends with the user's session at the provider.
-#[tokio::test]
-async fn keycloak_is_not_asked_for_offline_access() {
-    let visit = Visit::asked("", |b| b.refreshing.unasked = true).await;
-    let asked = |visit: &Visit| visit.known.authorization_url(&authorization(None)).unwrap().contains("offline_access");
-    assert!(asked(&visit));
-    visit.scene.provider.set(|b| {
-        b.metadata.set("token_endpoint", "https://id.test/realms/main/protocol/openid-connect/token");
-    });
-    visit.known.refresh().await.unwrap();
-    assert!(!asked(&visit));
-
-    let visit = Visit::asked("offline_access = \"never\"", |b| b.refreshing.unasked = true).await;
-    let next = visit.refresh(&visit.token()).await.unwrap().refresh_token;
-    visit.scene.provider.end_sessions();
-    assert_eq!(visit.refresh(&next).await.err().unwrap().consequence(), Consequence::EndSession);
-    let visit = Visit::asked("", |_| ()).await;
-    visit.scene.provider.end_sessions();
-    assert!(visit.lives(&visit.token()).await, "an offline one does not");
-}
-
-/// Nothing comes back in time, or nobody is there: the one may have spent the token, the other has not.
-#[tokio::test]
-async fn silence_is_not_absence() {
-    let mut visit = Visit::offline(|_| ()).await;
-    visit.known = {
-        let settings = IdentityProvider { timeout: Duration::from_millis(100), ..visit.known.settings().clone() };
-        let world = World::with_clock(visit.scene.clock.clone());
-        let known = Known::new("idp", settings, world, Arc::new(Deaf)).unwrap();
-        known.refresh().await.unwrap();
-        known
-    };
-    let held = Fault { hold: Some(Arc::new(Semaphore::new(0))), ..Fault::default() };
-    visit.scene.provider.set(|b| drop(b.faults.insert(Endpoint::Token, held)));
-    let failure = visit.refresh(&visit.token()).await.err().unwrap();
-    assert!(matches!(failure.error, RefreshError::Unanswered(_)), "{failure}");
-    assert_eq!(failure.consequence(), Consequence::TokenSpent);
-    let Visit { scene, known, login } = visit;
-    scene.provider.stop().await;
-    let token = login.refresh_token.clone().unwrap();
-    let previous = PreviousLogin { id_token: &login.id_token, refresh_token: &token };
-    let failure = known.refresh_login(&previous).await.err().unwrap();
-    assert!(matches!(failure.error, RefreshError::Unreachable(_)), "{failure}");
-    assert_eq!(failure.consequence(), Consequence::TryLater);
 }

@@ -7,7 +7,7 @@ const INTERVAL: Duration = Duration::from_mins(1);
 
 /// Tells about something that may happen often, without filling the log.
 #[derive(Default)]
-pub(super) struct Rarely(Mutex<Told>);
+pub(crate) struct Rarely(Mutex<Told>);
 
 #[derive(Default)]
 struct Told {
@@ -17,7 +17,7 @@ struct Told {
 
 impl Rarely {
     /// Whether to tell of it now, with how many were left out since the last time.
-    pub(super) fn due(&self) -> Option<u64> {
+    pub(crate) fn due(&self) -> Option<u64> {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if told.last.is_some_and(|last| last.elapsed() < INTERVAL) {
             told.unsaid += 1;
