@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::Admin;
 use crate::app::{Application, Registry};
 use crate::cookie::Sealer;
 use crate::forwarded::TrustedProxies;
@@ -18,7 +19,7 @@ use crate::http::{DIALECTS, Outpost, OutpostParts, Status, VERDICTS};
 use crate::lifecycle::Shutdown;
 use crate::login::{LoginParts, Logins};
 use crate::oidc::{KeyRefresh, Observer, Operation, Provider, TlsError};
-use crate::serve::{BindError, Drained, Listeners, Serving};
+use crate::serve::{BindError, Drained, Listeners, PrivateSocket, Serving};
 use crate::session::{FileError, FileStore, MemoryStore, SessionStore, StateDirectory, StoreParts};
 use crate::settings::{self, Settings};
 use crate::telemetry::log::Sampler;
@@ -105,7 +106,18 @@ impl Daemon {
         for key in settings.dangers() {
             tracing::warn!(key = %key, "a setting that weakens protection is on");
         }
-        let Assembly { outpost, applications: _, providers, store, metrics } = Assembly::new(settings, world.clone())?;
+        let server = settings.server.clone();
+        let names = issuers_and_names(&settings);
+        let Assembly { outpost, applications, providers, store, metrics } = Assembly::new(settings, world.clone())?;
+        // Behind the store, which makes the directory that the socket may lie in.
+        let admin = admin_socket(&server).await?;
+        let operators = Admin {
+            store: Arc::clone(&store),
+            metrics: Arc::clone(&metrics),
+            applications: applications.iter().map(|app| app.slug.to_string()).collect(),
+            identity_providers: names,
+            world: world.clone(),
+        };
         let mut tasks = JoinSet::new();
         tasks.spawn(reclaim(Arc::clone(&store), world, shutdown.token()));
         let status = Status { metrics, store, providers: providers.clone(), shutdown: shutdown.clone() };
@@ -117,11 +129,16 @@ impl Daemon {
                 provider.keep_ready(stop).await;
             });
         }
+        let addresses = (listeners.http_address(), listeners.https_address(), listeners.metrics_address());
+        let serving = listeners.spawn(Arc::new(outpost), Arc::new(status), &shutdown);
+        if let Some(admin) = admin {
+            serving.serve_private(admin, Arc::new(operators));
+        }
         Ok(Self {
-            http_address: listeners.http_address(),
-            https_address: listeners.https_address(),
-            metrics_address: listeners.metrics_address(),
-            serving: listeners.spawn(Arc::new(outpost), Arc::new(status), &shutdown),
+            http_address: addresses.0,
+            https_address: addresses.1,
+            metrics_address: addresses.2,
+            serving,
             shutdown,
             providers,
             tasks,
@@ -240,6 +257,32 @@ fn applications(settings: &Settings) -> Result<Vec<Arc<Application>>, StartError
         }
     };
     settings.applications.iter().enumerate().map(build).collect()
+}
+
+/// The socket for operators, where there is to be one. A place that nobody asked for may be none: a volume may hold no sockets,
+/// and the daemon serves without it.
+async fn admin_socket(server: &settings::Server) -> Result<Option<PrivateSocket>, BindError> {
+    let (path, wanted) = match &server.admin {
+        settings::Admin::At(path) => (path, true),
+        settings::Admin::Usual(Some(path)) => (path, false),
+        settings::Admin::Usual(None) | settings::Admin::Off => return Ok(None),
+    };
+    match PrivateSocket::bind("server.admin", path, server).await {
+        Ok(socket) => {
+            tracing::info!(listener = "admin", address = %socket.path().display(), "listening");
+            Ok(Some(socket))
+        }
+        Err(error) if wanted => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "operators cannot reach forepost: their socket cannot be had");
+            Ok(None)
+        }
+    }
+}
+
+/// The names of identity providers by their issuers.
+fn issuers_and_names(settings: &Settings) -> HashMap<String, String> {
+    settings.identity_providers.iter().map(|(name, provider)| (provider.issuer.clone(), name.clone())).collect()
 }
 
 /// Lets the cryptographic library gather its entropy, which takes it up to a tenth of a second at its first use, in a thread
