@@ -13,7 +13,7 @@ mod query;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use self::query::{BadQuery, Filter, List, Order};
 use crate::app::OUTPOST_PATH;
 use crate::serve::{Connection, Failure, Handler, Peer};
-use crate::session::{Revocation, SessionKey, SessionOutline, SessionStore, StoreError, Whom};
+use crate::session::{Revocation, SessionKey, SessionStore, StoreError, Whom};
 use crate::telemetry::audit::{AuditLine, Event};
 use crate::telemetry::metrics::Metrics;
 use crate::world::World;
@@ -36,6 +36,8 @@ use crate::world::World;
 const REASON: &str = "operator";
 
 type Answer = Response<Full<Bytes>>;
+
+type Users = BTreeMap<(String, String), Option<String>>;
 
 /// Answers operators.
 pub struct Admin {
@@ -166,13 +168,13 @@ impl Admin {
                 let hint = "for logins that are under way, give the subject with its issuer";
                 return Err(Refusal::NotFound(format!("no session of a user {user}; {hint}")));
             };
-            whom.insert((issuer, user.clone()));
+            whom.insert((issuer, user), None);
         }
-        for (issuer, subject) in &whom {
+        for ((issuer, subject), user) in &whom {
             self.revoke(Whom::Subject { issuer, subject }).await?;
-            AuditLine { user: Some(&user), subject: Some(subject), ..self.line(by, Some(issuer)) }.write();
+            AuditLine { user: user.as_deref(), subject: Some(subject), ..self.line(by, Some(issuer)) }.write();
         }
-        let whom: Vec<_> = whom.iter().map(|(issuer, subject)| json!({"issuer": issuer, "subject": subject})).collect();
+        let whom: Vec<_> = whom.keys().map(|(issuer, subject)| json!({"issuer": issuer, "subject": subject})).collect();
         Ok(json!({"ended": seen, "users": whom}))
     }
 
@@ -182,14 +184,14 @@ impl Admin {
         Ok(())
     }
 
-    /// How many sessions pass the filter, and whose they are.
-    async fn look_through(&self, filter: &Filter) -> Result<(u64, BTreeSet<(String, String)>), StoreError> {
-        let (mut seen, mut whose) = (0, BTreeSet::new());
+    /// How many sessions pass the filter, and whose they are: issuer and subject, and how logs call them.
+    async fn look_through(&self, filter: &Filter) -> Result<(u64, Users), StoreError> {
+        let (mut seen, mut whose) = (0, Users::new());
         let mut at = None;
         while let Some(page) = self.store.page(at).await? {
-            for SessionOutline { issuer, subject, .. } in page.sessions.into_iter().filter(|it| filter.holds_for(it)) {
+            for session in page.sessions.into_iter().filter(|it| filter.holds_for(it)) {
                 seen += 1;
-                whose.insert((issuer, subject));
+                whose.insert((session.issuer, session.subject), Some(session.user));
             }
             if page.next.is_none() {
                 break;
