@@ -70,7 +70,7 @@ pub enum SessionsCommand {
         #[command(flatten)]
         whose: Whose,
         /// With --user: only at this provider; whoever has no session is meant by subject then.
-        #[arg(long, requires = "user", value_name = "URL")]
+        #[arg(long, requires = "user", conflicts_with_all = ["application", "id", "all"], value_name = "URL")]
         issuer: Option<String>,
         /// Print a JSON object.
         #[arg(long)]
@@ -264,6 +264,8 @@ mod tests {
         revoke("--user a --all", None);
         revoke("--application a --id b", None);
         revoke("--issuer x --all", None);
+        revoke("--issuer x --id a", None);
+        revoke("--issuer x", None);
     }
 
     #[test]
