@@ -56,7 +56,10 @@ pub struct Admin {
 /// Why a request is not followed.
 enum Refusal {
     Bad(String),
-    NotFound(String),
+    /// There is no such place.
+    NotFound(&'static str),
+    /// Nothing is like what was asked for.
+    NoMatch(String),
     Method(&'static str),
     StoreAway(StoreError),
 }
@@ -79,7 +82,7 @@ impl Admin {
         let by = match peer {
             Peer::UnixSocket { uid: Some(uid) } => format!("uid {uid}"),
             Peer::UnixSocket { uid: None } => "unix".to_owned(),
-            Peer::Ip(_) => return refuse(Refusal::NotFound("this is for the Unix socket alone".to_owned())),
+            Peer::Ip(_) => return refuse(Refusal::NotFound("this is for the Unix socket alone")),
         };
         let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
         let answer = match (path, path.strip_prefix("/sessions/"), &head.method) {
@@ -91,7 +94,7 @@ impl Admin {
             _ if path.strip_prefix(OUTPOST_PATH) == Some("/ping") => {
                 return with_status(Answer::default(), StatusCode::NO_CONTENT);
             }
-            _ => Err(Refusal::NotFound("there is /sessions and /sessions/ID".to_owned())),
+            _ => Err(Refusal::NotFound("there is /sessions and /sessions/ID")),
         };
         answer.map_or_else(refuse, |body| json_answer(StatusCode::OK, &body))
     }
@@ -130,7 +133,7 @@ impl Admin {
                 let filter = Filter { application: Some(application.clone()), ..Filter::default() };
                 let (seen, _) = self.look_through(&filter).await?;
                 if seen == 0 && !self.applications.contains(&application) {
-                    return Err(Refusal::NotFound(format!(
+                    return Err(Refusal::NoMatch(format!(
                         "there is no application {application}; there are {}",
                         self.applications.join(", ")
                     )));
@@ -166,7 +169,7 @@ impl Admin {
         if whom.is_empty() {
             let Some(issuer) = issuer else {
                 let hint = "for logins that are under way, give the subject with its issuer";
-                return Err(Refusal::NotFound(format!("no session of a user {user}; {hint}")));
+                return Err(Refusal::NoMatch(format!("no session of a user {user}; {hint}")));
             };
             whom.insert((issuer, user), None);
         }
@@ -213,13 +216,14 @@ fn key(id: &str) -> Result<SessionKey, Refusal> {
 }
 
 fn no_session(id: &str) -> Refusal {
-    Refusal::NotFound(format!("no session has the id {id}"))
+    Refusal::NoMatch(format!("no session has the id {id}"))
 }
 
 fn refuse(refusal: Refusal) -> Answer {
     let (status, error, message) = match &refusal {
         Refusal::Bad(message) => (StatusCode::BAD_REQUEST, "bad_request", message.clone()),
-        Refusal::NotFound(message) => (StatusCode::NOT_FOUND, "not_found", message.clone()),
+        Refusal::NotFound(message) => (StatusCode::NOT_FOUND, "not_found", (*message).to_owned()),
+        Refusal::NoMatch(message) => (StatusCode::NOT_FOUND, "no_match", message.clone()),
         Refusal::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "GET and DELETE are".to_owned()),
         Refusal::StoreAway(error) => (StatusCode::SERVICE_UNAVAILABLE, "store_away", error.to_string()),
     };
@@ -227,7 +231,7 @@ fn refuse(refusal: Refusal) -> Answer {
     match refusal {
         Refusal::Method(allowed) => answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed)),
         Refusal::StoreAway(_) => answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5")),
-        Refusal::Bad(_) | Refusal::NotFound(_) => None,
+        Refusal::Bad(_) | Refusal::NotFound(_) | Refusal::NoMatch(_) => None,
     };
     answer
 }

@@ -26,7 +26,7 @@ fn admin(store: Arc<dyn SessionStore>) -> Admin {
     }
 }
 
-/// Two sessions of alice, one of bob; the token of alice's first.
+/// Two sessions of alice, one of bob, in a store that shows three pages; the token of alice's first.
 async fn with_sessions() -> (Admin, SessionToken) {
     let store = MemoryStore::new(parts(1000));
     let (app, now) = (single("https://app.example.com"), World::system().now());
@@ -50,8 +50,16 @@ async fn ask(admin: &Admin, request: &str) -> (u16, Value) {
 }
 
 async fn lists(admin: &Admin, query: &str, expected: usize) {
-    let (status, body) = ask(admin, &format!("GET /sessions{query}")).await;
-    assert_eq!((status, body["sessions"].as_array().unwrap().len()), (200, expected), "{query}: {body}");
+    let (mut target, mut pages, mut count) = (format!("GET /sessions{query}"), 0, 0);
+    loop {
+        let (status, body) = ask(admin, &target).await;
+        assert_eq!(status, 200, "{target}: {body}");
+        (pages, count) = (pages + 1, count + body["sessions"].as_array().unwrap().len());
+        let Some(next) = body["next"].as_str() else { break };
+        target =
+            format!("GET /sessions{}at={next}", if query.is_empty() { "?".to_owned() } else { format!("{query}&") });
+    }
+    assert_eq!((pages, count), (3, expected), "{query}");
 }
 
 async fn refuses(admin: &Admin, request: &str, status: u16, says: &str) {
@@ -217,10 +225,10 @@ fn readiness_shows_that_the_store_is_away() {
     };
     let up = status(Arc::new(MemoryStore::new(parts(1))));
     assert_eq!(up.answer("/ready").status(), StatusCode::OK);
-    up.answer("/metrics");
+    assert_eq!(up.answer("/metrics").status(), 200);
     assert!(metrics.encode(0).contains("forepost_store_up 1\n"));
     let down = status(Arc::new(Away));
     assert_eq!(down.answer("/ready").status(), StatusCode::SERVICE_UNAVAILABLE);
-    down.answer("/metrics");
+    assert_eq!(down.answer("/metrics").status(), 200);
     assert!(metrics.encode(0).contains("forepost_store_up 0\n"));
 }

@@ -206,7 +206,8 @@ impl FileStore {
         let page = self.read(move |shared| {
             let records = shared.database.records(after.as_ref(), PAGE)?;
             let next = (records.len() == PAGE).then(|| records.last().map(|(key, _)| key.to_string())).flatten();
-            let shown = |(key, record): &(SessionKey, Vec<u8>)| shared.shown(*key, record, None);
+            let shown =
+                |(key, record): &(SessionKey, Vec<u8>)| shared.shown(*key, record, shared.cache.get(key).as_deref());
             Ok(Page { sessions: records.iter().filter_map(shown).collect(), next })
         });
         page.await.map(Some)
@@ -286,8 +287,10 @@ impl Shared {
     /// What an operator may see of a session that counts; what memory knows of it is newer.
     fn shown(&self, key: SessionKey, record: &[u8], cached: Option<&Session>) -> Option<SessionOutline> {
         let mut shown = self.keys.outline(&key, record)?.shown(key);
-        let ended = Head::read(record)?.ends_at <= self.world.now().as_secs();
-        if (ended && cached.is_none()) || self.revocations.name(&shown.revocable()) {
+        let now = self.world.now();
+        let kept_end = Head::read(record)?.ends_at;
+        let ended = cached.map_or(kept_end <= now.as_secs(), |session| !session.lives(now));
+        if ended || self.revocations.name(&shown.revocable()) {
             return None;
         }
         if let Some(session) = cached.filter(|session| session.was_checked()) {

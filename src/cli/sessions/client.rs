@@ -79,7 +79,7 @@ impl Client {
         Err(failure.unwrap_or_else(|| Failure::new(UNAVAILABLE, "there is no socket to ask at")))
     }
 
-    /// Asks, and reads the JSON of the answer; `None`: there is nothing like this, and why was said.
+    /// Asks, and reads the JSON of the answer.
     pub(super) async fn ask(&mut self, method: Method, target: &str) -> Result<Value, Failure> {
         let answer = tokio::time::timeout(PATIENCE, self.exchange(method, target)).await;
         let answer = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
@@ -87,10 +87,12 @@ impl Client {
         let message = body["message"].as_str();
         match (status, message) {
             (StatusCode::OK, _) if body.is_object() => Ok(body),
-            (StatusCode::NOT_FOUND, Some(message)) => Err(Failure::new(super::NOT_FOUND, message)),
+            (StatusCode::NOT_FOUND, Some(message)) if body["error"] == "no_match" => {
+                Err(Failure::new(super::NOT_FOUND, message))
+            }
             (StatusCode::BAD_REQUEST, Some(message)) => Err(Failure::new(super::USAGE, message)),
-            (_, Some(message)) => Err(Failure::new(UNAVAILABLE, message)),
-            (_, None) => Err(Failure::unavailable(&self.path, "something else listens there")),
+            (StatusCode::SERVICE_UNAVAILABLE, Some(message)) => Err(Failure::new(UNAVAILABLE, message)),
+            _ => Err(Failure::unavailable(&self.path, "something else listens there")),
         }
     }
 

@@ -14,6 +14,7 @@ use url::form_urlencoded;
 
 use self::client::{Client, Failure};
 use super::USAGE;
+use crate::session::SessionKey;
 use crate::settings::{self, Admin, Sources};
 use crate::telemetry::log::escaped;
 
@@ -121,11 +122,11 @@ async fn obey(sources: &Sources, asked: &SessionsArguments) -> Result<(), Failur
             list(&mut client, filter, *json).await
         }
         SessionsCommand::Show { id, json } => {
-            let session = client.ask(Method::GET, &session_target(id)).await?;
+            let session = client.ask(Method::GET, &session_target(id)?).await?;
             print(&if *json { line(&session) } else { table::one(&session) })
         }
         SessionsCommand::Revoke { whose, issuer, json, yes: _ } => {
-            let done = client.ask(Method::DELETE, &revoke_target(whose, issuer.as_deref())).await?;
+            let done = client.ask(Method::DELETE, &revoke_target(whose, issuer.as_deref())?).await?;
             print(&if *json { line(&done) } else { outcome(&done) })
         }
     }
@@ -171,13 +172,13 @@ fn parameter(name: &str, value: &str) -> String {
     form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish()
 }
 
-fn session_target(id: &str) -> String {
+fn session_target(id: &str) -> Result<String, Failure> {
     // What is no id must not become another path.
-    let id: String = form_urlencoded::byte_serialize(id.as_bytes()).collect();
-    format!("/sessions/{id}")
+    let wrong = || Failure::new(USAGE, format!("{id} is no id of a session: 43 letters, digits, - and _"));
+    SessionKey::parse(id).map(|id| format!("/sessions/{id}")).ok_or_else(wrong)
 }
 
-fn revoke_target(whose: &Whose, issuer: Option<&str>) -> String {
+fn revoke_target(whose: &Whose, issuer: Option<&str>) -> Result<String, Failure> {
     if let Some(id) = &whose.id {
         return session_target(id);
     }
@@ -187,7 +188,7 @@ fn revoke_target(whose: &Whose, issuer: Option<&str>) -> String {
     if whose.all {
         query.append_pair("all", "true");
     }
-    format!("/sessions?{}", query.finish())
+    Ok(format!("/sessions?{}", query.finish()))
 }
 
 /// Asks whether all sessions are meant; where nobody can answer, the order has to say so itself.
@@ -245,8 +246,8 @@ mod tests {
 
     #[track_caller]
     fn revoke(line: &str, expected: Option<&str>) {
-        let target = parsed(&format!("forepost sessions revoke {line}")).ok().map(|asked| match asked.command {
-            SessionsCommand::Revoke { whose, issuer, .. } => revoke_target(&whose, issuer.as_deref()),
+        let target = parsed(&format!("forepost sessions revoke {line}")).ok().and_then(|asked| match asked.command {
+            SessionsCommand::Revoke { whose, issuer, .. } => revoke_target(&whose, issuer.as_deref()).ok(),
             other => panic!("{other:?}"),
         });
         assert_eq!(target.as_deref(), expected, "{line}");
@@ -257,8 +258,10 @@ mod tests {
         revoke("--user a&b", Some("/sessions?user=a%26b"));
         revoke("--user a --issuer https://x", Some("/sessions?user=a&issuer=https%3A%2F%2Fx"));
         revoke("--application wiki --json", Some("/sessions?application=wiki"));
-        revoke("--id -_x", Some("/sessions/-_x"));
-        revoke("--id ../x?all=true", Some("/sessions/..%2Fx%3Fall%3Dtrue"));
+        let id = format!("-_{}", "A".repeat(41));
+        revoke(&format!("--id {id}"), Some(&format!("/sessions/{id}")));
+        revoke(&format!("--id={id}"), Some(&format!("/sessions/{id}")));
+        revoke("--id ../x?all=true", None);
         revoke("--all --yes", Some("/sessions?all=true"));
         revoke("--json", None);
         revoke("--user a --all", None);
