@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::Admin;
+use crate::admin::{self, Admin};
 use crate::app::{Application, Registry};
 use crate::cookie::Sealer;
 use crate::forwarded::TrustedProxies;
@@ -19,7 +19,7 @@ use crate::http::{DIALECTS, Outpost, OutpostParts, Status, VERDICTS};
 use crate::lifecycle::Shutdown;
 use crate::login::{LoginParts, Logins};
 use crate::oidc::{KeyRefresh, Observer, Operation, Provider, TlsError};
-use crate::serve::{BindError, Drained, Listeners, PrivateSocket, Serving};
+use crate::serve::{BindError, Drained, Listeners, Serving};
 use crate::session::{FileError, FileStore, MemoryStore, SessionStore, StateDirectory, StoreParts};
 use crate::settings::{self, Settings};
 use crate::telemetry::log::Sampler;
@@ -110,7 +110,7 @@ impl Daemon {
         let names = issuers_and_names(&settings);
         let Assembly { outpost, applications, providers, store, metrics } = Assembly::new(settings, world.clone())?;
         // Behind the store, which makes the directory that the socket may lie in.
-        let admin = admin_socket(&server).await?;
+        let admin = admin::socket(&server).await?;
         let operators = Admin {
             store: Arc::clone(&store),
             metrics: Arc::clone(&metrics),
@@ -257,27 +257,6 @@ fn applications(settings: &Settings) -> Result<Vec<Arc<Application>>, StartError
         }
     };
     settings.applications.iter().enumerate().map(build).collect()
-}
-
-/// The socket for operators, where there is to be one. A place that nobody asked for may be none: a volume may hold no sockets,
-/// and the daemon serves without it.
-async fn admin_socket(server: &settings::Server) -> Result<Option<PrivateSocket>, BindError> {
-    let (path, wanted) = match &server.admin {
-        settings::Admin::At(path) => (path, true),
-        settings::Admin::Usual(Some(path)) => (path, false),
-        settings::Admin::Usual(None) | settings::Admin::Off => return Ok(None),
-    };
-    match PrivateSocket::bind("server.admin", path, server).await {
-        Ok(socket) => {
-            tracing::info!(listener = "admin", address = %socket.path().display(), "listening");
-            Ok(Some(socket))
-        }
-        Err(error) if wanted => Err(error),
-        Err(error) => {
-            tracing::warn!(%error, "operators cannot reach forepost: their socket cannot be had");
-            Ok(None)
-        }
-    }
 }
 
 /// The names of identity providers by their issuers.

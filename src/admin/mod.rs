@@ -10,8 +10,11 @@
 //! There is no other proof than being able to connect.
 
 mod query;
+mod socket;
 #[cfg(test)]
 mod tests;
+
+pub use self::socket::socket;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -118,10 +118,6 @@ impl Order {
 mod tests {
     use super::*;
 
-    fn some(text: &str) -> Option<String> {
-        Some(text.to_owned())
-    }
-
     #[track_caller]
     fn order(query: &str, expected: Result<Order, &str>) {
         assert_eq!(Order::parse(query).map_err(|error| error.to_string()), expected.map_err(str::to_owned), "{query}");
@@ -132,7 +128,7 @@ mod tests {
         let user = |user: &str, issuer| Ok(Order::User { user: user.to_owned(), issuer });
         order("user=alice", user("alice", None));
         order("user=a%26b+c%1b", user("a&b c\u{1b}", None));
-        order("user=id-alice&issuer=https://idp", user("id-alice", some("https://idp")));
+        order("user=id-alice&issuer=https://idp", user("id-alice", Some("https://idp".to_owned())));
         order("application=wiki", Ok(Order::Application("wiki".to_owned())));
         order("all=true", Ok(Order::All));
         order("", Err("give exactly one of user, application, all"));
@@ -156,8 +152,13 @@ mod tests {
     #[test]
     fn lists() {
         list("", Ok(List::default()));
-        list("at=7", Ok(List { at: some("7"), ..List::default() }));
-        let filter = Filter { user: some("a"), subject: some("b"), issuer: some("c"), application: some("d") };
+        list("at=7", Ok(List { at: Some("7".to_owned()), ..List::default() }));
+        let filter = Filter {
+            user: Some("a".to_owned()),
+            subject: Some("b".to_owned()),
+            issuer: Some("c".to_owned()),
+            application: Some("d".to_owned()),
+        };
         list("user=a&subject=b&issuer=c&application=d", Ok(List { filter, at: None }));
         list("user", Err("user: is empty"));
         list("all=true", Err("all: is an unknown parameter; there are user, subject, issuer, application, at"));

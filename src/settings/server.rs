@@ -84,6 +84,10 @@ fn check_listeners(table: &Table<'_>, server: &Server) {
     if server.http.is_none() && https.is_none() && server.unix_socket.is_none() {
         table.wrong("http", complaint("nothing listens for requests", "switch on one of http, https or unix_socket"));
     }
+    if matches!(&server.admin, Admin::At(path) if server.unix_socket.as_ref() == Some(path)) {
+        let hint = "give each its own path: who may ask as a proxy need not be an operator";
+        table.wrong("admin", complaint("is the path of unix_socket too", hint));
+    }
     let listeners = [("http", server.http), ("https", https), ("metrics", server.metrics)];
     for (i, (key, address)) in listeners.iter().enumerate() {
         let earlier =
