@@ -14,8 +14,6 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
-pub use self::socket::socket;
-
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -28,6 +26,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use self::query::{BadQuery, Filter, List, Order};
+pub use self::socket::socket;
 use crate::app::OUTPOST_PATH;
 use crate::serve::{Connection, Failure, Handler, Peer};
 use crate::session::{Revocation, SessionKey, SessionStore, StoreError, Whom};
