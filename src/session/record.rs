@@ -17,6 +17,7 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::revocation::Revocations;
 use super::{ProviderSide, Refreshable, Schedule, Session, SessionKey, SessionOutline, SessionToken};
 use crate::identity::{Identity, PackedIdentity};
 use crate::world::{EntropyError, UnixTime, World};
@@ -210,6 +211,27 @@ impl RecordKeys {
     /// What an operator may see of the record under `key`.
     pub(super) fn outline(&self, key: &SessionKey, record: &[u8]) -> Option<Outline> {
         self.outline_of(key, &Parts::of(record)?)
+    }
+
+    /// What an operator sees of the record under `key` where its session counts `now`; what memory knows of it is newer.
+    pub(super) fn shown(
+        &self,
+        key: SessionKey,
+        record: &[u8],
+        cached: Option<&Session>,
+        revocations: &Revocations,
+        now: UnixTime,
+    ) -> Option<SessionOutline> {
+        let mut shown = self.outline(&key, record)?.shown(key);
+        let kept_end = Head::read(record)?.ends_at;
+        let ended = cached.map_or(kept_end <= now.as_secs(), |session| !session.lives(now));
+        if ended || revocations.name(&shown.revocable()) {
+            return None;
+        }
+        if let Some(session) = cached.filter(|session| session.was_checked()) {
+            shown.last_use = Some(session.last_use().as_millis());
+        }
+        Some(shown)
     }
 
     /// The record under `key` with the use that `session` was put to since; `None` when it is not this daemon's.
