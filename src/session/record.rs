@@ -16,6 +16,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::revocation::Revocations;
 use super::{ProviderSide, Refreshable, Schedule, Session, SessionKey, SessionOutline, SessionToken};
@@ -71,6 +72,7 @@ struct Rest<'s> {
     idle_timeout: Option<u64>,
     refresh: Option<Refresh<'s>>,
     silent_login: Option<Times>,
+    claims: Cow<'s, Map<String, Value>>,
 }
 
 /// Of a schedule, in milliseconds after the epoch.
@@ -158,6 +160,7 @@ impl RecordKeys {
             idle_timeout: (session.idle_timeout != u64::MAX).then_some(session.idle_timeout),
             refresh: session.refreshable().map(Refresh::of),
             silent_login: session.silent_login().map(Times::of),
+            claims: Cow::Borrowed(session.identity.claims()),
         };
         let mut record = self.head_and_outline(world, &key, &Outline::of(session, issuer), Head::of(session))?;
         seal(world, &token.record_key(), &bound_to(&key), &json(&rest), &mut record)?;
@@ -191,7 +194,8 @@ impl RecordKeys {
         };
         Some(Session {
             application: outline.application.into(),
-            identity: PackedIdentity::new(identity, &rest.id_token, rest.send_token),
+            identity: PackedIdentity::new(identity, &rest.id_token, rest.send_token)
+                .with_claims(rest.claims.into_owned()),
             expires_at: UnixTime::from_millis(outline.expires),
             idle_timeout: rest.idle_timeout.unwrap_or(u64::MAX),
             last_check: outline.last_check.into(),
@@ -435,6 +439,7 @@ mod tests {
         assert_eq!(one.identity().identity(), other.identity().identity());
         assert_eq!(one.identity().id_token(), other.identity().id_token());
         assert_eq!(one.identity().sends_token(), other.identity().sends_token());
+        assert_eq!(one.identity().claims(), other.identity().claims());
         assert_eq!((&one.application, one.created_at), (&other.application, other.created_at));
         assert_eq!((one.expires_at, one.idle_timeout), (other.expires_at, other.idle_timeout));
         assert_eq!((one.last_use(), one.was_checked()), (other.last_use(), other.was_checked()));
@@ -526,6 +531,8 @@ mod tests {
             });
             let silent_login = silent.map(|(due, confirm_by)| schedule(due, confirm_by));
             let (token, mut session) = (token(), session(identity, &id_token, idle.map(Duration::from_secs)));
+            let claims = Map::from_iter([("acr".to_owned(), Value::from(id_token.len()))]);
+            session.identity = session.identity.with_claims(claims);
             session.provider = ProviderSide { session_id, refreshable, silent_login }.boxed();
             if let Some(at) = checked {
                 session.touch(UnixTime::from_millis(at));
