@@ -29,4 +29,5 @@ mod proxies;
 mod readme;
 mod restart;
 mod security;
+mod sessions;
 mod support;

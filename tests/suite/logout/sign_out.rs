@@ -146,7 +146,7 @@ impl Parts {
             .header("origin", "https://app.example.com")
             .header("cookie", cookie);
         let (head, ()) = request.body(()).unwrap().into_parts();
-        let answer = self.assembly.outpost.answer(&head, Peer::UnixSocket).await;
+        let answer = self.assembly.outpost.answer(&head, Peer::Ip(([127, 0, 0, 1], 1).into())).await;
         assert_eq!(answer.status(), StatusCode::SEE_OTHER);
     }
 }
