@@ -58,6 +58,8 @@ pub(crate) fn application(
         public_paths: Vec::new(),
         required_groups: Vec::new(),
         headers: HeaderSwitches { jwt: true, warn_bytes: 4096 },
+        further_headers: Vec::new(),
+        basic_auth: None,
         cors: Cors::default(),
         post_logout_redirect_uri: None,
     };

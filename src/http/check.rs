@@ -186,7 +186,7 @@ impl Outpost {
     fn allow(&self, app: &Application, permit: &Permit) -> Answer {
         let jwks = self.logins.jwks(app);
         let headers = match permit.session() {
-            Some(session) => session.identity().headers(&app.header_template, &jwks),
+            Some(session) => app.headers_for(session.identity(), &jwks),
             None => app.header_template.anonymous(&jwks),
         };
         reply::allow(permit, headers)

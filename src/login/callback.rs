@@ -246,7 +246,7 @@ impl Logins {
         let refreshable = refreshable.map(|(token, schedule)| Refreshable { token, rotates: None, schedule });
         let silent_login = if refreshable.is_none() { self.silent_schedule(now) } else { None };
         let identity = app.pack(identity, &login.id_token, &login.claims);
-        let bytes = wire_bytes(&identity.headers(&app.header_template, &self.jwks(app)));
+        let bytes = wire_bytes(&app.headers_for(&identity, &self.jwks(app)));
         if bytes > app.headers.warn_bytes {
             self.metrics.header_block_too_large(Some(&app.slug));
             tracing::warn!(
