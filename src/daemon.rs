@@ -160,9 +160,17 @@ impl Daemon {
 
     /// Waits until the shutdown was begun and is over.
     pub async fn finished(self) -> Drained {
-        let drained = self.serving.finished().await;
-        self.tasks.join_all().await;
-        self.logins.finish_refreshes().await;
+        let Self { serving, tasks, logins, shutdown, .. } = self;
+        let drained = serving.finished().await;
+        let rest = async {
+            logins.finish_refreshes().await;
+            tasks.join_all().await;
+        };
+        // A provider that does not answer must not hold up the end; the refresh token that it was sent counts as spent then.
+        match shutdown.deadline() {
+            Some(deadline) => drop(tokio::time::timeout_at(deadline, rest).await),
+            None => rest.await,
+        }
         drained
     }
 
