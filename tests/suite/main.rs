@@ -26,6 +26,7 @@ mod login;
 mod providers;
 mod proxies;
 mod readme;
+mod refresh;
 mod restart;
 mod security;
 mod support;
