@@ -50,7 +50,7 @@ async fn oidc_provider_refreshes_a_session_and_ends_it() {
 
 #[tokio::test]
 async fn glewlwyd_refreshes_a_session_and_ends_it() {
-    let (provider, keys) = RealProvider::start(Kind::Glewlwyd, Claims::Userinfo).await;
+    let (provider, keys) = RealProvider::start(Kind::Glewlwyd, Claims::IdToken).await;
     let scene = Scene::of(provider, &settings(&keys)).await;
     let mut browser = scene.browser();
     scene.sign_in(&mut browser, "alice").await.is(200);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
@@ -123,17 +123,30 @@ async fn a_token_that_was_sent_before_a_kill_is_not_sent_after_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn refreshing_goes_on_after_a_kill_with_the_newest_token() {
     let mut scene = Scene::new(&[]).await;
-    let daemon = scene.start();
+    let mut daemon = scene.start();
     scene.sign_in().await;
     scene.until_named("Alice 1").await;
     scene.until_named("Alice 2").await;
+    // After a failure none is under way for a while.
+    let failing = Fault::status(StatusCode::INTERNAL_SERVER_ERROR);
+    scene.provider.set(|behaviour| drop(behaviour.faults.insert(Endpoint::Token, failing)));
+    scene.until_asked(scene.provider.requests(Endpoint::Token) + 1).await;
+    daemon.until(|line| (line["message"] == "a login could not be refreshed").then_some(()));
+    scene.provider.set(|behaviour| drop(behaviour.faults.remove(&Endpoint::Token)));
     let sent = sent_token(&scene.provider);
+    // What is written down after it is written down.
+    let alice = scene.browser.clone();
+    scene.browser = Browser::new().route("idp.localhost", scene.provider.address()).route("*", daemon.address("http"));
+    scene.sign_in().await;
+    scene.browser = alice;
     daemon.signal("KILL");
     daemon.end();
 
     let daemon = scene.start();
+    scene.provider.add_user(User::new("alice", "Alice 3", &["staff"]));
     assert_eq!(scene.check().await.is(200).header("x-authentik-name"), "Alice 2");
     scene.until_named("Alice 3").await;
+    scene.until_named("Alice 4").await;
     assert_ne!(sent_token(&scene.provider), sent);
     daemon.signal("TERM");
     assert_eq!(daemon.end().0, Some(0));
