@@ -399,3 +399,41 @@ impl Absences {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(provider).is_some_and(|until| now < *until)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::World;
+
+    #[tokio::test]
+    async fn whoever_comes_during_a_flight_joins_it() {
+        let flights = Flights::default();
+        let key = || SessionToken::generate(&World::system()).unwrap().key();
+        let (one, other) = (key(), key());
+        assert!(flights.join(one, || false).is_none());
+        let (mut first, pilot) = flights.join(one, || true).unwrap();
+        let (mut second, none) = flights.join(one, || unreachable!("nobody begins another")).unwrap();
+        assert!(none.is_none());
+        let (mut panicked, fallen) = flights.join(other, || true).unwrap();
+        flights.land(&one);
+        pilot.unwrap().send_replace(Some(Confirmed::Ended));
+        for flight in [&mut first, &mut second] {
+            assert!(matches!(*flight.wait_for(Option::is_some).await.unwrap(), Some(Confirmed::Ended)));
+        }
+        assert!(flights.join(one, || true).unwrap().1.is_some(), "it has landed");
+        drop(fallen);
+        assert!(panicked.wait_for(Option::is_some).await.is_err());
+    }
+
+    #[test]
+    fn an_absence_is_of_one_provider_and_ends() {
+        let (absences, now) = (Absences::default(), UnixTime::from_secs(100));
+        absences.begin("one", now);
+        for (provider, later, expected) in [("one", 0, true), ("one", 4, true), ("one", 5, false), ("other", 0, false)]
+        {
+            assert_eq!(absences.lasts(provider, now + Duration::from_secs(later)), expected, "{provider} {later}");
+        }
+        absences.begin("one", now + Duration::from_secs(4));
+        assert!(absences.lasts("one", now + Duration::from_secs(8)));
+    }
+}

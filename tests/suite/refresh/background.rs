@@ -10,7 +10,7 @@ use crate::provider::{Behaviour, Endpoint};
 use crate::support::{Browser, Reply};
 
 /// Two hundred requests at once.
-async fn crowd(scene: &Scene, browser: &Browser) -> JoinSet<Reply> {
+fn crowd(scene: &Scene, browser: &Browser) -> JoinSet<Reply> {
     (0..200)
         .map(|number| {
             let (stage, mut browser) = (scene.stage.clone(), browser.clone());
@@ -29,9 +29,9 @@ async fn two_hundred_requests_when_it_is_due_cause_one_refresh_and_wait_for_none
     let scene = Scene::new().await;
     let mut browser = scene.sign_in().await;
     let gate = scene.hold();
-    scene.hands.pass(AFTER);
+    scene.pass(AFTER);
     scene.rename("Alice Neu", &["staff"]);
-    for reply in crowd(&scene, &browser).await.join_all().await {
+    for reply in crowd(&scene, &browser).join_all().await {
         assert_eq!(reply.is(200).header("x-authentik-name"), "Alice Ärger");
         assert_eq!(reply.header("set-cookie"), "");
     }
@@ -46,9 +46,9 @@ async fn two_hundred_requests_that_must_wait_wait_for_one_refresh() {
     let scene = Scene::new().await;
     let browser = scene.sign_in().await;
     let gate = scene.hold();
-    scene.hands.pass(WITHIN);
+    scene.pass(WITHIN);
     scene.rename("Alice Neu", &["staff"]);
-    let crowd = crowd(&scene, &browser).await;
+    let crowd = crowd(&scene, &browser);
     scene.until_asked(2).await;
     gate.close();
     for reply in crowd.join_all().await {
@@ -66,12 +66,12 @@ async fn what_the_provider_says_anew_takes_effect() {
     let before = scene.stage.sign_in(&mut browser, ADMIN, "alice").await;
     scene.rename("Alice Neu", &["staff"]);
     scene.stage.check("traefik", &mut browser, ADMIN).await.is(200);
-    scene.hands.pass(AFTER);
+    scene.pass(AFTER);
     scene.until_at(&mut browser, ADMIN, |reply| reply.status == 403).await;
 
     scene.rename("Alice Alt", &["staff", "admins"]);
     scene.stage.check("traefik", &mut browser, ADMIN).await.is(403);
-    scene.hands.pass(AFTER);
+    scene.pass(AFTER);
     let after = scene.until_at(&mut browser, ADMIN, |reply| reply.status == 200).await;
     assert_eq!(after.header("x-authentik-name"), "Alice Alt");
     assert_eq!(after.header("x-authentik-groups"), "staff|admins");
@@ -87,7 +87,7 @@ async fn without_a_new_id_token_userinfo_speaks_and_the_old_one_stays() {
     let mut browser = scene.sign_in().await;
     let before = scene.check(&mut browser).await.header("x-authentik-jwt");
     scene.rename("Alice Neu", &["staff"]);
-    scene.hands.pass(AFTER);
+    scene.pass(AFTER);
     scene.until_named(&mut browser, "Alice Neu").await;
     assert_eq!(scene.check(&mut browser).await.header("x-authentik-jwt"), before);
 }
@@ -99,7 +99,7 @@ async fn a_session_of_a_domain_is_refreshed_by_any_of_its_hosts() {
     let mut browser = scene.stage.browser();
     scene.stage.sign_in(&mut browser, "https://x.example.test/", "alice").await.is(200);
     scene.rename("Alice Neu", &["staff"]);
-    scene.hands.pass(AFTER);
+    scene.pass(AFTER);
     for url in ["https://y.example.test/", "https://x.example.test/", "https://auth.example.test/"] {
         scene.until_at(&mut browser, url, |reply| reply.is(200).header("x-authentik-name") == "Alice Neu").await;
     }
@@ -111,7 +111,7 @@ async fn nobody_asks_about_a_session_that_is_not_used() {
     let scene = Scene::new().await;
     let mut browser = scene.sign_in().await;
     for _ in 0..10 {
-        scene.hands.pass(WITHIN / 2);
+        scene.pass(WITHIN / 2);
         scene.stage.check("traefik", &mut scene.stage.browser(), APP).await.is(302);
     }
     assert_eq!(scene.asked(), 1);
@@ -122,22 +122,22 @@ async fn nobody_asks_about_a_session_that_is_not_used() {
 #[tokio::test]
 async fn a_refresh_prolongs_nothing() {
     let lifetime = WITHIN + WITHIN / 2;
-    let scene = Scene::with(|_| (), |settings| settings.session.lifetime = lifetime).await;
+    let scene = Scene::with(|_| (), |settings| settings.session.lifetime = Duration::from_secs(lifetime)).await;
     let mut browser = scene.sign_in().await;
-    scene.hands.pass(lifetime - SECOND);
+    scene.pass(lifetime - SECOND);
     scene.check(&mut browser).await.is(200);
     assert_eq!(scene.asked(), 2, "confirmed");
-    scene.hands.pass(SECOND);
+    scene.pass(SECOND);
     scene.check(&mut browser).await.is(302);
     scene.script(&mut browser).await.is(401);
 
-    let idle = Duration::from_mins(20);
-    let scene = Scene::with(|_| (), |settings| settings.session.idle_timeout = Some(idle)).await;
+    let idle = 20 * 60;
+    let scene = Scene::with(|_| (), |settings| settings.session.idle_timeout = Some(Duration::from_secs(idle))).await;
     let mut browser = scene.sign_in().await;
     scene.rename("Alice Neu", &["staff"]);
-    scene.hands.pass(idle - SECOND);
+    scene.pass(idle - SECOND);
     scene.until_named(&mut browser, "Alice Neu").await;
-    scene.hands.pass(idle);
+    scene.pass(idle);
     scene.check(&mut browser).await.is(302);
     assert_eq!(scene.asked(), 2);
 }
@@ -147,9 +147,9 @@ async fn check_pace(what: &str, prepare: impl FnOnce(&mut Behaviour), due: u64) 
     let scene = Scene::with(prepare, |_| ()).await;
     let mut browser = scene.sign_in().await;
     for round in 1..4 {
-        scene.hands.pass(Duration::from_secs(due - 1));
+        scene.pass(due - 1);
         scene.check(&mut browser).await.is(200);
-        scene.hands.pass(SECOND);
+        scene.pass(SECOND);
         assert_eq!(scene.asked(), round, "{what}");
         let name = format!("Alice {round}");
         scene.rename(&name, &["staff"]);
@@ -196,10 +196,10 @@ async fn an_id_token_that_ends_early_is_renewed_early() {
     });
     let mut browser = scene.sign_in().await;
     scene.rename("Alice Neu", &["staff"]);
-    scene.hands.pass(Duration::from_secs(100));
+    scene.pass(100);
     scene.check(&mut browser).await.is(200);
     assert_eq!(scene.asked(), 1);
-    scene.hands.pass(Duration::from_secs(21));
+    scene.pass(21);
     scene.until_named(&mut browser, "Alice Neu").await;
 }
 
@@ -209,7 +209,7 @@ async fn a_sign_out_during_a_refresh_holds() {
     let scene = Scene::new().await;
     let mut browser = scene.sign_in().await;
     let gate = scene.hold();
-    scene.hands.pass(AFTER);
+    scene.pass(AFTER);
     scene.check(&mut browser).await.is(200);
     scene.until_asked(2).await;
     let mut before = browser.clone();
@@ -232,7 +232,7 @@ async fn each_refresh_token_is_sent_once() {
     for round in 0..4 {
         let name = format!("Alice {round}");
         scene.rename(&name, &["staff"]);
-        scene.hands.pass(if round % 2 == 0 { AFTER } else { WITHIN });
+        scene.pass(if round % 2 == 0 { AFTER } else { WITHIN });
         scene.until_named(&mut browser, &name).await;
         let token = sent_token(scene.provider());
         assert!(!sent.contains(&token));

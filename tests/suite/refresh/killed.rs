@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::scene::{APP, SECOND, sent_token};
+use super::scene::{APP, sent_token};
 use crate::provider::{Endpoint, Fault, Provider, User};
 use crate::support::process::{Running, borrowed, provider, quick_start};
 use crate::support::{Browser, Reply, ask, fill_in};
@@ -180,7 +180,7 @@ async fn a_refresh_without_an_answer_does_not_hold_up_the_end() {
     daemon.signal("TERM");
     assert_eq!(daemon.end().0, Some(0));
     // The provider has ten seconds for an answer.
-    assert!(began.elapsed() >= SECOND && began.elapsed() < 8 * SECOND, "{:?}", began.elapsed());
+    assert!((1..8).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 
     let mut daemon = scene.start();
     scene.check().await.is(200);

@@ -19,12 +19,12 @@ pub(super) const SIGN_OUT: &str = "https://app.example.com/outpost.goauthentik.i
 pub(super) const SCRIPT: [(&str, &str); 3] =
     [("accept", "application/json"), ("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty")];
 
-/// The defaults of `session.revalidate_after`, `session.revalidate_within`, and of the pause after a failure.
-pub(super) const AFTER: Duration = Duration::from_mins(5);
-pub(super) const WITHIN: Duration = Duration::from_hours(1);
-pub(super) const RETRY: Duration = Duration::from_secs(30);
+/// The defaults of `session.revalidate_after`, `session.revalidate_within`, and the pause after a failure, in seconds.
+pub(super) const AFTER: u64 = 5 * 60;
+pub(super) const WITHIN: u64 = 60 * 60;
+pub(super) const RETRY: u64 = 30;
 
-pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: u64 = 1;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A provider and a daemon under one clock.
 pub(super) struct Scene {
     pub(super) stage: Arc<Stage>,
-    pub(super) hands: Hands,
+    hands: Hands,
 }
 
 impl Scene {
@@ -45,6 +45,11 @@ impl Scene {
         let stage = Arc::new(Stage::tuned(World::with_clock(hands.clone()), prepare, tune).await);
         stage.daemon.ready().await;
         Self { stage, hands }
+    }
+
+    /// Lets so many seconds pass.
+    pub(super) fn pass(&self, seconds: u64) {
+        self.hands.pass(Duration::from_secs(seconds));
     }
 
     pub(super) fn provider(&self) -> &Provider {

@@ -41,9 +41,9 @@ async fn a_page_is_confirmed_on_the_way_and_nobody_sees_it() {
     let mut browser = scene.sign_in().await;
     let mut before = browser.clone();
     scene.rename("Alice Neu", &["staff"]);
-    scene.hands.pass(AFTER - SECOND);
+    scene.pass(AFTER - SECOND);
     scene.check(&mut browser).await.is(200);
-    scene.hands.pass(SECOND);
+    scene.pass(SECOND);
     for headers in [&SCRIPT[..], &FRAME, &AHEAD] {
         scene.stage.ask("traefik", &mut browser, Method::GET, APP, headers).await.is(200);
     }
@@ -56,7 +56,7 @@ async fn a_page_is_confirmed_on_the_way_and_nobody_sees_it() {
     assert_eq!(scene.check(&mut browser).await.is(200).header("x-authentik-name"), "Alice Neu");
     scene.check(&mut before).await.is(302);
     for _ in 0..5 {
-        scene.hands.pass(AFTER);
+        scene.pass(AFTER);
         let leaving = scene.check(&mut browser).await;
         is_silent(&scene, &leaving);
         callback(&mut browser, &leaving).await.is(302);
@@ -68,7 +68,7 @@ async fn a_page_is_confirmed_on_the_way_and_nobody_sees_it() {
 async fn nginx_goes_by_way_of_our_own_address() {
     let scene = scene().await;
     let mut browser = scene.sign_in().await;
-    scene.hands.pass(AFTER);
+    scene.pass(AFTER);
     let asked = scene.stage.check("nginx", &mut browser, APP).await;
     assert_eq!(asked.is(401).header("x-forepost-action"), "redirect");
     let start = asked.location();
@@ -84,7 +84,7 @@ async fn nginx_goes_by_way_of_our_own_address() {
 async fn of_twenty_tabs_one_is_sent() {
     let scene = scene().await;
     let browser = scene.sign_in().await;
-    scene.hands.pass(AFTER);
+    scene.pass(AFTER);
     let tabs: JoinSet<(Browser, Reply)> = (0..20)
         .map(|_| {
             let (stage, mut browser) = (scene.stage.clone(), browser.clone());
@@ -110,7 +110,7 @@ async fn who_is_signed_in_nowhere_is_asked_and_the_session_ends() {
     let mut browser = scene.sign_in().await;
     let mut before = browser.clone();
     scene.provider().end_sessions();
-    scene.hands.pass(AFTER);
+    scene.pass(AFTER);
     let leaving = scene.check(&mut browser).await;
     is_silent(&scene, &leaving);
     let again = callback(&mut browser, &leaving).await;
@@ -133,7 +133,7 @@ async fn a_provider_with_a_problem_ends_nothing_and_nothing_goes_round() {
         scene.provider().set(|behaviour| behaviour.refuse = Some(error));
         let mut sent = 0;
         for _ in 0..11 {
-            scene.hands.pass(AFTER);
+            scene.pass(AFTER);
             let leaving = scene.check(&mut browser).await;
             is_silent(&scene, &leaving);
             sent += 1;
@@ -143,7 +143,7 @@ async fn a_provider_with_a_problem_ends_nothing_and_nothing_goes_round() {
             }
         }
         assert_eq!((cookie(&browser), scene.provider().requests(Endpoint::Authorize)), (kept, 1 + sent));
-        scene.hands.pass(AFTER);
+        scene.pass(AFTER);
         let login = scene.check(&mut browser).await;
         assert_eq!(login.is(302).parameter("prompt"), None);
     }
@@ -154,10 +154,10 @@ async fn scripts_are_never_sent_and_go_on_until_it_must_be_confirmed() {
     let scene = scene().await;
     let mut browser = scene.sign_in().await;
     let mut passed = AFTER;
-    scene.hands.pass(AFTER);
+    scene.pass(AFTER);
     while passed < WITHIN {
         scene.script(&mut browser).await.is(200);
-        scene.hands.pass(AFTER);
+        scene.pass(AFTER);
         passed += AFTER;
     }
     assert_eq!(scene.script(&mut browser).await.is(401).header("set-cookie"), "");
