@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::{self, Admin};
 use crate::app::{Application, Registry};
 use crate::cookie::Sealer;
 use crate::forwarded::TrustedProxies;
@@ -19,14 +20,19 @@ use crate::lifecycle::Shutdown;
 use crate::login::{LoginParts, Logins};
 use crate::oidc::{KeyRefresh, Observer, Operation, Provider, TlsError};
 use crate::serve::{BindError, Drained, Listeners, Serving};
-use crate::session::{FileError, FileStore, MemoryStore, SessionStore, StateDirectory, StoreParts};
+use crate::session::{
+    FileError, FileStore, MemoryStore, RedisStore, SessionStore, StateDirectory, StoreError, StoreParts,
+};
 use crate::settings::{self, Settings};
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
 use crate::world::{EntropyError, World};
 
-/// How often the memory of ended sessions is freed.
+/// How often the memory of ended sessions is freed, and their last uses are written down.
 const RECLAIM_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Sessions that may be idle for a short time only are looked at so many times in it.
+const RECLAIMS_PER_IDLE_TIMEOUT: u32 = 10;
 
 /// A daemon that serves until it is shut down.
 #[must_use = "a daemon that nobody waits for is not shut down in order"]
@@ -82,6 +88,9 @@ pub enum StartError {
     /// Sessions cannot be kept where the settings say.
     #[error(transparent)]
     Sessions(#[from] FileError),
+    /// Sessions cannot be kept in Redis like this.
+    #[error("session.redis: {0}")]
+    Redis(StoreError),
     /// No randomness for the secret.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -108,10 +117,23 @@ impl Daemon {
         for key in settings.dangers() {
             tracing::warn!(key = %key, "a setting that weakens protection is on");
         }
-        let Assembly { outpost, applications: _, providers, logins, store, metrics } =
+        let idle_timeout = settings.session.idle_timeout.unwrap_or(Duration::MAX);
+        let reclaim_interval = RECLAIM_INTERVAL.min(idle_timeout / RECLAIMS_PER_IDLE_TIMEOUT);
+        let server = settings.server.clone();
+        let names = issuers_and_names(&settings);
+        let Assembly { outpost, applications, providers, logins, store, metrics } =
             Assembly::new(settings, world.clone())?;
+        // Behind the store, which makes the directory that the socket may lie in.
+        let admin = admin::socket(&server).await?;
+        let operators = Admin {
+            store: Arc::clone(&store),
+            metrics: Arc::clone(&metrics),
+            applications: applications.iter().map(|app| app.slug.to_string()).collect(),
+            identity_providers: names,
+            world: world.clone(),
+        };
         let mut tasks = JoinSet::new();
-        tasks.spawn(reclaim(Arc::clone(&store), world, shutdown.token()));
+        tasks.spawn(reclaim(Arc::clone(&store), world, reclaim_interval, shutdown.token()));
         let status = Status { metrics, store, providers: providers.clone(), shutdown: shutdown.clone() };
         let entropy = Arc::new(OnceCell::new());
         for provider in providers.clone() {
@@ -121,11 +143,16 @@ impl Daemon {
                 provider.keep_ready(stop).await;
             });
         }
+        let addresses = (listeners.http_address(), listeners.https_address(), listeners.metrics_address());
+        let serving = listeners.spawn(Arc::new(outpost), Arc::new(status), &shutdown);
+        if let Some(admin) = admin {
+            serving.serve_private(admin, Arc::new(operators));
+        }
         Ok(Self {
-            http_address: listeners.http_address(),
-            https_address: listeners.https_address(),
-            metrics_address: listeners.metrics_address(),
-            serving: listeners.spawn(Arc::new(outpost), Arc::new(status), &shutdown),
+            http_address: addresses.0,
+            https_address: addresses.1,
+            metrics_address: addresses.2,
+            serving,
             shutdown,
             providers,
             logins,
@@ -257,6 +284,11 @@ fn applications(settings: &Settings) -> Result<Vec<Arc<Application>>, StartError
     settings.applications.iter().enumerate().map(build).collect()
 }
 
+/// The names of identity providers by their issuers.
+fn issuers_and_names(settings: &Settings) -> HashMap<String, String> {
+    settings.identity_providers.iter().map(|(name, provider)| (provider.issuer.clone(), name.clone())).collect()
+}
+
 /// Lets the cryptographic library gather its entropy, which takes it up to a tenth of a second at its first use, in a thread
 /// that nobody waits for: the first handshake with a provider would take that time from the checks.
 async fn gather_entropy() {
@@ -267,8 +299,8 @@ async fn gather_entropy() {
 }
 
 /// Frees what ended sessions hold, until `stop`.
-async fn reclaim(store: Arc<dyn SessionStore>, world: World, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(RECLAIM_INTERVAL);
+async fn reclaim(store: Arc<dyn SessionStore>, world: World, interval: Duration, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         if let Err(error) = store.reclaim(world.now()).await {
@@ -303,6 +335,14 @@ fn sessions(settings: &Settings, world: &World) -> Result<(Arc<dyn SessionStore>
             let secret = secret.expose_secret().as_bytes();
             let store = FileStore::new(directory, parts(secret))?;
             tracing::info!(store = "file", directory = %path.display(), sessions = store.count(), "sessions are kept");
+            Ok((Arc::new(store), Sealer::new(secret)))
+        }
+        settings::Store::Redis(redis) => {
+            let missing = || StartError::Redis(StoreError("session.secret is missing".to_owned()));
+            let secret = session.secret.as_ref().ok_or_else(missing)?.expose_secret().as_bytes();
+            let store = RedisStore::new(redis, parts(secret)).map_err(StartError::Redis)?;
+            let servers = redis.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            tracing::info!(store = "redis", servers, "sessions are kept");
             Ok((Arc::new(store), Sealer::new(secret)))
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::failure;
-use super::outpost::{Outcome, Outpost};
+use super::outpost::{Outcome, Outpost, store_is_down};
 use super::reply::{self, Answer};
 use super::request::{Received, Visit};
 use super::route::BrowserRoute;
@@ -46,6 +46,9 @@ impl Outpost {
     }
 
     fn start(&self, app: &Application, visit: &Visit<'_>) -> (Answer, Outcome) {
+        if !self.store.is_up() {
+            return (self.store_away(app, &store_is_down(), visit.html, visit.request_id), "store_away".into());
+        }
         let target = requested_target(visit.query)
             .and_then(|text| ReturnTarget::parse(app, &text))
             .unwrap_or_else(|| ReturnTarget::home(app));
@@ -60,7 +63,7 @@ impl Outpost {
         let session = match self.held(app, visit.headers).await {
             Ok(mut held) => held.pop().map(|held| held.session),
             Err(error) => {
-                return (failure::store(app, &error, visit.html, visit.request_id), "store_away".into());
+                return (self.store_away(app, &error, visit.html, visit.request_id), "store_away".into());
             }
         };
         let outcome = self.logins.callback(app, visit.query, visit.headers, session.as_ref()).await;
@@ -90,7 +93,7 @@ impl Outpost {
         let provider = self.logins.provider(app).map(Arc::as_ref);
         let done = match logout::sign_out(app, provider, self.store.as_ref(), visit.headers).await {
             Ok(done) => done,
-            Err(error) => return (failure::store(app, &error, visit.html, visit.request_id), "store_away".into()),
+            Err(error) => return (self.store_away(app, &error, visit.html, visit.request_id), "store_away".into()),
         };
         if done.user.is_some() {
             self.metrics.sign_out(Some(&app.slug));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
-use super::outpost::{Held, Outpost, SessionError};
+use super::outpost::{Held, Outpost, SessionError, store_is_down};
 use super::reply::{self, Answer};
 use super::request::{Received, Visit};
 use super::route::BrowserRoute;
@@ -86,7 +86,7 @@ impl Outpost {
                     Err(SessionError::Unconfirmed) if is_open(app, original, self.world.now()) => {
                         self.judge(dialect, app, original, None, received, self.world.now())
                     }
-                    Err(error) => unknown(app, original, received, &error),
+                    Err(error) => self.unknown(app, original, received, &error),
                 },
                 Place::Outpost(route, app) => self.outpost_route(dialect, route, app, original, received).await,
                 Place::Nowhere(checked) => checked,
@@ -150,6 +150,10 @@ impl Outpost {
                 None => (self.allow(app, &permit), Verdict::Allow, Some(permit)),
             },
             Decision::Pass(permit) => (self.allow(app, &permit), Verdict::Pass, Some(permit)),
+            Decision::StartLogin if !self.store.is_up() => {
+                let html = original.client.accepts_html();
+                (self.store_away(app, &store_is_down(), html, received.id), Verdict::StoreAway, None)
+            }
             Decision::StartLogin => {
                 let (answer, verdict) = self.start_login(dialect, app, original, received);
                 (answer, verdict, None)
@@ -162,6 +166,25 @@ impl Outpost {
             }
         };
         Checked { answer, permit, verdict, app: Some(app), user: session.map(User::Session) }
+    }
+
+    /// Whether there is a session is not known: neither a login nor an allow.
+    fn unknown<'o>(
+        &self,
+        app: &'o Arc<Application>,
+        original: &OriginalRequest<'_>,
+        received: &Received<'_>,
+        error: &SessionError,
+    ) -> Checked<'o> {
+        let html = original.client.accepts_html();
+        let (answer, verdict) = match error {
+            SessionError::Store(error) => (self.store_away(app, error, html, received.id), Verdict::StoreAway),
+            SessionError::Unconfirmed => {
+                let target = ReturnTarget::of(app, original);
+                (super::failure::unconfirmed(app, &target, html, received.id), Verdict::ProviderAway)
+            }
+        };
+        Checked { answer, permit: None, verdict, app: Some(app), user: None }
     }
 
     fn allow(&self, app: &Application, permit: &Permit) -> Answer {
@@ -354,22 +377,4 @@ fn forbid(dialect: Dialect, app: &Application, user: &str, html: bool, received:
             reply::page(StatusCode::FORBIDDEN, &page, html, received.id)
         }
     }
-}
-
-/// Whether there is a session is not known: neither a login nor an allow.
-fn unknown<'o>(
-    app: &'o Arc<Application>,
-    original: &OriginalRequest<'_>,
-    received: &Received<'_>,
-    error: &SessionError,
-) -> Checked<'o> {
-    let html = original.client.accepts_html();
-    let (answer, verdict) = match error {
-        SessionError::Store(error) => (super::failure::store(app, error, html, received.id), Verdict::StoreAway),
-        SessionError::Unconfirmed => {
-            let target = ReturnTarget::of(app, original);
-            (super::failure::unconfirmed(app, &target, html, received.id), Verdict::ProviderAway)
-        }
-    };
-    Checked { answer, permit: None, verdict, app: Some(app), user: None }
 }

@@ -7,7 +7,6 @@ use crate::app::Application;
 use crate::login::{CallbackError, ReturnTarget, StartError, login_url};
 use crate::oidc::OidcError;
 use crate::pages::Page;
-use crate::session::StoreError;
 use crate::telemetry::RequestId;
 
 const LOG_HINT: &str = "The log has the cause under the request id below.";
@@ -45,12 +44,11 @@ pub(super) fn start(
 }
 
 /// The session store does not answer.
-pub(super) fn store(app: &Application, error: &StoreError, html: bool, request_id: RequestId) -> Answer {
-    tracing::error!(%request_id, application = %app.slug, %error, "sessions cannot be looked up");
+pub(super) fn store(app: &Application, html: bool, request_id: RequestId) -> Answer {
     let page = Page::LoginFailed {
         application: &app.name,
         reason: "Sessions cannot be looked up at the moment.",
-        hint: LOG_HINT,
+        hint: "The session store does not answer; the log has the cause. Once it does, this page works again by itself.",
         retry_url: &app.external_host.url(),
     };
     reply::page(StatusCode::SERVICE_UNAVAILABLE, &page, html, request_id)
@@ -139,7 +137,7 @@ pub(super) fn callback(app: &Application, error: &CallbackError, html: bool, req
             let page = Page::LoginLoop { application: &app.name, home_url: &home };
             reply::page(StatusCode::BAD_REQUEST, &page, html, request_id)
         }
-        CallbackError::Store(error) => store(app, error, html, request_id),
+        CallbackError::Store(_) => store(app, html, request_id),
         CallbackError::Start(StartError::Provider(OidcError::NotReady | OidcError::Unreachable(_))) => {
             away(app, &home, html, request_id)
         }

@@ -7,6 +7,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::failure;
 use super::reply::{self, Answer};
 use super::request::Received;
 use super::route::Route;
@@ -16,9 +17,9 @@ use crate::host::Authority;
 use crate::login::{Confirmed, Logins};
 use crate::serve::{Connection, Failure, Handler, Peer};
 use crate::session::{Session, SessionStore, SessionToken, StoreError};
-use crate::telemetry::RequestIds;
 use crate::telemetry::log::{RequestLine, Sampler};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{Rarely, RequestId, RequestIds};
 use crate::world::{UnixTime, World};
 
 /// The outpost: answers proxies and browsers.
@@ -29,6 +30,7 @@ pub struct Outpost {
     pub(super) metrics: Arc<Metrics>,
     pub(super) sampler: Sampler,
     pub(super) world: World,
+    store_failures: Rarely,
     trusted: TrustedProxies,
     ids: RequestIds,
 }
@@ -63,6 +65,7 @@ impl Outpost {
             metrics: parts.metrics,
             sampler: parts.sampler,
             world: parts.world,
+            store_failures: Rarely::default(),
             trusted: parts.trusted,
         }
     }
@@ -128,6 +131,20 @@ impl Outpost {
         })
     }
 
+    /// Answers while the store does not; each such request has a line, and the cause has one every now and then.
+    pub(super) fn store_away(
+        &self,
+        app: &Application,
+        error: &StoreError,
+        html: bool,
+        request_id: RequestId,
+    ) -> Answer {
+        if let Some(further) = self.store_failures.due() {
+            tracing::error!(%request_id, application = %app.slug, %error, further, "sessions cannot be looked up");
+        }
+        failure::store(app, html, request_id)
+    }
+
     /// The same as [`Outpost::session`], where memory is enough to know.
     pub(super) fn session_in_memory(
         &self,
@@ -182,6 +199,11 @@ impl Outpost {
         }
         Ok(held)
     }
+}
+
+/// A login that begins while nothing can be kept would end in nothing.
+pub(super) fn store_is_down() -> StoreError {
+    StoreError("it was not there a moment ago either".to_owned())
 }
 
 /// Only the store can tell.

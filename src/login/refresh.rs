@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Logins;
 use crate::app::Application;
-use crate::identity::{Identity, PackedIdentity};
+use crate::identity::Identity;
 use crate::oidc::{Consequence, PreviousLogin, Provider, RefreshFailure, Refreshed};
 use crate::session::{
     Begun, Finished, Lease, ProviderSide, Refreshable, Renewal, Schedule, Session, SessionKey, SessionToken, StoreError,
@@ -268,7 +268,7 @@ impl Asking<'_> {
         // A provider that gives no new ID token says nothing about its session either.
         let session_id = refreshed.session_id().or_else(|| self.session.session_id());
         let renewal = Renewal {
-            identity: PackedIdentity::new(identity, id_token, self.app.headers.jwt),
+            identity: self.app.pack(identity, id_token, &refreshed.claims),
             provider: ProviderSide {
                 session_id: session_id.map(str::to_owned),
                 refreshable: schedule.map(|schedule| Refreshable {
@@ -335,13 +335,14 @@ impl Asking<'_> {
     async fn keep(&self, renewed: Arc<Session>) -> Confirmed {
         match self.finish(Finished::Renewed(Arc::clone(&renewed))).await {
             Some(true) => Confirmed::Session(renewed),
-            // It was signed out or revoked meanwhile, or this took so long that another replica began.
+            // It was signed out or revoked meanwhile, or an earlier try was heard and its answer lost.
             Some(false) => {
-                if let Some(refreshable) = renewed.refreshable() {
+                let newest = self.reload().await;
+                if let (Confirmed::Ended, Some(refreshable)) = (&newest, renewed.refreshable()) {
                     // Nobody will use the new token; where the provider does not hear it, it ends there by itself.
                     let _ = self.provider.revoke(&refreshable.token).await;
                 }
-                Confirmed::Ended
+                newest
             }
             None => {
                 if let Some(refreshable) = self.session.refreshable() {
@@ -354,6 +355,13 @@ impl Asking<'_> {
 
     async fn finish(&self, finished: Finished) -> Option<bool> {
         self.logins.finish(self.app, self.token, self.lease, finished).await
+    }
+
+    async fn reload(&self) -> Confirmed {
+        match self.logins.store.load(self.token).await {
+            Ok(session) => session.map_or(Confirmed::Ended, Confirmed::Session),
+            Err(_) => Confirmed::Unknown,
+        }
     }
 
     async fn end(&self, reason: &str) -> Confirmed {

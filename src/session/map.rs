@@ -139,6 +139,18 @@ impl SessionMap {
         self.shards.get(at).map(|shard| read(shard, sessions))
     }
 
+    /// Forgets everything, as if nothing had been looked up yet.
+    pub(super) fn clear(&self) {
+        for shard in &self.shards {
+            let sessions = write(shard, |shard| {
+                shard.writes += 1;
+                std::mem::take(&mut shard.sessions)
+            });
+            // Freeing them takes longer than taking them out, and needs no lock.
+            drop(sessions);
+        }
+    }
+
     /// Those of which `wanted` holds, one part of the map after the other.
     pub(super) fn find(&self, wanted: impl Fn(&Session) -> bool) -> impl Iterator<Item = Evicted> {
         self.shards.iter().map(move |shard| {
@@ -287,6 +299,17 @@ mod tests {
         assert!(map.get(&key).is_none());
         let since = map.writes(&key);
         map.insert(key, session(0, 70));
+        assert!(map.adopt(key, session(0, 60), since).is_none());
+    }
+
+    #[test]
+    fn what_was_looked_up_before_all_was_forgotten_is_not_adopted() {
+        let map = SessionMap::new(10);
+        let key = token().key();
+        map.insert(key, session(0, 60));
+        let since = map.writes(&key);
+        map.clear();
+        assert!(map.get(&key).is_none() && map.count() == 0);
         assert!(map.adopt(key, session(0, 60), since).is_none());
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::map::SessionMap;
 use super::record::Outline;
 use super::refresh::{Leases, Turn};
-use super::revocation::Revocations;
+use super::revocation::{LATE, Revocations};
 use super::{
     Begun, Finished, Lease, Page, Revocation, Session, SessionKey, SessionOutline, SessionStore, SessionToken,
     StoreFuture, StoreParts,
@@ -58,7 +58,7 @@ impl MemoryStore {
     }
 
     fn revoke(&self, revocation: &Revocation<'_>) -> bool {
-        let until = revocation.at.max(self.world.now()) + self.lifetime;
+        let until = revocation.at.max(self.world.now()) + self.lifetime + LATE;
         self.revocations.follow(&self.revocations.entries(revocation, until))
     }
 

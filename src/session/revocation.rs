@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use aws_lc_rs::hmac;
@@ -17,6 +18,10 @@ use crate::world::UnixTime;
 const LABEL: &[u8] = b"session revocation 1";
 
 const TAG_LENGTH: usize = 16;
+
+/// A login that is under way when it is revoked may be completed so much later, by clocks that differ; so much longer than a
+/// session lives an entry counts.
+pub(super) const LATE: Duration = Duration::from_hours(1);
 
 /// Whose sessions end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +83,23 @@ pub(super) struct Entry {
     pub(super) at: UnixTime,
     /// When the last session that could be meant has ended of itself.
     pub(super) until: UnixTime,
+}
+
+impl Entry {
+    /// An entry that others read, who know themselves how long sessions live.
+    pub(super) fn bytes(self) -> [u8; TAG_LENGTH + 8] {
+        let mut bytes = [0; TAG_LENGTH + 8];
+        bytes[..TAG_LENGTH].copy_from_slice(&self.tag.0);
+        bytes[TAG_LENGTH..].copy_from_slice(&self.at.as_millis().to_be_bytes());
+        bytes
+    }
+
+    /// Reads [`Entry::bytes`].
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let (tag, at) = bytes.split_first_chunk()?;
+        let at = UnixTime::from_millis(u64::from_be_bytes(at.try_into().ok()?));
+        Some(Self { tag: Tag(*tag), at, until: UnixTime::from_millis(u64::MAX) })
+    }
 }
 
 /// An order as it is written down.
@@ -244,6 +266,11 @@ impl Revocations {
         tags.iter().any(|tag| list.get(tag).is_some_and(|entry| session.began_at <= entry.at))
     }
 
+    /// Takes off what is about sessions that began before `began_at` only: there are none any more.
+    pub(super) fn forget_before(&self, began_at: UnixTime) {
+        self.list.write().unwrap_or_else(PoisonError::into_inner).retain(|_, entry| began_at <= entry.at);
+    }
+
     /// Takes off what can no longer mean anybody.
     pub(super) fn reclaim(&self, now: UnixTime) {
         self.list.write().unwrap_or_else(PoisonError::into_inner).retain(|_, entry| now < entry.until);
@@ -252,8 +279,6 @@ impl Revocations {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::app::samples::single;
     use crate::session::samples::{alice, in_session};
@@ -312,6 +337,26 @@ mod tests {
             check(sid, of(ISSUER, "other", Some(alice)), 100, sid.is_none());
             check(sid, of("https://other.example.com", "sid", Some(alice)), 100, false);
         }
+    }
+
+    #[test]
+    fn entries_come_back() {
+        let entry = Entry { tag: Tag([7; 16]), at: at(100), until: UnixTime::from_millis(u64::MAX) };
+        assert_eq!(Entry::read(&entry.bytes()), Some(entry));
+        for bytes in [&[][..], &[0; 16], &[0; 23], &[0; 25]] {
+            assert_eq!(Entry::read(bytes), None);
+        }
+    }
+
+    #[test]
+    fn what_is_about_nobody_any_more_is_forgotten() {
+        let (revocations, session) = (revocations(), session(None));
+        let order = Revocation { whom: Whom::Everybody, at: at(100), once: None };
+        revocations.follow(&revocations.entries(&order, at(10_000)));
+        revocations.forget_before(at(100));
+        assert!(revocations.name(&session.revocable()));
+        revocations.forget_before(at(101));
+        assert!(!revocations.name(&session.revocable()));
     }
 
     #[test]

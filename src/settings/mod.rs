@@ -12,6 +12,7 @@ mod mistakes;
 mod provider;
 mod public_path;
 mod reader;
+mod redis;
 mod server;
 mod session;
 #[cfg(test)]
@@ -19,8 +20,9 @@ mod tests;
 mod typed;
 mod values;
 
-pub use load::{Sources, load};
+pub use load::{Sources, admin, load};
 pub use mistakes::{Mistake, Mistakes};
+pub use redis::{RedisAddress, RedisMode, RedisSettings};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -85,6 +87,8 @@ pub struct Server {
     pub metrics: Option<SocketAddr>,
     /// A Unix socket that speaks the same as `http`.
     pub unix_socket: Option<PathBuf>,
+    /// A Unix socket for operators, who see and end sessions there.
+    pub admin: Admin,
     /// Peers whose forwarded headers are read.
     pub trusted_proxies: Vec<IpNet>,
     /// Connections served at once, all listeners together; further ones wait to be accepted.
@@ -105,6 +109,17 @@ pub struct Server {
     pub shutdown_timeout: Duration,
     /// With one application configured, let it answer for hosts that are not its own.
     pub danger_any_host: bool,
+}
+
+/// Where operators reach the running daemon: a Unix socket that only its owner can use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admin {
+    /// Nowhere.
+    Off,
+    /// There, or the daemon does not start.
+    At(PathBuf),
+    /// Nobody said where: there as far as that can be had; `None`: no directory of the daemon's is known.
+    Usual(Option<PathBuf>),
 }
 
 /// The TLS listener.
@@ -290,12 +305,14 @@ pub enum PathPattern {
 }
 
 /// Where sessions are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Store {
     /// In this process; they end with it.
     Memory,
     /// In a file in this directory.
     File(PathBuf),
+    /// In a Redis or Valkey, for several processes.
+    Redis(RedisSettings),
 }
 
 /// Lifetimes, cookies and where sessions are kept.
@@ -310,7 +327,7 @@ pub struct Session {
     /// Sessions in memory at once; the longest unused go first.
     pub max_sessions: u64,
     /// What cookies and records are sealed with; `None`: the one that lies in the directory of the store, else a random one,
-    /// and logins under way end with the process.
+    /// and logins under way end with the process. Always there with a Redis, because all processes need the same.
     pub secret: Option<SecretString>,
     /// How the provider is asked whether it still vouches for a user.
     pub revalidation: Revalidation,

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::values::LONGEST;
-use super::{Log, LogFormat, Revalidation, RoutineChecks, Session, Store};
+use super::{Log, LogFormat, RedisSettings, Revalidation, RoutineChecks, Session, Store, redis};
 use crate::telemetry::log::check_level;
 
 /// Of the checks that end as most do one in so many is written: the proxy's own log has each of them, and a line costs more
@@ -28,7 +28,8 @@ const LARGEST_SECRET_FILE: u64 = 65_536;
 ///
 /// `state_directory` is what the service manager says of itself, where it does.
 pub(super) fn read(mut table: Table<'_>, state_directory: Option<&Path>) -> Session {
-    let store = store(&mut table, state_directory);
+    let (kind, directory) = (kind(&mut table), table.text("directory").map(PathBuf::from));
+    let redis = redis::read(table.table("redis"), kind == Some(Kind::Redis));
     let shortest = Duration::from_secs(1);
     let lifetime = table.duration("lifetime", Duration::from_hours(24), shortest..=LONGEST);
     let default_idle = Some(Duration::from_hours(8));
@@ -42,8 +43,15 @@ pub(super) fn read(mut table: Table<'_>, state_directory: Option<&Path>) -> Sess
         let hint = "give 32 characters at least, random ones: openssl rand -hex 32";
         table.wrong(key, complaint("is too short to seal cookies", hint));
     }
+    if kind == Some(Kind::Redis) && !table.was_given("secret_file") {
+        table.missing(
+            "secret",
+            "all that share a Redis need the same, and nobody else may know it: openssl rand -hex 32",
+        );
+    }
     let revalidation = revalidation(&mut table);
     table.finish();
+    let store = store(kind, directory.as_deref().or(state_directory), redis);
     Session { store, lifetime, idle_timeout, max_sessions, secret, revalidation }
 }
 
@@ -67,15 +75,27 @@ fn revalidation(table: &mut Table<'_>) -> Revalidation {
     Revalidation { after, within, silent_login }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Memory,
+    File,
+    Redis,
+}
+
+fn kind(table: &mut Table<'_>) -> Option<Kind> {
+    let kinds = [("memory", Some(Kind::Memory)), ("file", Some(Kind::File)), ("redis", Some(Kind::Redis))];
+    table.choice("store", None, &kinds)
+}
+
 /// A file where there is a directory for it, unless the operator says otherwise.
-fn store(table: &mut Table<'_>, state_directory: Option<&Path>) -> Store {
-    let in_file = table.choice("store", None, &[("memory", Some(false)), ("file", Some(true))]);
-    let directory = table.text("directory").map(PathBuf::from);
-    let directory = directory.as_deref().or(state_directory);
-    if in_file.unwrap_or(directory.is_some()) {
-        Store::File(directory.unwrap_or(Path::new(STATE_DIRECTORY)).to_owned())
-    } else {
-        Store::Memory
+fn store(kind: Option<Kind>, directory: Option<&Path>, redis: Option<RedisSettings>) -> Store {
+    match (kind, directory) {
+        (Some(Kind::File), _) | (None, Some(_)) => {
+            Store::File(directory.unwrap_or(Path::new(STATE_DIRECTORY)).to_owned())
+        }
+        // Without an address there is a mistake, and these settings never hold.
+        (Some(Kind::Redis), _) => redis.map_or(Store::Memory, Store::Redis),
+        (Some(Kind::Memory), _) | (None, None) => Store::Memory,
     }
 }
 

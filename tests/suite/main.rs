@@ -29,4 +29,5 @@ mod readme;
 mod refresh;
 mod restart;
 mod security;
+mod sessions;
 mod support;

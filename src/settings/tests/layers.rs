@@ -2,8 +2,8 @@ use std::path::PathBuf;
 
 use secrecy::ExposeSecret;
 
-use super::{MINIMAL, refused};
-use crate::settings::{Mistakes, Settings, Sources, Store, load};
+use super::{MINIMAL, loaded, refused};
+use crate::settings::{Admin, Mistakes, RedisMode, Settings, Sources, Store, admin, load};
 
 const QUICK: [(&str, &str); 4] = [
     ("FOREPOST_ISSUER", "https://id.example.com/"),
@@ -121,6 +121,41 @@ fn whole_tables_fit_into_a_variable() {
     assert_eq!(provider.authorization_parameters["prompt"], "login");
 }
 
+#[track_caller]
+fn redis(lines: &str, expected: &str) {
+    let secret = "0".repeat(64);
+    let text = format!("{MINIMAL}\n[session]\nstore = \"redis\"\nsecret = \"{secret}\"\n[session.redis]\n{lines}");
+    let Store::Redis(redis) = loaded(&text).session.store else { panic!("no Redis") };
+    assert!(!format!("{redis:?}").contains("hunter"), "{redis:?}");
+    let addresses: Vec<_> = redis.addresses.iter().map(ToString::to_string).collect();
+    let mode = match &redis.mode {
+        RedisMode::Single => "single".to_owned(),
+        RedisMode::Cluster => "cluster".to_owned(),
+        RedisMode::Sentinel { master, .. } => format!("sentinel {master}"),
+    };
+    let (tls, user) = (if redis.tls { "tls" } else { "clear" }, redis.username.as_deref().unwrap_or("-"));
+    let password = redis.password.as_ref().map_or("-", |password| password.expose_secret());
+    assert_eq!(format!("{mode} {tls} {} {user} {password} {}", addresses.join(","), redis.database), expected);
+}
+
+#[test]
+fn addresses_of_a_redis() {
+    redis("url = \"redis://a.test\"", "single clear a.test:6379 - - 0");
+    redis("url = \"rediss://[::1]:7000/3\"", "single tls [::1]:7000 - - 3");
+    redis("url = \"redis://us:hunter%402@a.test/\"", "single clear a.test:6379 us hunter@2 0");
+    redis(
+        "url = \"redis://a.test\"\nusername = \"us\"\npassword = \"hunter2\"",
+        "single clear a.test:6379 us hunter2 0",
+    );
+    redis("url = \"redis+sentinel://a.test/main/2\"", "sentinel main clear a.test:26379 - - 2");
+    redis("url = \"redis://a.test\"\nmode = \"sentinel\"\nmaster = \"main\"", "sentinel main clear a.test:6379 - - 0");
+    redis("urls = [\"rediss+cluster://a\", \"rediss+cluster://b:1\"]", "cluster tls a:6379,b:1 - - 0");
+    redis(
+        "urls = [\"redis://:hunter2@a\", \"redis://b\"]\nmode = \"cluster\"",
+        "cluster clear a:6379,b:6379 - hunter2 0",
+    );
+}
+
 /// Where sessions are kept with these lines in `[session]`, and perhaps under systemd.
 #[track_caller]
 fn kept(lines: &str, state_directory: Option<&str>, expected: Option<&str>) {
@@ -130,8 +165,12 @@ fn kept(lines: &str, state_directory: Option<&str>, expected: Option<&str>) {
         state_directory: state_directory.map(PathBuf::from),
         ..Sources::default()
     };
-    let expected = expected.map_or(Store::Memory, |path| Store::File(path.into()));
-    assert_eq!(load(&sources).unwrap().session.store, expected, "{lines} {state_directory:?}");
+    let found = match load(&sources).unwrap().session.store {
+        Store::File(path) => Some(path),
+        Store::Memory => None,
+        Store::Redis(redis) => panic!("{redis:?}"),
+    };
+    assert_eq!(found.as_deref(), expected.map(std::path::Path::new), "{lines} {state_directory:?}");
 }
 
 #[test]
@@ -146,6 +185,36 @@ fn sessions_are_kept_in_a_file_where_there_is_a_directory() {
     kept("store = \"file\"", Some("/b"), Some("/b"));
     kept("store = \"memory\"", Some("/b"), None);
     kept("directory = \"/a\"", Some("/b"), Some("/a"));
+}
+
+/// Where operators reach a daemon with this configuration, perhaps under systemd.
+#[track_caller]
+fn reached(lines: &str, state_directory: Option<&str>, runtime_directory: Option<&str>, expected: &Admin) {
+    let config = file(&format!("{MINIMAL}\n{lines}"));
+    let sources = Sources {
+        config: Some(config.path().to_owned()),
+        state_directory: state_directory.map(PathBuf::from),
+        runtime_directory: runtime_directory.map(PathBuf::from),
+        ..Sources::default()
+    };
+    assert_eq!(&load(&sources).unwrap().server.admin, expected, "{lines}");
+    assert_eq!(&admin(&sources).unwrap(), expected, "{lines}");
+    let broken = file(&format!("client_secret_file = \"/nonexistent\"\n{lines}\n[log]\nlevel = 7"));
+    let sources = Sources { config: Some(broken.path().to_owned()), ..sources };
+    assert_eq!(&admin(&sources).unwrap(), expected, "{lines}, among mistakes");
+}
+
+#[test]
+fn operators_have_a_socket_where_there_is_a_directory() {
+    let usual = |path: &str| Admin::Usual(Some(path.into()));
+    reached("", None, None, &Admin::Usual(None));
+    reached("", Some("/b"), Some("/c"), &usual("/b/admin.sock"));
+    reached("", None, Some("/c"), &usual("/c/admin.sock"));
+    reached("[session]\ndirectory = \"/a\"", Some("/b"), None, &usual("/a/admin.sock"));
+    reached("[session]\nstore = \"file\"", None, Some("/c"), &usual("/var/lib/forepost/admin.sock"));
+    reached("[session]\nstore = \"memory\"", Some("/b"), Some("/c"), &usual("/b/admin.sock"));
+    reached("[server]\nadmin = \"off\"", Some("/b"), None, &Admin::Off);
+    reached("[server]\nadmin = \"unix:/x\"", Some("/b"), None, &Admin::At("/x".into()));
 }
 
 #[test]

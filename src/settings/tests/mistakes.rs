@@ -77,6 +77,11 @@ fn in_the_server() {
     server("http = \"off\"", &["nothing listens for requests", "unix_socket"]);
     server("metrics = \":9000\"", &["server.metrics: is the address of http too"]);
     server(&format!("unix_socket = \"/{}\"", "a".repeat(107)), &["no path of a socket"]);
+    server("admin = \"127.0.0.1:9100\"", &["server.admin", "no Unix socket", "unix:/run/forepost/admin.sock"]);
+    server("admin = \"/run/forepost/admin.sock\"", &["no Unix socket"]);
+    server("admin = \"unix:\"", &["no Unix socket"]);
+    server(&format!("admin = \"unix:/{}\"", "a".repeat(107)), &["no path of a socket"]);
+    server("admin = \"unix:/a\"\nunix_socket = \"/a\"", &["server.admin: is the path of unix_socket too"]);
     server("trusted_proxies = [\"10.0.0.0/33\"]", &["trusted_proxies[0]", "no network"]);
     server("trusted_proxies = [\"proxy\"]", &["no network"]);
     server("max_connections = 0", &["server.max_connections: 0 is out of range; from 1 to"]);
@@ -247,10 +252,49 @@ fn in_the_session() {
     session("max_sessions = 0", &["out of range"]);
     session("revalidate_within = \"1m\"", &["session.revalidate_within: is shorter than revalidate_after"]);
     session("revalidate_after = \"off\"\nsilent_login = true", &["session.silent_login: has no effect without"]);
-    session("store = \"redis\"", &["session.store: \"redis\" is unknown; one of memory, file"]);
+    session("store = \"sqlite\"", &["session.store: \"sqlite\" is unknown; one of memory, file, redis"]);
     session("directory = \"\"", &["session.directory: is empty"]);
     session("directory = 7", &["session.directory: wanted a text"]);
     session("secret = \"hunter2\"", &["session.secret: is too short", "openssl rand"]);
+}
+
+#[test]
+fn in_a_redis() {
+    let secret = "0".repeat(64);
+    let redis = |lines: &str, parts: &[&str]| {
+        beside(&format!("[session]\nstore = \"redis\"\nsecret = \"{secret}\"\n[session.redis]\n{lines}"), parts);
+    };
+    redis("", &["session.redis.url: is missing", "redis://host:6379"]);
+    redis("url = \"redis.test:6379\"", &["session.redis.url: has another scheme", "rediss://"]);
+    redis("url = \"redis\"", &["is no address of a Redis"]);
+    redis("url = \"https://redis.test\"", &["has another scheme"]);
+    redis("url = \"redis:///1\"", &["names no host"]);
+    redis("url = \"redis://redis.test/one\"", &["no database's number"]);
+    redis("url = \"redis://redis.test/1/2\"", &["too long a path"]);
+    redis("url = \"redis://redis.test?db=1\"", &["a query or a fragment"]);
+    redis("url_file = \"/nonexistent\"", &["session.redis.url_file: \"/nonexistent\" cannot be read"]);
+    redis("urls = [\"redis://a.test\", \"b.test\"]", &["session.redis.urls[1]: is no address"]);
+    redis("urls = [\"redis://a.test\", \"redis://b.test\"]", &["urls: more than one address", "\"sentinel\""]);
+    redis("urls = [\"rediss+cluster://a.test\", \"redis+cluster://b.test\"]", &["do not agree on TLS"]);
+    redis("url = \"redis://a.test\"\nurls = [\"redis://a.test\"]\nmode = \"cluster\"", &["url: is given beside urls"]);
+    redis("url = \"redis://a.test\"\nmode = \"double\"", &["one of single, sentinel, cluster"]);
+    redis("url = \"redis+cluster://a.test\"\nmode = \"single\"", &["mode: is not what the scheme"]);
+    redis("url = \"redis+cluster://a.test/1\"", &["no database but 0"]);
+    redis("url = \"redis+sentinel://a.test\"", &["session.redis.master: is missing", "mymaster"]);
+    redis("url = \"redis://a.test\"\nusername = \"us\"", &["username: has no password"]);
+    redis("url = \"redis://:hunter2@a.test\"\npassword = \"hunter2\"", &["password: a secret given twice"]);
+    redis("url = \"redis://a.test\"\nprefix = \"{a}\"", &["prefix: \"{a}\" is no usable prefix"]);
+    redis("url = \"redis://a.test\"\ntimeout = \"1m\"", &["from 100ms to 30s"]);
+    redis("url = \"redis://a.test\"\nstaleness = \"6m\"", &["from 1s to 5m"]);
+    beside(
+        "[session]\nstore = \"redis\"\n[session.redis]\nurl = \"redis://a.test\"",
+        &["session.secret: is missing", "openssl rand -hex 32"],
+    );
+    let text = format!(
+        "{MINIMAL}\n[session.redis]\nurl = \"redis://us:hunter2@host:x\"\nurls = [\"rediss://us:hunter3@host/x\"]"
+    );
+    let block = refused(Settings::from_toml(&text));
+    assert!(!block.contains("hunter"), "{block}");
 }
 
 #[test]

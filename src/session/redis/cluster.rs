@@ -1,0 +1,214 @@
+//! Which server of a Cluster has which keys (Redis Cluster Specification, "Keys distribution model").
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use super::connection::Dialer;
+use super::error::RedisError;
+use super::link::{Link, Place};
+use super::value::{bytes, list, number};
+use crate::settings::RedisAddress;
+
+const SLOTS: u16 = 16_384;
+
+/// Least time between two questions for the map while nodes are away.
+const QUESTION_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The slot of a key: by what stands in its first braces, else by the whole key.
+pub(super) fn slot(key: &[u8]) -> u16 {
+    let open = key.iter().position(|byte| *byte == b'{').map(|at| at + 1);
+    let tag = open.and_then(|from| {
+        let length = key[from..].iter().position(|byte| *byte == b'}')?;
+        (length > 0).then(|| &key[from..from + length])
+    });
+    crc16(tag.unwrap_or(key)) % SLOTS
+}
+
+/// CRC-16/XMODEM, as the specification has it.
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc, byte| {
+        (0..8).fold(
+            crc ^ (u16::from(*byte) << 8),
+            |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 },
+        )
+    })
+}
+
+/// All masters of a Cluster, as far as they are known.
+pub(super) struct Cluster {
+    seeds: Vec<Arc<Link>>,
+    dialer: Arc<Dialer>,
+    map: RwLock<Arc<Map>>,
+    /// Something did not go as the map says.
+    doubtful: AtomicBool,
+    /// When the map was last asked for, held while it is.
+    asked: Mutex<Option<Instant>>,
+}
+
+#[derive(Default)]
+struct Map {
+    /// First and last slot of each range, in order.
+    ranges: Vec<(u16, u16, Arc<Link>)>,
+    links: HashMap<RedisAddress, Arc<Link>>,
+}
+
+impl Cluster {
+    pub(super) fn new(seeds: &[RedisAddress], dialer: Arc<Dialer>) -> Self {
+        let link = |address: &RedisAddress| Arc::new(Link::new(Place::Server(address.clone()), Arc::clone(&dialer)));
+        let seeds = seeds.iter().map(link).collect();
+        let (map, doubtful, asked) = (RwLock::default(), AtomicBool::new(true), Mutex::default());
+        Self { seeds, dialer, map, doubtful, asked }
+    }
+
+    /// The server that has a slot.
+    pub(super) async fn link(&self, slot: u16, deadline: Instant) -> Result<Arc<Link>, RedisError> {
+        let refreshed = self.refresh_if_doubtful(deadline).await;
+        let map = self.map();
+        let range = map.ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&slot));
+        match range {
+            Some((_, _, link)) => Ok(Arc::clone(link)),
+            None => {
+                Err(refreshed.err().unwrap_or_else(|| RedisError::Away("nobody has a part of the keys".to_owned())))
+            }
+        }
+    }
+
+    /// The server at an address that another one named.
+    pub(super) fn link_to(&self, address: RedisAddress) -> Arc<Link> {
+        self.doubt();
+        self.link_at(address, &self.map())
+    }
+
+    /// Every server that has keys.
+    pub(super) async fn links(&self, deadline: Instant) -> Result<Vec<Arc<Link>>, RedisError> {
+        self.doubt();
+        self.refresh_if_doubtful(deadline).await?;
+        let mut links: Vec<_> =
+            self.map().links.iter().map(|(address, link)| (address.to_string(), Arc::clone(link))).collect();
+        // A cursor counts them.
+        links.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(links.into_iter().map(|(_, link)| link).collect())
+    }
+
+    /// Asks for the map again before it is next used.
+    pub(super) fn doubt(&self) {
+        self.doubtful.store(true, Ordering::Release);
+    }
+
+    fn map(&self) -> Arc<Map> {
+        Arc::clone(&self.map.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn refresh_if_doubtful(&self, deadline: Instant) -> Result<(), RedisError> {
+        if !self.doubtful.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let elapsed = |_| RedisError::TimedOut(self.dialer.timeout);
+        let mut asked = timeout_at(deadline, self.asked.lock()).await.map_err(elapsed)?;
+        let was_just_asked = asked.is_some_and(|at| at.elapsed() < QUESTION_INTERVAL);
+        if was_just_asked || !self.doubtful.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let refreshed = self.refresh(deadline).await;
+        *asked = Some(Instant::now());
+        refreshed.inspect_err(|_| self.doubt())
+    }
+
+    /// Takes the first whole map that any known server gives.
+    async fn refresh(&self, deadline: Instant) -> Result<(), RedisError> {
+        let known = self.map();
+        let mut questions = JoinSet::new();
+        let is_new = |seed: &&Arc<Link>| !known.links.values().any(|link| Arc::ptr_eq(link, seed));
+        for link in known.links.values().chain(self.seeds.iter().filter(is_new)).map(Arc::clone) {
+            questions.spawn(async move {
+                let mut command = Cmd::new();
+                command.arg("CLUSTER").arg("SLOTS");
+                let answers = link.send(&[command], deadline).await?;
+                let Place::Server(address) = link.place() else { return Err(RedisError::Unexpected) };
+                masters(answers.first().ok_or(RedisError::Unexpected)?, address)
+            });
+        }
+        let mut last_error = RedisError::Away("no node of the cluster is known".to_owned());
+        while let Some(answer) = questions.join_next().await {
+            match answer.unwrap_or(Err(RedisError::Unexpected)) {
+                Ok(masters) => {
+                    let map = self.drawn(masters, &known);
+                    *self.map.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
+                    return Ok(());
+                }
+                Err(error) => last_error = error,
+            }
+        }
+        Err(last_error)
+    }
+
+    /// The link that there is already, or a new one.
+    fn link_at(&self, address: RedisAddress, known: &Map) -> Arc<Link> {
+        let is_here = |link: &&Arc<Link>| matches!(link.place(), Place::Server(there) if *there == address);
+        match known.links.get(&address).or_else(|| self.seeds.iter().find(is_here)) {
+            Some(link) => Arc::clone(link),
+            None => Arc::new(Link::new(Place::Server(address), Arc::clone(&self.dialer))),
+        }
+    }
+
+    /// A map with the connections of the one before.
+    fn drawn(&self, masters: Vec<(u16, u16, RedisAddress)>, known: &Map) -> Map {
+        let mut map = Map::default();
+        for (first, last, address) in masters {
+            let link = map.links.entry(address.clone()).or_insert_with(|| self.link_at(address, known));
+            map.ranges.push((first, last, Arc::clone(link)));
+        }
+        map
+    }
+}
+
+/// Reads `CLUSTER SLOTS`; a node that does not know its own address is where it was `asked`.
+fn masters(answer: &Value, asked: &RedisAddress) -> Result<Vec<(u16, u16, RedisAddress)>, RedisError> {
+    let slot = |value: &Value| u16::try_from(number(value)?).map_err(|_| RedisError::Unexpected);
+    let ranges = list(answer)?.iter().map(|range| match list(range)? {
+        [first, last, master, ..] => match list(master)? {
+            [host, port, ..] => {
+                let host = if *host == Value::Nil { &[][..] } else { bytes(host)? };
+                let host = std::str::from_utf8(host).map_err(|_| RedisError::Unexpected)?;
+                let host = if matches!(host, "" | "?") { &asked.host } else { host };
+                Ok((slot(first)?, slot(last)?, RedisAddress { host: host.to_owned(), port: slot(port)? }))
+            }
+            _ => Err(RedisError::Unexpected),
+        },
+        _ => Err(RedisError::Unexpected),
+    });
+    let ranges: Vec<_> = ranges.collect::<Result<_, _>>()?;
+    if ranges.is_empty() {
+        return Err(RedisError::Away("a node of the cluster knows no other".to_owned()));
+    }
+    Ok(ranges)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(key: &str, expected: u16) {
+        assert_eq!(slot(key.as_bytes()), expected, "{key}");
+    }
+
+    /// The values are those of `CLUSTER KEYSLOT`.
+    #[test]
+    fn slots_of_keys() {
+        check("123456789", 12_739);
+        check("", 0);
+        check("foo", 12_182);
+        check("{foo}", 12_182);
+        check("a{foo}b{bar}", 12_182);
+        check("foo{}{bar}", 8363);
+        check("foo{{bar}}zap", 4015);
+    }
+}

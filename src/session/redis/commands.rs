@@ -1,0 +1,183 @@
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+
+use super::error::RedisError;
+use super::script::{BEGIN, FINISH, LONGEST, REMOVE, RENEW, REVOKE, UPDATE};
+use super::value::{bytes, done, number, only, optional_bytes};
+use super::{Redis, Shared, Way};
+
+/// What comes of [`Redis::begin_refresh`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Begun {
+    /// The lease is the caller's; this is the record.
+    Taken(Vec<u8>),
+    /// Another one has the lease.
+    Busy,
+    /// A lease ran out before its owner finished; this is the record. What the owner had done nobody knows.
+    Abandoned(Vec<u8>),
+    /// There is no record.
+    Gone,
+}
+
+/// How a refresh ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Finish<'a> {
+    /// With a new record, which lives so long from now, and without a mark.
+    Replace(&'a [u8], Duration),
+    /// Without a mark: nothing was done.
+    Release,
+    /// With the mark that something was begun: others will find [`Begun::Abandoned`].
+    Keep,
+}
+
+impl Redis {
+    /// The record.
+    ///
+    /// # Errors
+    ///
+    /// As every operation: [`RedisError`].
+    pub(crate) async fn get(&self, key: &[u8; 32]) -> Result<Option<Vec<u8>>, RedisError> {
+        let name = self.record(key);
+        optional_bytes(only(self.send(&name, &[command("GET", &[name.as_bytes()])]).await?)?)
+    }
+
+    /// Writes a new record, which lives so long.
+    pub(crate) async fn put(&self, key: &[u8; 32], record: &[u8], ttl: Duration) -> Result<(), RedisError> {
+        let name = self.record(key);
+        let set = command("SET", &[name.as_bytes(), record, b"PX", &millis(ttl)]);
+        done(&only(self.send(&name, &[set]).await?)?).map(drop)
+    }
+
+    /// Takes out a record and its lease, and tells all followers of it, whether there was one or not.
+    ///
+    /// After an error it may be gone without their being told: then it has to be removed once more. In a Cluster this takes two
+    /// round trips, because whoever hears of it must no longer find the record.
+    pub(crate) async fn remove(&self, key: &[u8; 32]) -> Result<Option<Vec<u8>>, RedisError> {
+        let (record, lease, removals) = (self.record(key), self.lease(key), self.shared(Shared::Removals));
+        let tell = command("XADD", &[removals.as_bytes(), b"*", b"k", key]);
+        let keys = [&*record, &lease];
+        let removed = match &self.way {
+            Way::One(_) => self.run(&REMOVE, &keys, &[], &[tell]).await?,
+            Way::Cluster(_) => {
+                let removed = self.run(&REMOVE, &keys, &[], &[]).await?;
+                bytes(&only(self.send(&removals, &[tell]).await?)?)?;
+                removed
+            }
+        };
+        optional_bytes(removed)
+    }
+
+    /// Takes the lease for a refresh, for so long from now by the server's clock.
+    ///
+    /// A lease that ran out is taken only where that `may_retake`. `owner` is one that nobody used before.
+    pub(crate) async fn begin_refresh(
+        &self,
+        key: &[u8; 32],
+        owner: &[u8; 16],
+        lease: Duration,
+        may_retake: bool,
+    ) -> Result<Begun, RedisError> {
+        let may_retake: &[u8] = if may_retake { b"1" } else { b"0" };
+        let answer = self.on_lease(&BEGIN, key, &[owner, &millis(lease), may_retake]).await?;
+        let Value::Array(parts) = answer else { return Err(RedisError::Unexpected) };
+        let mut parts = parts.into_iter();
+        let outcome = parts.next().ok_or(RedisError::Unexpected)?;
+        let record = optional_bytes(parts.next().unwrap_or_default())?;
+        match (bytes(&outcome)?, record) {
+            (b"taken", Some(record)) => Ok(Begun::Taken(record)),
+            (b"busy", None) => Ok(Begun::Busy),
+            (b"abandoned", Some(record)) => Ok(Begun::Abandoned(record)),
+            (b"gone", None) => Ok(Begun::Gone),
+            _ => Err(RedisError::Unexpected),
+        }
+    }
+
+    /// Prolongs the lease to so long from now; false when it is not the owner's any more, or the record is gone.
+    pub(crate) async fn renew_refresh(
+        &self,
+        key: &[u8; 32],
+        owner: &[u8; 16],
+        lease: Duration,
+    ) -> Result<bool, RedisError> {
+        done(&self.on_lease(&RENEW, key, &[owner, &millis(lease)]).await?)
+    }
+
+    /// Ends a refresh; false, and nothing changes, when the lease is not the owner's any more or the record is gone.
+    pub(crate) async fn finish_refresh(
+        &self,
+        key: &[u8; 32],
+        owner: &[u8; 16],
+        finish: Finish<'_>,
+    ) -> Result<bool, RedisError> {
+        let finished = match finish {
+            Finish::Replace(record, ttl) => {
+                self.on_lease(&FINISH, key, &[owner, b"replace", record, &millis(ttl)]).await?
+            }
+            Finish::Release => self.on_lease(&FINISH, key, &[owner, b"release"]).await?,
+            Finish::Keep => self.on_lease(&FINISH, key, &[owner, b"keep"]).await?,
+        };
+        done(&finished)
+    }
+
+    /// Replaces a record that is still `old` by one that lives so long from now; false when it is not.
+    pub(crate) async fn update_use(
+        &self,
+        key: &[u8; 32],
+        old: &[u8],
+        new: &[u8],
+        ttl: Duration,
+    ) -> Result<bool, RedisError> {
+        done(&self.on_lease(&UPDATE, key, &[old, new, &millis(ttl)]).await?)
+    }
+
+    /// Tells all followers of revocations, for good.
+    ///
+    /// With a tag they take effect only when the tag was not given before, or longer ago than its time; else it is false.
+    pub(crate) async fn revoke(&self, entries: &[&[u8]], once: Option<(&[u8], Duration)>) -> Result<bool, RedisError> {
+        let stream = self.shared(Shared::Revocations);
+        let Some((tag, ttl)) = once else { return done(&self.run(&REVOKE, &[&*stream], entries, &[]).await?) };
+        let (once, ttl) = (self.shared(Shared::Once(tag)), millis(ttl));
+        let arguments: Vec<&[u8]> = std::iter::once(&*ttl).chain(entries.iter().copied()).collect();
+        done(&self.run(&REVOKE, &[&*stream, &once], &arguments, &[]).await?)
+    }
+
+    /// Keeps the largest number ever given, and gives it.
+    pub(crate) async fn longest(&self, lifetime_ms: u64) -> Result<u64, RedisError> {
+        let name = self.shared(Shared::Longest);
+        number(&self.run(&LONGEST, &[&*name], &[lifetime_ms.to_string().as_bytes()], &[]).await?)
+    }
+
+    /// Frees what the two streams hold from before these instants of Unix time, in milliseconds; a few entries may stay.
+    pub(crate) async fn trim(&self, revocations_ms: u64, removals_ms: u64) -> Result<(), RedisError> {
+        let streams = [(Shared::Revocations, revocations_ms), (Shared::Removals, removals_ms)];
+        let commands = streams.map(|(stream, before)| {
+            let (name, before) = (self.shared(stream), before.to_string());
+            command("XTRIM", &[name.as_bytes(), b"MINID", b"~", before.as_bytes()])
+        });
+        for answer in self.send(&self.shared(Shared::Revocations), &commands).await? {
+            number(&answer)?;
+        }
+        Ok(())
+    }
+
+    /// Runs a script on a record and its lease.
+    async fn on_lease(&self, script: &super::Script, key: &[u8; 32], arguments: &[&[u8]]) -> Result<Value, RedisError> {
+        self.run(script, &[&self.record(key), &self.lease(key)], arguments, &[]).await
+    }
+}
+
+/// A command and its arguments.
+pub(super) fn command(name: &str, arguments: &[&[u8]]) -> Cmd {
+    let mut command = Cmd::new();
+    command.arg(name);
+    for argument in arguments {
+        command.arg(*argument);
+    }
+    command
+}
+
+/// At least one, because servers refuse records that live for no time.
+fn millis(duration: Duration) -> Vec<u8> {
+    duration.as_millis().max(1).to_string().into_bytes()
+}

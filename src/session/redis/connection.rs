@@ -1,0 +1,124 @@
+//! One connection to one server: TCP, TLS, user and database.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, Value};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::error::{RedisError, clean};
+use crate::settings::{RedisAddress, RedisSettings};
+
+/// Opens connections, all in the same way.
+pub(super) struct Dialer {
+    tls: Option<TlsConnector>,
+    user: RedisConnectionInfo,
+    /// For an operation and all that it needs.
+    pub(super) timeout: Duration,
+}
+
+/// A connection that many operations share; dropped with its last clone.
+#[derive(Clone)]
+pub(super) struct Connection {
+    shared: MultiplexedConnection,
+    timeout: Duration,
+    _driver: Arc<AbortOnDropHandle<()>>,
+}
+
+impl Dialer {
+    /// For the servers that hold the data.
+    pub(super) fn new(settings: &RedisSettings) -> Result<Self, RedisError> {
+        let tls = settings.tls.then(|| tls(settings.ca_file.as_deref())).transpose()?;
+        let user = user(settings.username.as_deref(), settings.password.as_ref());
+        Ok(Self { tls, user: user.set_db(settings.database.into()), timeout: settings.timeout })
+    }
+
+    /// The same with another user and no database, for Sentinels.
+    pub(super) fn with_user(&self, username: Option<&str>, password: Option<&SecretString>) -> Self {
+        Self { tls: self.tls.clone(), user: user(username, password), timeout: self.timeout }
+    }
+
+    /// Connects until `deadline`.
+    pub(super) async fn dial(&self, address: &RedisAddress, deadline: Instant) -> Result<Connection, RedisError> {
+        let dialed = timeout_at(deadline, self.connect(address)).await;
+        dialed.unwrap_or(Err(RedisError::TimedOut(self.timeout)))
+    }
+
+    async fn connect(&self, address: &RedisAddress) -> Result<Connection, RedisError> {
+        let away = |error: std::io::Error| RedisError::Away(clean(&format!("{address}: {error}")));
+        let tcp = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(away)?;
+        tcp.set_nodelay(true).map_err(away)?;
+        let Some(tls) = &self.tls else { return self.greet(tcp).await };
+        let name = ServerName::try_from(address.host.clone());
+        let name = name.map_err(|_| RedisError::Away(format!("{address} is no name for a certificate")))?;
+        self.greet(tls.connect(name, tcp).await.map_err(away)?).await
+    }
+
+    async fn greet<S>(&self, stream: S) -> Result<Connection, RedisError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        // Time is kept here, where it is known how long which operation may take.
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        let connected = MultiplexedConnection::new_with_config(&self.user, stream, config).await;
+        let (connection, driver) = connected.map_err(|error| RedisError::connection(&error))?;
+        let driver = Arc::new(AbortOnDropHandle::new(tokio::spawn(driver)));
+        Ok(Connection { shared: connection, timeout: self.timeout, _driver: driver })
+    }
+}
+
+impl Connection {
+    /// Sends all commands at once and waits for all answers, which may be errors of the server.
+    pub(super) async fn send(&self, commands: &[Cmd], deadline: Instant) -> Result<Vec<Value>, RedisError> {
+        let mut pipeline = Pipeline::with_capacity(commands.len());
+        for command in commands {
+            pipeline.add_command(command.clone());
+        }
+        let mut connection = self.shared.clone();
+        let answers = timeout_at(deadline, connection.send_packed_commands(&pipeline, 0, commands.len())).await;
+        let answers = answers.map_err(|_| RedisError::TimedOut(self.timeout))?;
+        let answers = answers.map_err(|error| RedisError::connection(&error))?;
+        if answers.len() == commands.len() { Ok(answers) } else { Err(RedisError::Unexpected) }
+    }
+}
+
+fn user(username: Option<&str>, password: Option<&SecretString>) -> RedisConnectionInfo {
+    let mut user = RedisConnectionInfo::default().set_skip_set_lib_name();
+    if let Some(username) = username {
+        user = user.set_username(username);
+    }
+    if let Some(password) = password {
+        user = user.set_password(password.expose_secret());
+    }
+    user
+}
+
+fn tls(ca_file: Option<&Path>) -> Result<TlsConnector, RedisError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = ca_file {
+        let refuse = |cause: &dyn std::fmt::Display| RedisError::Tls(clean(&format!("{}: {cause}", path.display())));
+        let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let (added, _) = roots.add_parsable_certificates(certificates.map_err(|error| refuse(&error))?);
+        if added == 0 {
+            return Err(refuse(&"holds no usable certificate"));
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| RedisError::Tls(clean(&error.to_string())))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}

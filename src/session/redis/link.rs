@@ -1,0 +1,157 @@
+//! A connection to one place that comes back by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
+
+use super::commands::command;
+use super::connection::{Connection, Dialer};
+use super::error::RedisError;
+use super::sentinel::Sentinels;
+use super::stream::history;
+use super::value::only;
+use crate::settings::RedisAddress;
+
+/// The first pause after a connection that failed; it doubles up to the longest one.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Where a link leads.
+pub(super) enum Place {
+    /// To this server.
+    Server(RedisAddress),
+    /// To whichever server is the master.
+    Master(Sentinels),
+}
+
+/// A connection that is opened when it is needed, replaced when it is broken, and shared by all operations.
+pub(super) struct Link {
+    place: Place,
+    dialer: Arc<Dialer>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    connection: Option<(Connection, RedisAddress)>,
+    /// How many connections there were.
+    number: u64,
+    pause: Pause,
+}
+
+/// Keeps attempts that fail apart, ever longer, and those of several processes from each other.
+#[derive(Default)]
+pub(super) struct Pause {
+    failures: u32,
+    until: Option<(Instant, String)>,
+}
+
+impl Link {
+    pub(super) fn new(place: Place, dialer: Arc<Dialer>) -> Self {
+        Self { place, dialer, state: Mutex::default() }
+    }
+
+    /// Sends the commands, over a new connection where there is none; a broken one is not used again.
+    pub(super) async fn send(&self, commands: &[Cmd], deadline: Instant) -> Result<Vec<Value>, RedisError> {
+        let (connection, number) = self.connected(deadline).await?;
+        let sent = connection.send(commands, deadline).await;
+        let spoilt = sent.as_ref().map_or(true, |answers| {
+            answers.iter().any(|answer| matches!(answer, Value::ServerError(error) if RedisError::is_misplaced(error)))
+        });
+        if spoilt {
+            let mut state = self.state.lock().await;
+            if state.number == number {
+                state.connection = None;
+            }
+        }
+        sent
+    }
+
+    async fn connected(&self, deadline: Instant) -> Result<(Connection, u64), RedisError> {
+        let elapsed = |_| RedisError::TimedOut(self.dialer.timeout);
+        let mut state = timeout_at(deadline, self.state.lock()).await.map_err(elapsed)?;
+        if let Some((connection, _)) = &state.connection {
+            return Ok((connection.clone(), state.number));
+        }
+        state.pause.is_over()?;
+        match timeout_at(deadline, self.dial(deadline)).await.map_err(elapsed).flatten() {
+            Ok((connection, address)) => {
+                state.pause = Pause::default();
+                state.number += 1;
+                state.connection = Some((connection.clone(), address));
+                Ok((connection, state.number))
+            }
+            Err(error) => {
+                state.pause.prolong(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// A connection for the caller alone, and where it leads.
+    pub(super) async fn dial(&self, deadline: Instant) -> Result<(Connection, RedisAddress), RedisError> {
+        match &self.place {
+            Place::Server(address) => Ok((self.dialer.dial(address, deadline).await?, address.clone())),
+            Place::Master(sentinels) => {
+                let address = sentinels.master(deadline).await?;
+                let connection = self.dialer.dial(&address, deadline).await?;
+                // Sentinels may be ahead of it, or behind.
+                let answers = connection.send(&[command("INFO", &[b"replication"])], deadline).await?;
+                history(&only(answers)?)?;
+                Ok((connection, address))
+            }
+        }
+    }
+
+    /// Fails unless this is still the way to `address`; a shared connection to another server is not used again, even where
+    /// that one still believes itself to be the master.
+    pub(super) async fn leads_to(&self, address: &RedisAddress, deadline: Instant) -> Result<(), RedisError> {
+        let Place::Master(sentinels) = &self.place else { return Ok(()) };
+        if sentinels.master(deadline).await? != *address {
+            return Err(RedisError::Away("the master is another one".to_owned()));
+        }
+        let elapsed = |_| RedisError::TimedOut(self.dialer.timeout);
+        let mut state = timeout_at(deadline, self.state.lock()).await.map_err(elapsed)?;
+        if state.connection.as_ref().is_some_and(|(_, connected)| connected != address) {
+            state.connection = None;
+        }
+        Ok(())
+    }
+
+    pub(super) const fn place(&self) -> &Place {
+        &self.place
+    }
+}
+
+impl Pause {
+    /// Whether nothing failed since the last success.
+    pub(super) const fn is_first(&self) -> bool {
+        self.failures == 0
+    }
+
+    /// Fails with what the last attempt failed with, as long as no other is due.
+    fn is_over(&self) -> Result<(), RedisError> {
+        match &self.until {
+            Some((until, why)) if Instant::now() < *until => Err(RedisError::Away(why.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes one more failure, and gives the time to let pass: about half to the whole of a length that doubles.
+    pub(super) fn prolong(&mut self, error: &RedisError) -> Duration {
+        let whole = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(LONGEST_PAUSE);
+        // Without randomness the pause is only not spread.
+        let share = getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX));
+        let pause = whole.mul_f64(0.5 + share / 2.0);
+        self.failures += 1;
+        let why = match error {
+            RedisError::Away(why) => why.clone(),
+            other => other.to_string(),
+        };
+        self.until = Some((Instant::now() + pause, why));
+        pause
+    }
+}

@@ -1,0 +1,215 @@
+//! Records, leases and revocations in a Redis or Valkey: one server, one behind Sentinels, or a Cluster.
+//!
+//! Only bytes are known here. Each operation has one round trip, is tried once, and ends in time; what is repeated after an error
+//! is the caller's decision, because an operation whose answer was lost may have taken place. Connections come back by
+//! themselves.
+//!
+//! The commands are sent over connections of the `redis` crate, but the way to the right server is found here: its own client for
+//! Clusters repeats commands, also those that must not take place twice, and asks a silent server again and again.
+
+mod cluster;
+mod commands;
+mod connection;
+mod error;
+mod follow;
+mod link;
+mod scan;
+mod script;
+mod sentinel;
+mod stream;
+#[cfg(test)]
+pub(super) mod tests;
+mod value;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use redis::{Cmd, Value};
+use tokio::time::Instant;
+
+use self::cluster::{Cluster, slot};
+use self::connection::Dialer;
+use self::link::{Link, Place};
+use self::script::Script;
+use self::sentinel::Sentinels;
+use crate::settings::{RedisAddress, RedisMode, RedisSettings};
+
+pub(crate) use commands::{Begun, Finish};
+pub(crate) use error::RedisError;
+pub(crate) use follow::Follower;
+pub(crate) use scan::Cursor;
+
+/// Servers that send an operation on before it fails.
+const MOST_REDIRECTS: usize = 4;
+/// Before a slot that moves is asked again.
+const WAIT: Duration = Duration::from_millis(20);
+
+/// A Redis, not connected before it is first asked for something.
+pub(crate) struct Redis {
+    way: Way,
+    prefix: String,
+    staleness: Duration,
+    dialer: Arc<Dialer>,
+}
+
+/// How the server for a key is found.
+enum Way {
+    /// There is one.
+    One(Arc<Link>),
+    /// By the slot.
+    Cluster(Cluster),
+}
+
+/// The names of streams and of what stands beside them: all in one slot of a Cluster.
+#[derive(Clone, Copy)]
+enum Shared<'a> {
+    Revocations,
+    Removals,
+    Longest,
+    Once(&'a [u8]),
+}
+
+impl Redis {
+    /// Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisError::Tls`].
+    pub(crate) fn new(settings: &RedisSettings) -> Result<Self, RedisError> {
+        let dialer = Arc::new(Dialer::new(settings)?);
+        let one = |place| Way::One(Arc::new(Link::new(place, Arc::clone(&dialer))));
+        let way = match (&settings.mode, settings.addresses.as_slice()) {
+            (RedisMode::Cluster, seeds) => Way::Cluster(Cluster::new(seeds, Arc::clone(&dialer))),
+            (RedisMode::Sentinel { master, username, password }, addresses) => {
+                let dialer = Arc::new(dialer.with_user(username.as_deref(), password.as_ref()));
+                one(Place::Master(Sentinels::new(master, addresses, &dialer)))
+            }
+            (RedisMode::Single, [address, ..]) => one(Place::Server(address.clone())),
+            (RedisMode::Single, []) => return Err(RedisError::Away("it has no address".to_owned())),
+        };
+        Ok(Self { way, prefix: settings.prefix.clone(), staleness: settings.staleness, dialer })
+    }
+
+    fn record(&self, key: &[u8; 32]) -> String {
+        format!("{}s:{{{}}}", self.prefix, URL_SAFE_NO_PAD.encode(key))
+    }
+
+    fn lease(&self, key: &[u8; 32]) -> String {
+        format!("{}l:{{{}}}", self.prefix, URL_SAFE_NO_PAD.encode(key))
+    }
+
+    fn shared(&self, which: Shared<'_>) -> String {
+        let end = match which {
+            Shared::Revocations => String::new(),
+            Shared::Removals => ":removals".to_owned(),
+            Shared::Longest => ":longest".to_owned(),
+            Shared::Once(tag) => format!(":once:{}", URL_SAFE_NO_PAD.encode(tag)),
+        };
+        format!("{}{{revocations}}{end}", self.prefix)
+    }
+
+    /// When an operation that begins now has to be over.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.dialer.timeout
+    }
+
+    /// The link to the server that has `key`.
+    async fn link(&self, key: &str, deadline: Instant) -> Result<Arc<Link>, RedisError> {
+        match &self.way {
+            Way::One(link) => Ok(Arc::clone(link)),
+            Way::Cluster(cluster) => cluster.link(slot(key.as_bytes()), deadline).await,
+        }
+    }
+
+    /// Sends commands for the slot of `key`, in order; their answers may be errors.
+    async fn send(&self, key: &str, commands: &[Cmd]) -> Result<Vec<Value>, RedisError> {
+        let deadline = self.deadline();
+        let Way::Cluster(cluster) = &self.way else {
+            return self.link(key, deadline).await?.send(commands, deadline).await;
+        };
+        loop {
+            let answers = self.send_on(cluster, key, commands, deadline).await.inspect_err(|_| cluster.doubt())?;
+            match answers.first() {
+                // A slot is moving, and only one of two keys has arrived; nothing was done.
+                Some(Value::ServerError(error)) if error.code() == "TRYAGAIN" && Instant::now() + WAIT < deadline => {
+                    tokio::time::sleep(WAIT).await;
+                }
+                Some(Value::ServerError(error)) if RedisError::is_away(error) => {
+                    cluster.doubt();
+                    return Ok(answers);
+                }
+                _ => return Ok(answers),
+            }
+        }
+    }
+
+    /// Sends commands to the node that has the slot, from node to node where that is another one.
+    async fn send_on(
+        &self,
+        cluster: &Cluster,
+        key: &str,
+        commands: &[Cmd],
+        deadline: Instant,
+    ) -> Result<Vec<Value>, RedisError> {
+        let mut link = self.link(key, deadline).await?;
+        let mut asking = false;
+        for _ in 0..MOST_REDIRECTS {
+            let sent =
+                if asking { send_asking(&link, commands, deadline).await } else { link.send(commands, deadline).await };
+            let answers = sent?;
+            let Some(Value::ServerError(error)) = answers.first() else { return Ok(answers) };
+            asking = error.code() == "ASK";
+            if !asking && error.code() != "MOVED" {
+                return Ok(answers);
+            }
+            let Place::Server(from) = link.place() else { return Err(RedisError::Unexpected) };
+            link = cluster.link_to(redirection(error.details(), from)?);
+        }
+        Err(RedisError::Away("the cluster sends from node to node".to_owned()))
+    }
+
+    /// Runs a script, with the rest of the commands behind it in the same round trip.
+    ///
+    /// A server that has not seen the script is sent its text, the only operation with a second round trip.
+    async fn run(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        arguments: &[&[u8]],
+        rest: &[Cmd],
+    ) -> Result<Value, RedisError> {
+        let key = keys.first().copied().unwrap_or_default();
+        let mut commands = vec![script.by_digest(keys, arguments)];
+        commands.extend_from_slice(rest);
+        let mut answers = self.send(key, &commands).await?;
+        if matches!(answers.first(), Some(Value::ServerError(error)) if error.code() == "NOSCRIPT") {
+            commands[0] = script.by_text(keys, arguments);
+            answers = self.send(key, &commands).await?;
+        }
+        for answer in &answers {
+            if let Value::ServerError(error) = answer {
+                return Err(RedisError::answered(error));
+            }
+        }
+        answers.into_iter().next().ok_or(RedisError::Unexpected)
+    }
+}
+
+/// Sends commands to the node that a slot moves to, each with its permission.
+async fn send_asking(link: &Link, commands: &[Cmd], deadline: Instant) -> Result<Vec<Value>, RedisError> {
+    let mut asking = Cmd::new();
+    asking.arg("ASKING");
+    let commands: Vec<Cmd> = commands.iter().flat_map(|command| [asking.clone(), command.clone()]).collect();
+    let answers = link.send(&commands, deadline).await?;
+    Ok(answers.into_iter().skip(1).step_by(2).collect())
+}
+
+/// Reads `SLOT HOST:PORT`; a node that does not know the host means its own.
+fn redirection(details: Option<&str>, from: &RedisAddress) -> Result<RedisAddress, RedisError> {
+    let address = details.and_then(|details| details.split_once(' ')?.1.rsplit_once(':'));
+    let (host, port) = address.ok_or(RedisError::Unexpected)?;
+    let host = if host.is_empty() { &from.host } else { host };
+    Ok(RedisAddress { host: host.to_owned(), port: port.parse().map_err(|_| RedisError::Unexpected)? })
+}

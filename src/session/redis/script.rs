@@ -1,0 +1,130 @@
+//! What a server does in one go, in its own language.
+
+use std::fmt::Write;
+use std::sync::OnceLock;
+
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use redis::Cmd;
+
+/// A script, known to servers by its digest.
+pub(super) struct Script {
+    text: &'static str,
+    digest: OnceLock<String>,
+}
+
+impl Script {
+    const fn new(text: &'static str) -> Self {
+        Self { text, digest: OnceLock::new() }
+    }
+
+    pub(super) fn by_digest(&self, keys: &[&str], arguments: &[&[u8]]) -> Cmd {
+        let digest = self.digest.get_or_init(|| {
+            digest(&SHA1_FOR_LEGACY_USE_ONLY, self.text.as_bytes()).as_ref().iter().fold(
+                String::new(),
+                |mut hex, byte| {
+                    // Writing to a text does not fail.
+                    let _ = write!(hex, "{byte:02x}");
+                    hex
+                },
+            )
+        });
+        call("EVALSHA", digest, keys, arguments)
+    }
+
+    pub(super) fn by_text(&self, keys: &[&str], arguments: &[&[u8]]) -> Cmd {
+        call("EVAL", self.text, keys, arguments)
+    }
+}
+
+fn call(name: &str, script: &str, keys: &[&str], arguments: &[&[u8]]) -> Cmd {
+    let mut command = Cmd::new();
+    command.arg(name).arg(script).arg(keys.len());
+    for key in keys {
+        command.arg(*key);
+    }
+    for argument in arguments {
+        command.arg(*argument);
+    }
+    command
+}
+
+/// Takes a record out, and its lease.
+pub(super) static REMOVE: Script = Script::new(
+    "local record = redis.call('GET', KEYS[1])
+redis.call('DEL', KEYS[1], KEYS[2])
+return record",
+);
+
+/// Takes the lease: owner, length in milliseconds, whether one that ran out may be taken. The mark lives as long as the record.
+pub(super) static BEGIN: Script = Script::new(
+    "local record = redis.call('GET', KEYS[1])
+if not record then
+    redis.call('DEL', KEYS[2])
+    return {'gone'}
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local ends = redis.call('HGET', KEYS[2], 'until')
+if ends and tonumber(ends) > now then return {'busy'} end
+if ends and ARGV[3] ~= '1' then return {'abandoned', record} end
+redis.call('HSET', KEYS[2], 'owner', ARGV[1], 'until', string.format('%.0f', now + ARGV[2]))
+local left = redis.call('PTTL', KEYS[1])
+if left > 0 then redis.call('PEXPIRE', KEYS[2], left) end
+return {'taken', record}",
+);
+
+/// Prolongs the lease of its owner, unless it was given up: owner, length in milliseconds.
+pub(super) static RENEW: Script = Script::new(
+    "local mark = redis.call('HMGET', KEYS[2], 'owner', 'until')
+if mark[1] ~= ARGV[1] or mark[2] == '0' then return 0 end
+local left = redis.call('PTTL', KEYS[1])
+if left == -2 then return 0 end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('HSET', KEYS[2], 'until', string.format('%.0f', now + ARGV[2]))
+if left > 0 then redis.call('PEXPIRE', KEYS[2], left) end
+return 1",
+);
+
+/// Ends the lease of its owner: owner, what to do, and for a replacement the record and its time in milliseconds.
+pub(super) static FINISH: Script = Script::new(
+    "if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then return 0 end
+if redis.call('EXISTS', KEYS[1]) == 0 then
+    redis.call('DEL', KEYS[2])
+    return 0
+end
+if ARGV[2] == 'keep' then
+    redis.call('HSET', KEYS[2], 'until', '0')
+    return 1
+end
+if ARGV[2] == 'replace' then redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4]) end
+redis.call('DEL', KEYS[2])
+return 1",
+);
+
+/// Replaces a record that is still the old one: old, new, time in milliseconds.
+pub(super) static UPDATE: Script = Script::new(
+    "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
+return 1",
+);
+
+/// Adds entries, unless a second key exists, which is made: its time in milliseconds (only with the key), entries.
+pub(super) static REVOKE: Script = Script::new(
+    "local first = 1
+if KEYS[2] then
+    if not redis.call('SET', KEYS[2], '', 'NX', 'PX', ARGV[1]) then return 0 end
+    first = 2
+end
+for i = first, #ARGV do redis.call('XADD', KEYS[1], '*', 'e', ARGV[i]) end
+return 1",
+);
+
+/// Keeps the largest number ever given.
+pub(super) static LONGEST: Script = Script::new(
+    "local kept = redis.call('GET', KEYS[1])
+if kept and tonumber(kept) >= tonumber(ARGV[1]) then return kept end
+redis.call('SET', KEYS[1], ARGV[1])
+return ARGV[1]",
+);

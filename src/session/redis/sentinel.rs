@@ -1,0 +1,82 @@
+//! Asks Sentinels where the master is.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use redis::Value;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::commands::command;
+use super::connection::Dialer;
+use super::error::RedisError;
+use super::link::{Link, Place};
+use super::value::{bytes, number};
+use crate::settings::RedisAddress;
+
+type BoxFuture<'a> = Pin<Box<dyn Future<Output = Result<RedisAddress, RedisError>> + Send + 'a>>;
+
+/// The Sentinels of one master.
+pub(super) struct Sentinels {
+    master: String,
+    links: Vec<Arc<Link>>,
+}
+
+impl Sentinels {
+    pub(super) fn new(master: &str, addresses: &[RedisAddress], dialer: &Arc<Dialer>) -> Self {
+        let link = |address: &RedisAddress| Arc::new(Link::new(Place::Server(address.clone()), Arc::clone(dialer)));
+        Self { master: master.to_owned(), links: addresses.iter().map(link).collect() }
+    }
+
+    /// The master that more than half of all Sentinels name: a minority may be cut off, together with a master that is
+    /// no longer one.
+    ///
+    /// In a box, because a link may need this, which needs links.
+    pub(super) fn master(&self, deadline: Instant) -> BoxFuture<'_> {
+        Box::pin(self.find_master(deadline))
+    }
+
+    async fn find_master(&self, deadline: Instant) -> Result<RedisAddress, RedisError> {
+        let mut asked = JoinSet::new();
+        for link in &self.links {
+            let link = Arc::clone(link);
+            let command = command("SENTINEL", &[b"GET-MASTER-ADDR-BY-NAME", self.master.as_bytes()]);
+            // As their own tasks none is waited for that does not answer.
+            asked.spawn(async move { master_of(&link.send(&[command], deadline).await?) });
+        }
+        let (mut named, mut last_error) = (Vec::new(), None);
+        while let Some(answer) = asked.join_next().await {
+            match answer {
+                Ok(Ok(address)) => {
+                    named.push(address);
+                    let votes = named.iter().filter(|other| *other == named.last().unwrap_or(other)).count();
+                    if votes > self.links.len() / 2 {
+                        return named.pop().ok_or(RedisError::Unexpected);
+                    }
+                }
+                Ok(Err(error)) => last_error = Some(error),
+                Err(_) => last_error = Some(RedisError::Unexpected),
+            }
+        }
+        Err(match last_error {
+            Some(error) if named.is_empty() => RedisError::Away(format!("no Sentinel names a master: {error}")),
+            _ => RedisError::Away("not more than half of the Sentinels name the same master".to_owned()),
+        })
+    }
+}
+
+fn master_of(answers: &[Value]) -> Result<RedisAddress, RedisError> {
+    match answers {
+        [Value::Array(parts)] => match parts.as_slice() {
+            [host, port] => {
+                let host = String::from_utf8(bytes(host)?.to_vec()).map_err(|_| RedisError::Unexpected)?;
+                let port = u16::try_from(number(port)?).map_err(|_| RedisError::Unexpected)?;
+                Ok(RedisAddress { host, port })
+            }
+            _ => Err(RedisError::Unexpected),
+        },
+        [Value::Nil] => Err(RedisError::Refused("the Sentinel knows no master of that name".to_owned())),
+        [Value::ServerError(error)] => Err(RedisError::answered(error)),
+        _ => Err(RedisError::Unexpected),
+    }
+}

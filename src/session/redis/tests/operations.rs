@@ -1,0 +1,263 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use redis::Value;
+
+use super::on_each_program;
+use super::server::{Server, cluster, cluster_settings, open, settings, until};
+use crate::session::redis::{Begun, Cursor, Finish, Redis};
+
+const LONG: Duration = Duration::from_mins(1);
+const SHORT: Duration = Duration::from_millis(30);
+const KEY: [u8; 32] = [7; 32];
+const OURS: [u8; 16] = [1; 16];
+const THEIRS: [u8; 16] = [2; 16];
+
+on_each_program![
+    records,
+    a_lease_is_one_owners,
+    what_lost_its_lease_changes_nothing,
+    what_is_removed_stays_away,
+    marks_live_as_long_as_their_record,
+    uses_are_written_once,
+    revocations_take_effect_once,
+    all_records_are_found,
+    a_cluster_does_the_same,
+];
+
+#[track_caller]
+fn taken(begun: Begun) -> Vec<u8> {
+    match begun {
+        Begun::Taken(record) => record,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn records(program: &'static str) {
+    let server = Server::start(program, &[]).await;
+    let redis = open(&settings(server.address));
+    assert_eq!(redis.get(&KEY).await.unwrap(), None);
+    redis.put(&KEY, b"one\0\r\n", LONG).await.unwrap();
+    assert_eq!(redis.get(&KEY).await.unwrap().unwrap(), b"one\0\r\n");
+    let name = redis.record(&KEY);
+    assert_eq!(name, "test:s:{BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc}");
+    let Value::Int(left) = server.ask(&["PTTL", &name]).await else { panic!() };
+    assert!((50_000..=60_000).contains(&left), "{left}");
+    assert_eq!(redis.remove(&KEY).await.unwrap().unwrap(), b"one\0\r\n");
+    assert_eq!(redis.remove(&KEY).await.unwrap(), None);
+    redis.put(&KEY, b"", Duration::ZERO).await.unwrap();
+    until("its end", async || redis.get(&KEY).await.unwrap().is_none()).await;
+    // Scripts come back to a server that forgot them.
+    server.ask(&["SCRIPT", "FLUSH"]).await;
+    assert_eq!(redis.remove(&KEY).await.unwrap(), None);
+}
+
+async fn a_lease_is_one_owners(program: &'static str) {
+    let server = Server::start(program, &[]).await;
+    leases(&open(&settings(server.address))).await;
+}
+
+async fn leases(redis: &Redis) {
+    assert_eq!(redis.begin_refresh(&KEY, &OURS, LONG, true).await.unwrap(), Begun::Gone);
+    redis.put(&KEY, b"old", LONG).await.unwrap();
+    assert_eq!(taken(redis.begin_refresh(&KEY, &OURS, LONG, false).await.unwrap()), b"old");
+    for owner in [&OURS, &THEIRS] {
+        assert_eq!(redis.begin_refresh(&KEY, owner, LONG, true).await.unwrap(), Begun::Busy);
+    }
+    assert!(redis.renew_refresh(&KEY, &OURS, LONG).await.unwrap());
+    assert!(!redis.renew_refresh(&KEY, &THEIRS, LONG).await.unwrap());
+    assert!(!redis.finish_refresh(&KEY, &THEIRS, Finish::Replace(b"theirs", LONG)).await.unwrap());
+    assert!(redis.finish_refresh(&KEY, &OURS, Finish::Replace(b"new", LONG)).await.unwrap());
+    assert_eq!(redis.get(&KEY).await.unwrap().unwrap(), b"new");
+    // Released, it is free; kept, it is abandoned.
+    assert_eq!(taken(redis.begin_refresh(&KEY, &THEIRS, LONG, false).await.unwrap()), b"new");
+    assert!(redis.finish_refresh(&KEY, &THEIRS, Finish::Release).await.unwrap());
+    assert_eq!(taken(redis.begin_refresh(&KEY, &OURS, LONG, false).await.unwrap()), b"new");
+    assert!(redis.finish_refresh(&KEY, &OURS, Finish::Keep).await.unwrap());
+    assert!(!redis.renew_refresh(&KEY, &OURS, LONG).await.unwrap());
+    assert_eq!(redis.begin_refresh(&KEY, &THEIRS, LONG, false).await.unwrap(), Begun::Abandoned(b"new".to_vec()));
+    assert_eq!(taken(redis.begin_refresh(&KEY, &THEIRS, LONG, true).await.unwrap()), b"new");
+}
+
+async fn what_lost_its_lease_changes_nothing(program: &'static str) {
+    let server = Server::start(program, &[]).await;
+    let redis = open(&settings(server.address));
+    redis.put(&KEY, b"old", LONG).await.unwrap();
+    taken(redis.begin_refresh(&KEY, &OURS, SHORT, false).await.unwrap());
+    until("the end of the lease", async || {
+        redis.begin_refresh(&KEY, &THEIRS, LONG, false).await.unwrap() == Begun::Abandoned(b"old".to_vec())
+    })
+    .await;
+    taken(redis.begin_refresh(&KEY, &THEIRS, LONG, true).await.unwrap());
+    for finish in [Finish::Replace(b"late", LONG), Finish::Release, Finish::Keep] {
+        assert!(!redis.finish_refresh(&KEY, &OURS, finish).await.unwrap());
+    }
+    assert!(!redis.renew_refresh(&KEY, &OURS, LONG).await.unwrap());
+    assert_eq!(redis.begin_refresh(&KEY, &OURS, LONG, true).await.unwrap(), Begun::Busy);
+    assert_eq!(redis.get(&KEY).await.unwrap().unwrap(), b"old");
+}
+
+async fn what_is_removed_stays_away(program: &'static str) {
+    let server = Server::start(program, &[]).await;
+    let redis = open(&settings(server.address));
+    redis.put(&KEY, b"old", LONG).await.unwrap();
+    taken(redis.begin_refresh(&KEY, &OURS, LONG, false).await.unwrap());
+    assert_eq!(redis.remove(&KEY).await.unwrap().unwrap(), b"old");
+    assert!(!redis.renew_refresh(&KEY, &OURS, LONG).await.unwrap());
+    assert!(!redis.finish_refresh(&KEY, &OURS, Finish::Replace(b"new", LONG)).await.unwrap());
+    assert!(!redis.update_use(&KEY, b"old", b"new", LONG).await.unwrap());
+    assert_eq!(redis.get(&KEY).await.unwrap(), None);
+    // Also where only the record went.
+    redis.put(&KEY, b"old", LONG).await.unwrap();
+    taken(redis.begin_refresh(&KEY, &OURS, LONG, false).await.unwrap());
+    server.ask(&["DEL", &redis.record(&KEY)]).await;
+    assert!(!redis.finish_refresh(&KEY, &OURS, Finish::Replace(b"new", LONG)).await.unwrap());
+    assert_eq!(server.ask(&["EXISTS", &redis.record(&KEY), &redis.lease(&KEY)]).await, Value::Int(0));
+}
+
+async fn marks_live_as_long_as_their_record(program: &'static str) {
+    let server = Server::start(program, &[]).await;
+    let redis = open(&settings(server.address));
+    let check = async |least: i64, most: i64| {
+        for name in [redis.record(&KEY), redis.lease(&KEY)] {
+            let Value::Int(left) = server.ask(&["PTTL", &name]).await else { panic!() };
+            assert!((least..=most).contains(&left), "{name}: {left}");
+        }
+    };
+    redis.put(&KEY, b"old", LONG).await.unwrap();
+    taken(redis.begin_refresh(&KEY, &OURS, SHORT, false).await.unwrap());
+    check(50_000, 60_000).await;
+    assert!(redis.update_use(&KEY, b"old", b"new", LONG * 10).await.unwrap());
+    check(590_000, 600_000).await;
+    assert!(redis.renew_refresh(&KEY, &OURS, LONG).await.unwrap());
+    check(590_000, 600_000).await;
+}
+
+async fn uses_are_written_once(program: &'static str) {
+    let server = Server::start(program, &[]).await;
+    let redis = open(&settings(server.address));
+    assert!(!redis.update_use(&KEY, b"", b"new", LONG).await.unwrap());
+    redis.put(&KEY, b"old", LONG).await.unwrap();
+    assert!(redis.update_use(&KEY, b"old", b"new", LONG).await.unwrap());
+    assert!(!redis.update_use(&KEY, b"old", b"newer", LONG).await.unwrap());
+    assert_eq!(redis.get(&KEY).await.unwrap().unwrap(), b"new");
+}
+
+async fn revocations_take_effect_once(program: &'static str) {
+    let server = Server::start(program, &[]).await;
+    let redis = open(&settings(server.address));
+    let stream = "test:{revocations}";
+    let length = async |expected| assert_eq!(server.ask(&["XLEN", stream]).await, Value::Int(expected));
+    assert!(redis.revoke(&[b"a", b"b"], None).await.unwrap());
+    length(2).await;
+    assert!(redis.revoke(&[b"c"], Some((b"jti", LONG))).await.unwrap());
+    assert!(!redis.revoke(&[b"d"], Some((b"jti", LONG))).await.unwrap());
+    assert!(redis.revoke(&[b"d"], Some((b"other", SHORT))).await.unwrap());
+    length(4).await;
+    until("the tag's end", async || redis.revoke(&[], Some((b"other", LONG))).await.unwrap()).await;
+    length(4).await;
+    for (given, kept) in [(5, 5), (3, 5), (34_560_000_000, 34_560_000_000), (7, 34_560_000_000)] {
+        assert_eq!(redis.longest(given).await.unwrap(), kept);
+    }
+    redis.trim(0, 0).await.unwrap();
+    length(4).await;
+    let future = u64::MAX / 4;
+    for _ in 0..200 {
+        redis.revoke(&[b"e"], None).await.unwrap();
+    }
+    redis.trim(future, future).await.unwrap();
+    let Value::Int(left) = server.ask(&["XLEN", stream]).await else { panic!() };
+    assert!(left < 200, "{left}");
+}
+
+async fn all_records_are_found(program: &'static str) {
+    let server = Server::start(program, &[]).await;
+    finds_all(&open(&settings(server.address)), async |command| drop(server.ask(command).await)).await;
+}
+
+/// What else lies in the database is not counted.
+async fn finds_all(redis: &Redis, ask: impl AsyncFn(&[&str])) {
+    let mut expected = BTreeMap::new();
+    for number in 0..=255 {
+        let key = [number; 32];
+        redis.put(&key, &[number], LONG).await.unwrap();
+        expected.insert(key, vec![number]);
+    }
+    ask(&["SET", "{0}", "else"]).await;
+    ask(&["SET", "{0}test:s:{AA}", "else"]).await;
+    let (mut found, mut at) = (BTreeMap::new(), Some(Cursor::start()));
+    while let Some(place) = at {
+        assert_eq!(Cursor::parse(&place.to_string()).as_ref(), Some(&place));
+        let records = redis.records(&place).await.unwrap();
+        found.extend(records.found);
+        at = records.next;
+    }
+    assert_eq!(found, expected);
+    assert_eq!(redis.count().await.unwrap(), 256);
+}
+
+async fn a_cluster_does_the_same(program: &'static str) {
+    let servers = cluster(program).await;
+    let redis = open(&cluster_settings(&servers));
+    leases(&redis).await;
+    assert!(redis.revoke(&[b"a"], Some((b"jti", LONG))).await.unwrap());
+    assert!(!redis.revoke(&[b"a"], Some((b"jti", LONG))).await.unwrap());
+    assert_eq!(redis.longest(5).await.unwrap(), 5);
+    redis.trim(0, 0).await.unwrap();
+    assert_eq!(redis.remove(&KEY).await.unwrap().unwrap(), b"new");
+    finds_all(&redis, async |command| drop(servers[2].ask(command).await)).await;
+    let moving = moves_slots(&servers).await;
+    for number in 0..=255 {
+        assert_eq!(redis.get(&[number; 32]).await.unwrap().unwrap(), [number]);
+    }
+    // With a slot half way, what needs two keys waits until it has arrived.
+    let update = async {
+        for number in 0..=255 {
+            assert!(redis.update_use(&[number; 32], &[number], b"new", LONG).await.unwrap());
+        }
+    };
+    tokio::join!(update, settle_slots(&servers, &moving));
+}
+
+/// The id of the second server.
+async fn second(servers: &[Server]) -> String {
+    let Value::BulkString(id) = servers[1].ask(&["CLUSTER", "MYID"]).await else { panic!() };
+    String::from_utf8(id).unwrap()
+}
+
+async fn settle_slots(servers: &[Server], slots: &[String]) {
+    let to = second(servers).await;
+    for slot in slots {
+        for server in servers {
+            server.ask(&["CLUSTER", "SETSLOT", slot, "NODE", &to]).await;
+        }
+    }
+}
+
+/// Moves the keys of ten slots of the first server to the second, and settles half of them; gives the others.
+async fn moves_slots(servers: &[Server]) -> Vec<String> {
+    let Value::BulkString(from) = servers[0].ask(&["CLUSTER", "MYID"]).await else { panic!() };
+    let (to, from) = (second(servers).await, String::from_utf8(from).unwrap());
+    let port = servers[1].address.port().to_string();
+    let mut slots = Vec::new();
+    for slot in (0..5462).map(|slot: u16| slot.to_string()) {
+        let Value::Array(keys) = servers[0].ask(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]).await else { panic!() };
+        if keys.is_empty() {
+            continue;
+        }
+        servers[1].ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from]).await;
+        servers[0].ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to]).await;
+        for key in keys {
+            let Value::BulkString(key) = key else { panic!() };
+            let key = String::from_utf8(key).unwrap();
+            servers[0].ask(&["MIGRATE", "127.0.0.1", &port, &key, "0", "5000"]).await;
+        }
+        slots.push(slot);
+        if slots.len() == 10 {
+            settle_slots(servers, &slots[5..]).await;
+            slots.truncate(5);
+            return slots;
+        }
+    }
+    panic!("only {} slots have keys", slots.len());
+}

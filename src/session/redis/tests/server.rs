@@ -1,0 +1,172 @@
+//! Real servers, which end with their test.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, Value};
+use secrecy::SecretString;
+use tempfile::TempDir;
+
+use super::port::reserved_address;
+use super::tool::{Running, command};
+use crate::session::redis::Redis;
+use crate::settings::{RedisAddress, RedisMode, RedisSettings};
+
+/// How long something may take that has to come.
+pub(in crate::session) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long to wait before looking again.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// Waits until something is so.
+pub(in crate::session) async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+    let looking = async {
+        while !is_so().await {
+            tokio::time::sleep(GLANCE).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, looking).await.is_ok(), "waited in vain: {what}");
+}
+
+/// A server in a folder of its own.
+pub(in crate::session) struct Server {
+    program: &'static str,
+    arguments: Vec<String>,
+    pub(in crate::session) address: SocketAddr,
+    folder: TempDir,
+    running: Option<Running>,
+}
+
+impl Server {
+    /// Starts one that keeps nothing, with these arguments too, and waits until it answers.
+    pub(in crate::session) async fn start(program: &'static str, arguments: &[&str]) -> Self {
+        let mut server = Self::prepare(program, reserved_address(), arguments);
+        server.run();
+        server.until_ready().await;
+        server
+    }
+
+    /// One that is not started yet.
+    pub(in crate::session) fn prepare(program: &'static str, address: SocketAddr, arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = address.port().to_string();
+        let directory = folder.path().display().to_string();
+        let usual = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", &directory];
+        let arguments = usual.iter().chain(arguments).map(|argument| (*argument).to_owned()).collect();
+        Self { program, arguments, address, folder, running: None }
+    }
+
+    /// Gives a Sentinel the file that it has to have, in which it writes too.
+    pub(in crate::session) fn configure(&mut self, text: &str) {
+        let path = self.folder.path().join("configuration");
+        fs::write(&path, text).unwrap();
+        let port = self.address.port().to_string();
+        let arguments = [path.to_str().unwrap(), "--sentinel", "--port", &port, "--bind", "127.0.0.1"];
+        self.arguments = arguments.map(str::to_owned).into();
+    }
+
+    pub(in crate::session) fn run(&mut self) {
+        let mut command = command(self.program);
+        command.args(&self.arguments);
+        self.running = Some(Running::start(command, self.folder.path()));
+    }
+
+    pub(in crate::session) async fn until_ready(&self) {
+        until("a server", async || self.connect().await.is_some()).await;
+    }
+
+    async fn connect(&self) -> Option<MultiplexedConnection> {
+        let client = redis::Client::open(format!("redis://{}/", self.address)).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+        let pong = Cmd::ping().query_async::<Value>(&mut connection).await.ok()?;
+        (pong == Value::SimpleString("PONG".to_owned())).then_some(connection)
+    }
+
+    /// Asks without what is tested.
+    pub(in crate::session) async fn ask(&self, words: &[&str]) -> Value {
+        self.try_to_ask(words).await.expect("the server answers")
+    }
+
+    /// The same of a server that may be about to change its place, and hang up.
+    pub(in crate::session) async fn try_to_ask(&self, words: &[&str]) -> Option<Value> {
+        let mut connection = self.connect().await?;
+        let mut command = Cmd::new();
+        for word in words {
+            command.arg(*word);
+        }
+        command.query_async(&mut connection).await.ok()
+    }
+
+    /// Sends a signal to the process.
+    pub(in crate::session) fn signal(&self, name: &str) {
+        let id = self.running.as_ref().unwrap().child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    pub(in crate::session) fn kill(&mut self) {
+        self.running = None;
+    }
+}
+
+/// The settings of a single server.
+pub(in crate::session) fn settings(address: SocketAddr) -> RedisSettings {
+    RedisSettings {
+        addresses: vec![at(address)],
+        mode: RedisMode::Single,
+        tls: false,
+        ca_file: None,
+        username: None,
+        password: None,
+        database: 0,
+        prefix: "test:".to_owned(),
+        timeout: Duration::from_secs(2),
+        staleness: Duration::from_secs(1),
+    }
+}
+
+pub(in crate::session) fn at(address: SocketAddr) -> RedisAddress {
+    RedisAddress { host: address.ip().to_string(), port: address.port() }
+}
+
+pub(in crate::session) fn open(settings: &RedisSettings) -> Redis {
+    Redis::new(settings).unwrap()
+}
+
+pub(in crate::session) fn password(text: &str) -> SecretString {
+    SecretString::from(text)
+}
+
+/// Three masters that share the keys.
+pub(in crate::session) async fn cluster(program: &'static str) -> Vec<Server> {
+    let mut servers = Vec::new();
+    for _ in 0..3 {
+        let bus = reserved_address().port().to_string();
+        let arguments = ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "1000"];
+        let mut server = Server::prepare(program, reserved_address(), &arguments);
+        server.run();
+        server.until_ready().await;
+        let first = servers.len() * 5462;
+        let last = (first + 5461).min(16_383);
+        server.ask(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]).await;
+        if let Some(Server { address, arguments, .. }) = servers.first() {
+            let bus = arguments.iter().skip_while(|word| *word != "--cluster-port").nth(1).unwrap();
+            server.ask(&["CLUSTER", "MEET", "127.0.0.1", &address.port().to_string(), bus]).await;
+        }
+        servers.push(server);
+    }
+    for server in &servers {
+        until("a whole cluster", async || {
+            let Value::BulkString(info) = server.ask(&["CLUSTER", "INFO"]).await else { return false };
+            let info = String::from_utf8(info).unwrap();
+            info.contains("cluster_state:ok") && info.contains("cluster_size:3")
+        })
+        .await;
+    }
+    servers
+}
+
+pub(in crate::session) fn cluster_settings(servers: &[Server]) -> RedisSettings {
+    RedisSettings { mode: RedisMode::Cluster, ..settings(servers[0].address) }
+}
