@@ -373,7 +373,7 @@ async fn further_headers_are_always_there() {
         }
         let nobody = stage.check(dialect, &mut stage.browser(), "https://app.example.com/public/x").await;
         for (name, _) in values.iter().filter(|(name, _)| *name != "set-cookie") {
-            let sent = nobody.is(200).headers.get(*name).map(|value| value.as_bytes());
+            let sent = nobody.is(200).headers.get(*name).map(http::HeaderValue::as_bytes);
             assert_eq!(sent, Some(&b""[..]), "{dialect} {name}");
         }
     }

@@ -27,6 +27,7 @@ mod logout;
 mod providers;
 mod proxies;
 mod readme;
+mod refresh;
 mod restart;
 mod security;
 mod sessions;
