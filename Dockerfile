@@ -26,7 +26,8 @@ LABEL org.opencontainers.image.title="forepost" \
       org.opencontainers.image.revision="${REVISION}"
 
 COPY --from=build /image /
-# Sessions survive a new container where a volume is mounted here.
+# Sessions survive a new container where a volume is mounted here. "docker exec … forepost sessions list" finds
+# the socket of the daemon here too.
 COPY --from=build --chown=65532:65532 --chmod=0700 /state /var/lib/forepost
 ENV STATE_DIRECTORY=/var/lib/forepost
 VOLUME /var/lib/forepost

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::{self, Admin};
 use crate::app::{Application, Registry};
 use crate::cookie::Sealer;
 use crate::forwarded::TrustedProxies;
@@ -118,8 +119,19 @@ impl Daemon {
         }
         let idle_timeout = settings.session.idle_timeout.unwrap_or(Duration::MAX);
         let reclaim_interval = RECLAIM_INTERVAL.min(idle_timeout / RECLAIMS_PER_IDLE_TIMEOUT);
-        let Assembly { outpost, applications: _, providers, logins, store, metrics } =
+        let server = settings.server.clone();
+        let names = issuers_and_names(&settings);
+        let Assembly { outpost, applications, providers, logins, store, metrics } =
             Assembly::new(settings, world.clone())?;
+        // Behind the store, which makes the directory that the socket may lie in.
+        let admin = admin::socket(&server).await?;
+        let operators = Admin {
+            store: Arc::clone(&store),
+            metrics: Arc::clone(&metrics),
+            applications: applications.iter().map(|app| app.slug.to_string()).collect(),
+            identity_providers: names,
+            world: world.clone(),
+        };
         let mut tasks = JoinSet::new();
         tasks.spawn(reclaim(Arc::clone(&store), world, reclaim_interval, shutdown.token()));
         let status = Status { metrics, store, providers: providers.clone(), shutdown: shutdown.clone() };
@@ -131,11 +143,16 @@ impl Daemon {
                 provider.keep_ready(stop).await;
             });
         }
+        let addresses = (listeners.http_address(), listeners.https_address(), listeners.metrics_address());
+        let serving = listeners.spawn(Arc::new(outpost), Arc::new(status), &shutdown);
+        if let Some(admin) = admin {
+            serving.serve_private(admin, Arc::new(operators));
+        }
         Ok(Self {
-            http_address: listeners.http_address(),
-            https_address: listeners.https_address(),
-            metrics_address: listeners.metrics_address(),
-            serving: listeners.spawn(Arc::new(outpost), Arc::new(status), &shutdown),
+            http_address: addresses.0,
+            https_address: addresses.1,
+            metrics_address: addresses.2,
+            serving,
             shutdown,
             providers,
             logins,
@@ -257,6 +274,11 @@ fn applications(settings: &Settings) -> Result<Vec<Arc<Application>>, StartError
         }
     };
     settings.applications.iter().enumerate().map(build).collect()
+}
+
+/// The names of identity providers by their issuers.
+fn issuers_and_names(settings: &Settings) -> HashMap<String, String> {
+    settings.identity_providers.iter().map(|(name, provider)| (provider.issuer.clone(), name.clone())).collect()
 }
 
 /// Lets the cryptographic library gather its entropy, which takes it up to a tenth of a second at its first use, in a thread

@@ -4,6 +4,7 @@
 //! `docs/ARCHITECTURE.md` tells the life of a request.
 
 pub mod access;
+pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod cookie;

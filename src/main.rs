@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use forepost::cli::{self, Arguments, Command};
+use forepost::settings::Settings;
 use mimalloc::MiMalloc;
 
 /// A check makes and frees some thirty small things, most of them hyper's: docs/decisions tells what this is worth.
@@ -12,13 +13,17 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let settings = match cli::settings(&arguments) {
-        Ok(settings) => settings,
-        Err(mistakes) => return cli::usage_error(&mistakes),
-    };
-    match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => cli::serve(settings),
-        Command::Check { json } => cli::check(&settings, json),
-        Command::Healthcheck => cli::healthcheck(&settings),
+    match arguments.command.clone().unwrap_or(Command::Serve) {
+        Command::Serve => configured(&arguments, cli::serve),
+        Command::Check { json } => configured(&arguments, |settings| cli::check(&settings, json)),
+        Command::Healthcheck => configured(&arguments, |settings| cli::healthcheck(&settings)),
+        Command::Sessions(asked) => cli::sessions(&arguments, &asked),
+    }
+}
+
+fn configured(arguments: &Arguments, run: impl FnOnce(Settings) -> ExitCode) -> ExitCode {
+    match cli::settings(arguments) {
+        Ok(settings) => run(settings),
+        Err(mistakes) => cli::usage_error(&mistakes),
     }
 }

@@ -7,10 +7,11 @@ pub use registry::Registry;
 use std::sync::Arc;
 
 use http::HeaderValue;
+use serde_json::{Map, Value};
 
 use crate::cookie::CookiePolicy;
 use crate::host::{CookieDomain, Host};
-use crate::identity::{HeaderTemplate, Meta, PackedIdentity, header_value};
+use crate::identity::{HeaderTemplate, Identity, Meta, PackedIdentity, WantedClaims, header_value};
 use crate::settings::{self, Cors, ExternalHost, HeaderSwitches, PublicPathRule};
 
 /// The path below which the outpost's own endpoints lie, on every application.
@@ -49,6 +50,8 @@ pub struct Application {
     pub post_logout_redirect_uri: String,
     /// The identity headers with nobody in them.
     pub header_template: HeaderTemplate,
+    /// What is kept of the claims beside the identity.
+    pub wanted_claims: WantedClaims,
 }
 
 impl Application {
@@ -81,6 +84,7 @@ impl Application {
                 app: header_value(&settings.slug),
                 version: HeaderValue::from_static(concat!("forepost/", env!("CARGO_PKG_VERSION"))),
             }),
+            wanted_claims: WantedClaims::default(),
             name: settings.name,
             slug: settings.slug.into(),
             origin: settings.external_host.origin(),
@@ -104,6 +108,12 @@ impl Application {
     #[must_use]
     pub fn owns(&self, host: &Host<'_>) -> bool {
         *host == self.external_host.host || self.cookie_domain.as_ref().is_some_and(|domain| domain.contains(host))
+    }
+
+    /// What a session of this application keeps of a user whom `claims` describe.
+    #[must_use]
+    pub fn pack(&self, identity: Identity, id_token: &str, claims: &Map<String, Value>) -> PackedIdentity {
+        PackedIdentity::new(identity, id_token, self.headers.jwt).with_claims(self.wanted_claims.pick(claims))
     }
 
     /// Whether this user is entitled: a member of one of the required groups, where there are any.

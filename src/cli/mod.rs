@@ -2,6 +2,7 @@
 
 mod check;
 mod healthcheck;
+mod sessions;
 
 use std::fmt;
 use std::future::Future;
@@ -16,6 +17,8 @@ use crate::serve::Drained;
 use crate::settings::{self, Mistakes, Settings, Sources};
 use crate::telemetry::log;
 use crate::world::World;
+
+pub use self::sessions::SessionsArguments;
 
 /// `EX_USAGE` of sysexits.h: the operator must change something before trying again.
 const USAGE: u8 = 64;
@@ -47,7 +50,7 @@ Exit status: 0 on success, 1 on failure, 64 when the settings have mistakes.
 Every key is described in config/forepost.toml.";
 
 /// The commands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Answer reverse proxies and browsers until told to stop (SIGTERM or SIGINT).
     Serve,
@@ -59,6 +62,8 @@ pub enum Command {
     },
     /// Ask the running daemon whether it lives; for container health checks.
     Healthcheck,
+    /// See and end the sessions of the running daemon.
+    Sessions(SessionsArguments),
 }
 
 fn key_and_value(text: &str) -> Result<(String, String), String> {
@@ -74,9 +79,13 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 ///
 /// Every mistake in them.
 pub fn settings(arguments: &Arguments) -> Result<Settings, Mistakes> {
+    settings::load(&sources(arguments))
+}
+
+fn sources(arguments: &Arguments) -> Sources {
     let mut sources = Sources::from_process(arguments.config.clone());
     sources.overrides.clone_from(&arguments.set);
-    settings::load(&sources)
+    sources
 }
 
 /// Tells the operator what to change.
@@ -129,6 +138,12 @@ pub fn check(settings: &Settings, json: bool) -> ExitCode {
 #[must_use]
 pub fn healthcheck(settings: &Settings) -> ExitCode {
     run(healthcheck::run(settings))
+}
+
+/// Asks the running daemon about its sessions, or tells it to end some.
+#[must_use]
+pub fn sessions(arguments: &Arguments, asked: &SessionsArguments) -> ExitCode {
+    run(sessions::run(&sources(arguments), asked))
 }
 
 fn run(future: impl Future<Output = ExitCode>) -> ExitCode {

@@ -21,7 +21,7 @@ impl<'r> Received<'r> {
     pub(super) fn new(parts: &'r Parts, peer: Peer, proxies: &'r TrustedProxies, id: RequestId) -> Self {
         let peer = match peer {
             Peer::Ip(address) => PeerAddress::Ip(address.ip()),
-            Peer::UnixSocket => PeerAddress::Local,
+            Peer::UnixSocket { .. } => PeerAddress::Local,
         };
         Self { parts, id, trusted: proxies.trust(peer), peer, proxies }
     }

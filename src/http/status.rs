@@ -22,9 +22,9 @@ use crate::telemetry::metrics::{CONTENT_TYPE as METRICS_TYPE, Metrics};
 pub struct Status {
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// For the number of sessions.
+    /// For the number of sessions; ready when it answers.
     pub store: Arc<dyn SessionStore>,
-    /// Ready when all of them are.
+    /// Ready when all of them are, and the store answers.
     pub providers: Vec<Arc<Provider>>,
     /// Not ready once it has begun.
     pub shutdown: Shutdown,
@@ -36,6 +36,7 @@ impl Status {
     pub fn answer(&self, path: &str) -> Response<Full<Bytes>> {
         match path {
             "/metrics" => {
+                self.metrics.set_store_up(self.store.is_up());
                 let mut answer = Response::new(Full::from(self.metrics.encode(self.store.count())));
                 answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(METRICS_TYPE));
                 answer
@@ -53,8 +54,9 @@ impl Status {
             .iter()
             .map(|provider| (provider.name().to_owned(), Value::Bool(provider.ready().is_some())))
             .collect();
-        let ready = !self.shutdown.has_begun() && providers.values().all(|ready| *ready == Value::Bool(true));
-        let body = json!({"ready": ready, "stopping": self.shutdown.has_begun(), "identity_providers": providers});
+        let (stopping, store) = (self.shutdown.has_begun(), self.store.is_up());
+        let ready = !stopping && store && providers.values().all(|ready| *ready == Value::Bool(true));
+        let body = json!({"ready": ready, "stopping": stopping, "store": store, "identity_providers": providers});
         let mut answer = Response::new(Full::from(body.to_string()));
         *answer.status_mut() = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -6,8 +6,10 @@ mod header_block;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
 mod packed;
+mod wanted;
 
 pub use claim_path::ClaimPath;
 pub use claims::{Identity, InvalidIdentity};
 pub use header_block::{HeaderTemplate, IDENTITY_HEADERS, Meta, header_value, wire_bytes};
 pub use packed::PackedIdentity;
+pub use wanted::WantedClaims;

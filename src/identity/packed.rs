@@ -1,9 +1,11 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
+use serde_json::{Map, Value};
 
 use super::Identity;
 use super::header_block::{HeaderTemplate, IDENTITY_VALUES, render};
@@ -29,6 +31,7 @@ pub struct PackedIdentity {
     /// Whether the ID token is sent to the application, or only kept.
     send_token: bool,
     untold: Option<Box<Identity>>,
+    claims: Option<Box<Map<String, Value>>>,
 }
 
 impl PackedIdentity {
@@ -39,11 +42,25 @@ impl PackedIdentity {
         let mut values = slices(&[&username, &groups, &entitlements, &email, &name, &uid, id_token]);
         // HTTP/2 then keeps it out of its table (RFC 7541 §7.1.3), and nothing prints it.
         values[ID_TOKEN].set_sensitive(true);
-        let mut packed = Self { values, send_token, untold: None };
+        let mut packed = Self { values, send_token, untold: None, claims: None };
         if packed.told() != identity {
             packed.untold = Some(Box::new(identity));
         }
         packed
+    }
+
+    /// Keeps `claims` beside it, for rules that look at them.
+    #[must_use]
+    pub fn with_claims(mut self, claims: Map<String, Value>) -> Self {
+        self.claims = (!claims.is_empty()).then(|| Box::new(claims));
+        self
+    }
+
+    /// The claims that are kept beside it; those of `WantedClaims`, as they were at the login or its last refresh.
+    #[must_use]
+    pub fn claims(&self) -> &Map<String, Value> {
+        static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+        self.claims.as_deref().unwrap_or(&NONE)
     }
 
     /// Who this is.

@@ -7,7 +7,7 @@ use super::guard::Verdict;
 use super::refresh::audit;
 use super::{CallbackParams, Interaction, Logins, ReturnTarget, StartError};
 use crate::app::Application;
-use crate::identity::{Identity, InvalidIdentity, PackedIdentity, wire_bytes};
+use crate::identity::{Identity, InvalidIdentity, wire_bytes};
 use crate::oidc::{CodeExchange, Login, OidcError, Provider, clean};
 use crate::session::{NewSession, ProviderSide, Refreshable, Session, SessionToken, StoreError};
 use crate::telemetry::audit::Event;
@@ -233,7 +233,7 @@ impl Logins {
         let refreshable = login.refresh_token.zip(schedule);
         let refreshable = refreshable.map(|(token, schedule)| Refreshable { token, rotates: None, schedule });
         let silent_login = if refreshable.is_none() { self.silent_schedule(now) } else { None };
-        let identity = PackedIdentity::new(identity, &login.id_token, app.headers.jwt);
+        let identity = app.pack(identity, &login.id_token, &login.claims);
         let bytes = wire_bytes(&identity.headers(&app.header_template, &self.jwks(app)));
         if bytes > app.headers.warn_bytes {
             self.metrics.header_block_too_large(Some(&app.slug));

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Logins;
 use crate::app::Application;
-use crate::identity::{Identity, PackedIdentity};
+use crate::identity::Identity;
 use crate::oidc::{Consequence, PreviousLogin, Provider, RefreshError, RefreshFailure, Refreshed};
 use crate::session::{
     Begun, Finished, Lease, ProviderSide, Refreshable, Renewal, Schedule, Session, SessionKey, SessionToken, StoreError,
@@ -222,7 +222,7 @@ impl Asking<'_> {
         // A provider that gives no new ID token says nothing about its session either.
         let session_id = refreshed.session_id().or_else(|| self.session.session_id());
         let renewal = Renewal {
-            identity: PackedIdentity::new(identity, id_token, self.app.headers.jwt),
+            identity: self.app.pack(identity, id_token, &refreshed.claims),
             provider: ProviderSide {
                 session_id: session_id.map(str::to_owned),
                 refreshable: schedule.map(|schedule| Refreshable {

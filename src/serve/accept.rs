@@ -160,7 +160,10 @@ fn spawn<H: Handler>(accepted: Accepted, server: &Arc<Server<H>>, permit: Option
                 no_delay(&stream);
                 server.serve_tls(stream, peer(address), tls).await;
             }
-            Accepted::Unix(stream) => server.serve(stream, Peer::UnixSocket, false).await,
+            Accepted::Unix(stream) => {
+                let uid = stream.peer_cred().ok().map(|it| it.uid());
+                server.serve(stream, Peer::UnixSocket { uid }, false).await;
+            }
         }
     });
 }

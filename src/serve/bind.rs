@@ -13,7 +13,9 @@ use super::tls::CertificateError;
 /// Connections that the kernel holds until we accept them.
 const BACKLOG: u32 = 1024;
 /// The owner and the group, in which the proxy's user can be.
-const SOCKET_MODE: u32 = 0o660;
+pub(super) const GROUP_MODE: u32 = 0o660;
+/// The owner alone.
+pub(super) const OWNER_MODE: u32 = 0o600;
 
 /// Why a listener cannot be had; the message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -29,10 +31,12 @@ pub enum BindError {
         source: io::Error,
     },
     /// A Unix socket.
-    #[error("cannot listen on {path} (server.unix_socket): {reason}", path = path.display())]
+    #[error("cannot listen on {path} ({key}): {reason}", path = path.display())]
     UnixSocket {
         /// The socket file.
         path: PathBuf,
+        /// The setting that names it.
+        key: &'static str,
         /// What is in the way.
         reason: UnixSocketProblem,
     },
@@ -99,19 +103,19 @@ pub(super) fn tcp(key: &'static str, address: SocketAddr) -> Result<(TcpListener
     listen().map_err(|source| BindError::Address { address, key, source })
 }
 
-/// Listens on the Unix socket `path`, in place of a socket file that nobody answers on.
-pub(super) async fn unix(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
-    let problem = |reason| BindError::UnixSocket { path: path.to_owned(), reason };
+/// Listens on the Unix socket `path`, which the setting `key` names, in place of a socket file that nobody answers on.
+pub(super) async fn unix(key: &'static str, path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), BindError> {
+    let problem = |reason| BindError::UnixSocket { path: path.to_owned(), key, reason };
     remove_stale(path).await.map_err(problem)?;
-    listen_unix(path).map_err(|error| problem(UnixSocketProblem::System(error)))
+    listen_unix(path, mode).map_err(|error| problem(UnixSocketProblem::System(error)))
 }
 
-fn listen_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+fn listen_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
     let socket = UnixSocket::new_stream()?;
     socket.bind(path)?;
     let file = SocketFile::new(path)?;
     // Before listen(), when nobody can connect yet.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     Ok((socket.listen(BACKLOG)?, file))
 }
 

@@ -33,6 +33,7 @@ mod connection;
 mod frames;
 mod limits;
 mod pace;
+mod private;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -56,6 +57,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::bind::{BindError, UnixSocketProblem};
 use self::limits::Limits;
+pub use self::private::PrivateSocket;
 pub use self::tls::CertificateError;
 use crate::lifecycle::Shutdown;
 use crate::settings;
@@ -68,15 +70,18 @@ const METRICS_CONNECTIONS: usize = 16;
 pub enum Peer {
     /// Over TCP; an IPv4 address is always written as IPv4.
     Ip(SocketAddr),
-    /// Over our Unix socket, which only its owner and group can use.
-    UnixSocket,
+    /// Over a Unix socket of ours.
+    UnixSocket {
+        /// Of the process that connected, where the system says so.
+        uid: Option<u32>,
+    },
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ip(address) => write!(formatter, "{address}"),
-            Self::UnixSocket => formatter.write_str("unix"),
+            Self::UnixSocket { .. } => formatter.write_str("unix"),
         }
     }
 }
@@ -183,7 +188,7 @@ impl Listeners {
             listeners.metrics_address = Some(address);
         }
         if let Some(path) = &server.unix_socket {
-            let (listener, file) = bind::unix(path).await?;
+            let (listener, file) = bind::unix("server.unix_socket", path, bind::GROUP_MODE).await?;
             listeners.main.push(accept::Listener::Unix(listener));
             listeners.unix_socket = Some(file);
         }

@@ -17,7 +17,7 @@ pub use directory::{FileError, StateDirectory};
 use self::database::Database;
 use self::writer::{Outcome, Request, Work};
 use super::map::{Evicted, SessionMap};
-use super::record::{Head, RecordKeys};
+use super::record::RecordKeys;
 use super::refresh::{Leases, Turn};
 use super::revocation::{LATE, Revocations};
 use super::{
@@ -205,7 +205,8 @@ impl FileStore {
         let page = self.read(move |shared| {
             let records = shared.database.records(after.as_ref(), PAGE)?;
             let next = (records.len() == PAGE).then(|| records.last().map(|(key, _)| key.to_string())).flatten();
-            let shown = |(key, record): &(SessionKey, Vec<u8>)| shared.shown(*key, record, None);
+            let shown =
+                |(key, record): &(SessionKey, Vec<u8>)| shared.shown(*key, record, shared.cache.get(key).as_deref());
             Ok(Page { sessions: records.iter().filter_map(shown).collect(), next })
         });
         page.await.map(Some)
@@ -282,17 +283,8 @@ impl Shared {
         self.keys.seal(&self.world, token, session, issuer).map_err(|error| StoreError(error.to_string()))
     }
 
-    /// What an operator may see of a session that counts; what memory knows of it is newer.
     fn shown(&self, key: SessionKey, record: &[u8], cached: Option<&Session>) -> Option<SessionOutline> {
-        let mut shown = self.keys.outline(&key, record)?.shown(key);
-        let ended = Head::read(record)?.ends_at <= self.world.now().as_secs();
-        if (ended && cached.is_none()) || self.revocations.name(&shown.revocable()) {
-            return None;
-        }
-        if let Some(session) = cached.filter(|session| session.was_checked()) {
-            shown.last_use = Some(session.last_use().as_millis());
-        }
-        Some(shown)
+        self.keys.shown(key, record, cached, &self.revocations, self.world.now())
     }
 }
 

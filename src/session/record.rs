@@ -16,7 +16,9 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use super::revocation::Revocations;
 use super::{ProviderSide, Refreshable, Schedule, Session, SessionKey, SessionOutline, SessionToken};
 use crate::identity::{Identity, PackedIdentity};
 use crate::world::{EntropyError, UnixTime, World};
@@ -70,6 +72,7 @@ struct Rest<'s> {
     idle_timeout: Option<u64>,
     refresh: Option<Refresh<'s>>,
     silent_login: Option<Times>,
+    claims: Cow<'s, Map<String, Value>>,
 }
 
 /// Of a schedule, in milliseconds after the epoch.
@@ -157,6 +160,7 @@ impl RecordKeys {
             idle_timeout: (session.idle_timeout != u64::MAX).then_some(session.idle_timeout),
             refresh: session.refreshable().map(Refresh::of),
             silent_login: session.silent_login().map(Times::of),
+            claims: Cow::Borrowed(session.identity.claims()),
         };
         let mut record = self.head_and_outline(world, &key, &Outline::of(session, issuer), Head::of(session))?;
         seal(world, &token.record_key(), &bound_to(&key), &json(&rest), &mut record)?;
@@ -190,7 +194,8 @@ impl RecordKeys {
         };
         Some(Session {
             application: outline.application.into(),
-            identity: PackedIdentity::new(identity, &rest.id_token, rest.send_token),
+            identity: PackedIdentity::new(identity, &rest.id_token, rest.send_token)
+                .with_claims(rest.claims.into_owned()),
             expires_at: UnixTime::from_millis(outline.expires),
             idle_timeout: rest.idle_timeout.unwrap_or(u64::MAX),
             last_check: outline.last_check.into(),
@@ -210,6 +215,27 @@ impl RecordKeys {
     /// What an operator may see of the record under `key`.
     pub(super) fn outline(&self, key: &SessionKey, record: &[u8]) -> Option<Outline> {
         self.outline_of(key, &Parts::of(record)?)
+    }
+
+    /// What an operator sees of the record under `key` where its session counts `now`; what memory knows of it is newer.
+    pub(super) fn shown(
+        &self,
+        key: SessionKey,
+        record: &[u8],
+        cached: Option<&Session>,
+        revocations: &Revocations,
+        now: UnixTime,
+    ) -> Option<SessionOutline> {
+        let mut shown = self.outline(&key, record)?.shown(key);
+        let kept_end = Head::read(record)?.ends_at;
+        let ended = cached.map_or(kept_end <= now.as_secs(), |session| !session.lives(now));
+        if ended || revocations.name(&shown.revocable()) {
+            return None;
+        }
+        if let Some(session) = cached.filter(|session| session.was_checked()) {
+            shown.last_use = Some(session.last_use().as_millis());
+        }
+        Some(shown)
     }
 
     /// The record under `key` with the use that `session` was put to since; `None` when it is not this daemon's.
@@ -413,6 +439,7 @@ mod tests {
         assert_eq!(one.identity().identity(), other.identity().identity());
         assert_eq!(one.identity().id_token(), other.identity().id_token());
         assert_eq!(one.identity().sends_token(), other.identity().sends_token());
+        assert_eq!(one.identity().claims(), other.identity().claims());
         assert_eq!((&one.application, one.created_at), (&other.application, other.created_at));
         assert_eq!((one.expires_at, one.idle_timeout), (other.expires_at, other.idle_timeout));
         assert_eq!((one.last_use(), one.was_checked()), (other.last_use(), other.was_checked()));
@@ -504,6 +531,8 @@ mod tests {
             });
             let silent_login = silent.map(|(due, confirm_by)| schedule(due, confirm_by));
             let (token, mut session) = (token(), session(identity, &id_token, idle.map(Duration::from_secs)));
+            let claims = Map::from_iter([("acr".to_owned(), Value::from(id_token.len()))]);
+            session.identity = session.identity.with_claims(claims);
             session.provider = ProviderSide { session_id, refreshable, silent_login }.boxed();
             if let Some(at) = checked {
                 session.touch(UnixTime::from_millis(at));

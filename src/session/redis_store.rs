@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::map::{Evicted, SessionMap};
-use super::record::{Head, RecordKeys};
+use super::record::RecordKeys;
 use super::redis::{self, Cursor, Finish, Follower, Redis, RedisError};
 use super::revocation::{Entry, LATE, Revocations};
 use super::{
@@ -270,10 +270,9 @@ impl RedisStore {
         };
         let records = shared.redis.records(&cursor).await.map_err(failed)?;
         let found = records.found.iter().map(|(key, record)| (SessionKey::from_bytes(*key), record));
-        Ok(Some(Page {
-            sessions: found.filter_map(|(key, record)| shared.shown(key, record, None)).collect(),
-            next: records.next.map(|next| next.to_string()),
-        }))
+        let shown =
+            |(key, record): (SessionKey, &Vec<u8>)| shared.shown(key, record, shared.cache.get(&key).as_deref());
+        Ok(Some(Page { sessions: found.filter_map(shown).collect(), next: records.next.map(|next| next.to_string()) }))
     }
 
     /// Writes down when these were used last, without waiting for it.
@@ -357,17 +356,8 @@ impl Shared {
         Ok((record, session.ends_at().since(self.world.now()) + GRACE))
     }
 
-    /// What an operator may see of a session that counts; what memory knows of it is newer.
     fn shown(&self, key: SessionKey, record: &[u8], cached: Option<&Session>) -> Option<SessionOutline> {
-        let mut shown = self.keys.outline(&key, record)?.shown(key);
-        let ended = Head::read(record)?.ends_at <= self.world.now().as_secs();
-        if (ended && cached.is_none()) || self.revocations.name(&shown.revocable()) {
-            return None;
-        }
-        if let Some(session) = cached.filter(|session| session.was_checked()) {
-            shown.last_use = Some(session.last_use().as_millis());
-        }
-        Some(shown)
+        self.keys.shown(key, record, cached, &self.revocations, self.world.now())
     }
 
     async fn keep_uses(&self, unkept: Evicted) -> Result<(), StoreError> {

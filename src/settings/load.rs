@@ -12,12 +12,16 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use super::mistakes::{Complaint, Mistake, Mistakes, complaint};
 use super::reader::{Report, TEXT_LAYER, Table};
-use super::{Settings, application, provider, server, session};
+use super::{Admin, Settings, Store, application, provider, server, session};
 
 /// What every environment variable of ours begins with.
 const PREFIX: &str = "FOREPOST_";
 /// Set by systemd for units with `StateDirectory=`, and in the image.
 const STATE_VARIABLE: &str = "STATE_DIRECTORY";
+/// Set by systemd for units with `RuntimeDirectory=`.
+const RUNTIME_VARIABLE: &str = "RUNTIME_DIRECTORY";
+/// The name of the operators' socket in a directory of the daemon's.
+const ADMIN_SOCKET: &str = "admin.sock";
 /// Names the file; the only variable of ours that is no setting.
 const CONFIG_VARIABLE: &str = "FOREPOST_CONFIG";
 /// Where a file is looked for that nobody named.
@@ -40,6 +44,8 @@ pub struct Sources {
     pub overrides: Vec<(String, String)>,
     /// Where the service manager wants state to be kept.
     pub state_directory: Option<PathBuf>,
+    /// Where it wants what ends with the process.
+    pub runtime_directory: Option<PathBuf>,
 }
 
 impl Sources {
@@ -55,7 +61,8 @@ impl Sources {
                 .filter(|(name, _)| name.starts_with(PREFIX))
                 .collect(),
             overrides: Vec::new(),
-            state_directory: state_directory(std::env::var_os(STATE_VARIABLE)),
+            state_directory: first_directory(std::env::var_os(STATE_VARIABLE)),
+            runtime_directory: first_directory(std::env::var_os(RUNTIME_VARIABLE)),
         }
     }
 
@@ -95,6 +102,27 @@ fn unreadable(path: &Path, error: &io::Error) -> Mistake {
 /// Every mistake that was found, in one go. A file that cannot be read or is no TOML is reported alone, because what follows
 /// from it would be noise.
 pub fn load(sources: &Sources) -> Result<Settings, Mistakes> {
+    typed(layers(sources)?, sources)
+}
+
+/// Reads where operators reach the daemon that has these settings.
+///
+/// What else is wrong with them is of no account: who asks may lack the environment and the secrets of the daemon.
+///
+/// # Errors
+///
+/// What is wrong with the keys that say it, and a file that cannot be read or is no TOML.
+pub fn admin(sources: &Sources) -> Result<Admin, Mistakes> {
+    let report = Report::new(layers(sources)?);
+    let settings = read(&report, sources);
+    let matters = |path: &str| ["server.admin", "session.store", "session.directory"].contains(&path);
+    match report.into_mistakes().into_iter().filter(|it| matters(&it.path)).collect::<Vec<_>>() {
+        mistakes if mistakes.is_empty() => Ok(settings.server.admin),
+        mistakes => Err(Mistakes::new(mistakes)),
+    }
+}
+
+fn layers(sources: &Sources) -> Result<Figment, Mistakes> {
     let mut figment = Figment::new();
     if let Some((name, text)) = sources.file().map_err(|mistake| Mistakes::new(vec![mistake]))? {
         figment = figment.merge(file_layer(&name, &text)?);
@@ -106,11 +134,11 @@ pub fn load(sources: &Sources) -> Result<Settings, Mistakes> {
         let keys = path.splitn(DEEPEST_KEY, '.').map(str::to_owned).collect();
         figment = figment.merge(Layer::text("the command line".to_owned(), keys, value));
     }
-    typed(figment, sources.state_directory.as_deref())
+    Ok(figment)
 }
 
-/// The first of the directories in systemd's variable, which are separated by colons (systemd.exec(5)).
-fn state_directory(variable: Option<OsString>) -> Option<PathBuf> {
+/// The first of the directories in a variable of systemd's, which are separated by colons (systemd.exec(5)).
+fn first_directory(variable: Option<OsString>) -> Option<PathBuf> {
     std::env::split_paths(&variable?).find(|path| path.is_absolute())
 }
 
@@ -121,13 +149,13 @@ impl Settings {
     ///
     /// As [`load`].
     pub fn from_toml(text: &str) -> Result<Self, Mistakes> {
-        typed(Figment::new().merge(file_layer("the text", text)?), None)
+        typed(Figment::new().merge(file_layer("the text", text)?), &Sources::default())
     }
 }
 
-fn typed(figment: Figment, state_directory: Option<&Path>) -> Result<Settings, Mistakes> {
+fn typed(figment: Figment, sources: &Sources) -> Result<Settings, Mistakes> {
     let report = Report::new(figment);
-    let settings = read(&report, state_directory);
+    let settings = read(&report, sources);
     match report.into_mistakes() {
         mistakes if mistakes.is_empty() => Ok(settings),
         mistakes => Err(Mistakes::new(mistakes)),
@@ -139,9 +167,9 @@ const QUICK_PROVIDER: [&str; 4] = ["issuer", "client_id", "client_secret", "clie
 const QUICK_APPLICATION: [&str; 2] = ["external_host", "cookie_domain"];
 
 /// The settings, which hold only when the report has no mistakes.
-fn read(report: &Report, state_directory: Option<&Path>) -> Settings {
+fn read(report: &Report, sources: &Sources) -> Settings {
     let mut root = report.root();
-    let server = server::read(root.table("server"));
+    let mut server = server::read(root.table("server"));
 
     let quick = root.split(&QUICK_PROVIDER);
     let mut tables = root.named_tables("identity_provider");
@@ -174,10 +202,21 @@ fn read(report: &Report, state_directory: Option<&Path>) -> Settings {
     }
     let applications = application::read_all(tables, &provider_names);
 
-    let session = session::read(root.table("session"), state_directory);
+    let session = session::read(root.table("session"), sources.state_directory.as_deref());
+    if server.admin == Admin::Usual(None) {
+        server.admin = Admin::Usual(admin_directory(&session.store, sources).map(|path| path.join(ADMIN_SOCKET)));
+    }
     let log = session::read_log(root.table("log"));
     root.finish();
     Settings { server, identity_providers, applications, session, log }
+}
+
+/// A directory that belongs to this daemon alone.
+fn admin_directory<'s>(store: &'s Store, sources: &'s Sources) -> Option<&'s Path> {
+    if let Store::File(directory) = store {
+        return Some(directory);
+    }
+    sources.state_directory.as_deref().or(sources.runtime_directory.as_deref())
 }
 
 fn note_clash(quick: &Table<'_>, table: &str) {
@@ -275,11 +314,11 @@ mod tests {
 
     #[track_caller]
     fn check(variable: Option<&str>, expected: Option<&str>) {
-        assert_eq!(state_directory(variable.map(OsString::from)), expected.map(PathBuf::from), "{variable:?}");
+        assert_eq!(first_directory(variable.map(OsString::from)), expected.map(PathBuf::from), "{variable:?}");
     }
 
     #[test]
-    fn the_first_state_directory_counts() {
+    fn the_first_directory_counts() {
         check(None, None);
         check(Some(""), None);
         check(Some("/var/lib/forepost"), Some("/var/lib/forepost"));

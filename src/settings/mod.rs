@@ -20,7 +20,7 @@ mod tests;
 mod typed;
 mod values;
 
-pub use load::{Sources, load};
+pub use load::{Sources, admin, load};
 pub use mistakes::{Mistake, Mistakes};
 pub use redis::{RedisAddress, RedisMode, RedisSettings};
 
@@ -87,6 +87,8 @@ pub struct Server {
     pub metrics: Option<SocketAddr>,
     /// A Unix socket that speaks the same as `http`.
     pub unix_socket: Option<PathBuf>,
+    /// A Unix socket for operators, who see and end sessions there.
+    pub admin: Admin,
     /// Peers whose forwarded headers are read.
     pub trusted_proxies: Vec<IpNet>,
     /// Connections served at once, all listeners together; further ones wait to be accepted.
@@ -107,6 +109,17 @@ pub struct Server {
     pub shutdown_timeout: Duration,
     /// With one application configured, let it answer for hosts that are not its own.
     pub danger_any_host: bool,
+}
+
+/// Where operators reach the running daemon: a Unix socket that only its owner can use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admin {
+    /// Nowhere.
+    Off,
+    /// There, or the daemon does not start.
+    At(PathBuf),
+    /// Nobody said where: there as far as that can be had; `None`: no directory of the daemon's is known.
+    Usual(Option<PathBuf>),
 }
 
 /// The TLS listener.

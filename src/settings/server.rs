@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::values::is_off;
-use super::{Https, Server};
+use super::{Admin, Https, Server};
 
 /// Linux's `sun_path` without its final zero byte (unix(7)).
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -27,6 +27,7 @@ pub(super) fn read(mut table: Table<'_>) -> Server {
     let http = listener(&mut table, "http", 9000);
     let metrics = listener(&mut table, "metrics", 9300);
     let unix_socket = table.read("unix_socket", |item| socket_path(item.raw_text()?)).flatten();
+    let admin = table.read("admin", |item| admin_socket(item.raw_text()?)).unwrap_or(Admin::Usual(None));
     let trusted_proxies =
         table.each("trusted_proxies", &[',', ' '], |item| network(item.text()?)).unwrap_or_else(private_networks);
     let idle_timeout = table.duration("idle_timeout", seconds(120), Duration::ZERO..=HOUR * 24);
@@ -45,6 +46,7 @@ pub(super) fn read(mut table: Table<'_>) -> Server {
         https: https(table.table("https")),
         metrics,
         unix_socket,
+        admin,
         trusted_proxies,
         max_connections: table.number("max_connections", 10_000, 1..=1_000_000),
         max_header_bytes: table.number("max_header_bytes", 98_304, SMALLEST_BUFFER..=1_048_576),
@@ -81,6 +83,10 @@ fn check_listeners(table: &Table<'_>, server: &Server) {
     let https = server.https.as_ref().map(|https| https.listen);
     if server.http.is_none() && https.is_none() && server.unix_socket.is_none() {
         table.wrong("http", complaint("nothing listens for requests", "switch on one of http, https or unix_socket"));
+    }
+    if matches!(&server.admin, Admin::At(path) if server.unix_socket.as_ref() == Some(path)) {
+        let hint = "give each its own path: who may ask as a proxy need not be an operator";
+        table.wrong("admin", complaint("is the path of unix_socket too", hint));
     }
     let listeners = [("http", server.http), ("https", https), ("metrics", server.metrics)];
     for (i, (key, address)) in listeners.iter().enumerate() {
@@ -123,6 +129,16 @@ fn socket_path(text: &str) -> Result<Option<PathBuf>, Complaint> {
         ));
     }
     Ok(Some(PathBuf::from(text)))
+}
+
+fn admin_socket(text: &str) -> Result<Admin, Complaint> {
+    if is_off(text) {
+        return Ok(Admin::Off);
+    }
+    let path = text.strip_prefix("unix:").filter(|path| !path.is_empty());
+    let hint = "write \"unix:/run/forepost/admin.sock\" or \"off\": who may use the file may end sessions";
+    let path = path.ok_or_else(|| complaint(format!("{} is no Unix socket", shown(text)), hint))?;
+    Ok(socket_path(path)?.map_or(Admin::Off, Admin::At))
 }
 
 fn network(text: &str) -> Result<IpNet, Complaint> {

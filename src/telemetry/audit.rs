@@ -53,6 +53,8 @@ pub struct AuditLine<'a> {
     pub subject: Option<&'a str>,
     /// The name of the session, by which operators revoke it; it opens nothing.
     pub session: Option<&'a dyn fmt::Display>,
+    /// Who gave the order, where that was no browser: `uid 0`.
+    pub by: Option<&'a str>,
     /// Address of the client that asked for it, as far as it is known.
     pub client: Option<IpAddr>,
     /// The id that the line of the request and its answer show too.
@@ -71,6 +73,7 @@ impl<'a> AuditLine<'a> {
             user: None,
             subject: None,
             session: None,
+            by: None,
             client: None,
             request_id: None,
         }
@@ -87,6 +90,7 @@ impl<'a> AuditLine<'a> {
             user = self.user,
             subject = self.subject,
             session = self.session.map(field::display),
+            by = self.by,
             client = self.client.map(field::display),
             request_id = self.request_id.map(field::display),
             "audit"

@@ -110,6 +110,16 @@ fn is_unsafe(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// `text` with the characters that would do something to a terminal, or end a line, as `\u001b`; inside of the strings of
+/// JSON that means the same.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    // Writing to a text does not fail.
+    let _ = Escaping(&mut escaped).write_str(text);
+    escaped
+}
+
 /// Passes text on with the unsafe characters as `\u001b`, which JSON strings and people both read.
 struct Escaping<W>(W);
 

@@ -21,7 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 use histogram::{Both, Table};
 use labels::{
     ApplicationLabels, CheckLabels, LoginLabels, Names, OperationLabels, OutpostLabels, ProviderLabels,
-    ProviderRequestLabels, RefreshLabels, UNKNOWN, Words,
+    ProviderRequestLabels, RefreshLabels, RevocationLabels, UNKNOWN, Words,
 };
 
 /// The `Content-Type` of what [`Metrics::encode`] returns.
@@ -56,6 +56,8 @@ pub struct Metrics {
     outpost: Table<OutpostLabels>,
     ping: Table<OutpostLabels>,
     sessions: Gauge,
+    store_up: Gauge,
+    revocations: Family<RevocationLabels, Counter>,
     logins: Family<LoginLabels, Counter>,
     sign_outs: Family<ApplicationLabels, Counter>,
     refreshes: Family<LoginLabels, Counter>,
@@ -106,6 +108,8 @@ impl Metrics {
             dialects,
             outcomes,
             sessions: Gauge::default(),
+            store_up: Gauge::default(),
+            revocations: Family::default(),
             logins: Family::default(),
             sign_outs: Family::default(),
             refreshes: Family::default(),
@@ -129,6 +133,7 @@ impl Metrics {
             drop(self.sign_outs.get_or_create(&labels));
             drop(self.header_blocks.get_or_create(&labels));
         }
+        drop(self.revocations.get_or_create(&RevocationLabels { reason: "operator" }));
         for provider in self.providers.0.iter().skip(1) {
             self.set_provider_ready(provider, false);
         }
@@ -144,6 +149,8 @@ impl Metrics {
             self.checks.clone(),
         );
         ours.register("sessions", "Sessions in the store", self.sessions.clone());
+        ours.register("store_up", "Whether the store of sessions answers", self.store_up.clone());
+        ours.register("revocations", "Orders to end sessions that were followed", self.revocations.clone());
         ours.register("logins", "Logins that came back", self.logins.clone());
         ours.register("sign_outs", "Sessions signed out", self.sign_outs.clone());
         ours.register("refreshes", "Logins that the provider was asked to refresh", self.refreshes.clone());
@@ -240,6 +247,16 @@ impl Metrics {
     pub fn refresh(&self, identity_provider: &str, result: &'static str) {
         let labels = LoginLabels { identity_provider: self.providers.label(identity_provider), result };
         self.refreshes.get_or_create(&labels).inc();
+    }
+
+    /// Counts an order to end sessions that was followed.
+    pub fn revocation(&self, reason: &'static str) {
+        self.revocations.get_or_create(&RevocationLabels { reason }).inc();
+    }
+
+    /// Says whether the store of sessions answers.
+    pub fn set_store_up(&self, up: bool) {
+        self.store_up.set(i64::from(up));
     }
 
     /// Counts a request to an identity provider: `discovery`, `jwks`, `token`, `userinfo`.

@@ -28,4 +28,5 @@ mod proxies;
 mod readme;
 mod restart;
 mod security;
+mod sessions;
 mod support;

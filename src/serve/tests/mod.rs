@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 
 use super::connection::respond;
 use super::*;
-use crate::settings::{Https, Server};
+use crate::settings::{Admin, Https, Server};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
@@ -40,6 +40,7 @@ fn nowhere() -> Server {
         https: None,
         metrics: None,
         unix_socket: None,
+        admin: Admin::Off,
         trusted_proxies: Vec::new(),
         max_connections: 100,
         max_header_bytes: 64 * 1024,

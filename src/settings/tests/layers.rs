@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use secrecy::ExposeSecret;
 
 use super::{MINIMAL, loaded, refused};
-use crate::settings::{Mistakes, RedisMode, Settings, Sources, Store, load};
+use crate::settings::{Admin, Mistakes, RedisMode, Settings, Sources, Store, admin, load};
 
 const QUICK: [(&str, &str); 4] = [
     ("FOREPOST_ISSUER", "https://id.example.com/"),
@@ -185,6 +185,36 @@ fn sessions_are_kept_in_a_file_where_there_is_a_directory() {
     kept("store = \"file\"", Some("/b"), Some("/b"));
     kept("store = \"memory\"", Some("/b"), None);
     kept("directory = \"/a\"", Some("/b"), Some("/a"));
+}
+
+/// Where operators reach a daemon with this configuration, perhaps under systemd.
+#[track_caller]
+fn reached(lines: &str, state_directory: Option<&str>, runtime_directory: Option<&str>, expected: &Admin) {
+    let config = file(&format!("{MINIMAL}\n{lines}"));
+    let sources = Sources {
+        config: Some(config.path().to_owned()),
+        state_directory: state_directory.map(PathBuf::from),
+        runtime_directory: runtime_directory.map(PathBuf::from),
+        ..Sources::default()
+    };
+    assert_eq!(&load(&sources).unwrap().server.admin, expected, "{lines}");
+    assert_eq!(&admin(&sources).unwrap(), expected, "{lines}");
+    let broken = file(&format!("client_secret_file = \"/nonexistent\"\n{lines}\n[log]\nlevel = 7"));
+    let sources = Sources { config: Some(broken.path().to_owned()), ..sources };
+    assert_eq!(&admin(&sources).unwrap(), expected, "{lines}, among mistakes");
+}
+
+#[test]
+fn operators_have_a_socket_where_there_is_a_directory() {
+    let usual = |path: &str| Admin::Usual(Some(path.into()));
+    reached("", None, None, &Admin::Usual(None));
+    reached("", Some("/b"), Some("/c"), &usual("/b/admin.sock"));
+    reached("", None, Some("/c"), &usual("/c/admin.sock"));
+    reached("[session]\ndirectory = \"/a\"", Some("/b"), None, &usual("/a/admin.sock"));
+    reached("[session]\nstore = \"file\"", None, Some("/c"), &usual("/var/lib/forepost/admin.sock"));
+    reached("[session]\nstore = \"memory\"", Some("/b"), Some("/c"), &usual("/b/admin.sock"));
+    reached("[server]\nadmin = \"off\"", Some("/b"), None, &Admin::Off);
+    reached("[server]\nadmin = \"unix:/x\"", Some("/b"), None, &Admin::At("/x".into()));
 }
 
 #[test]

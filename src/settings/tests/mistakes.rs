@@ -77,6 +77,11 @@ fn in_the_server() {
     server("http = \"off\"", &["nothing listens for requests", "unix_socket"]);
     server("metrics = \":9000\"", &["server.metrics: is the address of http too"]);
     server(&format!("unix_socket = \"/{}\"", "a".repeat(107)), &["no path of a socket"]);
+    server("admin = \"127.0.0.1:9100\"", &["server.admin", "no Unix socket", "unix:/run/forepost/admin.sock"]);
+    server("admin = \"/run/forepost/admin.sock\"", &["no Unix socket"]);
+    server("admin = \"unix:\"", &["no Unix socket"]);
+    server(&format!("admin = \"unix:/{}\"", "a".repeat(107)), &["no path of a socket"]);
+    server("admin = \"unix:/a\"\nunix_socket = \"/a\"", &["server.admin: is the path of unix_socket too"]);
     server("trusted_proxies = [\"10.0.0.0/33\"]", &["trusted_proxies[0]", "no network"]);
     server("trusted_proxies = [\"proxy\"]", &["no network"]);
     server("max_connections = 0", &["server.max_connections: 0 is out of range; from 1 to"]);

@@ -64,6 +64,11 @@ pub(super) struct RefreshLabels {
     pub(super) result: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RevocationLabels {
+    pub(super) reason: &'static str,
+}
+
 /// Configured names, each once, behind a first one for what has none.
 #[derive(Debug)]
 pub(super) struct Names(pub(super) Vec<String>);

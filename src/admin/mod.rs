@@ -1,0 +1,263 @@
+//! What operators ask of the running daemon over its Unix socket: which sessions there are, and to end some.
+//!
+//! | Request | Answer |
+//! |---|---|
+//! | `GET /sessions?user=&subject=&issuer=&application=&at=` | a part of the sessions, and where the next one begins |
+//! | `GET /sessions/ID` | one session |
+//! | `DELETE /sessions/ID` | ends it |
+//! | `DELETE /sessions?user=[&issuer=]`, `?application=`, `?all=true` | ends those, and logins under way |
+//!
+//! There is no other proof than being able to connect.
+
+mod query;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+
+use self::query::{BadQuery, Filter, List, Order};
+pub use self::socket::socket;
+use crate::app::OUTPOST_PATH;
+use crate::serve::{Connection, Failure, Handler, Peer};
+use crate::session::{Revocation, SessionKey, SessionStore, StoreError, Whom};
+use crate::telemetry::audit::{AuditLine, Event};
+use crate::telemetry::metrics::Metrics;
+use crate::world::World;
+
+/// In the audit log and in metrics.
+const REASON: &str = "operator";
+
+type Answer = Response<Full<Bytes>>;
+
+type Users = BTreeMap<(String, String), Option<String>>;
+
+/// Answers operators.
+pub struct Admin {
+    /// Sessions.
+    pub store: Arc<dyn SessionStore>,
+    /// Counts orders.
+    pub metrics: Arc<Metrics>,
+    /// Slugs of all applications.
+    pub applications: Vec<String>,
+    /// The name of each identity provider by its issuer.
+    pub identity_providers: HashMap<String, String>,
+    /// The time.
+    pub world: World,
+}
+
+/// Why a request is not followed.
+enum Refusal {
+    Bad(String),
+    /// There is no such place.
+    NotFound(&'static str),
+    /// Nothing is like what was asked for.
+    NoMatch(String),
+    Method(&'static str),
+    StoreAway(StoreError),
+}
+
+impl From<BadQuery> for Refusal {
+    fn from(bad: BadQuery) -> Self {
+        Self::Bad(bad.to_string())
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::StoreAway(error)
+    }
+}
+
+impl Admin {
+    /// The answer for a request of the process that `peer` is.
+    pub async fn answer(&self, head: &Parts, peer: Peer) -> Response<Full<Bytes>> {
+        let by = match peer {
+            Peer::UnixSocket { uid: Some(uid) } => format!("uid {uid}"),
+            Peer::UnixSocket { uid: None } => "unix".to_owned(),
+            Peer::Ip(_) => return refuse(Refusal::NotFound("this is for the Unix socket alone")),
+        };
+        let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+        let answer = match (path, path.strip_prefix("/sessions/"), &head.method) {
+            ("/sessions", _, &Method::GET) => self.list(query).await,
+            ("/sessions", _, &Method::DELETE) => self.follow(query, &by).await,
+            (_, Some(id), &Method::GET) => self.show(id).await,
+            (_, Some(id), &Method::DELETE) => self.end(id, &by).await,
+            ("/sessions", ..) | (_, Some(_), _) => Err(Refusal::Method("GET, DELETE")),
+            _ if path.strip_prefix(OUTPOST_PATH) == Some("/ping") => {
+                return with_status(Answer::default(), StatusCode::NO_CONTENT);
+            }
+            _ => Err(Refusal::NotFound("there is /sessions and /sessions/ID")),
+        };
+        answer.map_or_else(refuse, |body| json_answer(StatusCode::OK, &body))
+    }
+
+    async fn list(&self, query: &str) -> Result<Value, Refusal> {
+        let List { filter, at } = List::parse(query)?;
+        let page =
+            self.store.page(at).await?.ok_or_else(|| Refusal::Bad("at: is no place that was given".to_owned()))?;
+        let sessions: Vec<_> = page.sessions.iter().filter(|session| filter.holds_for(session)).collect();
+        Ok(json!({"sessions": sessions, "next": page.next}))
+    }
+
+    async fn show(&self, id: &str) -> Result<Value, Refusal> {
+        let session = self.store.outline(key(id)?).await?.ok_or_else(|| no_session(id))?;
+        Ok(json!(session))
+    }
+
+    async fn end(&self, id: &str, by: &str) -> Result<Value, Refusal> {
+        let ended = self.store.end(key(id)?).await?.ok_or_else(|| no_session(id))?;
+        AuditLine {
+            application: Some(&ended.application),
+            user: Some(&ended.user),
+            subject: Some(&ended.subject),
+            session: Some(&ended.id),
+            ..self.line(by, Some(&ended.issuer))
+        }
+        .write();
+        self.metrics.revocation(REASON);
+        Ok(json!({"ended": 1, "session": ended}))
+    }
+
+    async fn follow(&self, query: &str, by: &str) -> Result<Value, Refusal> {
+        match Order::parse(query)? {
+            Order::User { user, issuer } => self.revoke_user(user, issuer, by).await,
+            Order::Application(application) => {
+                let filter = Filter { application: Some(application.clone()), ..Filter::default() };
+                let (seen, _) = self.look_through(&filter).await?;
+                if seen == 0 && !self.applications.contains(&application) {
+                    return Err(Refusal::NoMatch(format!(
+                        "there is no application {application}; there are {}",
+                        self.applications.join(", ")
+                    )));
+                }
+                self.revoke(Whom::Application(&application)).await?;
+                AuditLine { application: Some(&application), ..self.line(by, None) }.write();
+                Ok(json!({"ended": seen, "application": application}))
+            }
+            Order::All => {
+                // All of them are named by one entry: nobody has to wait until they are counted.
+                let about = self.store.count();
+                self.revoke(Whom::Everybody).await?;
+                self.line(by, None).write();
+                Ok(json!({"ended": about, "all": true}))
+            }
+        }
+    }
+
+    /// Ends the sessions of all who are called `user`; logins under way too, so it goes by issuer and subject.
+    async fn revoke_user(&self, user: String, issuer: Option<String>, by: &str) -> Result<Value, Refusal> {
+        if let Some(issuer) = &issuer
+            && !self.identity_providers.contains_key(issuer)
+        {
+            let mut known: Vec<&str> = self.identity_providers.keys().map(String::as_str).collect();
+            known.sort_unstable();
+            return Err(Refusal::Bad(format!(
+                "issuer: no identity provider is called so; there are {}",
+                known.join(", ")
+            )));
+        }
+        let filter = Filter { user: Some(user.clone()), issuer: issuer.clone(), ..Filter::default() };
+        let (seen, mut whom) = self.look_through(&filter).await?;
+        if whom.is_empty() {
+            let Some(issuer) = issuer else {
+                let hint = "for logins that are under way, give the subject with its issuer";
+                return Err(Refusal::NoMatch(format!("no session of a user {user}; {hint}")));
+            };
+            whom.insert((issuer, user), None);
+        }
+        for ((issuer, subject), user) in &whom {
+            self.revoke(Whom::Subject { issuer, subject }).await?;
+            AuditLine { user: user.as_deref(), subject: Some(subject), ..self.line(by, Some(issuer)) }.write();
+        }
+        let whom: Vec<_> = whom.keys().map(|(issuer, subject)| json!({"issuer": issuer, "subject": subject})).collect();
+        Ok(json!({"ended": seen, "users": whom}))
+    }
+
+    async fn revoke(&self, whom: Whom<'_>) -> Result<(), StoreError> {
+        self.store.revoke(&Revocation { whom, at: self.world.now(), once: None }).await?;
+        self.metrics.revocation(REASON);
+        Ok(())
+    }
+
+    /// How many sessions pass the filter, and whose they are: issuer and subject, and how logs call them.
+    async fn look_through(&self, filter: &Filter) -> Result<(u64, Users), StoreError> {
+        let (mut seen, mut whose) = (0, Users::new());
+        let mut at = None;
+        while let Some(page) = self.store.page(at).await? {
+            for session in page.sessions.into_iter().filter(|it| filter.holds_for(it)) {
+                seen += 1;
+                whose.insert((session.issuer, session.subject), Some(session.user));
+            }
+            if page.next.is_none() {
+                break;
+            }
+            at = page.next;
+        }
+        Ok((seen, whose))
+    }
+
+    fn line<'a>(&'a self, by: &'a str, issuer: Option<&str>) -> AuditLine<'a> {
+        let identity_provider = issuer.and_then(|issuer| self.identity_providers.get(issuer)).map(String::as_str);
+        AuditLine { identity_provider, by: Some(by), ..AuditLine::new(Event::Revocation, REASON) }
+    }
+}
+
+fn key(id: &str) -> Result<SessionKey, Refusal> {
+    SessionKey::parse(id)
+        .ok_or_else(|| Refusal::Bad(format!("{id}: is no id of a session: 43 letters, digits, - and _")))
+}
+
+fn no_session(id: &str) -> Refusal {
+    Refusal::NoMatch(format!("no session has the id {id}"))
+}
+
+fn refuse(refusal: Refusal) -> Answer {
+    let (status, error, message) = match &refusal {
+        Refusal::Bad(message) => (StatusCode::BAD_REQUEST, "bad_request", message.clone()),
+        Refusal::NotFound(message) => (StatusCode::NOT_FOUND, "not_found", (*message).to_owned()),
+        Refusal::NoMatch(message) => (StatusCode::NOT_FOUND, "no_match", message.clone()),
+        Refusal::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "GET and DELETE are".to_owned()),
+        Refusal::StoreAway(error) => (StatusCode::SERVICE_UNAVAILABLE, "store_away", error.to_string()),
+    };
+    let mut answer = json_answer(status, &json!({"error": error, "message": message}));
+    match refusal {
+        Refusal::Method(allowed) => answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed)),
+        Refusal::StoreAway(_) => answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5")),
+        Refusal::Bad(_) | Refusal::NotFound(_) | Refusal::NoMatch(_) => None,
+    };
+    answer
+}
+
+fn json_answer(status: StatusCode, body: &Value) -> Answer {
+    let mut answer = Response::new(Full::from(body.to_string()));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    with_status(answer, status)
+}
+
+fn with_status(mut answer: Answer, status: StatusCode) -> Answer {
+    *answer.status_mut() = status;
+    answer
+}
+
+impl Handler for Admin {
+    async fn handle(&self, head: &Parts, _body: Incoming, connection: &Connection) -> Response<Full<Bytes>> {
+        self.answer(head, connection.peer).await
+    }
+
+    fn failed(&self, _head: &Parts, _failure: Failure) -> Response<Full<Bytes>> {
+        let body = json!({"error": "failed", "message": "the request was not answered in time, or by a defect"});
+        json_answer(StatusCode::SERVICE_UNAVAILABLE, &body)
+    }
+}

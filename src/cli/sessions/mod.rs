@@ -1,0 +1,305 @@
+//! `forepost sessions`: what the running daemon says of its sessions, and orders to end some.
+
+mod client;
+mod table;
+
+use std::io::{self, BufRead as _, ErrorKind, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use http::Method;
+use serde_json::Value;
+use url::form_urlencoded;
+
+use self::client::{Client, Failure};
+use super::USAGE;
+use crate::session::SessionKey;
+use crate::settings::{self, Admin, Sources};
+use crate::telemetry::log::escaped;
+
+/// Nothing is like what was asked for.
+const NOT_FOUND: u8 = 1;
+
+/// Where a daemon that was installed as usual listens: with its environment unknown, these are tried in turn.
+const USUAL_SOCKETS: [&str; 2] = ["/var/lib/forepost/admin.sock", "/run/forepost/admin.sock"];
+
+/// Which daemon, and what of it.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(after_help = AFTER_HELP)]
+pub struct SessionsArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: SessionsCommand,
+
+    /// Ask the daemon at this socket, whatever the settings say (server.admin).
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+const AFTER_HELP: &str = "\
+Exit status: 0 when it is done, 1 when nothing is like that, 64 when something has to be said differently,
+69 when no daemon answers, 77 when its socket is not for this user.";
+
+/// What to do with sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum SessionsCommand {
+    /// Show all sessions, or some.
+    List {
+        /// Only those of this user, by name or subject.
+        #[arg(long)]
+        user: Option<String>,
+        /// Only those for this application, by its slug.
+        #[arg(long)]
+        application: Option<String>,
+        /// Print one JSON object a line, in no order.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show all that is known of one session.
+    Show {
+        /// As the list shows it.
+        #[arg(allow_hyphen_values = true)]
+        id: String,
+        /// Print a JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// End sessions, and logins that are under way; the next request has to sign in.
+    Revoke {
+        /// Whose.
+        #[command(flatten)]
+        whose: Whose,
+        /// With --user: only at this provider; whoever has no session is meant by subject then.
+        #[arg(long, requires = "user", conflicts_with_all = ["application", "id", "all"], value_name = "URL")]
+        issuer: Option<String>,
+        /// Print a JSON object.
+        #[arg(long)]
+        json: bool,
+        /// With --all: do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Whose sessions to end.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[group(required = true, multiple = false)]
+pub struct Whose {
+    /// Those of this user, by name or subject, in all applications.
+    #[arg(long)]
+    pub user: Option<String>,
+    /// Those for this application, by its slug.
+    #[arg(long)]
+    pub application: Option<String>,
+    /// This one, as the list shows it.
+    #[arg(long, allow_hyphen_values = true)]
+    pub id: Option<String>,
+    /// All.
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Does what was asked, and tells how it went.
+pub(super) async fn run(sources: &Sources, asked: &SessionsArguments) -> ExitCode {
+    match obey(sources, asked).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("forepost: {}", failure.message.lines().map(escaped).collect::<Vec<_>>().join("\n"));
+            ExitCode::from(failure.status)
+        }
+    }
+}
+
+async fn obey(sources: &Sources, asked: &SessionsArguments) -> Result<(), Failure> {
+    if let SessionsCommand::Revoke { whose: Whose { all: true, .. }, yes: false, .. } = &asked.command {
+        confirm()?;
+    }
+    let mut client = Client::connect(&sockets(sources, asked.socket.as_ref())?).await?;
+    match &asked.command {
+        SessionsCommand::List { user, application, json } => {
+            let filter = [("user", user), ("application", application)];
+            list(&mut client, filter, *json).await
+        }
+        SessionsCommand::Show { id, json } => {
+            let session = client.ask(Method::GET, &session_target(id)?).await?;
+            print(&if *json { line(&session) } else { table::one(&session) })
+        }
+        SessionsCommand::Revoke { whose, issuer, json, yes: _ } => {
+            let done = client.ask(Method::DELETE, &revoke_target(whose, issuer.as_deref())?).await?;
+            print(&if *json { line(&done) } else { outcome(&done) })
+        }
+    }
+}
+
+/// Where the daemon may listen.
+fn sockets(sources: &Sources, named: Option<&PathBuf>) -> Result<Vec<PathBuf>, Failure> {
+    if let Some(path) = named {
+        return Ok(vec![path.clone()]);
+    }
+    match settings::admin(sources).map_err(|mistakes| Failure::new(USAGE, mistakes.to_string()))? {
+        Admin::At(path) | Admin::Usual(Some(path)) => Ok(vec![path]),
+        Admin::Usual(None) => Ok(USUAL_SOCKETS.map(PathBuf::from).to_vec()),
+        Admin::Off => Err(Failure::new(USAGE, "server.admin is off in this configuration; --socket names a socket")),
+    }
+}
+
+async fn list(client: &mut Client, filter: [(&str, &Option<String>); 2], json: bool) -> Result<(), Failure> {
+    let mut given = form_urlencoded::Serializer::new(String::new());
+    given.extend_pairs(filter.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))));
+    let given = given.finish();
+    let mut target = format!("/sessions?{given}");
+    let (mut sessions, mut count) = (Vec::new(), 0);
+    loop {
+        let mut page = client.ask(Method::GET, &target).await?;
+        let Value::Array(part) = page["sessions"].take() else { break };
+        count += part.len();
+        if json {
+            print(&part.iter().map(line).collect::<String>())?;
+        } else {
+            sessions.extend(part);
+        }
+        let Some(next) = page["next"].as_str() else { break };
+        target = format!("/sessions?{given}&{}", parameter("at", next));
+    }
+    if count == 0 && !given.is_empty() {
+        return Err(Failure::new(NOT_FOUND, "no session is like that"));
+    }
+    if json { Ok(()) } else { print(&table::list(&sessions)) }
+}
+
+fn parameter(name: &str, value: &str) -> String {
+    form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish()
+}
+
+fn session_target(id: &str) -> Result<String, Failure> {
+    // What is no id must not become another path.
+    let wrong = || Failure::new(USAGE, format!("{id} is no id of a session: 43 letters, digits, - and _"));
+    SessionKey::parse(id).map(|id| format!("/sessions/{id}")).ok_or_else(wrong)
+}
+
+fn revoke_target(whose: &Whose, issuer: Option<&str>) -> Result<String, Failure> {
+    if let Some(id) = &whose.id {
+        return session_target(id);
+    }
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    let given = [("user", whose.user.as_deref()), ("issuer", issuer), ("application", whose.application.as_deref())];
+    query.extend_pairs(given.iter().filter_map(|(name, value)| Some((name, (*value)?))));
+    if whose.all {
+        query.append_pair("all", "true");
+    }
+    Ok(format!("/sessions?{}", query.finish()))
+}
+
+/// Asks whether all sessions are meant; where nobody can answer, the order has to say so itself.
+fn confirm() -> Result<(), Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::new(USAGE, "this signs everybody out; add --yes if that is meant"));
+    }
+    eprint!("This signs everybody out of every application. Go on? [y/N] ");
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
+        return Ok(());
+    }
+    Err(Failure::new(USAGE, "nothing was done"))
+}
+
+/// What an order did, for people.
+fn outcome(done: &Value) -> String {
+    let count = done["ended"].as_u64().unwrap_or_default();
+    let (about, plural) = (if done["all"] == true { "about " } else { "" }, if count == 1 { "" } else { "s" });
+    let users = done["users"].as_array().into_iter().flatten().map(|user| {
+        let part = |name: &str| escaped(user[name].as_str().unwrap_or_default());
+        format!("Signed out: subject {} at {}\n", part("subject"), part("issuer"))
+    });
+    format!("Ended {about}{count} session{plural}.\n") + &users.collect::<String>()
+}
+
+/// One line of JSON in which nothing moves a terminal.
+fn line(value: &Value) -> String {
+    escaped(&value.to_string()) + "\n"
+}
+
+/// Prints; whoever has read enough may close the pipe.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(NOT_FOUND, error.to_string())),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Arguments, Command};
+
+    fn parsed(line: &str) -> Result<SessionsArguments, clap::Error> {
+        match Arguments::try_parse_from(line.split(' '))?.command {
+            Some(Command::Sessions(asked)) => Ok(asked),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn revoke(line: &str, expected: Option<&str>) {
+        let target = parsed(&format!("forepost sessions revoke {line}")).ok().and_then(|asked| match asked.command {
+            SessionsCommand::Revoke { whose, issuer, .. } => revoke_target(&whose, issuer.as_deref()).ok(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(target.as_deref(), expected, "{line}");
+    }
+
+    #[test]
+    fn orders_name_exactly_one_thing() {
+        revoke("--user a&b", Some("/sessions?user=a%26b"));
+        revoke("--user a --issuer https://x", Some("/sessions?user=a&issuer=https%3A%2F%2Fx"));
+        revoke("--application wiki --json", Some("/sessions?application=wiki"));
+        let id = format!("-_{}", "A".repeat(41));
+        revoke(&format!("--id {id}"), Some(&format!("/sessions/{id}")));
+        revoke(&format!("--id={id}"), Some(&format!("/sessions/{id}")));
+        revoke("--id ../x?all=true", None);
+        revoke("--all --yes", Some("/sessions?all=true"));
+        revoke("--json", None);
+        revoke("--user a --all", None);
+        revoke("--application a --id b", None);
+        revoke("--issuer x --all", None);
+        revoke("--issuer x --id a", None);
+        revoke("--issuer x", None);
+    }
+
+    #[test]
+    fn ids_may_begin_with_a_hyphen() {
+        let asked = parsed("forepost sessions show -_x --json --socket /a").unwrap();
+        assert_eq!(asked.command, SessionsCommand::Show { id: "-_x".to_owned(), json: true });
+        assert_eq!(asked.socket, Some(PathBuf::from("/a")));
+    }
+
+    #[track_caller]
+    fn socket(toml: &str, runtime: Option<&str>, expected: Result<&[&str], u8>) {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("forepost.toml");
+        std::fs::write(&config, toml).unwrap();
+        let runtime_directory = runtime.map(PathBuf::from);
+        let sources = Sources { config: Some(config), runtime_directory, ..Sources::default() };
+        let expected = expected.map(|paths| paths.iter().map(PathBuf::from).collect::<Vec<_>>());
+        assert_eq!(sockets(&sources, None).map_err(|failure| failure.status), expected, "{toml}");
+    }
+
+    #[test]
+    fn the_socket_is_that_of_the_daemon() {
+        let usual = Ok(&["/var/lib/forepost/admin.sock", "/run/forepost/admin.sock"][..]);
+        socket("", None, usual);
+        socket("client_secret_file = \"/nonexistent\"", None, usual);
+        socket("", Some("/run/x"), Ok(&["/run/x/admin.sock"]));
+        socket("[server]\nadmin = \"unix:/a.sock\"", Some("/run/x"), Ok(&["/a.sock"]));
+        socket("[session]\ndirectory = \"/srv/x\"", Some("/run/x"), Ok(&["/srv/x/admin.sock"]));
+        socket("[server]\nadmin = \"off\"", None, Err(64));
+        socket("[server]\nadmin = \"127.0.0.1:1\"", None, Err(64));
+        socket("no toml", None, Err(64));
+        assert_eq!(sockets(&Sources::default(), Some(&PathBuf::from("/x"))).unwrap(), [PathBuf::from("/x")]);
+    }
+}
