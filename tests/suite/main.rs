@@ -26,6 +26,7 @@ mod login;
 mod providers;
 mod proxies;
 mod readme;
+mod replicas;
 mod restart;
 mod security;
 mod sessions;

@@ -4,6 +4,8 @@ mod browser;
 mod openid;
 pub(crate) mod port;
 pub(crate) mod process;
+pub(crate) mod redis;
+pub(crate) mod relay;
 mod stage;
 pub(crate) mod tool;
 
