@@ -8,8 +8,9 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
 use crate::app::{Application, Registry};
@@ -18,6 +19,7 @@ use crate::forwarded::TrustedProxies;
 use crate::http::{DIALECTS, Outpost, OutpostParts, Status, VERDICTS};
 use crate::lifecycle::Shutdown;
 use crate::login::{LoginParts, Logins};
+use crate::logout::{LogoutParts, Logouts};
 use crate::oidc::{KeyRefresh, Observer, Operation, Provider, TlsError};
 use crate::serve::{BindError, Drained, Listeners, Serving};
 use crate::session::{
@@ -45,6 +47,7 @@ pub struct Daemon {
     providers: Vec<Arc<Provider>>,
     logins: Arc<Logins>,
     tasks: JoinSet<()>,
+    background: TaskTracker,
 }
 
 /// What a daemon consists of besides its listeners: made from settings, and still without a network.
@@ -61,6 +64,8 @@ pub struct Assembly {
     pub store: Arc<dyn SessionStore>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// What is still to be done for requests that were answered.
+    pub background: TaskTracker,
 }
 
 /// Why a daemon cannot start.
@@ -121,7 +126,7 @@ impl Daemon {
         let reclaim_interval = RECLAIM_INTERVAL.min(idle_timeout / RECLAIMS_PER_IDLE_TIMEOUT);
         let server = settings.server.clone();
         let names = issuers_and_names(&settings);
-        let Assembly { outpost, applications, providers, logins, store, metrics } =
+        let Assembly { outpost, applications, providers, logins, store, metrics, background } =
             Assembly::new(settings, world.clone())?;
         // Behind the store, which makes the directory that the socket may lie in.
         let admin = admin::socket(&server).await?;
@@ -157,6 +162,7 @@ impl Daemon {
             providers,
             logins,
             tasks,
+            background,
         })
     }
 
@@ -187,9 +193,19 @@ impl Daemon {
 
     /// Waits until the shutdown was begun and is over.
     pub async fn finished(self) -> Drained {
-        let drained = self.serving.finished().await;
-        self.tasks.join_all().await;
-        self.logins.finish_refreshes().await;
+        let Self { serving, tasks, logins, background, shutdown, .. } = self;
+        let drained = serving.finished().await;
+        background.close();
+        let rest = async {
+            logins.finish_refreshes().await;
+            background.wait().await;
+            tasks.join_all().await;
+        };
+        // A provider that does not answer must not hold up the end; a refresh token that it was sent counts as spent then.
+        match shutdown.deadline() {
+            Some(deadline) => drop(timeout_at(deadline, rest).await),
+            None => rest.await,
+        }
         drained
     }
 
@@ -222,9 +238,19 @@ impl Assembly {
             idle_timeout: settings.session.idle_timeout,
             revalidation: settings.session.revalidation,
         }));
+        let background = TaskTracker::new();
+        let logouts = Logouts::new(LogoutParts {
+            world: world.clone(),
+            store: Arc::clone(&store),
+            providers: providers.clone(),
+            lifetime: settings.session.lifetime,
+            everywhere: settings.session.sign_out_everywhere,
+            background: background.clone(),
+        });
         let outpost = Outpost::new(OutpostParts {
             registry: Registry::new(applications.clone(), settings.server.danger_any_host),
             logins: Arc::clone(&logins),
+            logouts,
             store: Arc::clone(&store),
             metrics: Arc::clone(&metrics),
             sampler: Sampler::new(settings.log.routine_checks),
@@ -232,7 +258,7 @@ impl Assembly {
             trusted: TrustedProxies::new(settings.server.trusted_proxies),
         });
         let providers = providers.into_values().collect();
-        Ok(Self { outpost, applications, providers, logins, store, metrics })
+        Ok(Self { outpost, applications, providers, logins, store, metrics, background })
     }
 }
 

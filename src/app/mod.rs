@@ -6,12 +6,12 @@ pub use registry::Registry;
 
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use serde_json::{Map, Value};
 
 use crate::cookie::CookiePolicy;
 use crate::host::{CookieDomain, Host};
-use crate::identity::{HeaderTemplate, Identity, Meta, PackedIdentity, WantedClaims, header_value};
+use crate::identity::{FurtherHeaders, HeaderTemplate, Identity, Meta, PackedIdentity, WantedClaims, header_value};
 use crate::settings::{self, Cors, ExternalHost, HeaderSwitches, PublicPathRule};
 
 /// The path below which the outpost's own endpoints lie, on every application.
@@ -50,6 +50,8 @@ pub struct Application {
     pub post_logout_redirect_uri: String,
     /// The identity headers with nobody in them.
     pub header_template: HeaderTemplate,
+    /// The headers besides those.
+    pub further_headers: FurtherHeaders,
     /// What is kept of the claims beside the identity.
     pub wanted_claims: WantedClaims,
 }
@@ -67,6 +69,9 @@ impl Application {
     ) -> Self {
         let marker = if provider.callback_marker { "?X-authentik-auth-callback=true" } else { "" };
         let outpost = format!("{}{}{OUTPOST_PATH}", settings.external_host.origin(), settings.external_host.base_path);
+        let further_headers = FurtherHeaders::new(settings.further_headers, settings.basic_auth);
+        let mut wanted_claims = WantedClaims::default();
+        further_headers.want(&mut wanted_claims);
         Self {
             number,
             cookies: CookiePolicy::new(
@@ -78,13 +83,17 @@ impl Application {
             post_logout_redirect_uri: settings
                 .post_logout_redirect_uri
                 .map_or_else(|| format!("{outpost}/signed_out"), String::from),
-            header_template: HeaderTemplate::new(Meta {
-                outpost: header_value(outpost_name),
-                provider: header_value(&settings.identity_provider),
-                app: header_value(&settings.slug),
-                version: HeaderValue::from_static(concat!("forepost/", env!("CARGO_PKG_VERSION"))),
-            }),
-            wanted_claims: WantedClaims::default(),
+            header_template: HeaderTemplate::new(
+                Meta {
+                    outpost: header_value(outpost_name),
+                    provider: header_value(&settings.identity_provider),
+                    app: header_value(&settings.slug),
+                    version: HeaderValue::from_static(concat!("forepost/", env!("CARGO_PKG_VERSION"))),
+                },
+                further_headers.names(),
+            ),
+            further_headers,
+            wanted_claims,
             name: settings.name,
             slug: settings.slug.into(),
             origin: settings.external_host.origin(),
@@ -114,6 +123,14 @@ impl Application {
     #[must_use]
     pub fn pack(&self, identity: Identity, id_token: &str, claims: &Map<String, Value>) -> PackedIdentity {
         PackedIdentity::new(identity, id_token, self.headers.jwt).with_claims(self.wanted_claims.pick(claims))
+    }
+
+    /// All headers for a user, `jwks` being where the provider's keys are.
+    #[must_use]
+    pub fn headers_for(&self, identity: &PackedIdentity, jwks: &HeaderValue) -> HeaderMap {
+        let mut headers = identity.headers(&self.header_template, jwks);
+        self.further_headers.fill(identity, &mut headers);
+        headers
     }
 
     /// Whether this user is entitled: a member of one of the required groups, where there are any.

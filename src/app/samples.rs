@@ -31,6 +31,7 @@ pub(crate) fn provider_settings(issuer: &str) -> settings::IdentityProvider {
             uid: ClaimPath::new("sub"),
         },
         authorization_parameters: BTreeMap::new(),
+        frontchannel_logout: false,
         callback_marker: true,
         danger_http_issuer: false,
     }
@@ -57,6 +58,8 @@ pub(crate) fn application(
         public_paths: Vec::new(),
         required_groups: Vec::new(),
         headers: HeaderSwitches { jwt: true, warn_bytes: 4096 },
+        further_headers: Vec::new(),
+        basic_auth: None,
         cors: Cors::default(),
         post_logout_redirect_uri: None,
     };

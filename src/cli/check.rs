@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -22,11 +23,22 @@ pub(super) async fn run(settings: &Settings, as_json: bool) -> ExitCode {
         let found = inspect(provider, &World::system()).await;
         findings.extend(found.into_iter().map(|finding| (format!("identity_provider.{name}"), finding)));
     }
+    let mut told = HashSet::new();
     for (number, app) in settings.applications.iter().enumerate() {
         if let Some(provider) = settings.identity_providers.get(&app.identity_provider) {
             let app = Application::new(number, app.clone(), provider, &settings.server.name);
-            let uris =
-                [("redirect URI", &app.redirect_uri), ("post-logout redirect URI", &app.post_logout_redirect_uri)];
+            let logout = |channel| format!("{}{}", app.origin, app.outpost_path(channel));
+            let mut uris = vec![
+                ("redirect URI", app.redirect_uri.clone()),
+                ("post-logout redirect URI", app.post_logout_redirect_uri.clone()),
+            ];
+            // A client has one of these, whatever the number of its applications.
+            if told.insert(app.identity_provider.clone()) {
+                uris.push(("back-channel logout URI", logout("backchannel-logout")));
+                if provider.frontchannel_logout {
+                    uris.push(("front-channel logout URI", logout("frontchannel-logout")));
+                }
+            }
             for (what, uri) in uris {
                 let finding =
                     Finding::new(Level::Note, what, format!("register {uri} for client {}", provider.client_id));

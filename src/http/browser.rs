@@ -5,14 +5,14 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::failure;
-use super::outpost::{Outcome, Outpost, SessionError, store_is_down};
+use super::outpost::{Outcome, Outpost, store_is_down};
 use super::reply::{self, Answer};
 use super::request::{Received, Visit};
 use super::route::BrowserRoute;
 use crate::app::Application;
 use crate::login::{Destination, Interaction, ReturnTarget, requested_target};
-use crate::logout;
 use crate::pages::Page;
+use crate::telemetry::audit::{AuditLine, Event};
 
 impl Outpost {
     /// Answers a browser that was routed here by the proxy.
@@ -23,6 +23,9 @@ impl Outpost {
         received: &Received<'_>,
     ) -> (Answer, Outcome) {
         let visit = Visit::direct(received);
+        if route == BrowserRoute::FrontChannelLogout {
+            return self.front_channel(app.map(Arc::as_ref), &visit).await;
+        }
         if let Some(app) = app {
             return self.browse(route, app, &visit).await;
         }
@@ -42,6 +45,8 @@ impl Outpost {
             BrowserRoute::Callback => self.callback(app, visit).await,
             BrowserRoute::SignOut => self.sign_out(app, visit).await,
             BrowserRoute::SignedOut => (signed_out(app, visit), "signed_out".into()),
+            BrowserRoute::BackChannelLogout => super::logout::asked_about(visit),
+            BrowserRoute::FrontChannelLogout => self.front_channel(Some(app), visit).await,
         }
     }
 
@@ -59,11 +64,10 @@ impl Outpost {
     }
 
     async fn callback(&self, app: &Arc<Application>, visit: &Visit<'_>) -> (Answer, Outcome) {
-        let session = match self.session(app, visit.headers).await {
-            Ok(held) => held.map(|held| held.session),
-            // A login makes a session of its own.
-            Err(SessionError::Unconfirmed) => None,
-            Err(SessionError::Store(error)) => {
+        // Nothing is decided by it but where a browser goes on to, and there it is confirmed where that is due.
+        let session = match self.held(app, visit.headers).await {
+            Ok(mut held) => held.pop().map(|held| held.session),
+            Err(error) => {
                 return (self.store_away(app, &error, visit.html, visit.request_id), "store_away".into());
             }
         };
@@ -71,6 +75,19 @@ impl Outpost {
         let (answer, name) = match outcome.result {
             Ok(Destination::Target(target)) => {
                 let name = if outcome.user.is_some() { "login" } else { "already_signed_in" };
+                if let Some(opened) = &outcome.opened {
+                    AuditLine {
+                        application: Some(&app.slug),
+                        identity_provider: Some(&app.identity_provider),
+                        user: outcome.user.as_deref(),
+                        subject: Some(&opened.subject),
+                        session: Some(&opened.session),
+                        client: visit.client,
+                        request_id: Some(&visit.request_id),
+                        ..AuditLine::new(Event::Login, "callback")
+                    }
+                    .write();
+                }
                 (reply::redirect(target.as_str(), visit.is_post(), Vec::new()), name)
             }
             Ok(Destination::Provider(location)) => {
@@ -84,30 +101,9 @@ impl Outpost {
         self.metrics.login(&app.identity_provider, name);
         (reply::with_cookies(answer, outcome.cookies), Outcome { name, user: outcome.user })
     }
-
-    async fn sign_out(&self, app: &Application, visit: &Visit<'_>) -> (Answer, Outcome) {
-        if !logout::is_wanted(app, &visit.method, visit.headers) {
-            let action_url = app.outpost_path("sign_out");
-            let page = Page::ConfirmSignOut { application: &app.name, action_url: &action_url };
-            return (reply::page(StatusCode::OK, &page, visit.html, visit.request_id), "confirm_sign_out".into());
-        }
-        let provider = self.logins.provider(app).map(Arc::as_ref);
-        let done = match logout::sign_out(app, provider, self.store.as_ref(), visit.headers).await {
-            Ok(done) => done,
-            Err(error) => return (self.store_away(app, &error, visit.html, visit.request_id), "store_away".into()),
-        };
-        if done.user.is_some() {
-            self.metrics.sign_out(Some(&app.slug));
-        }
-        let answer = match &done.location {
-            Some(location) => reply::redirect(location, visit.is_post(), Vec::new()),
-            None => signed_out(app, visit),
-        };
-        (reply::with_cookies(answer, vec![done.cookie]), Outcome { name: "sign_out", user: done.user })
-    }
 }
 
-fn signed_out(app: &Application, visit: &Visit<'_>) -> Answer {
+pub(super) fn signed_out(app: &Application, visit: &Visit<'_>) -> Answer {
     let home = app.external_host.url();
     let page = Page::SignedOut { application: &app.name, home_url: &home };
     reply::page(StatusCode::OK, &page, visit.html, visit.request_id)

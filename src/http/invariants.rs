@@ -11,7 +11,7 @@ pub(crate) fn route_holds(path: &str) {
         Some(Route::Auth(Dialect::Envoy)) => assert!(path.starts_with(ENVOY_PREFIX)),
         Some(route) => {
             let below = path.strip_prefix(OUTPOST_PATH).expect("routes lie below the outpost's path");
-            assert!(below.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte == b'/'), "{path}");
+            assert!(below.bytes().all(|byte| byte.is_ascii_lowercase() || b"_-/".contains(&byte)), "{path}");
             assert_eq!(Route::parse(&format!("/sub{path}"), "/sub"), Some(route));
         }
         None => {}
@@ -36,7 +36,7 @@ mod tests {
     proptest! {
         #[test]
         fn of_any_path(
-            path in "(/sub|/x)?/outpost.goauthentik.io/{1,2}(ping|start|callback|sign_out|auth/(traefik|envoy))?[./a%2ef]{0,4}|.{0,40}",
+            path in "(/sub|/x)?/outpost.goauthentik.io/{1,2}(ping|start|callback|sign_out|backchannel-logout|auth/(traefik|envoy))?[./a%2ef]{0,4}|.{0,40}",
         ) {
             super::route_holds(&path);
         }

@@ -5,6 +5,7 @@ mod check;
 mod failure;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
+mod logout;
 mod outpost;
 mod reply;
 mod request;

@@ -10,11 +10,12 @@ use tokio::time::Instant;
 use super::failure;
 use super::reply::{self, Answer};
 use super::request::Received;
-use super::route::Route;
+use super::route::{BrowserRoute, Route};
 use crate::app::{Application, Registry};
 use crate::forwarded::{Dialect, ENVOY_PREFIX, TrustedProxies, X_FORWARDED_HOST, request_authority, single};
 use crate::host::Authority;
 use crate::login::{Confirmed, Logins};
+use crate::logout::Logouts;
 use crate::serve::{Connection, Failure, Handler, Peer};
 use crate::session::{Session, SessionStore, SessionToken, StoreError};
 use crate::telemetry::log::{RequestLine, Sampler};
@@ -26,6 +27,7 @@ use crate::world::{UnixTime, World};
 pub struct Outpost {
     pub(super) registry: Registry,
     pub(super) logins: Arc<Logins>,
+    pub(super) logouts: Logouts,
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) sampler: Sampler,
@@ -41,6 +43,8 @@ pub struct OutpostParts {
     pub registry: Registry,
     /// Login.
     pub logins: Arc<Logins>,
+    /// Logout.
+    pub logouts: Logouts,
     /// Sessions.
     pub store: Arc<dyn SessionStore>,
     /// Counters.
@@ -61,6 +65,7 @@ impl Outpost {
             ids: RequestIds::new(&parts.world),
             registry: parts.registry,
             logins: parts.logins,
+            logouts: parts.logouts,
             store: parts.store,
             metrics: parts.metrics,
             sampler: parts.sampler,
@@ -70,11 +75,11 @@ impl Outpost {
         }
     }
 
-    /// Answers one request of `peer`; its body, if it has one, is never waited for.
+    /// Answers one request of `peer` that has no body.
     pub async fn answer(&self, parts: &Parts, peer: Peer) -> Answer {
         match self.answer_at_once(parts, peer) {
             Some(answer) => answer,
-            None => self.answer_in_time(parts, peer).await,
+            None => self.answer_in_time(parts, None, peer).await,
         }
     }
 
@@ -88,7 +93,8 @@ impl Outpost {
         self.check_at_once(dialect, &received, began)
     }
 
-    async fn answer_in_time(&self, parts: &Parts, peer: Peer) -> Answer {
+    /// Waits for `body` where it counts, and nowhere else.
+    async fn answer_in_time(&self, parts: &Parts, body: Option<Incoming>, peer: Peer) -> Answer {
         let began = Instant::now();
         let received = &Received::new(parts, peer, &self.trusted, self.ids.next());
         let path = parts.uri.path();
@@ -107,7 +113,10 @@ impl Outpost {
             }
             Some(Route::Auth(dialect)) => self.check(dialect, received, began).await,
             Some(Route::Browser(route)) => {
-                let (answer, outcome) = self.visit(route, app, received).await;
+                let (answer, outcome) = match route {
+                    BrowserRoute::BackChannelLogout => self.back_channel(received, body).await,
+                    route => self.visit(route, app, received).await,
+                };
                 let line = Line { route: route.as_str(), app, authority: authority.as_ref(), began };
                 line.write(received, outcome, answer)
             }
@@ -168,21 +177,36 @@ impl Outpost {
         app: &Arc<Application>,
         headers: &HeaderMap,
     ) -> Result<Option<Held>, SessionError> {
-        for token in SessionToken::all(app.cookies.session(), headers) {
-            let now = self.world.now();
-            let Some(session) = self.store.load(&token).await?.filter(|session| session.is_valid_for(app, now)) else {
-                continue;
-            };
-            if !session.needs_confirmation(now) {
-                return Ok(Some(Held { token, session }));
-            }
+        let mut held = self.held(app, headers).await?;
+        let now = self.world.now();
+        if let Some(at) = held.iter().position(|held| !held.session.needs_confirmation(now)) {
+            return Ok(Some(held.swap_remove(at)));
+        }
+        let mut none = Ok(None);
+        for Held { token, session } in held {
             match self.logins.confirm(app, &token, &session).await {
                 Confirmed::Session(session) => return Ok(Some(Held { token, session })),
                 Confirmed::Ended => {}
-                Confirmed::Unknown => return Err(SessionError::Unconfirmed),
+                Confirmed::Unknown => none = Err(SessionError::Unconfirmed),
             }
         }
-        Ok(None)
+        none
+    }
+
+    /// The sessions that a request carries for `app`, up to the first that counts without asking anybody.
+    pub(super) async fn held(&self, app: &Application, headers: &HeaderMap) -> Result<Vec<Held>, StoreError> {
+        let mut held = Vec::new();
+        for token in SessionToken::all(app.cookies.session(), headers) {
+            let now = self.world.now();
+            if let Some(session) = self.store.load(&token).await?.filter(|session| session.is_valid_for(app, now)) {
+                let counts = !session.needs_confirmation(now);
+                held.push(Held { token, session });
+                if counts {
+                    break;
+                }
+            }
+        }
+        Ok(held)
     }
 }
 
@@ -251,8 +275,8 @@ impl From<&'static str> for Outcome {
 }
 
 impl Handler for Outpost {
-    async fn handle(&self, head: &Parts, _body: Incoming, connection: &Connection) -> Response<Full<Bytes>> {
-        self.answer_in_time(head, connection.peer).await
+    async fn handle(&self, head: &Parts, body: Incoming, connection: &Connection) -> Response<Full<Bytes>> {
+        self.answer_in_time(head, Some(body), connection.peer).await
     }
 
     fn handle_at_once(&self, head: &Parts, connection: &Connection) -> Option<Response<Full<Bytes>>> {

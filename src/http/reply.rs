@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, VARY, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CACHE_CONTROL,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, PRAGMA, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, VARY,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
@@ -90,7 +90,7 @@ pub(super) fn page(status: StatusCode, page: &Page<'_>, html: bool, request_id: 
     let headers = answer.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
     headers.insert(CACHE_CONTROL, NO_STORE);
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
         headers.insert(RETRY_AFTER, TRY_AGAIN);
     }
     with_request_id(answer, request_id)
@@ -157,6 +157,54 @@ pub(super) fn for_dialect(dialect: Dialect, mut answer: Answer) -> Answer {
         Dialect::Envoy if status.is_server_error() => StatusCode::FORBIDDEN,
         Dialect::Traefik | Dialect::Caddy | Dialect::Nginx | Dialect::Envoy => status,
     };
+    answer
+}
+
+/// The answer to a logout token that was obeyed (OpenID Connect Back-Channel Logout 1.0 §2.8).
+pub(super) fn logged_out() -> Answer {
+    never_stored(Response::new(Full::default()))
+}
+
+/// The answer to a logout token that was not obeyed; `temporary` says that it may be sent again.
+pub(super) fn not_logged_out(temporary: bool, request_id: RequestId) -> Answer {
+    let (status, error) = if temporary {
+        (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
+    } else {
+        (StatusCode::BAD_REQUEST, "invalid_request")
+    };
+    let request_id = request_id.to_string();
+    let description = format!("Nobody was logged out. The log has the cause under request {request_id}.");
+    let mut answer = never_stored(json_body(&json!({"error": error, "error_description": description})));
+    *answer.status_mut() = status;
+    if temporary {
+        answer.headers_mut().insert(RETRY_AFTER, TRY_AGAIN);
+    }
+    with_request_id(answer, request_id)
+}
+
+/// An empty page that may stand in a frame of any site, as a provider's page of logouts has it.
+pub(super) fn left(cookie: Option<HeaderValue>) -> Answer {
+    let mut answer = never_stored(Response::new(Full::from("<!doctype html><title>Signed out</title>")));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    let policy = "default-src 'none'; form-action 'none'; frame-ancestors *; base-uri 'none'";
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
+    with_cookies(answer, cookie.into_iter().collect())
+}
+
+/// 405, where `allowed` alone makes sense.
+pub(super) fn wrong_method(allowed: &'static str) -> Answer {
+    let mut answer = never_stored(empty(StatusCode::METHOD_NOT_ALLOWED));
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
+/// As caches of old understand it, too.
+fn never_stored(mut answer: Answer) -> Answer {
+    let headers = answer.headers_mut();
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
     answer
 }
 

@@ -39,6 +39,8 @@ pub(super) struct Visit<'r> {
     pub(super) query: &'r str,
     pub(super) html: bool,
     pub(super) request_id: RequestId,
+    /// For the audit log.
+    pub(super) client: Option<IpAddr>,
 }
 
 impl<'r> Visit<'r> {
@@ -50,6 +52,7 @@ impl<'r> Visit<'r> {
             query: original.target.query().unwrap_or_default(),
             html: original.client.accepts_html(),
             request_id: received.id,
+            client: received.client(),
         }
     }
 
@@ -61,6 +64,7 @@ impl<'r> Visit<'r> {
             query: received.parts.uri.query().unwrap_or_default(),
             html: ClientHints::new(&received.parts.headers, false).accepts_html(),
             request_id: received.id,
+            client: received.client(),
         }
     }
 

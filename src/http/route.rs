@@ -26,9 +26,22 @@ pub enum BrowserRoute {
     SignOut,
     /// The page after it.
     SignedOut,
+    /// The provider's order to end sessions; no browser's at all.
+    BackChannelLogout,
+    /// The same, by way of a browser.
+    FrontChannelLogout,
 }
 
 impl BrowserRoute {
+    const ALL: [Self; 6] = [
+        Self::Start,
+        Self::Callback,
+        Self::SignOut,
+        Self::SignedOut,
+        Self::BackChannelLogout,
+        Self::FrontChannelLogout,
+    ];
+
     /// The name in paths and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -37,14 +50,14 @@ impl BrowserRoute {
             Self::Callback => "callback",
             Self::SignOut => "sign_out",
             Self::SignedOut => "signed_out",
+            Self::BackChannelLogout => "backchannel-logout",
+            Self::FrontChannelLogout => "frontchannel-logout",
         }
     }
 
     /// The part behind the outpost's path; `ping` and the questions of proxies are not among them.
     fn parse(below: &str) -> Option<Self> {
-        [Self::Start, Self::Callback, Self::SignOut, Self::SignedOut]
-            .into_iter()
-            .find(|route| below.strip_prefix('/') == Some(route.as_str()))
+        Self::ALL.into_iter().find(|route| below.strip_prefix('/') == Some(route.as_str()))
     }
 
     /// Whether a forwarded request is for the outpost, below the application's own path or at the root.
@@ -109,6 +122,8 @@ mod tests {
         check("/outpost.goauthentik.io/callback", Some(Route::Browser(BrowserRoute::Callback)));
         check("/outpost.goauthentik.io/sign_out", Some(Route::Browser(BrowserRoute::SignOut)));
         check("/outpost.goauthentik.io/signed_out", Some(Route::Browser(BrowserRoute::SignedOut)));
+        check("/outpost.goauthentik.io/backchannel-logout", Some(Route::Browser(BrowserRoute::BackChannelLogout)));
+        check("/outpost.goauthentik.io/frontchannel-logout", Some(Route::Browser(BrowserRoute::FrontChannelLogout)));
     }
 
     #[test]

@@ -10,12 +10,14 @@ use std::time::Duration;
 use http::header::{COOKIE, HOST, LOCATION, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderValue, Request};
+use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::app::{Application, Registry, samples};
 use crate::cookie::Sealer;
 use crate::forwarded::{Dialect, ENVOY_PREFIX, TrustedProxies};
 use crate::login::{LoginParts, Logins};
+use crate::logout::{LogoutParts, Logouts};
 use crate::oidc::Provider;
 use crate::serve::Peer;
 use crate::session::samples::{alice, bob};
@@ -119,11 +121,20 @@ impl Stage {
         let observer = Arc::clone(&metrics);
         let provider = Provider::known("default", samples::provider_settings(ISSUER), world.clone(), observer);
         let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new(crate::session::contract::parts(1000)));
+        let provider = Arc::new(provider);
+        let logouts = Logouts::new(LogoutParts {
+            world: world.clone(),
+            store: Arc::clone(&store),
+            providers: [("default".to_owned(), Arc::clone(&provider))].into(),
+            lifetime: HOUR,
+            everywhere: false,
+            background: TaskTracker::new(),
+        });
         let logins = Arc::new(Logins::new(LoginParts {
             world: world.clone(),
             sealer: Sealer::new(b"secret"),
             store: Arc::clone(&store),
-            providers: [("default".to_owned(), Arc::new(provider))].into(),
+            providers: [("default".to_owned(), provider)].into(),
             metrics: Arc::clone(&metrics),
             lifetime: HOUR,
             idle_timeout: None,
@@ -139,6 +150,7 @@ impl Stage {
         let outpost = Outpost::new(OutpostParts {
             registry: Registry::new(vec![single, domain], false),
             logins,
+            logouts,
             store,
             metrics,
             sampler: Sampler::new(RoutineChecks::Off),

@@ -63,7 +63,7 @@ impl Identity {
     }
 }
 
-fn scalar(value: &Value) -> Option<String> {
+pub(super) fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -72,7 +72,7 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-fn list(value: &Value) -> Vec<String> {
+pub(super) fn list(value: &Value) -> Vec<String> {
     match value {
         Value::Array(items) => items.iter().filter_map(scalar).filter(|text| !text.is_empty()).collect(),
         other => scalar(other).filter(|text| !text.is_empty()).into_iter().collect(),

@@ -42,12 +42,13 @@ pub struct Meta {
 }
 
 impl HeaderTemplate {
-    /// All fields, empty but for `meta`.
+    /// All fields, empty but for `meta`; `further` ones are empty too.
     #[must_use]
-    pub fn new(meta: Meta) -> Self {
+    pub fn new(meta: Meta, further: impl Iterator<Item = HeaderName>) -> Self {
         let empty = const { [const { HeaderValue::from_static("") }; IDENTITY_VALUES + 1] };
         let meta = [meta.outpost, meta.provider, meta.app, meta.version];
-        Self(IDENTITY_HEADERS.iter().cloned().zip(empty.into_iter().chain(meta)).collect())
+        let ours = IDENTITY_HEADERS.iter().cloned().zip(empty.into_iter().chain(meta));
+        Self(ours.chain(further.map(|name| (name, const { HeaderValue::from_static("") }))).collect())
     }
 
     /// The headers of nobody: identity empty, the rest as always.
@@ -79,12 +80,9 @@ impl HeaderTemplate {
     #[cfg(test)]
     pub(crate) fn samples() -> Self {
         let value = |text| HeaderValue::from_static(text);
-        Self::new(Meta {
-            outpost: value("forepost"),
-            provider: value("default"),
-            app: value("whoami"),
-            version: value("v"),
-        })
+        let meta =
+            Meta { outpost: value("forepost"), provider: value("default"), app: value("whoami"), version: value("v") };
+        Self::new(meta, std::iter::empty())
     }
 }
 
@@ -124,7 +122,7 @@ fn clean(text: &str) -> String {
 
 /// A text that applications tell users apart by: what a field value cannot carry becomes U+FFFD rather than disappearing,
 /// so that `admin\0` or ` admin` is never taken for `admin`.
-fn identifier(text: &str) -> String {
+pub(super) fn identifier(text: &str) -> String {
     const UNCARRIED: char = char::REPLACEMENT_CHARACTER;
     let inner = text.trim_matches(' ');
     let start = text.len() - text.trim_start_matches(' ').len();

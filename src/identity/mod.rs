@@ -2,6 +2,7 @@
 
 mod claim_path;
 mod claims;
+mod further;
 mod header_block;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
@@ -10,6 +11,7 @@ mod wanted;
 
 pub use claim_path::ClaimPath;
 pub use claims::{Identity, InvalidIdentity};
+pub use further::FurtherHeaders;
 pub use header_block::{HeaderTemplate, IDENTITY_HEADERS, Meta, header_value, wire_bytes};
 pub use packed::PackedIdentity;
 pub use wanted::WantedClaims;

@@ -9,7 +9,7 @@ use super::{CallbackParams, Interaction, Logins, ReturnTarget, StartError};
 use crate::app::Application;
 use crate::identity::{Identity, InvalidIdentity, wire_bytes};
 use crate::oidc::{CodeExchange, Login, OidcError, Provider, clean};
-use crate::session::{NewSession, ProviderSide, Refreshable, Session, SessionToken, StoreError};
+use crate::session::{NewSession, ProviderSide, Refreshable, Session, SessionKey, SessionToken, StoreError};
 use crate::telemetry::audit::Event;
 use crate::world::{EntropyError, UnixTime};
 
@@ -29,6 +29,17 @@ pub struct CallbackOutcome {
     pub cookies: Vec<HeaderValue>,
     /// Who signed in, for the log.
     pub user: Option<String>,
+    /// The session that was opened, for the audit log.
+    pub opened: Option<Opened>,
+}
+
+/// A new session.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its name, which opens nothing.
+    pub session: SessionKey,
+    /// Whose it is (`sub`).
+    pub subject: String,
 }
 
 /// Why a callback signed nobody in.
@@ -118,8 +129,9 @@ impl Logins {
         headers: &HeaderMap,
         session: Option<&Arc<Session>>,
     ) -> CallbackOutcome {
-        let mut outcome = CallbackOutcome { result: Err(CallbackError::ForeignState), cookies: Vec::new(), user: None };
-        outcome.result = self.answer(app, query, headers, session, &mut outcome.cookies, &mut outcome.user).await;
+        let result = Err(CallbackError::ForeignState);
+        let mut outcome = CallbackOutcome { result, cookies: Vec::new(), user: None, opened: None };
+        outcome.result = self.answer(app, query, headers, session, &mut outcome).await;
         outcome
     }
 
@@ -129,8 +141,7 @@ impl Logins {
         query: &str,
         headers: &HeaderMap,
         session: Option<&Arc<Session>>,
-        cookies: &mut Vec<HeaderValue>,
-        user: &mut Option<String>,
+        outcome: &mut CallbackOutcome,
     ) -> Result<Destination, CallbackError> {
         let params = CallbackParams::parse(query).map_err(|_| CallbackError::Malformed("a parameter is repeated"))?;
         let state = params.state.as_deref().ok_or(CallbackError::Malformed("no state"))?;
@@ -150,9 +161,9 @@ impl Logins {
         let provider = self.provider(app).ok_or_else(|| failed(OidcError::NotReady, &attempt))?;
         verify_issuer(provider, params.iss.as_deref())?;
         if let Some(code) = &params.error {
-            cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
+            outcome.cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
             if !attempt.interaction.is_allowed() {
-                return self.silence_broken(app, code, attempt.target, headers, cookies).await;
+                return self.silence_broken(app, code, attempt.target, headers, session, &mut outcome.cookies).await;
             }
             return Err(CallbackError::Denied {
                 code: clean(code),
@@ -179,16 +190,17 @@ impl Logins {
                     // The code may still be good: reloading the page tries again.
                     self.used.release(attempt.id());
                 } else {
-                    cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
+                    outcome.cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
                 }
                 return Err(failed(error, &attempt));
             }
         };
-        cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
+        outcome.cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
         let identity = Identity::from_claims(&login.claims, &provider.settings().claims)
             .map_err(|error| CallbackError::Identity { error, target: attempt.target.clone() })?;
-        *user = Some(identity.label().to_owned());
-        self.open_session(app, headers, identity, login, &attempt, cookies).await?;
+        outcome.user = Some(identity.label().to_owned());
+        let opened = self.open_session(app, headers, identity, login, &attempt, &mut outcome.cookies).await?;
+        outcome.opened = Some(opened);
         Ok(Destination::Target(attempt.target))
     }
 
@@ -199,11 +211,16 @@ impl Logins {
         code: &str,
         target: ReturnTarget,
         headers: &HeaderMap,
+        session: Option<&Arc<Session>>,
         cookies: &mut Vec<HeaderValue>,
     ) -> Result<Destination, CallbackError> {
         // OIDC Core §3.1.2.6.
         if !["login_required", "interaction_required", "consent_required", "account_selection_required"].contains(&code)
         {
+            return Ok(Destination::Target(target));
+        }
+        // Anybody's link can begin a silent login: it ends no session that is confirmed in another way.
+        if session.is_some_and(|session| session.silent_login().is_none()) {
             return Ok(Destination::Target(target));
         }
         for token in SessionToken::all(app.cookies.session(), headers) {
@@ -225,7 +242,7 @@ impl Logins {
         login: Login,
         attempt: &ReturnedAttempt,
         set_cookies: &mut Vec<HeaderValue>,
-    ) -> Result<(), CallbackError> {
+    ) -> Result<Opened, CallbackError> {
         let now: UnixTime = self.world.now();
         let session_id = login.session_id().map(str::to_owned);
         let ends = [login.id_token_expires_at(), login.access_token_lifetime.map(|lifetime| now + lifetime)];
@@ -234,7 +251,7 @@ impl Logins {
         let refreshable = refreshable.map(|(token, schedule)| Refreshable { token, rotates: None, schedule });
         let silent_login = if refreshable.is_none() { self.silent_schedule(now) } else { None };
         let identity = app.pack(identity, &login.id_token, &login.claims);
-        let bytes = wire_bytes(&identity.headers(&app.header_template, &self.jwks(app)));
+        let bytes = wire_bytes(&app.headers_for(&identity, &self.jwks(app)));
         if bytes > app.headers.warn_bytes {
             self.metrics.header_block_too_large(Some(&app.slug));
             tracing::warn!(
@@ -260,12 +277,13 @@ impl Logins {
             return Err(CallbackError::Loop);
         }
         let token = SessionToken::generate(&self.world)?;
+        let opened = Opened { session: token.key(), subject: session.identity().subject().to_owned() };
         self.store.save(&token, session).await?;
         for old in SessionToken::all(app.cookies.session(), headers) {
             self.store.remove(&old).await?;
         }
         set_cookies.push(app.cookies.set_session(&token, self.lifetime));
-        Ok(())
+        Ok(opened)
     }
 }
 

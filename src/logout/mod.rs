@@ -1,12 +1,27 @@
-//! Sign-out: the record gone, the cookie taken back, the provider told by way of the browser.
+//! Sign-out: the record gone, the cookie taken back, the provider told by way of the browser; and logout by the provider.
+
+mod back_channel;
+mod front_channel;
+mod tokens;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use tokio_util::task::TaskTracker;
+
+pub use back_channel::{BackChannelError, Obeyed};
+pub use front_channel::{FrontChannelError, Left};
 
 use crate::app::Application;
 use crate::forwarded::single;
 use crate::host::{Authority, Scheme};
 use crate::oidc::{EndSessionRequest, Provider};
-use crate::session::{Session, SessionStore, SessionToken, StoreError};
+use crate::session::{Revocation, Session, SessionKey, SessionStore, SessionToken, StoreError, Whom};
+use crate::world::World;
+use front_channel::Budget;
+use tokens::Revoker;
 
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 static ORIGIN: HeaderName = http::header::ORIGIN;
@@ -37,6 +52,51 @@ fn authority_of(url: &str) -> Option<Authority<'_>> {
     Authority::parse(rest.split('/').next()?).ok()
 }
 
+/// What logouts need.
+pub struct Logouts {
+    world: World,
+    store: Arc<dyn SessionStore>,
+    /// Asked in the order of their names.
+    providers: BTreeMap<String, Arc<Provider>>,
+    everywhere: bool,
+    unproved: Budget,
+    revoker: Revoker,
+}
+
+/// What [`Logouts`] is made of.
+pub struct LogoutParts {
+    /// The time.
+    pub world: World,
+    /// Where sessions are.
+    pub store: Arc<dyn SessionStore>,
+    /// All identity providers, by name.
+    pub providers: HashMap<String, Arc<Provider>>,
+    /// Of a session; so long a revocation is remembered.
+    pub lifetime: Duration,
+    /// Whether users may end all of their sessions.
+    pub everywhere: bool,
+    /// What nobody waits for; the process should before it ends.
+    pub background: TaskTracker,
+}
+
+/// A session that its browser ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The name of the session; it opens nothing.
+    pub session: SessionKey,
+    /// How the user is called in logs.
+    pub user: String,
+    /// `sub`.
+    pub subject: String,
+}
+
+impl Ended {
+    fn new(token: &SessionToken, session: &Session) -> Self {
+        let identity = session.identity();
+        Self { session: token.key(), user: identity.label().to_owned(), subject: identity.subject().to_owned() }
+    }
+}
+
 /// What a sign-out did.
 pub struct SignedOut {
     /// Where the browser goes to sign out at the provider too; `None`: the provider has no such place, or nobody was
@@ -45,36 +105,84 @@ pub struct SignedOut {
     /// Takes the session cookie back.
     pub cookie: HeaderValue,
     /// Who was signed in.
-    pub user: Option<String>,
+    pub ended: Option<Ended>,
+    /// Whether all other sessions of the user were ended as well.
+    pub everywhere: bool,
 }
 
-/// Forgets every session of `app` that the request carries.
-///
-/// # Errors
-///
-/// When the store does not answer; the session may still be there.
-pub async fn sign_out(
-    app: &Application,
-    provider: Option<&Provider>,
-    store: &dyn SessionStore,
-    headers: &HeaderMap,
-) -> Result<SignedOut, StoreError> {
-    let mut ended = None;
-    for token in SessionToken::all(app.cookies.session(), headers) {
-        let removed = store.remove(&token).await?;
-        ended = removed.filter(|session| session.is_of(app)).or(ended);
+impl Logouts {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: LogoutParts) -> Self {
+        Self {
+            world: parts.world,
+            store: parts.store,
+            providers: parts.providers.into_iter().collect(),
+            everywhere: parts.everywhere,
+            unproved: Budget::new(parts.lifetime),
+            revoker: Revoker::new(parts.background),
+        }
     }
-    let location = ended.as_deref().and_then(|session: &Session| {
-        provider?.end_session_url(&EndSessionRequest {
-            id_token_hint: session.identity().id_token(),
-            post_logout_redirect_uri: &app.post_logout_redirect_uri,
+
+    /// Whether users may end all of their sessions.
+    #[must_use]
+    pub const fn offers_everywhere(&self) -> bool {
+        self.everywhere
+    }
+
+    /// Forgets every session of `app` that the request carries, and has its refresh token revoked; with `everywhere` it also
+    /// ends all sessions of the user, in all applications of the provider and in every browser.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer; sessions may still be there.
+    pub async fn sign_out(
+        &self,
+        app: &Application,
+        headers: &HeaderMap,
+        everywhere: bool,
+    ) -> Result<SignedOut, StoreError> {
+        let provider = self.providers.get(&app.identity_provider);
+        let now = self.world.now();
+        let mut found = Vec::new();
+        for token in SessionToken::all(app.cookies.session(), headers) {
+            let session = self.store.load(&token).await?.filter(|session| session.is_of(app));
+            found.push((token, session));
+        }
+        let valid = |session: &Option<Arc<Session>>| session.as_ref().is_some_and(|it| it.is_valid_for(app, now));
+        // Before the session is gone that shows who asks: where it fails, the user can ask again.
+        let asker = found.iter().find_map(|(_, session)| session.as_ref().filter(|_| everywhere && valid(session)));
+        let done = match (asker, provider) {
+            (Some(session), Some(provider)) if self.everywhere => {
+                let (issuer, subject) = (&*provider.settings().issuer, session.identity().subject());
+                let order = Revocation { whom: Whom::Subject { issuer, subject }, at: now, once: None };
+                self.store.revoke(&order).await?
+            }
+            _ => false,
+        };
+        for (token, session) in &mut found {
+            // A refresh may have replaced it meanwhile; what was revoked is not given back.
+            let newest = self.store.remove(token).await?.filter(|session| session.is_of(app));
+            *session = newest.or(session.take());
+            if let (Some(provider), Some(session)) = (provider, &*session) {
+                self.revoker.revoke(provider, session);
+            }
+        }
+        found.sort_by_key(|(_, session)| !valid(session));
+        let own = found.into_iter().find_map(|(token, session)| Some((token, session?)));
+        let location = own.as_ref().and_then(|(_, session)| {
+            provider?.end_session_url(&EndSessionRequest {
+                id_token_hint: session.identity().id_token(),
+                post_logout_redirect_uri: &app.post_logout_redirect_uri,
+            })
+        });
+        Ok(SignedOut {
+            location,
+            cookie: app.cookies.expire_session(),
+            ended: own.map(|(token, session)| Ended::new(&token, &session)),
+            everywhere: done,
         })
-    });
-    Ok(SignedOut {
-        location,
-        cookie: app.cookies.expire_session(),
-        user: ended.map(|session| session.identity().label().to_owned()),
-    })
+    }
 }
 
 #[cfg(test)]

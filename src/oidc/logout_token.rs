@@ -55,6 +55,9 @@ pub enum LogoutTokenError {
     /// Another issuer made it, or for another client; one of another registration of ours, perhaps.
     #[error("the logout token is of another issuer, or for another client")]
     Foreign,
+    /// Nothing in it can be read, so nobody can tell whose it would be.
+    #[error("the logout token is not valid: {0}")]
+    Malformed(String),
     /// None of the known keys made its signature, and newer ones could not be had: a later delivery may be accepted.
     #[error("no known key made the logout token's signature, and newer keys cannot be had: {0}")]
     UnknownKey(String),
@@ -108,9 +111,9 @@ pub(super) fn verify(
 
 fn take_apart(token: &str) -> Result<Jws<'_>, LogoutTokenError> {
     if token.len() > LARGEST {
-        return Err(LogoutTokenError::Invalid("it is too long".into()));
+        return Err(LogoutTokenError::Malformed("it is too long".into()));
     }
-    Jws::parse(token).map_err(|error| LogoutTokenError::Invalid(error.to_string()))
+    Jws::parse(token).map_err(|error| LogoutTokenError::Malformed(error.to_string()))
 }
 
 /// Everything but the recipient and the signature.

@@ -52,6 +52,8 @@ pub enum Page<'a> {
         application: &'a str,
         /// Takes the POST; a path of this host.
         action_url: &'a str,
+        /// The same for all of the person's sessions, where that is offered.
+        everywhere_url: Option<&'a str>,
     },
     /// The identity provider cannot be reached; sessions go on.
     ProviderAway {
@@ -167,7 +169,7 @@ fn link(url: &str) -> Option<&str> {
 fn policy(page: &Page<'_>) -> HeaderValue {
     let forms = match page {
         // Browsers hold every redirect behind a form against this list too (CSP3 §6.4.1.1), and a sign-out goes on to
-        // the identity provider, which may redirect anywhere. The page has one form, and its target is ours.
+        // the identity provider, which may redirect anywhere. The targets of its forms are ours.
         Page::ConfirmSignOut { .. } => "http: https:",
         Page::LoginFailed { .. }
         | Page::Forbidden { .. }

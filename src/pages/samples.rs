@@ -15,6 +15,7 @@ impl<'a> Page<'a> {
         let home_url = text("https://grafana.example.test/");
         let retry_url = text("/outpost.goauthentik.io/start?rd=https%3A%2F%2Fgrafana.example.test%2F");
         let sign_out_url = text("/outpost.goauthentik.io/sign_out");
+        let everywhere_url = text("/outpost.goauthentik.io/sign_out?everywhere=true");
         [
             Self::LoginFailed {
                 application,
@@ -27,7 +28,7 @@ impl<'a> Page<'a> {
             },
             Self::Forbidden { application, username: text("bob"), sign_out_url },
             Self::SignedOut { application, home_url },
-            Self::ConfirmSignOut { application, action_url: sign_out_url },
+            Self::ConfirmSignOut { application, action_url: sign_out_url, everywhere_url: Some(everywhere_url) },
             Self::ProviderAway { application, retry_url },
             Self::CookieMissing { application, retry_url },
             Self::BadRequest { what: text("No application is configured for this host.") },

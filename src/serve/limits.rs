@@ -17,7 +17,7 @@ const HTTP2_FIELD_OVERHEAD: usize = 32;
 const HTTP2_STREAMS: u32 = 200;
 /// Streams a peer may reset before we saw them; more is the "rapid reset" attack (CVE-2023-44487).
 const HTTP2_PENDING_RESETS: usize = 32;
-/// Request bodies are never read, so the room for them is the least that RFC 9113 §6.9.2 begins with.
+/// Request bodies are never read, or small, so the room for them is the least that RFC 9113 §6.9.2 begins with.
 const HTTP2_WINDOW: u32 = 65_535;
 /// How often a silent HTTP/2 peer is asked whether it is still there, and how long it may think.
 const HTTP2_PING_INTERVAL: Duration = Duration::from_mins(1);

@@ -13,7 +13,7 @@
 //! | says nothing, or not all of a head, for `header_timeout` | its connection closed |
 //! | does not finish its TLS handshake in `tls_handshake_timeout` | its connection closed |
 //! | says nothing on a used connection for `idle_timeout` | its connection closed; HTTP/2: GOAWAY first |
-//! | announces a body | its answer at once, never a 1xx; what comes of the body is dropped for a second or a megabyte |
+//! | announces a body | its answer at once, never a 1xx; what comes of the body is dropped for a second or a megabyte. One route waits for it: its [`Handler`] has a limit of its own |
 //! | closes its own direction behind a request | its answer |
 //! | takes no answer for `request_timeout` (HTTP/1) or `idle_timeout` (HTTP/2) | its connection closed |
 //! | sends more than `max_headers` fields or `max_header_bytes` | 431 |

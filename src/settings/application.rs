@@ -6,7 +6,7 @@ use super::address::{external_host, origin, target};
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::values::{is_slug, slugified};
-use super::{Application, Cors, HeaderSwitches, PublicPathRule, public_path};
+use super::{Application, Cors, PublicPathRule, header, public_path};
 use crate::host::{CookieDomain, InvalidCookieDomain};
 
 /// What a table names when it names nothing: the name and slug of an application that was given without a table.
@@ -82,7 +82,10 @@ fn read(table: &mut Table<'_>, default_name: DefaultName, providers: &[String]) 
             public_paths.push(rule);
         }
     }
-    let headers = headers(table.table("headers"));
+    let (headers, mut further_headers) = header::switches(table.table("headers"));
+    further_headers.extend(header::read_all(table.tables("header").unwrap_or_default()));
+    header::check_names(table, &further_headers);
+    let basic_auth = header::basic_auth(table.table("basic_auth"));
     let cors = cors(table.table("cors"));
 
     let given_name = table.text("name");
@@ -108,6 +111,8 @@ fn read(table: &mut Table<'_>, default_name: DefaultName, providers: &[String]) 
         public_paths,
         required_groups: required_groups.unwrap_or_default(),
         headers,
+        further_headers,
+        basic_auth,
         cors,
         post_logout_redirect_uri,
     };
@@ -170,15 +175,6 @@ fn check_rule_hosts(table: &Table<'_>, application: &Application) {
             table.wrong("public_paths", complaint(problem, "remove host, or correct it"));
         }
     }
-}
-
-fn headers(mut table: Table<'_>) -> HeaderSwitches {
-    let headers = HeaderSwitches {
-        jwt: table.boolean("jwt", true),
-        warn_bytes: table.number("warn_bytes", 4096, 256..=1_048_576),
-    };
-    table.finish();
-    headers
 }
 
 fn cors(mut table: Table<'_>) -> Cors {

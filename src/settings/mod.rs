@@ -4,6 +4,7 @@
 
 mod address;
 mod application;
+mod header;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
 mod item;
@@ -29,7 +30,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderName, Method};
 use ipnet::IpNet;
 use regex::Regex;
 use secrecy::SecretString;
@@ -160,6 +161,8 @@ pub struct IdentityProvider {
     pub claims: ClaimNames,
     /// Further parameters of the authorisation request; none that the protocol owns.
     pub authorization_parameters: BTreeMap<String, String>,
+    /// Whether whoever names a session of the provider (`sid`) ends ours of it (Front-Channel Logout 1.0).
+    pub frontchannel_logout: bool,
     /// Whether the redirect URI carries `?X-authentik-auth-callback=true`, as authentik registers it.
     pub callback_marker: bool,
     /// Speak to an issuer in cleartext although it is not on this machine.
@@ -228,6 +231,10 @@ pub struct Application {
     pub required_groups: Vec<String>,
     /// Which headers are sent.
     pub headers: HeaderSwitches,
+    /// Headers besides the contract's.
+    pub further_headers: Vec<FurtherHeader>,
+    /// For applications that know nothing but Basic authentication.
+    pub basic_auth: Option<BasicAuth>,
     /// Pages of other origins that may call this application.
     pub cors: Cors,
     /// Where the provider sends the browser after its logout; `None`: our signed-out page.
@@ -241,6 +248,58 @@ pub struct HeaderSwitches {
     pub jwt: bool,
     /// Bytes of the header block above which a warning is given; proxies have small buffers.
     pub warn_bytes: usize,
+}
+
+/// A header besides the contract's; it is sent to everybody, and empty where nobody is signed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FurtherHeader {
+    /// Its name, which is none of the contract's nor of HTTP's own.
+    pub name: HeaderName,
+    /// Where its value comes from.
+    pub source: HeaderSource,
+}
+
+/// Where the value of a header comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderSource {
+    /// A claim: a text, a number, or a list with commas between its elements.
+    Claim(ClaimPath),
+    /// The same for every user.
+    Text(String),
+    /// That of the first group that the user is in.
+    Groups {
+        /// Group and value.
+        groups: Vec<(String, String)>,
+        /// For users who are in none.
+        default: String,
+    },
+    /// What the contract's headers say, in another form.
+    Identity(IdentityField),
+    /// What authentik's attributes of users and groups say under the header's name, in any case
+    /// (`ak_proxy.user_attributes.additionalHeaders`).
+    Attribute,
+}
+
+/// A part of an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentityField {
+    /// The name that applications show.
+    Username,
+    /// The e-mail address.
+    Email,
+    /// The full name.
+    Name,
+    /// The groups, with commas between them.
+    Groups,
+}
+
+/// What `Authorization: Basic` is made of (the contract's `basic_auth_*`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BasicAuth {
+    /// The claim with the user name; the e-mail address where it holds no text.
+    pub username: ClaimPath,
+    /// The claim with the password; empty where it holds no text.
+    pub password: ClaimPath,
 }
 
 /// Cross-origin access (<https://fetch.spec.whatwg.org/#http-cors-protocol>).
@@ -326,6 +385,8 @@ pub struct Session {
     pub idle_timeout: Option<Duration>,
     /// Sessions in memory at once; the longest unused go first.
     pub max_sessions: u64,
+    /// Whether users are offered to end all of their sessions.
+    pub sign_out_everywhere: bool,
     /// What cookies and records are sealed with; `None`: the one that lies in the directory of the store, else a random one,
     /// and logins under way end with the process. Always there with a Redis, because all processes need the same.
     pub secret: Option<SecretString>,

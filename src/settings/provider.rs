@@ -68,6 +68,7 @@ fn read(mut table: Table<'_>) -> Option<IdentityProvider> {
     let timeout = table.duration("timeout", second * 10, second..=second * 120);
     let jwks_cooldown = table.duration("jwks_cooldown", second * 30, second..=second * 3600);
     let callback_marker = table.boolean("callback_marker", true);
+    let frontchannel_logout = table.boolean("frontchannel_logout", false);
     let claims = claims(table.table("claims"));
     let authorization_parameters = parameters(&mut table);
     table.finish();
@@ -83,6 +84,7 @@ fn read(mut table: Table<'_>) -> Option<IdentityProvider> {
         jwks_cooldown,
         claims,
         authorization_parameters,
+        frontchannel_logout,
         callback_marker,
         danger_http_issuer,
     })

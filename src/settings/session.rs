@@ -35,6 +35,7 @@ pub(super) fn read(mut table: Table<'_>, state_directory: Option<&Path>) -> Sess
     let default_idle = Some(Duration::from_hours(8));
     let idle_timeout = table.optional_duration("idle_timeout", default_idle, shortest..=LONGEST);
     let max_sessions = table.number("max_sessions", 100_000, 1..=100_000_000);
+    let sign_out_everywhere = table.boolean("sign_out_everywhere", false);
     let secret = secret(&mut table, "secret", "secret_file");
     if let Some(secret) = &secret
         && secret.expose_secret().len() < SHORTEST_SECRET
@@ -52,7 +53,7 @@ pub(super) fn read(mut table: Table<'_>, state_directory: Option<&Path>) -> Sess
     let revalidation = revalidation(&mut table);
     table.finish();
     let store = store(kind, directory.as_deref().or(state_directory), redis);
-    Session { store, lifetime, idle_timeout, max_sessions, secret, revalidation }
+    Session { store, lifetime, idle_timeout, max_sessions, sign_out_everywhere, secret, revalidation }
 }
 
 fn revalidation(table: &mut Table<'_>) -> Revalidation {

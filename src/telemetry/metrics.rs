@@ -60,6 +60,7 @@ pub struct Metrics {
     revocations: Family<RevocationLabels, Counter>,
     logins: Family<LoginLabels, Counter>,
     sign_outs: Family<ApplicationLabels, Counter>,
+    logout_tokens: Family<LoginLabels, Counter>,
     refreshes: Family<LoginLabels, Counter>,
     provider_requests: Family<ProviderRequestLabels, Counter>,
     provider_durations: Family<OperationLabels, Histogram, fn() -> Histogram>,
@@ -112,6 +113,7 @@ impl Metrics {
             revocations: Family::default(),
             logins: Family::default(),
             sign_outs: Family::default(),
+            logout_tokens: Family::default(),
             refreshes: Family::default(),
             provider_requests: Family::default(),
             provider_durations: Family::new_with_constructor(|| Histogram::new(PROVIDER_BOUNDS)),
@@ -153,6 +155,7 @@ impl Metrics {
         ours.register("revocations", "Orders to end sessions that were followed", self.revocations.clone());
         ours.register("logins", "Logins that came back", self.logins.clone());
         ours.register("sign_outs", "Sessions signed out", self.sign_outs.clone());
+        ours.register("logout_tokens", "Logout tokens of identity providers", self.logout_tokens.clone());
         ours.register("refreshes", "Logins that the provider was asked to refresh", self.refreshes.clone());
         ours.register("provider_requests", "Requests to identity providers", self.provider_requests.clone());
         ours.register_with_unit(
@@ -241,6 +244,12 @@ impl Metrics {
     pub fn sign_out(&self, application: Option<&str>) {
         let labels = self.application(application);
         self.sign_outs.get_or_create(&labels).inc();
+    }
+
+    /// Counts a logout token; one that cannot be told to be of any identity provider has no name of one.
+    pub fn logout_token(&self, identity_provider: &str, result: &'static str) {
+        let labels = LoginLabels { identity_provider: self.providers.label(identity_provider), result };
+        self.logout_tokens.get_or_create(&labels).inc();
     }
 
     /// Counts a refresh, by how it ended.

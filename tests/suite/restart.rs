@@ -7,12 +7,13 @@ use http::Method;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use crate::provider::Provider;
+use crate::provider::{LogoutToken, Provider};
 use crate::support::process::{Running, borrowed, forepost, provider, quick_start};
 use crate::support::{Browser, Reply, ask, fill_in};
 
 const APP: &str = "https://app.example.com/page";
 const START: &str = "https://app.example.com/outpost.goauthentik.io/start?rd=/page";
+const BACK_CHANNEL: &str = "http://forepost.internal/outpost.goauthentik.io/backchannel-logout";
 const SIGN_OUT: &str = "https://app.example.com/outpost.goauthentik.io/sign_out";
 
 struct Scene {
@@ -134,6 +135,37 @@ async fn what_was_answered_holds_when_it_is_killed_under_load() {
     for (browser, signed_out) in &mut visits {
         check(browser).await.is(if *signed_out { 302 } else { 200 });
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logout_by_the_provider_outlives_a_kill() {
+    let scene = Scene::new().await;
+    let (mut alice, mut bob) = (Browser::new(), Browser::new());
+    let daemon = scene.start(&mut [&mut alice, &mut bob]);
+    sign_in(&mut alice, "alice").await.is(302);
+    sign_in(&mut bob, "bob").await.is(302);
+    let wanted = LogoutToken { subject: Some("id-alice".into()), ..LogoutToken::default() };
+    let form = format!("logout_token={}", scene.provider.logout_token("proxy", &wanted).unwrap());
+    bob.clone().post(BACK_CHANNEL, &form).await.is(200);
+    daemon.signal("KILL");
+    daemon.end();
+
+    let mut daemon = scene.start(&mut [&mut alice, &mut bob]);
+    check(&mut alice).await.is(302);
+    check(&mut bob).await.is(200);
+    // The order is known to be followed, too: it does not end what began since.
+    sign_in(&mut alice, "alice").await.is(302);
+    bob.post(BACK_CHANNEL, &form).await.is(200);
+    check(&mut alice).await.is(200);
+    let login = daemon.until(|line| (line["event"] == "login").then(|| line.clone()));
+    assert_eq!(
+        (&login["user"], &login["subject"], &login["reason"]),
+        (&"alice".into(), &"id-alice".into(), &"callback".into())
+    );
+    assert!(login["session"].as_str().is_some_and(|it| it.len() == 43) && login["request_id"].is_string(), "{login}");
+    sign_out(&mut alice).await.is(302);
+    let logout = daemon.until(|line| (line["event"] == "logout").then(|| line.clone()));
+    assert_eq!((&logout["session"], &logout["reason"]), (&login["session"], &"sign_out".into()));
 }
 
 /// What the command says when it does not start.

@@ -243,6 +243,26 @@ fn between_tables() {
 }
 
 #[test]
+fn in_further_headers() {
+    let header = |line: &str, parts: &[&str]| {
+        one(&format!("{MINIMAL}\n[[application.header]]\n{line}"), parts);
+    };
+    header("text = \"x\"", &["application[0].header[0].name: is missing"]);
+    header("name = \"X-A\"", &["application[0].header[0]: has no value; give exactly one of"]);
+    header("name = \"X-A\"\ntext = \"x\"\nclaim = \"y\"", &["has more than one value"]);
+    header("name = \"X-A\"\ntext = \"x\"\ndefault = \"y\"", &["header[0].default: is for groups only"]);
+    header("name = \"X-Authentik-Username\"\ntext = \"x\"", &["header[0].name:", "is reserved"]);
+    header("name = \"X_A\"\ntext = \"x\"", &["a character that proxies drop"]);
+    header("name = \"X-A\"\ngroups = [{ group = \"a\" }]", &["header[0].groups[0].value: is missing"]);
+    let twice = "name = \"Remote-User\"\ntext = \"x\"\n[application.headers]\npresets = [\"remote-user\"]";
+    header(twice, &["application[0].header: \"remote-user\" is given twice"]);
+    let headers = |line: &str, parts: &[&str]| one(&format!("{MINIMAL}\n[application.headers]\n{line}"), parts);
+    headers("presets = [\"x\"]", &["headers.presets[0]: \"x\" is unknown; one of remote-user, forwarded-user"]);
+    headers("additional = [\"Cookie\"]", &["headers.additional[0]:", "is reserved"]);
+    one(&format!("{MINIMAL}\n[application.basic_auth]\nusername = \"x\""), &["basic_auth.password: is missing"]);
+}
+
+#[test]
 fn in_the_session() {
     let session = |line: &str, parts: &[&str]| beside(&format!("[session]\n{line}"), parts);
     session("lifetime = \"401d\"", &["session.lifetime: 401d is out of range; from 1s to 400d"]);

@@ -36,6 +36,7 @@ await tell(async (browser) => {
     const newcomer = async () => tab(await visitor(browser));
     await forbidden(await newcomer());
     await signOut(await newcomer());
+    await signOutEverywhere(await newcomer(), await newcomer());
     await denied(await newcomer());
     await away(await newcomer());
     await forged(await newcomer());
@@ -68,11 +69,31 @@ async function signOut(page) {
     await still.goto(at('whoami'));
     await ends(still, at('whoami'), 'Who am I?');
 
-    await button(page, 'Sign out').click();
+    await button(page, 'Sign out').first().click();
     await ends(page, at('whoami', '/outpost.goauthentik.io/signed_out'), 'Signed out');
     assert.deepEqual(page.complaints, []);
     await still.goto(at('whoami'));
     await asked(still);
+}
+
+/** One browser ends what the other one has. */
+async function signOutEverywhere(page, other) {
+    for (const each of [page, other]) {
+        await each.goto(at('whoami'));
+        await signIn(each, 'alice');
+        await ends(each, at('whoami'), 'Who am I?');
+    }
+    await page.goto(at('whoami', '/outpost.goauthentik.io/sign_out?everywhere=true'));
+    await page.getByRole('button', { name: 'Sign out everywhere', exact: true }).click();
+    await ends(page, at('whoami', '/outpost.goauthentik.io/signed_out'), 'Signed out');
+    assert.deepEqual(page.complaints, []);
+
+    // The provider knows the other browser still, and would let it in again at once.
+    const cookies = await other.context().cookies();
+    await other.context().clearCookies();
+    await other.context().addCookies(cookies.filter(({ name }) => name.includes('authentik_proxy')));
+    await other.goto(at('whoami'));
+    await asked(other);
 }
 
 async function denied(page) {

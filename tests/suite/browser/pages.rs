@@ -55,7 +55,7 @@ async fn every_page_is_fit_to_be_seen() {
         });
         providers.push(provider);
     }
-    let daemon = start_daemon(&toml).await;
+    let daemon = start_daemon(&format!("{toml}[session]\nsign_out_everywhere = true\n")).await;
     daemon.ready().await;
     let proxy = Proxy::serve(listener, None, daemon.http_address().unwrap());
 

@@ -15,6 +15,31 @@ const CLIENTS: usize = 24;
 const LOGINS_AT_ONCE: usize = 4;
 const APP: &str = "https://app.example.com/page";
 
+/// What strangers send as logout tokens is forgotten.
+#[tokio::test(flavor = "multi_thread")]
+async fn logout_tokens_of_strangers_take_no_room() {
+    let target = Target::start(&[]).await;
+    let junk = "j".repeat(8000);
+    let mut wire = target.connect().await;
+    let mut before = 0;
+    for number in 0..11_000 {
+        let form = format!("logout_token={number}.{junk}");
+        let length = form.len();
+        let head = format!(
+            "POST /outpost.goauthentik.io/backchannel-logout HTTP/1.1\r\nhost: x\r\n\
+             content-type: application/x-www-form-urlencoded\r\ncontent-length: {length}\r\n\r\n"
+        );
+        wire.send(head + &form).await;
+        assert_eq!(wire.receive().await.status, 400);
+        if number == 1000 {
+            before = target.memory("VmRSS");
+        }
+    }
+    let after = target.memory("VmRSS");
+    assert!(after < before + (4 << 20), "{before} bytes, then {after}");
+    target.end().await;
+}
+
 /// What a task of its own needs to ask.
 #[derive(Clone)]
 struct Alice {

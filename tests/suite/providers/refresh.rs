@@ -11,13 +11,12 @@ use forepost::settings::Settings;
 use forepost::world::World;
 use secrecy::SecretString;
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use url::Url;
 
 use super::glewlwyd::Glewlwyd;
 use super::scene::{ORIGIN, RealProvider, toml};
-use crate::support::{Browser, OpenIdProvider};
+use crate::support::{Browser, OpenIdProvider, told};
 
 /// From RFC 7636 appendix B.
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -166,23 +165,4 @@ async fn oidc_provider_sends_a_logout_token() {
     let token = told.split_once("logout_token=").unwrap().1;
     let logout = visit.known.verify_logout_token(token).await.unwrap();
     assert_eq!((logout.subject.as_deref(), logout.session_id.as_deref()), (Some("alice"), visit.login.session_id()));
-}
-
-/// The next request there, answered as by a client that ended the session.
-async fn told(listener: &TcpListener) -> String {
-    let (mut connection, _) = listener.accept().await.unwrap();
-    let (mut heard, mut part) = (String::new(), [0; 4096]);
-    loop {
-        let length = connection.read(&mut part).await.unwrap();
-        assert_ne!(length, 0, "{heard}");
-        heard.push_str(str::from_utf8(&part[..length]).unwrap());
-        let Some((head, body)) = heard.split_once("\r\n\r\n") else { continue };
-        let size = head.to_ascii_lowercase().split_once("content-length: ").map(|(_, rest)| rest.to_owned());
-        let size: usize = size.unwrap().lines().next().unwrap().parse().unwrap();
-        if body.len() >= size {
-            break;
-        }
-    }
-    connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await.unwrap();
-    heard
 }

@@ -78,3 +78,18 @@ pub(super) async fn sign_out_ends_the_session(proxy: Proxy) {
     }
     front.application.saw_nothing();
 }
+
+/// A logout token that is sent to the application's host comes through whole.
+pub(super) async fn the_provider_can_log_out(proxy: Proxy) {
+    let front = Front::start(proxy).await;
+    let mut alice = front.alice().await;
+    let token = front.provider.logout_token("alice").await;
+    let back_channel = front.url("/outpost.goauthentik.io/backchannel-logout");
+    front.browser().post(&back_channel, "logout_token=junk").await.is(400);
+    alice.get(&front.url("/")).await.is(200);
+    front.application.take_one();
+    let reply = front.browser().post(&back_channel, &format!("logout_token={token}")).await;
+    assert!(reply.is(200).header("cache-control").contains("no-store"), "{reply:#?}");
+    alice.fetch(&front.url("/")).await.is(401);
+    front.application.saw_nothing();
+}

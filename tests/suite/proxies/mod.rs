@@ -33,6 +33,11 @@ macro_rules! with_each_proxy {
             }
 
             #[tokio::test]
+            async fn the_provider_can_log_out() {
+                login::the_provider_can_log_out($proxy).await;
+            }
+
+            #[tokio::test]
             async fn spoofed_identity_never_reaches_the_application() {
                 headers::spoofed_identity_never_reaches_the_application($proxy).await;
             }

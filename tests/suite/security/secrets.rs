@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::provider::{Behaviour, Endpoint, Fault, Provider};
+use crate::provider::{Behaviour, Endpoint, Fault, LogoutToken, Provider, SigningKey};
 use crate::support::process::{Running, borrowed, provider, quick_start};
 use crate::support::{Browser, Reply, fill_in};
 
@@ -208,6 +208,28 @@ async fn logins_that_do_not(run: &mut Run) {
     }
 }
 
+/// By the provider's word, right and wrong; the provider's name of a session is nobody's business either.
+async fn logouts(run: &mut Run) {
+    const SESSION: &str = "a-session-of-the-provider";
+    run.secrets.push(SESSION.to_owned());
+    let right = LogoutToken { session: Some(SESSION.to_owned()), ..LogoutToken::default() };
+    let stray = LogoutToken { signing_key: SigningKey::Stray, ..right.clone() };
+    let mut late = right.clone();
+    late.claims.set("exp", 1000);
+    let mut tokens = [right, stray, late].map(|it| run.provider.logout_token("proxy", &it).unwrap()).to_vec();
+    tokens.extend(["junk.logout.token", "a-logout-token-of-nobody"].map(str::to_owned));
+    for (token, expected) in tokens.iter().zip([200, 400, 400, 400, 400]) {
+        let mut provider = run.browser();
+        let reply = provider.post(&format!("{OUTPOST}/backchannel-logout"), &format!("logout_token={token}")).await;
+        run.note(reply).is(expected);
+    }
+    run.secrets.extend(tokens);
+    let mut browser = run.browser();
+    for issuer in [run.provider.issuer().to_owned(), "https://evil.test".to_owned()] {
+        run.get(&mut browser, &format!("{OUTPOST}/frontchannel-logout?iss={issuer}&sid={SESSION}")).await.is(400);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn case_035_073_090_099_nothing_secret_is_logged_or_shown() {
     let provider = provider().await;
@@ -230,6 +252,7 @@ async fn case_035_073_090_099_nothing_secret_is_logged_or_shown() {
 
     logins_that_succeed(&mut run).await;
     logins_that_do_not(&mut run).await;
+    logouts(&mut run).await;
     // Questions that make no sense, and headers that are nobody's business.
     let headers = [
         ("authorization", "Bearer in-the-header"),

@@ -49,12 +49,12 @@ async fn case_047_080_090_other_sites_sign_nobody_out() {
         assert_eq!(reply.header("location"), "", "{method} {headers:?}");
         stage.check("traefik", &mut browser, APP).await.is(200);
     }
-    // There is no front-channel logout, and no marker that any link could carry.
+    // Front-channel logout is off, and there is no marker that any link could carry.
     for url in [
         "https://app.example.com/page?X-authentik-logout=true".to_owned(),
         format!("{out}?X-authentik-logout=true"),
-        format!("{}?iss=x&sid=y", START.replace("start", "frontchannel_logout")),
-        format!("{}?logout_token=x", START.replace("start", "backchannel_logout")),
+        format!("{}?iss=x&sid=y", START.replace("start", "frontchannel-logout")),
+        format!("{}?logout_token=x", START.replace("start", "backchannel-logout")),
     ] {
         browser.clone().get(&url).await;
         stage.check("traefik", &mut browser, APP).await.is(200);

@@ -1,6 +1,7 @@
 //! What tests stand on: a browser, a daemon on free ports, providers, and programs that were installed for them.
 
 mod browser;
+mod clock;
 mod openid;
 pub(crate) mod port;
 pub(crate) mod process;
@@ -10,5 +11,6 @@ mod stage;
 pub(crate) mod tool;
 
 pub(crate) use browser::{Browser, Reply};
-pub(crate) use openid::OpenIdProvider;
+pub(crate) use clock::Hands;
+pub(crate) use openid::{OpenIdProvider, told};
 pub(crate) use stage::{APPLICATIONS, Stage, ask, client, fill_in, start_daemon};

@@ -6,6 +6,8 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use url::form_urlencoded;
 
 use super::tool::{self, Running};
@@ -89,6 +91,16 @@ impl OpenIdProvider {
         self.hook(&format!("client?{changes}")).await;
     }
 
+    /// What a client hears when a user's sessions end here.
+    pub(crate) async fn logout_token(&self, user: &str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.tell_logouts(&format!("http://{}/", listener.local_addr().unwrap())).await;
+        let hook = format!("end-sessions?{user}");
+        let (ended, told) = tokio::join!(self.hook(&hook), told(&listener));
+        assert_eq!(ended[0]["told"], true, "{ended}");
+        told.split_once("logout_token=").unwrap().1.to_owned()
+    }
+
     /// Calls a hook: `rotate`, `rotate?keep`, `down`, `up`, `stats`, `client?…`, `end-sessions?USER`.
     pub(crate) async fn hook(&self, name: &str) -> Value {
         let mut operator = Browser::new().route("*", self.address);
@@ -101,4 +113,23 @@ fn between(page: &Reply, before: &str, after: &str) -> String {
     let rest = page.body.split_once(before).map(|(_, rest)| rest);
     let found = rest.and_then(|rest| rest.split_once(after)).map(|(found, _)| found);
     found.unwrap_or_else(|| panic!("{before} is not in {page:#?}")).to_owned()
+}
+
+/// The next request there, answered as by a client that ended the session.
+pub(crate) async fn told(listener: &TcpListener) -> String {
+    let (mut connection, _) = listener.accept().await.unwrap();
+    let (mut heard, mut part) = (String::new(), [0; 4096]);
+    loop {
+        let length = connection.read(&mut part).await.unwrap();
+        assert_ne!(length, 0, "{heard}");
+        heard.push_str(str::from_utf8(&part[..length]).unwrap());
+        let Some((head, body)) = heard.split_once("\r\n\r\n") else { continue };
+        let size = head.to_ascii_lowercase().split_once("content-length: ").map(|(_, rest)| rest.to_owned());
+        let size: usize = size.unwrap().lines().next().unwrap().parse().unwrap();
+        if body.len() >= size {
+            break;
+        }
+    }
+    connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await.unwrap();
+    heard
 }

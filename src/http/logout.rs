@@ -1,0 +1,186 @@
+//! Sign-out by browsers, and logout by providers.
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+
+use super::browser::signed_out;
+use super::outpost::{Outcome, Outpost};
+use super::reply::{self, Answer};
+use super::request::{Received, Visit};
+use crate::app::Application;
+use crate::logout::{self, BackChannelError, Ended, FrontChannelError, Obeyed};
+use crate::pages::Page;
+use crate::session::StoreError;
+use crate::telemetry::audit::{AuditLine, Event};
+
+/// Twice what any logout token may take, in bytes.
+const LARGEST_FORM: usize = 32 << 10;
+
+/// What makes a sign-out one from all applications and browsers.
+const EVERYWHERE: &str = "everywhere=true";
+
+impl Outpost {
+    /// Answers a browser that wants to sign out.
+    ///
+    /// Only a POST signs out everywhere: a GET asks, so that an application can have a link there.
+    pub(super) async fn sign_out(&self, app: &Application, visit: &Visit<'_>) -> (Answer, Outcome) {
+        let offers_everywhere = self.logouts.offers_everywhere();
+        let everywhere = offers_everywhere && visit.query.split('&').any(|pair| pair == EVERYWHERE);
+        if !logout::is_wanted(app, &visit.method, visit.headers) || everywhere && !visit.is_post() {
+            let action_url = app.outpost_path("sign_out");
+            let everywhere_url = offers_everywhere.then(|| format!("{action_url}?{EVERYWHERE}"));
+            let page = Page::ConfirmSignOut {
+                application: &app.name,
+                action_url: &action_url,
+                everywhere_url: everywhere_url.as_deref(),
+            };
+            return (reply::page(StatusCode::OK, &page, visit.html, visit.request_id), "confirm_sign_out".into());
+        }
+        let done = match self.logouts.sign_out(app, visit.headers, everywhere).await {
+            Ok(done) => done,
+            Err(error) => return (self.store_away(app, &error, visit.html, visit.request_id), "store_away".into()),
+        };
+        if let Some(ended) = &done.ended {
+            self.metrics.sign_out(Some(&app.slug));
+            let line = if done.everywhere {
+                AuditLine::new(Event::Revocation, "sign_out_everywhere")
+            } else {
+                AuditLine::new(Event::Logout, "sign_out")
+            };
+            audit(app, ended, visit, line);
+        }
+        let answer = match &done.location {
+            Some(location) => reply::redirect(location, visit.is_post(), Vec::new()),
+            None => signed_out(app, visit),
+        };
+        let user = done.ended.map(|ended| ended.user);
+        (reply::with_cookies(answer, vec![done.cookie]), Outcome { name: "sign_out", user })
+    }
+
+    /// Answers a provider that sends a logout token, whatever host it took us for.
+    pub(super) async fn back_channel(&self, received: &Received<'_>, body: Option<Incoming>) -> (Answer, Outcome) {
+        if received.parts.method != Method::POST {
+            return (reply::wrong_method("POST"), "bad_request".into());
+        }
+        let media_type = received.parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let obeyed = match read(body).await {
+            Ok(form) => self.logouts.obey(media_type, &form).await,
+            Err(why) => Err(BackChannelError::Request(why)),
+        };
+        match obeyed {
+            Ok(obeyed) => self.obeyed(&obeyed, received),
+            Err(error) => {
+                let temporary = error.is_temporary();
+                let outcome = if temporary { "unavailable" } else { "refused" };
+                self.metrics.logout_token(error.identity_provider().unwrap_or_default(), outcome);
+                tracing::warn!(
+                    request_id = %received.id,
+                    identity_provider = error.identity_provider(),
+                    client = received.client().map(tracing::field::display),
+                    %error,
+                    "logout token refused"
+                );
+                (reply::not_logged_out(temporary, received.id), outcome.into())
+            }
+        }
+    }
+
+    fn obeyed(&self, obeyed: &Obeyed, received: &Received<'_>) -> (Answer, Outcome) {
+        let outcome = if obeyed.first { "logout" } else { "repeated" };
+        self.metrics.logout_token(&obeyed.identity_provider, outcome);
+        if obeyed.first {
+            AuditLine {
+                identity_provider: Some(&obeyed.identity_provider),
+                subject: obeyed.token.subject.as_deref(),
+                client: received.client(),
+                request_id: Some(&received.id),
+                ..AuditLine::new(Event::Revocation, "back_channel")
+            }
+            .write();
+        }
+        (reply::logged_out(), outcome.into())
+    }
+
+    /// Answers a browser in whose frame the provider logs somebody out; `app` is that of the host, where it has one.
+    pub(super) async fn front_channel(&self, app: Option<&Application>, visit: &Visit<'_>) -> (Answer, Outcome) {
+        if visit.method != Method::GET {
+            return (reply::wrong_method("GET"), "bad_request".into());
+        }
+        match self.logouts.leave(app, visit.query, visit.headers).await {
+            Ok(left) => {
+                let line = AuditLine {
+                    identity_provider: Some(&left.identity_provider),
+                    ..AuditLine::new(Event::Revocation, "front_channel")
+                };
+                match (app, &left.ended) {
+                    (Some(app), Some(ended)) => audit(app, ended, visit, line),
+                    _ => AuditLine { client: visit.client, request_id: Some(&visit.request_id), ..line }.write(),
+                }
+                let user = left.ended.map(|ended| ended.user);
+                (reply::left(left.cookie), Outcome { name: "logout", user })
+            }
+            Err(error) => {
+                tracing::warn!(
+                    request_id = %visit.request_id,
+                    client = visit.client.map(tracing::field::display),
+                    %error,
+                    "front-channel logout refused"
+                );
+                let (status, outcome, what) = refused(&error);
+                let answer = reply::page(status, &Page::BadRequest { what }, visit.html, visit.request_id);
+                (answer, outcome.into())
+            }
+        }
+    }
+}
+
+fn refused(error: &FrontChannelError) -> (StatusCode, &'static str, &'static str) {
+    match error {
+        FrontChannelError::Malformed | FrontChannelError::UnknownIssuer => {
+            (StatusCode::BAD_REQUEST, "refused", "This address is only for identity providers that are set up for it.")
+        }
+        FrontChannelError::TooMany => {
+            (StatusCode::TOO_MANY_REQUESTS, "unavailable", "Too many logouts came at once; nobody was logged out.")
+        }
+        FrontChannelError::Store(StoreError(_)) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "store_away", "Sessions cannot be ended at the moment.")
+        }
+    }
+}
+
+/// Completes `line` with who ended a session of `app`, and writes it.
+fn audit(app: &Application, ended: &Ended, visit: &Visit<'_>, line: AuditLine<'_>) {
+    AuditLine {
+        application: Some(&app.slug),
+        identity_provider: Some(&app.identity_provider),
+        user: Some(&ended.user),
+        subject: Some(&ended.subject),
+        session: Some(&ended.session),
+        client: visit.client,
+        request_id: Some(&visit.request_id),
+        ..line
+    }
+    .write();
+}
+
+/// A logout token of which only the head came, because the proxy asks about the request instead of routing it here.
+pub(super) fn asked_about(visit: &Visit<'_>) -> (Answer, Outcome) {
+    tracing::warn!(
+        request_id = %visit.request_id,
+        "the proxy asks about a logout token: route /outpost.goauthentik.io/ to forepost, so that it comes whole"
+    );
+    (reply::not_logged_out(false, visit.request_id), "refused".into())
+}
+
+/// The whole body, if it is no larger than a form with a logout token.
+async fn read(body: Option<Incoming>) -> Result<Bytes, &'static str> {
+    let Some(body) = body else { return Ok(Bytes::new()) };
+    match Limited::new(body, LARGEST_FORM).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err("its body is too long"),
+        Err(_) => Err("its body broke off"),
+    }
+}

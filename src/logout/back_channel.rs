@@ -1,0 +1,168 @@
+//! Logout by the provider's own word (OpenID Connect Back-Channel Logout 1.0 §2.5 to §2.8).
+
+use std::sync::Arc;
+
+use url::form_urlencoded;
+
+use super::Logouts;
+use crate::oidc::{LogoutToken, LogoutTokenError, Provider};
+use crate::session::{Once, Revocation, StoreError, Whom};
+
+const PARAMETER: &str = "logout_token";
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// A logout token that was obeyed.
+#[derive(Debug)]
+pub struct Obeyed {
+    /// Whose it is: its name in the settings.
+    pub identity_provider: String,
+    /// What it says.
+    pub token: LogoutToken,
+    /// `false` when the same one had come before: nothing was left to do, and sessions that began since go on.
+    ///
+    /// That is a success too (§2.6 leaves it open): a provider that got no answer in time sends its token again, and has to
+    /// hear that its user is logged out. Who replays a token that he caught gains nothing by it.
+    pub first: bool,
+}
+
+/// Why nobody was logged out.
+#[derive(Debug, thiserror::Error)]
+pub enum BackChannelError {
+    /// It is no logout request.
+    #[error("the request is no logout request: {0}")]
+    Request(&'static str),
+    /// The token is not accepted, or not at the moment.
+    #[error("{error}")]
+    Token {
+        /// The name of the provider that it claims to be of, where one of ours can be it.
+        identity_provider: Option<String>,
+        /// What is wrong.
+        error: LogoutTokenError,
+    },
+    /// The order could not be written down.
+    #[error("{error}")]
+    Store {
+        /// Whose token it is.
+        identity_provider: String,
+        /// What is wrong.
+        error: StoreError,
+    },
+}
+
+impl BackChannelError {
+    /// Whether the same request may succeed later.
+    ///
+    /// §2.8 has one status, 400, for what is invalid and for what failed. A provider sends again only what seems to have
+    /// failed for a while (§2.5), and it can tell that by a 503 alone.
+    #[must_use]
+    pub const fn is_temporary(&self) -> bool {
+        match self {
+            Self::Request(_) => false,
+            Self::Token { error, .. } => matches!(error, LogoutTokenError::NotReady | LogoutTokenError::UnknownKey(_)),
+            Self::Store { .. } => true,
+        }
+    }
+
+    /// The provider it is about, by its name in the settings.
+    #[must_use]
+    pub fn identity_provider(&self) -> Option<&str> {
+        match self {
+            Self::Request(_) => None,
+            Self::Token { identity_provider, .. } => identity_provider.as_deref(),
+            Self::Store { identity_provider, .. } => Some(identity_provider),
+        }
+    }
+}
+
+impl Logouts {
+    /// Obeys the logout token in `form`, the body of a request whose `Content-Type` is `media_type`.
+    ///
+    /// The order holds for sessions whose login began before now, wherever their records are, and for logins that are under
+    /// way. What a token without value costs is bounded: one signature for each provider with its issuer and client id,
+    /// few at a time, and new keys at most once in [`crate::settings::IdentityProvider::jwks_cooldown`].
+    ///
+    /// # Errors
+    ///
+    /// When nobody is logged out.
+    pub async fn obey(&self, media_type: Option<&[u8]>, form: &[u8]) -> Result<Obeyed, BackChannelError> {
+        let text = logout_token(media_type, form).map_err(BackChannelError::Request)?;
+        let (provider, token) = self.verify(&text).await?;
+        let issuer = &*provider.settings().issuer;
+        let whom = match (&token.session_id, &token.subject) {
+            (Some(session_id), subject) => Whom::ProviderSession { issuer, session_id, subject: subject.as_deref() },
+            (None, Some(subject)) => Whom::Subject { issuer, subject },
+            (None, None) => return Err(BackChannelError::Request("the token names nobody")),
+        };
+        let once = Once { issuer, id: &token.jti, until: token.expires_at };
+        let order = Revocation { whom, at: self.world.now(), once: Some(once) };
+        let identity_provider = provider.name().to_owned();
+        match self.store.revoke(&order).await {
+            Ok(first) => Ok(Obeyed { identity_provider, token, first }),
+            Err(error) => Err(BackChannelError::Store { identity_provider, error }),
+        }
+    }
+
+    /// Asks the providers in turn: several may have one issuer, and differ in their client ids.
+    async fn verify(&self, text: &str) -> Result<(&Arc<Provider>, LogoutToken), BackChannelError> {
+        let mut refusal = BackChannelError::Token { identity_provider: None, error: LogoutTokenError::Foreign };
+        for (name, provider) in &self.providers {
+            match provider.verify_logout_token(text).await {
+                Ok(token) => return Ok((provider, token)),
+                Err(LogoutTokenError::Foreign) => {}
+                Err(error @ LogoutTokenError::Malformed(_)) => {
+                    return Err(BackChannelError::Token { identity_provider: None, error });
+                }
+                // What is worth another try is told rather than what is not.
+                Err(_) if refusal.is_temporary() => {}
+                Err(error) => refusal = BackChannelError::Token { identity_provider: Some(name.clone()), error },
+            }
+        }
+        Err(refusal)
+    }
+}
+
+/// The one logout token of a form; further parameters are passed over (§2.5).
+fn logout_token(media_type: Option<&[u8]>, form: &[u8]) -> Result<String, &'static str> {
+    let essence = media_type.and_then(|it| it.split(|byte| *byte == b';').next()).unwrap_or_default();
+    if !essence.trim_ascii().eq_ignore_ascii_case(FORM.as_bytes()) {
+        return Err("its body is no form");
+    }
+    let mut tokens = form_urlencoded::parse(form).filter(|(name, _)| name == PARAMETER).map(|(_, value)| value);
+    match (tokens.next(), tokens.next()) {
+        (Some(token), None) if !token.is_empty() => Ok(token.into_owned()),
+        (_, None) => Err("it has no logout_token"),
+        (_, Some(_)) => Err("it has more than one logout_token"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(media_type: Option<&str>, form: &str, expected: Result<&str, &'static str>) {
+        let token = logout_token(media_type.map(str::as_bytes), form.as_bytes());
+        assert_eq!(token.as_deref(), expected.as_ref().map(|it| *it), "{media_type:?} {form}");
+    }
+
+    #[test]
+    fn a_form_has_one_token() {
+        const NO_FORM: Result<&str, &str> = Err("its body is no form");
+        let form = Some(FORM);
+        check(form, "logout_token=a.b.c", Ok("a.b.c"));
+        check(form, "x=y&logout_token=a%2Eb.c&logout_tokens=z", Ok("a.b.c"));
+        check(Some("Application/X-WWW-Form-URLEncoded ; charset=UTF-8"), "logout_token=a", Ok("a"));
+        check(form, "", Err("it has no logout_token"));
+        check(form, "logout_token", Err("it has no logout_token"));
+        check(form, "logout_token=", Err("it has no logout_token"));
+        check(form, "Logout_Token=a", Err("it has no logout_token"));
+        check(form, "logout_token=a&logout_token=a", Err("it has more than one logout_token"));
+        check(form, "logout_token=&logout%5Ftoken=a", Err("it has more than one logout_token"));
+        check(None, "logout_token=a", NO_FORM);
+        check(Some(""), "logout_token=a", NO_FORM);
+        check(Some("application/json"), "logout_token=a", NO_FORM);
+        check(Some("application/x-www-form-urlencodedx"), "logout_token=a", NO_FORM);
+        check(Some("text/plain;application/x-www-form-urlencoded"), "logout_token=a", NO_FORM);
+    }
+}

@@ -1,0 +1,183 @@
+//! Sign-out by the user: its refresh token, and all sessions at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use forepost::daemon::Assembly;
+use forepost::identity::{Identity, PackedIdentity};
+use forepost::serve::Peer;
+use forepost::session::{NewSession, ProviderSide, Refreshable, Schedule, Session, SessionToken};
+use forepost::settings::Settings;
+use forepost::world::UnixTime;
+use http::{Request, StatusCode};
+
+use super::*;
+use crate::provider::{Config, Endpoint, Fault, Provider};
+use crate::support::client;
+
+const SIGN_OUT: &str = "https://app.example.com/outpost.goauthentik.io/sign_out";
+const EVERYWHERE: &str = "https://app.example.com/outpost.goauthentik.io/sign_out?everywhere=true";
+const ORIGIN: (&str, &str) = ("origin", "https://app.example.com");
+
+async fn stage() -> Stage {
+    let stage = Stage::tuned(World::system(), |_| (), |settings| settings.session.sign_out_everywhere = true).await;
+    stage.daemon.ready().await;
+    stage
+}
+
+#[tokio::test]
+async fn everywhere_is_every_browser_and_application() {
+    let stage = stage().await;
+    let mut alice = visitor(&stage, APP, "alice").await;
+    stage.sign_in(&mut alice, ADMIN, "alice").await.is(200);
+    let elsewhere = visitor(&stage, APP, "alice").await;
+    let bob = visitor(&stage, APP, "bob").await;
+    let mut under_way = stage.browser();
+    let start = stage.check("traefik", &mut under_way, APP).await;
+    let page = under_way.get(start.location().as_str()).await;
+    let back = crate::support::fill_in(&mut under_way, &page, "alice").await;
+
+    let done = alice.clone().send(Method::POST, EVERYWHERE, &[ORIGIN], None).await;
+    assert!(done.is(303).header("set-cookie").contains("Max-Age=0"), "{done:#?}");
+    under_way.get(back.location().as_str()).await.is(302);
+    for (browser, url) in [(&alice, APP), (&alice, ADMIN), (&elsewhere, APP), (&under_way, APP)] {
+        assert!(!is_in(&stage, browser, url).await, "{url}");
+    }
+    assert!(is_in(&stage, &bob, APP).await);
+    assert_eq!(metric(&stage, "forepost_sign_outs_total{application=\"app\"}").await, 1);
+
+    // What is over ends nobody's sessions.
+    moment().await;
+    let again = visitor(&stage, APP, "alice").await;
+    alice.clone().send(Method::POST, EVERYWHERE, &[ORIGIN], None).await.is(200).contains("Signed out");
+    assert!(is_in(&stage, &again, APP).await);
+}
+
+#[tokio::test]
+async fn everywhere_is_asked_for_by_a_post_of_our_own_page() {
+    let stage = stage().await;
+    let (alice, elsewhere) = (visitor(&stage, APP, "alice").await, visitor(&stage, APP, "alice").await);
+    for (method, headers) in [
+        (Method::GET, &[("sec-fetch-site", "same-origin")][..]),
+        (Method::GET, &[("sec-fetch-site", "none")]),
+        (Method::GET, &[("referer", "https://app.example.com/")]),
+        (Method::POST, &[("sec-fetch-site", "cross-site")]),
+        (Method::POST, &[("origin", "https://evil.test")]),
+        (Method::POST, &[]),
+    ] {
+        let reply = alice.clone().send(method.clone(), EVERYWHERE, headers, None).await;
+        reply
+            .is(200)
+            .contains("Sign out everywhere")
+            .contains("action=\"/outpost.goauthentik.io/sign_out?everywhere=true\"");
+        assert!(is_in(&stage, &alice, APP).await && is_in(&stage, &elsewhere, APP).await, "{method} {headers:?}");
+    }
+    assert_eq!(stage.provider.requests(Endpoint::Revocation), 0);
+    // One alone ends as before, and its refresh token with it.
+    alice.clone().send(Method::POST, SIGN_OUT, &[ORIGIN], None).await.is(303);
+    assert!(!is_in(&stage, &alice, APP).await && is_in(&stage, &elsewhere, APP).await);
+    stage.provider.wait_for_requests(Endpoint::Revocation, 1).await;
+}
+
+#[tokio::test]
+async fn everywhere_is_not_offered_unless_it_is_on() {
+    let stage = Stage::start().await;
+    let (alice, elsewhere) = (visitor(&stage, APP, "alice").await, visitor(&stage, APP, "alice").await);
+    let page = alice.clone().send(Method::POST, EVERYWHERE, &[], None).await;
+    assert!(!page.is(200).contains("Sign out?").body.contains("everywhere"), "{page:#?}");
+    alice.clone().send(Method::POST, EVERYWHERE, &[ORIGIN], None).await.is(303);
+    assert!(!is_in(&stage, &alice, APP).await && is_in(&stage, &elsewhere, APP).await);
+}
+
+/// A daemon's parts, and a provider that knows nothing of the session that is in its store.
+struct Parts {
+    provider: Provider,
+    assembly: Assembly,
+}
+
+impl Parts {
+    async fn new() -> Self {
+        let clients = vec![client("proxy", Some("proxy-secret"), &["https://app.example.com"])];
+        let provider = Provider::start(Config { clients, ..Config::default() }).await.unwrap();
+        let settings = Settings::from_toml(&format!(
+            "issuer = \"{}\"\nclient_id = \"proxy\"\nclient_secret = \"proxy-secret\"\n\
+             external_host = \"https://app.example.com\"\nsession.sign_out_everywhere = true\n",
+            provider.issuer()
+        ));
+        let assembly = Assembly::new(settings.unwrap(), World::system()).unwrap();
+        assembly.providers[0].refresh().await.unwrap();
+        Self { provider, assembly }
+    }
+
+    /// The cookie of a new session with a refresh token.
+    async fn sign_in(&self) -> String {
+        let app = &self.assembly.applications[0];
+        let identity = Identity {
+            subject: "id-alice".into(),
+            username: "alice".into(),
+            email: String::new(),
+            name: String::new(),
+            uid: "id-alice".into(),
+            groups: Vec::new(),
+            entitlements: Vec::new(),
+        };
+        let never = UnixTime::from_secs(u64::from(u32::MAX));
+        let refreshable = Refreshable {
+            token: "the-refresh-token".to_owned().into(),
+            rotates: None,
+            schedule: Schedule::new(never, never),
+        };
+        let new = NewSession {
+            application: Arc::clone(&app.slug),
+            identity: PackedIdentity::new(identity, "id.to.ken", true),
+            began_at: World::system().now(),
+            lifetime: Duration::from_hours(1),
+            idle_timeout: None,
+            provider: ProviderSide { refreshable: Some(refreshable), ..ProviderSide::default() },
+        };
+        let token = SessionToken::generate(&World::system()).unwrap();
+        self.assembly.store.save(&token, Arc::new(Session::new(new, World::system().now()))).await.unwrap();
+        format!("{}={}", app.cookies.session().as_str(), token.encode())
+    }
+
+    async fn sign_out(&self, cookie: &str, query: &str) {
+        let request = Request::post(format!("/outpost.goauthentik.io/sign_out{query}"))
+            .header("host", "app.example.com")
+            .header("origin", "https://app.example.com")
+            .header("cookie", cookie);
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        let answer = self.assembly.outpost.answer(&head, Peer::Ip(([127, 0, 0, 1], 1).into())).await;
+        assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_revoked_and_nobody_waits_for_it() {
+    let parts = Parts::new().await;
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let hold = Fault { hold: Some(Arc::clone(&gate)), ..Fault::default() };
+    parts.provider.set(|it| drop(it.faults.insert(Endpoint::Revocation, hold)));
+    for (count, query) in [(1, ""), (2, "?everywhere=true")] {
+        let cookie = parts.sign_in().await;
+        parts.sign_out(&cookie, query).await;
+        parts.provider.wait_for_requests(Endpoint::Revocation, count).await;
+        let seen = parts.provider.last_request(Endpoint::Revocation).unwrap();
+        assert!(format!("{seen:?}").contains("the-refresh-token"), "{seen:?}");
+    }
+    assert_eq!(parts.assembly.background.len(), 2, "they wait for the provider");
+    gate.add_permits(2);
+    parts.assembly.background.close();
+    parts.assembly.background.wait().await;
+}
+
+#[tokio::test]
+async fn a_slow_provider_is_not_asked_without_end() {
+    let parts = Parts::new().await;
+    let hold = Fault { hold: Some(Arc::new(tokio::sync::Semaphore::new(0))), ..Fault::default() };
+    parts.provider.set(|it| drop(it.faults.insert(Endpoint::Revocation, hold)));
+    for _ in 0..300 {
+        let cookie = parts.sign_in().await;
+        parts.sign_out(&cookie, "").await;
+    }
+    assert_eq!(parts.assembly.background.len(), 256);
+}
