@@ -51,7 +51,7 @@ async fn sentinels_name_another_master() {
     let urls: Vec<_> =
         group.sentinels.iter().map(|sentinel| format!("redis+sentinel://{}/main", sentinel.address)).collect();
     let environment = vec![("FOREPOST_SESSION__REDIS__URLS", urls.join(","))];
-    let scene = Scene::start(Proxy::Nginx, [environment.clone(), environment]).await;
+    let scene = Scene::start(Proxy::Nginx, vec![environment.clone(), environment]).await;
     let mut visits = vec![visit(&scene, 0).await];
     group.master.until_copied().await;
     let killed = Instant::now();
@@ -69,7 +69,7 @@ async fn replicas_of_a_cluster_take_over() {
     let mut servers = cluster().await;
     let urls: Vec<_> = servers[..3].iter().map(|server| format!("redis+cluster://{}", server.address)).collect();
     let environment = vec![("FOREPOST_SESSION__REDIS__URLS", urls.join(","))];
-    let scene = Scene::start(Proxy::Nginx, [environment.clone(), environment]).await;
+    let scene = Scene::start(Proxy::Nginx, vec![environment.clone(), environment]).await;
     let mut visits = Vec::new();
     for number in 0..4 {
         visits.push(visit(&scene, number * 2 + number % 2).await);

@@ -151,6 +151,29 @@ struct Places {
     host: String,
 }
 
+/// Whom a client is.
+#[derive(Clone, Copy)]
+enum Whom {
+    Valid,
+    All,
+    LastEnded,
+}
+
+impl Whom {
+    fn choose(self, visitors: &[Visitor], next: usize) -> Option<&Visitor> {
+        let visitor = &visitors[next % visitors.len()];
+        let ended = |visitor: &&Visitor| match visitor.standing() {
+            Standing::Ended(at) => Some(at),
+            Standing::Valid | Standing::Unknown => None,
+        };
+        match self {
+            Self::Valid => Some(visitor).filter(|visitor| visitor.standing() == Standing::Valid),
+            Self::All => Some(visitor),
+            Self::LastEnded => visitors.iter().filter(|it| ended(it).is_some()).max_by_key(ended),
+        }
+    }
+}
+
 /// A client.
 struct AtDoor {
     door: Door,
@@ -219,13 +242,13 @@ impl Load {
         let grace = Arc::new([AtomicU64::new(1000), AtomicU64::new(1000)]);
         let places = Places {
             proxy: scene.address,
-            replicas: scene.replicas.each_ref().map(|replica| replica.address),
+            replicas: [scene.replicas[0].address, scene.replicas[1].address],
             host: scene.origin.trim_start_matches("http://").to_owned(),
         };
         let mut clients = JoinSet::new();
         for (at, door) in Door::ALL.into_iter().enumerate() {
-            // Nobody is asked about as often as those who are there; of others Redis may have to be asked, which may take its time.
-            for only_valid in [true, false] {
+            // Of those who are not there Redis has to be asked, which may take its time; so each has clients of its own.
+            for whom in [Whom::Valid, Whom::All, Whom::LastEnded] {
                 let client = AtDoor {
                     door,
                     places: places.clone(),
@@ -235,11 +258,9 @@ impl Load {
                 let (visitors, tallies) = (Arc::clone(&visitors), Arc::clone(&tallies));
                 clients.spawn(async move {
                     let mut pace = interval(PACE);
-                    for visitor in visitors.iter().cycle().skip(at * 3) {
-                        if only_valid && visitor.standing() != Standing::Valid {
-                            continue;
-                        }
+                    for next in at * 3.. {
                         pace.tick().await;
+                        let Some(visitor) = whom.choose(&visitors, next) else { continue };
                         let asked = client.ask(visitor).await;
                         tallies[at].lock().unwrap().add(&asked);
                     }

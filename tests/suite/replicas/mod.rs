@@ -6,3 +6,5 @@ mod logins;
 mod outage;
 mod refresh;
 mod scene;
+
+pub(crate) use scene::Scene;

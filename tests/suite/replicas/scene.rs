@@ -21,19 +21,19 @@ use crate::support::{Browser, Reply, ask, client, fill_in, tool};
 pub(super) const STALENESS: Duration = Duration::from_secs(2);
 
 /// One forepost.
-pub(super) struct Replica {
+pub(crate) struct Replica {
     pub(super) address: SocketAddr,
     environment: Vec<(&'static str, String)>,
     running: Option<Running>,
 }
 
-pub(super) struct Scene {
+pub(crate) struct Scene {
     /// Of the application, as browsers know it: `http://app.localhost:PORT`.
     pub(super) origin: String,
     /// Where the proxy listens.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     pub(super) provider: Provider,
-    pub(super) replicas: [Replica; 2],
+    pub(super) replicas: Vec<Replica>,
     _application: Application,
     _proxy: tool::Running,
     _folder: TempDir,
@@ -41,14 +41,14 @@ pub(super) struct Scene {
 
 impl Replica {
     /// Starts it, and waits until logins are possible.
-    pub(super) fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         let mut running = Running::start(&borrowed(&self.environment));
         running.until(|line| line["message"].as_str().filter(|text| text.contains("ready for logins")).map(|_| ()));
         self.running = Some(running);
     }
 
     /// Ends it as `kill -9` does.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let running = self.running.take().unwrap();
         running.signal("KILL");
         running.end();
@@ -65,7 +65,7 @@ impl Replica {
 
 impl Scene {
     /// Behind `proxy`, each forepost with one of these environments beside the usual one.
-    pub(super) async fn start(proxy: Proxy, redis: [Vec<(&'static str, String)>; 2]) -> Self {
+    pub(crate) async fn start(proxy: Proxy, replicas: Vec<Vec<(&'static str, String)>>) -> Self {
         let address = reserved_address();
         let origin = format!("http://app.localhost:{}", address.port());
         let clients = vec![client("proxy", Some("proxy-secret"), &[&origin])];
@@ -75,7 +75,7 @@ impl Scene {
         }
         let folder = tempfile::tempdir().unwrap();
         let mut number = 0;
-        let replicas = redis.map(|redis| {
+        let replicas = replicas.into_iter().map(|more| {
             number += 1;
             let address = reserved_address();
             let admin = folder.path().join(format!("admin{number}.sock"));
@@ -91,13 +91,14 @@ impl Scene {
                 ("FOREPOST_SESSION__SECRET", "0123456789abcdef0123456789abcdef".to_owned()),
                 ("FOREPOST_SESSION__REDIS__STALENESS", format!("{}s", STALENESS.as_secs())),
             ];
-            environment.extend(redis);
+            environment.extend(more);
             let mut replica = Replica { address, environment, running: None };
             replica.run();
             replica
         });
+        let replicas: Vec<Replica> = replicas.collect();
         let application = Application::start().await;
-        let forepost = replicas.each_ref().map(|replica| replica.address);
+        let forepost: Vec<_> = replicas.iter().map(|replica: &Replica| replica.address).collect();
         let addresses = Addresses { proxy: address, forepost: &forepost, application: application.address };
         let inner: PathBuf = folder.path().join("proxy");
         std::fs::create_dir(&inner).unwrap();
@@ -122,9 +123,17 @@ impl Scene {
     }
 
     /// The same with a Redis at one address for each.
-    pub(super) async fn at(proxy: Proxy, redis: [SocketAddr; 2]) -> Self {
-        Self::start(proxy, redis.map(|address| vec![("FOREPOST_SESSION__REDIS__URL", format!("redis://{address}"))]))
-            .await
+    pub(crate) async fn at(proxy: Proxy, redis: [SocketAddr; 2]) -> Self {
+        Self::start(
+            proxy,
+            redis.map(|address| vec![("FOREPOST_SESSION__REDIS__URL", format!("redis://{address}"))]).into(),
+        )
+        .await
+    }
+
+    /// The foreposts, to be ended and started by somebody else.
+    pub(crate) fn take_replicas(&mut self) -> Vec<Replica> {
+        std::mem::take(&mut self.replicas)
     }
 
     /// The absolute address of a path.
@@ -166,14 +175,21 @@ impl Scene {
         Instant::now()
     }
 
-    /// How long it takes from `since` until a replica denies the browser.
+    /// How long it takes from `since` until a replica no longer lets the browser in; it has to say that nobody is signed in, sooner
+    /// or later.
     pub(super) async fn until_denied(&self, browser: &Browser, number: usize, since: Instant) -> Duration {
+        let mut out = None;
+        let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let asked = Instant::now();
             let reply = self.check(browser, number).await;
             if reply.status != 200 {
-                reply.is(302);
-                return asked - since;
+                out.get_or_insert(asked - since);
+            }
+            match (reply.status.as_u16(), out) {
+                (302, Some(out)) => return out,
+                (503, _) | (200, None) => assert!(asked < deadline, "{reply:#?}"),
+                _ => panic!("{reply:#?}"),
             }
         }
     }
