@@ -49,7 +49,7 @@ async fn all_is_well(scene: &Scene, since: Instant, visits: &[[Browser; 2]]) -> 
 async fn sentinels_name_another_master() {
     let mut group = Sentinels::start().await;
     let urls: Vec<_> =
-        group.sentinels.iter().map(|sentinel| format!("redis+sentinel://{}/main", sentinel.address)).collect();
+        group.judges.iter().map(|sentinel| format!("redis+sentinel://{}/main", sentinel.address)).collect();
     let environment = vec![("FOREPOST_SESSION__REDIS__URLS", urls.join(","))];
     let scene = Scene::start(Proxy::Nginx, vec![environment.clone(), environment]).await;
     let mut visits = vec![visit(&scene, 0).await];

@@ -98,8 +98,7 @@ impl Door {
             (_, 302 | 401) => Answer::Denied,
             // nginx makes 500 of everything that is neither 200 nor 401 nor 403.
             (Self::Nginx, 500 | 502 | 504) => Answer::Refused,
-            (Self::Traefik(_), 503) if retry => Answer::Refused,
-            (Self::Envoy(_), 403) if retry => Answer::Refused,
+            (Self::Traefik(_), 503) | (Self::Envoy(_), 403) if retry => Answer::Refused,
             _ => Answer::Odd,
         }
     }

@@ -130,7 +130,7 @@ impl Redis {
 pub(crate) struct Sentinels {
     pub(crate) master: Redis,
     pub(crate) replica: Redis,
-    pub(crate) sentinels: Vec<Redis>,
+    pub(crate) judges: Vec<Redis>,
 }
 
 impl Sentinels {
@@ -139,11 +139,11 @@ impl Sentinels {
         let port = master.address.port().to_string();
         let replica = Redis::start(&["--replicaof", "127.0.0.1", &port]).await;
         until("a copy", async || replica.is_copy().await).await;
-        let mut sentinels = Vec::new();
+        let mut judges = Vec::new();
         for _ in 0..3 {
-            sentinels.push(Redis::sentinel(master.address).await);
+            judges.push(Redis::sentinel(master.address).await);
         }
-        for sentinel in &sentinels {
+        for sentinel in &judges {
             until("acquaintance", async || {
                 let count = async |words: &[&str]| match sentinel.ask(words).await {
                     Some(Value::Array(found)) => found.len(),
@@ -154,7 +154,7 @@ impl Sentinels {
             })
             .await;
         }
-        Self { master, replica, sentinels }
+        Self { master, replica, judges }
     }
 }
 
