@@ -28,6 +28,7 @@ mod providers;
 mod proxies;
 mod readme;
 mod refresh;
+mod replicas;
 mod restart;
 mod security;
 mod sessions;

@@ -5,6 +5,8 @@ mod clock;
 mod openid;
 pub(crate) mod port;
 pub(crate) mod process;
+pub(crate) mod redis;
+pub(crate) mod relay;
 mod stage;
 pub(crate) mod tool;
 
