@@ -77,12 +77,12 @@ fn passes(app: &Application, target: Target<'_>) -> bool {
         method: None,
         client: ClientHints::new(&nothing, false),
     };
-    match decide(app, &original, None, UnixTime::from_secs(1_000_000)) {
+    match decide(app, &original, None, None, UnixTime::from_secs(1_000_000)) {
         Decision::Pass(permit) => {
             assert!(permit.session().is_none());
             true
         }
-        Decision::StartLogin => false,
+        Decision::StartLogin(_) => false,
         other => panic!("without a session there is no {}", other.as_str()),
     }
 }

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use http::HeaderValue;
 use serde_json::{Map, Value};
 
+use crate::access::Policy;
 use crate::cookie::CookiePolicy;
 use crate::host::{CookieDomain, Host};
 use crate::identity::{HeaderTemplate, Identity, Meta, PackedIdentity, WantedClaims, header_value};
-use crate::settings::{self, Cors, ExternalHost, HeaderSwitches, PublicPathRule};
+use crate::settings::{self, Cors, ExternalHost, HeaderSwitches};
 
 /// The path below which the outpost's own endpoints lie, on every application.
 pub const OUTPOST_PATH: &str = "/outpost.goauthentik.io";
@@ -34,10 +35,10 @@ pub struct Application {
     pub cookie_domain: Option<CookieDomain>,
     /// The name of its identity provider.
     pub identity_provider: String,
-    /// What needs no login.
-    pub public_paths: Vec<PublicPathRule>,
-    /// Groups of which one is required.
-    pub required_groups: Vec<String>,
+    /// Who gets in.
+    pub policy: Policy,
+    /// Whether people who may not enter are told which groups are needed.
+    pub show_required: bool,
     /// Which headers are sent.
     pub headers: HeaderSwitches,
     /// Other origins.
@@ -67,6 +68,9 @@ impl Application {
     ) -> Self {
         let marker = if provider.callback_marker { "?X-authentik-auth-callback=true" } else { "" };
         let outpost = format!("{}{}{OUTPOST_PATH}", settings.external_host.origin(), settings.external_host.base_path);
+        let policy = Policy::new(&settings);
+        let mut wanted_claims = WantedClaims::default();
+        policy.add_wanted_claims(&mut wanted_claims);
         Self {
             number,
             cookies: CookiePolicy::new(
@@ -84,15 +88,15 @@ impl Application {
                 app: header_value(&settings.slug),
                 version: HeaderValue::from_static(concat!("forepost/", env!("CARGO_PKG_VERSION"))),
             }),
-            wanted_claims: WantedClaims::default(),
+            wanted_claims,
+            show_required: settings.show_required,
+            policy,
             name: settings.name,
             slug: settings.slug.into(),
             origin: settings.external_host.origin(),
             external_host: settings.external_host,
             cookie_domain: settings.cookie_domain,
             identity_provider: settings.identity_provider,
-            public_paths: settings.public_paths,
-            required_groups: settings.required_groups,
             headers: settings.headers,
             cors: settings.cors,
         }
@@ -114,12 +118,6 @@ impl Application {
     #[must_use]
     pub fn pack(&self, identity: Identity, id_token: &str, claims: &Map<String, Value>) -> PackedIdentity {
         PackedIdentity::new(identity, id_token, self.headers.jwt).with_claims(self.wanted_claims.pick(claims))
-    }
-
-    /// Whether this user is entitled: a member of one of the required groups, where there are any.
-    #[must_use]
-    pub fn admits(&self, identity: &PackedIdentity) -> bool {
-        self.required_groups.is_empty() || identity.is_in_any(&self.required_groups)
     }
 }
 
