@@ -125,6 +125,7 @@ pub fn decide_before(
     if policy.only_opens()
         && let Some(session) = admitted
     {
+        witness.reading(Some(original.target.path()));
         witness.rule(Place::RequiredGroups, Matches::Yes, None);
         return Decision::Allow(Permit(Proof::Identity(Arc::clone(session))));
     }

@@ -6,6 +6,7 @@
 //! a condition that nobody can know: the request must be let in whether it holds or not.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 
 use super::expression::Asked;
@@ -53,6 +54,16 @@ pub enum Place {
     Rule(usize),
     /// `required_groups`.
     RequiredGroups,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PublicPath(at) => write!(f, "public_paths[{at}]"),
+            Self::Rule(at) => write!(f, "rule[{at}]"),
+            Self::RequiredGroups => f.write_str("required_groups"),
+        }
+    }
 }
 
 /// Whether something holds.
@@ -170,6 +181,16 @@ impl Policy {
     #[must_use]
     pub fn names_acr(&self, acr: &str) -> bool {
         self.requirements().any(|requirement| requirement.acr.iter().any(|it| it == acr))
+    }
+
+    /// What the rule at this place does, as it is called in settings.
+    #[must_use]
+    pub fn action(&self, place: Place) -> &'static str {
+        match self.rules.iter().find(|it| it.place == place).map(|it| &it.rule.action) {
+            Some(Action::Public) => "public",
+            Some(Action::Deny) => "deny",
+            Some(Action::Require(_)) | None => "require",
+        }
     }
 
     /// The groups that rules name, each once, in their order.

@@ -138,6 +138,12 @@ impl<'r> Table<'r> {
         parse(self.report.item(&value)).map_err(|complaint| self.wrong(key, complaint)).ok()
     }
 
+    /// Which of these keys, none of them taken yet, hold a list without elements.
+    pub(super) fn empty_lists(&self, keys: &[&'static str]) -> Vec<&'static str> {
+        let is_empty = |value: &Value| self.report.item(value).list(&[',']).is_ok_and(|list| list.is_empty());
+        keys.iter().copied().filter(|key| self.values.get(*key).is_some_and(is_empty)).collect()
+    }
+
     /// Notes what is wrong with an element of the list under `key`.
     pub(super) fn wrong_element(&self, key: &str, index: usize, complaint: Complaint) {
         let path = format!("{}[{index}]", self.key_path(key));

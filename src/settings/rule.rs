@@ -169,6 +169,7 @@ pub(super) fn read_all(table: &mut Table<'_>, base_path: &str) -> Vec<Rule> {
 }
 
 fn read(mut table: Table<'_>, base_path: &str) -> Option<Rule> {
+    let empty = table.empty_lists(&["hosts", "paths", "methods", "networks"]);
     let public = table.boolean("public", false);
     let deny = table.boolean("deny", false);
     let require = requirements(&mut table);
@@ -183,17 +184,9 @@ fn read(mut table: Table<'_>, base_path: &str) -> Option<Rule> {
     let networks: Vec<IpNet> =
         table.each("networks", &[',', ' '], |item| server::network(item.text()?)).unwrap_or_default();
     let when = table.read("when", |item| expression(item.raw_text()?));
-    for key in ["hosts", "paths", "methods", "networks"] {
+    for key in empty {
         // Nobody knows whether an empty list means nothing or everything.
-        let is_empty = match key {
-            "hosts" => hosts.is_empty(),
-            "paths" => paths.is_empty(),
-            "methods" => methods.is_empty(),
-            _ => networks.is_empty(),
-        };
-        if table.was_given(key) && is_empty {
-            table.wrong(key, complaint("holds nothing that counts", "remove the key, or say what it is for"));
-        }
+        table.wrong(key, complaint("is empty", "remove the key, or say what the rule is for"));
     }
     let actions = usize::from(public) + usize::from(deny) + usize::from(table.was_given("require"));
     if actions != 1 {
@@ -237,13 +230,8 @@ fn requirements(table: &mut Table<'_>) -> Option<Vec<Requirement>> {
 }
 
 fn requirement(mut table: Table<'_>) -> Requirement {
-    let mut texts = |key| {
-        let texts = table.each(key, &[','], |item| item.text().map(str::to_owned)).unwrap_or_default();
-        if table.was_given(key) && texts.is_empty() {
-            table.wrong(key, complaint("is empty", "remove the key, or name what is required"));
-        }
-        texts
-    };
+    let empty = table.empty_lists(&["groups_any", "groups_all", "users", "emails", "email_domains", "scopes", "acr"]);
+    let mut texts = |key| table.each(key, &[','], |item| item.text().map(str::to_owned)).unwrap_or_default();
     let groups_any = texts("groups_any");
     let groups_all = texts("groups_all");
     let users = texts("users");
@@ -259,13 +247,8 @@ fn requirement(mut table: Table<'_>) -> Requirement {
         let wrong = || complaint(format!("{} is no domain of e-mail addresses", shown(text)), "as \"example.com\"");
         domain_of(text).ok_or_else(wrong)
     });
-    for (key, is_empty) in [
-        ("emails", emails.as_ref().is_some_and(Vec::is_empty)),
-        ("email_domains", email_domains.as_ref().is_some_and(Vec::is_empty)),
-    ] {
-        if is_empty {
-            table.wrong(key, complaint("is empty", "remove the key, or name what is required"));
-        }
+    for key in empty {
+        table.wrong(key, complaint("is empty", "remove the key, or name what is required"));
     }
     let claims = table.lists_by_name("claims");
     for (name, texts) in &claims {

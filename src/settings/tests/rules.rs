@@ -37,13 +37,13 @@ fn nothing_opens_everything() {
 
 #[test]
 fn conditions() {
-    wrong("deny = true\nhosts = []", &["rule[0].hosts: holds nothing that counts"]);
+    wrong("deny = true\nhosts = []", &["rule[0].hosts: is empty"]);
     wrong("deny = true\nhosts = [\"other.test\"]", &["rule[0]: names \"other.test\"", "never answers for"]);
     wrong("deny = true\nhosts = [\"*.other.test\"]", &["never answers for"]);
     wrong("deny = true\npaths = [\"a\"]", &["rule[0].paths[0].path", "begin it with /"]);
     wrong("deny = true\npaths = [{ path = \"/a\", prefix = \"/b\" }]", &["paths[0]: has more than one pattern"]);
-    wrong("deny = true\npaths = [{ colour = 1 }, \"/a\"]\n", &[]);
-    wrong("deny = true\nmethods = [\"G T\", \"GET\"]", &["rule[0].methods[0]", "no HTTP method"]);
+    wrong("deny = true\npaths = [{ path = \"/a\", colour = 1 }]", &["paths[0].colour: is an unknown key"]);
+    wrong("deny = true\nmethods = [\"G T\"]", &["rule[0].methods[0]", "no HTTP method"]);
     wrong("deny = true\nnetworks = [\"10.0.0.0/8\"]", &["server.trusted_proxies: has to be given"]);
     wrong("deny = true\nwhen = \"request.client == '::1'\"", &["server.trusted_proxies: has to be given"]);
     wrong("deny = true\nwhen = \"identity.username == 'x'\"", &["rule[0].when", "identity != null"]);
@@ -55,8 +55,8 @@ fn requirements() {
     wrong("require = { group = \"a\" }", &["rule[0].require.group: is an unknown key"]);
     wrong("require = { groups_any = [] }", &["require.groups_any: is empty"]);
     wrong("require = { emails = [\"alice\"] }", &["require.emails[0]", "no e-mail address"]);
-    wrong("require = { emails = [\"a@b@example.com\", \"a@example.com\"] }", &["no e-mail address"]);
-    wrong("require = { email_domains = [\"@example.com\", \"example.com\"] }", &["no domain of e-mail addresses"]);
+    wrong("require = { emails = [\"a@b@example.com\"] }", &["no e-mail address"]);
+    wrong("require = { email_domains = [\"@example.com\"] }", &["no domain of e-mail addresses"]);
     wrong("require = { claims = { a = [] } }", &["require.claims.a: is empty"]);
     wrong("require = { claims = { a = [[]] } }", &["require.claims.a", "wanted a text"]);
     wrong("require = { max_auth_age = \"10s\" }", &["require.max_auth_age: is out of range"]);
