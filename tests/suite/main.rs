@@ -23,6 +23,7 @@ mod contract;
 mod faults;
 mod hostile;
 mod login;
+mod policy;
 mod providers;
 mod proxies;
 mod readme;
