@@ -299,10 +299,9 @@ impl Sum {
 
     fn outcome(self) -> Outcome {
         match (self.denied, self.required) {
-            (true, _) => Outcome::Denied,
             (false, Some(meets)) => Outcome::Required(meets),
             (false, None) if self.public => Outcome::Public,
-            (false, None) => Outcome::Denied,
+            (true, _) | (false, None) => Outcome::Denied,
         }
     }
 }

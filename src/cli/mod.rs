@@ -62,7 +62,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Tell what would be decided about a request, by which rule, and why not by those before it.
+    /// Tell what would be decided about a request, and by which rule.
     Explain(ExplainArguments),
     /// Ask the running daemon whether it lives; for container health checks.
     Healthcheck,

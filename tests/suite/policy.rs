@@ -37,7 +37,7 @@ require = { groups_any = ["admins"] }
 
 [[application.rule]]
 paths = [{ prefix = "/friends" }]
-require = { emails = ["bob@EXAMPLE.com"], claims = { sub = ["id-bob"] } }
+require = { emails = ["bob@EXAMPLE.test"], claims = { sub = ["id-bob"] } }
 
 [[application.rule]]
 paths = [{ prefix = "/night" }]
@@ -170,7 +170,9 @@ async fn a_provider_that_does_no_better_is_asked_once() {
     stage.check("nginx", &mut browser, "https://app.example.com/gold").await.is(403);
     stage.check("traefik", &mut browser, HOME).await.is(200);
     // Once the provider can, signing in again is enough.
-    stage.provider.set(|behaviour| behaviour.id_token = Default::default());
+    stage.provider.set(|behaviour| {
+        behaviour.id_token.set("acr", "gold");
+    });
     let page = ask(&stage, "traefik", &mut browser, Method::GET, "/gold", "192.0.2.7").await;
     let link = page.body.split("href=\"").find(|it| it.contains("prompt")).unwrap().split('"').next().unwrap();
     let start = browser.get(&link.replace("&#38;", "&").replace("&amp;", "&")).await;
@@ -239,12 +241,10 @@ fn decisions_are_explained() {
     let json: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((code, &json["decision"], &json["decided_by"][0]), (Some(1), &"forbid".into(), &"rule[0]".into()));
     assert_eq!(json["readings"][0]["rules"][0]["matches"], "yes");
-    let (code, text) = (|| {
-        let environment = quick_start("https://id.example.com");
-        let line = ["explain", "--application", "none", "--url", "https://app.example.com/"];
-        let output = forepost(&line, &borrowed(&environment)).output().unwrap();
-        (output.status.code(), String::from_utf8(output.stderr).unwrap())
-    })();
+    let environment = quick_start("https://id.example.com");
+    let line = ["explain", "--application", "none", "--url", "https://app.example.com/"];
+    let output = forepost(&line, &borrowed(&environment)).output().unwrap();
+    let (code, text) = (output.status.code(), String::from_utf8(output.stderr).unwrap());
     assert!(code == Some(64) && text.contains("there is no application"), "{text}");
 }
 
@@ -259,7 +259,7 @@ fn examples() -> Vec<String> {
 
 #[tokio::test]
 async fn the_example_does_what_it_says() {
-    let example = examples().remove(0).replace("10.0.0.2", "127.0.0.1");
+    let example = examples().remove(0).replace("10.0.0.2", "127.0.0.1").replace("bob@example.com", "bob@example.test");
     let (before, office_hours) = example.split_once("# What no key says").unwrap();
     let stage = Stage::with("", before).await;
     let (mut alice, mut bob, mut nobody) = (stage.browser(), stage.browser(), stage.browser());

@@ -52,6 +52,10 @@ fn toml_snippets_are_settings() {
         if !text.contains("[[application]]") {
             text.insert_str(0, "external_host = \"https://app.example.com\"\n");
         }
+        if !text.contains("identity_provider") && !text.contains("issuer = ") {
+            let provider = "issuer = \"https://id.example.com\"\nclient_id = \"forepost\"\nclient_secret = \"x\"";
+            text.insert_str(0, &format!("[identity_provider.default]\n{provider}\n"));
+        }
         let settings = Settings::from_toml(&text).unwrap_or_else(|mistakes| panic!("{mistakes}\n{block}"));
         assert!(!settings.applications.is_empty());
         checked += 1;
