@@ -47,6 +47,8 @@ pub struct Forbidden {
     pub because: Because,
     /// How a login would have to come about, where one was not good enough.
     pub assurance: Assurance,
+    /// The groups that the rules in question name, where people may know.
+    pub groups: Vec<String>,
 }
 
 /// Why a request is let in for no login.
@@ -146,8 +148,18 @@ pub fn decide_before(
     if outcome != Outcome::Denied && app.cors.passes_preflight(original) {
         return Decision::Pass(Permit(Proof::Public));
     }
-    let forbid =
-        |because, assurance| Decision::Forbid(Forbidden { session: session.map(Arc::clone), because, assurance });
+    let forbid = |because, assurance| {
+        Decision::Forbid(Forbidden {
+            session: session.map(Arc::clone),
+            because,
+            assurance,
+            groups: if app.show_required && because == Because::NotEntitled {
+                policy.groups(&question)
+            } else {
+                vec![]
+            },
+        })
+    };
     let assurance = match outcome {
         Outcome::Denied => return forbid(Because::Denied, Assurance::default()),
         Outcome::Required(Meets::Less) => return forbid(Because::NotEntitled, Assurance::default()),

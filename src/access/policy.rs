@@ -121,6 +121,20 @@ impl Witness for () {
     fn rule(&mut self, _place: Place, _matches: Matches, _unmet: Option<Cow<'static, str>>) {}
 }
 
+/// Which rules count.
+#[derive(Default)]
+struct Counting(Vec<Place>);
+
+impl Witness for Counting {
+    fn reading(&mut self, _path: Option<&str>) {}
+
+    fn rule(&mut self, place: Place, matches: Matches, _unmet: Option<Cow<'static, str>>) {
+        if matches != Matches::No {
+            self.0.push(place);
+        }
+    }
+}
+
 impl Policy {
     /// The policy of an application.
     #[must_use]
@@ -193,13 +207,20 @@ impl Policy {
         }
     }
 
-    /// The groups that rules name, each once, in their order.
-    #[must_use]
-    pub fn groups(&self) -> Vec<&str> {
+    /// The groups that the rules name which count for this request, each once, in their order.
+    pub(super) fn groups(&self, question: &Question<'_>) -> Vec<String> {
+        let mut counting = Counting::default();
+        self.outcome(question, &mut counting);
         let mut groups = Vec::new();
-        for group in self.requirements().flat_map(|it| it.groups_any.iter().chain(&it.groups_all)) {
-            if !groups.contains(&group.as_str()) {
-                groups.push(group);
+        let own =
+            self.rules.iter().filter(|it| counting.0.contains(&it.place)).filter_map(|it| match &it.rule.action {
+                Action::Require(requirements) => Some(requirements.as_slice()),
+                Action::Public | Action::Deny => None,
+            });
+        let default = counting.0.contains(&Place::RequiredGroups).then_some(self.default.as_slice());
+        for group in own.chain(default).flatten().flat_map(|it| it.groups_any.iter().chain(&it.groups_all)) {
+            if !groups.contains(group) {
+                groups.push(group.clone());
             }
         }
         groups

@@ -10,7 +10,7 @@ use super::reply::{self, Answer};
 use super::request::{Received, Visit};
 use super::route::BrowserRoute;
 use super::verdict::Verdict;
-use crate::access::{Assurance, Because, Decision, Forbidden, Permit, decide};
+use crate::access::{Assurance, Decision, Forbidden, Permit, decide};
 use crate::app::Application;
 use crate::forwarded::{ClientHints, Dialect, ForwardedError, OriginalRequest, Question, RequestKind};
 use crate::login::{Interaction, ReturnTarget, assured_login_url, other_login_url, silent_login_url};
@@ -379,10 +379,7 @@ fn forbid(
         Dialect::Traefik | Dialect::Caddy | Dialect::Envoy => {
             let login_url = other_login_url(app, &ReturnTarget::of(app, original), &forbidden.assurance);
             let sign_out_url = app.outpost_path("sign_out");
-            let required = match forbidden.because {
-                Because::NotEntitled if app.show_required => app.policy.groups().join(", "),
-                Because::NotEntitled | Because::Denied | Because::NotAssured => String::new(),
-            };
+            let required = forbidden.groups.join(", ");
             let page = Page::Forbidden {
                 application: &app.name,
                 username: forbidden.session.as_ref().map_or("", |session| session.identity().label()),

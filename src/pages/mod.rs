@@ -40,7 +40,7 @@ pub enum Page<'a> {
         username: &'a str,
         /// Why there is no access.
         because: Because,
-        /// The groups that rules name, where people may know; empty: they may not.
+        /// The groups that it depends on, where people may know; empty: they may not.
         required: &'a str,
         /// Begins a login at which another account can be used.
         login_url: &'a str,
