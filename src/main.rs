@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     match arguments.command.clone().unwrap_or(Command::Serve) {
         Command::Serve => configured(&arguments, cli::serve),
         Command::Check { json } => configured(&arguments, |settings| cli::check(&settings, json)),
+        Command::Explain(asked) => configured(&arguments, |settings| cli::explain(&settings, &asked)),
         Command::Healthcheck => configured(&arguments, |settings| cli::healthcheck(&settings)),
         Command::Sessions(asked) => cli::sessions(&arguments, &asked),
     }

@@ -12,7 +12,7 @@ use super::{Decision, decide};
 use crate::app::{Application, samples};
 use crate::forwarded::{ClientHints, OriginalRequest, Target};
 use crate::host::{Authority, Scheme};
-use crate::settings::{PathPattern, PublicPathRule};
+use crate::settings::{Action, PathPattern, PublicPathRule, Rule};
 use crate::world::UnixTime;
 
 /// Judges `text` as the target of a request to an application with one public rule, for rules of each kind.
@@ -22,23 +22,33 @@ pub(crate) fn hold(text: &str) {
     for (app, expected) in RULES.iter() {
         rule_holds(app, target, *expected);
     }
+    for (app, expected) in DENIALS.iter() {
+        denial_holds(app, target, *expected);
+    }
 }
 
 /// What a public path is, said once more and without patterns.
 type Expected = fn(&str) -> bool;
 
 /// An application with one rule of each kind.
-static RULES: LazyLock<[(Application, Expected); 3]> = LazyLock::new(|| {
+static RULES: LazyLock<[(Application, Expected); 3]> =
+    LazyLock::new(|| patterns().map(|(path, expected)| (app(path), expected)));
+
+/// The same with rules that deny, before one that opens what they do not.
+static DENIALS: LazyLock<[(Application, Expected); 3]> =
+    LazyLock::new(|| patterns().map(|(path, expected)| (denying(path), expected)));
+
+fn patterns() -> [(PathPattern, Expected); 3] {
     let regex = Regex::new("^(?:/api/[^/]*/status)$").expect("an expression");
     [
-        (app(PathPattern::Path("/health".into())), |path| path == "/health"),
-        (app(PathPattern::Prefix("/public/".into())), |path| path == "/public" || path.starts_with("/public/")),
-        (app(PathPattern::Regex(regex)), |path| {
+        (PathPattern::Path("/health".into()), |path| path == "/health"),
+        (PathPattern::Prefix("/public/".into()), |path| path == "/public" || path.starts_with("/public/")),
+        (PathPattern::Regex(regex), |path| {
             let id = path.strip_prefix("/api/").and_then(|rest| rest.strip_suffix("/status"));
             id.is_some_and(|id| !id.contains('/'))
         }),
     ]
-});
+}
 
 /// The readings are closed under all steps, begin with a slash and hold the raw path.
 fn readings_hold(path: &str) {
@@ -68,7 +78,30 @@ fn rule_holds(app: &Application, target: Target<'_>, expected: Expected) {
     assert!(passes(app, Target::parse(&with_query).expect("a path and a query")), "the query counted");
 }
 
+/// A rule denies `target` exactly where it does so under some reading, or where there are too many of them; no server that
+/// might be behind it serves what is denied.
+fn denial_holds(app: &Application, target: Target<'_>, expected: Expected) {
+    let path = target.path();
+    let denied = matches!(decided(app, target), Decision::Forbid(_));
+    let under_some = readings(path).is_none_or(|readings| readings.iter().any(|reading| expected(reading)));
+    assert_eq!(denied, under_some, "{path:?}");
+    for served in [as_browsers(path), by_segments(path), as_nginx(path)] {
+        assert!(denied || !expected(&served), "{path:?} is served as {served:?}");
+    }
+}
+
 fn passes(app: &Application, target: Target<'_>) -> bool {
+    match decided(app, target) {
+        Decision::Pass(permit) => {
+            assert!(permit.session().is_none());
+            true
+        }
+        Decision::StartLogin(_) => false,
+        other => panic!("without a session there is no {}", other.as_str()),
+    }
+}
+
+fn decided(app: &Application, target: Target<'_>) -> Decision {
     let nothing = HeaderMap::new();
     let original = OriginalRequest {
         scheme: Some(Scheme::Https),
@@ -77,19 +110,26 @@ fn passes(app: &Application, target: Target<'_>) -> bool {
         method: None,
         client: ClientHints::new(&nothing, false),
     };
-    match decide(app, &original, None, UnixTime::from_secs(1_000_000)) {
-        Decision::Pass(permit) => {
-            assert!(permit.session().is_none());
-            true
-        }
-        Decision::StartLogin => false,
-        other => panic!("without a session there is no {}", other.as_str()),
-    }
+    decide(app, &original, None, None, UnixTime::from_secs(1_000_000))
 }
 
 fn app(path: PathPattern) -> Application {
     samples::application("https://app.example.com", None, |app| {
         app.public_paths = vec![PublicPathRule { path, host: None, methods: Vec::new() }];
+    })
+}
+
+fn denying(path: PathPattern) -> Application {
+    let rule = |paths, action| Rule {
+        hosts: Vec::new(),
+        paths,
+        methods: Vec::new(),
+        networks: Vec::new(),
+        when: None,
+        action,
+    };
+    samples::application("https://app.example.com", None, |app| {
+        app.rules = vec![rule(vec![path], Action::Deny), rule(Vec::new(), Action::Public)];
     })
 }
 
@@ -127,7 +167,9 @@ fn as_nginx(path: &str) -> String {
             name => kept.push(name),
         }
     }
-    format!("/{}", kept.join("/"))
+    // What ends in a directory goes on to end in a slash.
+    let is_directory = ["/", "/.", "/.."].iter().any(|end| decoded.ends_with(end)) && !kept.is_empty();
+    format!("/{}{}", kept.join("/"), if is_directory { "/" } else { "" })
 }
 
 fn decoded(text: &str) -> String {

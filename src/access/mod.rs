@@ -1,19 +1,27 @@
 //! The decision: who are you, may you, where to. Pure; written once for all dialects.
 
+mod assurance;
+mod expression;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
-mod public;
+mod policy;
 mod readings;
+mod requirement;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use public::PublicPath;
+pub use assurance::Assurance;
+pub use expression::Expression;
+pub use policy::{Matches, Place, Policy, Witness};
 pub(crate) use readings::{is_plain, readings};
 
 use crate::app::Application;
 use crate::forwarded::{OriginalRequest, RequestKind};
 use crate::session::Session;
 use crate::world::UnixTime;
+use policy::{Outcome, Question};
+use requirement::Meets;
 
 /// What the policy says about a request.
 #[derive(Clone, Debug)]
@@ -22,12 +30,36 @@ pub enum Decision {
     Allow(Permit),
     /// No identity is needed.
     Pass(Permit),
-    /// Nobody is signed in, and a person is there to do it.
-    StartLogin,
-    /// Nobody is signed in, and the client could not use a login page.
-    Challenge,
-    /// Somebody is signed in who may not enter.
-    Forbid(Arc<Session>),
+    /// Nobody is signed in, or not well enough, and a person is there to do it.
+    StartLogin(Assurance),
+    /// Nobody is signed in, or not well enough, and the client could not use a login page.
+    Challenge(Assurance),
+    /// No login helps.
+    Forbid(Forbidden),
+}
+
+/// Who may not enter, and why.
+#[derive(Clone, Debug)]
+pub struct Forbidden {
+    /// Who is signed in, where anybody is.
+    pub session: Option<Arc<Session>>,
+    /// Why.
+    pub because: Because,
+    /// How a login would have to come about, where one was not good enough.
+    pub assurance: Assurance,
+    /// The groups that the rules in question name, where people may know.
+    pub groups: Vec<String>,
+}
+
+/// Why a request is let in for no login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// A rule denies it, whoever asks.
+    Denied,
+    /// The user is not what a rule requires.
+    NotEntitled,
+    /// The login was to come about in a certain way, and the provider did not say that it had.
+    NotAssured,
 }
 
 impl Decision {
@@ -37,8 +69,8 @@ impl Decision {
         match self {
             Self::Allow(_) => "allow",
             Self::Pass(_) => "pass",
-            Self::StartLogin => "start_login",
-            Self::Challenge => "challenge",
+            Self::StartLogin(_) => "start_login",
+            Self::Challenge(_) => "challenge",
             Self::Forbid(_) => "forbid",
         }
     }
@@ -51,7 +83,7 @@ pub struct Permit(Proof);
 #[derive(Clone, Debug)]
 enum Proof {
     Identity(Arc<Session>),
-    Public(PublicPath),
+    Public,
 }
 
 impl Permit {
@@ -60,38 +92,95 @@ impl Permit {
     pub fn session(&self) -> Option<&Arc<Session>> {
         match &self.0 {
             Proof::Identity(session) => Some(session),
-            Proof::Public(_) => None,
+            Proof::Public => None,
         }
     }
 }
 
-/// Decides about `original` for `app`, given the session that its cookie opened.
+/// Decides about `original` for `app`, given the session that its cookie opened, and where the client is, if that is known.
 ///
 /// A session counts only for the application it was made for and until it expires, by `now`.
 #[must_use]
 pub fn decide(
     app: &Application,
     original: &OriginalRequest<'_>,
+    client: Option<IpAddr>,
     session: Option<&Arc<Session>>,
     now: UnixTime,
 ) -> Decision {
+    decide_before(app, original, client, session, now, &mut ())
+}
+
+/// The same before a witness.
+#[must_use]
+pub fn decide_before(
+    app: &Application,
+    original: &OriginalRequest<'_>,
+    client: Option<IpAddr>,
+    session: Option<&Arc<Session>>,
+    now: UnixTime,
+    witness: &mut impl Witness,
+) -> Decision {
+    let policy = &app.policy;
     let session = session.filter(|session| session.is_valid_for(app, now));
-    if let Some(session) = session
-        && app.admits(session.identity())
+    let admitted = session.filter(|session| policy.admits(session.identity()));
+    if policy.only_opens()
+        && let Some(session) = admitted
     {
+        witness.reading(Some(original.target.path()));
+        witness.rule(Place::RequiredGroups, Matches::Yes, None);
         return Decision::Allow(Permit(Proof::Identity(Arc::clone(session))));
     }
-    if let Some(public) = public::find(&app.public_paths, original) {
-        return Decision::Pass(Permit(Proof::Public(public)));
+    let question = Question { original, client, user: session.map(|session| session.identity()), now };
+    let outcome = policy.outcome(&question, witness);
+    match (&outcome, session) {
+        (Outcome::Public, _) => {
+            return match admitted {
+                Some(session) => Decision::Allow(Permit(Proof::Identity(Arc::clone(session)))),
+                None => Decision::Pass(Permit(Proof::Public)),
+            };
+        }
+        (Outcome::Required(Meets::All), Some(session)) => {
+            return Decision::Allow(Permit(Proof::Identity(Arc::clone(session))));
+        }
+        (Outcome::Denied | Outcome::Required(_), _) => {}
     }
-    if app.cors.passes_preflight(original) {
-        return Decision::Pass(Permit(Proof::Public(PublicPath(()))));
+    if outcome != Outcome::Denied && app.cors.passes_preflight(original) {
+        return Decision::Pass(Permit(Proof::Public));
     }
-    match session {
-        Some(session) => Decision::Forbid(Arc::clone(session)),
-        None if original.kind().is_navigation() => Decision::StartLogin,
-        None => Decision::Challenge,
+    let forbid = |because, assurance| {
+        Decision::Forbid(Forbidden {
+            session: session.map(Arc::clone),
+            because,
+            assurance,
+            groups: if app.show_required && because == Because::NotEntitled {
+                policy.groups(&question)
+            } else {
+                vec![]
+            },
+        })
+    };
+    let assurance = match outcome {
+        Outcome::Denied => return forbid(Because::Denied, Assurance::default()),
+        Outcome::Required(Meets::Less) => return forbid(Because::NotEntitled, Assurance::default()),
+        Outcome::Required(Meets::AllBut(assurance)) => assurance,
+        // Nobody meets all of it without a session.
+        Outcome::Required(Meets::All) | Outcome::Public => Assurance::default(),
+    };
+    // A login that was asked for as much and brought less would bring less again.
+    if let Some(session) = session
+        && session.asked().is_some_and(|asked| asked.covers(&assurance))
+        && !was_assured(app, &question, session)
+    {
+        return forbid(Because::NotAssured, assurance);
     }
+    if original.kind().is_navigation() { Decision::StartLogin(assurance) } else { Decision::Challenge(assurance) }
+}
+
+/// Whether the login was good enough at its end; what was good enough once and is too old now can be had again.
+fn was_assured(app: &Application, question: &Question<'_>, session: &Session) -> bool {
+    let then = Question { now: session.created_at(), ..*question };
+    app.policy.outcome(&then, &mut ()) == Outcome::Required(Meets::All)
 }
 
 impl crate::settings::Cors {

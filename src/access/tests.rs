@@ -9,8 +9,10 @@ use super::*;
 use crate::app::samples;
 use crate::forwarded::{ClientHints, Target};
 use crate::host::{Authority, Host, Scheme};
+use crate::identity::Identity;
 use crate::session::samples::alice;
-use crate::settings::{PathPattern, PublicPathRule};
+use crate::session::{NewSession, ProviderSide};
+use crate::settings::{PathPattern, PublicPathRule, Settings};
 
 const NOW: UnixTime = UnixTime::from_secs(1_000_000);
 
@@ -23,8 +25,12 @@ fn regex(text: &str) -> PathPattern {
 }
 
 fn app_with_rules() -> Application {
+    app_requiring(&["admins"])
+}
+
+fn app_requiring(groups: &[&str]) -> Application {
     samples::application("https://app.example.com", Some("example.com"), |app| {
-        app.required_groups = vec!["admins".into()];
+        app.required_groups = groups.iter().map(ToString::to_string).collect();
         app.cors.allowed_origins = vec!["https://spa.example.com".into()];
         app.public_paths = vec![
             rule(PathPattern::Path("/health".into())),
@@ -77,7 +83,7 @@ fn request(target: &str, kind: RequestKind) -> OriginalRequest<'_> {
 #[track_caller]
 fn path(target: &str, expected: &str) {
     let app = app_with_rules();
-    let decision = decide(&app, &request(target, RequestKind::Navigation), None, NOW);
+    let decision = decide(&app, &request(target, RequestKind::Navigation), None, None, NOW);
     assert_eq!(decision.as_str(), expected, "{target}");
 }
 
@@ -142,7 +148,7 @@ fn rules_for_a_method_need_a_known_method() {
         let mut original = request("/hook", RequestKind::Fetch);
         original.authority = Authority::parse(host).unwrap();
         original.method = method;
-        decide(&app, &original, None, NOW).as_str()
+        decide(&app, &original, None, None, NOW).as_str()
     };
     assert_eq!(check("hooks.example.com", Some(Method::POST)), "pass");
     assert_eq!(check("HOOKS.example.com.", Some(Method::POST)), "pass");
@@ -159,9 +165,8 @@ fn session(app: &Application, lifetime: u64, idle: Option<u64>) -> Arc<Session> 
 
 #[track_caller]
 fn with_session(groups: &[&str], session: &Arc<Session>, target: &str, expected: &str) {
-    let mut app = app_with_rules();
-    app.required_groups = groups.iter().map(ToString::to_string).collect();
-    let decision = decide(&app, &request(target, RequestKind::Navigation), Some(session), NOW);
+    let app = app_requiring(groups);
+    let decision = decide(&app, &request(target, RequestKind::Navigation), None, Some(session), NOW);
     assert_eq!(decision.as_str(), expected, "{groups:?} {session:?} {target}");
 }
 
@@ -199,7 +204,7 @@ fn what_a_client_can_use_decides_between_login_and_challenge() {
         (WebSocket, "challenge"),
         (Preflight, "challenge"),
     ] {
-        assert_eq!(decide(&app, &request("/", kind), None, NOW).as_str(), expected, "{kind:?}");
+        assert_eq!(decide(&app, &request("/", kind), None, None, NOW).as_str(), expected, "{kind:?}");
     }
 }
 
@@ -214,7 +219,7 @@ fn preflights_pass_only_where_allowed() {
         headers.extend(origin.map(|origin| (ORIGIN, origin.parse().unwrap())));
         let mut original = request("/", kind);
         original.client = ClientHints::new(&headers, false);
-        decide(app, &original, None, NOW).as_str()
+        decide(app, &original, None, None, NOW).as_str()
     };
     let (spa, preflight) = (Some("https://spa.example.com"), RequestKind::Preflight);
     assert_eq!(check(&app, spa, preflight), "challenge");
@@ -223,4 +228,214 @@ fn preflights_pass_only_where_allowed() {
     assert_eq!(check(&app, spa, RequestKind::Fetch), "challenge");
     assert_eq!(check(&app, Some("https://evil.example.com"), preflight), "challenge");
     assert_eq!(check(&app, None, preflight), "challenge");
+}
+
+/// An application with these `[[application.rule]]` lines, and further keys before them.
+fn app_of(keys: &str, rules: &str) -> Application {
+    let text = format!(
+        "[server]\ntrusted_proxies = [\"10.0.0.1\"]\n[identity_provider.default]\nissuer = \"https://idp.example.com\"\n\
+         client_id = \"proxy\"\nclient_secret = \"secret\"\n[[application]]\nexternal_host = \"https://app.example.com\"\n\
+         cookie_domain = \"example.com\"\n{keys}\n{rules}"
+    );
+    let mut settings = Settings::from_toml(&text).unwrap_or_else(|mistakes| panic!("{mistakes}\n{text}"));
+    let app = settings.applications.remove(0);
+    Application::new(0, app, &settings.identity_providers["default"], "forepost")
+}
+
+/// What is asked, and by whom: a line of a table.
+#[derive(Clone, Copy)]
+struct Row {
+    host: &'static str,
+    target: &'static str,
+    method: Option<&'static str>,
+    client: Option<&'static str>,
+}
+
+const ROW: Row = Row { host: "app.example.com", target: "/", method: Some("GET"), client: Some("192.0.2.1") };
+
+fn at(target: &'static str) -> Row {
+    Row { target, ..ROW }
+}
+
+/// Asks for nobody, and for alice of `staff` and `admins` with these claims.
+#[track_caller]
+fn row(app: &Application, row: Row, nobody: &str, alice: &str, claims: &serde_json::Value) {
+    let mut original = request(row.target, RequestKind::Navigation);
+    original.authority = Authority::parse(row.host).unwrap();
+    original.method = row.method.map(|method| method.parse().unwrap());
+    let client = row.client.map(|client| client.parse().unwrap());
+    let identity = Identity {
+        subject: "1".into(),
+        username: "alice".into(),
+        groups: vec!["staff".into(), "admins".into()],
+        ..Identity::default()
+    };
+    let session = Arc::new(Session::new(
+        NewSession {
+            application: Arc::clone(&app.slug),
+            identity: app.pack(identity, "", claims.as_object().unwrap()),
+            began_at: NOW,
+            lifetime: Duration::from_hours(1),
+            idle_timeout: None,
+            provider: ProviderSide::default(),
+        },
+        NOW,
+    ));
+    let got = |session| decide(app, &original, client, session, NOW).as_str();
+    assert_eq!((got(None), got(Some(&session))), (nobody, alice), "{} {:?}", row.target, row.method);
+}
+
+#[test]
+fn the_first_rule_that_matches_decides() {
+    let rules = r#"
+        [[application.rule]]
+        paths = [{ prefix = "/open/shut" }]
+        deny = true
+        [[application.rule]]
+        paths = [{ prefix = "/open" }]
+        public = true
+        [[application.rule]]
+        paths = [{ prefix = "/open" }, { prefix = "/shut" }]
+        deny = true
+        [[application.rule]]
+        paths = [{ prefix = "/all" }]
+        require = {}
+        [[application.rule]]
+        paths = [{ prefix = "/all/none" }]
+        deny = true
+    "#;
+    let app = app_of("required_groups = [\"strangers\"]\npublic_paths = [\"/open/shut/first\"]", rules);
+    let none = serde_json::json!({});
+    let check = |target, nobody, alice| row(&app, at(target), nobody, alice, &none);
+    check("/open/shut/first", "pass", "pass");
+    check("/open/shut", "forbid", "forbid");
+    check("/open", "pass", "pass");
+    check("/open/x", "pass", "pass");
+    check("/shut", "forbid", "forbid");
+    check("/all", "start_login", "allow");
+    check("/all/none", "start_login", "allow");
+    check("/", "start_login", "forbid");
+    // Under every reading.
+    check("/open/../shut", "forbid", "forbid");
+    check("/open/..%2fshut", "forbid", "forbid");
+    check("/open/..%2fall", "start_login", "allow");
+    check("/open/..%2felse", "start_login", "forbid");
+    check("/all/..%2felse", "start_login", "forbid");
+    check("/open/%73hut", "forbid", "forbid");
+    // A path with too many readings may be any.
+    let endless: &'static str = Box::leak(format!("/open{}", "/%25".repeat(2000)).into_boxed_str());
+    check(endless, "forbid", "forbid");
+}
+
+#[test]
+fn every_condition_must_hold() {
+    let rules = r#"
+        [[application.rule]]
+        hosts = ["*.example.com"]
+        methods = ["GET", "HEAD"]
+        networks = ["192.0.2.0/24", "2001:db8::/32"]
+        paths = ["/a"]
+        when = "request.scheme == 'https'"
+        public = true
+    "#;
+    let app = app_of("", rules);
+    let none = serde_json::json!({});
+    let check = |asked: Row, nobody| row(&app, asked, nobody, "allow", &none);
+    check(at("/a"), "pass");
+    check(Row { client: Some("2001:db8::1"), ..at("/a") }, "pass");
+    check(at("/b"), "start_login");
+    check(Row { host: "example.com", ..at("/a") }, "start_login");
+    check(Row { method: Some("HEAD"), ..at("/a") }, "pass");
+    check(Row { method: None, ..at("/a") }, "start_login");
+    check(Row { client: Some("198.51.100.1"), ..at("/a") }, "start_login");
+    check(Row { client: None, ..at("/a") }, "start_login");
+}
+
+#[test]
+fn what_nobody_knows_counts_both_ways() {
+    let rules = r#"
+        [[application.rule]]
+        paths = ["/denied"]
+        methods = ["POST"]
+        deny = true
+        [[application.rule]]
+        paths = ["/opened"]
+        networks = ["192.0.2.0/24"]
+        public = true
+        [[application.rule]]
+        paths = ["/required"]
+        when = "identity != null && identity.claims.level > 3"
+        require = { groups_any = ["strangers"] }
+        [[application.rule]]
+        paths = ["/required"]
+        require = { groups_all = ["staff", "admins"] }
+    "#;
+    let app = app_of("", rules);
+    let none = serde_json::json!({});
+    row(&app, at("/denied"), "start_login", "allow", &none);
+    row(&app, Row { method: None, ..at("/denied") }, "forbid", "forbid", &none);
+    row(&app, Row { client: None, ..at("/opened") }, "start_login", "allow", &none);
+    row(&app, at("/required"), "start_login", "forbid", &none);
+    row(&app, at("/required"), "start_login", "forbid", &serde_json::json!({"level": "four"}));
+    row(&app, at("/required"), "start_login", "forbid", &serde_json::json!({"level": 4}));
+    row(&app, at("/required"), "start_login", "allow", &serde_json::json!({"level": 3}));
+}
+
+#[test]
+fn denied_preflights_do_not_pass() {
+    let app = app_of(
+        "cors = { allowed_origins = [\"https://spa.example.com\"], pass_preflight = true }",
+        "[[application.rule]]\npaths = [\"/shut\"]\ndeny = true",
+    );
+    assert_eq!(decide(&app, &request("/shut", RequestKind::Preflight), None, None, NOW).as_str(), "forbid");
+    assert_eq!(decide(&app, &request("/", RequestKind::Preflight), None, None, NOW).as_str(), "pass");
+}
+
+/// A session with these claims that began so many seconds ago, at whose login this was asked for.
+fn assured(app: &Application, claims: &serde_json::Value, ago: u64, asked: Assurance) -> Arc<Session> {
+    let began = UnixTime::from_secs(NOW.as_secs() - ago);
+    let identity = Identity { subject: "1".into(), username: "alice".into(), ..Identity::default() };
+    let new = NewSession {
+        application: Arc::clone(&app.slug),
+        identity: app.pack(identity, "", claims.as_object().unwrap()),
+        began_at: began,
+        lifetime: Duration::from_hours(10),
+        idle_timeout: None,
+        provider: ProviderSide { asked, ..ProviderSide::default() },
+    };
+    Arc::new(Session::new(new, began))
+}
+
+#[test]
+fn a_better_login_is_asked_for_once() {
+    let app = app_of("", "[[application.rule]]\nrequire = { acr = [\"gold\", \"silver\"], max_auth_age = \"5m\" }");
+    let wanted = || Assurance { acr: vec!["gold".into(), "silver".into()], max_age: Some(300) };
+    let check = |claims: serde_json::Value, ago, asked: Assurance, expected: &str| {
+        let session = assured(&app, &claims, ago, asked.clone());
+        let decision = decide(&app, &request("/", RequestKind::Navigation), None, Some(&session), NOW);
+        assert_eq!(decision.as_str(), expected, "{claims} {ago} {asked:?}");
+        match decision {
+            Decision::StartLogin(assurance) => assert_eq!(assurance, wanted()),
+            Decision::Forbid(forbidden) => assert_eq!(forbidden.because, Because::NotAssured),
+            _ => {}
+        }
+    };
+    let json = |acr: &str, ago: u64| serde_json::json!({"acr": acr, "auth_time": NOW.as_secs() - ago});
+    check(json("silver", 10), 10, Assurance::default(), "allow");
+    check(json("bronze", 10), 10, Assurance::default(), "start_login");
+    check(json("silver", 400), 10, Assurance::default(), "start_login");
+    // The login was asked for it and brought less: no second one.
+    check(json("bronze", 10), 10, wanted(), "forbid");
+    check(json("silver", 400), 10, wanted(), "forbid");
+    check(serde_json::json!({}), 10, wanted(), "forbid");
+    // It was good enough at its end.
+    check(json("silver", 400), 400, wanted(), "start_login");
+    // It was asked for less.
+    check(json("bronze", 10), 10, Assurance { acr: vec!["bronze".into()], max_age: Some(300) }, "start_login");
+    check(json("silver", 400), 10, Assurance { max_age: Some(3000), ..wanted() }, "start_login");
+    // Nobody is signed in: the first login is the right one.
+    match decide(&app, &request("/", RequestKind::Fetch), None, None, NOW) {
+        Decision::Challenge(assurance) => assert_eq!(assurance, wanted()),
+        other => panic!("{}", other.as_str()),
+    }
 }

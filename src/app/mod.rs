@@ -9,10 +9,11 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Map, Value};
 
+use crate::access::Policy;
 use crate::cookie::CookiePolicy;
 use crate::host::{CookieDomain, Host};
 use crate::identity::{FurtherHeaders, HeaderTemplate, Identity, Meta, PackedIdentity, WantedClaims, header_value};
-use crate::settings::{self, Cors, ExternalHost, HeaderSwitches, PublicPathRule};
+use crate::settings::{self, Cors, ExternalHost, HeaderSwitches};
 
 /// The path below which the outpost's own endpoints lie, on every application.
 pub const OUTPOST_PATH: &str = "/outpost.goauthentik.io";
@@ -34,10 +35,10 @@ pub struct Application {
     pub cookie_domain: Option<CookieDomain>,
     /// The name of its identity provider.
     pub identity_provider: String,
-    /// What needs no login.
-    pub public_paths: Vec<PublicPathRule>,
-    /// Groups of which one is required.
-    pub required_groups: Vec<String>,
+    /// Who gets in.
+    pub policy: Policy,
+    /// Whether people who may not enter are told which groups are needed.
+    pub show_required: bool,
     /// Which headers are sent.
     pub headers: HeaderSwitches,
     /// Other origins.
@@ -69,9 +70,11 @@ impl Application {
     ) -> Self {
         let marker = if provider.callback_marker { "?X-authentik-auth-callback=true" } else { "" };
         let outpost = format!("{}{}{OUTPOST_PATH}", settings.external_host.origin(), settings.external_host.base_path);
+        let policy = Policy::new(&settings);
         let further_headers = FurtherHeaders::new(settings.further_headers, settings.basic_auth);
         let mut wanted_claims = WantedClaims::default();
-        further_headers.want(&mut wanted_claims);
+        policy.add_wanted_claims(&mut wanted_claims);
+        further_headers.add_wanted_claims(&mut wanted_claims);
         Self {
             number,
             cookies: CookiePolicy::new(
@@ -94,14 +97,14 @@ impl Application {
             ),
             further_headers,
             wanted_claims,
+            show_required: settings.show_required,
+            policy,
             name: settings.name,
             slug: settings.slug.into(),
             origin: settings.external_host.origin(),
             external_host: settings.external_host,
             cookie_domain: settings.cookie_domain,
             identity_provider: settings.identity_provider,
-            public_paths: settings.public_paths,
-            required_groups: settings.required_groups,
             headers: settings.headers,
             cors: settings.cors,
         }
@@ -131,12 +134,6 @@ impl Application {
         let mut headers = identity.headers(&self.header_template, jwks);
         self.further_headers.fill(identity, &mut headers);
         headers
-    }
-
-    /// Whether this user is entitled: a member of one of the required groups, where there are any.
-    #[must_use]
-    pub fn admits(&self, identity: &PackedIdentity) -> bool {
-        self.required_groups.is_empty() || identity.is_in_any(&self.required_groups)
     }
 }
 

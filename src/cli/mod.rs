@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and how each command ends.
 
 mod check;
+mod explain;
 mod healthcheck;
 mod sessions;
 
@@ -18,6 +19,7 @@ use crate::settings::{self, Mistakes, Settings, Sources};
 use crate::telemetry::log;
 use crate::world::World;
 
+pub use self::explain::ExplainArguments;
 pub use self::sessions::SessionsArguments;
 
 /// `EX_USAGE` of sysexits.h: the operator must change something before trying again.
@@ -60,6 +62,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Tell what would be decided about a request, and by which rule.
+    Explain(ExplainArguments),
     /// Ask the running daemon whether it lives; for container health checks.
     Healthcheck,
     /// See and end the sessions of the running daemon.
@@ -132,6 +136,12 @@ pub fn serve(settings: Settings) -> ExitCode {
 #[must_use]
 pub fn check(settings: &Settings, json: bool) -> ExitCode {
     run(check::run(settings, json))
+}
+
+/// Explains the decision about a request.
+#[must_use]
+pub fn explain(settings: &Settings, asked: &ExplainArguments) -> ExitCode {
+    explain::run(settings, asked)
 }
 
 /// Asks the running daemon whether it lives.

@@ -41,6 +41,16 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
+    /// The client's address as a trusted proxy reports it; `None` where none does.
+    ///
+    /// It is found as [`TrustedProxies::client`] does. Whoever is in one of the trusted networks can claim to be anywhere.
+    #[must_use]
+    pub fn reported_client(&self, peer: PeerAddress, headers: &HeaderMap) -> Option<IpAddr> {
+        let last = headers.get_all(&X_FORWARDED_FOR).iter().next_back()?.to_str().ok()?;
+        parse_entry(last.rsplit(',').next()?.trim())?;
+        if self.trust(peer) { self.client(peer, headers) } else { None }
+    }
+
     /// The client's address, for logs: from the right of `X-Forwarded-For`, the first that is not a trusted proxy.
     ///
     /// An untrusted peer is the client itself. An entry that is no address ends the search: what stands left of it was

@@ -10,7 +10,7 @@ use super::reply::{self, Answer};
 use super::request::{Received, Visit};
 use super::route::BrowserRoute;
 use crate::app::Application;
-use crate::login::{Destination, Interaction, ReturnTarget, requested_target};
+use crate::login::{Destination, ReturnTarget, Wish, requested_target};
 use crate::pages::Page;
 use crate::telemetry::audit::{AuditLine, Event};
 
@@ -57,7 +57,7 @@ impl Outpost {
         let target = requested_target(visit.query)
             .and_then(|text| ReturnTarget::parse(app, &text))
             .unwrap_or_else(|| ReturnTarget::home(app));
-        match self.logins.begin(app, &target, Interaction::requested(visit.query), visit.headers) {
+        match self.logins.begin(app, &target, Wish::requested(app, visit.query), visit.headers) {
             Ok(begun) => (reply::redirect(&begun.location, visit.is_post(), begun.cookies), "start_login".into()),
             Err(error) => (failure::start(app, &target, &error, visit.html, visit.request_id), "provider_away".into()),
         }

@@ -1,5 +1,6 @@
 //! A proxy's question, from its headers to the answer in its dialect.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
@@ -10,10 +11,10 @@ use super::reply::{self, Answer};
 use super::request::{Received, Visit};
 use super::route::BrowserRoute;
 use super::verdict::Verdict;
-use crate::access::{Decision, Permit, decide};
+use crate::access::{Assurance, Decision, Forbidden, Permit, decide};
 use crate::app::Application;
 use crate::forwarded::{ClientHints, Dialect, ForwardedError, OriginalRequest, Question, RequestKind};
-use crate::login::{Interaction, ReturnTarget, login_url, silent_login_url};
+use crate::login::{Interaction, ReturnTarget, assured_login_url, other_login_url, silent_login_url};
 use crate::pages::Page;
 use crate::session::Session;
 use crate::telemetry::log::RequestLine;
@@ -83,7 +84,7 @@ impl Outpost {
                 Place::Application(app) => match self.session(app, &received.parts.headers).await {
                     Ok(session) => self.judge(dialect, app, original, session, received, self.world.now()),
                     // Where nobody needs a session, none has to be confirmed.
-                    Err(SessionError::Unconfirmed) if is_open(app, original, self.world.now()) => {
+                    Err(SessionError::Unconfirmed) if is_open(app, original, received, self.world.now()) => {
                         self.judge(dialect, app, original, None, received, self.world.now())
                     }
                     Err(error) => self.unknown(app, original, received, &error),
@@ -143,26 +144,26 @@ impl Outpost {
             self.logins.refresh_if_due(app, token, session, now);
         }
         let session = held.map(|held| held.session);
-        let decision = decide(app, original, session.as_ref(), now);
+        let decision = decide(app, original, client_for(app, received), session.as_ref(), now);
         let (answer, verdict, permit) = match decision {
             Decision::Allow(permit) => match self.silent_login(dialect, app, original, &permit, received, now) {
                 Some(answer) => (answer, Verdict::SilentLogin, None),
                 None => (self.allow(app, &permit), Verdict::Allow, Some(permit)),
             },
             Decision::Pass(permit) => (self.allow(app, &permit), Verdict::Pass, Some(permit)),
-            Decision::StartLogin if !self.store.is_up() => {
+            Decision::StartLogin(_) if !self.store.is_up() => {
                 let html = original.client.accepts_html();
                 (self.store_away(app, &store_is_down(), html, received.id), Verdict::StoreAway, None)
             }
-            Decision::StartLogin => {
-                let (answer, verdict) = self.start_login(dialect, app, original, received);
+            Decision::StartLogin(assurance) => {
+                let (answer, verdict) = self.start_login(dialect, app, original, assurance, received);
                 (answer, verdict, None)
             }
-            Decision::Challenge => (challenge(dialect, app, original, received), Verdict::Challenge, None),
-            Decision::Forbid(session) => {
-                let user = session.identity().label();
-                let answer = forbid(dialect, app, user, original.client.accepts_html(), received);
-                (answer, Verdict::Forbid, None)
+            Decision::Challenge(assurance) => {
+                (challenge(dialect, app, original, &assurance, received), Verdict::Challenge, None)
+            }
+            Decision::Forbid(forbidden) => {
+                (forbid(dialect, app, original, &forbidden, received), Verdict::Forbid, None)
             }
         };
         Checked { answer, permit, verdict, app: Some(app), user: session.map(User::Session) }
@@ -225,13 +226,15 @@ impl Outpost {
         dialect: Dialect,
         app: &Application,
         original: &OriginalRequest<'_>,
+        assurance: Assurance,
         received: &Received<'_>,
     ) -> (Answer, Verdict) {
         let target = ReturnTarget::of(app, original);
         if dialect == Dialect::Nginx {
-            return (reply::nginx_challenge(&login_url(app, &target), true), Verdict::StartLogin);
+            let login_url = assured_login_url(app, &target, &assurance);
+            return (reply::nginx_challenge(&login_url, true), Verdict::StartLogin);
         }
-        match self.logins.begin(app, &target, Interaction::Allowed, &received.parts.headers) {
+        match self.logins.begin(app, &target, assurance, &received.parts.headers) {
             Ok(begun) => {
                 let after_post = original.kind() == RequestKind::FormSubmission;
                 (reply::redirect(&begun.location, after_post, begun.cookies), Verdict::StartLogin)
@@ -305,8 +308,13 @@ impl Outpost {
 }
 
 /// Whether a request passes without a session.
-fn is_open(app: &Application, original: &OriginalRequest<'_>, now: UnixTime) -> bool {
-    matches!(decide(app, original, None, now), Decision::Pass(_))
+fn is_open(app: &Application, original: &OriginalRequest<'_>, received: &Received<'_>, now: UnixTime) -> bool {
+    matches!(decide(app, original, client_for(app, received), None, now), Decision::Pass(_))
+}
+
+/// The client, where the policy looks at it.
+fn client_for(app: &Application, received: &Received<'_>) -> Option<IpAddr> {
+    if app.policy.looks_at_client() { received.reported_client() } else { None }
 }
 
 fn parse<'r>(dialect: Dialect, received: &Received<'r>) -> Result<OriginalRequest<'r>, ForwardedError> {
@@ -353,11 +361,17 @@ fn refuse<'o>(dialect: Dialect, what: &'static str, html: bool, received: &Recei
     Checked { answer, permit: None, verdict: Verdict::Refuse, app: None, user: None }
 }
 
-fn challenge(dialect: Dialect, app: &Application, original: &OriginalRequest<'_>, received: &Received<'_>) -> Answer {
+fn challenge(
+    dialect: Dialect,
+    app: &Application,
+    original: &OriginalRequest<'_>,
+    assurance: &Assurance,
+    received: &Received<'_>,
+) -> Answer {
     // A script's own address is no place to come back to; the page that it runs in is.
     let page = original.client.referer().and_then(|referer| ReturnTarget::parse(app, referer));
     let target = page.unwrap_or_else(|| ReturnTarget::of(app, original));
-    let url = login_url(app, &target);
+    let url = assured_login_url(app, &target, assurance);
     let answer = match dialect {
         Dialect::Nginx => reply::nginx_challenge(&url, false),
         Dialect::Traefik | Dialect::Caddy | Dialect::Envoy => reply::challenge(&url, received.id),
@@ -368,13 +382,28 @@ fn challenge(dialect: Dialect, app: &Application, original: &OriginalRequest<'_>
     }
 }
 
-fn forbid(dialect: Dialect, app: &Application, user: &str, html: bool, received: &Received<'_>) -> Answer {
+fn forbid(
+    dialect: Dialect,
+    app: &Application,
+    original: &OriginalRequest<'_>,
+    forbidden: &Forbidden,
+    received: &Received<'_>,
+) -> Answer {
     match dialect {
         Dialect::Nginx => reply::empty(StatusCode::FORBIDDEN),
         Dialect::Traefik | Dialect::Caddy | Dialect::Envoy => {
+            let login_url = other_login_url(app, &ReturnTarget::of(app, original), &forbidden.assurance);
             let sign_out_url = app.outpost_path("sign_out");
-            let page = Page::Forbidden { application: &app.name, username: user, sign_out_url: &sign_out_url };
-            reply::page(StatusCode::FORBIDDEN, &page, html, received.id)
+            let required = forbidden.groups.join(", ");
+            let page = Page::Forbidden {
+                application: &app.name,
+                username: forbidden.session.as_ref().map_or("", |session| session.identity().label()),
+                because: forbidden.because,
+                required: &required,
+                login_url: &login_url,
+                sign_out_url: &sign_out_url,
+            };
+            reply::page(StatusCode::FORBIDDEN, &page, original.client.accepts_html(), received.id)
         }
     }
 }

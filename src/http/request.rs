@@ -30,6 +30,11 @@ impl<'r> Received<'r> {
     pub(super) fn client(&self) -> Option<IpAddr> {
         self.proxies.client(self.peer, &self.parts.headers)
     }
+
+    /// The client, for rules: only what a trusted proxy says about it.
+    pub(super) fn reported_client(&self) -> Option<IpAddr> {
+        self.proxies.reported_client(self.peer, &self.parts.headers)
+    }
 }
 
 /// A browser's request to the outpost itself, wherever it arrived.

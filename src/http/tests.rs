@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::header::{COOKIE, HOST, LOCATION, SET_COOKIE};
 use http::request::Parts;
-use http::{HeaderValue, Request};
+use http::{HeaderValue, Method, Request};
 use tokio_util::task::TaskTracker;
 
 use super::*;
@@ -22,7 +22,7 @@ use crate::oidc::Provider;
 use crate::serve::Peer;
 use crate::session::samples::{alice, bob};
 use crate::session::{MemoryStore, Session, SessionStore, SessionToken};
-use crate::settings::{PathPattern, PublicPathRule, Revalidation, RoutineChecks};
+use crate::settings::{Action, PathPattern, PublicPathRule, Requirement, Revalidation, RoutineChecks, Rule};
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
 use crate::world::{UnixTime, World};
@@ -96,19 +96,44 @@ const KINDS: [Kind; 10] = [
 ];
 
 /// Names and targets of the paths.
-const PATHS: [(&str, &str); 5] = [
+const PATHS: [(&str, &str); 10] = [
     ("restricted", "/page?x=/public/"),
     ("public", "/public/page"),
     ("ambiguous", "/public/..%2fpage"),
     ("outpost's own", "/outpost.goauthentik.io/start?rd=/page"),
     ("near the outpost's", "/outpost.goauthentik.io/../page"),
+    ("denied", "/shut"),
+    ("perhaps denied", "/open/..%2fshut"),
+    ("public for GET", "/open"),
+    ("better login's", "/gold"),
+    ("staff's", "/staff"),
 ];
+
+/// Rules of each kind.
+fn rules() -> Vec<Rule> {
+    let rule = |path: &str, methods: &[Method], action| Rule {
+        hosts: Vec::new(),
+        paths: vec![PathPattern::Prefix(path.into())],
+        methods: methods.to_vec(),
+        networks: Vec::new(),
+        when: None,
+        action,
+    };
+    let require = |requirement| Action::Require(vec![requirement]);
+    vec![
+        rule("/shut", &[], Action::Deny),
+        rule("/open", &[Method::GET, Method::HEAD], Action::Public),
+        rule("/gold", &[], require(Requirement { acr: vec!["gold".into()], ..Requirement::default() })),
+        rule("/staff", &[], require(Requirement { groups_all: vec!["staff".into()], ..Requirement::default() })),
+    ]
+}
 
 impl Stage {
     async fn new() -> Self {
         let world = World::system();
         let change = |app: &mut crate::settings::Application| {
             app.required_groups = vec!["admins".into()];
+            app.rules = rules();
             app.cors.allowed_origins = vec!["https://spa.example.com".into()];
             app.cors.pass_preflight = true;
             app.public_paths =
@@ -286,7 +311,16 @@ async fn cookie(
 fn is_proved(dialect: Dialect, credential: Credential, path: &str, kind: &str) -> bool {
     let entitled = matches!(credential, Credential::Valid | Credential::BadThenValid | Credential::ValidThenBad);
     let told_preflight = kind == "preflight" && dialect != Dialect::Nginx;
-    path != "outpost's own" && (entitled || path == "public" || told_preflight)
+    let has_session = entitled || credential == Credential::NotEntitled;
+    let told_get = dialect != Dialect::Nginx && !["post", "preflight", "stranger's"].contains(&kind);
+    match path {
+        "outpost's own" | "denied" | "perhaps denied" => false,
+        "public" => true,
+        "public for GET" => entitled || told_preflight || told_get,
+        "better login's" => told_preflight,
+        "staff's" => has_session || told_preflight,
+        _ => entitled || told_preflight,
+    }
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ impl FurtherHeaders {
     }
 
     /// Notes which claims they are made of.
-    pub fn want(&self, wanted: &mut WantedClaims) {
+    pub fn add_wanted_claims(&self, wanted: &mut WantedClaims) {
         for header in &self.headers {
             match &header.source {
                 HeaderSource::Claim(path) => wanted.add(path),

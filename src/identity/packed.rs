@@ -85,6 +85,18 @@ impl PackedIdentity {
         self.untold.as_ref().map_or_else(|| self.text(UID), |identity| &identity.subject)
     }
 
+    /// The user name, as applications see it; empty when unknown.
+    #[must_use]
+    pub fn username(&self) -> &str {
+        self.untold.as_ref().map_or_else(|| self.text(USERNAME), |identity| &identity.username)
+    }
+
+    /// The e-mail address; empty when unknown.
+    #[must_use]
+    pub fn email(&self) -> &str {
+        self.untold.as_ref().map_or_else(|| self.text(EMAIL), |identity| &identity.email)
+    }
+
     /// Whether this user is in one of `groups`.
     #[must_use]
     pub fn is_in_any(&self, groups: &[String]) -> bool {

@@ -5,7 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 
-use super::{Interaction, ReturnTarget};
+use super::{Interaction, ReturnTarget, Wish};
+use crate::access::Assurance;
 use crate::app::Application;
 use crate::cookie::{Sealer, SealerError, cookies};
 use crate::world::{UnixTime, World};
@@ -39,8 +40,10 @@ struct State {
     target: String,
     #[serde(rename = "t")]
     began: u64,
-    #[serde(rename = "s", default, skip_serializing_if = "Interaction::is_allowed")]
+    #[serde(rename = "s", default, skip_serializing_if = "Interaction::is_usual")]
     interaction: Interaction,
+    #[serde(rename = "w", default, skip_serializing_if = "Assurance::is_none")]
+    assurance: Assurance,
 }
 
 /// The half that only the browser holds, sealed, in a cookie of its own.
@@ -77,7 +80,7 @@ impl NewAttempt {
     pub(super) fn begin(
         app: &Application,
         target: &ReturnTarget,
-        interaction: Interaction,
+        wish: &Wish,
         headers: &HeaderMap,
         sealer: &Sealer,
         world: &World,
@@ -95,7 +98,8 @@ impl NewAttempt {
             application: app.slug.to_string(),
             target: target.as_str().to_owned(),
             began: now.as_millis(),
-            interaction,
+            interaction: wish.interaction,
+            assurance: wish.assurance.clone(),
         };
         let value = seal(sealer, world, COOKIE, &secrets)?;
         let mut cookies = vec![app.cookies.set_attempt(&id, &value, LIFETIME)];
@@ -154,6 +158,8 @@ pub(super) struct ReturnedAttempt {
     pub(super) target: ReturnTarget,
     /// Whether the provider could ask the person.
     pub(super) interaction: Interaction,
+    /// How the login was to come about.
+    pub(super) assurance: Assurance,
 }
 
 /// What the browser kept for its attempt.
@@ -173,6 +179,7 @@ impl ReturnedAttempt {
             target: ReturnTarget::parse(app, &state.target).unwrap_or_else(|| ReturnTarget::home(app)),
             id: state.id,
             interaction: state.interaction,
+            assurance: state.assurance,
         })
     }
 
@@ -265,7 +272,7 @@ mod tests {
             self.hands.0.fetch_add(1, Ordering::Relaxed);
             let target = ReturnTarget::parse(&self.app, "/x?y#z").unwrap();
             let attempt =
-                NewAttempt::begin(&self.app, &target, Interaction::Allowed, &self.headers(), &self.sealer, &self.world)
+                NewAttempt::begin(&self.app, &target, &Wish::default(), &self.headers(), &self.sealer, &self.world)
                     .unwrap();
             for cookie in &attempt.cookies {
                 let (name, value) = cookie.to_str().unwrap().split_once(';').unwrap().0.split_once('=').unwrap();

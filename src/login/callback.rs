@@ -162,7 +162,7 @@ impl Logins {
         verify_issuer(provider, params.iss.as_deref())?;
         if let Some(code) = &params.error {
             outcome.cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
-            if !attempt.interaction.is_allowed() {
+            if attempt.interaction.is_silent() {
                 return self.silence_broken(app, code, attempt.target, headers, session, &mut outcome.cookies).await;
             }
             return Err(CallbackError::Denied {
@@ -269,7 +269,7 @@ impl Logins {
                 began_at: attempt.began(),
                 lifetime: self.lifetime,
                 idle_timeout: self.idle_timeout,
-                provider: ProviderSide { session_id, refreshable, silent_login },
+                provider: ProviderSide { session_id, refreshable, silent_login, asked: attempt.assurance.clone() },
             },
             now,
         ));

@@ -25,7 +25,9 @@ use tokio_util::task::TaskTracker;
 pub use callback::{CallbackError, CallbackOutcome, Destination, Opened};
 pub use params::{CallbackParams, has_marker};
 pub use refresh::Confirmed;
-pub use start::{Begun, Interaction, StartError, login_url, silent_login_url};
+pub use start::{
+    Begun, Interaction, StartError, Wish, assured_login_url, login_url, other_login_url, silent_login_url,
+};
 pub use target::{ReturnTarget, requested_target};
 
 use crate::app::Application;

@@ -266,17 +266,25 @@ impl Asking<'_> {
         let schedule = self.logins.schedule(now, ends);
         let id_token = refreshed.id_token.as_deref().unwrap_or_else(|| self.session.identity().id_token());
         // A provider that gives no new ID token says nothing about its session either.
-        let session_id = refreshed.session_id().or_else(|| self.session.session_id());
+        let session_id = refreshed.session_id().or_else(|| self.session.session_id()).map(str::to_owned);
+        // OIDC Core §12.2: a refresh changes nothing about how the user signed in, and need not repeat it.
+        let mut claims = refreshed.claims;
+        for name in ["acr", "auth_time", "amr"] {
+            if let (None, Some(claim)) = (claims.get(name), self.session.identity().claims().get(name)) {
+                claims.insert(name.to_owned(), claim.clone());
+            }
+        }
         let renewal = Renewal {
-            identity: self.app.pack(identity, id_token, &refreshed.claims),
+            identity: self.app.pack(identity, id_token, &claims),
             provider: ProviderSide {
-                session_id: session_id.map(str::to_owned),
+                session_id,
                 refreshable: schedule.map(|schedule| Refreshable {
                     token: refreshed.refresh_token,
                     rotates: Some(refreshed.rotated),
                     schedule,
                 }),
                 silent_login: None,
+                asked: self.session.asked().cloned().unwrap_or_default(),
             },
         };
         self.keep(Arc::new(self.session.renewed(renewal))).await
@@ -306,6 +314,7 @@ impl Asking<'_> {
                         session_id: self.session.session_id().map(str::to_owned),
                         refreshable: Some(Refreshable { token, rotates: Some(true), schedule }),
                         silent_login: None,
+                        asked: self.session.asked().cloned().unwrap_or_default(),
                     },
                 };
                 self.keep(Arc::new(self.session.renewed(renewal))).await

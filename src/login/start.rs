@@ -1,9 +1,11 @@
 use http::{HeaderMap, HeaderValue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
+use url::form_urlencoded;
 
 use super::attempt::NewAttempt;
 use super::{Logins, ReturnTarget};
+use crate::access::Assurance;
 use crate::app::{Application, OUTPOST_PATH};
 use crate::cookie::SealerError;
 use crate::oidc::{AuthorizationRequest, OidcError, Prompt};
@@ -16,24 +18,90 @@ pub enum Interaction {
     Allowed,
     /// For nothing (`prompt=none`): who is not signed in there is not signed in.
     None,
+    /// For a login in any case (`prompt=login`), so that it can be somebody else.
+    Login,
 }
 
 impl Interaction {
     /// What the query of our own start asks for.
     #[must_use]
     pub fn requested(query: &str) -> Self {
-        if query.split('&').any(|pair| pair == SILENT) { Self::None } else { Self::Allowed }
+        let asks_for = |wanted| query.split('&').any(|pair| pair == wanted);
+        match () {
+            () if asks_for(SILENT) => Self::None,
+            () if asks_for(LOGIN) => Self::Login,
+            () => Self::Allowed,
+        }
     }
 
-    /// Whether it may ask.
+    /// Whether it may ask for whatever it needs, as most may.
     #[must_use]
-    pub const fn is_allowed(&self) -> bool {
+    pub const fn is_usual(&self) -> bool {
         matches!(self, Self::Allowed)
+    }
+
+    /// Whether it may ask for nothing.
+    #[must_use]
+    pub const fn is_silent(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    const fn prompt(self) -> Option<Prompt> {
+        match self {
+            Self::Allowed => None,
+            Self::None => Some(Prompt::Silent),
+            Self::Login => Some(Prompt::Login),
+        }
+    }
+}
+
+/// What a login is to be like.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// Whether the provider may ask the person.
+    pub interaction: Interaction,
+    /// How it must come about.
+    pub assurance: Assurance,
+}
+
+impl Wish {
+    /// What the query of our own start asks for; only what rules of `app` ask for too, so that links of strangers ask for
+    /// nothing odd.
+    #[must_use]
+    pub fn requested(app: &Application, query: &str) -> Self {
+        let mut assurance = Assurance::default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "acr_values" => {
+                    assurance.acr =
+                        value.split(' ').filter(|acr| app.policy.names_acr(acr)).map(str::to_owned).collect();
+                }
+                "max_age" => assurance.max_age = value.parse().ok().filter(|age| *age >= LEAST_AGE),
+                _ => {}
+            }
+        }
+        Self { interaction: Interaction::requested(query), assurance }
+    }
+}
+
+impl From<Interaction> for Wish {
+    fn from(interaction: Interaction) -> Self {
+        Self { interaction, assurance: Assurance::default() }
+    }
+}
+
+impl From<Assurance> for Wish {
+    fn from(assurance: Assurance) -> Self {
+        Self { interaction: Interaction::Allowed, assurance }
     }
 }
 
 /// In the query of our own start.
 const SILENT: &str = "silent=true";
+const LOGIN: &str = "prompt=login";
+
+/// The least that a rule can ask for, in seconds.
+const LEAST_AGE: u64 = 60;
 
 /// A login that begins with the browser's next request.
 pub struct Begun {
@@ -64,17 +132,19 @@ impl Logins {
         &self,
         app: &Application,
         target: &ReturnTarget,
-        interaction: Interaction,
+        wish: impl Into<Wish>,
         headers: &HeaderMap,
     ) -> Result<Begun, StartError> {
         let provider = self.provider(app).ok_or(OidcError::NotReady)?;
-        let attempt = NewAttempt::begin(app, target, interaction, headers, &self.sealer, &self.world)?;
+        let wish = wish.into();
+        let attempt = NewAttempt::begin(app, target, &wish, headers, &self.sealer, &self.world)?;
         let location = provider.authorization_url(&AuthorizationRequest {
             redirect_uri: &app.redirect_uri,
             state: &attempt.state,
             nonce: &attempt.nonce,
             pkce_verifier: &attempt.pkce_verifier,
-            prompt: (!interaction.is_allowed()).then_some(Prompt::Silent),
+            prompt: wish.interaction.prompt(),
+            assurance: Some(&wish.assurance),
         })?;
         Ok(Begun { location, cookies: attempt.cookies })
     }
@@ -97,6 +167,27 @@ pub fn login_url(app: &Application, target: &ReturnTarget) -> String {
 #[must_use]
 pub fn silent_login_url(app: &Application, target: &ReturnTarget) -> String {
     format!("{}&{SILENT}", login_url(app, target))
+}
+
+/// The same, for a login that is to come about in this way.
+#[must_use]
+pub fn assured_login_url(app: &Application, target: &ReturnTarget, assurance: &Assurance) -> String {
+    let mut url = login_url(app, target);
+    if !assurance.acr.is_empty() {
+        url.push_str("&acr_values=");
+        url.extend(utf8_percent_encode(&assurance.acr.join(" "), NON_ALPHANUMERIC));
+    }
+    if let Some(age) = assurance.max_age {
+        url.push_str("&max_age=");
+        url.push_str(&age.to_string());
+    }
+    url
+}
+
+/// The same, for a login at which the provider asks who it is in any case.
+#[must_use]
+pub fn other_login_url(app: &Application, target: &ReturnTarget, assurance: &Assurance) -> String {
+    format!("{}&{LOGIN}", assured_login_url(app, target, assurance))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use url::Url;
 
 use super::metadata::OFFLINE_ACCESS;
 use super::{Metadata, OidcError, Ready};
+use crate::access::Assurance;
 use crate::settings::{IdentityProvider, OfflineAccess};
 
 /// The parts of an authorisation request (OIDC Core §3.1.2.1) that differ from login to login.
@@ -19,6 +20,8 @@ pub struct AuthorizationRequest<'a> {
     pub pkce_verifier: &'a str,
     /// What the provider may show; it stands before the operator's own. `None`: whatever the operator and the provider want.
     pub prompt: Option<Prompt>,
+    /// How the login must come about; it stands before the operator's own, too.
+    pub assurance: Option<&'a Assurance>,
 }
 
 /// What a provider may show to the browser (`prompt`, OIDC Core §3.1.2.1).
@@ -27,12 +30,15 @@ pub struct AuthorizationRequest<'a> {
 pub enum Prompt {
     /// Nothing (`none`): who is not signed in there comes back with an error.
     Silent,
+    /// The login page (`login`), even to who is signed in there, so that it can be somebody else.
+    Login,
 }
 
 impl Prompt {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Silent => "none",
+            Self::Login => "login",
         }
     }
 }
@@ -74,12 +80,26 @@ impl Ready {
             .add_scopes(scopes.chain(offline).map(|scope| Scope::new(scope.to_owned())))
             .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
         for (name, value) in &settings.authorization_parameters {
-            if name != "prompt" || request.prompt.is_none() {
+            let is_ours = match name.as_str() {
+                "prompt" => request.prompt.is_some(),
+                "acr_values" => request.assurance.is_some_and(|it| !it.acr.is_empty()),
+                "max_age" => request.assurance.is_some_and(|it| it.max_age.is_some()),
+                _ => false,
+            };
+            if !is_ours {
                 authorization = authorization.add_extra_param(name.clone(), value.clone());
             }
         }
         if let Some(prompt) = request.prompt {
             authorization = authorization.add_extra_param("prompt", prompt.as_str());
+        }
+        if let Some(Assurance { acr, max_age }) = request.assurance {
+            if !acr.is_empty() {
+                authorization = authorization.add_extra_param("acr_values", acr.join(" "));
+            }
+            if let Some(max_age) = max_age {
+                authorization = authorization.add_extra_param("max_age", max_age.to_string());
+            }
         }
         Ok(authorization.url().0)
     }

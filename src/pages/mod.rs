@@ -11,6 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::HeaderValue;
 
+use crate::access::Because;
+
 const STYLE: &str = include_str!("../../templates/pages/style.css");
 
 /// A page, with what it shows.
@@ -34,8 +36,14 @@ pub enum Page<'a> {
     Forbidden {
         /// Name of the application.
         application: &'a str,
-        /// Who is signed in.
+        /// Who is signed in; empty: nobody.
         username: &'a str,
+        /// Why there is no access.
+        because: Because,
+        /// The groups that it depends on, where people may know; empty: they may not.
+        required: &'a str,
+        /// Begins a login at which another account can be used.
+        login_url: &'a str,
         /// Ends the session, so that another account can be used.
         sign_out_url: &'a str,
     },
@@ -144,7 +152,11 @@ impl<'a> Page<'a> {
     pub const fn message(&self) -> &'a str {
         match self {
             Self::LoginFailed { reason, .. } => reason,
-            Self::Forbidden { .. } => "This account may not use the application.",
+            Self::Forbidden { because: Because::Denied, .. } => "Nobody may go there.",
+            Self::Forbidden { because: Because::NotAssured, .. } => {
+                "The login is not of the kind that is needed here, although the identity provider was asked for it."
+            }
+            Self::Forbidden { because: Because::NotEntitled, .. } => "This account may not use the application.",
             Self::SignedOut { .. } => "The session has ended.",
             Self::ConfirmSignOut { .. } => "A sign-out must be confirmed with a POST request.",
             Self::ProviderAway { .. } => "The identity provider cannot be reached at the moment.",

@@ -1,16 +1,17 @@
 //! One of each page, for tests and previews.
 
 use super::Page;
+use crate::access::Because;
 
 impl<'a> Page<'a> {
     /// One of each page, with made-up names.
     #[must_use]
-    pub fn samples() -> [Page<'static>; 8] {
+    pub fn samples() -> [Page<'static>; 10] {
         Page::each(|text| text)
     }
 
     /// One of each page; each text is what `text` makes of an example.
-    pub(super) fn each(text: impl Fn(&'static str) -> &'a str) -> [Self; 8] {
+    pub(super) fn each(text: impl Fn(&'static str) -> &'a str) -> [Self; 10] {
         let application = text("Grafana");
         let home_url = text("https://grafana.example.test/");
         let retry_url = text("/outpost.goauthentik.io/start?rd=https%3A%2F%2Fgrafana.example.test%2F");
@@ -26,7 +27,30 @@ impl<'a> Page<'a> {
                 ),
                 retry_url,
             },
-            Self::Forbidden { application, username: text("bob"), sign_out_url },
+            Self::Forbidden {
+                application,
+                username: text("bob"),
+                because: Because::NotEntitled,
+                required: text("staff, admins"),
+                login_url: retry_url,
+                sign_out_url,
+            },
+            Self::Forbidden {
+                application,
+                username: text("alice"),
+                because: Because::NotAssured,
+                required: "",
+                login_url: retry_url,
+                sign_out_url,
+            },
+            Self::Forbidden {
+                application,
+                username: "",
+                because: Because::Denied,
+                required: "",
+                login_url: retry_url,
+                sign_out_url,
+            },
             Self::SignedOut { application, home_url },
             Self::ConfirmSignOut { application, action_url: sign_out_url, everywhere_url: Some(everywhere_url) },
             Self::ProviderAway { application, retry_url },

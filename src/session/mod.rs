@@ -33,6 +33,7 @@ pub use token::{SessionKey, SessionToken};
 
 use revocation::Revocable;
 
+use crate::access::Assurance;
 use crate::app::Application;
 use crate::identity::PackedIdentity;
 use crate::world::{UnixTime, World};
@@ -86,6 +87,8 @@ pub struct ProviderSide {
     pub refreshable: Option<Refreshable>,
     /// When the browser is sent to the provider and back, where the login cannot be refreshed.
     pub silent_login: Option<Schedule>,
+    /// How the login was asked to come about.
+    pub asked: Assurance,
 }
 
 impl ProviderSide {
@@ -97,6 +100,7 @@ impl ProviderSide {
 
     fn boxed(self) -> Option<Box<Self>> {
         let says_anything = self.session_id.is_some() || self.refreshable.is_some() || self.silent_login.is_some();
+        let says_anything = says_anything || !self.asked.is_none();
         says_anything.then(|| Box::new(self))
     }
 }
@@ -189,6 +193,12 @@ impl Session {
     #[must_use]
     pub fn silent_login(&self) -> Option<&Schedule> {
         self.provider.as_ref()?.silent_login.as_ref()
+    }
+
+    /// How the login was asked to come about, where it was.
+    #[must_use]
+    pub fn asked(&self) -> Option<&Assurance> {
+        self.provider.as_ref().map(|provider| &provider.asked).filter(|asked| !asked.is_none())
     }
 
     /// How the login is refreshed; `None` when it cannot be.

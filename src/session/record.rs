@@ -20,6 +20,7 @@ use serde_json::{Map, Value};
 
 use super::revocation::Revocations;
 use super::{ProviderSide, Refreshable, Schedule, Session, SessionKey, SessionOutline, SessionToken};
+use crate::access::Assurance;
 use crate::identity::{Identity, PackedIdentity};
 use crate::world::{EntropyError, UnixTime, World};
 
@@ -73,6 +74,8 @@ struct Rest<'s> {
     refresh: Option<Refresh<'s>>,
     silent_login: Option<Times>,
     claims: Cow<'s, Map<String, Value>>,
+    #[serde(default)]
+    asked: Cow<'s, Assurance>,
 }
 
 /// Of a schedule, in milliseconds after the epoch.
@@ -161,6 +164,7 @@ impl RecordKeys {
             refresh: session.refreshable().map(Refresh::of),
             silent_login: session.silent_login().map(Times::of),
             claims: Cow::Borrowed(session.identity.claims()),
+            asked: session.asked().map_or_else(Cow::default, Cow::Borrowed),
         };
         let mut record = self.head_and_outline(world, &key, &Outline::of(session, issuer), Head::of(session))?;
         seal(world, &token.record_key(), &bound_to(&key), &json(&rest), &mut record)?;
@@ -207,6 +211,7 @@ impl RecordKeys {
                 session_id: outline.session_id,
                 refreshable: rest.refresh.map(Refreshable::from),
                 silent_login: rest.silent_login.map(Schedule::from),
+                asked: rest.asked.into_owned(),
             }
             .boxed(),
         })
@@ -524,7 +529,10 @@ mod tests {
             session_id in prop::option::of("(.|\n){1,20}"),
             refresh in prop::option::of((".{1,20}", any::<Option<bool>>(), any::<u64>(), any::<u64>())),
             silent in any::<Option<(u64, u64)>>(),
+            acr in prop::collection::vec(".{0,9}", 0..3),
+            max_age in any::<Option<u64>>(),
         ) {
+            let asked = Assurance { acr, max_age };
             let schedule = |due, confirm_by| Schedule::from(Times { due, confirm_by });
             let refreshable = refresh.map(|(token, rotates, due, confirm_by)| {
                 Refreshable { token: SecretString::from(token), rotates, schedule: schedule(due, confirm_by) }
@@ -533,7 +541,7 @@ mod tests {
             let (token, mut session) = (token(), session(identity, &id_token, idle.map(Duration::from_secs)));
             let claims = Map::from_iter([("acr".to_owned(), Value::from(id_token.len()))]);
             session.identity = session.identity.with_claims(claims);
-            session.provider = ProviderSide { session_id, refreshable, silent_login }.boxed();
+            session.provider = ProviderSide { session_id, refreshable, silent_login, asked }.boxed();
             if let Some(at) = checked {
                 session.touch(UnixTime::from_millis(at));
             }

@@ -6,7 +6,7 @@ use super::address::{external_host, origin, target};
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::values::{is_slug, slugified};
-use super::{Application, Cors, PublicPathRule, header, public_path};
+use super::{Application, Cors, HostPattern, PublicPathRule, header, public_path, rule};
 use crate::host::{CookieDomain, InvalidCookieDomain};
 
 /// What a table names when it names nothing: the name and slug of an application that was given without a table.
@@ -77,11 +77,14 @@ fn read(table: &mut Table<'_>, default_name: DefaultName, providers: &[String]) 
 
     let base_path = external_host.as_ref().map_or("", |host| &host.base_path);
     let mut public_paths = Vec::new();
-    for rule_table in table.tables("public_paths").unwrap_or_default() {
+    for rule_table in table.tables_or_texts("public_paths", Some("path")).unwrap_or_default() {
         if let Some(rule) = public_path::read(rule_table, base_path) {
             public_paths.push(rule);
         }
     }
+    let rules = rule::read_all(table, base_path);
+    let danger_unverified_email = table.boolean("danger_unverified_email", false);
+    let show_required = table.boolean("show_required", false);
     let (headers, mut further_headers) = header::switches(table.table("headers"));
     further_headers.extend(header::read_all(table.tables("header").unwrap_or_default()));
     header::check_names(table, &further_headers);
@@ -109,7 +112,10 @@ fn read(table: &mut Table<'_>, default_name: DefaultName, providers: &[String]) 
         cookie_domain,
         identity_provider: identity_provider?,
         public_paths,
+        rules,
         required_groups: required_groups.unwrap_or_default(),
+        danger_unverified_email,
+        show_required,
         headers,
         further_headers,
         basic_auth,
@@ -173,6 +179,20 @@ fn check_rule_hosts(table: &Table<'_>, application: &Application) {
         if let Some(host) = &rule.host {
             let problem = format!("has a rule for \"{host}\", which this application never answers for");
             table.wrong("public_paths", complaint(problem, "remove host, or correct it"));
+        }
+    }
+    let never = |pattern: &&HostPattern| match (pattern, &application.cookie_domain) {
+        (HostPattern::Exact(host), Some(domain)) => !domain.contains(host),
+        (HostPattern::Exact(host), None) => *host != application.external_host.host,
+        (HostPattern::Below(above), Some(domain)) => {
+            !domain.contains(above) && !pattern.matches(&application.external_host.host)
+        }
+        (HostPattern::Below(_), None) => !pattern.matches(&application.external_host.host),
+    };
+    for (number, rule) in application.rules.iter().enumerate() {
+        for pattern in rule.hosts.iter().filter(never) {
+            let problem = format!("names \"{pattern}\", which this application never answers for");
+            table.wrong_element("rule", number, complaint(problem, "correct hosts"));
         }
     }
 }

@@ -10,9 +10,11 @@ use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::mistakes::{Complaint, Mistake, Mistakes, complaint};
+use super::mistakes::{Complaint, Mistake, Mistakes, complaint, shown};
 use super::reader::{Report, TEXT_LAYER, Table};
-use super::{Admin, Settings, Store, application, provider, server, session};
+use super::server::private_networks;
+use super::{Admin, Application, Rule, Server, Settings, Store, application, provider, server, session};
+use crate::access::Expression;
 
 /// What every environment variable of ours begins with.
 const PREFIX: &str = "FOREPOST_";
@@ -201,6 +203,7 @@ fn read(report: &Report, sources: &Sources) -> Settings {
         None => root.missing("application", hint),
     }
     let applications = application::read_all(tables, &provider_names);
+    check_networks(&root, &applications, &server);
 
     let session = session::read(root.table("session"), sources.state_directory.as_deref());
     if server.admin == Admin::Usual(None) {
@@ -209,6 +212,18 @@ fn read(report: &Report, sources: &Sources) -> Settings {
     let log = session::read_log(root.table("log"));
     root.finish();
     Settings { server, identity_providers, applications, session, log }
+}
+
+/// A rule for networks is worth as much as the word of those who say where a client is.
+fn check_networks(root: &Table<'_>, applications: &[Application], server: &Server) {
+    let looks = |rule: &Rule| !rule.networks.is_empty() || rule.when.as_ref().is_some_and(Expression::looks_at_client);
+    if server.trusted_proxies == private_networks()
+        && let Some(application) = applications.iter().find(|application| application.rules.iter().any(looks))
+    {
+        let problem = format!("has to be given, because {} has rules for networks", shown(&application.slug));
+        let hint = "by default whoever is in a private network can claim to be anywhere: name your proxies alone";
+        root.report().note("server.trusted_proxies".to_owned(), None, complaint(problem, hint));
+    }
 }
 
 /// A directory that belongs to this daemon alone.

@@ -14,6 +14,7 @@ mod provider;
 mod public_path;
 mod reader;
 mod redis;
+mod rule;
 mod server;
 mod session;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod values;
 pub use load::{Sources, admin, load};
 pub use mistakes::{Mistake, Mistakes};
 pub use redis::{RedisAddress, RedisMode, RedisSettings};
+pub use rule::{Action, Email, HostPattern, Requirement, Rule};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -70,6 +72,9 @@ impl Settings {
             if provider.danger_http_issuer {
                 dangers.push(format!("identity_provider.{name}.danger_http_issuer"));
             }
+        }
+        for application in self.applications.iter().filter(|application| application.danger_unverified_email) {
+            dangers.push(format!("application.{}.danger_unverified_email", application.slug));
         }
         dangers
     }
@@ -227,8 +232,14 @@ pub struct Application {
     pub identity_provider: String,
     /// What needs no login.
     pub public_paths: Vec<PublicPathRule>,
-    /// Groups of which one is required; empty: any authenticated user.
+    /// Who gets in: the first that matches decides, after `public_paths` and before `required_groups`.
+    pub rules: Vec<Rule>,
+    /// Groups of which one is required where no rule decides; empty: any authenticated user.
     pub required_groups: Vec<String>,
+    /// Whether rules for e-mail addresses count one that the provider did not verify.
+    pub danger_unverified_email: bool,
+    /// Whether people who may not enter are told which groups are needed.
+    pub show_required: bool,
     /// Which headers are sent.
     pub headers: HeaderSwitches,
     /// Headers besides the contract's.

@@ -16,24 +16,39 @@ const SHALLOW_PROBES: [&str; 2] = ["/", "/q7Zx0vKp"];
 
 /// Reads one rule of an application whose own path is `base_path`; `None` only after a mistake was noted.
 pub(super) fn read(mut table: Table<'_>, base_path: &str) -> Option<PublicPathRule> {
+    let path = pattern(&mut table, Some(base_path));
+    let rule_host = table.read("host", |item| host(item.text()?));
+    let methods = table.each("methods", &[',', ' '], |item| method(item.text()?));
+    table.finish();
+    Some(PublicPathRule { path: path?, host: rule_host, methods: methods.unwrap_or_default() })
+}
+
+/// Reads the one pattern of a table; `None` only after a mistake was noted.
+///
+/// With the base path of an application, patterns that would open all of it are mistakes.
+pub(super) fn pattern(table: &mut Table<'_>, opens_below: Option<&str>) -> Option<PathPattern> {
     let path = table.read("path", |item| {
         let text = item.text()?;
         plain_path(text).map(|()| PathPattern::Path(text.to_owned()))
     });
-    let prefix = table.read("prefix", |item| prefix(item.text()?, base_path));
-    let regex = table.read("regex", |item| regex(item.text()?, base_path));
+    let prefix = table.read("prefix", |item| match opens_below {
+        Some(base_path) => prefix(item.text()?, base_path),
+        None => plain_path(item.text()?).and_then(|()| Ok(PathPattern::Prefix(item.text()?.to_owned()))),
+    });
+    let regex = table.read("regex", |item| match opens_below {
+        Some(base_path) => regex(item.text()?, base_path),
+        None => anchored(item.text()?).map(PathPattern::Regex),
+    });
     let given = ["path", "prefix", "regex"].into_iter().filter(|key| table.was_given(key)).count();
     if given != 1 {
-        let problem = match given {
-            0 => "matches nothing in particular, so it would open everything",
+        let problem = match (given, opens_below) {
+            (0, Some(_)) => "matches nothing in particular, so it would open everything",
+            (0, None) => "matches nothing in particular",
             _ => "has more than one pattern",
         };
         table.wrong_whole(complaint(problem, "give exactly one of path, prefix, regex"));
     }
-    let rule_host = table.read("host", |item| host(item.text()?));
-    let methods = table.each("methods", &[',', ' '], |item| method(item.text()?));
-    table.finish();
-    Some(PublicPathRule { path: path.or(prefix).or(regex)?, host: rule_host, methods: methods.unwrap_or_default() })
+    path.or(prefix).or(regex)
 }
 
 fn opens_everything(text: &str) -> Complaint {
@@ -54,14 +69,18 @@ fn prefix(text: &str, base_path: &str) -> Result<PathPattern, Complaint> {
 }
 
 fn regex(text: &str, base_path: &str) -> Result<PathPattern, Complaint> {
-    // On its own first: `a)|(?:b` would slip out of the anchors.
-    compiled(text)?;
-    let regex = compiled(&format!("^(?:{text})$"))?;
+    let regex = anchored(text)?;
     let matches = |probe: &&str| regex.is_match(probe) || regex.is_match(&format!("{base_path}{probe}"));
     if DEEP_PROBES.iter().any(matches) || SHALLOW_PROBES.iter().all(matches) {
         return Err(opens_everything(text));
     }
     Ok(PathPattern::Regex(regex))
+}
+
+fn anchored(text: &str) -> Result<Regex, Complaint> {
+    // On its own first: `a)|(?:b` would slip out of the anchors.
+    compiled(text)?;
+    compiled(&format!("^(?:{text})$"))
 }
 
 fn compiled(text: &str) -> Result<Regex, Complaint> {
@@ -79,7 +98,7 @@ fn compiled(text: &str) -> Result<Regex, Complaint> {
     })
 }
 
-fn method(text: &str) -> Result<Method, Complaint> {
+pub(super) fn method(text: &str) -> Result<Method, Complaint> {
     Method::from_bytes(text.to_ascii_uppercase().as_bytes())
         .map_err(|_| complaint(format!("{} is no HTTP method", shown(text)), "as \"GET\""))
 }

@@ -138,6 +138,12 @@ impl<'r> Table<'r> {
         parse(self.report.item(&value)).map_err(|complaint| self.wrong(key, complaint)).ok()
     }
 
+    /// Which of these keys, none of them taken yet, hold a list without elements.
+    pub(super) fn empty_lists(&self, keys: &[&'static str]) -> Vec<&'static str> {
+        let is_empty = |value: &Value| self.report.item(value).list(&[',']).is_ok_and(|list| list.is_empty());
+        keys.iter().copied().filter(|key| self.values.get(*key).is_some_and(is_empty)).collect()
+    }
+
     /// Notes what is wrong with an element of the list under `key`.
     pub(super) fn wrong_element(&self, key: &str, index: usize, complaint: Complaint) {
         let path = format!("{}[{index}]", self.key_path(key));
@@ -153,6 +159,15 @@ impl<'r> Table<'r> {
 
     /// The tables of a list; `None` when it is absent or no list.
     pub(super) fn tables(&mut self, key: &'static str) -> Option<Vec<Table<'r>>> {
+        self.tables_or_texts(key, None)
+    }
+
+    /// The same, where a text may stand for a table with that text under `text_key` alone.
+    pub(super) fn tables_or_texts(
+        &mut self,
+        key: &'static str,
+        text_key: Option<&'static str>,
+    ) -> Option<Vec<Table<'r>>> {
         let values = self.read(key, |item| match item.value {
             Value::Dict(..) => Err(item.wanted(
                 "a list of tables",
@@ -163,7 +178,14 @@ impl<'r> Table<'r> {
         let tag = self.tags.get(key).copied().unwrap_or_default();
         let mut tables = Vec::new();
         for (i, value) in values?.iter().enumerate() {
-            match self.report.item(value).dict(key) {
+            let item = self.report.item(value);
+            let dict = match (text_key, value) {
+                (Some(text_key), Value::String(_, text)) if !text.trim_start().starts_with('{') => {
+                    Ok(Dict::from([(text_key.to_owned(), value.clone())]))
+                }
+                _ => item.dict(key),
+            };
+            match dict {
                 Ok(dict) => {
                     let path = format!("{}[{i}]", self.key_path(key));
                     tables.push(Table::new(self.report, path, dict, tag));
@@ -172,6 +194,17 @@ impl<'r> Table<'r> {
             }
         }
         Some(tables)
+    }
+
+    /// The table under a key as a list of one, or the tables of a list; `None` when it is absent or neither.
+    pub(super) fn table_or_tables(&mut self, key: &'static str) -> Option<Vec<Table<'r>>> {
+        let is_list = |item: &Item<'_>| match item.value {
+            Value::Array(..) => true,
+            Value::String(_, text) => item.is_text && text.trim_start().starts_with('['),
+            _ => false,
+        };
+        let value = self.values.get(key)?;
+        if is_list(&self.report.item(value)) { self.tables(key) } else { Some(vec![self.table(key)]) }
     }
 
     /// The tables under names that the operator chose.
@@ -189,6 +222,26 @@ impl<'r> Table<'r> {
             }
         }
         tables
+    }
+
+    /// Lists of texts under names that the operator chose; a text counts as a list of one.
+    pub(super) fn lists_by_name(&mut self, key: &'static str) -> Vec<(String, Vec<String>)> {
+        let outer = self.table(key);
+        let mut lists = Vec::new();
+        for (name, value) in &outer.values {
+            let item = self.report.item(value);
+            let texts = match value {
+                Value::Array(_, values) => {
+                    values.iter().map(|value| self.report.item(value).text().map(str::to_owned)).collect()
+                }
+                _ => item.text().map(|text| vec![text.to_owned()]),
+            };
+            match texts {
+                Ok(texts) => lists.push((name.clone(), texts)),
+                Err(complaint) => self.report.note(outer.key_path(name), Some(value.tag()), complaint),
+            }
+        }
+        lists
     }
 
     /// All texts, numbers and switches under names that the operator chose, as texts.

@@ -141,7 +141,7 @@ fn admin_socket(text: &str) -> Result<Admin, Complaint> {
     Ok(socket_path(path)?.map_or(Admin::Off, Admin::At))
 }
 
-fn network(text: &str) -> Result<IpNet, Complaint> {
+pub(super) fn network(text: &str) -> Result<IpNet, Complaint> {
     let address = text.parse::<IpAddr>().map(IpNet::from);
     let network = address.or_else(|_| text.parse::<IpNet>());
     network.map(|network| network.trunc()).map_err(|_| {
@@ -153,7 +153,7 @@ fn network(text: &str) -> Result<IpNet, Complaint> {
 }
 
 /// Loopback, private (RFC 1918), link-local and unique local (RFC 4193) networks.
-fn private_networks() -> Vec<IpNet> {
+pub(super) fn private_networks() -> Vec<IpNet> {
     let four = |a, b, prefix| IpNet::new(Ipv4Addr::new(a, b, 0, 0).into(), prefix);
     let six = |first, prefix| IpNet::new(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0).into(), prefix);
     let loopback = IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST));

@@ -4,6 +4,7 @@ mod document;
 mod layers;
 mod mistakes;
 mod properties;
+mod rules;
 
 use super::{Mistakes, Settings};
 

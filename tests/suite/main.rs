@@ -24,6 +24,7 @@ mod faults;
 mod hostile;
 mod login;
 mod logout;
+mod policy;
 mod providers;
 mod proxies;
 mod readme;

@@ -156,6 +156,7 @@ impl Asked<'_> {
             nonce: owned("nonce"),
             challenge: owned("code_challenge"),
             sign_on,
+            acr: request.get("acr_values").and_then(|values| values.split(' ').next()).map(ToOwned::to_owned),
             // Must not tell the cookie.
             session: keys::s256(session),
             family: code.clone(),

@@ -34,6 +34,8 @@ pub(super) struct Grant {
     /// The S256 challenge.
     pub(super) challenge: Option<String>,
     pub(super) sign_on: SignOn,
+    /// The `acr` claim: the first that was asked for, because a demo can vouch for anything.
+    pub(super) acr: Option<String>,
     /// The `sid` claim.
     pub(super) session: String,
     /// Shared by all tokens that come from one code: they end together.

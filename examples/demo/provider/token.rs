@@ -143,6 +143,7 @@ impl Asked<'_> {
             ("at_hash", json!(behaviour.algorithm.at_hash(&access_token))),
         ];
         claims.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        claims.extend(grant.acr.iter().map(|acr| ("acr".to_owned(), json!(acr))));
         match &grant.nonce {
             Some(nonce) if !refreshed => drop(claims.insert("nonce".to_owned(), json!(nonce))),
             Some(_) | None => {}

@@ -49,7 +49,11 @@ async function forbidden(page) {
     await page.goto(at('admin.closed', '/reports?year=1'));
     await signIn(page, 'bob');
     await look(page, 'forbidden', 403, 'No access');
-    await button(page, 'Sign out').click();
+    // The provider asks who it is, although bob is signed in there.
+    await button(page, 'Sign in as someone else').click();
+    await signIn(page, 'bob');
+    await look(page, 'forbidden', 403, 'No access');
+    await page.getByRole('link', { name: 'Sign out', exact: true }).click();
     await look(page, 'signed-out', 200, 'Signed out');
     await button(page, 'Sign in again').click();
     await signIn(page, 'alice');

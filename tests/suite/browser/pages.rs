@@ -40,7 +40,7 @@ async fn every_page_is_fit_to_be_seen() {
             "[identity_provider.{slug}]\nissuer = \"{}\"\nclient_id = \"proxy\"\nclient_secret = \"secret\"\n\
              scopes = [\"openid\", \"profile\", \"groups\"]\n\
              [[application]]\nname = \"{name}\"\nslug = \"{slug}\"\nexternal_host = \"{origin}\"\n\
-             identity_provider = \"{slug}\"\nrequired_groups = [{groups}]\n",
+             identity_provider = \"{slug}\"\nrequired_groups = [{groups}]\nshow_required = true\n",
             provider.issuer(),
         )
         .unwrap();

@@ -56,6 +56,7 @@ impl Watched {
             nonce: "nonce",
             pkce_verifier: VERIFIER,
             prompt: None,
+            assurance: None,
         };
         let mut browser = Browser::new().route("idp.localhost", self.provider.address());
         let page = browser.get(&self.known.authorization_url(&request).unwrap()).await;

@@ -50,6 +50,7 @@ impl Visit {
             nonce: "nonce-nonce",
             pkce_verifier: VERIFIER,
             prompt: None,
+            assurance: None,
         };
         let authorization = Url::parse(&known.authorization_url(&request).unwrap()).unwrap();
         let mut browser = Browser::new().route("idp.localhost", provider.address());

@@ -91,7 +91,14 @@ async fn complete(known: &Known, code: &str) -> Login {
 }
 
 pub(super) fn authorization(prompt: Option<Prompt>) -> AuthorizationRequest<'static> {
-    AuthorizationRequest { redirect_uri: CALLBACK, state: "s1", nonce: "n1", pkce_verifier: VERIFIER, prompt }
+    AuthorizationRequest {
+        redirect_uri: CALLBACK,
+        state: "s1",
+        nonce: "n1",
+        pkce_verifier: VERIFIER,
+        prompt,
+        assurance: None,
+    }
 }
 
 fn same(one: &SecretString, other: &SecretString) -> bool {

@@ -1,0 +1,46 @@
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How a login must have come about: what is asked of the provider, and checked afterwards.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assurance {
+    /// One of these in `acr` (OIDC Core §2), the preferred one first; empty: whichever.
+    #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
+    pub acr: Vec<String>,
+    /// The provider saw the user itself at most so long ago, in whole seconds (`max_age`, OIDC Core §3.1.2.1).
+    #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<u64>,
+}
+
+impl Assurance {
+    /// Whether nothing is asked.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        self.acr.is_empty() && self.max_age.is_none()
+    }
+
+    /// Whether a login that was asked for this was asked for all that `other` asks.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let acr = other.acr.is_empty() || (!self.acr.is_empty() && self.acr.iter().all(|it| other.acr.contains(it)));
+        let age = other.max_age.is_none_or(|other| self.max_age.is_some_and(|own| own <= other));
+        acr && age
+    }
+
+    /// What asks for both.
+    #[must_use]
+    pub(super) fn with(mut self, other: Self) -> Self {
+        if !other.acr.is_empty() {
+            let common: Vec<_> = self.acr.iter().filter(|it| other.acr.contains(it)).cloned().collect();
+            self.acr = if common.is_empty() { other.acr } else { common };
+        }
+        self.max_age = [self.max_age, other.max_age].into_iter().flatten().min();
+        self
+    }
+
+    /// That of a requirement.
+    pub(super) fn new(acr: &[String], max_age: Option<Duration>) -> Self {
+        Self { acr: acr.to_vec(), max_age: max_age.map(|age| age.as_secs()) }
+    }
+}

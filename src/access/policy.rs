@@ -1,0 +1,394 @@
+//! Who gets in: an ordered list of rules, of which the first that matches decides.
+//!
+//! `public_paths` come first, then the rules, then `required_groups`, which everybody else must meet.
+//!
+//! A path that servers read in several ways is judged in each of them, and the request must be let in under all. So it is with
+//! a condition that nobody can know: the request must be let in whether it holds or not.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+
+use super::expression::Asked;
+use super::readings::{is_plain, readings};
+use super::requirement::{Meets, meets_any};
+use super::{Assurance, Expression};
+use crate::forwarded::OriginalRequest;
+use crate::host::Scheme;
+use crate::identity::{ClaimPath, PackedIdentity, WantedClaims};
+use crate::settings::{self, Action, HostPattern, PathPattern, Requirement, Rule};
+use crate::world::UnixTime;
+
+/// Who gets in to an application.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    rules: Vec<Ordered>,
+    /// What is required where no rule decides.
+    default: [Requirement; 1],
+    unverified_email: bool,
+    needs: Needs,
+}
+
+/// What the rules look at, so that nothing is looked for in vain.
+#[derive(Clone, Copy, Debug)]
+struct Needs {
+    paths: bool,
+    client: bool,
+    /// Whether some rule does anything but let in.
+    signed_in: bool,
+}
+
+/// A rule with its place in the configuration.
+#[derive(Clone, Debug)]
+struct Ordered {
+    place: Place,
+    rule: Rule,
+}
+
+/// Where in an application's settings a rule stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// `public_paths`, counted from 0.
+    PublicPath(usize),
+    /// `rule`, counted from 0.
+    Rule(usize),
+    /// `required_groups`.
+    RequiredGroups,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PublicPath(at) => write!(f, "public_paths[{at}]"),
+            Self::Rule(at) => write!(f, "rule[{at}]"),
+            Self::RequiredGroups => f.write_str("required_groups"),
+        }
+    }
+}
+
+/// Whether something holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holds {
+    Yes,
+    No,
+    /// Nobody knows.
+    Perhaps,
+}
+
+/// Who asks for what.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'q> {
+    pub(super) original: &'q OriginalRequest<'q>,
+    pub(super) client: Option<IpAddr>,
+    pub(super) user: Option<&'q PackedIdentity>,
+    pub(super) now: UnixTime,
+}
+
+/// What all readings together come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Some rule denies.
+    Denied,
+    /// Nobody need be signed in.
+    Public,
+    /// Somebody must be signed in, and so far meets what is required; without a user: what a login would be asked.
+    Required(Meets),
+}
+
+/// Watches how a decision comes about.
+pub trait Witness {
+    /// A reading of the path begins; `None` is one of too many.
+    fn reading(&mut self, path: Option<&str>);
+    /// A rule was asked; `unmet` names the condition that does not hold, or that nobody can know.
+    fn rule(&mut self, place: Place, matches: Matches, unmet: Option<Cow<'static, str>>);
+}
+
+/// Whether a rule is for the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Matches {
+    /// It decides.
+    Yes,
+    /// It does not count.
+    No,
+    /// It counts, and so do those that follow.
+    Perhaps,
+}
+
+/// Nobody watches.
+impl Witness for () {
+    fn reading(&mut self, _path: Option<&str>) {}
+
+    fn rule(&mut self, _place: Place, _matches: Matches, _unmet: Option<Cow<'static, str>>) {}
+}
+
+/// Which rules count.
+#[derive(Default)]
+struct Counting(Vec<Place>);
+
+impl Witness for Counting {
+    fn reading(&mut self, _path: Option<&str>) {}
+
+    fn rule(&mut self, place: Place, matches: Matches, _unmet: Option<Cow<'static, str>>) {
+        if matches != Matches::No {
+            self.0.push(place);
+        }
+    }
+}
+
+impl Policy {
+    /// The policy of an application.
+    #[must_use]
+    pub fn new(settings: &settings::Application) -> Self {
+        let public = settings.public_paths.iter().enumerate().map(|(at, public)| Ordered {
+            place: Place::PublicPath(at),
+            rule: Rule {
+                hosts: public.host.iter().cloned().map(HostPattern::Exact).collect(),
+                paths: vec![public.path.clone()],
+                methods: public.methods.clone(),
+                networks: Vec::new(),
+                when: None,
+                action: Action::Public,
+            },
+        });
+        let own = settings.rules.iter().enumerate();
+        let own = own.map(|(at, rule)| Ordered { place: Place::Rule(at), rule: rule.clone() });
+        let rules: Vec<_> = public.chain(own).collect();
+        let any = |is: fn(&Rule) -> bool| rules.iter().any(|ordered| is(&ordered.rule));
+        let asks = |is: fn(&Expression) -> bool| rules.iter().filter_map(|it| it.rule.when.as_ref()).any(is);
+        Self {
+            needs: Needs {
+                paths: any(|rule| !rule.paths.is_empty()) || asks(Expression::looks_at_path),
+                client: any(|rule| !rule.networks.is_empty()) || asks(Expression::looks_at_client),
+                signed_in: any(|rule| !matches!(rule.action, Action::Public)),
+            },
+            default: [Requirement { groups_any: settings.required_groups.clone(), ..Requirement::default() }],
+            unverified_email: settings.danger_unverified_email,
+            rules,
+        }
+    }
+
+    /// Whether it matters where the client is.
+    #[must_use]
+    pub const fn looks_at_client(&self) -> bool {
+        self.needs.client
+    }
+
+    /// Adds the claims that rules look at.
+    pub fn add_wanted_claims(&self, wanted: &mut WantedClaims) {
+        let mut add = |name: &str| wanted.add(&ClaimPath::new(name));
+        for requirement in self.requirements() {
+            requirement.claims.iter().for_each(|(path, _)| add(path.as_str()));
+            let names: [(bool, &[&str]); 4] = [
+                (requirement.looks_at_email(), &["email_verified"]),
+                (!requirement.scopes.is_empty(), &["scope", "scp"]),
+                (!requirement.acr.is_empty(), &["acr"]),
+                (requirement.max_auth_age.is_some(), &["auth_time"]),
+            ];
+            names.iter().filter(|(wanted, _)| *wanted).flat_map(|(_, names)| *names).for_each(|name| add(name));
+        }
+        if self.rules.iter().filter_map(|it| it.rule.when.as_ref()).any(Expression::looks_at_claims) {
+            wanted.add_all();
+        }
+    }
+
+    /// Whether some rule asks for this `acr`.
+    #[must_use]
+    pub fn names_acr(&self, acr: &str) -> bool {
+        self.requirements().any(|requirement| requirement.acr.iter().any(|it| it == acr))
+    }
+
+    /// What the rule at this place does, as it is called in settings.
+    #[must_use]
+    pub fn action(&self, place: Place) -> &'static str {
+        match self.rules.iter().find(|it| it.place == place).map(|it| &it.rule.action) {
+            Some(Action::Public) => "public",
+            Some(Action::Deny) => "deny",
+            Some(Action::Require(_)) | None => "require",
+        }
+    }
+
+    /// The groups that the rules name which count for this request, each once, in their order.
+    pub(super) fn groups(&self, question: &Question<'_>) -> Vec<String> {
+        let mut counting = Counting::default();
+        self.outcome(question, &mut counting);
+        let mut groups = Vec::new();
+        let own =
+            self.rules.iter().filter(|it| counting.0.contains(&it.place)).filter_map(|it| match &it.rule.action {
+                Action::Require(requirements) => Some(requirements.as_slice()),
+                Action::Public | Action::Deny => None,
+            });
+        let default = counting.0.contains(&Place::RequiredGroups).then_some(self.default.as_slice());
+        for group in own.chain(default).flatten().flat_map(|it| it.groups_any.iter().chain(&it.groups_all)) {
+            if !groups.contains(group) {
+                groups.push(group.clone());
+            }
+        }
+        groups
+    }
+
+    fn requirements(&self) -> impl Iterator<Item = &Requirement> {
+        let required = self.rules.iter().filter_map(|it| match &it.rule.action {
+            Action::Require(requirements) => Some(requirements),
+            Action::Public | Action::Deny => None,
+        });
+        required.flatten().chain(&self.default)
+    }
+
+    /// How far `user` meets what is required where no rule decides.
+    pub(super) fn admits(&self, user: &PackedIdentity) -> bool {
+        let groups = &self.default[0].groups_any;
+        groups.is_empty() || user.is_in_any(groups)
+    }
+
+    /// Whether all that rules can do is to let in without a login, so that they need not be asked about a user who meets the
+    /// default.
+    pub(super) const fn only_opens(&self) -> bool {
+        !self.needs.signed_in
+    }
+
+    /// What the rules say, all readings together.
+    pub(super) fn outcome(&self, question: &Question<'_>, witness: &mut impl Witness) -> Outcome {
+        let path = question.original.target.path();
+        let mut sum = Sum::default();
+        if !self.needs.paths || is_plain(path) {
+            self.read(question, Some(path), &mut sum, witness);
+        } else if let Some(readings) = readings(path) {
+            for reading in &readings {
+                self.read(question, Some(reading), &mut sum, witness);
+            }
+        } else {
+            self.read(question, None, &mut sum, witness);
+        }
+        sum.outcome()
+    }
+
+    /// Adds what the first rule that matches under this reading says, and those before it that might.
+    fn read(&self, question: &Question<'_>, path: Option<&str>, sum: &mut Sum, witness: &mut impl Witness) {
+        witness.reading(path);
+        for Ordered { place, rule } in &self.rules {
+            let mut unmet = None;
+            let holds = rule.holds(question, path, &mut unmet);
+            let matches = match holds {
+                Holds::Yes => Matches::Yes,
+                Holds::No => Matches::No,
+                Holds::Perhaps => Matches::Perhaps,
+            };
+            witness.rule(*place, matches, unmet);
+            if holds == Holds::No {
+                continue;
+            }
+            match &rule.action {
+                Action::Public => sum.public = true,
+                Action::Deny => sum.denied = true,
+                Action::Require(requirements) => sum.require(self.meets(requirements, question)),
+            }
+            if holds == Holds::Yes {
+                return;
+            }
+        }
+        witness.rule(Place::RequiredGroups, Matches::Yes, None);
+        sum.require(self.meets(&self.default, question));
+    }
+
+    fn meets(&self, requirements: &[Requirement], question: &Question<'_>) -> Meets {
+        match question.user {
+            Some(user) => meets_any(requirements, user, self.unverified_email, question.now),
+            // Of several ways nobody knows which one the user will go.
+            None => match requirements {
+                [only] => Meets::AllBut(only.assurance()),
+                _ => Meets::AllBut(Assurance::default()),
+            },
+        }
+    }
+}
+
+/// What has been said so far.
+#[derive(Default)]
+struct Sum {
+    denied: bool,
+    public: bool,
+    required: Option<Meets>,
+}
+
+impl Sum {
+    fn require(&mut self, meets: Meets) {
+        self.required = Some(match self.required.take() {
+            Some(other) => other.and(meets),
+            None => meets,
+        });
+    }
+
+    fn outcome(self) -> Outcome {
+        match (self.denied, self.required) {
+            (false, Some(meets)) => Outcome::Required(meets),
+            (false, None) if self.public => Outcome::Public,
+            (true, _) | (false, None) => Outcome::Denied,
+        }
+    }
+}
+
+impl Rule {
+    fn holds(&self, question: &Question<'_>, path: Option<&str>, unmet: &mut Option<Cow<'static, str>>) -> Holds {
+        let original = question.original;
+        let mut whole = Holds::Yes;
+        let mut note = |holds: Holds, name: &dyn Fn() -> Cow<'static, str>| {
+            if holds != Holds::Yes && whole == Holds::Yes {
+                *unmet = Some(name());
+            }
+            if holds == Holds::No && whole == Holds::Perhaps {
+                *unmet = Some(name());
+            }
+            whole = match (whole, holds) {
+                (Holds::No, _) | (_, Holds::No) => Holds::No,
+                (Holds::Perhaps, _) | (_, Holds::Perhaps) => Holds::Perhaps,
+                (Holds::Yes, Holds::Yes) => Holds::Yes,
+            };
+            whole != Holds::No
+        };
+        let host = &original.authority.host;
+        let go_on = note(any(&self.hosts, Some(host), |pattern, host| pattern.matches(host)), &|| "hosts".into())
+            && note(any(&self.methods, original.method.as_ref(), |one, method| one == *method), &|| "methods".into())
+            && note(any(&self.networks, question.client, |net, client| net.contains(client)), &|| "networks".into())
+            && note(any(&self.paths, path, |pattern, path| pattern.matches(path)), &|| "paths".into());
+        if go_on && let Some(when) = &self.when {
+            let asked = Asked {
+                host: host.as_str(),
+                path,
+                method: original.method.as_ref().map(http::Method::as_str),
+                client: question.client,
+                scheme: original.scheme.map(Scheme::as_str),
+            };
+            let (holds, why) = match when.holds(&asked, question.user, question.now) {
+                Ok(true) => (Holds::Yes, String::new()),
+                Ok(false) => (Holds::No, String::new()),
+                Err(why) => (Holds::Perhaps, why),
+            };
+            note(holds, &|| if why.is_empty() { "when".into() } else { format!("when: {why}").into() });
+        }
+        whole
+    }
+}
+
+/// Whether one of `wanted` fits, where any is wanted; nobody knows where nothing is known to fit.
+fn any<W, K>(wanted: &[W], known: Option<K>, fits: impl Fn(&W, &K) -> bool) -> Holds {
+    match known {
+        _ if wanted.is_empty() => Holds::Yes,
+        None => Holds::Perhaps,
+        Some(known) if wanted.iter().any(|it| fits(it, &known)) => Holds::Yes,
+        Some(_) => Holds::No,
+    }
+}
+
+impl PathPattern {
+    /// Whether it matches one reading of a path.
+    fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Path(whole) => path == whole,
+            Self::Prefix(prefix) => {
+                let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+                path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+            Self::Regex(regex) => regex.is_match(path),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Whether a user meets what a rule requires.
+
+use std::cmp::Ordering;
+
+use serde_json::{Map, Value};
+
+use super::Assurance;
+use crate::identity::PackedIdentity;
+use crate::settings::{Email, Requirement};
+use crate::world::UnixTime;
+
+/// How far a user meets what is required.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Meets {
+    /// All of it.
+    All,
+    /// All but how the login came about; another login may help.
+    AllBut(Assurance),
+    /// Less than that.
+    Less,
+}
+
+impl Meets {
+    /// What holds where both are required.
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Less, _) | (_, Self::Less) => Self::Less,
+            (Self::AllBut(one), Self::AllBut(other)) => Self::AllBut(one.with(other)),
+            (Self::AllBut(one), Self::All) | (Self::All, Self::AllBut(one)) => Self::AllBut(one),
+            (Self::All, Self::All) => Self::All,
+        }
+    }
+}
+
+/// How far `user` meets one of `alternatives`, and the nearest of them.
+pub(super) fn meets_any(
+    alternatives: &[Requirement],
+    user: &PackedIdentity,
+    unverified_email: bool,
+    now: UnixTime,
+) -> Meets {
+    let mut nearest = Meets::Less;
+    for requirement in alternatives {
+        match requirement.meets(user, unverified_email, now) {
+            Meets::All => return Meets::All,
+            Meets::AllBut(assurance) if nearest == Meets::Less => nearest = Meets::AllBut(assurance),
+            Meets::AllBut(_) | Meets::Less => {}
+        }
+    }
+    nearest
+}
+
+impl Requirement {
+    /// How the login must have come about.
+    pub(super) fn assurance(&self) -> Assurance {
+        Assurance::new(&self.acr, self.max_auth_age)
+    }
+
+    /// Whether it asks for an e-mail address.
+    pub(super) fn looks_at_email(&self) -> bool {
+        !self.emails.is_empty() || !self.email_domains.is_empty()
+    }
+
+    fn meets(&self, user: &PackedIdentity, unverified_email: bool, now: UnixTime) -> Meets {
+        if !self.meets_but_for_assurance(user, unverified_email) {
+            return Meets::Less;
+        }
+        if self.is_assured(user.claims(), now) { Meets::All } else { Meets::AllBut(self.assurance()) }
+    }
+
+    fn meets_but_for_assurance(&self, user: &PackedIdentity, unverified_email: bool) -> bool {
+        let group = |group: &String| user.is_in_any(std::slice::from_ref(group));
+        (self.groups_any.is_empty() || user.is_in_any(&self.groups_any))
+            && self.groups_all.iter().all(group)
+            && (self.users.is_empty() || self.users.iter().any(|name| name == user.username()))
+            && self.meets_email(user, unverified_email)
+            && self.claims.iter().all(|(path, texts)| {
+                path.find(user.claims()).is_some_and(|claim| texts.iter().any(|text| is_or_holds(claim, text)))
+            })
+            && self.scopes.iter().all(|scope| has_scope(user.claims(), scope))
+    }
+
+    fn meets_email(&self, user: &PackedIdentity, unverified: bool) -> bool {
+        if !self.looks_at_email() {
+            return true;
+        }
+        let Some(email) = Email::parse(user.email()) else { return false };
+        let verified = unverified || user.claims().get("email_verified").is_some_and(|it| is_or_holds(it, "true"));
+        verified
+            && (self.emails.is_empty() || self.emails.contains(&email))
+            && (self.email_domains.is_empty() || self.email_domains.contains(email.domain()))
+    }
+
+    fn is_assured(&self, claims: &Map<String, Value>, now: UnixTime) -> bool {
+        let acr = claims.get("acr").and_then(Value::as_str);
+        let old = |most: std::time::Duration| {
+            // A number of seconds, which some write with a fraction (OIDC Core §2).
+            let seen = claims.get("auth_time").and_then(Value::as_f64);
+            #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are exact in a double")]
+            let earliest = now.as_secs() as f64 - most.as_secs_f64();
+            seen.is_none_or(|seen| seen.partial_cmp(&earliest).is_none_or(Ordering::is_lt))
+        };
+        (self.acr.is_empty() || acr.is_some_and(|acr| self.acr.iter().any(|it| it == acr)))
+            && !self.max_auth_age.is_some_and(old)
+    }
+}
+
+/// Whether a claim is `text`, as a text, number or truth, or a list that holds it.
+fn is_or_holds(claim: &Value, text: &str) -> bool {
+    match claim {
+        Value::String(claim) => claim == text,
+        Value::Number(number) => number.to_string() == text,
+        Value::Bool(truth) => text == if *truth { "true" } else { "false" },
+        Value::Array(items) => items.iter().any(|item| !item.is_array() && is_or_holds(item, text)),
+        Value::Null | Value::Object(_) => false,
+    }
+}
+
+/// RFC 8693 §4.2 joins scopes with blanks; some providers write a list, some call it `scp`.
+fn has_scope(claims: &Map<String, Value>, scope: &str) -> bool {
+    ["scope", "scp"].iter().filter_map(|name| claims.get(*name)).any(|claim| match claim {
+        Value::String(joined) => joined.split(' ').any(|it| it == scope),
+        other => is_or_holds(other, scope),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::host::Host;
+    use crate::identity::{ClaimPath, Identity};
+    use serde_json::json;
+
+    const NOW: UnixTime = UnixTime::from_secs(1_000_000);
+
+    #[track_caller]
+    fn check(requirement: Requirement, claims: Value, expected: Meets) {
+        let identity = Identity {
+            subject: "7".into(),
+            username: "alice".into(),
+            email: "alice@Example.com".into(),
+            groups: vec!["staff".into(), "ops".into()],
+            ..Identity::default()
+        };
+        let user = PackedIdentity::new(identity, "", false).with_claims(claims.as_object().unwrap().clone());
+        assert_eq!(
+            meets_any(std::slice::from_ref(&requirement), &user, false, NOW),
+            expected,
+            "{requirement:?} {claims}"
+        );
+    }
+
+    fn texts(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(ToString::to_string).collect()
+    }
+
+    fn required(change: impl FnOnce(&mut Requirement)) -> Requirement {
+        let mut requirement = Requirement::default();
+        change(&mut requirement);
+        requirement
+    }
+
+    #[test]
+    fn groups_and_users() {
+        let any = |names: &[&str]| required(|it| it.groups_any = texts(names));
+        let all = |names: &[&str]| required(|it| it.groups_all = texts(names));
+        let users = |names: &[&str]| required(|it| it.users = texts(names));
+        check(required(|_| ()), json!({}), Meets::All);
+        check(any(&["ops", "x"]), json!({}), Meets::All);
+        check(any(&["x"]), json!({}), Meets::Less);
+        check(all(&["ops", "staff"]), json!({}), Meets::All);
+        check(all(&["ops", "x"]), json!({}), Meets::Less);
+        check(users(&["bob", "alice"]), json!({}), Meets::All);
+        check(users(&["7", "Alice"]), json!({}), Meets::Less);
+        let both = required(|it| {
+            it.users = texts(&["alice"]);
+            it.groups_any = texts(&["x"]);
+        });
+        check(both, json!({}), Meets::Less);
+    }
+
+    #[test]
+    fn addresses_count_when_verified() {
+        let emails = |address| required(|it| it.emails = vec![Email::parse(address).unwrap()]);
+        let domains = |domain| required(|it| it.email_domains = vec![Host::parse(domain).unwrap()]);
+        let verified = json!({"email_verified": true});
+        check(emails("alice@example.COM"), verified.clone(), Meets::All);
+        check(emails("Alice@example.com"), verified.clone(), Meets::Less);
+        check(emails("alice@example.com"), json!({}), Meets::Less);
+        check(emails("alice@example.com"), json!({"email_verified": false}), Meets::Less);
+        check(emails("alice@example.com"), json!({"email_verified": "true"}), Meets::All);
+        check(domains("example.com"), verified.clone(), Meets::All);
+        check(domains("com"), verified.clone(), Meets::Less);
+        check(domains("mail.example.com"), verified, Meets::Less);
+    }
+
+    #[test]
+    fn claims_are_or_hold_a_text() {
+        let claim = |path: &str, names: &[&str]| required(|it| it.claims = vec![(ClaimPath::new(path), texts(names))]);
+        check(claim("realm_access.roles", &["ops"]), json!({"realm_access": {"roles": ["x", "ops"]}}), Meets::All);
+        check(claim("realm_access.roles", &["ops"]), json!({"realm_access": {"roles": ["xops"]}}), Meets::Less);
+        check(claim("level", &["3", "4"]), json!({"level": 4}), Meets::All);
+        check(claim("level", &["4"]), json!({"level": [[4]]}), Meets::Less);
+        check(claim("staff", &["true"]), json!({"staff": true}), Meets::All);
+        check(claim("staff", &["true"]), json!({"staff": null}), Meets::Less);
+        check(claim("staff", &["true"]), json!({}), Meets::Less);
+    }
+
+    #[test]
+    fn scopes_are_all_needed() {
+        let scopes = |names: &[&str]| required(|it| it.scopes = texts(names));
+        check(scopes(&["read", "write"]), json!({"scope": "read write"}), Meets::All);
+        check(scopes(&["read", "write"]), json!({"scp": ["read", "write"]}), Meets::All);
+        check(scopes(&["read", "write"]), json!({"scope": "read"}), Meets::Less);
+        check(scopes(&["read"]), json!({"scope": "readonly"}), Meets::Less);
+        check(scopes(&["read"]), json!({}), Meets::Less);
+    }
+
+    #[test]
+    fn how_the_login_came_about() {
+        let acr = required(|it| it.acr = texts(&["gold", "silver"]));
+        let unmet = |requirement: &Requirement| Meets::AllBut(requirement.assurance());
+        check(acr.clone(), json!({"acr": "silver"}), Meets::All);
+        check(acr.clone(), json!({"acr": "bronze"}), unmet(&acr));
+        check(acr.clone(), json!({}), unmet(&acr));
+        let age = required(|it| it.max_auth_age = Some(Duration::from_mins(5)));
+        check(age.clone(), json!({"auth_time": 1_000_000 - 300}), Meets::All);
+        check(age.clone(), json!({"auth_time": 1_000_000 - 301}), unmet(&age));
+        check(age.clone(), json!({"auth_time": "1000000"}), unmet(&age));
+        check(age.clone(), json!({}), unmet(&age));
+        let stranger = required(|it| {
+            it.acr = texts(&["gold"]);
+            it.groups_any = texts(&["x"]);
+        });
+        check(stranger, json!({}), Meets::Less);
+    }
+}

@@ -1,0 +1,256 @@
+//! `forepost explain`: what would be decided about a request, by which rule, and why not by those before it.
+
+use std::borrow::Cow;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use http::{HeaderMap, HeaderValue, Method, header};
+use serde_json::{Map, Value, json};
+
+use super::USAGE;
+use crate::access::{Because, Decision, Matches, Place, Witness, decide_before};
+use crate::app::Application;
+use crate::forwarded::{ClientHints, OriginalRequest, Target};
+use crate::host::{Authority, Scheme};
+use crate::identity::Identity;
+use crate::session::{NewSession, ProviderSide, Session};
+use crate::settings::Settings;
+use crate::telemetry::log::escaped;
+use crate::world::World;
+
+/// A request, and who makes it.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(after_help = AFTER_HELP)]
+pub struct ExplainArguments {
+    /// The slug of the application.
+    #[arg(long)]
+    pub application: String,
+    /// The whole address that a browser asks for.
+    #[arg(long)]
+    pub url: String,
+    /// The method; "-" is one that the proxy does not tell, as nginx.
+    #[arg(long, default_value = "GET")]
+    pub method: String,
+    /// Where the client is, as the proxy reports it; without it, nobody knows.
+    #[arg(long, value_name = "ADDRESS")]
+    pub client_ip: Option<IpAddr>,
+    /// A JSON object with the claims of who is signed in; without it, nobody is.
+    #[arg(long, value_name = "FILE")]
+    pub claims: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+const AFTER_HELP: &str = "\
+The path may be read in several ways; the request must be let in under each of them.
+
+Exit status: 0 when the request is let in, 1 when it is not, 64 when something has to be said differently.";
+
+/// Explains the decision about a request, by the very code that makes it in the daemon.
+pub(super) fn run(settings: &Settings, asked: &ExplainArguments) -> ExitCode {
+    match explain(settings, asked) {
+        Ok((report, let_in)) => {
+            print!("{report}");
+            if let_in { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(problem) => {
+            eprintln!("forepost: {}", escaped(&problem));
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn explain(settings: &Settings, asked: &ExplainArguments) -> Result<(String, bool), String> {
+    let found = settings.applications.iter().enumerate().find(|(_, app)| app.slug == asked.application);
+    let slugs = || settings.applications.iter().map(|app| app.slug.as_str()).collect::<Vec<_>>().join(", ");
+    let (number, app) =
+        found.ok_or_else(|| format!("there is no application {:?}; there are {}", asked.application, slugs()))?;
+    let provider = settings.identity_providers.get(&app.identity_provider).ok_or("it has no identity provider")?;
+    let app = Application::new(number, app.clone(), provider, &settings.server.name);
+
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ACCEPT, HeaderValue::from_static("text/html"));
+    let (scheme, authority, target) =
+        split(&asked.url).ok_or("--url is no address like https://app.example.com/path")?;
+    if !app.owns(&authority.host) {
+        return Err(format!("{} does not answer for {}", app.slug, authority.host));
+    }
+    let original = OriginalRequest {
+        scheme: Some(scheme),
+        authority,
+        target,
+        method: match asked.method.as_str() {
+            "-" => None,
+            method => Some(Method::from_bytes(method.as_bytes()).map_err(|_| "--method is no method")?),
+        },
+        client: ClientHints::new(&headers, false),
+    };
+    let now = World::system().now();
+    let session = match &asked.claims {
+        None => None,
+        Some(file) => {
+            let claims = read_claims(file)?;
+            let identity = Identity::from_claims(&claims, &provider.claims).map_err(|error| error.to_string())?;
+            Some(Arc::new(Session::new(
+                NewSession {
+                    application: Arc::clone(&app.slug),
+                    identity: app.pack(identity, "", &claims),
+                    began_at: now,
+                    lifetime: settings.session.lifetime,
+                    idle_timeout: settings.session.idle_timeout,
+                    provider: ProviderSide::default(),
+                },
+                now,
+            )))
+        }
+    };
+    let mut trace = Trace::default();
+    let client = asked.client_ip.map(|client| client.to_canonical());
+    let decision = decide_before(&app, &original, client, session.as_ref(), now, &mut trace);
+    let user = session.as_ref().map(|session| session.identity().label());
+    let report =
+        if asked.json { format!("{}\n", trace.json(&app, user, &decision)) } else { trace.text(&app, user, &decision) };
+    Ok((report, matches!(decision, Decision::Allow(_) | Decision::Pass(_))))
+}
+
+/// The parts of an address as a proxy passes them on: nothing is resolved or decoded.
+fn split(url: &str) -> Option<(Scheme, Authority<'_>, Target<'_>)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let scheme = match scheme {
+        "https" => Scheme::Https,
+        "http" => Scheme::Http,
+        _ => return None,
+    };
+    let (authority, target) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let target = if target.is_empty() { "/" } else { target };
+    Some((scheme, Authority::parse(authority).ok()?, Target::parse(target).ok()?))
+}
+
+fn read_claims(file: &Path) -> Result<Map<String, Value>, String> {
+    let told = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+    let text = fs::read_to_string(file).map_err(|error| told(&error))?;
+    match serde_json::from_str(&text).map_err(|error| told(&error))? {
+        Value::Object(claims) => Ok(claims),
+        _ => Err(told(&"claims are a JSON object")),
+    }
+}
+
+/// What was asked of each rule under each reading.
+#[derive(Default)]
+struct Trace {
+    readings: Vec<Reading>,
+}
+
+struct Reading {
+    /// `None`: one of too many.
+    path: Option<String>,
+    rules: Vec<Asked>,
+}
+
+struct Asked {
+    place: Place,
+    matches: Matches,
+    unmet: Option<Cow<'static, str>>,
+}
+
+impl Witness for Trace {
+    fn reading(&mut self, path: Option<&str>) {
+        self.readings.push(Reading { path: path.map(str::to_owned), rules: Vec::new() });
+    }
+
+    fn rule(&mut self, place: Place, matches: Matches, unmet: Option<Cow<'static, str>>) {
+        if let Some(reading) = self.readings.last_mut() {
+            reading.rules.push(Asked { place, matches, unmet });
+        }
+    }
+}
+
+impl Asked {
+    fn decides(&self) -> bool {
+        self.matches != Matches::No
+    }
+}
+
+impl Trace {
+    /// The rules that had a say, each once.
+    fn deciding(&self) -> Vec<Place> {
+        let mut places = Vec::new();
+        for asked in self.readings.iter().flat_map(|reading| &reading.rules).filter(|asked| asked.decides()) {
+            if !places.contains(&asked.place) {
+                places.push(asked.place);
+            }
+        }
+        places
+    }
+
+    fn text(&self, app: &Application, user: Option<&str>, decision: &Decision) -> String {
+        let mut lines = vec![format!("{}: {}", decision.as_str(), meaning(decision))];
+        lines.push(format!("application: {}, signed in: {}", app.slug, user.map_or("nobody".into(), escaped)));
+        let deciding: Vec<_> = self.deciding().iter().map(|place| describe(app, *place)).collect();
+        lines.push(format!("decided by: {}", deciding.join(", ")));
+        for reading in &self.readings {
+            match &reading.path {
+                Some(path) if self.readings.len() > 1 => lines.push(format!("read as {}", escaped(path))),
+                Some(path) => lines.push(format!("path {}", escaped(path))),
+                None => lines.push("the path can be read in too many ways: nobody knows which patterns match".into()),
+            }
+            for asked in &reading.rules {
+                let unmet = asked.unmet.as_deref().unwrap_or_default();
+                let said = match asked.matches {
+                    Matches::Yes => "decides".to_owned(),
+                    Matches::No => format!("is not for this request: {}", escaped(unmet)),
+                    Matches::Perhaps => format!("counts, because nobody knows: {}", escaped(unmet)),
+                };
+                lines.push(format!("  {} {said}", describe(app, asked.place)));
+            }
+        }
+        lines.push(String::new());
+        lines.join("\n")
+    }
+
+    fn json(&self, app: &Application, user: Option<&str>, decision: &Decision) -> Value {
+        let readings = self.readings.iter().map(|reading| {
+            let rules = reading.rules.iter().map(|asked| {
+                let matches = match asked.matches {
+                    Matches::Yes => "yes",
+                    Matches::No => "no",
+                    Matches::Perhaps => "perhaps",
+                };
+                let action = app.policy.action(asked.place);
+                json!({"rule": asked.place.to_string(), "action": action, "matches": matches, "unmet": asked.unmet})
+            });
+            json!({"path": reading.path, "rules": rules.collect::<Vec<_>>()})
+        });
+        json!({
+            "decision": decision.as_str(),
+            "meaning": meaning(decision),
+            "application": &*app.slug,
+            "user": user,
+            "decided_by": self.deciding().iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "readings": readings.collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn describe(app: &Application, place: Place) -> String {
+    format!("{place} ({})", app.policy.action(place))
+}
+
+fn meaning(decision: &Decision) -> &'static str {
+    match decision {
+        Decision::Allow(_) => "who is signed in gets in",
+        Decision::Pass(_) => "gets in without an identity",
+        Decision::StartLogin(assurance) | Decision::Challenge(assurance) if assurance.is_none() => "has to sign in",
+        Decision::StartLogin(_) | Decision::Challenge(_) => "has to sign in, with acr_values or max_age",
+        Decision::Forbid(forbidden) => match forbidden.because {
+            Because::Denied => "a rule denies it, whoever asks",
+            Because::NotEntitled => "who is signed in is not what is required",
+            Because::NotAssured => "the login is not what is required, although it was asked for",
+        },
+    }
+}

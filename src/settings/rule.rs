@@ -1,0 +1,333 @@
+//! `[[application.rule]]`: who gets in.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use http::Method;
+use ipnet::IpNet;
+
+use super::mistakes::{Complaint, complaint, shown};
+use super::reader::Table;
+use super::{ClaimPath, PathPattern, address, public_path, server};
+use crate::access::Expression;
+use crate::host::Host;
+
+/// Below a minute a login and its first request could be too far apart; the session ends long before the other end.
+const AUTH_AGES: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(400 * 24);
+
+/// What to do with the requests that it is for; all conditions that are given must hold.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Any of these; empty: every host.
+    pub hosts: Vec<HostPattern>,
+    /// Any of these; empty: every path.
+    pub paths: Vec<PathPattern>,
+    /// Any of these; empty: every method.
+    pub methods: Vec<Method>,
+    /// Any of these has the client; empty: wherever it is.
+    pub networks: Vec<IpNet>,
+    /// What the other keys cannot say.
+    pub when: Option<Expression>,
+    /// What is done.
+    pub action: Action,
+}
+
+/// What a rule does.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Lets everybody in, signed in or not.
+    Public,
+    /// Lets nobody in, whoever it is.
+    Deny,
+    /// Lets those in who are signed in and meet one of these, of which there is one at least.
+    Require(Vec<Requirement>),
+}
+
+/// What a signed-in user must be; all that is given, and nothing at all where nothing is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Requirement {
+    /// In one of these groups.
+    pub groups_any: Vec<String>,
+    /// In each of these groups.
+    pub groups_all: Vec<String>,
+    /// One of these user names, as applications see them.
+    pub users: Vec<String>,
+    /// One of these e-mail addresses.
+    pub emails: Vec<Email>,
+    /// An e-mail address in exactly one of these domains.
+    pub email_domains: Vec<Host<'static>>,
+    /// Each claim is, or holds, one of its texts.
+    pub claims: Vec<(ClaimPath, Vec<String>)>,
+    /// All of these, in the claim `scope` or `scp`.
+    pub scopes: Vec<String>,
+    /// One of these in the claim `acr`.
+    pub acr: Vec<String>,
+    /// So long ago at most the provider saw the user itself, by the claim `auth_time`.
+    pub max_auth_age: Option<Duration>,
+}
+
+/// A host, or all hosts below one.
+#[derive(Clone, PartialEq, Eq)]
+pub enum HostPattern {
+    /// This host.
+    Exact(Host<'static>),
+    /// Every host below this one, at any depth, and not itself: `*.example.com`.
+    Below(Host<'static>),
+}
+
+impl HostPattern {
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        match text.strip_prefix("*.") {
+            Some(above) => {
+                let above = address::host(above)?;
+                if above.is_address() {
+                    return Err(complaint(
+                        format!("{} is no pattern of hosts", shown(text)),
+                        "nothing is below an address",
+                    ));
+                }
+                Ok(Self::Below(above))
+            }
+            None => address::host(text).map(Self::Exact),
+        }
+    }
+
+    /// Whether it matches, by whole labels.
+    #[must_use]
+    pub fn matches(&self, host: &Host<'_>) -> bool {
+        match self {
+            Self::Exact(exact) => exact == host,
+            Self::Below(above) => {
+                let below = host.as_str().strip_suffix(above.as_str());
+                below.is_some_and(|below| below.len() > 1 && below.ends_with('.')) && !host.is_address()
+            }
+        }
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(host) => host.fmt(f),
+            Self::Below(above) => write!(f, "*.{above}"),
+        }
+    }
+}
+
+impl fmt::Debug for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// An e-mail address as rules compare it: the part before `@` to the letter, the domain in its ASCII form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Email {
+    local: String,
+    domain: Host<'static>,
+}
+
+impl Email {
+    /// Reads an address with exactly one `@`, in whatever form; `None` for everything else.
+    ///
+    /// The domain is mapped as browsers do (<https://www.unicode.org/reports/tr46/>), so that full-width forms and
+    /// capitals are what they look like.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        /// What some systems take for an `@` too.
+        const LOOKALIKES: [char; 2] = ['\u{fe6b}', '\u{ff20}'];
+        let (local, domain) = text.split_once('@')?;
+        let odd = |c: char| c.is_control() || c.is_whitespace() || c == '@' || LOOKALIKES.contains(&c);
+        if local.is_empty() || text.len() > 1024 || local.contains(odd) {
+            return None;
+        }
+        Some(Self { local: local.to_owned(), domain: domain_of(domain)? })
+    }
+
+    /// The domain.
+    #[must_use]
+    pub const fn domain(&self) -> &Host<'static> {
+        &self.domain
+    }
+}
+
+/// A domain name in its ASCII form.
+fn domain_of(text: &str) -> Option<Host<'static>> {
+    // An escape, a port or a path is no part of a domain, and the parser of URLs would take it for one.
+    if text.is_empty() || text.contains(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric() && !"-._".contains(c)) {
+        return None;
+    }
+    let url::Host::Domain(ascii) = url::Host::parse(text).ok()? else { return None };
+    Host::parse(&ascii).ok().map(Host::into_owned)
+}
+
+/// Reads the rules of an application in their order; those with mistakes are left out.
+pub(super) fn read_all(table: &mut Table<'_>, base_path: &str) -> Vec<Rule> {
+    let tables = table.tables("rule").unwrap_or_default();
+    tables.into_iter().filter_map(|table| read(table, base_path)).collect()
+}
+
+fn read(mut table: Table<'_>, base_path: &str) -> Option<Rule> {
+    let empty = table.empty_lists(&["hosts", "paths", "methods", "networks"]);
+    let public = table.boolean("public", false);
+    let deny = table.boolean("deny", false);
+    let require = requirements(&mut table);
+    let hosts = table.each("hosts", &[',', ' '], |item| HostPattern::parse(item.text()?)).unwrap_or_default();
+    let opens_below = public.then_some(base_path);
+    let mut paths = Vec::new();
+    for mut path in table.tables_or_texts("paths", Some("path")).unwrap_or_default() {
+        paths.extend(public_path::pattern(&mut path, opens_below));
+        path.finish();
+    }
+    let methods = table.each("methods", &[',', ' '], |item| public_path::method(item.text()?)).unwrap_or_default();
+    let networks: Vec<IpNet> =
+        table.each("networks", &[',', ' '], |item| server::network(item.text()?)).unwrap_or_default();
+    let when = table.read("when", |item| expression(item.raw_text()?));
+    for key in empty {
+        // Nobody knows whether an empty list means nothing or everything.
+        table.wrong(key, complaint("is empty", "remove the key, or say what the rule is for"));
+    }
+    let actions = usize::from(public) + usize::from(deny) + usize::from(table.was_given("require"));
+    if actions != 1 {
+        let problem = if actions == 0 { "does nothing" } else { "does more than one thing" };
+        table.wrong_whole(complaint(problem, "give exactly one of public = true, deny = true, require = { … }"));
+    }
+    if public {
+        check_public(&table, &networks);
+    }
+    table.finish();
+    let action = match (public, deny) {
+        (true, _) => Action::Public,
+        (_, true) => Action::Deny,
+        _ => Action::Require(require?),
+    };
+    Some(Rule { hosts, paths, methods, networks, when, action })
+}
+
+fn check_public(table: &Table<'_>, networks: &[IpNet]) {
+    let conditions = ["hosts", "paths", "methods", "networks", "when"];
+    if !conditions.into_iter().any(|key| table.was_given(key)) {
+        let problem = "has no condition, so it would open everything";
+        table.wrong_whole(complaint(problem, "say what is public: hosts, paths, methods, networks, when"));
+    }
+    for network in networks.iter().filter(|network| network.prefix_len() == 0) {
+        table.wrong("networks", complaint(format!("{network} is everybody"), "name networks that you know"));
+    }
+}
+
+fn expression(text: &str) -> Result<Expression, Complaint> {
+    Expression::parse(text).map_err(|error| complaint(format!("cannot be used: {error}"), ""))
+}
+
+/// Reads `require`: a table, or a list of tables of which one must be met.
+fn requirements(table: &mut Table<'_>) -> Option<Vec<Requirement>> {
+    let tables = table.table_or_tables("require")?;
+    if tables.is_empty() {
+        table.wrong("require", complaint("is an empty list, which nobody meets", "to let nobody in: deny = true"));
+    }
+    Some(tables.into_iter().map(requirement).collect())
+}
+
+fn requirement(mut table: Table<'_>) -> Requirement {
+    let empty = table.empty_lists(&["groups_any", "groups_all", "users", "emails", "email_domains", "scopes", "acr"]);
+    let mut texts = |key| table.each(key, &[','], |item| item.text().map(str::to_owned)).unwrap_or_default();
+    let groups_any = texts("groups_any");
+    let groups_all = texts("groups_all");
+    let users = texts("users");
+    let scopes = texts("scopes");
+    let acr = texts("acr");
+    let emails = table.each("emails", &[','], |item| {
+        let text = item.text()?;
+        let wrong = || complaint(format!("{} is no e-mail address", shown(text)), "as \"alice@example.com\"");
+        Email::parse(text).ok_or_else(wrong)
+    });
+    let email_domains = table.each("email_domains", &[',', ' '], |item| {
+        let text = item.text()?;
+        let wrong = || complaint(format!("{} is no domain of e-mail addresses", shown(text)), "as \"example.com\"");
+        domain_of(text).ok_or_else(wrong)
+    });
+    for key in empty {
+        table.wrong(key, complaint("is empty", "remove the key, or name what is required"));
+    }
+    let claims = table.lists_by_name("claims");
+    for (name, texts) in &claims {
+        if texts.is_empty() {
+            table.wrong_below("claims", name, complaint("is empty", "name what the claim may be"));
+        }
+    }
+    let max_auth_age = table.read("max_auth_age", |item| {
+        let age = item.duration()?.unwrap_or_default();
+        let wrong = || complaint("is out of range", "from 1m to 400d");
+        AUTH_AGES.contains(&age).then_some(age).ok_or_else(wrong)
+    });
+    table.finish();
+    Requirement {
+        groups_any,
+        groups_all,
+        users,
+        emails: emails.unwrap_or_default(),
+        email_domains: email_domains.unwrap_or_default(),
+        claims: claims.into_iter().map(|(name, texts)| (ClaimPath::new(&name), texts)).collect(),
+        scopes,
+        acr,
+        max_auth_age,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn host(pattern: &str, host: &str, expected: bool) {
+        let pattern = HostPattern::parse(pattern).unwrap();
+        assert_eq!(pattern.matches(&Host::parse(host).unwrap()), expected, "{pattern} {host}");
+    }
+
+    #[test]
+    fn hosts_match_by_label() {
+        host("app.example.com", "APP.example.com.", true);
+        host("app.example.com", "x.app.example.com", false);
+        host("*.example.com", "app.example.com", true);
+        host("*.example.com", "a.b.example.com", true);
+        host("*.example.com", "example.com", false);
+        host("*.example.com", "evilexample.com", false);
+        host("*.example.com", "app.example.com.evil.test", false);
+    }
+
+    #[track_caller]
+    fn email(text: &str, expected: Option<&str>) {
+        let got = Email::parse(text).map(|email| format!("{}@{}", email.local, email.domain));
+        assert_eq!(got.as_deref(), expected, "{text:?}");
+    }
+
+    #[test]
+    fn addresses_have_one_reading() {
+        email("alice@example.com", Some("alice@example.com"));
+        email("Alice@EXAMPLE.com.", Some("Alice@example.com"));
+        email("alice@b\u{fc}cher.example", Some("alice@xn--bcher-kva.example"));
+        email("alice@\u{ff45}xample\u{3002}com", Some("alice@example.com"));
+        for text in [
+            "alice",
+            "@example.com",
+            "alice@",
+            "alice@evil.test@example.com",
+            "alice\u{ff20}evil.test@example.com",
+            "alice\u{fe6b}evil.test@example.com",
+            "alice@evil.test\u{ff20}example.com",
+            "alice@ex%61mple.com",
+            "alice@example.com/x",
+            "alice@example.com:25",
+            "alice@[127.0.0.1]",
+            "alice@127.0.0.1",
+            "al ice@example.com",
+            "alice@example.com ",
+            "alice@exa\0mple.com",
+            "alice@.example.com",
+            "<alice@example.com>",
+        ] {
+            email(text, None);
+        }
+    }
+}
