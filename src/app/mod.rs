@@ -10,7 +10,7 @@ use http::HeaderValue;
 use serde_json::{Map, Value};
 
 use crate::cookie::CookiePolicy;
-use crate::host::{CookieDomain, Host};
+use crate::host::{Authority, CookieDomain, Host};
 use crate::identity::{HeaderTemplate, Identity, Meta, PackedIdentity, WantedClaims, header_value};
 use crate::settings::{self, Cors, ExternalHost, HeaderSwitches, PublicPathRule};
 
@@ -52,6 +52,8 @@ pub struct Application {
     pub header_template: HeaderTemplate,
     /// What is kept of the claims beside the identity.
     pub wanted_claims: WantedClaims,
+    /// What programs may show in place of a session.
+    pub tokens: Option<Box<settings::Tokens>>,
 }
 
 impl Application {
@@ -85,6 +87,7 @@ impl Application {
                 version: HeaderValue::from_static(concat!("forepost/", env!("CARGO_PKG_VERSION"))),
             }),
             wanted_claims: WantedClaims::default(),
+            tokens: settings.tokens.map(Box::new),
             name: settings.name,
             slug: settings.slug.into(),
             origin: settings.external_host.origin(),
@@ -108,6 +111,22 @@ impl Application {
     #[must_use]
     pub fn owns(&self, host: &Host<'_>) -> bool {
         *host == self.external_host.host || self.cookie_domain.as_ref().is_some_and(|domain| domain.contains(host))
+    }
+
+    /// The application as a protected resource (RFC 9728 §1.2), on a host of its own.
+    #[must_use]
+    pub fn resource(&self, host: &Host<'_>) -> String {
+        let ExternalHost { scheme, port, base_path, .. } = &self.external_host;
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{scheme}://{host}{port}{base_path}")
+    }
+
+    /// Whether `audience` is the address of this application, with or without a slash at its end; that of a part of it is not.
+    #[must_use]
+    pub fn is_resource(&self, audience: &str) -> bool {
+        let authority = audience.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
+        let authority = Authority::parse(authority).ok().filter(|it| self.owns(&it.host));
+        authority.is_some_and(|it| audience.strip_suffix('/').unwrap_or(audience) == self.resource(&it.host))
     }
 
     /// What a session of this application keeps of a user whom `claims` describe.

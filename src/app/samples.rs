@@ -32,6 +32,7 @@ pub(crate) fn provider_settings(issuer: &str) -> settings::IdentityProvider {
         },
         authorization_parameters: BTreeMap::new(),
         callback_marker: true,
+        cli_client_id: None,
         danger_http_issuer: false,
     }
 }
@@ -59,6 +60,7 @@ pub(crate) fn application(
         headers: HeaderSwitches { jwt: true, warn_bytes: 4096 },
         cors: Cors::default(),
         post_logout_redirect_uri: None,
+        tokens: None,
     };
     change(&mut settings);
     Application::new(0, settings, &provider_settings("https://idp.example.com"), "forepost")

@@ -6,7 +6,7 @@ use super::address::{external_host, origin, target};
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::values::{is_slug, slugified};
-use super::{Application, Cors, HeaderSwitches, PublicPathRule, public_path};
+use super::{Application, Cors, HeaderSwitches, PublicPathRule, public_path, tokens};
 use crate::host::{CookieDomain, InvalidCookieDomain};
 
 /// What a table names when it names nothing: the name and slug of an application that was given without a table.
@@ -84,6 +84,8 @@ fn read(table: &mut Table<'_>, default_name: DefaultName, providers: &[String]) 
     }
     let headers = headers(table.table("headers"));
     let cors = cors(table.table("cors"));
+    let token_issuers = table.tables("token_issuer");
+    let tokens = tokens::read(table.table("tokens"), token_issuers);
 
     let given_name = table.text("name");
     let given_slug = table.read("slug", |item| slug(item.text()?));
@@ -110,6 +112,7 @@ fn read(table: &mut Table<'_>, default_name: DefaultName, providers: &[String]) 
         headers,
         cors,
         post_logout_redirect_uri,
+        tokens,
     };
     check_rule_hosts(table, &application);
     Some(application)
