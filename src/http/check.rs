@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
+use super::credentials::{Shown, name_resource, presented};
 use super::outpost::{Held, Outpost, SessionError, store_is_down};
 use super::reply::{self, Answer};
 use super::request::{Received, Visit};
@@ -20,17 +21,17 @@ use crate::telemetry::log::RequestLine;
 use crate::world::UnixTime;
 
 /// An answered question, with what its log line tells.
-struct Checked<'o> {
-    answer: Answer,
+pub(super) struct Checked<'o> {
+    pub(super) answer: Answer,
     /// The proof that `answer` may be a 200.
-    permit: Option<Permit>,
-    verdict: Verdict,
-    app: Option<&'o Arc<Application>>,
-    user: Option<User>,
+    pub(super) permit: Option<Permit>,
+    pub(super) verdict: Verdict,
+    pub(super) app: Option<&'o Arc<Application>>,
+    pub(super) user: Option<User>,
 }
 
 /// Who asked: a name is only looked for when a log line wants it.
-enum User {
+pub(super) enum User {
     Session(Arc<Session>),
     Named(String),
 }
@@ -64,6 +65,12 @@ impl Outpost {
             Ok(original) => match self.place(dialect, original, received) {
                 Place::Application(app) => {
                     let now = self.world.now();
+                    if let Some((accepted, presented)) = presented(app, received) {
+                        let outcome = self.tokens.known(app, presented, now)?;
+                        let shown = Shown { accepted, scheme: presented.scheme(), outcome };
+                        let checked = self.judge_credentials(dialect, app, original, shown, received, now);
+                        return Some(self.finish(dialect, Some(original), checked, received, began));
+                    }
                     let session = self.session_in_memory(app, &received.parts.headers, now).ok()?;
                     self.judge(dialect, app, original, session, received, now)
                 }
@@ -80,6 +87,11 @@ impl Outpost {
         let original = parse(dialect, received);
         let checked = match &original {
             Ok(original) => match self.place(dialect, original, received) {
+                Place::Application(app) if let Some((accepted, presented)) = presented(app, received) => {
+                    let outcome = self.tokens.verify(app, accepted, presented, received.client()).await;
+                    let shown = Shown { accepted, scheme: presented.scheme(), outcome };
+                    self.judge_credentials(dialect, app, original, shown, received, self.world.now())
+                }
                 Place::Application(app) => match self.session(app, &received.parts.headers).await {
                     Ok(session) => self.judge(dialect, app, original, session, received, self.world.now()),
                     Err(error) => self.unknown(app, original, received, &error),
@@ -102,6 +114,9 @@ impl Outpost {
     ) -> Answer {
         if checked.permit.is_none() {
             checked.answer = reply::for_dialect(dialect, checked.answer);
+            if let (Some(app), Some(original)) = (checked.app, original) {
+                name_resource(app, &original.authority.host, &mut checked.answer);
+            }
         }
         self.note(dialect, original, &checked, received, began);
         checked.answer
@@ -183,7 +198,7 @@ impl Outpost {
         Checked { answer, permit: None, verdict, app: Some(app), user: None }
     }
 
-    fn allow(&self, app: &Application, permit: &Permit) -> Answer {
+    pub(super) fn allow(&self, app: &Application, permit: &Permit) -> Answer {
         let jwks = self.logins.jwks(app);
         let headers = match permit.session() {
             Some(session) => session.identity().headers(&app.header_template, &jwks),
@@ -358,7 +373,7 @@ fn challenge(dialect: Dialect, app: &Application, original: &OriginalRequest<'_>
     }
 }
 
-fn forbid(dialect: Dialect, app: &Application, user: &str, html: bool, received: &Received<'_>) -> Answer {
+pub(super) fn forbid(dialect: Dialect, app: &Application, user: &str, html: bool, received: &Received<'_>) -> Answer {
     match dialect {
         Dialect::Nginx => reply::empty(StatusCode::FORBIDDEN),
         Dialect::Traefik | Dialect::Caddy | Dialect::Envoy => {

@@ -20,12 +20,14 @@ use crate::session::{Session, SessionStore, SessionToken, StoreError};
 use crate::telemetry::log::{RequestLine, Sampler};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Rarely, RequestId, RequestIds};
+use crate::token::Tokens;
 use crate::world::{UnixTime, World};
 
 /// The outpost: answers proxies and browsers.
 pub struct Outpost {
     pub(super) registry: Registry,
     pub(super) logins: Arc<Logins>,
+    pub(super) tokens: Tokens,
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) sampler: Sampler,
@@ -41,6 +43,8 @@ pub struct OutpostParts {
     pub registry: Registry,
     /// Login.
     pub logins: Arc<Logins>,
+    /// What programs show.
+    pub tokens: Tokens,
     /// Sessions.
     pub store: Arc<dyn SessionStore>,
     /// Counters.
@@ -61,6 +65,7 @@ impl Outpost {
             ids: RequestIds::new(&parts.world),
             registry: parts.registry,
             logins: parts.logins,
+            tokens: parts.tokens,
             store: parts.store,
             metrics: parts.metrics,
             sampler: parts.sampler,
@@ -96,7 +101,7 @@ impl Outpost {
         let rooted = Route::parse(path, "");
         let authority = match rooted {
             Some(Route::Ping | Route::Auth(_)) => None,
-            Some(Route::Browser(_)) | None => request_authority(&parts.uri, &parts.headers).ok(),
+            Some(Route::Resource | Route::Browser(_)) | None => request_authority(&parts.uri, &parts.headers).ok(),
         };
         let app = authority.as_ref().and_then(|it| self.application(it, received));
         let base_path = app.map_or("", |app| app.external_host.base_path.as_str());
@@ -106,6 +111,12 @@ impl Outpost {
                 reply::alive()
             }
             Some(Route::Auth(dialect)) => self.check(dialect, received, began).await,
+            Some(Route::Resource) => {
+                let host = authority.as_ref().map(|it| &it.host);
+                let (answer, outcome) = self.resource(app, host, received);
+                let line = Line { route: "oauth-protected-resource", app, authority: authority.as_ref(), began };
+                line.write(received, outcome.into(), answer)
+            }
             Some(Route::Browser(route)) => {
                 let (answer, outcome) = self.visit(route, app, received).await;
                 let line = Line { route: route.as_str(), app, authority: authority.as_ref(), began };

@@ -1,6 +1,6 @@
 //! `[application.tokens]` and `[[application.token_issuer]]`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::mistakes::{complaint, shown};
 use super::provider::{claims, scope};
 use super::reader::Table;
 use super::values::is_slug;
-use super::{Basic, Bearer, TokenIssuer, Tokens};
+use super::{Basic, Bearer, IdentityProvider, OfflineAccess, TokenEndpointAuthMethod, TokenIssuer, Tokens};
 
 const LIST: &[char] = &[',', ' '];
 
@@ -18,12 +18,7 @@ pub(super) fn read(mut table: Table<'_>, issuer_tables: Option<Vec<Table<'_>>>) 
     let bearer = table.choice(
         "bearer",
         Bearer::Off,
-        &[
-            ("off", Bearer::Off),
-            ("jwt", Bearer::Jwt),
-            ("introspection", Bearer::Introspection),
-            ("both", Bearer::Both),
-        ],
+        &[("off", Bearer::Off), ("jwt", Bearer::Jwt), ("introspection", Bearer::Introspection), ("both", Bearer::Both)],
     );
     let basic = table.choice("basic", Basic::Off, &[("off", Basic::Off), ("authentik", Basic::Authentik)]);
     let mut texts = |key| table.each(key, LIST, |item| item.text().map(str::to_owned)).unwrap_or_default();
@@ -32,7 +27,8 @@ pub(super) fn read(mut table: Table<'_>, issuer_tables: Option<Vec<Table<'_>>>) 
     if bearer == Bearer::Off {
         for key in ["audiences", "accept_clients", "scopes"] {
             if table.was_given(key) {
-                table.wrong(key, complaint("has no effect while bearer is off", "choose bearer = \"jwt\", for example"));
+                table
+                    .wrong(key, complaint("has no effect while bearer is off", "choose bearer = \"jwt\", for example"));
             }
         }
     }
@@ -40,6 +36,29 @@ pub(super) fn read(mut table: Table<'_>, issuer_tables: Option<Vec<Table<'_>>>) 
     table.finish();
     let accepts_any = bearer != Bearer::Off || basic != Basic::Off;
     accepts_any.then_some(Tokens { bearer, basic, audiences, accept_clients, scopes, issuers })
+}
+
+impl TokenIssuer {
+    /// The same as a provider where we have no client, as its keys are looked after in the same way.
+    #[must_use]
+    pub fn as_provider(&self) -> IdentityProvider {
+        IdentityProvider {
+            issuer: self.issuer.clone(),
+            client_id: String::new(),
+            client_secret: None,
+            scopes: Vec::new(),
+            offline_access: OfflineAccess::Never,
+            token_endpoint_auth_method: TokenEndpointAuthMethod::None,
+            ca_file: self.ca_file.clone(),
+            timeout: self.timeout,
+            jwks_cooldown: self.jwks_cooldown,
+            claims: self.claims.clone(),
+            authorization_parameters: BTreeMap::new(),
+            callback_marker: false,
+            cli_client_id: None,
+            danger_http_issuer: self.danger_http_issuer,
+        }
+    }
 }
 
 fn issuers(tables: Vec<Table<'_>>, bearer: Bearer) -> Vec<TokenIssuer> {
