@@ -30,3 +30,4 @@ mod restart;
 mod security;
 mod sessions;
 mod support;
+mod tokens;
