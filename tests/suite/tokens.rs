@@ -8,7 +8,8 @@ mod signed;
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use crate::support::{Browser, Reply, Stage, ask};
+use crate::provider::{Config, Provider};
+use crate::support::{Browser, Reply, Stage, ask, client};
 
 const APP: &str = "https://app.example.com/page";
 
@@ -49,7 +50,10 @@ external_host = "https://plain.example.com"
 "#;
 
 async fn stage() -> Stage {
-    Stage::with("cli_client_id = \"cli\"", APPLICATIONS).await
+    let origins = ["https://app.example.com", "https://plain.example.com"];
+    let config = Config { clients: vec![client("proxy", Some("proxy-secret"), &origins)], ..Config::default() };
+    let provider = Provider::start(config).await.unwrap();
+    Stage::of(provider, "proxy-secret", "cli_client_id = \"cli\"", APPLICATIONS).await
 }
 
 /// Asks with this `Authorization`, as a program does.

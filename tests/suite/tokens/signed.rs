@@ -103,9 +103,13 @@ async fn case_042_089_090_signatures_that_prove_nothing() {
         tokens.push(sign("another key"));
     }
     stage.provider.set(|behaviour| behaviour.signing_key = SigningKey::Published);
-    stage.provider.set(|behaviour| drop(behaviour.id_token_header.set("typ", json!("logout+jwt"))));
+    stage.provider.set(|behaviour| {
+        behaviour.id_token_header.set("typ", json!("logout+jwt"));
+    });
     tokens.push(sign("a logout token"));
-    stage.provider.set(|behaviour| drop(behaviour.id_token_header.set("crit", json!(["exp"]))));
+    stage.provider.set(|behaviour| {
+        behaviour.id_token_header.set("crit", json!(["exp"]));
+    });
     tokens.push(sign("crit"));
     for (what, token) in tokens {
         refused(&bearer(&stage, APP, &token).await, what);
@@ -126,7 +130,9 @@ async fn a_thousand_bad_tokens_cost_the_provider_nothing() {
     let asked = stage.provider.requests(Endpoint::Jwks);
     for number in 0..1000 {
         claims.insert("jti".to_owned(), json!(number));
-        stage.provider.set(|behaviour| drop(behaviour.id_token_header.set("kid", json!(format!("kid-{number}")))));
+        stage.provider.set(|behaviour| {
+            behaviour.id_token_header.set("kid", json!(format!("kid-{number}")));
+        });
         let token = stage.provider.sign("proxy", &claims).unwrap();
         assert_eq!(bearer(&stage, APP, &token).await.status, 401);
     }
