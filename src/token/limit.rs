@@ -150,7 +150,7 @@ mod tests {
     }
 
     fn client(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
+        text.parse().ok()
     }
 
     #[test]

@@ -166,13 +166,12 @@ impl Tokens {
         client: Option<IpAddr>,
     ) -> Outcome {
         let key = presented.key(app.number);
-        let outcome = match self.remembered(&key, app, self.world.now()) {
-            Some(outcome) => outcome,
-            None => {
-                let flight = Flight::board(self, key);
-                let verified = flight.cell.get_or_init(|| self.verify_now(app, accepted, presented, key, client));
-                verified.await.clone()
-            }
+        let outcome = if let Some(outcome) = self.remembered(&key, app, self.world.now()) {
+            outcome
+        } else {
+            let flight = Flight::board(self, key);
+            let verified = flight.cell.get_or_init(|| self.verify_now(app, accepted, presented, key, client));
+            verified.await.clone()
         };
         self.count(app, &outcome);
         outcome

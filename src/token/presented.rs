@@ -144,6 +144,7 @@ mod tests {
 
     /// `None`: not our business; `Some(None)`: bad; else what is verified.
     #[track_caller]
+    #[expect(clippy::option_option, reason = "the two are worlds apart: not ours, and bad")]
     fn check(bearer: Bearer, basic: Basic, fields: &[&str], expected: Option<Option<&str>>) {
         let mut headers = HeaderMap::new();
         for field in fields {

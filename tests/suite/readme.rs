@@ -56,7 +56,7 @@ fn toml_snippets_are_settings() {
         assert!(!settings.applications.is_empty());
         checked += 1;
     }
-    assert_eq!(checked, 3);
+    assert_eq!(checked, 5);
 }
 
 #[test]
