@@ -5,6 +5,7 @@ mod compose;
 mod front;
 mod headers;
 mod login;
+mod mcp;
 mod proxy;
 mod raw;
 mod refusals;
