@@ -81,6 +81,8 @@ async fn comes_through(proxy: Proxy) {
     let told: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{proxy:?}: {}", String::from_utf8_lossy(&output.stderr)));
     assert_eq!(told["x-authentik-uid"], "proxy", "{told:#}");
+    // As the README says: it also comes to the application, unless the operator keeps it from it.
+    assert!(told["authorization"].as_str().is_some_and(|it| it.starts_with("Bearer ")), "{told:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,4 +93,24 @@ async fn mcp_clients_come_through_nginx() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mcp_clients_come_through_caddy() {
     comes_through(Proxy::Caddy).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mcp_clients_come_through_traefik() {
+    comes_through(Proxy::Traefik).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mcp_clients_come_through_envoy() {
+    comes_through(Proxy::Envoy).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mcp_clients_come_through_haproxy() {
+    comes_through(Proxy::Haproxy).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mcp_clients_come_through_nginx_of_the_distribution() {
+    comes_through(Proxy::DistroNginx).await;
 }
