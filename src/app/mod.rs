@@ -144,3 +144,47 @@ impl Application {
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod samples;
+
+#[cfg(test)]
+mod tests {
+    use super::samples::{domain, single};
+    use super::*;
+
+    #[track_caller]
+    fn check(app: &Application, audience: &str, expected: bool) {
+        assert_eq!(app.is_resource(audience), expected, "{audience}");
+    }
+
+    #[test]
+    fn the_address_of_an_application_is_an_audience() {
+        let app = single("https://app.example.com");
+        check(&app, "https://app.example.com", true);
+        check(&app, "https://app.example.com/", true);
+        for other in [
+            "https://app.example.com//",
+            "https://app.example.com/mcp",
+            "https://app.example.com?x",
+            "https://app.example.com#x",
+            "http://app.example.com",
+            "https://app.example.com:8443",
+            "https://APP.example.com",
+            "https://app.example.com.",
+            "https://me@app.example.com",
+            "https://other.example.com",
+            "app.example.com",
+            "://app.example.com",
+            "",
+        ] {
+            check(&app, other, false);
+        }
+        let below = single("https://app.example.com:8443/sub");
+        check(&below, "https://app.example.com:8443/sub", true);
+        check(&below, "https://app.example.com:8443/sub/", true);
+        check(&below, "https://app.example.com:8443", false);
+        check(&below, "https://app.example.com/sub", false);
+        let all = domain("https://auth.example.com", "example.com");
+        check(&all, "https://wiki.example.com", true);
+        check(&all, "https://wiki.example.com.evil.test", false);
+        check(&all, "https://evilexample.com", false);
+    }
+}
