@@ -9,7 +9,67 @@ use super::mistakes::{complaint, shown};
 use super::provider::{claims, scope};
 use super::reader::Table;
 use super::values::is_slug;
-use super::{Basic, Bearer, IdentityProvider, OfflineAccess, TokenEndpointAuthMethod, TokenIssuer, Tokens};
+use super::{ClaimNames, IdentityProvider, OfflineAccess, TokenEndpointAuthMethod};
+
+/// What programs may show in place of a session, in `Authorization`.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    /// The scheme `Bearer` (RFC 6750).
+    pub bearer: Bearer,
+    /// The scheme `Basic` (RFC 7617).
+    pub basic: Basic,
+    /// Audiences that mean this application, beside our client id and the application's own address.
+    pub audiences: Vec<String>,
+    /// Other clients of the provider whose tokens are accepted although they were not made for us.
+    pub accept_clients: Vec<String>,
+    /// Scopes that every bearer token needs.
+    pub scopes: Vec<String>,
+    /// Further issuers of JWTs.
+    pub issuers: Vec<TokenIssuer>,
+}
+
+/// Which bearer tokens are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bearer {
+    /// None.
+    Off,
+    /// JWTs, verified here (RFC 9068, and plain ones).
+    Jwt,
+    /// Any that the provider says are good, each time anew (RFC 7662).
+    Introspection,
+    /// JWTs verified here, others by introspection.
+    Both,
+}
+
+/// What user name and password are accepted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basic {
+    /// Nothing.
+    Off,
+    /// App passwords of authentik, redeemed at its token endpoint.
+    Authentik,
+}
+
+/// An issuer of JWTs that is no identity provider of ours.
+#[derive(Clone, Debug)]
+pub struct TokenIssuer {
+    /// Stands before the names of its users and groups, so that they are nobody else's.
+    pub name: String,
+    /// The issuer identifier, compared to the last character.
+    pub issuer: String,
+    /// Audiences that mean this application, beside its own address.
+    pub audiences: Vec<String>,
+    /// PEM file with certificate authorities trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// For one request to the issuer, connection included.
+    pub timeout: Duration,
+    /// Least time between two key refreshes that unknown key ids ask for.
+    pub jwks_cooldown: Duration,
+    /// Where in the claims the parts of an identity are.
+    pub claims: ClaimNames,
+    /// Speak to an issuer in cleartext although it is not on this machine.
+    pub danger_http_issuer: bool,
+}
 
 const LIST: &[char] = &[',', ' '];
 
