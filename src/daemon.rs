@@ -28,6 +28,7 @@ use crate::session::{
 use crate::settings::{self, Settings};
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
+use crate::token::{TokenParts, Tokens};
 use crate::world::{EntropyError, World};
 
 /// How often the memory of ended sessions is freed, and their last uses are written down.
@@ -58,6 +59,8 @@ pub struct Assembly {
     pub applications: Vec<Arc<Application>>,
     /// All identity providers; nothing is known of them until [`Provider::refresh`] or [`Provider::keep_ready`].
     pub providers: Vec<Arc<Provider>>,
+    /// Further issuers of tokens; the same holds of them, and no login waits for them.
+    pub token_issuers: Vec<Arc<Provider>>,
     /// Logins, and their refreshes that go on beside requests.
     pub logins: Arc<Logins>,
     /// Sessions.
@@ -78,6 +81,14 @@ pub enum StartError {
     #[error("identity_provider.{name}.ca_file: {cause}")]
     Provider {
         /// The provider.
+        name: String,
+        /// What is wrong.
+        cause: TlsError,
+    },
+    /// The CA file of an issuer of tokens cannot be used.
+    #[error("application.token_issuer {name}: ca_file: {cause}")]
+    TokenIssuer {
+        /// The application, and the issuer.
         name: String,
         /// What is wrong.
         cause: TlsError,
@@ -126,7 +137,7 @@ impl Daemon {
         let reclaim_interval = RECLAIM_INTERVAL.min(idle_timeout / RECLAIMS_PER_IDLE_TIMEOUT);
         let server = settings.server.clone();
         let names = issuers_and_names(&settings);
-        let Assembly { outpost, applications, providers, logins, store, metrics, background } =
+        let Assembly { outpost, applications, providers, token_issuers, logins, store, metrics, background } =
             Assembly::new(settings, world.clone())?;
         // Behind the store, which makes the directory that the socket may lie in.
         let admin = admin::socket(&server).await?;
@@ -141,7 +152,7 @@ impl Daemon {
         tasks.spawn(reclaim(Arc::clone(&store), world, reclaim_interval, shutdown.token()));
         let status = Status { metrics, store, providers: providers.clone(), shutdown: shutdown.clone() };
         let entropy = Arc::new(OnceCell::new());
-        for provider in providers.clone() {
+        for provider in providers.iter().chain(&token_issuers).map(Arc::clone) {
             let (stop, entropy) = (shutdown.token(), Arc::clone(&entropy));
             tasks.spawn(async move {
                 entropy.get_or_init(gather_entropy).await;
@@ -227,6 +238,7 @@ impl Assembly {
         let metrics = Arc::new(metrics(&settings));
         let providers = providers(&settings, &world, &metrics)?;
         let applications = applications(&settings)?;
+        let issuers = token_issuers(&settings, &world, &metrics)?;
         let (store, sealer) = sessions(&settings, &world)?;
         let logins = Arc::new(Logins::new(LoginParts {
             world: world.clone(),
@@ -247,7 +259,15 @@ impl Assembly {
             everywhere: settings.session.sign_out_everywhere,
             background: background.clone(),
         });
+        let token_issuers = issuers.values().flatten().map(Arc::clone).collect();
+        let tokens = Tokens::new(TokenParts {
+            world: world.clone(),
+            providers: providers.clone(),
+            issuers,
+            metrics: Arc::clone(&metrics),
+        });
         let outpost = Outpost::new(OutpostParts {
+            tokens,
             registry: Registry::new(applications.clone(), settings.server.danger_any_host),
             logins: Arc::clone(&logins),
             logouts,
@@ -258,15 +278,17 @@ impl Assembly {
             trusted: TrustedProxies::new(settings.server.trusted_proxies),
         });
         let providers = providers.into_values().collect();
-        Ok(Self { outpost, applications, providers, logins, store, metrics, background })
+        Ok(Self { outpost, applications, providers, token_issuers, logins, store, metrics, background })
     }
 }
 
 fn metrics(settings: &Settings) -> Metrics {
+    let issuers: Vec<_> =
+        settings.token_issuers().map(|(app, issuer)| format!("{}:{}", app.slug, issuer.name)).collect();
     Metrics::new(
         &settings.server.name,
         settings.applications.iter().map(|app| (app.slug.as_str(), app.external_host.host.as_str())),
-        settings.identity_providers.keys().map(String::as_str),
+        settings.identity_providers.keys().map(String::as_str).chain(issuers.iter().map(String::as_str)),
         &DIALECTS,
         &VERDICTS,
     )
@@ -287,6 +309,25 @@ fn providers(
                 .map_err(|cause| StartError::Provider { name: name.clone(), cause })
         })
         .collect()
+}
+
+/// The further issuers of each application, by its number, in the order of its settings.
+fn token_issuers(
+    settings: &Settings,
+    world: &World,
+    metrics: &Arc<Metrics>,
+) -> Result<HashMap<usize, Vec<Arc<Provider>>>, StartError> {
+    let mut issuers: HashMap<usize, Vec<_>> = HashMap::new();
+    for (number, app) in settings.applications.iter().enumerate() {
+        for issuer in app.tokens.iter().flat_map(|tokens| &tokens.issuers) {
+            let name = format!("{}:{}", app.slug, issuer.name);
+            let observer: Arc<dyn Observer> = Arc::clone(metrics) as _;
+            let provider = Provider::issuer_only(&name, issuer.as_provider(), world.clone(), observer);
+            let provider = provider.map_err(|cause| StartError::TokenIssuer { name, cause })?;
+            issuers.entry(number).or_default().push(Arc::new(provider));
+        }
+    }
+    Ok(issuers)
 }
 
 fn applications(settings: &Settings) -> Result<Vec<Arc<Application>>, StartError> {

@@ -24,4 +24,5 @@ pub mod serve;
 pub mod session;
 pub mod settings;
 pub mod telemetry;
+pub mod token;
 pub mod world;

@@ -110,7 +110,11 @@ fn session(number: usize, world: &World) -> Session {
         began_at: now,
         lifetime: LIFETIME,
         idle_timeout: Some(Duration::from_hours(8)),
-        provider: ProviderSide { session_id: Some(text(36)), refreshable: Some(refreshable), ..ProviderSide::default() },
+        provider: ProviderSide {
+            session_id: Some(text(36)),
+            refreshable: Some(refreshable),
+            ..ProviderSide::default()
+        },
     };
     Session::new(new, now)
 }

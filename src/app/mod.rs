@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::access::Policy;
 use crate::cookie::CookiePolicy;
-use crate::host::{CookieDomain, Host};
+use crate::host::{Authority, CookieDomain, Host};
 use crate::identity::{FurtherHeaders, HeaderTemplate, Identity, Meta, PackedIdentity, WantedClaims, header_value};
 use crate::settings::{self, Cors, ExternalHost, HeaderSwitches};
 
@@ -55,6 +55,8 @@ pub struct Application {
     pub further_headers: FurtherHeaders,
     /// What is kept of the claims beside the identity.
     pub wanted_claims: WantedClaims,
+    /// What programs may show in place of a session.
+    pub tokens: Option<Box<settings::Tokens>>,
 }
 
 impl Application {
@@ -99,6 +101,7 @@ impl Application {
             wanted_claims,
             show_required: settings.show_required,
             policy,
+            tokens: settings.tokens.map(Box::new),
             name: settings.name,
             slug: settings.slug.into(),
             origin: settings.external_host.origin(),
@@ -122,6 +125,22 @@ impl Application {
         *host == self.external_host.host || self.cookie_domain.as_ref().is_some_and(|domain| domain.contains(host))
     }
 
+    /// The application as a protected resource (RFC 9728 §1.2), on a host of its own.
+    #[must_use]
+    pub fn resource(&self, host: &Host<'_>) -> String {
+        let ExternalHost { scheme, port, base_path, .. } = &self.external_host;
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{scheme}://{host}{port}{base_path}")
+    }
+
+    /// Whether `audience` is the address of this application, with or without a slash at its end; that of a part of it is not.
+    #[must_use]
+    pub fn is_resource(&self, audience: &str) -> bool {
+        let authority = audience.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
+        let authority = Authority::parse(authority).ok().filter(|it| self.owns(&it.host));
+        authority.is_some_and(|it| audience.strip_suffix('/').unwrap_or(audience) == self.resource(&it.host))
+    }
+
     /// What a session of this application keeps of a user whom `claims` describe.
     #[must_use]
     pub fn pack(&self, identity: Identity, id_token: &str, claims: &Map<String, Value>) -> PackedIdentity {
@@ -139,3 +158,47 @@ impl Application {
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod samples;
+
+#[cfg(test)]
+mod tests {
+    use super::samples::{domain, single};
+    use super::*;
+
+    #[track_caller]
+    fn check(app: &Application, audience: &str, expected: bool) {
+        assert_eq!(app.is_resource(audience), expected, "{audience}");
+    }
+
+    #[test]
+    fn the_address_of_an_application_is_an_audience() {
+        let app = single("https://app.example.com");
+        check(&app, "https://app.example.com", true);
+        check(&app, "https://app.example.com/", true);
+        for other in [
+            "https://app.example.com//",
+            "https://app.example.com/mcp",
+            "https://app.example.com?x",
+            "https://app.example.com#x",
+            "http://app.example.com",
+            "https://app.example.com:8443",
+            "https://APP.example.com",
+            "https://app.example.com.",
+            "https://me@app.example.com",
+            "https://other.example.com",
+            "app.example.com",
+            "://app.example.com",
+            "",
+        ] {
+            check(&app, other, false);
+        }
+        let below = single("https://app.example.com:8443/sub");
+        check(&below, "https://app.example.com:8443/sub", true);
+        check(&below, "https://app.example.com:8443/sub/", true);
+        check(&below, "https://app.example.com:8443", false);
+        check(&below, "https://app.example.com/sub", false);
+        let all = domain("https://auth.example.com", "example.com");
+        check(&all, "https://wiki.example.com", true);
+        check(&all, "https://wiki.example.com.evil.test", false);
+        check(&all, "https://evilexample.com", false);
+    }
+}

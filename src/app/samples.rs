@@ -33,6 +33,7 @@ pub(crate) fn provider_settings(issuer: &str) -> settings::IdentityProvider {
         authorization_parameters: BTreeMap::new(),
         frontchannel_logout: false,
         callback_marker: true,
+        cli_client_id: None,
         danger_http_issuer: false,
     }
 }
@@ -65,6 +66,7 @@ pub(crate) fn application(
         basic_auth: None,
         cors: Cors::default(),
         post_logout_redirect_uri: None,
+        tokens: None,
     };
     change(&mut settings);
     Application::new(0, settings, &provider_settings("https://idp.example.com"), "forepost")

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
+use super::credentials::{Shown, name_resource, presented};
 use super::outpost::{Held, Outpost, SessionError, store_is_down};
 use super::reply::{self, Answer};
 use super::request::{Received, Visit};
@@ -21,17 +22,17 @@ use crate::telemetry::log::RequestLine;
 use crate::world::UnixTime;
 
 /// An answered question, with what its log line tells.
-struct Checked<'o> {
-    answer: Answer,
+pub(super) struct Checked<'o> {
+    pub(super) answer: Answer,
     /// The proof that `answer` may be a 200.
-    permit: Option<Permit>,
-    verdict: Verdict,
-    app: Option<&'o Arc<Application>>,
-    user: Option<User>,
+    pub(super) permit: Option<Permit>,
+    pub(super) verdict: Verdict,
+    pub(super) app: Option<&'o Arc<Application>>,
+    pub(super) user: Option<User>,
 }
 
 /// Who asked: a name is only looked for when a log line wants it.
-enum User {
+pub(super) enum User {
     Session(Arc<Session>),
     Named(String),
 }
@@ -65,6 +66,12 @@ impl Outpost {
             Ok(original) => match self.place(dialect, original, received) {
                 Place::Application(app) => {
                     let now = self.world.now();
+                    if let Some((accepted, presented)) = presented(app, received) {
+                        let outcome = self.tokens.known(app, presented, now)?;
+                        let shown = Shown { accepted, scheme: presented.scheme(), outcome };
+                        let checked = self.judge_credentials(dialect, app, original, shown, received, now);
+                        return Some(self.finish(dialect, Some(original), checked, received, began));
+                    }
                     let session = self.session_in_memory(app, &received.parts.headers, now).ok()?;
                     self.judge(dialect, app, original, session, received, now)
                 }
@@ -81,6 +88,11 @@ impl Outpost {
         let original = parse(dialect, received);
         let checked = match &original {
             Ok(original) => match self.place(dialect, original, received) {
+                Place::Application(app) if let Some((accepted, presented)) = presented(app, received) => {
+                    let outcome = self.tokens.verify(app, accepted, presented, received.client()).await;
+                    let shown = Shown { accepted, scheme: presented.scheme(), outcome };
+                    self.judge_credentials(dialect, app, original, shown, received, self.world.now())
+                }
                 Place::Application(app) => match self.session(app, &received.parts.headers).await {
                     Ok(session) => self.judge(dialect, app, original, session, received, self.world.now()),
                     // Where nobody needs a session, none has to be confirmed.
@@ -107,6 +119,9 @@ impl Outpost {
     ) -> Answer {
         if checked.permit.is_none() {
             checked.answer = reply::for_dialect(dialect, checked.answer);
+            if let (Some(app), Some(original)) = (checked.app, original) {
+                name_resource(app, &original.authority.host, &mut checked.answer);
+            }
         }
         self.note(dialect, original, &checked, received, began);
         checked.answer
@@ -188,7 +203,7 @@ impl Outpost {
         Checked { answer, permit: None, verdict, app: Some(app), user: None }
     }
 
-    fn allow(&self, app: &Application, permit: &Permit) -> Answer {
+    pub(super) fn allow(&self, app: &Application, permit: &Permit) -> Answer {
         let jwks = self.logins.jwks(app);
         let headers = match permit.session() {
             Some(session) => app.headers_for(session.identity(), &jwks),
@@ -313,7 +328,7 @@ fn is_open(app: &Application, original: &OriginalRequest<'_>, received: &Receive
 }
 
 /// The client, where the policy looks at it.
-fn client_for(app: &Application, received: &Received<'_>) -> Option<IpAddr> {
+pub(super) fn client_for(app: &Application, received: &Received<'_>) -> Option<IpAddr> {
     if app.policy.looks_at_client() { received.reported_client() } else { None }
 }
 
@@ -382,7 +397,7 @@ fn challenge(
     }
 }
 
-fn forbid(
+pub(super) fn forbid(
     dialect: Dialect,
     app: &Application,
     original: &OriginalRequest<'_>,

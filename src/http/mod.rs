@@ -2,6 +2,7 @@
 
 mod browser;
 mod check;
+mod credentials;
 mod failure;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;

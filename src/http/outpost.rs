@@ -21,6 +21,7 @@ use crate::session::{Session, SessionStore, SessionToken, StoreError};
 use crate::telemetry::log::{RequestLine, Sampler};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Rarely, RequestId, RequestIds};
+use crate::token::Tokens;
 use crate::world::{UnixTime, World};
 
 /// The outpost: answers proxies and browsers.
@@ -28,6 +29,7 @@ pub struct Outpost {
     pub(super) registry: Registry,
     pub(super) logins: Arc<Logins>,
     pub(super) logouts: Logouts,
+    pub(super) tokens: Tokens,
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) sampler: Sampler,
@@ -45,6 +47,8 @@ pub struct OutpostParts {
     pub logins: Arc<Logins>,
     /// Logout.
     pub logouts: Logouts,
+    /// What programs show.
+    pub tokens: Tokens,
     /// Sessions.
     pub store: Arc<dyn SessionStore>,
     /// Counters.
@@ -66,6 +70,7 @@ impl Outpost {
             registry: parts.registry,
             logins: parts.logins,
             logouts: parts.logouts,
+            tokens: parts.tokens,
             store: parts.store,
             metrics: parts.metrics,
             sampler: parts.sampler,
@@ -102,7 +107,7 @@ impl Outpost {
         let rooted = Route::parse(path, "");
         let authority = match rooted {
             Some(Route::Ping | Route::Auth(_)) => None,
-            Some(Route::Browser(_)) | None => request_authority(&parts.uri, &parts.headers).ok(),
+            Some(Route::Resource | Route::Browser(_)) | None => request_authority(&parts.uri, &parts.headers).ok(),
         };
         let app = authority.as_ref().and_then(|it| self.application(it, received));
         let base_path = app.map_or("", |app| app.external_host.base_path.as_str());
@@ -112,6 +117,12 @@ impl Outpost {
                 reply::alive()
             }
             Some(Route::Auth(dialect)) => self.check(dialect, received, began).await,
+            Some(Route::Resource) => {
+                let host = authority.as_ref().map(|it| &it.host);
+                let (answer, outcome) = self.resource(app, host, received);
+                let line = Line { route: "oauth-protected-resource", app, authority: authority.as_ref(), began };
+                line.write(received, outcome.into(), answer)
+            }
             Some(Route::Browser(route)) => {
                 let (answer, outcome) = match route {
                     BrowserRoute::BackChannelLogout => self.back_channel(received, body).await,

@@ -232,7 +232,7 @@ pub(super) fn with_request_id(mut answer: Answer, request_id: String) -> Answer 
     answer
 }
 
-fn json_body(value: &impl Serialize) -> Answer {
+pub(super) fn json_body(value: &impl Serialize) -> Answer {
     let mut body = Vec::with_capacity(USUAL_BODY);
     // Writing to memory cannot fail, nor can texts as JSON.
     let _ = serde_json::to_writer(&mut body, value);

@@ -4,6 +4,9 @@ use crate::app::{Application, OUTPOST_PATH};
 use crate::forwarded::{Dialect, ENVOY_PREFIX, Target};
 use crate::login::has_marker;
 
+/// Where programs look for what an application says of itself (RFC 9728 §3); behind it may stand the resource's path.
+pub(super) const WELL_KNOWN_RESOURCE: &str = "/.well-known/oauth-protected-resource";
+
 /// What a request to us is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
@@ -11,6 +14,8 @@ pub enum Route {
     Ping,
     /// A proxy's question.
     Auth(Dialect),
+    /// What the application says of itself to programs (RFC 9728).
+    Resource,
     /// A browser's request to the outpost itself.
     Browser(BrowserRoute),
 }
@@ -88,10 +93,16 @@ impl Route {
         {
             return Some(Self::Auth(Dialect::Envoy));
         }
+        if let Some(rest) = path.strip_prefix(WELL_KNOWN_RESOURCE)
+            && (rest.is_empty() || rest.starts_with('/'))
+        {
+            return Some(Self::Resource);
+        }
         let below =
             path.strip_prefix(OUTPOST_PATH).or_else(|| path.strip_prefix(base_path)?.strip_prefix(OUTPOST_PATH))?;
         match below {
             "/ping" => Some(Self::Ping),
+            "/oauth-protected-resource" => Some(Self::Resource),
             "/auth/traefik" => Some(Self::Auth(Dialect::Traefik)),
             "/auth/caddy" => Some(Self::Auth(Dialect::Caddy)),
             "/auth/nginx" => Some(Self::Auth(Dialect::Nginx)),
@@ -124,6 +135,9 @@ mod tests {
         check("/outpost.goauthentik.io/signed_out", Some(Route::Browser(BrowserRoute::SignedOut)));
         check("/outpost.goauthentik.io/backchannel-logout", Some(Route::Browser(BrowserRoute::BackChannelLogout)));
         check("/outpost.goauthentik.io/frontchannel-logout", Some(Route::Browser(BrowserRoute::FrontChannelLogout)));
+        check("/outpost.goauthentik.io/oauth-protected-resource", Some(Route::Resource));
+        check("/.well-known/oauth-protected-resource", Some(Route::Resource));
+        check("/.well-known/oauth-protected-resource/mcp", Some(Route::Resource));
     }
 
     #[test]
@@ -144,6 +158,8 @@ mod tests {
             "/outpost.goauthentik.io/../outpost.goauthentik.io/start",
             "/x/outpost.goauthentik.io/start",
             "/outpost.goauthentik.iox/start",
+            "/.well-known/oauth-protected-resources",
+            "/outpost.goauthentik.io/oauth-protected-resource/x",
         ] {
             check(path, None);
         }

@@ -2,7 +2,7 @@
 //!
 //! It is the specification, kept readable in `decision-table.txt`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,7 @@ use crate::session::{MemoryStore, Session, SessionStore, SessionToken};
 use crate::settings::{Action, PathPattern, PublicPathRule, Requirement, Revalidation, RoutineChecks, Rule};
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
+use crate::token::{TokenParts, Tokens};
 use crate::world::{UnixTime, World};
 
 const ISSUER: &str = "https://idp.example.com";
@@ -172,7 +173,14 @@ impl Stage {
                 cookies.insert((mode, credential), cookie);
             }
         }
+        let tokens = Tokens::new(TokenParts {
+            world: world.clone(),
+            providers: HashMap::new(),
+            issuers: HashMap::new(),
+            metrics: Arc::clone(&metrics),
+        });
         let outpost = Outpost::new(OutpostParts {
+            tokens,
             registry: Registry::new(vec![single, domain], false),
             logins,
             logouts,

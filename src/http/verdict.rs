@@ -10,6 +10,7 @@ pub(super) enum Verdict {
     StartLogin,
     SilentLogin,
     Challenge,
+    BadCredentials,
     Forbid,
     Refuse,
     OutpostRoute,
@@ -19,12 +20,13 @@ pub(super) enum Verdict {
 
 impl Verdict {
     /// All of them, each at its own number.
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Allow,
         Self::Pass,
         Self::StartLogin,
         Self::SilentLogin,
         Self::Challenge,
+        Self::BadCredentials,
         Self::Forbid,
         Self::Refuse,
         Self::OutpostRoute,
@@ -44,6 +46,7 @@ impl Verdict {
             Self::StartLogin => "start_login",
             Self::SilentLogin => "silent_login",
             Self::Challenge => "challenge",
+            Self::BadCredentials => "bad_credentials",
             Self::Forbid => "forbid",
             Self::Refuse => "refuse",
             Self::OutpostRoute => "outpost_route",

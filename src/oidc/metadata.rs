@@ -5,7 +5,7 @@ use openidconnect::core::{
 };
 use openidconnect::{AdditionalProviderMetadata, ProviderMetadata};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use url::Url;
 
 use super::OidcError;
@@ -19,6 +19,8 @@ pub(super) struct Additional {
     end_session_endpoint: Option<String>,
     #[serde(default)]
     revocation_endpoint: Option<Value>,
+    #[serde(default)]
+    introspection_endpoint: Option<Value>,
     #[serde(default)]
     backchannel_logout_supported: Option<Value>,
     #[serde(default)]
@@ -56,6 +58,7 @@ pub struct Metadata {
     pub(super) document: Document,
     end_session_endpoint: Option<Url>,
     revocation_endpoint: Option<Url>,
+    introspection_endpoint: Option<Url>,
 }
 
 impl Metadata {
@@ -87,7 +90,25 @@ impl Metadata {
         let more = document.additional_metadata();
         let end_session_endpoint = more.end_session_endpoint.as_deref().and_then(web_address);
         let revocation_endpoint = more.revocation_endpoint.as_ref().and_then(Value::as_str).and_then(web_address);
-        Ok(Self { document, end_session_endpoint, revocation_endpoint })
+        let introspection_endpoint = more.introspection_endpoint.as_ref().and_then(Value::as_str).and_then(web_address);
+        Ok(Self { document, end_session_endpoint, revocation_endpoint, introspection_endpoint })
+    }
+
+    /// The same for an issuer whose tokens are only verified: what a login would need may be missing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Metadata::parse`]; the keys' address and the algorithms must be there.
+    pub fn parse_issuer(issuer: &str, document: &[u8]) -> Result<Self, OidcError> {
+        let mut members: Map<String, Value> = serde_json::from_slice(document)
+            .map_err(|error| OidcError::Malformed(format!("the metadata document: {error}")))?;
+        for endpoint in ["authorization_endpoint", "token_endpoint"] {
+            members.insert(endpoint.to_owned(), Value::String(issuer.to_owned()));
+        }
+        for (name, usual) in [("response_types_supported", "id_token"), ("subject_types_supported", "public")] {
+            members.insert(name.to_owned(), serde_json::json!([usual]));
+        }
+        Self::parse(issuer, Value::Object(members).to_string().as_bytes())
     }
 
     /// Where the keys are.
@@ -106,6 +127,12 @@ impl Metadata {
     #[must_use]
     pub const fn revocation_endpoint(&self) -> Option<&Url> {
         self.revocation_endpoint.as_ref()
+    }
+
+    /// Where tokens are asked about, if the provider has such a place (RFC 7662 §2, RFC 8414 §2).
+    #[must_use]
+    pub const fn introspection_endpoint(&self) -> Option<&Url> {
+        self.introspection_endpoint.as_ref()
     }
 
     /// Whether the provider announces back-channel logout (OpenID Connect Back-Channel Logout 1.0 §2.1).

@@ -2,12 +2,14 @@
 //!
 //! The only folder that names the OpenID Connect library; outside it nobody sees its types.
 
+mod access_token;
 mod asker;
 mod endpoints;
 mod error;
 mod exchange;
 mod http_client;
 pub mod inspect;
+mod introspect;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
 mod jws;
@@ -21,6 +23,7 @@ mod revoke;
 mod tokens;
 mod verify;
 
+pub use access_token::{AccessToken, AccessTokenError, Recipient, claimed_issuer};
 pub use endpoints::{AuthorizationRequest, EndSessionRequest, Prompt};
 pub use error::{OidcError, clean};
 pub use exchange::{CodeExchange, Login};
@@ -50,6 +53,10 @@ pub enum Operation {
     Userinfo,
     /// The end of a refresh token.
     Revocation,
+    /// What a token is worth.
+    Introspection,
+    /// What an app password is worth.
+    AppPassword,
 }
 
 impl Operation {
@@ -63,6 +70,8 @@ impl Operation {
             Self::Refresh => "refresh",
             Self::Userinfo => "userinfo",
             Self::Revocation => "revocation",
+            Self::Introspection => "introspection",
+            Self::AppPassword => "app_password",
         }
     }
 }

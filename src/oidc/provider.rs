@@ -40,6 +40,8 @@ pub struct Provider {
     forced: Mutex<Option<Instant>>,
     /// As many as may compute at once.
     turns: Semaphore,
+    /// Whether logins can go through it, or its tokens are only verified.
+    signs_people_in: bool,
 }
 
 /// An answer that says the server is ill is no answer to the question.
@@ -92,7 +94,28 @@ impl Provider {
             became_ready: watch::Sender::new(false),
             forced: Mutex::new(None),
             turns: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            signs_people_in: true,
         })
+    }
+
+    /// An issuer of which nothing is known yet, and whose tokens are only verified.
+    ///
+    /// # Errors
+    ///
+    /// When its CA file cannot be used.
+    pub fn issuer_only(
+        name: &str,
+        settings: IdentityProvider,
+        world: World,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, TlsError> {
+        Ok(Self { signs_people_in: false, ..Self::new(name, settings, world, observer)? })
+    }
+
+    /// Whether logins can go through it.
+    #[must_use]
+    pub const fn is_login_provider(&self) -> bool {
+        self.signs_people_in
     }
 
     /// A provider of which everything is known, without a network.
@@ -213,7 +236,8 @@ impl Provider {
     async fn discover(&self) -> Result<Ready, OidcError> {
         let address = Metadata::address(&self.settings.issuer);
         let response = self.fetch(Operation::Discovery, &address).await?;
-        let metadata = Metadata::parse(&self.settings.issuer, response.body())?;
+        let parse = if self.signs_people_in { Metadata::parse } else { Metadata::parse_issuer };
+        let metadata = parse(&self.settings.issuer, response.body())?;
         let keys = self.fetch_keys(&metadata).await?;
         Ok(Ready { jwks_header: crate::identity::header_value(metadata.jwks_uri()), metadata, keys })
     }

@@ -2,10 +2,11 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::{Request, StatusCode, header};
+use http::{HeaderValue, Request, StatusCode, header};
 use openidconnect::AuthType;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
 use super::error::clean;
@@ -56,25 +57,45 @@ impl Ready {
         let mut form = Serializer::new(String::new());
         form.append_pair("token", refresh_token.expose_secret());
         form.append_pair("token_type_hint", "refresh_token");
-        let mut request = Request::post(endpoint.as_str())
-            .header(header::ACCEPT, "application/json")
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        self.client_request(settings, endpoint, form).map(Some)
+    }
+
+    /// A form for `endpoint`, with what proves that it is our client's, as at the token endpoint.
+    pub(super) fn client_request(
+        &self,
+        settings: &IdentityProvider,
+        endpoint: &Url,
+        mut form: Serializer<'_, String>,
+    ) -> Result<Request<Vec<u8>>, OidcError> {
         match (self.auth_type(settings), &settings.client_secret) {
             (AuthType::BasicAuth, Some(secret)) => {
                 let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
                 let pair = format!("{}:{}", encoded(&settings.client_id), encoded(secret.expose_secret()));
-                request = request.header(header::AUTHORIZATION, format!("Basic {}", STANDARD.encode(pair)));
+                let basic = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair)));
+                let mut request = form_request(endpoint.as_str(), form)?;
+                if let Ok(mut basic) = basic {
+                    basic.set_sensitive(true);
+                    request.headers_mut().insert(header::AUTHORIZATION, basic);
+                }
+                Ok(request)
             }
             (_, secret) => {
                 form.append_pair("client_id", &settings.client_id);
                 if let Some(secret) = secret {
                     form.append_pair("client_secret", secret.expose_secret());
                 }
+                form_request(endpoint.as_str(), form)
             }
         }
-        let request = request.body(form.finish().into_bytes());
-        request.map(Some).map_err(|_| OidcError::Malformed("the revocation address is no URL".into()))
     }
+}
+
+pub(super) fn form_request(endpoint: &str, mut form: Serializer<'_, String>) -> Result<Request<Vec<u8>>, OidcError> {
+    Request::post(endpoint)
+        .header(header::ACCEPT, "application/json")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(form.finish().into_bytes())
+        .map_err(|_| OidcError::Malformed("an endpoint's address is no URL".into()))
 }
 
 /// The error of RFC 6749 §5.2, where there is one; the body may repeat what it was told.

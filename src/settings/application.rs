@@ -6,7 +6,7 @@ use super::address::{external_host, origin, target};
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::values::{is_slug, slugified};
-use super::{Application, Cors, HostPattern, PublicPathRule, header, public_path, rule};
+use super::{Application, Cors, HostPattern, PublicPathRule, header, public_path, rule, tokens};
 use crate::host::{CookieDomain, InvalidCookieDomain};
 
 /// What a table names when it names nothing: the name and slug of an application that was given without a table.
@@ -90,6 +90,8 @@ fn read(table: &mut Table<'_>, default_name: DefaultName, providers: &[String]) 
     header::check_names(table, &further_headers);
     let basic_auth = header::basic_auth(table.table("basic_auth"));
     let cors = cors(table.table("cors"));
+    let token_issuers = table.tables("token_issuer");
+    let tokens = tokens::read(table.table("tokens"), token_issuers);
 
     let given_name = table.text("name");
     let given_slug = table.read("slug", |item| slug(item.text()?));
@@ -121,6 +123,7 @@ fn read(table: &mut Table<'_>, default_name: DefaultName, providers: &[String]) 
         basic_auth,
         cors,
         post_logout_redirect_uri,
+        tokens,
     };
     check_rule_hosts(table, &application);
     Some(application)

@@ -19,6 +19,7 @@ mod server;
 mod session;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod typed;
 mod values;
 
@@ -26,6 +27,7 @@ pub use load::{Sources, admin, load};
 pub use mistakes::{Mistake, Mistakes};
 pub use redis::{RedisAddress, RedisMode, RedisSettings};
 pub use rule::{Action, Email, HostPattern, Requirement, Rule};
+pub use tokens::{Basic, Bearer, TokenIssuer, Tokens};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -76,7 +78,20 @@ impl Settings {
         for application in self.applications.iter().filter(|application| application.danger_unverified_email) {
             dangers.push(format!("application.{}.danger_unverified_email", application.slug));
         }
+        for (app, issuer) in self.token_issuers() {
+            if issuer.danger_http_issuer {
+                dangers.push(format!("application.{}.token_issuer.{}.danger_http_issuer", app.slug, issuer.name));
+            }
+        }
         dangers
+    }
+
+    /// All further issuers of tokens, with their applications.
+    pub fn token_issuers(&self) -> impl Iterator<Item = (&Application, &TokenIssuer)> {
+        self.applications.iter().flat_map(|app| {
+            let issuers = app.tokens.as_ref().map_or(&[][..], |tokens| &tokens.issuers);
+            issuers.iter().map(move |issuer| (app, issuer))
+        })
     }
 }
 
@@ -170,6 +185,8 @@ pub struct IdentityProvider {
     pub frontchannel_logout: bool,
     /// Whether the redirect URI carries `?X-authentik-auth-callback=true`, as authentik registers it.
     pub callback_marker: bool,
+    /// The client by which command-line programs get tokens; published with each application that accepts some.
+    pub cli_client_id: Option<String>,
     /// Speak to an issuer in cleartext although it is not on this machine.
     pub danger_http_issuer: bool,
 }
@@ -250,6 +267,8 @@ pub struct Application {
     pub cors: Cors,
     /// Where the provider sends the browser after its logout; `None`: our signed-out page.
     pub post_logout_redirect_uri: Option<Url>,
+    /// What programs may show in place of a session; `None`: nothing, and their `Authorization` is not looked at.
+    pub tokens: Option<Tokens>,
 }
 
 /// Which identity headers an application gets.

@@ -69,6 +69,7 @@ fn read(mut table: Table<'_>) -> Option<IdentityProvider> {
     let jwks_cooldown = table.duration("jwks_cooldown", second * 30, second..=second * 3600);
     let callback_marker = table.boolean("callback_marker", true);
     let frontchannel_logout = table.boolean("frontchannel_logout", false);
+    let cli_client_id = table.text("cli_client_id");
     let claims = claims(table.table("claims"));
     let authorization_parameters = parameters(&mut table);
     table.finish();
@@ -86,6 +87,7 @@ fn read(mut table: Table<'_>) -> Option<IdentityProvider> {
         authorization_parameters,
         frontchannel_logout,
         callback_marker,
+        cli_client_id,
         danger_http_issuer,
     })
 }
@@ -116,7 +118,7 @@ fn check_method(table: &Table<'_>, method: TokenEndpointAuthMethod, has_secret: 
 }
 
 /// RFC 6749 §3.3.
-fn scope(text: &str) -> Result<String, Complaint> {
+pub(super) fn scope(text: &str) -> Result<String, Complaint> {
     let is_token = text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
     if is_token {
         Ok(text.to_owned())
@@ -140,7 +142,7 @@ fn with_openid(scopes: Option<Vec<String>>) -> Vec<String> {
     scopes
 }
 
-fn claims(mut table: Table<'_>) -> ClaimNames {
+pub(super) fn claims(mut table: Table<'_>) -> ClaimNames {
     let mut claim = |key, default| {
         let text = table.text(key);
         ClaimPath::new(text.as_deref().unwrap_or(default))

@@ -21,7 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 use histogram::{Both, Table};
 use labels::{
     ApplicationLabels, CheckLabels, LoginLabels, Names, OperationLabels, OutpostLabels, ProviderLabels,
-    ProviderRequestLabels, RefreshLabels, RevocationLabels, UNKNOWN, Words,
+    ProviderRequestLabels, RefreshLabels, RevocationLabels, TokenLabels, UNKNOWN, Words,
 };
 
 /// The `Content-Type` of what [`Metrics::encode`] returns.
@@ -62,6 +62,7 @@ pub struct Metrics {
     sign_outs: Family<ApplicationLabels, Counter>,
     logout_tokens: Family<LoginLabels, Counter>,
     refreshes: Family<LoginLabels, Counter>,
+    tokens: Family<TokenLabels, Counter>,
     provider_requests: Family<ProviderRequestLabels, Counter>,
     provider_durations: Family<OperationLabels, Histogram, fn() -> Histogram>,
     jwks_refreshes: Family<RefreshLabels, Counter>,
@@ -115,6 +116,7 @@ impl Metrics {
             sign_outs: Family::default(),
             logout_tokens: Family::default(),
             refreshes: Family::default(),
+            tokens: Family::default(),
             provider_requests: Family::default(),
             provider_durations: Family::new_with_constructor(|| Histogram::new(PROVIDER_BOUNDS)),
             jwks_refreshes: Family::default(),
@@ -158,6 +160,7 @@ impl Metrics {
         ours.register("logout_tokens", "Logout tokens of identity providers", self.logout_tokens.clone());
         ours.register("refreshes", "Logins that the provider was asked to refresh", self.refreshes.clone());
         ours.register("provider_requests", "Requests to identity providers", self.provider_requests.clone());
+        ours.register("tokens", "Bearer tokens and app passwords that programs showed", self.tokens.clone());
         ours.register_with_unit(
             "provider_request_duration",
             "Requests to identity providers, connection included",
@@ -256,6 +259,12 @@ impl Metrics {
     pub fn refresh(&self, identity_provider: &str, result: &'static str) {
         let labels = LoginLabels { identity_provider: self.providers.label(identity_provider), result };
         self.refreshes.get_or_create(&labels).inc();
+    }
+
+    /// Counts a bearer token or app password that a program showed, by what became of it.
+    pub fn token(&self, application: &str, result: &'static str) {
+        let ApplicationLabels { application } = self.application(Some(application));
+        self.tokens.get_or_create(&TokenLabels { application, result }).inc();
     }
 
     /// Counts an order to end sessions that was followed.

@@ -13,6 +13,8 @@
 //     lifetime   seconds that access and ID tokens live; by default 3600
 //     slim       name, email and groups are only at userinfo, not in ID tokens
 //     pushed     every authorization request must be pushed first (RFC 9126), and the metadata says so
+//     resources  audiences of tokens, with their format: {"https://app.example.com/": "jwt"} (RFC 8707); clients may
+//                then get tokens for themselves, too
 //     bound      refresh tokens also without offline_access; those end with the session
 //
 // When it can be asked, it prints one line of JSON: {"port", "issuer"}. It ends when its stdin is closed.
@@ -39,7 +41,7 @@ import { pathToFileURL } from 'node:url';
 
 const tools = process.env.FOREPOST_TEST_TOOLS;
 if (!tools) throw new Error('FOREPOST_TEST_TOOLS is not set: start the tests with tests/run');
-const { Provider } = await import(pathToFileURL(createRequire(`${tools}/`).resolve('oidc-provider')));
+const { Provider, errors } = await import(pathToFileURL(createRequire(`${tools}/`).resolve('oidc-provider')));
 
 const users = {
   alice: { name: 'Alice Ärger', email: 'alice@example.test', groups: ['admins', 'staff'] },
@@ -117,10 +119,12 @@ function confirmLogout(ctx, form) {
   ctx.body = `<!doctype html><title>Signing out</title>${confirmed}<script>document.forms[0].submit()</script>`;
 }
 
-function newProvider({ issuer, clients, lifetime, slim, pushed, bound }, keys) {
+const grants = ['authorization_code', 'refresh_token'];
+
+function newProvider({ issuer, clients, lifetime, slim, pushed, bound, resources }, keys) {
   const provider = new Provider(issuer, {
     adapter: Storage,
-    clients: clients.map((client) => ({ grant_types: ['authorization_code', 'refresh_token'], ...client })),
+    clients: clients.map((client) => ({ grant_types: [...grants, ...(resources ? ['client_credentials'] : [])], ...client })),
     jwks: { keys },
     cookies: { keys: ['cookies of a test'] },
     scopes: ['openid', 'offline_access', 'profile', 'email', 'groups'],
@@ -147,6 +151,15 @@ function newProvider({ issuer, clients, lifetime, slim, pushed, bound }, keys) {
     },
     features: {
       backchannelLogout: { enabled: true },
+      clientCredentials: { enabled: !!resources },
+      resourceIndicators: {
+        enabled: !!resources,
+        getResourceServerInfo: (_, resource) => {
+          const accessTokenFormat = resources[resource];
+          if (!accessTokenFormat) throw new errors.InvalidTarget();
+          return { scope: 'read write', audience: resource, accessTokenFormat, accessTokenTTL: lifetime };
+        },
+      },
       devInteractions: { enabled: true },
       introspection: { enabled: true, allowedPolicy: () => true },
       pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: pushed },

@@ -34,3 +34,4 @@ mod restart;
 mod security;
 mod sessions;
 mod support;
+mod tokens;

@@ -31,11 +31,13 @@ pub(crate) enum Endpoint {
     EndSession,
     /// The end of a token.
     Revocation,
+    /// What a token is worth.
+    Introspection,
 }
 
 impl Endpoint {
     /// All of them.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Discovery,
         Self::Jwks,
         Self::Authorize,
@@ -44,6 +46,7 @@ impl Endpoint {
         Self::Userinfo,
         Self::EndSession,
         Self::Revocation,
+        Self::Introspection,
     ];
 
     /// The path behind the issuer.
@@ -57,6 +60,7 @@ impl Endpoint {
             Self::Userinfo => "/userinfo",
             Self::EndSession => "/end-session",
             Self::Revocation => "/revoke",
+            Self::Introspection => "/introspect",
         }
     }
 }
@@ -89,6 +93,10 @@ pub(crate) struct Behaviour {
     pub(crate) userinfo: Patch,
     /// Changes to the answer of the token endpoint.
     pub(crate) token: Patch,
+    /// Changes to what is said of active tokens.
+    pub(crate) introspection: Patch,
+    /// Take this as the app password of every user, as authentik has them; nobody has one otherwise.
+    pub(crate) app_password: Option<&'static str>,
     /// What is different at a refresh.
     pub(crate) refreshing: Refreshing,
     /// Changes to JSON texts, after all others: what no JSON value can say.

@@ -22,6 +22,7 @@ impl Asked<'_> {
             ("jwks_uri", json!(shared.url(Endpoint::Jwks))),
             ("end_session_endpoint", json!(shared.url(Endpoint::EndSession))),
             ("revocation_endpoint", json!(shared.url(Endpoint::Revocation))),
+            ("introspection_endpoint", json!(shared.url(Endpoint::Introspection))),
             ("backchannel_logout_supported", json!(true)),
             ("backchannel_logout_session_supported", json!(true)),
             ("response_types_supported", json!(["code"])),

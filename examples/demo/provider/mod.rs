@@ -1,6 +1,6 @@
 //! A small OpenID provider in process, honest unless told otherwise.
 //!
-//! Code flow with PKCE, single sign-on, userinfo, refresh, revocation, logout, key rotation. [`Behaviour`] holds the switches that make
+//! Code flow with PKCE, single sign-on, userinfo, refresh, revocation, introspection, logout, key rotation. [`Behaviour`] holds the switches that make
 //! it a faulty provider, to be changed while it runs. Needs the module `web` beside it.
 
 mod authorize;
@@ -23,7 +23,7 @@ use tokio::sync::watch;
 
 use self::keys::{Keyring, Signer};
 use self::service::{Asked, Shared, handle, lock};
-use self::state::State;
+use self::state::{Access, State, TOKEN_LIFETIME};
 use super::web::{self, Server};
 
 pub(crate) use self::behaviour::{
@@ -132,6 +132,25 @@ impl Provider {
         let client = self.shared.state().client(client);
         let client = client.ok_or(io::ErrorKind::NotFound)?;
         token::sign(&self.shared, &self.shared.behaviour(), &client, claims).map_err(io::Error::other)
+    }
+
+    /// An opaque access token of `client` for a user, as a login would give it.
+    pub(crate) fn opaque_token(&self, client: &str, login: &str, scope: &str) -> io::Result<String> {
+        let token = keys::token::<24>().map_err(io::Error::other)?;
+        let access = Access {
+            client: client.to_owned(),
+            login: login.to_owned(),
+            scope: scope.to_owned(),
+            family: String::new(),
+            until: self.shared.now() + TOKEN_LIFETIME,
+        };
+        self.shared.state().add_tokens(token.clone(), access, (String::new(), String::new()));
+        Ok(token)
+    }
+
+    /// Ends an opaque access token.
+    pub(crate) fn revoke(&self, client: &str, token: &str) {
+        self.shared.state().revoke(token, client);
     }
 
     /// A token for back-channel logout at `client`; sending it is up to the test.

@@ -151,6 +151,7 @@ impl Asked<'_> {
             Endpoint::Userinfo if get || post => Ok(self.userinfo()),
             Endpoint::EndSession if get || post => Ok(self.end_session()),
             Endpoint::Revocation if post => Ok(self.revocation()),
+            Endpoint::Introspection if post => Ok(self.introspection()),
             Endpoint::Discovery
             | Endpoint::Jwks
             | Endpoint::Authorize
@@ -158,7 +159,8 @@ impl Asked<'_> {
             | Endpoint::Token
             | Endpoint::Userinfo
             | Endpoint::EndSession
-            | Endpoint::Revocation => Ok(web::text(StatusCode::METHOD_NOT_ALLOWED, "Not this method.")),
+            | Endpoint::Revocation
+            | Endpoint::Introspection => Ok(web::text(StatusCode::METHOD_NOT_ALLOWED, "Not this method.")),
         }
     }
 }

@@ -61,6 +61,7 @@ struct Offline {
 /// What an access token opens.
 #[derive(Clone, Debug)]
 pub(super) struct Access {
+    pub(super) client: String,
     pub(super) login: String,
     pub(super) scope: String,
     pub(super) family: String,

@@ -1,4 +1,4 @@
-//! The token endpoint (OIDC Core §3.1.3, §12), userinfo (§5.3) and revocation (RFC 7009).
+//! The token endpoint (OIDC Core §3.1.3, §12), userinfo (§5.3), revocation (RFC 7009) and introspection (RFC 7662).
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::error::Unspecified;
@@ -8,7 +8,7 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::state::{Access, Grant, TOKEN_LIFETIME};
+use super::state::{Access, Grant, SignOn, TOKEN_LIFETIME};
 use super::web::{self, Answer, Parameters};
 use super::{Algorithm, Asked, Behaviour, Client, Rewrite, Shared, Signer, SigningKey, keys};
 
@@ -32,6 +32,10 @@ impl Asked<'_> {
 
     fn granted(&self) -> Result<(Client, Grant, Occasion), Refusal> {
         let form = &self.seen.form;
+        if form.get("grant_type") == Some("client_credentials") {
+            let (client, grant) = self.app_password()?;
+            return Ok((client, grant, Occasion::Login));
+        }
         let client = self.client()?;
         let grant_type = form.get("grant_type");
         if !matches!(grant_type, Some("authorization_code" | "refresh_token")) {
@@ -71,6 +75,56 @@ impl Asked<'_> {
         }
         let token = self.seen.form.get("refresh_token").ok_or("invalid_request")?;
         self.shared.state().refresh(token, &client.id, refreshing).ok_or("invalid_grant")
+    }
+
+    /// authentik's form of the client-credentials grant: an app password in place of the client's secret.
+    fn app_password(&self) -> Result<(Client, Grant), Refusal> {
+        let form = &self.seen.form;
+        let client = form.get("client_id").and_then(|id| self.shared.state().client(id)).ok_or("invalid_client")?;
+        let user = form.get("username").filter(|user| self.shared.state().knows(user)).ok_or("invalid_grant")?;
+        if self.behaviour.app_password.is_none() || form.get("password") != self.behaviour.app_password {
+            return Err("invalid_grant");
+        }
+        let now = self.shared.now();
+        let grant = Grant {
+            client: client.id.clone(),
+            redirect_uri: String::new(),
+            scope: form.get("scope").unwrap_or_default().to_owned(),
+            nonce: None,
+            challenge: None,
+            sign_on: SignOn { login: user.to_owned(), since: now },
+            session: String::new(),
+            family: String::new(),
+            until: now,
+            acr: None,
+        };
+        Ok((client, grant))
+    }
+
+    /// RFC 7662 §2; a client learns of its own tokens only.
+    pub(super) fn introspection(&self) -> Answer {
+        let client = match self.client() {
+            Ok(client) => client,
+            Err(error) => return refuse(error),
+        };
+        let state = self.shared.state();
+        let now = self.shared.now();
+        let token = self.seen.form.get("token").unwrap_or_default();
+        let access = state.access(token, now);
+        let Some(access) = access.filter(|access| access.client == client.id) else {
+            return web::json(StatusCode::OK, &json!({"active": false}));
+        };
+        let mut answer = state.claims(&access.login, &access.scope);
+        let own = [
+            ("active", json!(true)),
+            ("iss", json!(self.shared.issuer)),
+            ("client_id", json!(client.id)),
+            ("scope", json!(access.scope)),
+            ("exp", json!(access.until)),
+        ];
+        answer.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        self.behaviour.introspection.apply(&mut answer);
+        web::json(StatusCode::OK, &Value::Object(answer))
     }
 
     /// RFC 7009 §2; it makes no difference whether there was such a token.
@@ -175,6 +229,7 @@ impl Asked<'_> {
             behaviour.refreshing.token.apply(&mut answer);
         }
         let access = Access {
+            client: client.id.clone(),
             login: grant.sign_on.login.clone(),
             scope: grant.scope.clone(),
             family: grant.family.clone(),

@@ -417,3 +417,28 @@ fn what_is_allowed_loads() {
     assert_eq!(settings.log.routine_checks, crate::settings::RoutineChecks::OneIn(100));
     assert_eq!(settings.dangers(), ["server.trusted_proxies (0.0.0.0/0 is everybody)"]);
 }
+
+#[test]
+fn in_tokens() {
+    #[track_caller]
+    fn tokens(lines: &str, parts: &[&str]) {
+        one(&format!("{MINIMAL}\n{lines}"), parts);
+    }
+    tokens("tokens = { bearer = \"yes\" }", &["application[0].tokens.bearer: \"yes\" is unknown", "one of off, jwt"]);
+    tokens("tokens = { basic = true }", &["tokens.basic: wanted a text"]);
+    tokens("tokens = { scopes = [\"a\"] }", &["tokens.scopes: has no effect while bearer is off"]);
+    tokens("tokens = { basic = \"authentik\", audiences = [\"a\"] }", &["tokens.audiences: has no effect"]);
+    tokens("tokens = { bearer = \"jwt\", scopes = [\"a b\"] }", &["tokens.scopes[0]: \"a b\" is no scope"]);
+    tokens("tokens = { bearer = \"jwt\", audience = \"a\" }", &["tokens.audience", "did you mean audiences?"]);
+    let issuer = "name = \"ci\"\nissuer = \"https://ci.example.com\"";
+    let with = |bearer: &str, more: &str| {
+        format!("tokens = {{ bearer = \"{bearer}\" }}\n[[application.token_issuer]]\n{more}")
+    };
+    tokens(&with("introspection", issuer), &["token_issuer[0]: has no effect: no JWT is accepted"]);
+    tokens(&with("jwt", "issuer = \"https://ci.example.com\""), &["token_issuer[0].name: is missing"]);
+    tokens(&with("jwt", "name = \"ci\""), &["token_issuer[0].issuer: is missing"]);
+    tokens(&with("jwt", "name = \"a:b\"\nissuer = \"https://x.example.com\""), &["\"a:b\" is no usable name"]);
+    tokens(&with("jwt", "name = \"ci\"\nissuer = \"http://ci.example.com\""), &["is cleartext"]);
+    let twice = format!("{issuer}\n[[application.token_issuer]]\nname = \"ci\"\nissuer = \"https://x.example.com\"");
+    tokens(&with("jwt", &twice), &["token_issuer[1].name: \"ci\" is that of an earlier one too"]);
+}

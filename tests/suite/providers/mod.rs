@@ -7,6 +7,7 @@ mod lasting;
 mod refresh;
 mod scene;
 mod suite;
+mod tokens;
 
 /// Every scenario with every provider, each a test of its own: `providers::PROVIDER::SCENARIO`.
 macro_rules! with_each_provider {

@@ -5,6 +5,7 @@ mod compose;
 mod front;
 mod headers;
 mod login;
+mod mcp;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 mod refusals;

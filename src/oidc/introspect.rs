@@ -1,0 +1,101 @@
+//! What the provider says of a token (RFC 7662), and of an app password.
+
+use http::{Response, StatusCode};
+use serde_json::{Map, Value};
+use url::form_urlencoded::Serializer;
+
+use super::access_token::{AccessToken, reason, unfit, verify_bearer, verify_recipient, verify_times, with_subject};
+use super::provider::checked;
+use super::revoke::form_request;
+use super::tokens::{Extras, Tokens};
+use super::verify::ExpectedNonce;
+use super::{AccessTokenError, Login, OidcError, Operation, Provider, Recipient};
+use crate::world::UnixTime;
+
+impl Provider {
+    /// Asks the provider about `token`, with our credentials; one request.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessTokenError::Invalid`] when it is not active, not for `recipient`, or not a bearer token;
+    /// [`AccessTokenError::Unknown`] when there is no answer to the question.
+    pub async fn introspect(&self, token: &str, recipient: &Recipient<'_>) -> Result<AccessToken, AccessTokenError> {
+        let unknown = AccessTokenError::Unknown;
+        let ready = self.ready().ok_or(unknown(OidcError::NotReady))?;
+        let Some(endpoint) = ready.metadata.introspection_endpoint() else {
+            let missing = "the provider's metadata names no introspection_endpoint";
+            return Err(unknown(OidcError::Configuration(missing.to_owned())));
+        };
+        let request = {
+            let mut form = Serializer::new(String::new());
+            form.append_pair("token", token);
+            form.append_pair("token_type_hint", "access_token");
+            ready.client_request(self.settings(), endpoint, form).map_err(unknown)?
+        };
+        let answer = self.send(Operation::Introspection, request).await.map_err(|none| unknown(none.into()))?;
+        let answer = checked(Operation::Introspection, answer).map_err(unknown)?;
+        let claims = members(Operation::Introspection, &answer).map_err(unknown)?;
+        read(claims, &self.settings().issuer, recipient, self.now())
+            .map_err(|error| AccessTokenError::Invalid(reason(error)))
+    }
+
+    /// Who the owner of an app password is, by authentik's form of the client-credentials grant.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessTokenError::Invalid`] when the provider refuses the pair; [`AccessTokenError::Unknown`] when it cannot be asked.
+    pub async fn redeem_app_password(&self, user: &str, password: &str) -> Result<Login, AccessTokenError> {
+        let unknown = AccessTokenError::Unknown;
+        let ready = self.ready().ok_or(unknown(OidcError::NotReady))?;
+        let request = {
+            let mut form = Serializer::new(String::new());
+            form.append_pair("grant_type", "client_credentials");
+            // The password stands in place of the client's secret, which would make the client itself the user.
+            form.append_pair("client_id", &self.settings().client_id);
+            form.append_pair("username", user);
+            form.append_pair("password", password);
+            form.append_pair("scope", &self.settings().scopes.join(" "));
+            form_request(ready.metadata.token_endpoint(), form).map_err(unknown)?
+        };
+        let answer = self.send(Operation::AppPassword, request).await.map_err(|none| unknown(none.into()))?;
+        let answer = checked(Operation::AppPassword, answer).map_err(unknown)?;
+        if answer.status() == StatusCode::BAD_REQUEST || answer.status() == StatusCode::UNAUTHORIZED {
+            return Err(AccessTokenError::Invalid("the provider refuses the app password".to_owned()));
+        }
+        members(Operation::AppPassword, &answer).map_err(unknown)?;
+        let malformed = |_| unknown(OidcError::Malformed("the answer to an app password holds no tokens".to_owned()));
+        let tokens: Tokens = serde_json::from_slice(answer.body()).map_err(malformed)?;
+        let verified = self.verify_id_token(&ready, ExpectedNonce::NoneOr(None), &tokens).await.map_err(unknown)?;
+        Ok(Login::new(verified, Extras::default()))
+    }
+}
+
+fn members(operation: Operation, answer: &Response<Vec<u8>>) -> Result<Map<String, Value>, OidcError> {
+    if answer.status() != StatusCode::OK {
+        let what = format!("{} answered {}: is our client allowed to ask?", operation.as_str(), answer.status());
+        return Err(OidcError::Configuration(what));
+    }
+    let malformed = |_| OidcError::Malformed(format!("the answer of {} is no object", operation.as_str()));
+    serde_json::from_slice(answer.body()).map_err(malformed)
+}
+
+/// Judges what was said of a token (RFC 7662 §2.2); it must say whom the token is for.
+pub(super) fn read(
+    claims: Map<String, Value>,
+    issuer: &str,
+    recipient: &Recipient<'_>,
+    now: UnixTime,
+) -> Result<AccessToken, OidcError> {
+    if claims.get("active") != Some(&Value::Bool(true)) {
+        return Err(unfit("the provider says that it is not active"));
+    }
+    match claims.get("iss") {
+        None | Some(Value::Null) => {}
+        Some(Value::String(named)) if named == issuer => {}
+        Some(_) => return Err(unfit("`iss` is another issuer")),
+    }
+    verify_bearer(&claims)?;
+    verify_recipient(&claims, recipient)?;
+    let expires_at = verify_times(&claims, now)?;
+    Ok(AccessToken { claims: with_subject(claims)?, expires_at })
+}

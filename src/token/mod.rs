@@ -1,0 +1,273 @@
+//! What programs show in place of a session: bearer tokens and app passwords.
+//!
+//! A good one becomes a [`Session`] that is never stored: [`crate::access::decide`] takes it like any other, and it lives in a
+//! bounded cache, by a hash of the credential, for the application that it was shown to.
+
+mod limit;
+mod presented;
+mod prove;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use tokio::sync::{OnceCell, Semaphore};
+
+pub use presented::{Presented, Scheme};
+
+use crate::app::Application;
+use crate::oidc::Provider;
+use crate::session::{NewSession, ProviderSide, Session};
+use crate::settings::Tokens as Accepted;
+use crate::telemetry::Rarely;
+use crate::telemetry::metrics::Metrics;
+use crate::world::{UnixTime, World};
+use limit::Guesses;
+use presented::Key;
+use prove::{Asking, Proven, Refused, scopes};
+
+/// Until it is looked at again.
+const BAD: Duration = Duration::from_secs(10);
+
+/// Bytes of all good ones together, about.
+const MOST_BYTES: u64 = 32 << 20;
+
+/// Bad ones that are remembered; about 100 bytes each.
+const MOST_BAD: u64 = 10_000;
+
+/// So many questions a provider is asked at once; others wait.
+const AT_ONCE: usize = 32;
+
+/// What became of a credential.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// It is good; the session is not stored anywhere.
+    Good(Arc<Session>),
+    /// It does not count.
+    Bad(Bad),
+}
+
+/// Why a credential does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bad {
+    /// It proves nothing.
+    Invalid,
+    /// It is good, and lacks a scope.
+    Scope,
+    /// There were too many bad ones; this one was not looked at.
+    Limited,
+    /// Nobody can tell now.
+    Unknown,
+}
+
+impl Bad {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Scope => "insufficient_scope",
+            Self::Limited => "limited",
+            Self::Unknown => "provider_away",
+        }
+    }
+}
+
+/// Verifies credentials, and remembers what became of them.
+pub struct Tokens {
+    world: World,
+    providers: HashMap<String, Arc<Provider>>,
+    /// By the application's number.
+    issuers: HashMap<usize, Vec<Arc<Provider>>>,
+    metrics: Arc<Metrics>,
+    good: Cache<Key, Arc<Session>>,
+    bad: Cache<Key, (Bad, UnixTime)>,
+    flights: Mutex<HashMap<Key, Arc<OnceCell<Outcome>>>>,
+    turns: HashMap<String, Semaphore>,
+    guesses: Guesses,
+    refused: Rarely,
+    inactive: Rarely,
+    away: Rarely,
+}
+
+/// What [`Tokens`] is made of.
+pub struct TokenParts {
+    /// Time.
+    pub world: World,
+    /// All identity providers, by name.
+    pub providers: HashMap<String, Arc<Provider>>,
+    /// Further issuers, by the number of their application, in the order of its settings.
+    pub issuers: HashMap<usize, Vec<Arc<Provider>>>,
+    /// Where outcomes are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Tokens {
+    /// Puts the parts to work.
+    #[must_use]
+    pub fn new(parts: TokenParts) -> Self {
+        let weigh = |_: &Key, session: &Arc<Session>| {
+            let identity = session.identity();
+            let claims = identity.claims().iter().map(|(name, value)| name.len() + value.to_string().len());
+            let bytes = 1024 + 2 * identity.id_token().len() + 2 * claims.sum::<usize>();
+            u32::try_from(bytes).unwrap_or(u32::MAX)
+        };
+        let good = Cache::builder().weigher(weigh).max_capacity(MOST_BYTES).eviction_policy(EvictionPolicy::lru());
+        let bad = Cache::builder().max_capacity(MOST_BAD).time_to_live(BAD).eviction_policy(EvictionPolicy::lru());
+        Self {
+            turns: parts.providers.keys().map(|name| (name.clone(), Semaphore::new(AT_ONCE))).collect(),
+            world: parts.world,
+            providers: parts.providers,
+            issuers: parts.issuers,
+            metrics: parts.metrics,
+            good: good.time_to_live(Duration::from_hours(1)).build(),
+            bad: bad.build(),
+            flights: Mutex::default(),
+            guesses: Guesses::new(),
+            refused: Rarely::default(),
+            inactive: Rarely::default(),
+            away: Rarely::default(),
+        }
+    }
+
+    /// What is known of a credential already.
+    #[must_use]
+    pub fn known(&self, app: &Application, presented: Presented<'_>, now: UnixTime) -> Option<Outcome> {
+        let outcome = self.remembered(&presented.key(app.number), app, now)?;
+        self.count(app, &outcome);
+        Some(outcome)
+    }
+
+    /// Verifies a credential that `client` has shown; of all who ask at once, one does it.
+    pub async fn verify(
+        &self,
+        app: &Arc<Application>,
+        accepted: &Accepted,
+        presented: Presented<'_>,
+        client: Option<IpAddr>,
+    ) -> Outcome {
+        let key = presented.key(app.number);
+        let outcome = if let Some(outcome) = self.remembered(&key, app, self.world.now()) {
+            outcome
+        } else {
+            let flight = Flight::board(self, key);
+            let verified = flight.cell.get_or_init(|| self.verify_now(app, accepted, presented, key, client));
+            verified.await.clone()
+        };
+        self.count(app, &outcome);
+        outcome
+    }
+
+    fn remembered(&self, key: &Key, app: &Application, now: UnixTime) -> Option<Outcome> {
+        if let Some(session) = self.good.get(key).filter(|session| session.is_valid_for(app, now)) {
+            return Some(Outcome::Good(session));
+        }
+        let (bad, _) = self.bad.get(key).filter(|(_, until)| now < *until)?;
+        Some(Outcome::Bad(bad))
+    }
+
+    fn count(&self, app: &Application, outcome: &Outcome) {
+        let result = match outcome {
+            Outcome::Good(_) => "accepted",
+            Outcome::Bad(bad) => bad.as_str(),
+        };
+        self.metrics.token(&app.slug, result);
+    }
+
+    async fn verify_now(
+        &self,
+        app: &Arc<Application>,
+        accepted: &Accepted,
+        presented: Presented<'_>,
+        key: Key,
+        client: Option<IpAddr>,
+    ) -> Outcome {
+        let proven = match (presented.credential(), self.providers.get(&app.identity_provider)) {
+            (None, _) => Err(Refused(Bad::Invalid, "it is malformed".to_owned())),
+            (_, None) => Err(Refused(Bad::Unknown, "there is no provider".to_owned())),
+            (Some(credential), Some(provider)) => {
+                let asking =
+                    Asking { tokens: self, app, accepted, provider, client, was_good: self.good.contains_key(&key) };
+                asking.prove(&credential).await
+            }
+        };
+        let now = self.world.now();
+        let proven = proven.and_then(|proven| {
+            let has = |wanted: &String| scopes(&proven.claims).any(|scope| scope == wanted);
+            match accepted.scopes.iter().find(|wanted| !has(wanted)) {
+                Some(_) if presented.scheme() == Scheme::Basic => Ok(proven),
+                Some(missing) => Err(Refused(Bad::Scope, format!("it lacks the scope {missing}"))),
+                None if proven.until <= now => Err(Refused(Bad::Invalid, "it ended meanwhile".to_owned())),
+                None => Ok(proven),
+            }
+        });
+        match proven {
+            Ok(proven) => {
+                let session = Arc::new(session(app, proven, now));
+                self.good.insert(key, Arc::clone(&session));
+                Outcome::Good(session)
+            }
+            Err(Refused(bad, why)) => {
+                self.tell(app, presented.scheme(), bad, &why, client);
+                if matches!(bad, Bad::Invalid | Bad::Scope) {
+                    self.good.invalidate(&key);
+                    self.bad.insert(key, (bad, now + BAD));
+                }
+                Outcome::Bad(bad)
+            }
+        }
+    }
+
+    fn tell(&self, app: &Application, scheme: Scheme, bad: Bad, why: &str, client: Option<IpAddr>) {
+        let (application, scheme, result) = (&*app.slug, scheme.as_str(), bad.as_str());
+        let client = client.map(tracing::field::display);
+        let rarely = if bad == Bad::Unknown { &self.away } else { &self.refused };
+        if let Some(further) = rarely.due() {
+            tracing::warn!(application, scheme, result, error = why, client, further, "credentials not accepted");
+        } else {
+            tracing::debug!(application, scheme, result, error = why, client, "credentials not accepted");
+        }
+    }
+}
+
+/// A credential that is being verified, by one for all who wait.
+struct Flight<'t> {
+    tokens: &'t Tokens,
+    key: Key,
+    cell: Arc<OnceCell<Outcome>>,
+}
+
+impl<'t> Flight<'t> {
+    fn board(tokens: &'t Tokens, key: Key) -> Self {
+        let mut flights = tokens.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        Self { tokens, key, cell: Arc::clone(flights.entry(key).or_default()) }
+    }
+}
+
+impl Drop for Flight<'_> {
+    /// The last one out takes it away, also where it was given up.
+    fn drop(&mut self) {
+        const TABLE_AND_US: usize = 2;
+        let mut flights = self.tokens.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.cell.initialized() || Arc::strong_count(&self.cell) <= TABLE_AND_US {
+            let is_ours = flights.get(&self.key).is_some_and(|cell| Arc::ptr_eq(cell, &self.cell));
+            if is_ours {
+                flights.remove(&self.key);
+            }
+        }
+    }
+}
+
+fn session(app: &Application, proven: Proven, now: UnixTime) -> Session {
+    let lifetime = proven.until.since(now);
+    let new = NewSession {
+        application: Arc::clone(&app.slug),
+        identity: app.pack(proven.identity, &proven.told, &proven.claims),
+        began_at: now,
+        lifetime,
+        idle_timeout: None,
+        provider: ProviderSide::default(),
+    };
+    Session::new(new, now)
+}

@@ -1,0 +1,216 @@
+//! What a request shows of itself in `Authorization`.
+
+use aws_lc_rs::digest::{Context, SHA256};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, header};
+
+use crate::settings::{Basic, Bearer, Tokens};
+
+/// More than any header section holds.
+const LONGEST: usize = 64 << 10;
+
+/// A user name and a password, each; RFC 7617 knows no limit.
+const LONGEST_PART: usize = 1024;
+
+/// The user name that makes the password a token, at authentik.
+const TOKEN_USER: &str = "goauthentik.io/token";
+
+/// By which a credential is known without being kept.
+pub(super) type Key = [u8; 32];
+
+/// A credential of a scheme that the application accepts; good or bad is not known yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Presented<'r> {
+    scheme: Scheme,
+    /// Behind the scheme; `None`: it cannot be one.
+    text: Option<&'r str>,
+}
+
+/// An authentication scheme (RFC 9110 §11.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// RFC 6750.
+    Bearer,
+    /// RFC 7617.
+    Basic,
+}
+
+impl Scheme {
+    /// The name in logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bearer => "bearer",
+            Self::Basic => "basic",
+        }
+    }
+}
+
+/// What is to be verified.
+#[derive(PartialEq, Eq)]
+pub(super) enum Credential<'r> {
+    Token(&'r str),
+    Password { user: String, password: String },
+}
+
+impl<'r> Presented<'r> {
+    /// What `headers` show of the schemes in `accepted`; an `Authorization` of any other scheme is the application's business.
+    ///
+    /// Of several fields none is believed, as soon as one of them is of an accepted scheme: applications differ in which they read.
+    #[must_use]
+    pub fn find(accepted: &Tokens, headers: &'r HeaderMap) -> Option<Self> {
+        let mut fields = headers.get_all(header::AUTHORIZATION).iter();
+        let first = fields.next()?;
+        let several = fields.next().is_some();
+        for field in headers.get_all(header::AUTHORIZATION) {
+            let bytes = field.as_bytes();
+            let end = bytes.iter().position(|byte| *byte == b' ').unwrap_or(bytes.len());
+            let is = |name: &str| bytes[..end].eq_ignore_ascii_case(name.as_bytes());
+            let scheme = if accepted.bearer != Bearer::Off && is("bearer") {
+                Scheme::Bearer
+            } else if accepted.basic != Basic::Off && is("basic") {
+                Scheme::Basic
+            } else {
+                continue;
+            };
+            let text = first.to_str().ok().and_then(|text| text.get(end..)).map(|text| text.trim_matches(' '));
+            let usable =
+                |text: &&str| !several && text.len() <= LONGEST && !text.is_empty() && text.bytes().all(is_token68);
+            return Some(Self { scheme, text: text.filter(usable) });
+        }
+        None
+    }
+
+    /// Its scheme.
+    #[must_use]
+    pub const fn scheme(self) -> Scheme {
+        self.scheme
+    }
+
+    /// By which it is known, for the application with this number.
+    pub(super) fn key(self, application: usize) -> Key {
+        let mut context = Context::new(&SHA256);
+        context.update(&application.to_be_bytes());
+        context.update(self.scheme.as_str().as_bytes());
+        context.update(b" ");
+        context.update(self.text.unwrap_or_default().as_bytes());
+        let mut key = Key::default();
+        key.copy_from_slice(context.finish().as_ref());
+        key
+    }
+
+    /// What is to be verified; `None` when it is malformed.
+    pub(super) fn credential(self) -> Option<Credential<'r>> {
+        let text = self.text?;
+        if self.scheme == Scheme::Bearer {
+            return Some(Credential::Token(text));
+        }
+        let decoded = String::from_utf8(STANDARD.decode(text).ok()?).ok()?;
+        let (user, password) = decoded.split_once(':')?;
+        let usable = |part: &str| !part.is_empty() && part.len() <= LONGEST_PART && !part.chars().any(char::is_control);
+        (usable(user) && usable(password))
+            .then(|| Credential::Password { user: user.to_owned(), password: password.to_owned() })
+    }
+}
+
+impl Credential<'_> {
+    /// The token in the place of a password.
+    pub(super) fn token(&self) -> Option<&str> {
+        match self {
+            Self::Token(token) => Some(token),
+            Self::Password { user, password } if user == TOKEN_USER => Some(password),
+            Self::Password { .. } => None,
+        }
+    }
+}
+
+/// RFC 9110 §11.2.
+const fn is_token68(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::settings::Tokens;
+
+    fn accepted(bearer: Bearer, basic: Basic) -> Tokens {
+        let empty = Vec::new;
+        Tokens { bearer, basic, audiences: empty(), accept_clients: empty(), scopes: empty(), issuers: Vec::new() }
+    }
+
+    /// `None`: not our business; `Some(None)`: bad; else what is verified.
+    #[track_caller]
+    #[expect(clippy::option_option, reason = "the two are worlds apart: not ours, and bad")]
+    fn check(bearer: Bearer, basic: Basic, fields: &[&str], expected: Option<Option<&str>>) {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(field.as_bytes()).unwrap());
+        }
+        let found = Presented::find(&accepted(bearer, basic), &headers);
+        let shown = found.map(|it| {
+            it.credential().map(|credential| match credential {
+                Credential::Token(token) => token.to_owned(),
+                Credential::Password { user, password } => format!("{user}|{password}"),
+            })
+        });
+        assert_eq!(shown.as_ref().map(Option::as_deref), expected, "{fields:?}");
+    }
+
+    #[test]
+    fn a_scheme_that_is_not_accepted_is_the_applications_business() {
+        check(Bearer::Off, Basic::Authentik, &["Bearer abc"], None);
+        check(Bearer::Jwt, Basic::Off, &["Basic YTpi"], None);
+        check(Bearer::Jwt, Basic::Authentik, &["Digest x"], None);
+        check(Bearer::Jwt, Basic::Authentik, &["Bearerx abc"], None);
+        check(Bearer::Jwt, Basic::Authentik, &[""], None);
+        check(Bearer::Jwt, Basic::Authentik, &[], None);
+        check(Bearer::Jwt, Basic::Authentik, &["token abc", "Digest x"], None);
+    }
+
+    #[test]
+    fn bearer_tokens() {
+        let bearer = |field, expected| check(Bearer::Jwt, Basic::Off, &[field], Some(expected));
+        bearer("Bearer abc", Some("abc"));
+        bearer("bEARER  a.b-c_d~e+f/g== ", Some("a.b-c_d~e+f/g=="));
+        bearer("Bearer", None);
+        bearer("Bearer ", None);
+        bearer("Bearer a b", None);
+        bearer("Bearer a,b", None);
+        bearer("Bearer ä", None);
+        check(Bearer::Jwt, Basic::Off, &["Bearer a", "Bearer a"], Some(None));
+        check(Bearer::Jwt, Basic::Off, &["Digest a", "Bearer a"], Some(None));
+        check(Bearer::Jwt, Basic::Off, &["Bearer a", "Basic YTpi"], Some(None));
+    }
+
+    #[test]
+    fn passwords() {
+        let basic = |text: &str, expected| {
+            let field = format!("Basic {}", STANDARD.encode(text));
+            check(Bearer::Off, Basic::Authentik, &[&field], Some(expected));
+        };
+        basic("alice:secret", Some("alice|secret"));
+        basic("alice:se:cret", Some("alice|se:cret"));
+        basic("älice:ß", Some("älice|ß"));
+        basic("alice:", None);
+        basic(":secret", None);
+        basic("alice", None);
+        basic("alice:a\nb", None);
+        basic(&format!("alice:{}", "x".repeat(1025)), None);
+        check(Bearer::Off, Basic::Authentik, &["Basic !!!"], Some(None));
+        check(Bearer::Off, Basic::Authentik, &["Basic /w=="], Some(None));
+    }
+
+    #[test]
+    fn keys_tell_applications_and_schemes_apart() {
+        let (bearer, basic) = (Scheme::Bearer, Scheme::Basic);
+        let key = |scheme, text, app| Presented { scheme, text: Some(text) }.key(app);
+        assert_eq!(key(bearer, "a", 1), key(bearer, "a", 1));
+        assert_ne!(key(bearer, "a", 1), key(bearer, "a", 2));
+        assert_ne!(key(bearer, "a", 1), key(basic, "a", 1));
+        assert_ne!(key(bearer, "a", 1), key(bearer, "b", 1));
+    }
+}

@@ -1,0 +1,187 @@
+//! Whether a credential is good, whoever has to be asked.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::presented::Credential;
+use super::{Bad, Tokens};
+use crate::app::Application;
+use crate::identity::Identity;
+use crate::oidc::{AccessToken, AccessTokenError, Provider, Recipient, claimed_issuer};
+use crate::settings::{Bearer, ClaimNames, TokenIssuer, Tokens as Accepted};
+use crate::world::UnixTime;
+
+/// Until a good token is verified again, if it lives that long: keys may have been withdrawn meanwhile.
+const GOOD_JWT: Duration = Duration::from_mins(5);
+
+/// Until the provider is asked again about what it called good; so late is a revocation noticed.
+const GOOD_BY_PROVIDER: Duration = Duration::from_secs(60);
+
+/// A good credential.
+pub(super) struct Proven {
+    pub(super) identity: Identity,
+    pub(super) claims: Map<String, Value>,
+    /// What the application is told as the user's token; empty: nothing.
+    pub(super) told: String,
+    pub(super) until: UnixTime,
+}
+
+/// A credential that does not count, with why for the log.
+pub(super) struct Refused(pub(super) Bad, pub(super) String);
+
+/// One verification.
+pub(super) struct Asking<'a> {
+    pub(super) tokens: &'a Tokens,
+    pub(super) app: &'a Arc<Application>,
+    pub(super) accepted: &'a Accepted,
+    pub(super) provider: &'a Arc<Provider>,
+    pub(super) client: Option<IpAddr>,
+    /// Whether the credential was good not long ago; no guess then.
+    pub(super) was_good: bool,
+}
+
+impl Asking<'_> {
+    pub(super) async fn prove(&self, credential: &Credential<'_>) -> Result<Proven, Refused> {
+        match (credential.token(), credential) {
+            (Some(token), Credential::Token(_)) => self.prove_token(token).await,
+            // In the place of a password it is what the provider says it is.
+            (Some(token), Credential::Password { .. }) => self.introspect(token).await,
+            (None, Credential::Password { user, password }) => self.prove_password(user, password).await,
+            (None, Credential::Token(_)) => Err(Refused(Bad::Invalid, "it is malformed".to_owned())),
+        }
+    }
+
+    async fn prove_token(&self, token: &str) -> Result<Proven, Refused> {
+        let issuer = match self.accepted.bearer {
+            Bearer::Introspection => return self.introspect(token).await,
+            Bearer::Jwt | Bearer::Both | Bearer::Off => claimed_issuer(token),
+        };
+        let Some(issuer) = issuer else {
+            return match self.accepted.bearer {
+                Bearer::Both => self.introspect(token).await,
+                _ => Err(Refused(Bad::Invalid, "it is no JWT, or names no issuer".to_owned())),
+            };
+        };
+        if issuer == self.provider.settings().issuer {
+            let client_id = &self.provider.settings().client_id;
+            let is_ours = |audience: &str| audience == client_id || self.is_application(audience);
+            let recipient = Recipient { is_ours: &is_ours, accept_clients: &self.accepted.accept_clients };
+            let proven = self.provider.verify_access_token(token, &recipient).await.map_err(refused)?;
+            return self.proven(proven, &self.provider.settings().claims, token.to_owned(), GOOD_JWT);
+        }
+        let known = self.tokens.issuers.get(&self.app.number).map_or(&[][..], Vec::as_slice).iter();
+        let found = known.zip(&self.accepted.issuers).find(|(_, settings)| settings.issuer == issuer);
+        let Some((provider, settings)) = found else {
+            return Err(Refused(Bad::Invalid, "its issuer is none of the application's".to_owned()));
+        };
+        let is_ours =
+            |audience: &str| settings.audiences.iter().any(|it| it == audience) || self.app.is_resource(audience);
+        let recipient = Recipient { is_ours: &is_ours, accept_clients: &[] };
+        let proven = provider.verify_access_token(token, &recipient).await.map_err(refused)?;
+        let mut proven = self.proven(proven, &settings.claims, token.to_owned(), GOOD_JWT)?;
+        set_apart(&mut proven, settings);
+        Ok(proven)
+    }
+
+    /// An address of the application, or a name that the operator gave it.
+    fn is_application(&self, audience: &str) -> bool {
+        self.accepted.audiences.iter().any(|it| it == audience) || self.app.is_resource(audience)
+    }
+
+    async fn introspect(&self, token: &str) -> Result<Proven, Refused> {
+        let client_id = &self.provider.settings().client_id;
+        let is_ours = |audience: &str| audience == client_id || self.is_application(audience);
+        let recipient = Recipient { is_ours: &is_ours, accept_clients: &self.accepted.accept_clients };
+        let asked = self.guess(None, self.provider.introspect(token, &recipient)).await;
+        if asked.as_ref().is_err_and(|Refused(_, why)| why.contains("not active"))
+            && self.tokens.inactive.due().is_some()
+        {
+            tracing::info!(
+                identity_provider = self.provider.name(),
+                "the provider calls a token inactive; some say so too when client_secret is wrong"
+            );
+        }
+        self.proven(asked?, &self.provider.settings().claims, String::new(), GOOD_BY_PROVIDER)
+    }
+
+    async fn prove_password(&self, user: &str, password: &str) -> Result<Proven, Refused> {
+        let login = self.guess(Some(user), self.provider.redeem_app_password(user, password)).await?;
+        let token = AccessToken { claims: login.claims, expires_at: None };
+        self.proven(token, &self.provider.settings().claims, login.id_token, GOOD_BY_PROVIDER)
+    }
+
+    /// Asks the provider, unless too much was guessed.
+    async fn guess<T>(
+        &self,
+        user: Option<&str>,
+        ask: impl Future<Output = Result<T, AccessTokenError>>,
+    ) -> Result<T, Refused> {
+        // Nobody closes the semaphore.
+        let _turn = match self.tokens.turns.get(self.provider.name()) {
+            Some(turns) => turns.acquire().await.ok(),
+            None => None,
+        };
+        if self.was_good {
+            return ask.await.map_err(refused);
+        }
+        let guess = self.tokens.guesses.begin(self.provider.name(), user, self.client, self.tokens.world.now());
+        let Some(guess) = guess else {
+            return Err(Refused(Bad::Limited, "there were too many bad ones".to_owned()));
+        };
+        let asked = ask.await;
+        if !matches!(asked, Err(AccessTokenError::Invalid(_))) {
+            guess.forgive();
+        }
+        asked.map_err(refused)
+    }
+
+    fn proven(&self, token: AccessToken, names: &ClaimNames, told: String, most: Duration) -> Result<Proven, Refused> {
+        let identity = Identity::from_claims(&token.claims, names);
+        let identity = identity.map_err(|error| Refused(Bad::Invalid, error.to_string()))?;
+        let until = self.tokens.world.now() + most;
+        let until = token.expires_at.map_or(until, |end| end.min(until));
+        Ok(Proven { identity, claims: token.claims, told, until })
+    }
+}
+
+fn refused(error: AccessTokenError) -> Refused {
+    let bad = match error {
+        AccessTokenError::Invalid(_) => Bad::Invalid,
+        AccessTokenError::Unknown(_) => Bad::Unknown,
+    };
+    Refused(bad, error.to_string())
+}
+
+/// Users and groups of another issuer are nobody's namesakes: its name stands before theirs, and before its claims.
+fn set_apart(proven: &mut Proven, issuer: &TokenIssuer) {
+    let identity = &mut proven.identity;
+    let apart = |text: &mut String| {
+        if !text.is_empty() {
+            *text = format!("{}:{text}", issuer.name);
+        }
+    };
+    // An address may be that of a user at the provider.
+    identity.email.clear();
+    for text in [&mut identity.subject, &mut identity.uid, &mut identity.username] {
+        apart(text);
+    }
+    identity.groups.iter_mut().chain(&mut identity.entitlements).for_each(apart);
+    let scopes =
+        ["scope", "scp"].into_iter().filter_map(|name| Some((name.to_owned(), proven.claims.get(name)?.clone())));
+    let mut claims: Map<String, Value> = scopes.collect();
+    claims.insert("iss".to_owned(), Value::String(issuer.issuer.clone()));
+    claims.insert(issuer.name.clone(), Value::Object(std::mem::take(&mut proven.claims)));
+    proven.claims = claims;
+}
+
+/// The scopes of a token: a text with blanks (RFC 8693 §4.2), or a list.
+pub(super) fn scopes(claims: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    ["scope", "scp"].into_iter().filter_map(|name| claims.get(name)).flat_map(|value| match value {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+        Value::String(text) => text.split(' ').collect(),
+        _ => Vec::new(),
+    })
+}
