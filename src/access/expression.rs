@@ -22,6 +22,7 @@ const LONGEST: usize = 4096;
 const DEEPEST: usize = 64;
 /// Of these in a row or nested, the parser would need too much stack.
 const MOST_SIGNS: usize = 64;
+const MOST_LOOPS: usize = 8;
 /// Elements of all lists and objects of an identity; where there are more, nothing is known.
 const MOST_ELEMENTS: usize = 1024;
 
@@ -95,7 +96,7 @@ impl Expression {
         }
         let program = Program::compile(text).map_err(|error| one_line(&error.to_string()))?;
         let mut uses = Uses::default();
-        Walk { uses: &mut uses, locals: Vec::new() }.expression(program.expression(), 0, 0)?;
+        Walk { uses: &mut uses, locals: Vec::new(), loops: 0 }.expression(program.expression(), 0, 0)?;
         if uses == Uses::default() {
             return Err("it looks at neither identity nor request nor now, so it is always the same".to_owned());
         }
@@ -278,6 +279,7 @@ fn one_line(text: &str) -> String {
 struct Walk<'e, 'u> {
     uses: &'u mut Uses,
     locals: Vec<&'e str>,
+    loops: usize,
 }
 
 impl<'e> Walk<'e, '_> {
@@ -304,6 +306,11 @@ impl<'e> Walk<'e, '_> {
                     self.uses.identity = true;
                     return Ok(());
                 }
+                if name == "@in" && loops > 0 && !matches!(call.args.get(1).map(|it| &it.expr), Some(Expr::List(_))) {
+                    return Err(
+                        "it looks through a list within a loop; only one that it spells out is short enough".to_owned()
+                    );
+                }
                 let parts = call.target.iter().map(|target| &**target).chain(&call.args);
                 self.all(parts, depth, loops)
             }
@@ -316,6 +323,10 @@ impl<'e> Walk<'e, '_> {
             Expr::Comprehension(comprehension) => {
                 if loops > 0 {
                     return Err("it has a loop (all, exists, filter, map) within a loop".to_owned());
+                }
+                self.loops += 1;
+                if self.loops > MOST_LOOPS {
+                    return Err(format!("it has more than {MOST_LOOPS} loops"));
                 }
                 self.all([&comprehension.iter_range, &comprehension.accu_init].into_iter(), depth, loops)?;
                 let before = self.locals.len();
@@ -403,6 +414,9 @@ mod tests {
         refused("size(request.path)", "neither true nor false");
         refused("request.path + 1 == 'x'", "nobody is signed in");
         refused("identity != null && identity.groups.exists(g, identity.groups.exists(h, g == h))", "within a loop");
+        refused("identity != null && identity.groups.all(g, g in identity.groups)", "within a loop");
+        let many = " && identity.groups.all(g, g != 'x')".repeat(9);
+        refused(&format!("identity != null{many}"), "more than 8 loops");
         refused("identity != null && identity.groups.exists(now, now == 'x')", "name of a variable");
         refused(&format!("request.path == '{}'", "a".repeat(5000)), "longer");
         refused(&format!("{}request.path == '/'{}", "(".repeat(100), ")".repeat(100)), "too deep");
@@ -443,6 +457,7 @@ mod tests {
         check("identity == null", Some(json!({})), Ok(false));
         check("identity != null && 'ops' in identity.groups", Some(json!({})), Ok(true));
         check("identity != null && identity.groups.exists(g, g.startsWith('st'))", Some(json!({})), Ok(true));
+        check("identity != null && identity.groups.exists(g, g in ['ops', 'x'])", Some(json!({})), Ok(true));
         check("identity != null && identity.claims.level > 3", Some(json!({"level": 4})), Ok(true));
         check("identity != null && identity.claims.level > 3", Some(json!({"level": "4"})), Err(""));
         check("identity != null && identity.claims.level > 3", Some(json!({})), Err(""));
