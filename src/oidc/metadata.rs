@@ -20,6 +20,8 @@ pub(super) struct Additional {
     #[serde(default)]
     revocation_endpoint: Option<Value>,
     #[serde(default)]
+    device_authorization_endpoint: Option<Value>,
+    #[serde(default)]
     backchannel_logout_supported: Option<Value>,
     #[serde(default)]
     frontchannel_logout_supported: Option<Value>,
@@ -56,6 +58,7 @@ pub struct Metadata {
     pub(super) document: Document,
     end_session_endpoint: Option<Url>,
     revocation_endpoint: Option<Url>,
+    device_authorization_endpoint: Option<Url>,
 }
 
 impl Metadata {
@@ -87,7 +90,9 @@ impl Metadata {
         let more = document.additional_metadata();
         let end_session_endpoint = more.end_session_endpoint.as_deref().and_then(web_address);
         let revocation_endpoint = more.revocation_endpoint.as_ref().and_then(Value::as_str).and_then(web_address);
-        Ok(Self { document, end_session_endpoint, revocation_endpoint })
+        let device_authorization_endpoint =
+            more.device_authorization_endpoint.as_ref().and_then(Value::as_str).and_then(web_address);
+        Ok(Self { document, end_session_endpoint, revocation_endpoint, device_authorization_endpoint })
     }
 
     /// Where the keys are.
@@ -106,6 +111,12 @@ impl Metadata {
     #[must_use]
     pub const fn revocation_endpoint(&self) -> Option<&Url> {
         self.revocation_endpoint.as_ref()
+    }
+
+    /// Where a program without a browser begins a login, if the provider has such a place (RFC 8628 §3.1, §4).
+    #[must_use]
+    pub const fn device_authorization_endpoint(&self) -> Option<&Url> {
+        self.device_authorization_endpoint.as_ref()
     }
 
     /// Whether the provider announces back-channel logout (OpenID Connect Back-Channel Logout 1.0 §2.1).

@@ -21,6 +21,7 @@ mod tests;
 mod typed;
 mod values;
 
+pub(crate) use address::is_loopback;
 pub use load::{Sources, admin, load};
 pub use mistakes::{Mistake, Mistakes};
 pub use redis::{RedisAddress, RedisMode, RedisSettings};
