@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Check { json } => configured(&arguments, |settings| cli::check(&settings, json)),
         Command::Healthcheck => configured(&arguments, |settings| cli::healthcheck(&settings)),
         Command::Sessions(asked) => cli::sessions(&arguments, &asked),
+        Command::Token(asked) => cli::token(&asked),
     }
 }
 

@@ -3,6 +3,7 @@
 mod check;
 mod healthcheck;
 mod sessions;
+mod token;
 
 use std::fmt;
 use std::future::Future;
@@ -19,6 +20,7 @@ use crate::telemetry::log;
 use crate::world::World;
 
 pub use self::sessions::SessionsArguments;
+pub use self::token::TokenArguments;
 
 /// `EX_USAGE` of sysexits.h: the operator must change something before trying again.
 const USAGE: u8 = 64;
@@ -64,6 +66,8 @@ pub enum Command {
     Healthcheck,
     /// See and end the sessions of the running daemon.
     Sessions(SessionsArguments),
+    /// Print a token for an application, for programs: from a login on this or another device.
+    Token(TokenArguments),
 }
 
 fn key_and_value(text: &str) -> Result<(String, String), String> {
@@ -144,6 +148,12 @@ pub fn healthcheck(settings: &Settings) -> ExitCode {
 #[must_use]
 pub fn sessions(arguments: &Arguments, asked: &SessionsArguments) -> ExitCode {
     run(sessions::run(&sources(arguments), asked))
+}
+
+/// Gets a token for an application; needs no settings.
+#[must_use]
+pub fn token(arguments: &TokenArguments) -> ExitCode {
+    run(token::run(arguments))
 }
 
 fn run(future: impl Future<Output = ExitCode>) -> ExitCode {

@@ -210,9 +210,14 @@ mod tests {
         check(
             r#"{"resource": "https://app.test/api", "authorization_servers": ["https://idp.test"],
                 "bearer_methods_supported": ["body", "header"], "forepost_cli_client_id": ""}"#,
-            Ok("Target { resource: \"https://app.test/api\", issuer: \"https://idp.test\", client_id: None, scopes: [] }"),
+            Ok(
+                "Target { resource: \"https://app.test/api\", issuer: \"https://idp.test\", client_id: None, scopes: [] }",
+            ),
         );
-        check(r#"{"resource": "https://bank.test", "authorization_servers": ["https://idp.test"]}"#, Err("https://bank.test"));
+        check(
+            r#"{"resource": "https://bank.test", "authorization_servers": ["https://idp.test"]}"#,
+            Err("https://bank.test"),
+        );
         check(r#"{"resource": "https://app.test"}"#, Err("names no provider"));
         check(
             r#"{"resource": "https://app.test", "authorization_servers": ["x"], "bearer_methods_supported": ["body"]}"#,
