@@ -1,11 +1,12 @@
 //! A small OpenID provider in process, honest unless told otherwise.
 //!
-//! Code flow with PKCE, single sign-on, userinfo, refresh, revocation, logout, key rotation. [`Behaviour`] holds the switches that make
+//! Code flow with PKCE, device flow, single sign-on, userinfo, refresh, revocation, logout, key rotation. [`Behaviour`] holds the switches that make
 //! it a faulty provider, to be changed while it runs. Needs the module `web` beside it.
 
 mod authorize;
 mod behaviour;
 mod config;
+mod device;
 mod keys;
 mod logout;
 mod metadata;
@@ -27,7 +28,7 @@ use self::state::State;
 use super::web::{self, Server};
 
 pub(crate) use self::behaviour::{
-    Behaviour, Endpoint, Fault, Jwks, LogoutToken, PublicForm, Refreshing, Rewrite, SigningKey,
+    Behaviour, Device, Endpoint, Fault, Jwks, LogoutToken, PublicForm, Refreshing, Rewrite, SigningKey,
 };
 pub(crate) use self::config::{Client, Config, User};
 pub(crate) use self::keys::Algorithm;

@@ -151,6 +151,9 @@ impl Asked<'_> {
             Endpoint::Userinfo if get || post => Ok(self.userinfo()),
             Endpoint::EndSession if get || post => Ok(self.end_session()),
             Endpoint::Revocation if post => Ok(self.revocation()),
+            Endpoint::DeviceAuthorization if post => self.device_authorization(),
+            Endpoint::Device if get => Ok(self.device_page("")),
+            Endpoint::Device if post => self.confirm_device(),
             Endpoint::Discovery
             | Endpoint::Jwks
             | Endpoint::Authorize
@@ -158,7 +161,9 @@ impl Asked<'_> {
             | Endpoint::Token
             | Endpoint::Userinfo
             | Endpoint::EndSession
-            | Endpoint::Revocation => Ok(web::text(StatusCode::METHOD_NOT_ALLOWED, "Not this method.")),
+            | Endpoint::Revocation
+            | Endpoint::DeviceAuthorization
+            | Endpoint::Device => Ok(web::text(StatusCode::METHOD_NOT_ALLOWED, "Not this method.")),
         }
     }
 }

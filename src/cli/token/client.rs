@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::Url;
@@ -104,7 +104,7 @@ impl Client {
     /// What the provider is told in confidence.
     fn told<'t>(&'t self, parameters: &[(&str, &'t str)]) -> Vec<&'t str> {
         let told = parameters.iter().filter(|(name, _)| SECRET.contains(name)).map(|(_, value)| *value);
-        told.chain(self.secret.as_ref().map(|secret| secret.expose_secret())).collect()
+        told.chain(self.secret.as_ref().map(ExposeSecret::expose_secret)).collect()
     }
 
     fn request(&self, endpoint: &Url, parameters: &[(&str, &str)]) -> Result<Request<Vec<u8>>, http::Error> {

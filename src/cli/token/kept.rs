@@ -55,7 +55,7 @@ impl Kept {
         }
         self.access_token = Some(tokens.access.expose_secret().to_owned());
         let lifetime = tokens.lifetime.unwrap_or_default();
-        self.use_until = (asked + (lifetime - SPARE.min(lifetime / 2))).as_secs();
+        self.use_until = (asked + lifetime.saturating_sub(SPARE.min(lifetime / 2))).as_secs();
     }
 
     /// The access token, if it is good for a while.

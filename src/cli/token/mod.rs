@@ -36,6 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// For which application, and how.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(after_help = AFTER_HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "independent flags, not states")]
 pub struct TokenArguments {
     /// The address of the application, or of anything in it that needs a login.
     pub url: String,
