@@ -31,3 +31,4 @@ mod restart;
 mod security;
 mod sessions;
 mod support;
+mod token;

@@ -103,10 +103,10 @@ impl Asked<'_> {
         })
     }
 
-    pub(super) fn confirm_device(&self) -> Result<Answer, Unspecified> {
+    pub(super) fn confirm_device(&self) -> Answer {
         // Nobody confirms by another site's form.
         if self.seen.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
-            return Ok(pages::bad_request("This form was sent by another site."));
+            return pages::bad_request("This form was sent by another site.");
         }
         let form = &self.seen.form;
         let code = form.get("user_code").unwrap_or_default().trim().to_ascii_uppercase();
@@ -116,11 +116,11 @@ impl Asked<'_> {
             None if self.shared.state().knows(login) => {
                 DeviceAnswer::Confirmed(SignOn { login: login.to_owned(), since: self.shared.now() })
             }
-            None => return Ok(self.device_page("Nobody has that name here.")),
+            None => return self.device_page("Nobody has that name here."),
         };
         if !self.shared.state().answer_device(&code, self.shared.now(), answer) {
-            return Ok(self.device_page("No program waits for this code."));
+            return self.device_page("No program waits for this code.");
         }
-        Ok(pages::device_answered())
+        pages::device_answered()
     }
 }

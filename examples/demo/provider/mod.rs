@@ -28,7 +28,7 @@ use self::state::State;
 use super::web::{self, Server};
 
 pub(crate) use self::behaviour::{
-    Behaviour, Device, Endpoint, Fault, Jwks, LogoutToken, PublicForm, Refreshing, Rewrite, SigningKey,
+    Behaviour, Endpoint, Fault, Jwks, LogoutToken, PublicForm, Refreshing, Rewrite, SigningKey,
 };
 pub(crate) use self::config::{Client, Config, User};
 pub(crate) use self::keys::Algorithm;

@@ -153,7 +153,7 @@ impl Asked<'_> {
             Endpoint::Revocation if post => Ok(self.revocation()),
             Endpoint::DeviceAuthorization if post => self.device_authorization(),
             Endpoint::Device if get => Ok(self.device_page("")),
-            Endpoint::Device if post => self.confirm_device(),
+            Endpoint::Device if post => Ok(self.confirm_device()),
             Endpoint::Discovery
             | Endpoint::Jwks
             | Endpoint::Authorize

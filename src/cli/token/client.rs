@@ -243,7 +243,7 @@ mod tests {
     fn check_tokens(answer: Value, expected: Option<(&str, Option<&str>, Option<u64>)>) {
         let tokens = Tokens::read(answer.as_object().unwrap()).ok();
         let got = tokens.as_ref().map(|it| {
-            let refresh = it.refresh.as_ref().map(|token| token.expose_secret());
+            let refresh = it.refresh.as_ref().map(ExposeSecret::expose_secret);
             (it.access.expose_secret(), refresh, it.lifetime.map(|it| it.as_secs()))
         });
         assert_eq!(got, expected, "{answer}");
