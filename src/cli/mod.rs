@@ -66,7 +66,7 @@ pub enum Command {
     Healthcheck,
     /// See and end the sessions of the running daemon.
     Sessions(SessionsArguments),
-    /// Print a token for an application, for programs: from a login on this or another device.
+    /// Print a token for an application, after a login on any device.
     Token(TokenArguments),
 }
 

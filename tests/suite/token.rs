@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::provider::{Client, Config, Endpoint, Fault, Provider};
-use crate::support::Browser;
 use crate::support::process::forepost;
+use crate::support::{Browser, OpenIdProvider};
 use crate::web::{self, Server};
 
 const METADATA: &str = "/outpost.goauthentik.io/oauth-protected-resource";
@@ -133,7 +133,7 @@ impl Scene {
     }
 }
 
-/// A running `forepost token` without a terminal.
+/// A running `forepost token`.
 struct Run {
     child: Child,
     lines: Receiver<String>,
@@ -379,4 +379,63 @@ async fn tokens_that_others_may_read_are_not_used() {
     assert!(status == Some(77) && stdout.is_empty() && said.contains("--forget"), "{said}");
     assert_eq!(scene.run(&["--forget"]).0, Some(0));
     assert!(scene.files().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certified_provider_gives_tokens_and_refreshes_them() {
+    let scene = Scene::start().await;
+    let grants = ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"];
+    let provider = OpenIdProvider::with(
+        "https://app.example.com",
+        &json!({"client_name": "cli", "grant_types": grants}),
+        json!({}),
+    );
+    {
+        let metadata = &mut scene.says.lock().unwrap().metadata;
+        metadata["authorization_servers"] = json!([provider.issuer]);
+        metadata["forepost_cli_client_id"] = json!(OpenIdProvider::CLIENT_ID);
+    }
+    let file = scene.home.path().join("secret");
+    fs::write(&file, OpenIdProvider::CLIENT_SECRET).unwrap();
+    let secret = ["--client-secret-file", file.to_str().unwrap()];
+    let mut run = scene.begin(&secret);
+    let page = run.until("Open ");
+    let code = run.until("and enter the code ");
+    let mut browser = Browser::new().route("*", provider.address);
+    let form = browser.get(&page).await;
+    let (_, rest) = form.is(200).body.split_once("name=\"xsrf\" value=\"").unwrap();
+    let (xsrf, _) = rest.split_once('"').unwrap();
+    let reply = browser.post(&page, &format!("xsrf={xsrf}&user_code={code}&confirm=yes")).await;
+    let login = browser.follow_on_host(reply).await;
+    provider.sign_in(&mut browser, &login, "alice").await.is(200).contains("Sign-in Success");
+    let (status, token, said) = run.end();
+    assert_eq!(status, Some(0), "{said}");
+
+    let (status, renewed, said) = scene.run(&[&secret[..], &["--renew"]].concat());
+    assert!(status == Some(0) && said.is_empty() && renewed != token, "{said}");
+    let stats = provider.hook("stats").await;
+    assert_eq!(stats["POST /device/auth"], 1, "{stats}");
+    let (status, _, said) = scene.run(&[&secret[..], &["--forget"]].concat());
+    assert!(status == Some(0) && said.contains("Forgotten here and at"), "{said}");
+    let (me, bearer) = (format!("{}/me", provider.issuer), format!("Bearer {}", renewed.trim_end()));
+    browser.send(http::Method::GET, &me, &[("authorization", &bearer)], None).await.is(401);
+}
+
+/// With a terminal, there is a picture, and a line that changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_shows_a_picture() {
+    let scene = Scene::start().await;
+    scene.provider.set(|it| it.device.errors = vec!["access_denied"; 9]);
+    for (option, terminal, expected) in
+        [("", "xterm", (true, true)), ("--no-qr", "xterm", (false, true)), ("", "dumb", (false, false))]
+    {
+        let line = format!("{} token {} {option}", env!("CARGO_BIN_EXE_forepost"), scene.url);
+        let mut command = Command::new("script");
+        command.args(["--quiet", "--return", "--command", &line, "/dev/null"]).stdin(Stdio::null());
+        command.env("TERM", terminal).env("HOME", scene.home.path());
+        let (status, shown, _) = Run::start(command).end();
+        assert_eq!(status, Some(77), "{shown}");
+        assert_eq!((shown.contains('\u{2580}'), shown.contains("Waiting for the login")), expected, "{shown}");
+        assert!(shown.contains("and enter the code"), "{shown}");
+    }
 }

@@ -145,7 +145,8 @@ impl Store {
     /// Waits until no other run changes this login.
     pub(super) async fn lock(&self, name: &str, interrupt: &Interrupt, screen: &mut Screen) -> Result<Lock, Failure> {
         let path = self.0.join(format!("{name}.lock"));
-        let failure = |error: io::Error| Failure::denied(format!("{}: {error}", path.display()));
+        let hint = "XDG_STATE_HOME can name another place for kept tokens";
+        let failure = |error: io::Error| Failure::denied(format!("{}: {error}; {hint}", path.display()));
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(DIRECTORY_MODE).create(&self.0).map_err(failure)?;
         self.check_directory().map_err(failure)?;

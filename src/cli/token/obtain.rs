@@ -1,6 +1,7 @@
 //! Where the token comes from: what is kept, a refresh, a login.
 
 use secrecy::SecretString;
+use url::Url;
 
 use super::client::{Refusal, Tokens};
 use super::discovery::{self, Target, address, covers};
@@ -73,7 +74,8 @@ impl Run<'_> {
     /// Logins that were asked for in other ways are others.
     fn name(&self, resource: &str) -> String {
         let TokenArguments { client_id, scope, resource_indicator, .. } = self.arguments;
-        kept::name(resource, &(client_id, scope, resource_indicator))
+        let resource = Url::parse(resource).map_or_else(|_| resource.to_owned(), String::from);
+        kept::name(&resource, &(client_id, scope, resource_indicator))
     }
 
     fn read(&self, name: &str) -> Result<Option<Kept>, Failure> {
