@@ -193,13 +193,18 @@ impl Daemon {
 
     /// Waits until the shutdown was begun and is over.
     pub async fn finished(self) -> Drained {
-        let drained = self.serving.finished().await;
-        self.tasks.join_all().await;
-        self.logins.finish_refreshes().await;
-        self.background.close();
-        if let Some(deadline) = self.shutdown.deadline() {
-            // What is not done by then is lost, as a connection would be.
-            let _ = timeout_at(deadline, self.background.wait()).await;
+        let Self { serving, tasks, logins, background, shutdown, .. } = self;
+        let drained = serving.finished().await;
+        background.close();
+        let rest = async {
+            logins.finish_refreshes().await;
+            background.wait().await;
+            tasks.join_all().await;
+        };
+        // A provider that does not answer must not hold up the end; a refresh token that it was sent counts as spent then.
+        match shutdown.deadline() {
+            Some(deadline) => drop(timeout_at(deadline, rest).await),
+            None => rest.await,
         }
         drained
     }

@@ -7,6 +7,7 @@ use super::field::first_text;
 // Statics, because a name looked up as text is parsed again each time.
 static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 static SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+static SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
 static X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
 /// What the client can do with an answer.
@@ -48,6 +49,14 @@ impl<'r> ClientHints<'r> {
     #[must_use]
     pub fn accepts_html(&self) -> bool {
         media_ranges(self.headers).any(is_html)
+    }
+
+    /// Whether a person looks at the answer as the page of a tab, now: neither in a frame, where the provider might not get its
+    /// cookies, nor fetched ahead.
+    #[must_use]
+    pub fn is_on_top(&self) -> bool {
+        first_text(self.headers, &SEC_FETCH_DEST).is_none_or(|dest| dest == "document")
+            && !self.headers.contains_key(&SEC_PURPOSE)
     }
 
     /// The `Origin` field of a cross-origin or unsafe request.

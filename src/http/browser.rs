@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::failure;
-use super::outpost::{Outcome, Outpost, SessionError, store_is_down};
+use super::outpost::{Outcome, Outpost, store_is_down};
 use super::reply::{self, Answer};
 use super::request::{Received, Visit};
 use super::route::BrowserRoute;
@@ -64,11 +64,10 @@ impl Outpost {
     }
 
     async fn callback(&self, app: &Arc<Application>, visit: &Visit<'_>) -> (Answer, Outcome) {
-        let session = match self.session(app, visit.headers).await {
-            Ok(held) => held.map(|held| held.session),
-            // A login makes a session of its own.
-            Err(SessionError::Unconfirmed) => None,
-            Err(SessionError::Store(error)) => {
+        // Nothing is decided by it but where a browser goes on to, and there it is confirmed where that is due.
+        let session = match self.held(app, visit.headers).await {
+            Ok(mut held) => held.pop().map(|held| held.session),
+            Err(error) => {
                 return (self.store_away(app, &error, visit.html, visit.request_id), "store_away".into());
             }
         };

@@ -82,6 +82,10 @@ impl Outpost {
             Ok(original) => match self.place(dialect, original, received) {
                 Place::Application(app) => match self.session(app, &received.parts.headers).await {
                     Ok(session) => self.judge(dialect, app, original, session, received, self.world.now()),
+                    // Where nobody needs a session, none has to be confirmed.
+                    Err(SessionError::Unconfirmed) if is_open(app, original, self.world.now()) => {
+                        self.judge(dialect, app, original, None, received, self.world.now())
+                    }
                     Err(error) => self.unknown(app, original, received, &error),
                 },
                 Place::Outpost(route, app) => self.outpost_route(dialect, route, app, original, received).await,
@@ -203,7 +207,8 @@ impl Outpost {
         now: UnixTime,
     ) -> Option<Answer> {
         let session = permit.session().filter(|session| session.silent_login().is_some())?;
-        if original.kind() != RequestKind::Navigation || !self.logins.wants_silent_login(session, now) {
+        let is_page = original.kind() == RequestKind::Navigation && original.client.is_on_top();
+        if !is_page || !self.logins.wants_silent_login(session, now) {
             return None;
         }
         let target = ReturnTarget::of(app, original);
@@ -297,6 +302,11 @@ impl Outpost {
             .write();
         }
     }
+}
+
+/// Whether a request passes without a session.
+fn is_open(app: &Application, original: &OriginalRequest<'_>, now: UnixTime) -> bool {
+    matches!(decide(app, original, None, now), Decision::Pass(_))
 }
 
 fn parse<'r>(dialect: Dialect, received: &Received<'r>) -> Result<OriginalRequest<'r>, ForwardedError> {

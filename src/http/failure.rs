@@ -78,6 +78,7 @@ pub(super) fn callback(app: &Application, error: &CallbackError, html: bool, req
         application = %app.slug,
         identity_provider = %app.identity_provider,
         %error,
+        hint = operators_hint(error),
         "login failed"
     );
     let home = app.external_host.url();
@@ -143,6 +144,18 @@ pub(super) fn callback(app: &Application, error: &CallbackError, html: bool, req
         CallbackError::Entropy(_) | CallbackError::Start(_) => {
             fail(StatusCode::INTERNAL_SERVER_ERROR, "The session could not be made.", LOG_HINT, &home)
         }
+    }
+}
+
+/// What an operator can do about it, where the error itself does not tell.
+fn operators_hint(error: &CallbackError) -> Option<&'static str> {
+    match error {
+        // RFC 6749 §4.1.2.1: metadata name scopes that a registration may not have.
+        CallbackError::Denied { code, .. } if code == "invalid_scope" => Some(
+            "allow the scopes at the provider, or ask for less: identity_provider.scopes, \
+             identity_provider.offline_access = \"never\"",
+        ),
+        _ => None,
     }
 }
 

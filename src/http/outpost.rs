@@ -177,21 +177,36 @@ impl Outpost {
         app: &Arc<Application>,
         headers: &HeaderMap,
     ) -> Result<Option<Held>, SessionError> {
-        for token in SessionToken::all(app.cookies.session(), headers) {
-            let now = self.world.now();
-            let Some(session) = self.store.load(&token).await?.filter(|session| session.is_valid_for(app, now)) else {
-                continue;
-            };
-            if !session.needs_confirmation(now) {
-                return Ok(Some(Held { token, session }));
-            }
+        let mut held = self.held(app, headers).await?;
+        let now = self.world.now();
+        if let Some(at) = held.iter().position(|held| !held.session.needs_confirmation(now)) {
+            return Ok(Some(held.swap_remove(at)));
+        }
+        let mut none = Ok(None);
+        for Held { token, session } in held {
             match self.logins.confirm(app, &token, &session).await {
                 Confirmed::Session(session) => return Ok(Some(Held { token, session })),
                 Confirmed::Ended => {}
-                Confirmed::Unknown => return Err(SessionError::Unconfirmed),
+                Confirmed::Unknown => none = Err(SessionError::Unconfirmed),
             }
         }
-        Ok(None)
+        none
+    }
+
+    /// The sessions that a request carries for `app`, up to the first that counts without asking anybody.
+    pub(super) async fn held(&self, app: &Application, headers: &HeaderMap) -> Result<Vec<Held>, StoreError> {
+        let mut held = Vec::new();
+        for token in SessionToken::all(app.cookies.session(), headers) {
+            let now = self.world.now();
+            if let Some(session) = self.store.load(&token).await?.filter(|session| session.is_valid_for(app, now)) {
+                let counts = !session.needs_confirmation(now);
+                held.push(Held { token, session });
+                if counts {
+                    break;
+                }
+            }
+        }
+        Ok(held)
     }
 }
 

@@ -9,8 +9,11 @@ use serde_json::Value;
 
 use super::claims::{list, scalar};
 use super::header_block::{header_value, identifier};
-use super::{PackedIdentity, WantedClaims};
+use super::{ClaimPath, PackedIdentity, WantedClaims};
 use crate::settings::{BasicAuth, FurtherHeader, HeaderSource, IdentityField};
+
+/// Where authentik's proxy scope puts the headers of users and groups.
+const ATTRIBUTES: &str = "ak_proxy.user_attributes.additionalHeaders";
 
 /// What cannot stand in a name where names are separated by commas; a `%` that is none of ours would be ambiguous.
 const WITHIN_LIST: &AsciiSet = &CONTROLS.add(b',').add(b'%');
@@ -38,8 +41,10 @@ impl FurtherHeaders {
     /// Notes which claims they are made of.
     pub fn want(&self, wanted: &mut WantedClaims) {
         for header in &self.headers {
-            if let HeaderSource::Claim(path) = &header.source {
-                wanted.add(path);
+            match &header.source {
+                HeaderSource::Claim(path) => wanted.add(path),
+                HeaderSource::Attribute => wanted.add(&ClaimPath::new(ATTRIBUTES)),
+                HeaderSource::Text(_) | HeaderSource::Groups { .. } | HeaderSource::Identity(_) => {}
             }
         }
         if let Some(BasicAuth { username, password }) = &self.basic_auth {
@@ -51,7 +56,7 @@ impl FurtherHeaders {
     /// Puts the values for a user into `headers`.
     pub fn fill(&self, identity: &PackedIdentity, headers: &mut HeaderMap) {
         for header in &self.headers {
-            headers.insert(header.name.clone(), value(&header.source, identity));
+            headers.insert(header.name.clone(), value(header, identity));
         }
         if let Some(basic_auth) = &self.basic_auth {
             headers.insert(AUTHORIZATION, basic(basic_auth, identity));
@@ -59,8 +64,9 @@ impl FurtherHeaders {
     }
 }
 
-fn value(source: &HeaderSource, identity: &PackedIdentity) -> HeaderValue {
-    match source {
+fn value(header: &FurtherHeader, identity: &PackedIdentity) -> HeaderValue {
+    match &header.source {
+        HeaderSource::Attribute => attribute(header.name.as_str(), identity).map_or_else(empty, claim),
         HeaderSource::Text(text) => header_value(text),
         HeaderSource::Claim(path) => path.find(identity.claims()).map_or_else(empty, claim),
         HeaderSource::Groups { groups, default } => {
@@ -77,6 +83,12 @@ fn value(source: &HeaderSource, identity: &PackedIdentity) -> HeaderValue {
             }
         }
     }
+}
+
+/// Field names have no case, and the attributes are written by people.
+fn attribute<'i>(name: &str, identity: &'i PackedIdentity) -> Option<&'i Value> {
+    let attributes = ClaimPath::new(ATTRIBUTES).find(identity.claims())?.as_object()?;
+    attributes.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
 const fn empty() -> HeaderValue {
@@ -99,7 +111,7 @@ fn join(names: &[String]) -> String {
 /// `Basic` credentials (RFC 7617 §2); none where there is neither name nor password, or a colon in the name would move the
 /// border between them.
 fn basic(basic_auth: &BasicAuth, identity: &PackedIdentity) -> HeaderValue {
-    let text = |path: &crate::settings::ClaimPath| match path.find(identity.claims()) {
+    let text = |path: &ClaimPath| match path.find(identity.claims()) {
         Some(Value::String(text)) => Some(text.clone()),
         Some(_) | None => None,
     };
@@ -119,7 +131,6 @@ mod tests {
 
     use super::*;
     use crate::identity::Identity;
-    use crate::settings::ClaimPath;
 
     fn alice(claims: &Value) -> PackedIdentity {
         let identity = Identity {
@@ -135,7 +146,8 @@ mod tests {
 
     #[track_caller]
     fn check(source: HeaderSource, claims: &Value, expected: &str) {
-        assert_eq!(value(&source, &alice(claims)).as_bytes(), expected.as_bytes(), "{source:?}");
+        let header = FurtherHeader { name: HeaderName::from_static("x-team"), source };
+        assert_eq!(value(&header, &alice(claims)).as_bytes(), expected.as_bytes(), "{header:?}");
     }
 
     #[test]
@@ -152,6 +164,12 @@ mod tests {
         check(claim("a"), &json!({"a": null}), "");
         check(claim("a"), &none, "");
         check(claim("a"), &json!({"a": "x\r\nSet-Cookie: y"}), "x\u{fffd}\u{fffd}Set-Cookie: y");
+        let attributes = |value: Value| json!({"ak_proxy": {"user_attributes": {"additionalHeaders": value}}});
+        check(HeaderSource::Attribute, &attributes(json!({"X-Team": "blue", "x-other": "red"})), "blue");
+        check(HeaderSource::Attribute, &attributes(json!({"x-team": 7})), "7");
+        check(HeaderSource::Attribute, &attributes(json!({"x-team": {"a": 1}})), "");
+        check(HeaderSource::Attribute, &attributes(json!(["X-Team"])), "");
+        check(HeaderSource::Attribute, &none, "");
         check(HeaderSource::Identity(IdentityField::Username), &none, "alice");
         check(HeaderSource::Identity(IdentityField::Name), &none, "Alice Ärger");
         check(HeaderSource::Identity(IdentityField::Groups), &none, "staff,a%2Cb,50%25");

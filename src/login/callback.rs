@@ -163,7 +163,7 @@ impl Logins {
         if let Some(code) = &params.error {
             outcome.cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
             if !attempt.interaction.is_allowed() {
-                return self.silence_broken(app, code, attempt.target, headers, &mut outcome.cookies).await;
+                return self.silence_broken(app, code, attempt.target, headers, session, &mut outcome.cookies).await;
             }
             return Err(CallbackError::Denied {
                 code: clean(code),
@@ -211,11 +211,16 @@ impl Logins {
         code: &str,
         target: ReturnTarget,
         headers: &HeaderMap,
+        session: Option<&Arc<Session>>,
         cookies: &mut Vec<HeaderValue>,
     ) -> Result<Destination, CallbackError> {
         // OIDC Core §3.1.2.6.
         if !["login_required", "interaction_required", "consent_required", "account_selection_required"].contains(&code)
         {
+            return Ok(Destination::Target(target));
+        }
+        // Anybody's link can begin a silent login: it ends no session that is confirmed in another way.
+        if session.is_some_and(|session| session.silent_login().is_none()) {
             return Ok(Destination::Target(target));
         }
         for token in SessionToken::all(app.cookies.session(), headers) {

@@ -40,7 +40,7 @@ use guard::LoopGuard;
 use refresh::{Absences, Flights};
 use used::UsedAttempts;
 
-/// So many refreshes are made at once; others wait, and requests wait for none of them.
+/// So many refreshes are made at once with one provider; others wait, and requests wait for none of them.
 const REFRESHES_AT_ONCE: usize = 32;
 
 /// What logins need.
@@ -57,7 +57,7 @@ pub struct Logins {
     used: UsedAttempts,
     flights: Flights,
     tasks: TaskTracker,
-    refresh_turns: Semaphore,
+    refresh_turns: HashMap<String, Semaphore>,
     absences: Absences,
     rarely_refreshed: Rarely,
     rarely_store: Rarely,
@@ -87,7 +87,9 @@ impl Logins {
     /// Puts the parts to work.
     #[must_use]
     pub fn new(parts: LoginParts) -> Self {
+        let turns = parts.providers.keys().map(|name| (name.clone(), Semaphore::new(REFRESHES_AT_ONCE)));
         Self {
+            refresh_turns: turns.collect(),
             world: parts.world,
             sealer: parts.sealer,
             store: parts.store,
@@ -100,7 +102,6 @@ impl Logins {
             used: UsedAttempts::new(),
             flights: Flights::default(),
             tasks: TaskTracker::new(),
-            refresh_turns: Semaphore::new(REFRESHES_AT_ONCE),
             absences: Absences::default(),
             rarely_refreshed: Rarely::default(),
             rarely_store: Rarely::default(),

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::Logins;
 use crate::app::Application;
 use crate::identity::Identity;
-use crate::oidc::{Consequence, PreviousLogin, Provider, RefreshError, RefreshFailure, Refreshed};
+use crate::oidc::{Consequence, PreviousLogin, Provider, RefreshFailure, Refreshed};
 use crate::session::{
     Begun, Finished, Lease, ProviderSide, Refreshable, Renewal, Schedule, Session, SessionKey, SessionToken, StoreError,
 };
@@ -20,8 +20,11 @@ use crate::world::UnixTime;
 /// Between two tries while the provider does not answer.
 const RETRY: Duration = Duration::from_secs(30);
 
-/// So long a provider that did not answer is left alone.
+/// So long a provider that made us wait for nothing is left alone.
 const ABSENCE: Duration = Duration::from_secs(5);
+
+/// A failure that took longer made us wait; a quick one costs nobody anything, and may concern one user alone.
+const WAIT: Duration = Duration::from_secs(1);
 
 /// Between two looks whether another replica is done.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -40,20 +43,26 @@ pub enum Confirmed {
     Unknown,
 }
 
+type Flight = watch::Receiver<Option<Confirmed>>;
+type Pilot = watch::Sender<Option<Confirmed>>;
+
 /// Refreshes under way in this process, by session: whoever needs one joins it.
 #[derive(Default)]
-pub(super) struct Flights(Mutex<HashMap<SessionKey, watch::Receiver<Option<Confirmed>>>>);
+pub(super) struct Flights(Mutex<HashMap<SessionKey, Flight>>);
 
 impl Flights {
-    /// Joins the flight of `key`; where there is none, the sender for a new one.
-    fn join(&self, key: SessionKey) -> (watch::Receiver<Option<Confirmed>>, Option<watch::Sender<Option<Confirmed>>>) {
+    /// Joins the flight of `key`; where there is none, the sender for a new one, if one may begin.
+    fn join(&self, key: SessionKey, may_begin: impl FnOnce() -> bool) -> Option<(Flight, Option<Pilot>)> {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get(&key) {
-            return (flight.clone(), None);
+            return Some((flight.clone(), None));
+        }
+        if !may_begin() {
+            return None;
         }
         let (sender, receiver) = watch::channel(None);
         flights.insert(key, receiver.clone());
-        (receiver, Some(sender))
+        Some((receiver, Some(sender)))
     }
 
     fn land(&self, key: &SessionKey) {
@@ -83,25 +92,40 @@ impl Logins {
         now: UnixTime,
     ) {
         if session.refreshable().is_some_and(|it| it.schedule.take_turn(now, now + RETRY)) {
-            self.fly(app, token, session);
+            self.fly(app, token, session, || true);
         }
     }
 
-    /// Asks the provider about a session that counts only after that.
+    /// Asks the provider about a session that counts only after that; about each once a second at most.
     pub async fn confirm(
         self: &Arc<Self>,
         app: &Arc<Application>,
         token: &SessionToken,
         session: &Arc<Session>,
     ) -> Confirmed {
-        let mut flight = self.fly(app, token, session);
-        // Fails when the flight ended in a panic.
-        let confirmed = flight.wait_for(Option::is_some).await.ok().and_then(|confirmed| confirmed.clone());
+        let asks = || session.refreshable().is_some_and(|it| it.schedule.take_confirmation(self.world.now()));
+        let confirmed = match self.fly(app, token, session, asks) {
+            // Fails when the flight ended in a panic.
+            Some(mut flight) => flight.wait_for(Option::is_some).await.ok().and_then(|confirmed| confirmed.clone()),
+            // A flight has just landed, well or not.
+            None => self.newest(app, token).await,
+        };
         let now = self.world.now();
         match confirmed {
             Some(Confirmed::Session(session)) if session.needs_confirmation(now) => Confirmed::Unknown,
             Some(confirmed) => confirmed,
             None => Confirmed::Unknown,
+        }
+    }
+
+    async fn newest(&self, app: &Application, token: &SessionToken) -> Option<Confirmed> {
+        match self.store.load(token).await {
+            Ok(Some(session)) => Some(alive(&session, self.world.now())),
+            Ok(None) => Some(Confirmed::Ended),
+            Err(error) => {
+                self.store_failed(app, &error);
+                None
+            }
         }
     }
 
@@ -111,19 +135,20 @@ impl Logins {
         app: &Arc<Application>,
         token: &SessionToken,
         session: &Arc<Session>,
-    ) -> watch::Receiver<Option<Confirmed>> {
+        may_begin: impl FnOnce() -> bool,
+    ) -> Option<Flight> {
         let key = token.key();
-        let (receiver, sender) = self.flights.join(key);
-        if let Some(sender) = sender {
+        let (flight, pilot) = self.flights.join(key, may_begin)?;
+        if let Some(pilot) = pilot {
             let landing = Landing { logins: Arc::clone(self), key };
             let (app, token, session) = (Arc::clone(app), token.clone(), Arc::clone(session));
             self.tasks.spawn(async move {
                 let confirmed = landing.logins.refresh(&app, &token, &session).await;
                 drop(landing);
-                sender.send_replace(Some(confirmed));
+                pilot.send_replace(Some(confirmed));
             });
         }
-        receiver
+        Some(flight)
     }
 
     /// Waits until no refresh is under way any more, so that no new refresh token is lost.
@@ -134,8 +159,9 @@ impl Logins {
 
     async fn refresh(&self, app: &Application, token: &SessionToken, session: &Arc<Session>) -> Confirmed {
         let Some(provider) = self.provider(app) else { return Confirmed::Unknown };
-        // Many sessions may be due at once, after a start or an absence of the provider.
-        let Ok(_turn) = self.refresh_turns.acquire().await else { return Confirmed::Unknown };
+        // Many sessions may be due at once, after a start or an absence of the provider; another provider's wait for none of them.
+        let Some(turns) = self.refresh_turns.get(provider.name()) else { return Confirmed::Unknown };
+        let Ok(_turn) = turns.acquire().await else { return Confirmed::Unknown };
         if self.absences.lasts(provider.name(), self.world.now()) {
             return Confirmed::Unknown;
         }
@@ -147,8 +173,8 @@ impl Logins {
                 if newest.refreshable().is_some_and(wants) {
                     Asking { logins: self, app, provider, token, session: &newest, lease: &lease }.ask().await
                 } else {
-                    // Another replica was faster. Where this fails, the token counts as spent, and the session lives on for a while.
-                    let _ = self.store.finish_refresh(token, &lease, Finished::Untouched).await;
+                    // Another replica was faster, or the store had not let go of an older session.
+                    self.finish(app, token, &lease, Finished::Untouched).await;
                     Confirmed::Session(newest)
                 }
             }
@@ -179,6 +205,22 @@ impl Logins {
         }
     }
 
+    /// Tells the store how a refresh ended, with patience: else its refresh token counts as spent, and is so where there is
+    /// a new one. `None` when the store would not hear it.
+    async fn finish(&self, app: &Application, token: &SessionToken, lease: &Lease, finished: Finished) -> Option<bool> {
+        let deadline = Instant::now() + LONGEST_SAVE;
+        loop {
+            match self.store.finish_refresh(token, lease, finished.clone()).await {
+                Ok(done) => return Some(done),
+                Err(error) => self.store_failed(app, &error),
+            }
+            if deadline <= Instant::now() {
+                return None;
+            }
+            sleep(GLANCE).await;
+        }
+    }
+
     fn store_failed(&self, app: &Application, error: &StoreError) {
         if let Some(further) = self.rarely_store.due() {
             tracing::warn!(application = %app.slug, %error, further, "a refresh could not be written down");
@@ -201,7 +243,11 @@ impl Asking<'_> {
         let Some(refreshable) = self.session.refreshable() else { return Confirmed::Unknown };
         let id_token = self.session.identity().id_token();
         let previous = PreviousLogin { id_token, refresh_token: &refreshable.token };
+        let began = Instant::now();
         let result = self.provider.refresh_login(&previous).await;
+        if matches!(&result, Err(failure) if failure.error.is_absence() && began.elapsed() >= WAIT) {
+            self.logins.absences.begin(self.provider.name(), self.logins.world.now());
+        }
         let name = result.as_ref().map_or_else(|failure| failure.error.as_str(), |_| "renewed");
         self.logins.metrics.refresh(&self.app.identity_provider, name);
         match result {
@@ -238,10 +284,6 @@ impl Asking<'_> {
 
     async fn fall_back(&self, refreshable: &Refreshable, failure: RefreshFailure) -> Confirmed {
         let (consequence, now) = (failure.consequence(), self.logins.world.now());
-        if matches!(failure.error, RefreshError::NotReady | RefreshError::Unreachable(_) | RefreshError::Unanswered(_))
-        {
-            self.logins.absences.begin(self.provider.name(), now);
-        }
         if consequence == Consequence::EndSession {
             return self.end(failure.error.as_str()).await;
         }
@@ -289,37 +331,36 @@ impl Asking<'_> {
         }
     }
 
-    /// Writes down what a refresh brought, with patience: the old refresh token may be good for nothing any more.
+    /// Writes down what a refresh brought.
     async fn keep(&self, renewed: Arc<Session>) -> Confirmed {
-        let deadline = Instant::now() + LONGEST_SAVE;
-        loop {
-            let finished = Finished::Renewed(Arc::clone(&renewed));
-            match self.logins.store.finish_refresh(self.token, self.lease, finished).await {
-                Ok(true) => return Confirmed::Session(renewed),
-                // It was signed out or revoked meanwhile, or an earlier try was heard and its answer lost.
-                Ok(false) => return self.reload().await,
-                Err(error) => self.logins.store_failed(self.app, &error),
+        match self.finish(Finished::Renewed(Arc::clone(&renewed))).await {
+            Some(true) => Confirmed::Session(renewed),
+            // It was signed out or revoked meanwhile, or an earlier try was heard and its answer lost.
+            Some(false) => {
+                let newest = self.reload().await;
+                if let (Confirmed::Ended, Some(refreshable)) = (&newest, renewed.refreshable()) {
+                    // Nobody will use the new token; where the provider does not hear it, it ends there by itself.
+                    let _ = self.provider.revoke(&refreshable.token).await;
+                }
+                newest
             }
-            if deadline <= Instant::now() {
+            None => {
                 if let Some(refreshable) = self.session.refreshable() {
                     refreshable.give_up();
                 }
-                return Confirmed::Unknown;
+                Confirmed::Unknown
             }
-            sleep(GLANCE).await;
         }
+    }
+
+    async fn finish(&self, finished: Finished) -> Option<bool> {
+        self.logins.finish(self.app, self.token, self.lease, finished).await
     }
 
     async fn reload(&self) -> Confirmed {
         match self.logins.store.load(self.token).await {
             Ok(session) => session.map_or(Confirmed::Ended, Confirmed::Session),
             Err(_) => Confirmed::Unknown,
-        }
-    }
-
-    async fn finish(&self, finished: Finished) {
-        if let Err(error) = self.logins.store.finish_refresh(self.token, self.lease, finished).await {
-            self.logins.store_failed(self.app, &error);
         }
     }
 
@@ -364,5 +405,43 @@ impl Absences {
 
     fn lasts(&self, provider: &str, now: UnixTime) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(provider).is_some_and(|until| now < *until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::World;
+
+    #[tokio::test]
+    async fn whoever_comes_during_a_flight_joins_it() {
+        let flights = Flights::default();
+        let key = || SessionToken::generate(&World::system()).unwrap().key();
+        let (one, other) = (key(), key());
+        assert!(flights.join(one, || false).is_none());
+        let (mut first, pilot) = flights.join(one, || true).unwrap();
+        let (mut second, none) = flights.join(one, || unreachable!("nobody begins another")).unwrap();
+        assert!(none.is_none());
+        let (mut panicked, fallen) = flights.join(other, || true).unwrap();
+        flights.land(&one);
+        pilot.unwrap().send_replace(Some(Confirmed::Ended));
+        for flight in [&mut first, &mut second] {
+            assert!(matches!(*flight.wait_for(Option::is_some).await.unwrap(), Some(Confirmed::Ended)));
+        }
+        assert!(flights.join(one, || true).unwrap().1.is_some(), "it has landed");
+        drop(fallen);
+        assert!(panicked.wait_for(Option::is_some).await.is_err());
+    }
+
+    #[test]
+    fn an_absence_is_of_one_provider_and_ends() {
+        let (absences, now) = (Absences::default(), UnixTime::from_secs(100));
+        absences.begin("one", now);
+        for (provider, later, expected) in [("one", 0, true), ("one", 4, true), ("one", 5, false), ("other", 0, false)]
+        {
+            assert_eq!(absences.lasts(provider, now + Duration::from_secs(later)), expected, "{provider} {later}");
+        }
+        absences.begin("one", now + Duration::from_secs(4));
+        assert!(absences.lasts("one", now + Duration::from_secs(8)));
     }
 }

@@ -65,6 +65,12 @@ impl RefreshError {
         }
     }
 
+    /// Whether no answer came that says anything about the login.
+    #[must_use]
+    pub const fn is_absence(&self) -> bool {
+        matches!(self, Self::NotReady | Self::Unreachable(_) | Self::Unanswered(_))
+    }
+
     /// What follows, where no new refresh token came; where one did, [`RefreshFailure::consequence`] knows more.
     #[must_use]
     pub const fn consequence(&self) -> Consequence {

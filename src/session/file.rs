@@ -239,7 +239,7 @@ impl FileStore {
         }
         while let Outcome::Count(1..) = self.write(Work::Reclaim(now)).await? {}
         // Where the session is gone, so is what is known of its refresh; where memory had no room for it, the file knows.
-        self.leases.retain(|key| shared.cache.get(key).is_some());
+        self.leases.retain(now, |key| shared.cache.get(key).is_some());
         Ok(())
     }
 }

@@ -139,7 +139,7 @@ impl SessionStore for MemoryStore {
     fn reclaim(&self, now: UnixTime) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             self.sessions.reclaim(|session| !session.lives(now) || self.revocations.cover(session)).await;
-            self.leases.retain(|key| self.sessions.get(key).is_some());
+            self.leases.retain(now, |key| self.sessions.get(key).is_some());
             self.revocations.reclaim(now);
             Ok(())
         })

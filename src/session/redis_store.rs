@@ -145,7 +145,7 @@ impl RedisStore {
         let owner: [u8; 16] = shared.world.random().map_err(|error| StoreError(error.to_string()))?;
         let reusable = session.refreshable().is_some_and(Refreshable::is_reusable);
         let begun = shared.redis.begin_refresh(key.as_bytes(), &owner, shared.lease, reusable).await;
-        match begun.inspect_err(|_| self.give_back(key, owner)).map_err(failed)? {
+        match begun.inspect_err(|_| self.give_back(key, owner, session.ends_at())).map_err(failed)? {
             redis::Begun::Taken(record) => {
                 let Some(newest) = shared.open(token, &record) else { return Ok(Begun::Gone) };
                 let keeper = tokio::spawn(keep_lease(Arc::clone(shared), key, owner));
@@ -158,7 +158,13 @@ impl RedisStore {
                 Ok(Begun::Lease(lease, newest))
             }
             redis::Begun::Busy => Ok(Begun::Busy),
-            redis::Begun::Abandoned(_) => Ok(Begun::Spent),
+            redis::Begun::Abandoned(record) => {
+                // It may have been refreshed elsewhere before, and go on for longer than is known here.
+                if let Some(newest) = shared.open(token, &record).filter(|newest| !is_same_login(&session, newest)) {
+                    shared.cache.replace(&key, Arc::new(newest));
+                }
+                Ok(Begun::Spent)
+            }
             redis::Begun::Gone => {
                 shared.cache.remove(&key);
                 Ok(Begun::Gone)
@@ -167,13 +173,18 @@ impl RedisStore {
     }
 
     /// Where the answer was lost the lease may be ours, and would run out as if the token had been sent.
-    fn give_back(&self, key: SessionKey, owner: [u8; 16]) {
+    ///
+    /// A Redis that stood still may take the lease after it was told that nobody wants it any more, so it is told several times.
+    fn give_back(&self, key: SessionKey, owner: [u8; 16], ends_at: UnixTime) {
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
-            let until = Instant::now() + shared.lease;
-            while Instant::now() < until
-                && shared.redis.finish_refresh(key.as_bytes(), &owner, Finish::Release).await.is_err()
-            {
+            let mut told = 0;
+            while told < LEASE_RENEWALS && shared.world.now() < ends_at {
+                match shared.redis.finish_refresh(key.as_bytes(), &owner, Finish::Release).await {
+                    Ok(true) => return,
+                    Ok(false) => told += 1,
+                    Err(_) => {}
+                }
                 tokio::time::sleep(shared.lease / LEASE_RENEWALS).await;
             }
         });

@@ -15,6 +15,9 @@ use crate::world::UnixTime;
 /// How long a process may take for a refresh before it counts as having died over it.
 const LONGEST_REFRESH: Duration = Duration::from_mins(10);
 
+/// Between two tries to confirm a session that somebody waits for.
+const CONFIRMATION_PAUSE: Duration = Duration::from_secs(1);
+
 /// Once no refresh will be tried any more.
 const NEVER: u64 = u64::MAX;
 
@@ -25,13 +28,15 @@ pub struct Schedule {
     due_at: AtomicU64,
     /// From then on the session counts only once it was asked.
     confirm_by: UnixTime,
+    /// Not before then is it asked while somebody waits; in milliseconds.
+    confirm_again: AtomicU64,
 }
 
 impl Schedule {
     /// To be asked at `due_at`; without an answer, the session is not to be used from `confirm_by` on.
     #[must_use]
     pub const fn new(due_at: UnixTime, confirm_by: UnixTime) -> Self {
-        Self { due_at: AtomicU64::new(due_at.as_millis()), confirm_by }
+        Self { due_at: AtomicU64::new(due_at.as_millis()), confirm_by, confirm_again: AtomicU64::new(0) }
     }
 
     /// Takes the turn to ask where that is due: of all who want it at once, one gets it. The next turn is at `again`.
@@ -40,6 +45,15 @@ impl Schedule {
         let due = self.due_at.load(Ordering::Relaxed);
         due <= now.as_millis()
             && self.due_at.compare_exchange(due, again.as_millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Takes the turn to ask while somebody waits: of all who want it within a second, one gets it.
+    #[must_use]
+    pub fn take_confirmation(&self, now: UnixTime) -> bool {
+        let again = self.confirm_again.load(Ordering::Relaxed);
+        let next = (now + CONFIRMATION_PAUSE).as_millis();
+        again <= now.as_millis()
+            && self.confirm_again.compare_exchange(again, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Whether a turn could be taken.
@@ -195,9 +209,11 @@ impl Leases {
         true
     }
 
-    /// Forgets all but those of which `lives` holds.
-    pub(super) fn retain(&self, lives: impl Fn(&SessionKey) -> bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).held.retain(|key, _| lives(key));
+    /// Forgets what is not under way `now`, but for those of which `lives` holds.
+    pub(super) fn retain(&self, now: UnixTime, lives: impl Fn(&SessionKey) -> bool) {
+        let under_way = |held: &Held| matches!(held, Held::Lease { until, .. } if now < *until);
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.held.retain(|key, held| under_way(held) || lives(key));
     }
 
     /// Forgets what is known of one session.
@@ -251,8 +267,12 @@ mod tests {
         let lost = given(leases.begin(key(1), true, NOW));
         assert!(matches!(leases.begin(key(1), false, NOW + LONGEST_REFRESH), Turn::Spent), "its holder died over it");
         assert!(!leases.finish(&key(1), &lost, &Finished::Untouched), "too late");
-        leases.retain(|_| false);
-        given(leases.begin(key(1), false, NOW));
+        leases.retain(NOW, |_| true);
+        assert!(matches!(leases.begin(key(1), false, NOW), Turn::Spent));
+        leases.retain(NOW, |_| false);
+        let under_way = given(leases.begin(key(1), false, NOW));
+        leases.retain(NOW, |_| false);
+        assert!(leases.hold(&key(1), &under_way), "memory may have let go of its session");
     }
 
     #[test]
@@ -267,6 +287,9 @@ mod tests {
         assert!(!schedule.take_turn(at(100), at(130)));
         assert!(schedule.take_turn(at(130), at(160)));
         assert!(!schedule.is_over(at(199)) && schedule.is_over(at(200)));
+        for (millis, expected) in [(200_000, true), (200_000, false), (200_999, false), (201_000, true)] {
+            assert_eq!(schedule.take_confirmation(UnixTime::from_millis(millis)), expected, "{millis}");
+        }
         refreshable.give_up();
         assert!(!refreshable.is_usable() && !schedule.is_due(at(1_000_000)));
     }

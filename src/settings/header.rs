@@ -65,10 +65,7 @@ pub(super) fn switches(mut table: Table<'_>) -> (HeaderSwitches, Vec<FurtherHead
     let presets = table.each("presets", &[',', ' '], |item| preset(item.text()?)).unwrap_or_default();
     let additional = table.each("additional", &[',', ' '], |item| name(item.text()?)).unwrap_or_default();
     table.finish();
-    let additional = additional.into_iter().map(|name| FurtherHeader {
-        source: HeaderSource::Claim(ClaimPath::new(&format!("ak_proxy.user_attributes.additionalHeaders.{name}"))),
-        name,
-    });
+    let additional = additional.into_iter().map(|name| FurtherHeader { name, source: HeaderSource::Attribute });
     (switches, presets.into_iter().flatten().chain(additional).collect())
 }
 

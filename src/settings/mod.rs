@@ -276,6 +276,9 @@ pub enum HeaderSource {
     },
     /// What the contract's headers say, in another form.
     Identity(IdentityField),
+    /// What authentik's attributes of users and groups say under the header's name, in any case
+    /// (`ak_proxy.user_attributes.additionalHeaders`).
+    Attribute,
 }
 
 /// A part of an identity.

@@ -1,16 +1,15 @@
 //! Many things at once: logins of different users, tabs of one browser, sign-out while others ask, keys that change.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use forepost::world::{Clock, UnixTime, World};
+use forepost::world::World;
 use http::Method;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::provider::{Endpoint, Fault};
-use crate::support::{Browser, Reply, Stage, fill_in};
+use crate::support::{Browser, Hands, Reply, Stage, fill_in};
 
 const APP: &str = "https://app.example.com/page";
 
@@ -185,19 +184,9 @@ async fn no_poll_is_let_in_after_the_answer_to_a_sign_out() {
 const SCRIPT: [(&str, &str); 3] =
     [("accept", "application/json"), ("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty")];
 
-/// A clock that the test turns.
-#[derive(Clone)]
-struct Hands(Arc<AtomicU64>);
-
-impl Clock for Hands {
-    fn now(&self) -> UnixTime {
-        UnixTime::from_secs(self.0.load(Ordering::Relaxed))
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scripts_with_an_expired_session_begin_no_login() {
-    let hands = Hands(Arc::new(AtomicU64::new(World::system().now().as_secs())));
+    let hands = Hands::new();
     let lifetime = Duration::from_hours(1);
     let stage = Stage::tuned(World::with_clock(hands.clone()), |_| (), |settings| settings.session.lifetime = lifetime);
     let stage = Arc::new(stage.await);
@@ -206,7 +195,7 @@ async fn scripts_with_an_expired_session_begin_no_login() {
     stage.sign_in(&mut browser, APP, "alice").await.is(200);
     let before = stage.provider.requests(Endpoint::Authorize);
     let cookies = browser.cookie_names(&APP.parse().unwrap());
-    hands.0.fetch_add(lifetime.as_secs(), Ordering::Relaxed);
+    hands.pass(lifetime);
 
     let jar = Jar::new(browser);
     let mut scripts = JoinSet::new();

@@ -1,7 +1,9 @@
 //! The wire contract: what each endpoint answers to whom.
 
 use http::Method;
+use serde_json::json;
 
+use crate::provider::Behaviour;
 use crate::support::{Browser, Stage, fill_in};
 
 const APP: &str = "https://app.example.com/page?x=1&y=a%20b";
@@ -317,4 +319,66 @@ async fn liveness_readiness_and_metrics() {
         .contains("forepost_provider_ready{identity_provider=\"idp\"} 1")
         .contains("authentik_outpost_proxy_request_duration_seconds_count{")
         .contains("application=\"app\",dialect=\"traefik\",outcome=\"allow\"");
+}
+
+/// Further headers are on every 200, with a user's values or empty, so that no client's own passes for ours.
+#[tokio::test]
+async fn further_headers_are_always_there() {
+    let application = r#"
+        [[application]]
+        name = "The App"
+        slug = "app"
+        external_host = "https://app.example.com"
+        public_paths = [{ prefix = "/public" }]
+        headers = { presets = ["remote-user"], additional = ["X-Team"] }
+        basic_auth = { username = "ak_proxy.user_attributes.user", password = "ak_proxy.user_attributes.password" }
+
+        [[application.header]]
+        name = "X-WEBAUTH-ROLE"
+        groups = [{ group = "admins", value = "Admin" }, { group = "staff", value = "Editor" }]
+        default = "Viewer"
+
+        [[application.header]]
+        name = "X-Locale"
+        claim = "locale"
+
+        [[application.header]]
+        name = "X-Fixed"
+        text = "yes"
+        "#;
+    let stage = Stage::with("", application).await;
+    stage.provider.set(|behaviour| {
+        let attributes =
+            json!({"user": "al", "password": "pw", "additionalHeaders": {"X-Team": "blue", "Set-Cookie": "a=b"}});
+        behaviour.id_token.set("ak_proxy", json!({ "user_attributes": attributes })).set("locale", "de-DE");
+    });
+    let mut browser = stage.browser();
+    stage.sign_in(&mut browser, APP, "alice").await.is(200);
+    for dialect in ["traefik", "caddy", "nginx", "envoy"] {
+        let reply = stage.check(dialect, &mut browser, APP).await;
+        let values = [
+            ("x-webauth-role", "Admin"),
+            ("x-locale", "de-DE"),
+            ("x-fixed", "yes"),
+            ("x-team", "blue"),
+            ("set-cookie", ""),
+            ("remote-user", "alice"),
+            ("remote-groups", "admins,staff"),
+            ("remote-email", "alice@example.test"),
+            ("remote-name", "Alice Ärger"),
+            ("authorization", "Basic YWw6cHc="),
+        ];
+        for (name, value) in values {
+            assert_eq!(reply.is(200).header(name), value, "{dialect} {name}");
+        }
+        let nobody = stage.check(dialect, &mut stage.browser(), "https://app.example.com/public/x").await;
+        for (name, _) in values.iter().filter(|(name, _)| *name != "set-cookie") {
+            let sent = nobody.is(200).headers.get(*name).map(http::HeaderValue::as_bytes);
+            assert_eq!(sent, Some(&b""[..]), "{dialect} {name}");
+        }
+    }
+    let mut bob = stage.browser();
+    stage.provider.set(|behaviour| *behaviour = Behaviour::default());
+    let reply = stage.sign_in(&mut bob, APP, "bob").await;
+    assert_eq!((reply.header("x-webauth-role"), reply.header("x-team")), ("Editor".into(), String::new()));
 }

@@ -27,6 +27,8 @@ mod logout;
 mod providers;
 mod proxies;
 mod readme;
+mod refresh;
+mod replicas;
 mod restart;
 mod security;
 mod sessions;

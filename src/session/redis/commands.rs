@@ -7,6 +7,10 @@ use super::script::{BEGIN, FINISH, LONGEST, REMOVE, RENEW, REVOKE, UPDATE};
 use super::value::{bytes, done, number, only, optional_bytes};
 use super::{Redis, Shared, Way};
 
+/// About how many removals are kept: anybody may sign out with cookies that were never given. Who missed more forgets what it
+/// has in memory.
+const MOST_REMOVALS: &[u8] = b"100000";
+
 /// What comes of [`Redis::begin_refresh`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Begun {
@@ -55,12 +59,11 @@ impl Redis {
     /// round trips, because whoever hears of it must no longer find the record.
     pub(crate) async fn remove(&self, key: &[u8; 32]) -> Result<Option<Vec<u8>>, RedisError> {
         let (record, lease, removals) = (self.record(key), self.lease(key), self.shared(Shared::Removals));
-        let tell = command("XADD", &[removals.as_bytes(), b"*", b"k", key]);
-        let keys = [&*record, &lease];
         let removed = match &self.way {
-            Way::One(_) => self.run(&REMOVE, &keys, &[], &[tell]).await?,
+            Way::One(_) => self.run(&REMOVE, &[&record, &lease, &removals], &[key, MOST_REMOVALS]).await?,
             Way::Cluster(_) => {
-                let removed = self.run(&REMOVE, &keys, &[], &[]).await?;
+                let removed = self.run(&REMOVE, &[&record, &lease], &[]).await?;
+                let tell = command("XADD", &[removals.as_bytes(), b"MAXLEN", b"~", MOST_REMOVALS, b"*", b"k", key]);
                 bytes(&only(self.send(&removals, &[tell]).await?)?)?;
                 removed
             }
@@ -136,16 +139,16 @@ impl Redis {
     /// With a tag they take effect only when the tag was not given before, or longer ago than its time; else it is false.
     pub(crate) async fn revoke(&self, entries: &[&[u8]], once: Option<(&[u8], Duration)>) -> Result<bool, RedisError> {
         let stream = self.shared(Shared::Revocations);
-        let Some((tag, ttl)) = once else { return done(&self.run(&REVOKE, &[&*stream], entries, &[]).await?) };
+        let Some((tag, ttl)) = once else { return done(&self.run(&REVOKE, &[&*stream], entries).await?) };
         let (once, ttl) = (self.shared(Shared::Once(tag)), millis(ttl));
         let arguments: Vec<&[u8]> = std::iter::once(&*ttl).chain(entries.iter().copied()).collect();
-        done(&self.run(&REVOKE, &[&*stream, &once], &arguments, &[]).await?)
+        done(&self.run(&REVOKE, &[&*stream, &once], &arguments).await?)
     }
 
     /// Keeps the largest number ever given, and gives it.
     pub(crate) async fn longest(&self, lifetime_ms: u64) -> Result<u64, RedisError> {
         let name = self.shared(Shared::Longest);
-        number(&self.run(&LONGEST, &[&*name], &[lifetime_ms.to_string().as_bytes()], &[]).await?)
+        number(&self.run(&LONGEST, &[&*name], &[lifetime_ms.to_string().as_bytes()]).await?)
     }
 
     /// Frees what the two streams hold from before these instants of Unix time, in milliseconds; a few entries may stay.
@@ -163,7 +166,7 @@ impl Redis {
 
     /// Runs a script on a record and its lease.
     async fn on_lease(&self, script: &super::Script, key: &[u8; 32], arguments: &[&[u8]]) -> Result<Value, RedisError> {
-        self.run(script, &[&self.record(key), &self.lease(key)], arguments, &[]).await
+        self.run(script, &[&self.record(key), &self.lease(key)], arguments).await
     }
 }
 

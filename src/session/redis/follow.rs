@@ -90,14 +90,16 @@ impl Redis {
             .await
             .map_err(|_| RedisError::TimedOut(self.dialer.timeout))
             .flatten()?;
-        let block = self.staleness / 3;
+        // Whoever waits to know what there is already must not wait for what is new.
+        let mut block = None;
         loop {
             let before = Instant::now();
-            let deadline = before + block + self.dialer.timeout;
+            let deadline = before + block.unwrap_or_default() + self.dialer.timeout;
             let (round, found) = match position {
                 Some(position) => self.round(&connection, follower, position, block, deadline).await?,
                 None => (Round::Gap, self.glance(&connection, deadline).await?),
             };
+            block = matches!(round, Round::Current).then_some(self.staleness / 3);
             match round {
                 Round::Current => {
                     link.leads_to(&address, deadline).await?;
@@ -122,33 +124,26 @@ impl Redis {
         position_of(&connection.send(&self.questions(), deadline).await?).map(|(position, ..)| position)
     }
 
-    /// Waits for entries after `position` for the time of `block`, tells them, and moves the position; with the position to
-    /// go on from after a gap.
+    /// Asks for entries after `position`, waits for some for the time of `block`, tells them, and moves the position; with the
+    /// position to go on from after a gap.
     async fn round(
         &self,
         connection: &Connection,
         follower: &dyn Follower,
         position: &mut Position,
-        block: Duration,
+        block: Option<Duration>,
         deadline: Instant,
     ) -> Result<(Round, Position), RedisError> {
         let [revocations, removals] = [Shared::Revocations, Shared::Removals].map(|stream| self.shared(stream));
         let [after_revocations, after_removals] =
             [position.revocations, position.removals].map(|reading| reading.seen.to_string());
-        let read = command(
-            "XREAD",
-            &[
-                b"COUNT",
-                CHUNK.to_string().as_bytes(),
-                b"BLOCK",
-                block.as_millis().max(1).to_string().as_bytes(),
-                b"STREAMS",
-                revocations.as_bytes(),
-                removals.as_bytes(),
-                after_revocations.as_bytes(),
-                after_removals.as_bytes(),
-            ],
-        );
+        let mut read = command("XREAD", &[b"COUNT", CHUNK.to_string().as_bytes()]);
+        if let Some(block) = block {
+            read.arg("BLOCK").arg(block.as_millis().max(1).to_string());
+        }
+        for argument in ["STREAMS", &revocations, &removals, &after_revocations, &after_removals] {
+            read.arg(argument);
+        }
         let commands: Vec<Cmd> = std::iter::once(read).chain(self.questions()).collect();
         let answers = connection.send(&commands, deadline).await?;
         let (read, answers) = answers.split_first().ok_or(RedisError::Unexpected)?;

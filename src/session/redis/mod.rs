@@ -34,6 +34,7 @@ use self::connection::Dialer;
 use self::link::{Link, Place};
 use self::script::Script;
 use self::sentinel::Sentinels;
+use self::value::only;
 use crate::settings::{RedisAddress, RedisMode, RedisSettings};
 
 pub(crate) use commands::{Begun, Finish};
@@ -170,30 +171,19 @@ impl Redis {
         Err(RedisError::Away("the cluster sends from node to node".to_owned()))
     }
 
-    /// Runs a script, with the rest of the commands behind it in the same round trip.
+    /// Runs a script.
     ///
     /// A server that has not seen the script is sent its text, the only operation with a second round trip.
-    async fn run(
-        &self,
-        script: &Script,
-        keys: &[&str],
-        arguments: &[&[u8]],
-        rest: &[Cmd],
-    ) -> Result<Value, RedisError> {
+    async fn run(&self, script: &Script, keys: &[&str], arguments: &[&[u8]]) -> Result<Value, RedisError> {
         let key = keys.first().copied().unwrap_or_default();
-        let mut commands = vec![script.by_digest(keys, arguments)];
-        commands.extend_from_slice(rest);
-        let mut answers = self.send(key, &commands).await?;
-        if matches!(answers.first(), Some(Value::ServerError(error)) if error.code() == "NOSCRIPT") {
-            commands[0] = script.by_text(keys, arguments);
-            answers = self.send(key, &commands).await?;
+        let mut answer = only(self.send(key, &[script.by_digest(keys, arguments)]).await?)?;
+        if matches!(&answer, Value::ServerError(error) if error.code() == "NOSCRIPT") {
+            answer = only(self.send(key, &[script.by_text(keys, arguments)]).await?)?;
         }
-        for answer in &answers {
-            if let Value::ServerError(error) = answer {
-                return Err(RedisError::answered(error));
-            }
+        match answer {
+            Value::ServerError(error) => Err(RedisError::answered(&error)),
+            answer => Ok(answer),
         }
-        answers.into_iter().next().ok_or(RedisError::Unexpected)
     }
 }
 

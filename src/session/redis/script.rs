@@ -48,10 +48,11 @@ fn call(name: &str, script: &str, keys: &[&str], arguments: &[&[u8]]) -> Cmd {
     command
 }
 
-/// Takes a record out, and its lease.
+/// Takes a record out, and its lease; where a third key is given, tells of it there: the key, and how many entries stay.
 pub(super) static REMOVE: Script = Script::new(
     "local record = redis.call('GET', KEYS[1])
 redis.call('DEL', KEYS[1], KEYS[2])
+if KEYS[3] then redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'k', ARGV[1]) end
 return record",
 );
 
@@ -111,13 +112,16 @@ return 1",
 );
 
 /// Adds entries, unless a second key exists, which is made: its time in milliseconds (only with the key), entries.
+///
+/// The second key comes last, so that an order that failed half-way can be given again.
 pub(super) static REVOKE: Script = Script::new(
     "local first = 1
 if KEYS[2] then
-    if not redis.call('SET', KEYS[2], '', 'NX', 'PX', ARGV[1]) then return 0 end
+    if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
     first = 2
 end
 for i = first, #ARGV do redis.call('XADD', KEYS[1], '*', 'e', ARGV[i]) end
+if KEYS[2] then redis.call('SET', KEYS[2], '', 'PX', ARGV[1]) end
 return 1",
 );
 

@@ -115,6 +115,29 @@ async fn what_a_process_may_have_sent_is_not_sent_by_another() {
     }
 }
 
+/// Redis stands still while it is asked, and does what it was asked when nobody waits any more.
+#[tokio::test]
+async fn a_lease_of_which_nobody_heard_is_given_back() {
+    let server = Server::start("redis-server", &[]).await;
+    let store = || RedisStore::new(&settings(server.address), parts(1000)).unwrap();
+    let (one, other) = (store(), store());
+    let token = saved(&one, refreshable("token", Some(true), Duration::ZERO)).await;
+    server.signal("STOP");
+    assert!(one.begin_refresh(&token).await.is_err());
+    server.signal("CONT");
+    let began = Instant::now();
+    until("the lease", async || matches!(other.begin_refresh(&token).await, Ok(Begun::Lease(..)))).await;
+    assert!(began.elapsed() < LEASE, "it did not run out");
+}
+
+/// Nothing new has to come first.
+#[tokio::test]
+async fn who_starts_knows_at_once_what_there_is() {
+    let server = Server::start("redis-server", &[]).await;
+    let settings = RedisSettings { staleness: Duration::from_mins(5), ..settings(server.address) };
+    assert!(store(&settings).load(&token()).await.unwrap().is_none());
+}
+
 #[tokio::test]
 async fn while_redis_is_away_memory_answers_for_a_while() {
     let (mut server, store, _) = scene().await;

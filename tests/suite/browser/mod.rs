@@ -6,6 +6,7 @@
 mod demo;
 mod domain;
 mod pages;
+mod restart;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -155,6 +155,16 @@ impl Glewlwyd {
         self.call(browser, Method::DELETE, &format!("oidc/session/{session}/"), &Value::Null).await.is(200);
     }
 
+    /// Ends all refresh tokens of who is signed in.
+    pub(super) async fn end_grants(&self, browser: &mut Browser) {
+        let tokens = self.call(browser, Method::GET, "oidc/token/", &Value::Null).await.is(200).json();
+        for token in tokens.as_array().unwrap().iter().filter(|token| token["enabled"] == true) {
+            let name: String =
+                url::form_urlencoded::byte_serialize(token["token_hash"].as_str().unwrap().as_bytes()).collect();
+            self.call(browser, Method::DELETE, &format!("oidc/token/{name}"), &Value::Null).await.is(200);
+        }
+    }
+
     /// New signing keys; the old ones are gone.
     pub(super) async fn rotate(&self) {
         let admin = &mut self.administrator().await;

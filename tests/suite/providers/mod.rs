@@ -3,6 +3,7 @@
 mod certification;
 mod glewlwyd;
 mod habits;
+mod lasting;
 mod refresh;
 mod scene;
 mod suite;

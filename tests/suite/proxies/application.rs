@@ -24,7 +24,7 @@ const WEBSOCKET_ACCEPT: HeaderValue = HeaderValue::from_static("s3pPLMBiTxaQ9kYG
 
 /// One request that reached the application.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     pub(super) method: Method,
     /// Path and query, as received.
     pub(super) target: String,
@@ -44,14 +44,14 @@ impl Seen {
 
 /// A running application; dropping it stops it.
 #[derive(Debug)]
-pub(super) struct Application {
-    pub(super) address: SocketAddr,
+pub(crate) struct Application {
+    pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     task: JoinHandle<()>,
 }
 
 impl Application {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
@@ -60,7 +60,7 @@ impl Application {
     }
 
     /// The requests since the last call.
-    pub(super) fn take(&self) -> Vec<Seen> {
+    pub(crate) fn take(&self) -> Vec<Seen> {
         std::mem::take(&mut self.seen.lock().unwrap())
     }
 

@@ -60,7 +60,7 @@ fn mounted_files_are_the_ones_that_the_tests_run() {
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
     for proxy in EXAMPLES {
         let folder = tempfile::tempdir().unwrap();
-        proxy.prepare(folder.path(), Addresses { proxy: nowhere, forepost: nowhere, application: nowhere });
+        proxy.prepare(folder.path(), Addresses { proxy: nowhere, forepost: &[nowhere], application: nowhere });
         let compose = compose(proxy);
         for mount in texts(&compose["services"][proxy.example_name()]["volumes"]) {
             if let Some((file, _)) = mount.strip_prefix("./").and_then(|mount| mount.split_once(':')) {

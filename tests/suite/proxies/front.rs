@@ -68,8 +68,8 @@ impl Front {
         let application = Application::start().await;
         let daemon = start_daemon(&settings(&provider.issuer, address.port())).await;
         daemon.ready().await;
-        let addresses =
-            Addresses { proxy: address, forepost: daemon.http_address().unwrap(), application: application.address };
+        let forepost = [daemon.http_address().unwrap()];
+        let addresses = Addresses { proxy: address, forepost: &forepost, application: application.address };
         let folder = tempfile::tempdir().unwrap();
         let proxy = Running::start(proxy.prepare(folder.path(), addresses), folder.path());
         let mut front = Self { origin, address, application, provider, daemon, proxy, folder };

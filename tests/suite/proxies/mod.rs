@@ -1,12 +1,12 @@
 //! The example configurations in their real proxies, between a browser, forepost, an application and a certified provider.
 
-mod application;
+pub(crate) mod application;
 mod compose;
 mod front;
 mod headers;
 mod login;
-mod proxy;
-mod raw;
+pub(crate) mod proxy;
+pub(crate) mod raw;
 mod refusals;
 mod yaml;
 

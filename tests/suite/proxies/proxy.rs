@@ -6,11 +6,12 @@ use std::path::Path;
 use std::process::Command;
 
 use super::yaml;
+use crate::support::port::reserved_address;
 use crate::support::tool;
 
 /// The proxies of the examples, some in two versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Proxy {
+pub(crate) enum Proxy {
     Caddy,
     DistroCaddy,
     Envoy,
@@ -31,11 +32,25 @@ const WHOAMI_OF_ENVOY: &str = "address: whoami, port_value: 80";
 
 /// The addresses of a test.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Addresses {
-    pub(super) proxy: SocketAddr,
-    pub(super) forepost: SocketAddr,
-    pub(super) application: SocketAddr,
+pub(crate) struct Addresses<'a> {
+    pub(crate) proxy: SocketAddr,
+    /// One or several, which are asked in turns.
+    pub(crate) forepost: &'a [SocketAddr],
+    pub(crate) application: SocketAddr,
 }
+
+/// Traefik asks one address about requests, so several foreposts stand behind a listener of its own.
+const TRAEFIK_INNER: &str = "    inner:
+      entryPoints: [inner]
+      rule: \"PathPrefix(`/outpost.goauthentik.io/auth/`)\"
+      service: forepost
+      middlewares: [again]
+
+  middlewares:
+    again:
+      retry:
+        attempts: 2
+";
 
 /// What surrounds `conf.d/*.conf` in nginx's own configuration.
 const NGINX: &str = "\
@@ -57,7 +72,7 @@ http {
 
 impl Proxy {
     /// Puts the configuration into `folder`, and says how the proxy is started with it.
-    pub(super) fn prepare(self, folder: &Path, addresses: Addresses) -> Command {
+    pub(crate) fn prepare(self, folder: &Path, addresses: Addresses<'_>) -> Command {
         let place = |file: &str, placeholders: &[&str]| {
             let text = self.example(file);
             fs::write(folder.join(file), addresses.put_into(&text, placeholders)).unwrap();
@@ -81,10 +96,19 @@ impl Proxy {
                 command
             }
             Self::Traefik => {
-                place("dynamic.yaml", &[HOST, FOREPOST, WHOAMI]);
                 let flags = addresses.put_into(&self.traefik_flags().join("\n"), &[LISTEN, PORT]);
                 let mut command = tool::command("traefik");
                 command.args(flags.lines());
+                if let [_, _, ..] = addresses.forepost {
+                    let inner = reserved_address();
+                    command.arg(format!("--entryPoints.inner.address={inner}"));
+                    command.arg("--entryPoints.inner.forwardedHeaders.trustedIPs=127.0.0.1/32");
+                    command.arg("--entryPoints.inner.http.aliasHeadersStrategy=delete");
+                    fs::write(folder.join("dynamic.yaml"), addresses.behind(inner, &self.example("dynamic.yaml")))
+                        .unwrap();
+                } else {
+                    place("dynamic.yaml", &[HOST, FOREPOST, WHOAMI]);
+                }
                 command.arg(format!("--providers.file.filename={}", folder.join("dynamic.yaml").display()));
                 command
             }
@@ -132,7 +156,18 @@ impl Proxy {
     }
 }
 
-impl Addresses {
+impl Addresses<'_> {
+    /// Traefik's routes, where questions go to all foreposts through `inner`.
+    fn behind(self, inner: SocketAddr, text: &str) -> String {
+        let server = |address: &SocketAddr| format!("          - url: \"http://{address}\"\n");
+        let servers: String = self.forepost.iter().map(server).collect();
+        let question = text.replace(&format!("\"http://{FOREPOST}/"), &format!("\"http://{inner}/"));
+        let routes = question.replacen("\n  middlewares:\n", TRAEFIK_INNER, 1);
+        let text = routes.replace(&format!("          - url: \"http://{FOREPOST}\"\n"), &servers);
+        assert!(text.contains(&servers) && text.contains("again") && !text.contains(FOREPOST), "{text}");
+        self.put_into(&text, &[HOST, WHOAMI])
+    }
+
     /// Replaces the placeholders; one that does not occur is a mistake.
     #[track_caller]
     fn put_into(self, text: &str, placeholders: &[&str]) -> String {
@@ -143,8 +178,9 @@ impl Addresses {
                 LISTEN => self.proxy.ip().to_string(),
                 PORT => self.proxy.port().to_string(),
                 HOST => "app.localhost".to_owned(),
-                FOREPOST => self.forepost.to_string(),
-                FOREPOST_OF_ENVOY => socket_of_envoy(self.forepost),
+                // "server ADDRESS;", as nginx lists them.
+                FOREPOST => self.forepost.iter().map(ToString::to_string).collect::<Vec<_>>().join("; server "),
+                FOREPOST_OF_ENVOY => socket_of_envoy(self.forepost[0]),
                 WHOAMI => self.application.to_string(),
                 WHOAMI_OF_ENVOY => socket_of_envoy(self.application),
                 other => panic!("nobody knows {other}"),

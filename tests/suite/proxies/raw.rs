@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 /// # Errors
 ///
 /// When there is no answer, or none of HTTP/1.
-pub(super) async fn status(address: SocketAddr, request: &str) -> io::Result<u16> {
+pub(crate) async fn status(address: SocketAddr, request: &str) -> io::Result<u16> {
     let (mut stream, head) = exchange(address, request).await?;
     // An answer counts when it is whole, so that a server that dies halfway is noticed.
     stream.read_to_end(&mut Vec::new()).await?;

@@ -1,0 +1,66 @@
+//! What ends a session that the provider was asked about.
+
+use super::scene::{AFTER, APP, Scene, WITHIN};
+use crate::provider::{Behaviour, Provider};
+
+/// Both ways: asked beside the requests, and while one waits.
+async fn ends(what: &str, change: impl Fn(&Provider)) {
+    let scene = Scene::new().await;
+    let mut browser = scene.sign_in().await;
+    change(scene.provider());
+    scene.check(&mut browser).await.is(200);
+    scene.pass(AFTER);
+    scene.check(&mut browser).await.is(200);
+    let login = scene.until(&mut browser, |reply| reply.status != 200).await;
+    assert!(login.is(302).location().as_str().starts_with(scene.provider().issuer()), "{what}: {login:#?}");
+    scene.script(&mut browser).await.is(401);
+    assert_eq!(scene.asked(), 2, "{what}");
+
+    let scene = Scene::new().await;
+    let mut browser = scene.sign_in().await;
+    change(scene.provider());
+    scene.pass(WITHIN);
+    let (mut tab, mut other_tab) = (browser.clone(), browser.clone());
+    let (script, page) = tokio::join!(scene.script(&mut tab), scene.check(&mut other_tab));
+    script.is(401);
+    page.is(302);
+    let challenged = scene.stage.check("nginx", &mut browser, APP).await;
+    assert_eq!(challenged.is(401).header("x-forepost-action"), "redirect", "{what}");
+    assert_eq!(scene.asked(), 2, "{what}");
+}
+
+/// At a refresh the ID token has this claim, or has none of this name.
+fn refreshes_with(provider: &Provider, claim: &str, value: Option<&str>) {
+    provider.set(|behaviour| {
+        let claims = &mut behaviour.refreshing.id_token;
+        if let Some(value) = value {
+            claims.set(claim, value)
+        } else {
+            claims.remove(claim)
+        };
+    });
+}
+
+#[tokio::test]
+async fn sessions_end_where_the_provider_no_longer_vouches() {
+    ends("the user is gone", |provider| provider.remove_user("alice")).await;
+    ends("the grant is gone", Provider::end_grants).await;
+    ends("refused", |provider| provider.set(|it| it.refreshing.refuse = Some("invalid_grant"))).await;
+    ends("another subject", |provider| refreshes_with(provider, "sub", Some("id-mallory"))).await;
+    ends("no sid", |provider| refreshes_with(provider, "sid", None)).await;
+    ends("an empty sid", |provider| refreshes_with(provider, "sid", Some(""))).await;
+}
+
+/// A refresh token that comes by itself ends with the provider's own session.
+#[tokio::test]
+async fn sessions_end_with_the_providers_where_tokens_are_bound_to_it() {
+    let prepare = |behaviour: &mut Behaviour| {
+        behaviour.refreshing.unannounced = true;
+        behaviour.refreshing.unasked = true;
+    };
+    let scene = Scene::with(prepare, |_| ()).await;
+    let mut browser = scene.sign_in().await;
+    scene.provider().end_sessions();
+    scene.pass(AFTER);
+    scene.until(&mut browser, |reply| reply.status == 302).await;
+}

@@ -1,0 +1,8 @@
+//! Sessions that the provider is asked about: refreshed beside the requests, confirmed before them, ended.
+
+mod away;
+mod background;
+mod endings;
+mod killed;
+mod scene;
+mod silent;
