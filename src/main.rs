@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Explain(asked) => configured(&arguments, |settings| cli::explain(&settings, &asked)),
         Command::Healthcheck => configured(&arguments, |settings| cli::healthcheck(&settings)),
         Command::Sessions(asked) => cli::sessions(&arguments, &asked),
+        Command::Token(asked) => cli::token(&asked),
     }
 }
 

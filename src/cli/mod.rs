@@ -4,6 +4,7 @@ mod check;
 mod explain;
 mod healthcheck;
 mod sessions;
+mod token;
 
 use std::fmt;
 use std::future::Future;
@@ -21,6 +22,7 @@ use crate::world::World;
 
 pub use self::explain::ExplainArguments;
 pub use self::sessions::SessionsArguments;
+pub use self::token::TokenArguments;
 
 /// `EX_USAGE` of sysexits.h: the operator must change something before trying again.
 const USAGE: u8 = 64;
@@ -68,6 +70,8 @@ pub enum Command {
     Healthcheck,
     /// See and end the sessions of the running daemon.
     Sessions(SessionsArguments),
+    /// Print a token for an application, after a login on any device.
+    Token(TokenArguments),
 }
 
 fn key_and_value(text: &str) -> Result<(String, String), String> {
@@ -154,6 +158,12 @@ pub fn healthcheck(settings: &Settings) -> ExitCode {
 #[must_use]
 pub fn sessions(arguments: &Arguments, asked: &SessionsArguments) -> ExitCode {
     run(sessions::run(&sources(arguments), asked))
+}
+
+/// Gets a token for an application; needs no settings.
+#[must_use]
+pub fn token(arguments: &TokenArguments) -> ExitCode {
+    run(token::run(arguments))
 }
 
 fn run(future: impl Future<Output = ExitCode>) -> ExitCode {

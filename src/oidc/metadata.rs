@@ -21,6 +21,7 @@ pub(super) struct Additional {
     revocation_endpoint: Option<Value>,
     #[serde(default)]
     introspection_endpoint: Option<Value>,
+    device_authorization_endpoint: Option<Value>,
     #[serde(default)]
     backchannel_logout_supported: Option<Value>,
     #[serde(default)]
@@ -59,6 +60,7 @@ pub struct Metadata {
     end_session_endpoint: Option<Url>,
     revocation_endpoint: Option<Url>,
     introspection_endpoint: Option<Url>,
+    device_authorization_endpoint: Option<Url>,
 }
 
 impl Metadata {
@@ -91,7 +93,15 @@ impl Metadata {
         let end_session_endpoint = more.end_session_endpoint.as_deref().and_then(web_address);
         let revocation_endpoint = more.revocation_endpoint.as_ref().and_then(Value::as_str).and_then(web_address);
         let introspection_endpoint = more.introspection_endpoint.as_ref().and_then(Value::as_str).and_then(web_address);
-        Ok(Self { document, end_session_endpoint, revocation_endpoint, introspection_endpoint })
+        let device_authorization_endpoint =
+            more.device_authorization_endpoint.as_ref().and_then(Value::as_str).and_then(web_address);
+        Ok(Self {
+            document,
+            end_session_endpoint,
+            revocation_endpoint,
+            introspection_endpoint,
+            device_authorization_endpoint,
+        })
     }
 
     /// The same for an issuer whose tokens are only verified: what a login would need may be missing.
@@ -133,6 +143,12 @@ impl Metadata {
     #[must_use]
     pub const fn introspection_endpoint(&self) -> Option<&Url> {
         self.introspection_endpoint.as_ref()
+    }
+
+    /// Where a program without a browser begins a login, if the provider has such a place (RFC 8628 §3.1, §4).
+    #[must_use]
+    pub const fn device_authorization_endpoint(&self) -> Option<&Url> {
+        self.device_authorization_endpoint.as_ref()
     }
 
     /// Whether the provider announces back-channel logout (OpenID Connect Back-Channel Logout 1.0 §2.1).

@@ -30,7 +30,7 @@ fn authority(text: &str) -> &str {
 }
 
 /// Whether the host of a URL is this machine under every reading (RFC 6761 §6.3 for names).
-fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => {
             let name = name.strip_suffix('.').unwrap_or(name);

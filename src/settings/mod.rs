@@ -23,6 +23,7 @@ mod tokens;
 mod typed;
 mod values;
 
+pub(crate) use address::is_loopback;
 pub use load::{Sources, admin, load};
 pub use mistakes::{Mistake, Mistakes};
 pub use redis::{RedisAddress, RedisMode, RedisSettings};

@@ -17,15 +17,25 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String
 fn help_and_version_read_well() {
     let (code, help, _) = run(&["--help"], &[]);
     assert_eq!(code, 0);
-    for text in ["serve", "check", "explain", "healthcheck", "sessions", "--config", "--set", "FOREPOST_ISSUER", "64"] {
+    for text in
+        ["serve", "check", "explain", "healthcheck", "sessions", "token", "--config", "--set", "FOREPOST_ISSUER", "64"]
+    {
         assert!(help.contains(text), "{text} is not in\n{help}");
     }
     assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
     let (code, version, _) = run(&["--version"], &[]);
     assert_eq!((code, version.trim()), (0, concat!("forepost ", env!("CARGO_PKG_VERSION"))));
-    for command in
-        ["serve", "check", "explain", "healthcheck", "sessions", "sessions list", "sessions show", "sessions revoke"]
-    {
+    for command in [
+        "serve",
+        "check",
+        "explain",
+        "healthcheck",
+        "sessions",
+        "sessions list",
+        "sessions show",
+        "sessions revoke",
+        "token",
+    ] {
         let words: Vec<_> = command.split(' ').chain(["--help"]).collect();
         assert_eq!(run(&words, &[]).0, 0, "{command}");
     }

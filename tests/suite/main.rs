@@ -34,4 +34,5 @@ mod restart;
 mod security;
 mod sessions;
 mod support;
+mod token;
 mod tokens;

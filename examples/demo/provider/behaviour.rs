@@ -33,11 +33,15 @@ pub(crate) enum Endpoint {
     Revocation,
     /// What a token is worth.
     Introspection,
+    /// Where a program begins a login that is confirmed elsewhere.
+    DeviceAuthorization,
+    /// Where it is confirmed.
+    Device,
 }
 
 impl Endpoint {
     /// All of them.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Discovery,
         Self::Jwks,
         Self::Authorize,
@@ -47,6 +51,8 @@ impl Endpoint {
         Self::EndSession,
         Self::Revocation,
         Self::Introspection,
+        Self::DeviceAuthorization,
+        Self::Device,
     ];
 
     /// The path behind the issuer.
@@ -61,6 +67,8 @@ impl Endpoint {
             Self::EndSession => "/end-session",
             Self::Revocation => "/revoke",
             Self::Introspection => "/introspect",
+            Self::DeviceAuthorization => "/device-authorization",
+            Self::Device => "/device",
         }
     }
 }
@@ -99,6 +107,8 @@ pub(crate) struct Behaviour {
     pub(crate) app_password: Option<&'static str>,
     /// What is different at a refresh.
     pub(crate) refreshing: Refreshing,
+    /// How logins go that are confirmed elsewhere.
+    pub(crate) device: Device,
     /// Changes to JSON texts, after all others: what no JSON value can say.
     pub(crate) rewrite: Rewrite,
     /// Do not form-decode id and secret of `client_secret_basic`, as some providers do.
@@ -135,6 +145,19 @@ pub(crate) struct Refreshing {
     pub(crate) id_token: Patch,
     /// Changes to the answer, after those of all answers.
     pub(crate) token: Patch,
+}
+
+/// The device flow (RFC 8628).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Device {
+    /// Changes to the answer with the codes; what it says of `expires_in` and `interval` counts for nobody here.
+    pub(crate) codes: Patch,
+    /// Codes end after so many seconds; by default after 600.
+    pub(crate) lifetime: Option<u64>,
+    /// Device codes that mean something else unless they are form-encoded.
+    pub(crate) awkward_codes: bool,
+    /// The next questions for tokens are answered with these errors, whatever the user did.
+    pub(crate) errors: Vec<&'static str>,
 }
 
 /// A logout token (OpenID Connect Back-Channel Logout 1.0 §2.4), right unless changed.

@@ -4,6 +4,7 @@ use aws_lc_rs::error::Unspecified;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::device::GRANT_TYPE;
 use super::web::{self, Answer};
 use super::{Algorithm, Asked, Endpoint, Jwks};
 
@@ -23,11 +24,12 @@ impl Asked<'_> {
             ("end_session_endpoint", json!(shared.url(Endpoint::EndSession))),
             ("revocation_endpoint", json!(shared.url(Endpoint::Revocation))),
             ("introspection_endpoint", json!(shared.url(Endpoint::Introspection))),
+            ("device_authorization_endpoint", json!(shared.url(Endpoint::DeviceAuthorization))),
             ("backchannel_logout_supported", json!(true)),
             ("backchannel_logout_session_supported", json!(true)),
             ("response_types_supported", json!(["code"])),
             ("response_modes_supported", json!(["query"])),
-            ("grant_types_supported", json!(["authorization_code", "refresh_token"])),
+            ("grant_types_supported", json!(["authorization_code", "refresh_token", GRANT_TYPE])),
             ("subject_types_supported", json!(["public"])),
             ("scopes_supported", json!(scopes)),
             ("claims_supported", json!(["sub", "name", "preferred_username", "email", "email_verified", "groups"])),

@@ -1,11 +1,13 @@
 //! A small OpenID provider in process, honest unless told otherwise.
 //!
-//! Code flow with PKCE, single sign-on, userinfo, refresh, revocation, introspection, logout, key rotation. [`Behaviour`] holds the switches that make
+//! Code flow with PKCE, device flow, single sign-on, userinfo, refresh, revocation, introspection, logout, key rotation. [`Behaviour`] holds
+//! the switches that make
 //! it a faulty provider, to be changed while it runs. Needs the module `web` beside it.
 
 mod authorize;
 mod behaviour;
 mod config;
+mod device;
 mod keys;
 mod logout;
 mod metadata;

@@ -52,6 +52,43 @@ pub(super) struct Login {
     pub(super) logins: Vec<String>,
 }
 
+/// Where the code of a program is confirmed.
+#[derive(Template)]
+#[template(
+    ext = "html",
+    source = r#"<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Confirm a login · Demo identity provider</title>
+<style>{{ style|safe }}</style>
+<body class="idp">
+<main class="card">
+<p class="brand">Demo identity provider</p>
+<h1>Confirm a login</h1>
+<p class="quiet">of a program that shows you this code</p>
+{% if !mistake.is_empty() %}<p class="mistake" role="alert">{{ mistake }}</p>{% endif %}
+<form method="post" action="{{ action }}">
+<label>Code <input name="user_code" value="{{ user_code }}" autocomplete="off" spellcheck="false" required></label>
+<p class="or"><span>as</span></p>
+{% for login in logins %}<button type="submit" name="login" value="{{ login }}">{{ login }}</button>
+{% endfor %}<button type="submit" name="deny" value="yes">That was not me</button>
+</form>
+</main>
+</body>
+</html>
+"#
+)]
+pub(super) struct Device {
+    pub(super) style: &'static str,
+    pub(super) action: String,
+    pub(super) user_code: String,
+    /// What was wrong with the last attempt; may be empty.
+    pub(super) mistake: String,
+    pub(super) logins: Vec<String>,
+}
+
 /// A heading and a sentence.
 #[derive(Template)]
 #[template(
@@ -87,6 +124,15 @@ fn message(status: StatusCode, title: &str, text: &str) -> Answer {
 pub(super) fn login(page: &Login) -> Answer {
     let status = if page.mistake.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     web::page(status, page)
+}
+
+pub(super) fn device(page: &Device) -> Answer {
+    let status = if page.mistake.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
+    web::page(status, page)
+}
+
+pub(super) fn device_answered() -> Answer {
+    message(StatusCode::OK, "Thank you", "The program knows. You can close this page.")
 }
 
 pub(super) fn bad_request(text: &str) -> Answer {

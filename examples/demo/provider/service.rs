@@ -152,6 +152,9 @@ impl Asked<'_> {
             Endpoint::EndSession if get || post => Ok(self.end_session()),
             Endpoint::Revocation if post => Ok(self.revocation()),
             Endpoint::Introspection if post => Ok(self.introspection()),
+            Endpoint::DeviceAuthorization if post => self.device_authorization(),
+            Endpoint::Device if get => Ok(self.device_page("")),
+            Endpoint::Device if post => Ok(self.confirm_device()),
             Endpoint::Discovery
             | Endpoint::Jwks
             | Endpoint::Authorize
@@ -160,7 +163,9 @@ impl Asked<'_> {
             | Endpoint::Userinfo
             | Endpoint::EndSession
             | Endpoint::Revocation
-            | Endpoint::Introspection => Ok(web::text(StatusCode::METHOD_NOT_ALLOWED, "Not this method.")),
+            | Endpoint::Introspection
+            | Endpoint::DeviceAuthorization
+            | Endpoint::Device => Ok(web::text(StatusCode::METHOD_NOT_ALLOWED, "Not this method.")),
         }
     }
 }

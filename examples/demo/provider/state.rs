@@ -81,6 +81,28 @@ pub(super) struct State {
     offline: HashMap<String, Offline>,
     /// ID tokens that were given, and to which client.
     id_tokens: HashMap<String, String>,
+    /// By device code.
+    devices: HashMap<String, Device>,
+}
+
+/// A login that is confirmed elsewhere.
+#[derive(Clone, Debug)]
+pub(super) struct Device {
+    pub(super) user_code: String,
+    pub(super) client: String,
+    pub(super) scope: String,
+    /// In seconds since the epoch.
+    pub(super) until: u64,
+    pub(super) answer: Option<DeviceAnswer>,
+    /// How many questions for its tokens were answered.
+    pub(super) asked: usize,
+}
+
+/// What the user said to it.
+#[derive(Clone, Debug)]
+pub(super) enum DeviceAnswer {
+    Denied,
+    Confirmed(SignOn),
 }
 
 impl State {
@@ -94,6 +116,7 @@ impl State {
             access: HashMap::new(),
             offline: HashMap::new(),
             id_tokens: HashMap::new(),
+            devices: HashMap::new(),
         }
     }
 
@@ -202,6 +225,28 @@ impl State {
     fn end_family(&mut self, family: &str) {
         self.offline.retain(|_, known| known.grant.family != family);
         self.access.retain(|_, known| known.family != family);
+    }
+
+    pub(super) fn add_device(&mut self, code: String, device: Device) {
+        insert(&mut self.devices, code, device);
+    }
+
+    /// Changes the login that waits under this user code; whether there is one.
+    pub(super) fn answer_device(&mut self, user_code: &str, now: u64, answer: DeviceAnswer) -> bool {
+        let mut waiting = self.devices.values_mut().filter(|device| device.answer.is_none() && now < device.until);
+        let device = waiting.find(|device| device.user_code == user_code);
+        device.map(|device| device.answer = Some(answer)).is_some()
+    }
+
+    /// The login of a device code, and that it was asked for once more.
+    pub(super) fn device(&mut self, code: &str) -> Option<Device> {
+        let device = self.devices.get_mut(code)?;
+        device.asked += 1;
+        Some(device.clone())
+    }
+
+    pub(super) fn remove_device(&mut self, code: &str) {
+        self.devices.remove(code);
     }
 
     /// The cookies of who is signed in as `login`.

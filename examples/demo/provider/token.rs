@@ -8,12 +8,13 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::device::GRANT_TYPE;
 use super::state::{Access, Grant, SignOn, TOKEN_LIFETIME};
 use super::web::{self, Answer, Parameters};
 use super::{Algorithm, Asked, Behaviour, Client, Rewrite, Shared, Signer, SigningKey, keys};
 
 /// Why there is no token (RFC 6749 §5.2).
-type Refusal = &'static str;
+pub(super) type Refusal = &'static str;
 
 /// What tokens are given for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,7 +39,7 @@ impl Asked<'_> {
         }
         let client = self.client()?;
         let grant_type = form.get("grant_type");
-        if !matches!(grant_type, Some("authorization_code" | "refresh_token")) {
+        if !matches!(grant_type, Some("authorization_code" | "refresh_token" | GRANT_TYPE)) {
             return Err("unsupported_grant_type");
         }
         if form.repeated() {
@@ -48,7 +49,7 @@ impl Asked<'_> {
             let grant = self.refresh(&client)?;
             return Ok((client, grant, Occasion::Refresh));
         }
-        let grant = self.redeem(&client)?;
+        let grant = if grant_type == Some(GRANT_TYPE) { self.confirmed(&client) } else { self.redeem(&client) }?;
         Ok((client, grant, Occasion::Login))
     }
 
@@ -140,7 +141,7 @@ impl Asked<'_> {
     }
 
     /// Who asks: by Basic, in the form, or as a public client by name only (RFC 6749 §2.3.1).
-    fn client(&self) -> Result<Client, Refusal> {
+    pub(super) fn client(&self) -> Result<Client, Refusal> {
         let form = &self.seen.form;
         let basic = self.seen.headers.get(AUTHORIZATION);
         let (id, secret) = match basic {
@@ -308,7 +309,7 @@ pub(super) fn sign(
     signer.sign(&header, &Rewrite::text(behaviour.rewrite.id_token, &json!(claims)))
 }
 
-fn refuse(error: Refusal) -> Answer {
+pub(super) fn refuse(error: Refusal) -> Answer {
     if error != "invalid_client" {
         return web::json(StatusCode::BAD_REQUEST, &json!({"error": error}));
     }

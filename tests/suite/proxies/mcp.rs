@@ -60,7 +60,8 @@ async fn comes_through(proxy: Proxy) {
 
     let daemon = start_daemon(&settings(&provider.issuer, &origin)).await;
     daemon.ready().await;
-    let addresses = Addresses { proxy: address, forepost: daemon.http_address().unwrap(), application };
+    let forepost = [daemon.http_address().unwrap()];
+    let addresses = Addresses { proxy: address, forepost: &forepost, application };
     let folder = tempfile::tempdir().unwrap();
     let mut running = Running::start(proxy.prepare(folder.path(), addresses), folder.path());
     let host = origin.trim_start_matches("http://");

@@ -1,0 +1,441 @@
+//! `forepost token`: logins that are confirmed in a browser, and what is kept of them.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::{fs, thread};
+
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::provider::{Client, Config, Endpoint, Fault, Provider};
+use crate::support::process::forepost;
+use crate::support::{Browser, OpenIdProvider};
+use crate::web::{self, Server};
+
+const METADATA: &str = "/outpost.goauthentik.io/oauth-protected-resource";
+/// What Basic and forms make something else of.
+const AWKWARD_SECRET: &str = "s+cr&t %41:é";
+
+/// What the application answers to who shows no token.
+struct Says {
+    status: StatusCode,
+    challenge: Option<String>,
+    metadata: Value,
+}
+
+/// A provider, an application that wants tokens, and a home.
+struct Scene {
+    provider: Provider,
+    says: Arc<Mutex<Says>>,
+    url: String,
+    home: TempDir,
+    _app: Server,
+}
+
+impl Scene {
+    async fn start() -> Self {
+        let client = |id: &str, secret: Option<&str>| Client {
+            id: id.to_owned(),
+            secret: secret.map(str::to_owned),
+            ..Client::default()
+        };
+        let clients = vec![client("cli", None), client("robot", Some(AWKWARD_SECRET))];
+        let provider = Provider::start(Config { clients, ..Config::default() }).await.unwrap();
+        let (listener, address) = web::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let url = format!("http://{address}");
+        let says = Arc::new(Mutex::new(Says {
+            status: StatusCode::UNAUTHORIZED,
+            challenge: Some(format!("Basic realm=\"a, b\", Bearer resource_metadata=\"{url}{METADATA}\"")),
+            metadata: json!({
+                "resource": url,
+                "authorization_servers": [provider.issuer()],
+                "scopes_supported": ["groups"],
+                "bearer_methods_supported": ["header"],
+                "forepost_cli_client_id": "cli",
+            }),
+        }));
+        let told = Arc::clone(&says);
+        let app = Server::run(listener, None, move |request, _| {
+            let says = told.lock().unwrap();
+            let answer = match request.uri().path() {
+                METADATA => web::json(StatusCode::OK, &says.metadata),
+                _ if request.headers().contains_key(AUTHORIZATION) => web::text(StatusCode::OK, "Welcome."),
+                _ => {
+                    let mut answer = web::text(says.status, "A token, please.");
+                    if let Some(challenge) = &says.challenge {
+                        answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::try_from(challenge).unwrap());
+                    }
+                    answer
+                }
+            };
+            std::future::ready(Ok(answer))
+        });
+        Self { provider, says, url, home: tempfile::tempdir().unwrap(), _app: app }
+    }
+
+    fn begin(&self, arguments: &[&str]) -> Run {
+        let url = format!("{}/api/files?all", self.url);
+        let arguments: Vec<&str> = ["token", &url].iter().chain(arguments).copied().collect();
+        Run::start(forepost(&arguments, &[("HOME", self.home.path().to_str().unwrap())]))
+    }
+
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        self.begin(arguments).end()
+    }
+
+    /// A login that alice confirms.
+    async fn login(&self, arguments: &[&str]) -> String {
+        let mut run = self.begin(arguments);
+        self.answer(&mut run, "login=alice").await;
+        let (status, token, said) = run.end();
+        assert_eq!(status, Some(0), "{said}");
+        let lines: Vec<&str> = token.split('\n').collect();
+        assert!(lines.len() == 2 && lines[1].is_empty() && !said.contains(lines[0]), "{token}{said}");
+        lines[0].to_owned()
+    }
+
+    /// Does what the program says, with `form` as the user's answer.
+    async fn answer(&self, run: &mut Run, form: &str) {
+        let page = run.until("Open ");
+        let code = run.until("and enter the code ");
+        assert!(run.until("or open ").ends_with(&code));
+        let mut browser = Browser::new().route("idp.localhost", self.provider.address());
+        browser.get(&page).await.is(200).contains("Confirm a login");
+        browser.post(&page, &format!("user_code={code}&{form}")).await.is(200).contains("The program knows");
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let folder = fs::read_dir(self.home.path().join(".local/state/forepost"));
+        folder.into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
+    }
+
+    fn logins(&self) -> u64 {
+        self.provider.requests(Endpoint::DeviceAuthorization)
+    }
+
+    fn asked_at(&self, endpoint: Endpoint, name: &str) -> Option<String> {
+        self.provider.last_request(endpoint).unwrap().form.get(name).map(str::to_owned)
+    }
+
+    /// Whether alice's token opens what it should at the provider.
+    async fn counts(&self, token: &str) -> bool {
+        let mut browser = Browser::new().route("idp.localhost", self.provider.address());
+        let userinfo = format!("{}/userinfo", self.provider.issuer());
+        let bearer = format!("Bearer {token}");
+        let reply = browser.send(http::Method::GET, &userinfo, &[("authorization", &bearer)], None).await;
+        reply.status == 200 && reply.json()["sub"] == "id-alice"
+    }
+}
+
+/// A running `forepost token`.
+struct Run {
+    child: Child,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Run {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Self { child, lines, seen: Vec::new() }
+    }
+
+    /// What follows `start` in the next line that begins so.
+    fn until(&mut self, start: &str) -> String {
+        loop {
+            let line = self.lines.recv().unwrap_or_else(|_| panic!("no {start:?} in {:#?}", self.seen));
+            self.seen.push(line.clone());
+            if let Some(rest) = line.strip_prefix(start) {
+                return rest.to_owned();
+            }
+        }
+    }
+
+    /// The exit status, and what was printed to standard output and error.
+    fn end(mut self) -> (Option<i32>, String, String) {
+        let mut stdout = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        self.seen.extend(self.lines.iter());
+        (self.child.wait().unwrap().code(), stdout, self.seen.join("\n"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_is_kept_refreshed_and_forgotten() {
+    let scene = Scene::start().await;
+    let first = scene.login(&[]).await;
+    assert!(scene.counts(&first).await);
+    assert_eq!(scene.asked_at(Endpoint::DeviceAuthorization, "scope").as_deref(), Some("openid groups offline_access"));
+    let kept: Vec<PathBuf> =
+        scene.files().into_iter().filter(|path| path.extension().is_some_and(|it| it == "json")).collect();
+    let mode = |path: &PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((kept.len(), mode(&kept[0])), (1, 0o600));
+    assert_eq!(mode(&kept[0].parent().unwrap().to_owned()), 0o700);
+
+    let asked = scene.provider.requests(Endpoint::Discovery);
+    assert_eq!(scene.run(&[]), (Some(0), format!("{first}\n"), String::new()));
+    assert_eq!(scene.provider.requests(Endpoint::Discovery), asked, "a good token needs no network");
+
+    let mut tokens = vec![first];
+    for _ in 0..3 {
+        let (status, token, said) = scene.run(&["--renew"]);
+        assert!(status == Some(0) && said.is_empty(), "{said}");
+        assert!(!tokens.contains(&token) && scene.counts(token.trim_end()).await);
+        tokens.push(token);
+    }
+    assert_eq!(scene.logins(), 1, "refreshed each time, with the token that the time before brought");
+
+    scene.provider.end_grants();
+    let mut run = scene.begin(&["--renew"]);
+    scene.answer(&mut run, "login=alice").await;
+    assert_eq!((run.end().0, scene.logins()), (Some(0), 2), "what the provider ended is a new login");
+
+    let (_, token, _) = scene.run(&[]);
+    let (status, stdout, said) = scene.run(&["--forget"]);
+    assert!(status == Some(0) && stdout.is_empty() && said.contains("Forgotten here and at"), "{said}");
+    assert!(scene.files().is_empty() && !scene.counts(token.trim_end()).await);
+    let (status, _, said) = scene.run(&["--forget"]);
+    assert!(status == Some(0) && said.contains("Nothing is kept"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_at_once_spend_no_refresh_token_twice() {
+    let scene = Scene::start().await;
+    scene.provider.set(|it| {
+        it.token.set("expires_in", 0);
+    });
+    scene.login(&[]).await;
+    let runs: Vec<Run> = (0..4).map(|_| scene.begin(&[])).collect();
+    let mut tokens: Vec<String> = Vec::new();
+    for run in runs {
+        let (status, token, said) = run.end();
+        assert_eq!(status, Some(0), "{said}");
+        tokens.push(token);
+    }
+    tokens.sort_unstable();
+    tokens.dedup();
+    assert_eq!((tokens.len(), scene.logins()), (4, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_the_provider_have_their_status() {
+    let scene = Scene::start().await;
+    let mut run = scene.begin(&[]);
+    scene.answer(&mut run, "deny=yes").await;
+    let (status, stdout, said) = run.end();
+    assert!(status == Some(77) && stdout.is_empty() && said.contains("denied"), "{said}");
+
+    for (errors, lifetime, expected, says) in [
+        (vec!["expired_token"], None, 75, "run this again"),
+        (vec![], Some(1), 75, "run this again"),
+        (vec!["authorization_pending", "authorization_pending"], Some(2), 75, "run this again"),
+        (vec!["invalid_grant"], None, 69, "invalid_grant"),
+    ] {
+        scene.provider.set(|it| {
+            it.device.errors = errors;
+            it.device.lifetime = lifetime;
+        });
+        let (status, stdout, said) = scene.run(&[]);
+        assert!(status == Some(expected) && stdout.is_empty() && said.contains(says), "{status:?} {said}");
+    }
+    scene.provider.set(|it| it.device.lifetime = None);
+    scene.provider.set(|it| it.device.errors = vec!["authorization_pending", "slow_down"]);
+    let asked = scene.provider.requests(Endpoint::Token);
+    scene.login(&[]).await;
+    assert_eq!(scene.provider.requests(Endpoint::Token) - asked, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_away_for_a_while_is_asked_again() {
+    let scene = Scene::start().await;
+    scene.provider.set(|it| {
+        it.faults.insert(Endpoint::Token, Fault::status(StatusCode::SERVICE_UNAVAILABLE));
+    });
+    let mut run = scene.begin(&[]);
+    scene.answer(&mut run, "login=alice").await;
+    scene.provider.wait_for_requests(Endpoint::Token, 1).await;
+    scene.provider.set(|it| it.faults.clear());
+    let (status, _, said) = run.end();
+    assert!(status == Some(0) && said.contains("503") && said.contains("trying again"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn codes_and_secrets_arrive_as_they_are() {
+    let scene = Scene::start().await;
+    scene.provider.set(|it| it.device.awkward_codes = true);
+    let file = scene.home.path().join("secret");
+    fs::write(&file, format!("{AWKWARD_SECRET}\n")).unwrap();
+    let options = ["--client-id", "robot", "--client-secret-file", file.to_str().unwrap(), "--scope", "openid"];
+    let methods: [&[&str]; 2] = [&["client_secret_basic"], &["client_secret_basic", "client_secret_post"]];
+    for (number, methods) in methods.into_iter().enumerate() {
+        scene.provider.set(|it| {
+            it.metadata.set("token_endpoint_auth_methods_supported", json!(methods));
+        });
+        let token = scene.login(&options).await;
+        assert!(scene.counts(&token).await);
+        let in_form = scene.asked_at(Endpoint::Token, "client_secret").is_some();
+        assert_eq!((in_form, scene.asked_at(Endpoint::Token, "resource")), (number == 1, None));
+        let (status, _, said) = scene.run(&["--forget", "--client-secret-file", file.to_str().unwrap()]);
+        assert!(status == Some(0) && said.contains("Forgotten") && !scene.counts(&token).await, "{said}");
+    }
+    scene.provider.set(|it| it.device.errors = vec!["access_denied"]);
+    assert_eq!(scene.run(&["--resource-indicator"]).0, Some(77));
+    assert_eq!(scene.asked_at(Endpoint::Token, "resource").as_deref(), Some(&*scene.url));
+    assert_eq!(scene.asked_at(Endpoint::DeviceAuthorization, "resource").as_deref(), Some(&*scene.url));
+
+    fs::write(&file, "wrong-secret").unwrap();
+    let (status, _, said) = scene.run(&options);
+    assert!(status == Some(69) && said.contains("invalid_client") && !said.contains("wrong-secret"), "{said}");
+    fs::write(&file, "\n").unwrap();
+    assert_eq!(scene.run(&options).0, Some(64));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_speaks_for_another_gets_no_token() {
+    let scene = Scene::start().await;
+    let check = |change: &dyn Fn(&mut Says), status: i32, text: &str| {
+        let mut says = scene.says.lock().unwrap();
+        let before = Says { metadata: says.metadata.clone(), challenge: says.challenge.clone(), ..*says };
+        change(&mut says);
+        drop(says);
+        let (got, stdout, said) = scene.run(&[]);
+        assert!(got == Some(status) && stdout.is_empty() && said.contains(text), "{got:?} {said}, and not {text}");
+        assert!(!said.contains('\u{1b}'), "{said:?}");
+        *scene.says.lock().unwrap() = before;
+    };
+    check(&|it| it.metadata["resource"] = json!("https://bank.example.com"), 69, "https://bank.example.com");
+    check(&|it| it.metadata["resource"] = json!(format!("{}/other", scene.url)), 69, "/other");
+    check(&|it| it.metadata["resource"] = json!("https://x.test/\u{1b}[31m"), 69, "not about");
+    check(&|it| it.metadata["authorization_servers"] = json!(["http://idp.example.com"]), 69, "https://");
+    check(&|it| it.metadata["authorization_servers"] = json!([format!("{}/", scene.provider.issuer())]), 69, "slash");
+    check(&|it| it.metadata["authorization_servers"] = json!([]), 69, "no provider");
+    check(&|it| it.metadata["bearer_methods_supported"] = json!(["body"]), 69, "Authorization");
+    check(&|it| it.metadata["forepost_cli_client_id"] = Value::Null, 64, "--client-id");
+    check(&|it| it.metadata["forepost_cli_client_id"] = json!("stranger"), 69, "invalid_client");
+    check(&|it| it.metadata = json!([]), 69, METADATA);
+    let elsewhere = format!("Bearer resource_metadata=\"{}/x\"", scene.provider.issuer());
+    check(&|it| it.challenge = Some(elsewhere.clone()), 69, "another host");
+    check(&|it| it.challenge = Some("Bearer realm=\"x\"".to_owned()), 69, "accept tokens");
+    check(&|it| it.status = StatusCode::OK, 69, "needs no token");
+    check(&|it| it.status = StatusCode::FOUND, 69, "accept tokens");
+    scene.provider.set(|it| {
+        it.metadata.set("device_authorization_endpoint", "http://idp.example.com/device");
+    });
+    check(&|_| (), 69, "https://");
+    scene.provider.set(|it| {
+        it.metadata.remove("device_authorization_endpoint");
+    });
+    check(&|_| (), 69, "device_authorization_endpoint");
+    assert_eq!(scene.logins(), 1, "the stranger's");
+}
+
+#[test]
+fn what_cannot_be_asked_is_said() {
+    let run = |url: &str| Run::start(forepost(&["token", url], &[])).end();
+    for (url, status, text) in [
+        ("app.example.com", 64, "no web address"),
+        ("http://app.example.com/", 64, "https://"),
+        ("https://user:secret@app.example.com/", 64, "password"),
+        ("http://127.0.0.1:1/", 69, "refused"),
+    ] {
+        let (got, stdout, said) = run(url);
+        assert!(got == Some(status) && stdout.is_empty() && said.contains(text), "{url}: {got:?} {said}");
+        assert!(!said.contains("secret"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_login_ends_at_once() {
+    let scene = Scene::start().await;
+    let mut run = scene.begin(&[]);
+    run.until("within ");
+    let waiting = scene.begin(&[]);
+    let id = run.child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let (status, stdout, said) = run.end();
+    assert!(status == Some(130) && stdout.is_empty(), "{status:?} {said}");
+    // The other one's turn; it waited, or came later.
+    let mut waiting = waiting;
+    scene.answer(&mut waiting, "login=alice").await;
+    assert_eq!(waiting.end().0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_others_may_read_are_not_used() {
+    let scene = Scene::start().await;
+    scene.login(&[]).await;
+    let kept = scene.files().into_iter().find(|path| path.extension().is_some_and(|it| it == "json")).unwrap();
+    fs::set_permissions(&kept, fs::Permissions::from_mode(0o644)).unwrap();
+    let (status, stdout, said) = scene.run(&[]);
+    assert!(status == Some(77) && stdout.is_empty() && said.contains("--forget"), "{said}");
+    assert_eq!(scene.run(&["--forget"]).0, Some(0));
+    assert!(scene.files().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certified_provider_gives_tokens_and_refreshes_them() {
+    let scene = Scene::start().await;
+    let grants = ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"];
+    let provider = OpenIdProvider::with(
+        "https://app.example.com",
+        &json!({"client_name": "cli", "grant_types": grants}),
+        json!({}),
+    );
+    {
+        let metadata = &mut scene.says.lock().unwrap().metadata;
+        metadata["authorization_servers"] = json!([provider.issuer]);
+        metadata["forepost_cli_client_id"] = json!(OpenIdProvider::CLIENT_ID);
+    }
+    let file = scene.home.path().join("secret");
+    fs::write(&file, OpenIdProvider::CLIENT_SECRET).unwrap();
+    let secret = ["--client-secret-file", file.to_str().unwrap()];
+    let mut run = scene.begin(&secret);
+    let page = run.until("Open ");
+    let code = run.until("and enter the code ");
+    let mut browser = Browser::new().route("*", provider.address);
+    let form = browser.get(&page).await;
+    let (_, rest) = form.is(200).body.split_once("name=\"xsrf\" value=\"").unwrap();
+    let (xsrf, _) = rest.split_once('"').unwrap();
+    let reply = browser.post(&page, &format!("xsrf={xsrf}&user_code={code}&confirm=yes")).await;
+    let login = browser.follow_on_host(reply).await;
+    provider.sign_in(&mut browser, &login, "alice").await.is(200).contains("Sign-in Success");
+    let (status, token, said) = run.end();
+    assert_eq!(status, Some(0), "{said}");
+
+    let (status, renewed, said) = scene.run(&[&secret[..], &["--renew"]].concat());
+    assert!(status == Some(0) && said.is_empty() && renewed != token, "{said}");
+    let stats = provider.hook("stats").await;
+    assert_eq!(stats["POST /device/auth"], 1, "{stats}");
+    let (status, _, said) = scene.run(&[&secret[..], &["--forget"]].concat());
+    assert!(status == Some(0) && said.contains("Forgotten here and at"), "{said}");
+    let (me, bearer) = (format!("{}/me", provider.issuer), format!("Bearer {}", renewed.trim_end()));
+    browser.send(http::Method::GET, &me, &[("authorization", &bearer)], None).await.is(401);
+}
+
+/// With a terminal, there is a picture, and a line that changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_shows_a_picture() {
+    let scene = Scene::start().await;
+    scene.provider.set(|it| it.device.errors = vec!["access_denied"; 9]);
+    for (option, terminal, expected) in
+        [("", "xterm", (true, true)), ("--no-qr", "xterm", (false, true)), ("", "dumb", (false, false))]
+    {
+        let line = format!("{} token {} {option}", env!("CARGO_BIN_EXE_forepost"), scene.url);
+        let mut command = Command::new("script");
+        command.args(["--quiet", "--return", "--command", &line, "/dev/null"]).stdin(Stdio::null());
+        command.env("TERM", terminal).env("HOME", scene.home.path());
+        let (status, shown, _) = Run::start(command).end();
+        assert_eq!(status, Some(77), "{shown}");
+        assert_eq!((shown.contains('\u{2580}'), shown.contains("Waiting for the login")), expected, "{shown}");
+        assert!(shown.contains("and enter the code"), "{shown}");
+    }
+}
