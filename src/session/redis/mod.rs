@@ -42,9 +42,9 @@ pub(crate) use error::RedisError;
 pub(crate) use follow::Follower;
 pub(crate) use scan::Cursor;
 
-/// Servers that send an operation on before it fails.
+/// Servers that send an operation on before there is a pause.
 const MOST_REDIRECTS: usize = 4;
-/// Before a slot that moves is asked again.
+/// Before a slot that moves is asked for again.
 const WAIT: Duration = Duration::from_millis(20);
 
 /// A Redis, not connected before it is first asked for something.
@@ -156,7 +156,14 @@ impl Redis {
     ) -> Result<Vec<Value>, RedisError> {
         let mut link = self.link(key, deadline).await?;
         let mut asking = false;
-        for _ in 0..MOST_REDIRECTS {
+        for redirects in 1.. {
+            // Two servers that each take the other for the owner agree soon, and neither did anything.
+            if redirects % MOST_REDIRECTS == 0 {
+                if Instant::now() + WAIT >= deadline {
+                    break;
+                }
+                tokio::time::sleep(WAIT).await;
+            }
             let sent =
                 if asking { send_asking(&link, commands, deadline).await } else { link.send(commands, deadline).await };
             let answers = sent?;
