@@ -151,11 +151,16 @@ impl Run {
 
     /// What follows `start` in the next line that begins so.
     fn until(&mut self, start: &str) -> String {
+        self.until_line(start, |line| line.strip_prefix(start).map(str::to_owned))
+    }
+
+    /// What `wanted` makes of the next line of which it makes something.
+    fn until_line<T>(&mut self, name: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
         loop {
-            let line = self.lines.recv().unwrap_or_else(|_| panic!("no {start:?} in {:#?}", self.seen));
+            let line = self.lines.recv().unwrap_or_else(|_| panic!("no {name:?} in {:#?}", self.seen));
             self.seen.push(line.clone());
-            if let Some(rest) = line.strip_prefix(start) {
-                return rest.to_owned();
+            if let Some(found) = wanted(&line) {
+                return found;
             }
         }
     }
@@ -262,10 +267,11 @@ async fn a_provider_that_is_away_for_a_while_is_asked_again() {
     });
     let mut run = scene.begin(&[]);
     scene.answer(&mut run, "login=alice").await;
-    scene.provider.wait_for_requests(Endpoint::Token, 1).await;
+    let said = run.until_line("trying again", |line| line.contains("trying again").then(|| line.to_owned()));
+    assert!(said.contains("503"), "{said}");
     scene.provider.set(|it| it.faults.clear());
     let (status, _, said) = run.end();
-    assert!(status == Some(0) && said.contains("503") && said.contains("trying again"), "{said}");
+    assert_eq!(status, Some(0), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,10 +65,10 @@ async fn comes_through(proxy: Proxy) {
     let folder = tempfile::tempdir().unwrap();
     let mut running = Running::start(proxy.prepare(folder.path(), addresses), folder.path());
     let host = origin.trim_start_matches("http://");
-    let ready = format!("GET /public/ready HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let ready = format!("GET /mcp HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\nConnection: close\r\n\r\n");
     let up = async {
-        // Whatever the server says to that.
-        while raw::status(address, &ready).await.is_err() {
+        // Forepost refuses; before it is asked, a proxy may say anything else.
+        while !raw::status(address, &ready).await.is_ok_and(|status| status == 401) {
             running.still_runs();
             tokio::time::sleep(GLANCE).await;
         }
