@@ -155,6 +155,16 @@ impl Glewlwyd {
         self.call(browser, Method::DELETE, &format!("oidc/session/{session}/"), &Value::Null).await.is(200);
     }
 
+    /// Has logouts sent there (OpenID Connect Back-Channel Logout 1.0 §2.2), with the session named.
+    pub(super) async fn tell_logouts(&self, uri: &str) {
+        let admin = &mut self.administrator().await;
+        let path = format!("client/{}?source=database", Self::CLIENT_ID);
+        let mut client = self.call(admin, Method::GET, &path, &Value::Null).await.is(200).json();
+        client["backchannel_logout_uri"] = json!(uri);
+        client["backchannel_logout_session_required"] = json!("1");
+        self.call(admin, Method::PUT, &path, &client).await.is(200);
+    }
+
     /// Ends all refresh tokens of who is signed in.
     pub(super) async fn end_grants(&self, browser: &mut Browser) {
         let tokens = self.call(browser, Method::GET, "oidc/token/", &Value::Null).await.is(200).json();

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
 
 use super::scene::{Claims, Kind, ORIGIN, RealProvider, Scene};
 use crate::support::{Browser, OpenIdProvider, Reply};
@@ -72,4 +74,25 @@ async fn glewlwyd_refreshes_a_session_and_ends_it() {
     let RealProvider::Glewlwyd(provider) = &scene.provider else { unreachable!() };
     provider.end_grants(&mut browser).await;
     until(&scene, &mut browser, |reply| reply.status == 302).await;
+}
+
+/// Its logout token has no `exp` and the type `JWT`; it is sent once the answer to the logout is out.
+#[tokio::test]
+async fn glewlwyd_logs_out_through_the_back_channel() {
+    let scene = Scene::start(Kind::Glewlwyd, Claims::IdToken).await;
+    let RealProvider::Glewlwyd(provider) = &scene.provider else { unreachable!() };
+    let http = scene.daemon.http_address().unwrap();
+    provider.tell_logouts(&format!("http://{http}/outpost.goauthentik.io/backchannel-logout")).await;
+    let (mut alice, mut elsewhere, mut bob) = (scene.browser(), scene.browser(), scene.browser());
+    let entered = scene.sign_in(&mut alice, "alice").await;
+    scene.sign_in(&mut elsewhere, "alice").await.is(200);
+    scene.sign_in(&mut bob, "bob").await.is(200);
+
+    let id_token = entered.is(200).header("x-authentik-jwt");
+    let claims = URL_SAFE_NO_PAD.decode(id_token.split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    provider.end_session(&mut alice, claims["sid"].as_str().unwrap()).await;
+    until(&scene, &mut alice, |reply| reply.status == 302).await;
+    scene.check(&mut elsewhere).await.is(200);
+    scene.check(&mut bob).await.is(200);
 }
