@@ -1,5 +1,7 @@
 //! `forepost token`: logins that are confirmed in a browser, and what is kept of them.
 
+mod application;
+
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;

@@ -103,6 +103,8 @@ pub(crate) struct Behaviour {
     pub(crate) token: Patch,
     /// Changes to what is said of active tokens.
     pub(crate) introspection: Patch,
+    /// Every client learns of the tokens of every other, as some providers have it.
+    pub(crate) introspection_of_all: bool,
     /// Take this as the app password of every user, as authentik has them; nobody has one otherwise.
     pub(crate) app_password: Option<&'static str>,
     /// What is different at a refresh.
