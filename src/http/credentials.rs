@@ -15,7 +15,7 @@ use super::reply::{self, ACTION, Answer};
 use super::request::Received;
 use super::route::WELL_KNOWN_RESOURCE;
 use super::verdict::Verdict;
-use crate::access::{Decision, decide};
+use crate::access::{Because, Decision, decide};
 use crate::app::{Application, OUTPOST_PATH};
 use crate::forwarded::{Dialect, OriginalRequest};
 use crate::host::Host;
@@ -64,8 +64,17 @@ impl Outpost {
             (Decision::Allow(permit), _) => return checked(self.allow(app, &permit), Verdict::Allow, Some(permit)),
             // What is public asks nobody who he is, and may have tokens of its own.
             (Decision::Pass(permit), _) => return checked(self.allow(app, &permit), Verdict::Pass, Some(permit)),
-            (Decision::Forbid(forbidden), _) => {
-                let answer = forbid(dialect, app, original, &forbidden, received);
+            (Decision::Forbid(forbidden), outcome) => {
+                let mut answer = forbid(dialect, app, original, &forbidden, received);
+                let is_bearer = shown.scheme == Scheme::Bearer && matches!(outcome, Outcome::Good(_));
+                if is_bearer && forbidden.because == Because::NotEntitled {
+                    // "Higher privileges than provided by the access token" (RFC 6750 §3.1), whatever they are.
+                    let resource = resource_address(app, &original.authority.host);
+                    challenge(
+                        &mut answer,
+                        format!("Bearer error=\"insufficient_scope\", resource_metadata=\"{resource}\""),
+                    );
+                }
                 return checked(answer, Verdict::Forbid, None);
             }
             (Decision::StartLogin(_) | Decision::Challenge(_), Outcome::Bad(bad)) => *bad,
@@ -140,11 +149,6 @@ fn refuse(
             None => answer,
         }
     };
-    let challenge = |answer: &mut Answer, text: String| {
-        if let Ok(value) = HeaderValue::try_from(text) {
-            answer.headers_mut().insert(WWW_AUTHENTICATE, value);
-        }
-    };
     let resource = resource_address(app, &original.authority.host);
     let unauthorized = |error, message: &str| {
         let mut answer = answer(StatusCode::UNAUTHORIZED, error, message);
@@ -187,6 +191,12 @@ fn refuse(
     }
 }
 
+fn challenge(answer: &mut Answer, text: String) {
+    if let Ok(value) = HeaderValue::try_from(text) {
+        answer.headers_mut().insert(WWW_AUTHENTICATE, value);
+    }
+}
+
 /// Names the metadata on a 401, where a bearer token would help (RFC 9728 §5.1).
 pub(super) fn name_resource(app: &Application, host: &Host<'_>, answer: &mut Answer) {
     let Some(accepted) = app.tokens.as_deref() else {
@@ -198,10 +208,7 @@ pub(super) fn name_resource(app: &Application, host: &Host<'_>, answer: &mut Ans
     {
         return;
     }
-    let text = format!("Bearer resource_metadata=\"{}\"", resource_address(app, host));
-    if let Ok(value) = HeaderValue::try_from(text) {
-        answer.headers_mut().insert(WWW_AUTHENTICATE, value);
-    }
+    challenge(answer, format!("Bearer resource_metadata=\"{}\"", resource_address(app, host)));
 }
 
 /// Whether the answer names a scheme of programs already.

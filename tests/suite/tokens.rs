@@ -30,6 +30,9 @@ external_host = "https://opaque.example.com"
 required_groups = ["admins"]
 [application.tokens]
 bearer = "both"
+[[application.rule]]
+paths = [{ prefix = "/settings" }]
+require = { scopes = ["settings"] }
 
 [[application]]
 slug = "scoped"

@@ -27,6 +27,17 @@ async fn the_provider_says_what_a_token_is_worth() {
 }
 
 #[tokio::test]
+async fn what_a_rule_requires_is_told_as_a_lack_of_the_token() {
+    let stage = stage().await;
+    let settings = "https://opaque.example.com/settings";
+    let reader = stage.provider.opaque_token("proxy", "alice", "openid profile groups").unwrap();
+    let challenge = bearer(&stage, settings, &reader).await.is(403).header("www-authenticate");
+    assert!(challenge.starts_with("Bearer error=\"insufficient_scope\", resource_metadata="), "{challenge}");
+    let writer = stage.provider.opaque_token("proxy", "alice", "openid profile settings").unwrap();
+    bearer(&stage, settings, &writer).await.is(200);
+}
+
+#[tokio::test]
 async fn case_091_a_scope_is_asked_for_where_it_is_needed() {
     let stage = stage().await;
     let token = stage.provider.opaque_token("proxy", "alice", "openid profile groups").unwrap();
