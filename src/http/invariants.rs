@@ -1,5 +1,6 @@
 //! What holds for every path that is asked for a route.
 
+use super::route::WELL_KNOWN_RESOURCE;
 use super::{BrowserRoute, Route};
 use crate::app::{OUTPOST_PATH, samples};
 use crate::forwarded::{Dialect, ENVOY_PREFIX, Target};
@@ -9,6 +10,10 @@ pub(crate) fn route_holds(path: &str) {
     let at_root = Route::parse(path, "");
     match at_root {
         Some(Route::Auth(Dialect::Envoy)) => assert!(path.starts_with(ENVOY_PREFIX)),
+        Some(Route::Resource) if !path.starts_with(OUTPOST_PATH) => {
+            let part = path.strip_prefix(WELL_KNOWN_RESOURCE).expect("the place that the RFC names");
+            assert!(part.is_empty() || part.starts_with('/'), "{path}");
+        }
         Some(route) => {
             let below = path.strip_prefix(OUTPOST_PATH).expect("routes lie below the outpost's path");
             assert!(below.bytes().all(|byte| byte.is_ascii_lowercase() || b"_-/".contains(&byte)), "{path}");
