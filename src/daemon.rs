@@ -1,11 +1,12 @@
 //! The daemon: from settings to something that serves.
 
+mod stores;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, timeout_at};
@@ -14,7 +15,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
 use crate::app::{Application, Registry};
-use crate::cookie::Sealer;
 use crate::forwarded::TrustedProxies;
 use crate::http::{DIALECTS, Outpost, OutpostParts, Status, VERDICTS};
 use crate::lifecycle::Shutdown;
@@ -22,9 +22,7 @@ use crate::login::{LoginParts, Logins};
 use crate::logout::{LogoutParts, Logouts};
 use crate::oidc::{KeyRefresh, Observer, Operation, Provider, TlsError};
 use crate::serve::{BindError, Drained, Listeners, Serving};
-use crate::session::{
-    FileError, FileStore, MemoryStore, RedisStore, SessionStore, StateDirectory, StoreError, StoreParts,
-};
+use crate::session::{FileError, SessionStore, StoreError};
 use crate::settings::{self, Settings};
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
@@ -239,7 +237,7 @@ impl Assembly {
         let providers = providers(&settings, &world, &metrics)?;
         let applications = applications(&settings)?;
         let issuers = token_issuers(&settings, &world, &metrics)?;
-        let (store, sealer) = sessions(&settings, &world)?;
+        let (store, sealer) = stores::sessions(&settings, &world)?;
         let logins = Arc::new(Logins::new(LoginParts {
             world: world.clone(),
             sealer,
@@ -366,52 +364,6 @@ async fn reclaim(store: Arc<dyn SessionStore>, world: World, interval: Duration,
             tracing::warn!(%error, "ended sessions could not be removed");
         }
     }
-}
-
-/// Where sessions are kept, and what seals the cookies of logins that are under way: both out of one secret.
-fn sessions(settings: &Settings, world: &World) -> Result<(Arc<dyn SessionStore>, Sealer), StartError> {
-    let session = &settings.session;
-    let parts = |secret| StoreParts {
-        secret,
-        max_sessions: session.max_sessions,
-        lifetime: session.lifetime,
-        issuers: issuers(settings),
-        world: world.clone(),
-    };
-    match &session.store {
-        settings::Store::Memory => {
-            let random = world.random::<32>()?;
-            let secret = session.secret.as_ref().map_or(random.as_slice(), |secret| secret.expose_secret().as_bytes());
-            tracing::info!(store = "memory", "sessions are kept");
-            Ok((Arc::new(MemoryStore::new(parts(secret))), Sealer::new(secret)))
-        }
-        settings::Store::File(path) => {
-            let directory = StateDirectory::open(path)?;
-            let secret = match &session.secret {
-                Some(secret) => secret.clone(),
-                None => directory.secret(world)?,
-            };
-            let secret = secret.expose_secret().as_bytes();
-            let store = FileStore::new(directory, parts(secret))?;
-            tracing::info!(store = "file", directory = %path.display(), sessions = store.count(), "sessions are kept");
-            Ok((Arc::new(store), Sealer::new(secret)))
-        }
-        settings::Store::Redis(redis) => {
-            let missing = || StartError::Redis(StoreError("session.secret is missing".to_owned()));
-            let secret = session.secret.as_ref().ok_or_else(missing)?.expose_secret().as_bytes();
-            let store = RedisStore::new(redis, parts(secret)).map_err(StartError::Redis)?;
-            let servers = redis.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            tracing::info!(store = "redis", servers, "sessions are kept");
-            Ok((Arc::new(store), Sealer::new(secret)))
-        }
-    }
-}
-
-/// Who vouches for the users of each application.
-fn issuers(settings: &Settings) -> HashMap<String, String> {
-    let issuer =
-        |app: &settings::Application| Some(settings.identity_providers.get(&app.identity_provider)?.issuer.clone());
-    settings.applications.iter().filter_map(|app| Some((app.slug.clone(), issuer(app)?))).collect()
 }
 
 impl Observer for Metrics {
