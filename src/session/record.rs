@@ -34,6 +34,8 @@ const HEAD_LENGTH: usize = 1 + 8 + 4;
 /// What a store must know of a record to keep it in order; nothing of it is secret, and nothing is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
+    /// Of how the record is written.
+    version: u8,
     /// The first whole second, after the epoch, at which the session has ended if it is not used again.
     pub(super) ends_at: u64,
 }
@@ -105,7 +107,7 @@ impl Head {
     }
 
     fn bytes(self, outline_length: u32) -> [u8; HEAD_LENGTH] {
-        let mut bytes = [VERSION; HEAD_LENGTH];
+        let mut bytes = [self.version; HEAD_LENGTH];
         bytes[1..9].copy_from_slice(&self.ends_at.to_be_bytes());
         bytes[9..].copy_from_slice(&outline_length.to_be_bytes());
         bytes
@@ -126,7 +128,7 @@ impl<'r> Parts<'r> {
         let (ends_at, length) = fields.split_first_chunk()?;
         let length = u32::from_be_bytes(length.try_into().ok()?);
         let (outline, rest) = sealed.split_at_checked(usize::try_from(length).ok()?)?;
-        let head = Head { ends_at: u64::from_be_bytes(*ends_at) };
+        let head = Head { version: *version, ends_at: u64::from_be_bytes(*ends_at) };
         (*version == VERSION).then_some(Self { head, head_bytes, outline, rest })
     }
 }
@@ -166,8 +168,9 @@ impl RecordKeys {
             claims: Cow::Borrowed(session.identity.claims()),
             asked: session.asked().map_or_else(Cow::default, Cow::Borrowed),
         };
-        let mut record = self.head_and_outline(world, &key, &Outline::of(session, issuer), Head::of(session))?;
-        seal(world, &token.record_key(), &bound_to(&key), &json(&rest), &mut record)?;
+        let head = Head { version: VERSION, ends_at: end(session) };
+        let mut record = self.head_and_outline(world, &key, &Outline::of(session, issuer), head)?;
+        seal(world, &token.record_key(), &bound_to(head.version, &key), &json(&rest), &mut record)?;
         Ok(record)
     }
 
@@ -185,7 +188,7 @@ impl RecordKeys {
         if issuer_of(&outline.application) != outline.issuer {
             return None;
         }
-        let rest = open(&token.record_key(), &bound_to(&key), parts.rest)?;
+        let rest = open(&token.record_key(), &bound_to(parts.head.version, &key), parts.rest)?;
         let rest: Rest<'_> = serde_json::from_slice(&rest).ok()?;
         let identity = Identity {
             subject: outline.subject,
@@ -258,7 +261,9 @@ impl RecordKeys {
         let Some(parts) = Parts::of(record) else { return Ok(None) };
         let Some(outline) = self.outline_of(key, &parts) else { return Ok(None) };
         let outline = Outline { last_check: session.last_check().max(outline.last_check), ..outline };
-        let mut record = self.head_and_outline(world, key, &outline, Head::of(session))?;
+        // The rest is bound to the version that it was written with.
+        let head = Head { version: parts.head.version, ends_at: end(session) };
+        let mut record = self.head_and_outline(world, key, &outline, head)?;
         record.extend_from_slice(parts.rest);
         Ok(Some(record))
     }
@@ -289,10 +294,9 @@ impl RecordKeys {
     }
 }
 
-impl Head {
-    fn of(session: &Session) -> Self {
-        Self { ends_at: session.ends_at().as_millis().div_ceil(1000) }
-    }
+/// The first whole second at which `session` has ended.
+fn end(session: &Session) -> u64 {
+    session.ends_at().as_millis().div_ceil(1000)
 }
 
 impl Outline {
@@ -362,8 +366,8 @@ impl From<Times> for Schedule {
 }
 
 /// What the rest of a record is bound to.
-fn bound_to(key: &SessionKey) -> Vec<u8> {
-    [&[VERSION], key.as_bytes().as_slice()].concat()
+fn bound_to(version: u8, key: &SessionKey) -> Vec<u8> {
+    [&[version], key.as_bytes().as_slice()].concat()
 }
 
 fn json(part: &impl Serialize) -> Vec<u8> {
