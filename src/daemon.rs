@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,6 +34,9 @@ const RECLAIM_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Sessions that may be idle for a short time only are looked at so many times in it.
 const RECLAIMS_PER_IDLE_TIMEOUT: u32 = 10;
+
+/// By so much more than the time that passed a clock may go forward.
+const CLOCK_JUMP: Duration = Duration::from_mins(2);
 
 /// A daemon that serves until it is shut down.
 #[must_use = "a daemon that nobody waits for is not shut down in order"]
@@ -359,8 +362,17 @@ async fn gather_entropy() {
 async fn reclaim(store: Arc<dyn SessionStore>, world: World, interval: Duration, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = (Instant::now(), world.now());
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        if let Err(error) = store.reclaim(world.now()).await {
+        let expected = last.1 + last.0.elapsed() + CLOCK_JUMP;
+        last = (Instant::now(), world.now());
+        if last.1 > expected {
+            // What ended by a clock that was set wrong for a moment would be gone for good.
+            tracing::warn!("the clock was set forward; ended sessions are removed in the next round");
+            continue;
+        }
+        let reclaimed = stop.run_until_cancelled(store.reclaim(last.1)).await;
+        if let Some(Err(error)) = reclaimed {
             tracing::warn!(%error, "ended sessions could not be removed");
         }
     }
