@@ -36,7 +36,7 @@ impl Status {
     pub fn answer(&self, path: &str) -> Response<Full<Bytes>> {
         match path {
             "/metrics" => {
-                self.metrics.set_store_up(self.store.is_up());
+                self.metrics.set_store(self.store.is_up(), self.store.is_durable());
                 let mut answer = Response::new(Full::from(self.metrics.encode(self.store.count())));
                 answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(METRICS_TYPE));
                 answer

@@ -2,19 +2,26 @@
 
 mod database;
 mod directory;
+mod shared;
+mod tables;
 #[cfg(test)]
 mod tests;
+mod unwritten;
 mod writer;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use moka::sync::Cache;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
 pub use directory::{FileError, StateDirectory};
 
-use self::database::Database;
+use self::database::State;
+use self::shared::Shared;
 use self::writer::{Outcome, Request, Work};
 use super::map::{Evicted, SessionMap};
 use super::record::RecordKeys;
@@ -25,7 +32,7 @@ use super::{
     SessionToken, StoreError, StoreFuture, StoreParts,
 };
 use crate::telemetry::Rarely;
-use crate::world::{UnixTime, World};
+use crate::world::UnixTime;
 
 /// Writes that may wait for the one under way; further ones wait for room.
 const QUEUE: usize = 1024;
@@ -39,6 +46,15 @@ const PAGE: usize = 1000;
 /// Uses that are written down in one transaction.
 const USES_AT_ONCE: usize = 256;
 
+/// A record that could not be read is not read again for so long, as each try may have the file opened again.
+const UNREADABLE: Duration = Duration::from_secs(2);
+
+/// Of such records, so many are remembered.
+const MOST_UNREADABLE: u64 = 1000;
+
+/// A file that could not be written is tried again so often, where anybody asks for its state.
+const PROOF_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Sessions in one file, with a bounded part of them in memory.
 ///
 /// What was answered is durable. Writes that come together share a transaction; lookups read beside it.
@@ -49,18 +65,12 @@ pub struct FileStore {
     writer: Option<JoinHandle<()>>,
     readers: Arc<Semaphore>,
     leases: Leases,
+    unreadable: Cache<SessionKey, ()>,
     /// Of any session that is in the file.
     longest_lifetime: Duration,
-}
-
-/// What the writer and the readers have in common.
-struct Shared {
-    database: Database,
-    cache: SessionMap,
-    keys: RecordKeys,
-    revocations: Revocations,
-    world: World,
-    unreadable: Rarely,
+    began: Instant,
+    /// When it was last tried whether the file can be written, in milliseconds after `began`.
+    proven: AtomicU64,
 }
 
 impl FileStore {
@@ -94,7 +104,10 @@ impl FileStore {
             writer: Some(writer),
             readers: Arc::new(Semaphore::new(READERS)),
             leases: Leases::default(),
+            unreadable: Cache::builder().max_capacity(MOST_UNREADABLE).time_to_live(UNREADABLE).build(),
             longest_lifetime: Duration::from_millis(longest),
+            began: Instant::now(),
+            proven: AtomicU64::new(0),
         })
     }
 
@@ -107,8 +120,12 @@ impl FileStore {
     }
 
     async fn find(&self, token: &SessionToken) -> Result<Option<Arc<Session>>, StoreError> {
-        let token = token.clone();
-        let (found, evicted) = self.read(move |shared| shared.find(&token)).await?;
+        let (token, key) = (token.clone(), token.key());
+        if self.unreadable.contains_key(&key) {
+            return Err(StoreError(format!("{}: it could not be read", self.shared.database.path().display())));
+        }
+        let found = self.read(move |shared| shared.find(&token)).await;
+        let (found, evicted) = found.inspect_err(|_| self.unreadable.insert(key, ()))?;
         self.keep_uses(evicted);
         Ok(found)
     }
@@ -130,8 +147,9 @@ impl FileStore {
         match found.await {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(error)) => {
-                // Whoever waits for nothing cannot be told that there was no room.
-                self.send(Work::Mend);
+                if self.shared.database.is_broken() {
+                    self.send(Work::Mend);
+                }
                 Err(StoreError(error.to_string()))
             }
             // The database may be so damaged that it panics.
@@ -148,18 +166,15 @@ impl FileStore {
             Turn::Busy => return Ok(Begun::Busy),
             Turn::Spent => return Ok(Begun::Spent),
         };
-        let begun = self.write(Work::BeginRefresh(key)).await;
-        match begun {
-            Ok(Outcome::Done(false)) if !reusable => {
-                self.leases.finish(&key, &lease, &Finished::Unanswered);
-                Ok(Begun::Spent)
-            }
-            Ok(_) => Ok(Begun::Lease(lease, session)),
-            Err(error) => {
-                self.leases.finish(&key, &lease, &Finished::Untouched);
-                Err(error)
-            }
-        }
+        let (begun, finished) = match self.write(Work::BeginRefresh(key)).await {
+            Ok(Outcome::Begun(Some(false))) if !reusable => (Ok(Begun::Spent), Finished::Unanswered),
+            Ok(Outcome::Begun(Some(_))) => return Ok(Begun::Lease(lease, session)),
+            Ok(Outcome::Unwritten) => (Ok(Begun::Busy), Finished::Untouched),
+            Ok(_) => (Ok(Begun::Gone), Finished::Untouched),
+            Err(error) => (Err(error), Finished::Untouched),
+        };
+        self.leases.finish(&key, &lease, &finished);
+        begun
     }
 
     async fn finish_refresh(
@@ -192,21 +207,18 @@ impl FileStore {
         self.leases.forget(&id);
         match self.write(Work::Remove(id)).await? {
             Outcome::Removed(Some((record, cached))) => Ok(self.shared.shown(id, &record, cached.as_deref())),
-            Outcome::Removed(None) | Outcome::Done(_) | Outcome::Count(_) => Ok(None),
+            _ => Ok(None),
         }
     }
 
     async fn page(&self, at: Option<String>) -> Result<Option<Page>, StoreError> {
-        let after = match at.as_deref().map(SessionKey::parse) {
-            Some(None) => return Ok(None),
-            Some(key) => key,
-            None => None,
-        };
+        let Ok(after) = at.map(|at| at.parse()).transpose() else { return Ok(None) };
         let page = self.read(move |shared| {
-            let records = shared.database.records(after.as_ref(), PAGE)?;
-            let next = (records.len() == PAGE).then(|| records.last().map(|(key, _)| key.to_string())).flatten();
-            let shown =
-                |(key, record): &(SessionKey, Vec<u8>)| shared.shown(*key, record, shared.cache.get(key).as_deref());
+            let records = shared.database.records(after, PAGE)?;
+            let next = (records.len() == PAGE).then(|| records.last().map(|(number, ..)| number.to_string())).flatten();
+            let shown = |(_, key, record): &(u64, SessionKey, Vec<u8>)| {
+                shared.shown(*key, record, shared.cache.get(key).as_deref())
+            };
             Ok(Page { sessions: records.iter().filter_map(shown).collect(), next })
         });
         page.await.map(Some)
@@ -220,6 +232,20 @@ impl FileStore {
         }
     }
 
+    /// What is known of the file; where that is nothing good, it is tried anew beside whoever asks.
+    fn state(&self) -> State {
+        let state = self.shared.database.state();
+        if state != State::Writable {
+            let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let last = self.proven.load(Ordering::Relaxed);
+            let due = Duration::from_millis(now.saturating_sub(last)) >= PROOF_INTERVAL || last == 0;
+            if due && self.proven.compare_exchange(last, now.max(1), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                self.send(Work::Mend);
+            }
+        }
+        state
+    }
+
     fn send(&self, work: Work) {
         let (reply, _) = oneshot::channel();
         if let Some(queue) = &self.queue {
@@ -231,60 +257,17 @@ impl FileStore {
     async fn reclaim(&self, now: UnixTime) -> Result<(), StoreError> {
         let shared = &self.shared;
         shared.cache.reclaim(|session| !session.lives(now) || shared.revocations.cover(session)).await;
-        shared.revocations.reclaim(now);
         for unkept in self.shared.cache.find(Session::has_unkept_use) {
             for uses in unkept.chunks(USES_AT_ONCE) {
                 self.write(Work::Use(uses.to_vec())).await?;
             }
         }
         while let Outcome::Count(1..) = self.write(Work::Reclaim(now)).await? {}
+        // Only now nothing is left that they could be about.
+        shared.revocations.reclaim(now);
         // Where the session is gone, so is what is known of its refresh; where memory had no room for it, the file knows.
         self.leases.retain(now, |key| shared.cache.get(key).is_some());
         Ok(())
-    }
-}
-
-impl Shared {
-    /// Looks a session up in the file, and takes it into memory.
-    fn find(&self, token: &SessionToken) -> Result<(Option<Arc<Session>>, Evicted), FileError> {
-        let key = token.key();
-        loop {
-            let since = self.cache.writes(&key);
-            let Some(record) = self.database.get(&key)? else { return Ok((None, Vec::new())) };
-            let counts = |session: &Session| session.lives(self.world.now()) && !self.revocations.cover(session);
-            let found = self.open(token, &record).filter(counts);
-            let Some(session) = found else { return Ok((None, Vec::new())) };
-            // Where it was removed or replaced in the meantime, the file is asked again.
-            if let Some((session, evicted)) = self.cache.adopt(key, Arc::new(session), since) {
-                return Ok((Some(session), evicted));
-            }
-        }
-    }
-
-    /// What does not open counts as absent: nobody can be let in with it.
-    fn open(&self, token: &SessionToken, record: &[u8]) -> Option<Session> {
-        let session = self.keys.open(token, record, |application| self.revocations.issuer(application));
-        if session.is_none() {
-            self.unreadable();
-        }
-        session
-    }
-
-    fn unreadable(&self) {
-        if let Some(further) = self.unreadable.due() {
-            let path = self.database.path().display();
-            tracing::warn!(%path, further, "a session cannot be read and counts as absent");
-        }
-    }
-
-    /// Writes down `session`; the record and what it is found by.
-    fn record(&self, token: &SessionToken, session: &Session) -> Result<Vec<u8>, StoreError> {
-        let issuer = self.revocations.issuer(session.application());
-        self.keys.seal(&self.world, token, session, issuer).map_err(|error| StoreError(error.to_string()))
-    }
-
-    fn shown(&self, key: SessionKey, record: &[u8], cached: Option<&Session>) -> Option<SessionOutline> {
-        self.keys.shown(key, record, cached, &self.revocations, self.world.now())
     }
 }
 
@@ -317,7 +300,7 @@ impl SessionStore for FileStore {
                     let removed = cached.or_else(|| self.shared.open(token, &record).map(Arc::new));
                     Ok(removed.filter(|session| !self.shared.revocations.cover(session)))
                 }
-                Outcome::Removed(None) | Outcome::Done(_) | Outcome::Count(_) => Ok(None),
+                _ => Ok(None),
             }
         })
     }
@@ -363,8 +346,13 @@ impl SessionStore for FileStore {
         self.shared.database.count()
     }
 
+    /// Also without room: what begins then is in memory.
     fn is_up(&self) -> bool {
-        self.shared.database.is_open()
+        self.state() != State::Failed
+    }
+
+    fn is_durable(&self) -> bool {
+        self.state() == State::Writable
     }
 }
 

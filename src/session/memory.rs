@@ -152,6 +152,10 @@ impl SessionStore for MemoryStore {
     fn is_up(&self) -> bool {
         true
     }
+
+    fn is_durable(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

@@ -66,4 +66,9 @@ pub trait SessionStore: Send + Sync {
 
     /// Whether it answers, as far as is known.
     fn is_up(&self) -> bool;
+
+    /// Whether a session that begins now outlives the process, as far as is known.
+    fn is_durable(&self) -> bool {
+        self.is_up()
+    }
 }

@@ -57,6 +57,7 @@ pub struct Metrics {
     ping: Table<OutpostLabels>,
     sessions: Gauge,
     store_up: Gauge,
+    store_durable: Gauge,
     revocations: Family<RevocationLabels, Counter>,
     logins: Family<LoginLabels, Counter>,
     sign_outs: Family<ApplicationLabels, Counter>,
@@ -111,6 +112,7 @@ impl Metrics {
             outcomes,
             sessions: Gauge::default(),
             store_up: Gauge::default(),
+            store_durable: Gauge::default(),
             revocations: Family::default(),
             logins: Family::default(),
             sign_outs: Family::default(),
@@ -154,6 +156,8 @@ impl Metrics {
         );
         ours.register("sessions", "Sessions in the store", self.sessions.clone());
         ours.register("store_up", "Whether the store of sessions answers", self.store_up.clone());
+        let durable = "Whether a session that begins now outlives the process";
+        ours.register("store_durable", durable, self.store_durable.clone());
         ours.register("revocations", "Orders to end sessions that were followed", self.revocations.clone());
         ours.register("logins", "Logins that came back", self.logins.clone());
         ours.register("sign_outs", "Sessions signed out", self.sign_outs.clone());
@@ -272,9 +276,10 @@ impl Metrics {
         self.revocations.get_or_create(&RevocationLabels { reason }).inc();
     }
 
-    /// Says whether the store of sessions answers.
-    pub fn set_store_up(&self, up: bool) {
+    /// Says whether the store of sessions answers, and whether what it keeps now outlives the process.
+    pub fn set_store(&self, up: bool, durable: bool) {
         self.store_up.set(i64::from(up));
+        self.store_durable.set(i64::from(durable));
     }
 
     /// Counts a request to an identity provider: `discovery`, `jwks`, `token`, `userinfo`.

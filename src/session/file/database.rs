@@ -1,31 +1,15 @@
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use redb::backends::FileBackend;
-use redb::{
-    Builder, DatabaseError, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, StorageBackend,
-    TableDefinition,
-};
+use redb::{Builder, DatabaseError, ReadableDatabase as _, ReadableTableMetadata as _, StorageBackend};
 
 use super::SessionKey;
 use super::directory::{FileError, open_private};
-use crate::session::record::Head;
-use crate::session::revocation::{Entries, Entry, Tag};
-use crate::world::UnixTime;
-
-/// Records by the name of the session.
-const SESSIONS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("sessions");
-/// The second at which a session ends, and its name.
-const ENDS: TableDefinition<'_, &[u8; 40], ()> = TableDefinition::new("ends");
-/// The names of sessions whose refresh was begun and not ended.
-const REFRESHES: TableDefinition<'_, &[u8; 32], ()> = TableDefinition::new("refreshes");
-/// Revocations: the tag, then until when it counts and what it is about, both in milliseconds.
-const REVOCATIONS: TableDefinition<'_, &[u8; 16], (u64, u64)> = TableDefinition::new("revocations");
-/// The longest lifetime that sessions in the file may have, in milliseconds.
-const LIFETIME: TableDefinition<'_, (), u64> = TableDefinition::new("lifetime");
+use super::tables::{NUMBERS, RECORDS, Tables};
 
 /// Sessions are in memory of our own already; the rest is left to the system's page cache.
 const CACHE_BYTES: usize = 16 << 20;
@@ -39,35 +23,61 @@ pub(super) struct Database {
     /// `None` where it could not be opened again.
     opened: RwLock<Option<redb::Database>>,
     count: AtomicU64,
+    /// Whether redb does nothing any more until the file is opened again.
+    broken: AtomicBool,
+    state: AtomicU8,
+}
+
+/// What the last writes say of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum State {
+    /// It can be written.
+    Writable,
+    /// There was no room.
+    Full,
+    /// It could not be written, or not be opened again.
+    Failed,
 }
 
 /// Opens the file at a path.
-pub(super) type Opener = fn(&Path) -> Result<redb::Database, FileError>;
+pub(super) type Opener = Box<dyn Fn(&Path, Missing) -> Result<redb::Database, FileError> + Send + Sync>;
 
-/// The tables of a transaction that is being made.
-pub(super) struct Tables<'t> {
-    sessions: redb::Table<'t, &'static [u8; 32], &'static [u8]>,
-    ends: redb::Table<'t, &'static [u8; 40], ()>,
-    refreshes: redb::Table<'t, &'static [u8; 32], ()>,
-    revocations: redb::Table<'t, &'static [u8; 16], (u64, u64)>,
-    lifetime: redb::Table<'t, (), u64>,
-    changed: bool,
+/// What is done where there is no file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// It is made.
+    Make,
+    /// That is an error: what was there is on a disk that is away.
+    Tell,
 }
 
 impl Database {
     /// Opens the file, and makes it where there is none.
     pub(super) fn open(path: PathBuf) -> Result<Self, FileError> {
-        Self::open_with(path, open)
+        Self::open_with(path, Box::new(open))
     }
 
     pub(super) fn open_with(path: PathBuf, opener: Opener) -> Result<Self, FileError> {
-        let opened = RwLock::new(Some(opener(&path)?));
-        let database = Self { path, opener, opened, count: AtomicU64::new(0) };
-        // So that all tables are there, and the disk has shown that it can be written.
-        database.write(|tables| {
-            tables.changed = true;
+        let opened = RwLock::new(Some(opener(&path, Missing::Make)?));
+        let (count, broken, state) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU8::new(State::Writable as u8));
+        let database = Self { path, opener, opened, count, broken, state };
+        let proven = database.write(|tables| {
+            tables.prove()?;
             Ok(())
-        })?;
+        });
+        match proven {
+            // The sessions that are in the file can be served.
+            Err(error @ FileError::Full { .. }) => {
+                database.reopen()?;
+                let count = database.with(|opened| Ok(opened.begin_read()?.open_table(RECORDS)?.len()?));
+                // Without tables, it was never used.
+                let Ok(count) = count else { return Err(error) };
+                database.count.store(count, Ordering::Relaxed);
+                tracing::error!(%error, "new sessions cannot be written down");
+            }
+            other => other?,
+        }
         Ok(database)
     }
 
@@ -83,25 +93,29 @@ impl Database {
     /// The record of a session.
     pub(super) fn get(&self, key: &SessionKey) -> Result<Option<Vec<u8>>, FileError> {
         self.with(|database| {
-            let sessions = database.begin_read()?.open_table(SESSIONS)?;
-            Ok(sessions.get(key.as_bytes())?.map(|record| record.value().to_vec()))
+            let reading = database.begin_read()?;
+            let number = reading.open_table(NUMBERS)?.get(key.as_bytes())?.map(|number| number.value());
+            let Some(number) = number else { return Ok(None) };
+            let record = reading.open_table(RECORDS)?.get(number)?;
+            Ok(record.map(|record| record.value().1.to_vec()))
         })
     }
 
-    /// At most so many records, those after `after` in the order of their names, or the first ones.
+    /// At most so many records in the order of their numbers: those after `after`, or the first ones.
     pub(super) fn records(
         &self,
-        after: Option<&SessionKey>,
+        after: Option<u64>,
         most: usize,
-    ) -> Result<Vec<(SessionKey, Vec<u8>)>, FileError> {
-        let first = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_bytes()));
+    ) -> Result<Vec<(u64, SessionKey, Vec<u8>)>, FileError> {
+        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.with(|database| {
-            let sessions = database.begin_read()?.open_table(SESSIONS)?;
-            let records = sessions.range::<&[u8; 32]>((first, Bound::Unbounded))?.take(most);
+            let records = database.begin_read()?.open_table(RECORDS)?;
+            let records = records.range::<u64>((first, Bound::Unbounded))?.take(most);
             records
                 .map(|entry| {
-                    let (key, record) = entry?;
-                    Ok((SessionKey::from_bytes(*key.value()), record.value().to_vec()))
+                    let (number, entry) = entry?;
+                    let (key, record) = entry.value();
+                    Ok((number.value(), SessionKey::from_bytes(*key), record.to_vec()))
                 })
                 .collect()
         })
@@ -112,43 +126,60 @@ impl Database {
         &self,
         change: impl FnOnce(&mut Tables<'_>) -> Result<T, redb::Error>,
     ) -> Result<T, FileError> {
-        self.with(|database| {
+        let written = self.with(|database| {
             let mut transaction = database.begin_write()?;
             // After a crash the file is used at once, however large it is.
             transaction.set_quick_repair(true);
-            let mut tables = Tables {
-                sessions: transaction.open_table(SESSIONS)?,
-                ends: transaction.open_table(ENDS)?,
-                refreshes: transaction.open_table(REFRESHES)?,
-                revocations: transaction.open_table(REVOCATIONS)?,
-                lifetime: transaction.open_table(LIFETIME)?,
-                changed: false,
-            };
+            let mut tables = Tables::open(&transaction)?;
             let made = change(&mut tables)?;
-            let (changed, count) = (tables.changed, tables.sessions.len()?);
+            let (changed, count) = (tables.have_changed(), tables.count()?);
             drop(tables);
             if changed {
                 transaction.commit()?;
                 self.count.store(count, Ordering::Relaxed);
+                self.set_state(State::Writable);
             } else {
                 transaction.abort()?;
             }
             Ok(made)
-        })
+        });
+        match &written {
+            Ok(_) => {}
+            Err(FileError::Full { .. }) => self.set_state(State::Full),
+            Err(_) => self.set_state(State::Failed),
+        }
+        written
     }
 
-    /// Closes the file and opens it again, once nobody reads any more.
-    pub(super) fn reopen(&self) -> Result<(), FileError> {
+    /// Closes the file and opens it again where that is needed, once nobody reads any more; whether it did.
+    ///
+    /// The last transaction may have been made although it failed: what memory knows has to be read anew.
+    pub(super) fn reopen(&self) -> Result<bool, FileError> {
         let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        if opened.is_some() && !self.broken.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
         // Closed first: the new one would find it in use. Whatever closing has to say, was said before.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(opened.take())));
-        *opened = Some((self.opener)(&self.path)?);
-        Ok(())
+        let again = (self.opener)(&self.path, Missing::Tell).inspect_err(|_| self.set_state(State::Failed))?;
+        *opened = Some(again);
+        self.broken.store(false, Ordering::Relaxed);
+        Ok(true)
     }
 
-    /// Whether the last attempt to open it again went well.
-    pub(super) fn is_open(&self) -> bool {
-        self.opened.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    /// Whether it has to be opened again.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    /// What the last writes say of it; waits for nothing.
+    pub(super) fn state(&self) -> State {
+        let state = self.state.load(Ordering::Relaxed);
+        [State::Writable, State::Full].into_iter().find(|it| *it as u8 == state).unwrap_or(State::Failed)
+    }
+
+    fn set_state(&self, state: State) {
+        self.state.store(state as u8, Ordering::Relaxed);
     }
 
     /// A damaged file can make redb panic, which must end neither a thread nor the process.
@@ -157,138 +188,19 @@ impl Database {
         let Some(database) = &*opened else {
             return Err(FileError::damaged(&self.path, "it could not be opened again"));
         };
-        match catch_unwind(AssertUnwindSafe(|| work(database))) {
+        let result = catch_unwind(AssertUnwindSafe(|| work(database)));
+        if let Err(_) | Ok(Err(redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::LockPoisoned(_))) = &result {
+            self.broken.store(true, Ordering::Relaxed);
+        }
+        match result {
             Ok(result) => result.map_err(|error| explained(&self.path, error)),
             Err(_) => Err(FileError::damaged(&self.path, "its parts do not fit together")),
         }
     }
 }
 
-impl Tables<'_> {
-    /// Puts `record` in the place of what was there.
-    pub(super) fn put(&mut self, key: &SessionKey, record: &[u8]) -> Result<(), redb::Error> {
-        self.take(key)?;
-        self.sessions.insert(key.as_bytes(), record)?;
-        if let Some(head) = Head::read(record) {
-            self.ends.insert(&end(head.ends_at, key), ())?;
-        }
-        self.changed = true;
-        Ok(())
-    }
-
-    pub(super) fn get(&self, key: &SessionKey) -> Result<Option<Vec<u8>>, redb::Error> {
-        Ok(self.sessions.get(key.as_bytes())?.map(|record| record.value().to_vec()))
-    }
-
-    /// Takes a record out with all that belongs to it, and gives it back.
-    pub(super) fn remove(&mut self, key: &SessionKey) -> Result<Option<Vec<u8>>, redb::Error> {
-        self.refreshes.remove(key.as_bytes())?;
-        self.take(key)
-    }
-
-    fn take(&mut self, key: &SessionKey) -> Result<Option<Vec<u8>>, redb::Error> {
-        let Some(record) = self.sessions.remove(key.as_bytes())?.map(|record| record.value().to_vec()) else {
-            return Ok(None);
-        };
-        if let Some(head) = Head::read(&record) {
-            self.ends.remove(&end(head.ends_at, key))?;
-        }
-        self.changed = true;
-        Ok(Some(record))
-    }
-
-    /// At most so many sessions that had ended by `second`, those that ended first.
-    pub(super) fn ended(&self, second: u64, most: usize) -> Result<Vec<SessionKey>, redb::Error> {
-        let last = end(second, &SessionKey::from_bytes([0xff; 32]));
-        let ended = self.ends.range::<&[u8; 40]>(..=&last)?.take(most);
-        ended.map(|entry| Ok(key_of(entry?.0.value()))).collect()
-    }
-
-    /// Takes the entry out that says when a session ends, where no record says so.
-    pub(super) fn forget_end(&mut self, second: u64, key: &SessionKey) -> Result<(), redb::Error> {
-        self.changed = true;
-        let first = end(0, &SessionKey::from_bytes([0; 32]));
-        let last = end(second, &SessionKey::from_bytes([0xff; 32]));
-        self.ends.retain_in::<&[u8; 40], _>(&first..=&last, |entry, ()| key_of(entry) != *key)?;
-        Ok(())
-    }
-
-    /// Notes that a refresh begins; `false` when one was begun already and not ended.
-    pub(super) fn begin_refresh(&mut self, key: &SessionKey) -> Result<bool, redb::Error> {
-        self.changed = true;
-        Ok(self.refreshes.insert(key.as_bytes(), ())?.is_none())
-    }
-
-    /// Notes that a refresh ended.
-    pub(super) fn end_refresh(&mut self, key: &SessionKey) -> Result<(), redb::Error> {
-        self.changed = true;
-        self.refreshes.remove(key.as_bytes())?;
-        Ok(())
-    }
-
-    /// Writes revocations down, unless the order was followed before.
-    pub(super) fn revoke(&mut self, entries: &Entries) -> Result<bool, redb::Error> {
-        if let Some(once) = &entries.once
-            && self.revocations.get(&once.tag.0)?.is_some()
-        {
-            return Ok(false);
-        }
-        for entry in entries.revoked.iter().chain(&entries.once) {
-            let known = self.revocations.get(&entry.tag.0)?.map_or((0, 0), |known| known.value());
-            let newer = (known.0.max(entry.until.as_millis()), known.1.max(entry.at.as_millis()));
-            self.revocations.insert(&entry.tag.0, newer)?;
-        }
-        self.changed = true;
-        Ok(true)
-    }
-
-    /// All revocations.
-    pub(super) fn revocations(&self) -> Result<Vec<Entry>, redb::Error> {
-        let entries = self.revocations.iter()?;
-        entries
-            .map(|entry| {
-                let (tag, times) = entry?;
-                let [until, at] = <[u64; 2]>::from(times.value()).map(UnixTime::from_millis);
-                Ok(Entry { tag: Tag(*tag.value()), at, until })
-            })
-            .collect()
-    }
-
-    /// Takes revocations out that count no longer.
-    pub(super) fn forget_revocations(&mut self, now: UnixTime) -> Result<(), redb::Error> {
-        let over = |(until, _): (u64, u64)| until <= now.as_millis();
-        if self.revocations.iter()?.any(|entry| entry.is_ok_and(|(_, times)| over(times.value()))) {
-            self.changed = true;
-            self.revocations.retain(|_, times| !over(times))?;
-        }
-        Ok(())
-    }
-
-    /// Notes that sessions live for `lifetime` at most from now on; the longest that sessions in the file may have.
-    pub(super) fn longest_lifetime(&mut self, lifetime: u64) -> Result<u64, redb::Error> {
-        let known = self.lifetime.get(())?.map_or(0, |known| known.value());
-        if lifetime > known {
-            self.changed = true;
-            self.lifetime.insert((), lifetime)?;
-        }
-        Ok(known.max(lifetime))
-    }
-}
-
-fn end(second: u64, key: &SessionKey) -> [u8; 40] {
-    let mut entry = [0; 40];
-    entry[..8].copy_from_slice(&second.to_be_bytes());
-    entry[8..].copy_from_slice(key.as_bytes());
-    entry
-}
-
-/// The name at the end of an entry.
-fn key_of(entry: &[u8]) -> SessionKey {
-    SessionKey::from_bytes(entry.last_chunk().copied().unwrap_or_default())
-}
-
-fn open(path: &Path) -> Result<redb::Database, FileError> {
-    let file = open_private(path).map_err(|cause| FileError::io(path, cause))?;
+fn open(path: &Path, missing: Missing) -> Result<redb::Database, FileError> {
+    let file = open_private(path, missing).map_err(|cause| FileError::io(path, cause))?;
     open_backend(path, || FileBackend::new(file))
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
-use super::Database;
+use super::database::{Database, Missing};
 use crate::world::World;
 
 const SESSIONS: &str = "sessions.redb";
@@ -53,8 +53,8 @@ pub enum FileError {
     },
     /// It is not what forepost wrote.
     #[error(
-        "session.directory: {} is damaged, or nothing of ours: {cause}; put a copy back or move it away, and everybody \
-         has to sign in again", path.display()
+        "session.directory: {} is damaged, or nothing of ours: {cause}; move it away, and everybody has to sign in again",
+        path.display()
     )]
     Damaged {
         /// What was used.
@@ -155,7 +155,8 @@ impl StateDirectory {
     }
 }
 
-/// A file that only its owner may look into, made where there is none.
-pub(super) fn open_private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)
+/// A file that only its owner may look into.
+pub(super) fn open_private(path: &Path, missing: Missing) -> io::Result<File> {
+    let make = missing == Missing::Make;
+    OpenOptions::new().read(true).write(true).create(make).truncate(false).mode(FILE_MODE).open(path)
 }

@@ -1,23 +1,20 @@
+mod faults;
+
 use std::fs;
-use std::io::{self, ErrorKind};
-use std::ops::Bound;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use redb::backends::FileBackend;
-use redb::{BackendError, StorageBackend};
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
-use super::database::open_backend;
-use super::directory::open_private;
+use super::database::Database;
 use super::*;
 use crate::app::samples::single;
 use crate::session::contract::{ISSUER, SECRET, contract, parts, token};
 use crate::session::samples::{alice, bob, tied};
 use crate::session::{ProviderSide, Schedule, Whom};
+use crate::world::World;
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -173,6 +170,45 @@ async fn what_has_ended_is_freed_and_its_room_used_again() {
     assert!(sizes[2] <= sizes[0] * 2, "{sizes:?}");
 }
 
+/// Logins are answered between the transactions that free sessions and revocations.
+#[tokio::test]
+async fn who_signs_in_does_not_wait_for_what_is_freed() {
+    let folder = folder();
+    let store = Arc::new(store(&folder));
+    let app = single("https://app.example.com");
+    let now = World::system().now();
+    let short = Arc::new(bob(&app, now, Duration::from_secs(10)));
+    let mut saves = tokio::task::JoinSet::new();
+    for _ in 0..20_000 {
+        let (store, session) = (Arc::clone(&store), Arc::clone(&short));
+        saves.spawn(async move { store.save(&token(), session).await.unwrap() });
+    }
+    saves.join_all().await;
+    let subject = |number: u32| format!("subject-{number}");
+    let revoke = |subject: String| {
+        let store = Arc::clone(&store);
+        async move {
+            let whom = Whom::Subject { issuer: ISSUER, subject: &subject };
+            store.revoke(&Revocation { whom, at: now, once: None }).await.unwrap();
+        }
+    };
+    let revocations: tokio::task::JoinSet<_> = (0..5_000).map(|number| revoke(subject(number))).collect();
+    revocations.join_all().await;
+    let long = Arc::new(alice(&app, now, Duration::from_hours(1000), None));
+    let reclaiming = tokio::spawn({
+        let (store, later) = (Arc::clone(&store), now + Duration::from_hours(100));
+        async move { SessionStore::reclaim(&*store, later).await.unwrap() }
+    });
+    let mut answered = 0;
+    while !reclaiming.is_finished() {
+        store.save(&token(), Arc::clone(&long)).await.unwrap();
+        answered += 1;
+    }
+    reclaiming.await.unwrap();
+    assert!(answered > 20, "{answered}");
+    assert_eq!(store.count(), answered);
+}
+
 #[tokio::test]
 async fn what_was_revoked_stays_so() {
     let folder = folder();
@@ -326,73 +362,6 @@ async fn noise_in_the_file_lets_nobody_in() {
         let _ = store.save(&token(), session(None)).await;
         let _ = store.remove(&tokens[0]).await;
         let _ = SessionStore::reclaim(&store, World::system().now() + Duration::from_hours(30)).await;
-    }
-}
-
-/// Whether the disk of [`Disk`] has no more room.
-static FULL: AtomicBool = AtomicBool::new(false);
-
-#[derive(Debug)]
-struct Disk(FileBackend);
-
-impl StorageBackend for Disk {
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read(offset, out)
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        // What has its place already can be written over.
-        if FULL.load(Ordering::Relaxed) && offset > 0 {
-            Err(ErrorKind::StorageFull.into())
-        } else {
-            self.0.write(offset, data)
-        }
-    }
-    fn close(&self) -> io::Result<()> {
-        self.0.close()
-    }
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.0.try_lock_range(start, end)
-    }
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.0.unlock_range(start, end)
-    }
-}
-
-#[tokio::test]
-async fn a_full_disk_stops_logins_and_nothing_else() {
-    let folder = folder();
-    let path = folder.path().join("sessions.redb");
-    let opener = |path: &Path| {
-        let file = open_private(path).map_err(|cause| FileError::io(path, cause))?;
-        open_backend(path, || Ok(Disk(FileBackend::new(file)?)))
-    };
-    let database = Database::open_with(path, opener).unwrap();
-    let store = of(StateDirectory::with(folder.path(), database), SECRET, 1);
-    let (older, newer) = (saved(&store).await, saved(&store).await);
-    FULL.store(true, Ordering::Relaxed);
-    for _ in 0..3 {
-        let error = store.save(&token(), session(None)).await.unwrap_err().to_string();
-        assert!(error.contains("sessions.redb") && error.contains("make room"), "{error}");
-    }
-    assert!(store.remove(&newer).await.is_err());
-    assert!(store.cached(&newer).is_some(), "memory goes on");
-    assert!(store.load(&older).await.unwrap().is_some(), "the file is read on");
-    FULL.store(false, Ordering::Relaxed);
-    let another = saved(&store).await;
-    assert!(store.remove(&newer).await.unwrap().is_some());
-    drop(store);
-    let store = self::store(&folder);
-    for (token, there) in [(&older, true), (&newer, false), (&another, true)] {
-        assert_eq!(store.load(token).await.unwrap().is_some(), there);
     }
 }
 

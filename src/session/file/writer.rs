@@ -3,8 +3,10 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::database::Tables;
-use super::{FileError, Session, SessionKey, Shared, StoreError};
+use super::shared::Shared;
+use super::tables::Tables;
+use super::unwritten::Unwritten;
+use super::{FileError, Session, SessionKey, StoreError};
 use crate::session::map::Evicted;
 use crate::session::revocation::Entries;
 use crate::telemetry::Rarely;
@@ -32,7 +34,7 @@ pub(super) enum Work {
     Use(Vec<(SessionKey, Arc<Session>)>),
     /// Free what had ended by then, a part of it.
     Reclaim(UnixTime),
-    /// Open the file again where it failed.
+    /// Open the file again where it failed, and see whether it can be written.
     Mend,
 }
 
@@ -42,6 +44,10 @@ pub(super) enum Outcome {
     Removed(Option<(Vec<u8>, Option<Arc<Session>>)>),
     /// Whether it was done, or needed not to be.
     Done(bool),
+    /// Whether a refresh was begun, or had been begun before; `None` without a session.
+    Begun(Option<bool>),
+    /// The session is in memory only.
+    Unwritten,
     /// How many sessions it was done to.
     Count(u64),
 }
@@ -56,7 +62,8 @@ pub(super) struct Request {
 enum Done {
     Saved(SessionKey, Arc<Session>),
     Removed(SessionKey, Option<Vec<u8>>),
-    Begun(bool),
+    Begun(Option<bool>),
+    Unwritten,
     /// Whether the session was there, and what is in its place.
     Refreshed(SessionKey, bool, Option<Arc<Session>>),
     Revoked(Option<Entries>),
@@ -67,21 +74,28 @@ enum Done {
 
 /// Starts the one thread that writes; it ends when nobody can ask any more.
 pub(super) fn spawn(shared: Arc<Shared>, requests: mpsc::Receiver<Request>) -> std::io::Result<JoinHandle<()>> {
-    let writer = Writer { shared, failed: Rarely::default() };
+    let writer = Writer { shared, failed: Rarely::default(), unwritten: Unwritten::default() };
     thread::Builder::new().name("sessions".to_owned()).spawn(move || writer.run(requests))
 }
 
 struct Writer {
     shared: Arc<Shared>,
     failed: Rarely,
+    unwritten: Unwritten,
 }
 
 impl Writer {
-    fn run(self, mut requests: mpsc::Receiver<Request>) {
+    fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut waiting = Vec::with_capacity(MOST_AT_ONCE);
         // What comes while a transaction is made is the next one.
         while requests.blocking_recv_many(&mut waiting, MOST_AT_ONCE) > 0 {
             let batch = std::mem::take(&mut waiting);
+            for request in &batch {
+                if let Work::Reclaim(now) = request.work {
+                    self.unwritten.reclaim(now);
+                }
+            }
+            self.write_unwritten();
             match self.commit(&batch) {
                 Ok(done) => {
                     for (request, done) in batch.into_iter().zip(done) {
@@ -91,20 +105,20 @@ impl Writer {
                 }
                 Err(error) => {
                     let text = error.to_string();
-                    for request in batch {
-                        let _ = request.reply.send(Err(StoreError(text.clone())));
+                    let full = matches!(error, FileError::Full { .. });
+                    for Request { work, reply } in batch {
+                        let done = if full { self.without_room(work) } else { None };
+                        let _ = reply.send(done.ok_or_else(|| StoreError(text.clone())));
                     }
                 }
             }
         }
     }
 
-    /// Does all of it in one transaction; after an error nothing of it is done, and the file is opened again.
+    /// Does all of it in one transaction; after an error the file is opened again, and nothing of it counts as done.
     fn commit(&self, batch: &[Request]) -> Result<Vec<Done>, FileError> {
+        self.mend()?;
         let database = &self.shared.database;
-        if !database.is_open() || batch.iter().any(|request| matches!(request.work, Work::Mend)) {
-            database.reopen()?;
-        }
         let committed =
             database.write(|tables| batch.iter().map(|request| self.apply(&request.work, tables)).collect());
         if let Err(error) = &committed {
@@ -112,9 +126,55 @@ impl Writer {
                 tracing::error!(%error, further, "the session file failed");
             }
             // Where this fails too, the next one tries again, and tells its own error to whoever waits.
-            let _ = database.reopen();
+            let _ = self.mend();
         }
         committed
+    }
+
+    /// Opens the file again where that is needed.
+    fn mend(&self) -> Result<(), FileError> {
+        let shared = &self.shared;
+        if shared.database.reopen()? {
+            // An order whose transaction failed may be in the file all the same, and is not followed twice.
+            for entry in shared.database.write(|tables| tables.revocations())? {
+                shared.revocations.add(entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down what there was no room for, as far as there is now.
+    fn write_unwritten(&mut self) {
+        while let Some(part) = self.unwritten.part() {
+            let written = self.mend().and_then(|()| {
+                self.shared.database.write(|tables| part.iter().try_for_each(|(key, record)| tables.put(key, record)))
+            });
+            if written.is_err() {
+                break;
+            }
+            for (key, _) in &part {
+                self.unwritten.forget(key);
+            }
+        }
+    }
+
+    /// Does in memory what cannot be done in a file without room; `None` where that would not be safe.
+    ///
+    /// A session that is in memory alone ends with the process at the latest, so nothing that ends it has to outlive that.
+    fn without_room(&mut self, work: Work) -> Option<Outcome> {
+        let cache = &self.shared.cache;
+        match work {
+            Work::Save { key, record, session } => self.unwritten.keep(key, record, &session).then(|| {
+                // Neither is there room for when others were used.
+                drop(cache.insert(key, session));
+                Outcome::Count(1)
+            }),
+            Work::Remove(key) => {
+                let record = self.unwritten.forget(&key)?;
+                Some(Outcome::Removed(Some((record, cache.remove(&key)))))
+            }
+            _ => None,
+        }
     }
 
     fn apply(&self, work: &Work, tables: &mut Tables<'_>) -> Result<Done, redb::Error> {
@@ -124,6 +184,7 @@ impl Writer {
                 Ok(Done::Saved(*key, Arc::clone(session)))
             }
             Work::Remove(key) => Ok(Done::Removed(*key, tables.remove(key)?)),
+            Work::BeginRefresh(key) if self.unwritten.has(key) => Ok(Done::Unwritten),
             Work::BeginRefresh(key) => Ok(Done::Begun(tables.begin_refresh(key)?)),
             Work::EndRefresh(key, renewed) => end_refresh(key, renewed.as_ref(), tables),
             Work::Revoke(entries) => Ok(Done::Revoked(tables.revoke(entries)?.then(|| entries.clone()))),
@@ -138,25 +199,29 @@ impl Writer {
                 Ok(Done::Used(used))
             }
             Work::Reclaim(now) => self.free(*now, tables).map(Done::Freed),
-            Work::Mend => Ok(Done::Nothing),
+            Work::Mend => tables.prove().map(|()| Done::Nothing),
         }
     }
 
     /// Frees a few of the sessions that had ended by `now`, and says how many it looked at.
     fn free(&self, now: UnixTime, tables: &mut Tables<'_>) -> Result<usize, redb::Error> {
         let ended = tables.ended(now.as_secs(), FREED_AT_ONCE)?;
-        for key in &ended {
+        for (end, key) in &ended {
             // In memory it may have been used since.
-            let alive = self.shared.cache.get(key).filter(|session| session.lives(now));
-            let kept = match alive {
-                Some(session) => self.keep_use(key, &session, tables)?,
+            let alive = key.and_then(|key| Some((key, self.shared.cache.get(&key)?)));
+            let kept = match alive.filter(|(_, session)| session.lives(now)) {
+                Some((key, session)) => self.keep_use(&key, &session, tables)?,
                 None => false,
             };
-            if !kept && tables.remove(key)?.is_none() {
-                tables.forget_end(now.as_secs(), key)?;
+            if !kept {
+                key.map_or(Ok(None), |key| tables.remove(&key))?;
+                tables.forget_end(*end)?;
             }
         }
-        tables.forget_revocations(now)?;
+        // As long as there is a record that they are about, they count.
+        if ended.len() < FREED_AT_ONCE {
+            tables.forget_revocations(now)?;
+        }
         Ok(ended.len())
     }
 
@@ -174,18 +239,21 @@ impl Writer {
     }
 
     /// In this thread, and before anybody is told: whoever asked may be gone, and then memory would not follow.
-    fn take_over(&self, done: Done) -> Outcome {
-        let cache = &self.shared.cache;
+    fn take_over(&mut self, done: Done) -> Outcome {
+        let shared = Arc::clone(&self.shared);
+        let cache = &shared.cache;
         match done {
             Done::Saved(key, session) => {
                 self.keep_evicted(cache.insert(key, session));
                 Outcome::Count(1)
             }
             Done::Removed(key, record) => {
+                let record = record.or(self.unwritten.forget(&key));
                 let cached = cache.remove(&key);
                 Outcome::Removed(record.map(|record| (record, cached)))
             }
-            Done::Begun(first) => Outcome::Done(first),
+            Done::Begun(begun) => Outcome::Begun(begun),
+            Done::Unwritten => Outcome::Unwritten,
             Done::Refreshed(key, there, session) => {
                 if let Some(session) = session {
                     self.keep_evicted(cache.insert(key, session));
@@ -209,7 +277,7 @@ impl Writer {
         }
     }
 
-    fn keep_evicted(&self, evicted: Evicted) {
+    fn keep_evicted(&mut self, evicted: Evicted) {
         let unkept: Evicted = evicted.into_iter().filter(|(_, session)| session.has_unkept_use()).collect();
         if unkept.is_empty() {
             return;
