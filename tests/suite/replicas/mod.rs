@@ -1,10 +1,12 @@
 //! Two foreposts that share a Redis, behind one proxy.
 
+mod ends;
 mod groups;
 mod load;
 mod logins;
 mod outage;
 mod refresh;
 mod scene;
+mod trial;
 
 pub(crate) use scene::Scene;

@@ -23,6 +23,8 @@ pub(super) const STALENESS: Duration = Duration::from_secs(2);
 /// One forepost.
 pub(crate) struct Replica {
     pub(super) address: SocketAddr,
+    /// Where its metrics are, and whether it is ready.
+    metrics: SocketAddr,
     environment: Vec<(&'static str, String)>,
     running: Option<Running>,
 }
@@ -44,7 +46,13 @@ impl Replica {
     pub(crate) fn run(&mut self) {
         let mut running = Running::start(&borrowed(&self.environment));
         running.until(|line| line["message"].as_str().filter(|text| text.contains("ready for logins")).map(|_| ()));
+        self.metrics = running.address("metrics");
         self.running = Some(running);
+    }
+
+    /// Sends a signal to the process.
+    pub(super) fn signal(&self, name: &str) {
+        self.running.as_ref().unwrap().signal(name);
     }
 
     /// Ends it as `kill -9` does.
@@ -61,6 +69,13 @@ impl Replica {
         assert!(output.status.success(), "{arguments:?}: {error}{text}");
         text.into_owned()
     }
+
+    /// The same of one that may not be able to do it, beside whatever else goes on; the exit code, and what it says.
+    pub(super) async fn tell(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let mut command = forepost(arguments, &borrowed(&self.environment));
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        (output.status.code(), [output.stderr, output.stdout].map(|it| String::from_utf8(it).unwrap()).concat())
+    }
 }
 
 impl Scene {
@@ -70,7 +85,7 @@ impl Scene {
         let origin = format!("http://app.localhost:{}", address.port());
         let clients = vec![client("proxy", Some("proxy-secret"), &[&origin])];
         let provider = Provider::start(Config { clients, ..Config::default() }).await.unwrap();
-        for number in 0..40 {
+        for number in 0..60 {
             provider.add_user(User::new(&user(number), "Somebody", &["staff"]));
         }
         let folder = tempfile::tempdir().unwrap();
@@ -92,7 +107,7 @@ impl Scene {
                 ("FOREPOST_SESSION__REDIS__STALENESS", format!("{}s", STALENESS.as_secs())),
             ];
             environment.extend(more);
-            let mut replica = Replica { address, environment, running: None };
+            let mut replica = Replica { address, metrics: address, environment, running: None };
             replica.run();
             replica
         });
@@ -164,6 +179,16 @@ impl Scene {
     pub(super) async fn check(&self, browser: &Browser, number: usize) -> Reply {
         let mut browser = self.at_replica(browser, number);
         ask("traefik", &mut browser, Method::GET, &self.url("/"), &[]).await
+    }
+
+    /// What a replica says of itself: the status of `/ready`, and whether its metrics count the store as up.
+    pub(super) async fn health(&self, number: usize) -> (u16, bool) {
+        let mut operator = Browser::new().route("*", self.replicas[number].metrics);
+        let ready = operator.get("http://operators.localhost/ready").await;
+        let metrics = operator.get("http://operators.localhost/metrics").await;
+        let [down, up] = [0, 1].map(|value| metrics.body.contains(&format!("\nforepost_store_up {value}\n")));
+        assert_ne!(up, down, "{}", metrics.body);
+        (ready.status.as_u16(), up)
     }
 
     /// Signs out at a replica itself, and gives the moment at which it said so.
