@@ -103,10 +103,19 @@ impl Redis {
         command.query_async(&mut connection).await.ok()
     }
 
-    /// Waits until a replica has all that this master has.
-    pub(crate) async fn until_copied(&self) {
-        // Over one connection with its commands; what others were told has been written before that.
-        until("a copy", async || matches!(self.ask(&["WAIT", "1", "1000"]).await, Some(Value::Int(1)))).await;
+    /// Waits until this replica has all that its master has done up to now, and so all that was acknowledged.
+    ///
+    /// By what both count: `WAIT` is about what the connection that sends it has written, and this one has written nothing.
+    pub(crate) async fn until_it_has_all_of(&self, master: &Self) {
+        let wanted = master.offset("master_repl_offset").await.unwrap();
+        until("a copy", async || self.offset("slave_repl_offset").await.is_some_and(|offset| offset >= wanted)).await;
+    }
+
+    /// How far a stream of replication has come.
+    async fn offset(&self, name: &str) -> Option<u64> {
+        let text = self.text(&["INFO", "replication"]).await?;
+        let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(key, _)| *key == name).map(|(_, offset)| offset.parse().unwrap())
     }
 
     pub(crate) async fn is_master(&self) -> bool {
@@ -120,9 +129,12 @@ impl Redis {
 
     /// The same, of a text.
     async fn says(&self, words: &[&str], wanted: &[&str]) -> bool {
-        let Some(Value::BulkString(text)) = self.ask(words).await else { return false };
-        let text = String::from_utf8(text).unwrap();
-        wanted.iter().all(|wanted| text.contains(wanted))
+        self.text(words).await.is_some_and(|text| wanted.iter().all(|wanted| text.contains(wanted)))
+    }
+
+    async fn text(&self, words: &[&str]) -> Option<String> {
+        let Some(Value::BulkString(text)) = self.ask(words).await else { return None };
+        Some(String::from_utf8(text).unwrap())
     }
 }
 
