@@ -7,6 +7,7 @@ mod logins;
 mod outage;
 mod refresh;
 mod scene;
+mod secured;
 mod trial;
 
 pub(crate) use scene::Scene;

@@ -1,10 +1,12 @@
 //! Everything that is started: a provider, a Redis, two foreposts, an application, and a proxy in front of all.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Method;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -55,11 +57,11 @@ impl Replica {
         self.running.as_ref().unwrap().signal(name);
     }
 
-    /// Ends it as `kill -9` does.
-    pub(crate) fn kill(&mut self) {
+    /// Ends it as `kill -9` does; with what it has logged.
+    pub(crate) fn kill(&mut self) -> Vec<String> {
         let running = self.running.take().unwrap();
         running.signal("KILL");
-        running.end();
+        running.end().1
     }
 
     /// Tells it something by its command, in JSON.
@@ -181,14 +183,29 @@ impl Scene {
         ask("traefik", &mut browser, Method::GET, &self.url("/"), &[]).await
     }
 
+    /// The session of each user, as the command calls it.
+    pub(super) fn sessions(&self) -> HashMap<String, String> {
+        let list = self.replicas[0].command(&["sessions", "list", "--json"]);
+        let list = list.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        list.map(|session| ["user", "id"].map(|key| session[key].as_str().unwrap().to_owned()).into()).collect()
+    }
+
     /// What a replica says of itself: the status of `/ready`, and whether its metrics count the store as up.
     pub(super) async fn health(&self, number: usize) -> (u16, bool) {
-        let mut operator = Browser::new().route("*", self.replicas[number].metrics);
-        let ready = operator.get("http://operators.localhost/ready").await;
-        let metrics = operator.get("http://operators.localhost/metrics").await;
-        let [down, up] = [0, 1].map(|value| metrics.body.contains(&format!("\nforepost_store_up {value}\n")));
-        assert_ne!(up, down, "{}", metrics.body);
+        let ready = self.ask_operators(number, "/ready").await;
+        let metrics = self.metrics(number).await;
+        let [down, up] = [0, 1].map(|value| metrics.contains(&format!("\nforepost_store_up {value}\n")));
+        assert_ne!(up, down, "{metrics}");
         (ready.status.as_u16(), up)
+    }
+
+    pub(super) async fn metrics(&self, number: usize) -> String {
+        self.ask_operators(number, "/metrics").await.is(200).body.clone()
+    }
+
+    async fn ask_operators(&self, number: usize, path: &str) -> Reply {
+        let mut operator = Browser::new().route("*", self.replicas[number].metrics);
+        operator.get(&format!("http://operators.localhost{path}")).await
     }
 
     /// Signs out at a replica itself, and gives the moment at which it said so.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use http::Method;
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::ends::{End, Orders, is_refusal};
@@ -38,16 +37,14 @@ impl Trial {
         for number in 0..sessions {
             browsers.push(scene.sign_in(&user(number)).await);
         }
-        let list = scene.replicas[0].command(&["sessions", "list", "--json"]);
-        let list: Vec<Value> = list.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let list = scene.sessions();
         let mut visitors = Vec::new();
         for (number, browser) in browsers.into_iter().enumerate() {
             for replica in 0..2 {
                 scene.check(&browser, replica).await.is(200);
             }
-            let session = list.iter().find(|session| session["user"] == user(number)).unwrap();
-            let session = session["id"].as_str().unwrap().to_owned();
-            let orders = Orders::new(End::ALL[number % End::ALL.len()], user(number), session);
+            let end = End::ALL[number % End::ALL.len()];
+            let orders = Orders::new(end, user(number), list[&user(number)].clone());
             visitors.push(Visitor::new(browser, &scene.url("/"), orders));
         }
         let load = Load::start(&scene, visitors);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ::redis::{Client, Cmd, Value};
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::port::reserved_address;
@@ -47,12 +48,26 @@ impl Redis {
 
     /// A server with these arguments beside the usual ones.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
-        let (address, folder) = (reserved_address(), tempfile::tempdir().unwrap());
-        let (port, directory) = (address.port().to_string(), folder.path().display().to_string());
-        let usual = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--dir", &directory];
-        let arguments = usual.iter().chain(arguments).map(|argument| (*argument).to_owned()).collect();
-        let mut server = Self { address, arguments, folder, running: None };
+        let mut server = Self::prepare("--port", arguments);
         server.run().await;
+        server
+    }
+
+    /// One that is not started yet, with its port given as `port`.
+    fn prepare(port: &str, arguments: &[&str]) -> Self {
+        let (address, folder) = (reserved_address(), tempfile::tempdir().unwrap());
+        let (number, directory) = (address.port().to_string(), folder.path().display().to_string());
+        let usual = [port, &number, "--bind", "127.0.0.1", "--save", "", "--dir", &directory];
+        let arguments = usual.iter().chain(arguments).map(|argument| (*argument).to_owned()).collect();
+        Self { address, arguments, folder, running: None }
+    }
+
+    /// A server that speaks TLS alone, with this certificate and its key; it cannot be asked here.
+    pub(crate) async fn secured(certificate: &str, key: &str, arguments: &[&str]) -> Self {
+        let tls = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-auth-clients", "no"];
+        let mut server = Self::prepare("--tls-port", &[&["--port", "0"], &tls[..], arguments].concat());
+        server.begin();
+        until("a server", async || TcpStream::connect(server.address).await.is_ok()).await;
         server
     }
 
@@ -75,10 +90,14 @@ impl Redis {
 
     /// Starts it again.
     pub(crate) async fn run(&mut self) {
+        self.begin();
+        until("a server", async || self.ask(&["PING"]).await.is_some()).await;
+    }
+
+    fn begin(&mut self) {
         let mut command = command("redis-server");
         command.args(&self.arguments);
         self.running = Some(Running::start(command, self.folder.path()));
-        until("a server", async || self.ask(&["PING"]).await.is_some()).await;
     }
 
     /// Ends it as `kill -9` does.
