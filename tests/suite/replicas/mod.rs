@@ -1,6 +1,7 @@
 //! Two foreposts that share a Redis, behind one proxy.
 
 mod ends;
+mod example;
 mod groups;
 mod load;
 mod logins;

@@ -108,6 +108,7 @@ impl Scene {
                 ("FOREPOST_SESSION__SECRET", "0123456789abcdef0123456789abcdef".to_owned()),
                 ("FOREPOST_SESSION__REDIS__STALENESS", format!("{}s", STALENESS.as_secs())),
             ];
+            environment.retain(|(name, _)| !more.iter().any(|(other, _)| other.strip_suffix("_FILE") == Some(name)));
             environment.extend(more);
             let mut replica = Replica { address, metrics: address, environment, running: None };
             replica.run();

@@ -14,7 +14,7 @@ use crate::support::redis::{Redis, until};
 const DOCUMENTATION: &str = include_str!("../../../docs/SESSIONS.md");
 
 /// The words of the order that makes the user, as printed.
-fn printed_user() -> Vec<&'static str> {
+pub(super) fn printed_user() -> Vec<&'static str> {
     let block = DOCUMENTATION.split("```").find(|block| block.trim_start().starts_with("ACL SETUSER ")).unwrap();
     block.split_whitespace().collect()
 }

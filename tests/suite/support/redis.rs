@@ -35,6 +35,7 @@ pub(crate) fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut(
 /// A server in a folder of its own.
 pub(crate) struct Redis {
     pub(crate) address: SocketAddr,
+    program: &'static str,
     arguments: Vec<String>,
     folder: TempDir,
     running: Option<Running>,
@@ -53,13 +54,20 @@ impl Redis {
         server
     }
 
+    /// The same with a Valkey.
+    pub(crate) async fn valkey(arguments: &[&str]) -> Self {
+        let mut server = Self { program: "valkey-server", ..Self::prepare("--port", arguments) };
+        server.run().await;
+        server
+    }
+
     /// One that is not started yet, with its port given as `port`.
     fn prepare(port: &str, arguments: &[&str]) -> Self {
         let (address, folder) = (reserved_address(), tempfile::tempdir().unwrap());
         let (number, directory) = (address.port().to_string(), folder.path().display().to_string());
         let usual = [port, &number, "--bind", "127.0.0.1", "--save", "", "--dir", &directory];
         let arguments = usual.iter().chain(arguments).map(|argument| (*argument).to_owned()).collect();
-        Self { address, arguments, folder, running: None }
+        Self { address, program: "redis-server", arguments, folder, running: None }
     }
 
     /// A server that speaks TLS alone, with this certificate and its key; it cannot be asked here.
@@ -83,7 +91,8 @@ impl Redis {
         fs::write(&path, text).unwrap();
         let port = address.port().to_string();
         let arguments = [path.to_str().unwrap(), "--sentinel", "--port", &port, "--bind", "127.0.0.1"];
-        let mut server = Self { address, arguments: arguments.map(str::to_owned).into(), folder, running: None };
+        let arguments = arguments.map(str::to_owned).into();
+        let mut server = Self { address, program: "redis-server", arguments, folder, running: None };
         server.run().await;
         server
     }
@@ -95,7 +104,7 @@ impl Redis {
     }
 
     fn begin(&mut self) {
-        let mut command = command("redis-server");
+        let mut command = command(self.program);
         command.args(&self.arguments);
         self.running = Some(Running::start(command, self.folder.path()));
     }
