@@ -14,9 +14,11 @@ use crate::support::redis::until;
 /// How long a replica that hears the others may let in what they ended.
 pub(super) const SOON: Duration = Duration::from_secs(1);
 
-/// A proof is for the moment before a question that waits for a third of [`STALENESS`], and the next one comes as much later. So a third is left
-/// when the store goes away; less, one in so many, because the machine has other things to do.
-const CERTAIN: u32 = 4;
+/// The part of [`STALENESS`] for which people are served for certain when the store goes away, one in so many.
+///
+/// A proof is for the moment before a question that waits for a third of it, and the next one comes as much later. So a third is left at
+/// least, and a little less where the machine has other things to do.
+const CERTAIN: u32 = 5;
 
 pub(super) struct Trial {
     pub(super) scene: Scene,
