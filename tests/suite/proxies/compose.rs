@@ -14,13 +14,13 @@ use super::yaml;
 /// One of each example.
 const EXAMPLES: [Proxy; 5] = [Proxy::Caddy, Proxy::Envoy, Proxy::Haproxy, Proxy::Nginx, Proxy::Traefik];
 
-fn compose(proxy: Proxy) -> Value {
+pub(super) fn compose(proxy: Proxy) -> Value {
     yaml::parse(&proxy.example("compose.yaml"))
 }
 
 /// The texts of a list.
 #[track_caller]
-fn texts(list: &Value) -> Vec<&str> {
+pub(super) fn texts(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|item| item.as_str().unwrap()).collect()
 }
 
@@ -93,37 +93,43 @@ fn images_have_the_version_that_the_tests_run() {
 #[test]
 fn variables_are_settings() {
     for proxy in EXAMPLES {
-        let compose = compose(proxy);
-        let variables = compose["services"]["forepost"]["environment"].as_object().unwrap();
-        let environment = variables.iter().map(|(name, value)| {
-            // ${NAME:?what is missing}
-            let value = value.as_str().unwrap();
-            let asked = value.strip_prefix("${").and_then(|rest| rest.split_once(":?"));
-            let value = match asked {
-                Some((asked, _)) => {
-                    assert_eq!(asked, name);
-                    if asked == "FOREPOST_ISSUER" { "https://id.example.com/" } else { "given by the operator" }
-                }
-                None => value,
-            };
-            (name.clone(), value.to_owned())
-        });
-        let sources = Sources { environment: environment.collect(), ..Sources::default() };
-        let settings = load(&sources).unwrap_or_else(|mistakes| panic!("{proxy:?}: {mistakes}"));
-        assert_eq!(settings.applications[0].external_host.origin(), "http://app.example.com");
-        assert_eq!(settings.server.http.map(|address| address.port()), Some(9000));
+        let variables = &compose(proxy)["services"]["forepost"]["environment"];
+        says_what_to_register(variables, &proxy.example("compose.yaml"));
+    }
+}
 
-        let [app] = settings.applications.as_slice() else { panic!("not one application: {settings:?}") };
-        let app = Application::new(0, app.clone(), &settings.identity_providers[&app.identity_provider], "forepost");
-        for to_register in [app.redirect_uri, app.post_logout_redirect_uri] {
-            let comment = format!("#     {to_register}\n");
-            assert!(proxy.example("compose.yaml").contains(&comment), "{proxy:?} does not say {to_register}");
-        }
+/// The settings that these variables make with nothing but what the operator gives; `text` has to say what he is to register.
+#[track_caller]
+pub(super) fn says_what_to_register(variables: &Value, text: &str) {
+    // Where sessions are is for those who run it with all of its files.
+    let variables = variables.as_object().unwrap().iter().filter(|(name, _)| !name.starts_with("FOREPOST_SESSION__"));
+    let environment = variables.map(|(name, value)| {
+        // ${NAME:?what is missing}
+        let value = value.as_str().unwrap();
+        let asked = value.strip_prefix("${").and_then(|rest| rest.split_once(":?"));
+        let value = match asked {
+            Some((asked, _)) => {
+                assert_eq!(asked, name);
+                if asked == "FOREPOST_ISSUER" { "https://id.example.com/" } else { "given by the operator" }
+            }
+            None => value,
+        };
+        (name.clone(), value.to_owned())
+    });
+    let sources = Sources { environment: environment.collect(), ..Sources::default() };
+    let settings = load(&sources).unwrap_or_else(|mistakes| panic!("{text}: {mistakes}"));
+    assert_eq!(settings.applications[0].external_host.origin(), "http://app.example.com");
+    assert_eq!(settings.server.http.map(|address| address.port()), Some(9000));
+
+    let [app] = settings.applications.as_slice() else { panic!("not one application: {settings:?}") };
+    let app = Application::new(0, app.clone(), &settings.identity_providers[&app.identity_provider], "forepost");
+    for to_register in [app.redirect_uri, app.post_logout_redirect_uri] {
+        assert!(text.contains(&format!("#     {to_register}\n")), "{to_register} is not said in:\n{text}");
     }
 }
 
 /// Dotted paths with their values; lists are joined, and a list of servers becomes the port that a label gives.
-fn flatten(path: &str, value: &Value, flat: &mut BTreeMap<String, String>) {
+pub(super) fn flatten(path: &str, value: &Value, flat: &mut BTreeMap<String, String>) {
     match value {
         Value::Object(entries) => {
             for (key, value) in entries {
@@ -154,15 +160,19 @@ fn traefiks_labels_say_what_its_file_says() {
     let mut expected = BTreeMap::new();
     flatten("", &yaml::parse(&Proxy::Traefik.example("dynamic.yaml")), &mut expected);
 
-    let compose = compose(Proxy::Traefik);
+    assert_eq!(labels(&compose(Proxy::Traefik)["services"]), expected);
+}
+
+/// All labels for Traefik, without its name.
+pub(super) fn labels(services: &Value) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::new();
     for service in ["forepost", "whoami"] {
-        let all = compose["services"][service]["labels"].as_object().unwrap();
+        let all = services[service]["labels"].as_object().unwrap();
         assert_eq!(all["traefik.enable"], "true");
         for (name, value) in all.iter().filter(|(name, _)| *name != "traefik.enable") {
             let name = name.strip_prefix("traefik.").unwrap().to_ascii_lowercase();
             assert_eq!(labels.insert(name.clone(), value.as_str().unwrap().to_owned()), None, "{name} is given twice");
         }
     }
-    assert_eq!(labels, expected);
+    labels
 }

@@ -9,6 +9,7 @@ mod mcp;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 mod refusals;
+pub(crate) mod replicas;
 mod yaml;
 
 /// Every scenario with every proxy, each a test of its own: `proxies::PROXY::SCENARIO`.

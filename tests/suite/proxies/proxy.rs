@@ -101,9 +101,7 @@ impl Proxy {
                 command.args(flags.lines());
                 if let [_, _, ..] = addresses.forepost {
                     let inner = reserved_address();
-                    command.arg(format!("--entryPoints.inner.address={inner}"));
-                    command.arg("--entryPoints.inner.forwardedHeaders.trustedIPs=127.0.0.1/32");
-                    command.arg("--entryPoints.inner.http.aliasHeadersStrategy=delete");
+                    command.args(inner_flags(inner));
                     fs::write(folder.join("dynamic.yaml"), addresses.behind(inner, &self.example("dynamic.yaml")))
                         .unwrap();
                 } else {
@@ -148,7 +146,7 @@ impl Proxy {
     }
 
     /// Traefik's flags without those for Docker, which is not here.
-    fn traefik_flags(self) -> Vec<String> {
+    pub(super) fn traefik_flags(self) -> Vec<String> {
         let compose = yaml::parse(&self.example("compose.yaml"));
         let flags = compose["services"]["traefik"]["command"].as_array().unwrap().iter();
         let flags = flags.map(|flag| flag.as_str().unwrap().to_owned());
@@ -156,14 +154,27 @@ impl Proxy {
     }
 }
 
+/// What Traefik has to be told beside the usual to have a listener for questions.
+pub(super) fn inner_flags(inner: SocketAddr) -> [String; 3] {
+    [
+        format!("--entryPoints.inner.address={inner}"),
+        "--entryPoints.inner.forwardedHeaders.trustedIPs=127.0.0.1/32".to_owned(),
+        "--entryPoints.inner.http.aliasHeadersStrategy=delete".to_owned(),
+    ]
+}
+
+/// Traefik's routes, where questions go through `inner`.
+pub(super) fn asking_itself(inner: SocketAddr, text: &str) -> String {
+    let question = text.replace(&format!("\"http://{FOREPOST}/"), &format!("\"http://{inner}/"));
+    question.replacen("\n  middlewares:\n", TRAEFIK_INNER, 1)
+}
+
 impl Addresses<'_> {
     /// Traefik's routes, where questions go to all foreposts through `inner`.
     fn behind(self, inner: SocketAddr, text: &str) -> String {
         let server = |address: &SocketAddr| format!("          - url: \"http://{address}\"\n");
         let servers: String = self.forepost.iter().map(server).collect();
-        let question = text.replace(&format!("\"http://{FOREPOST}/"), &format!("\"http://{inner}/"));
-        let routes = question.replacen("\n  middlewares:\n", TRAEFIK_INNER, 1);
-        let text = routes.replace(&format!("          - url: \"http://{FOREPOST}\"\n"), &servers);
+        let text = asking_itself(inner, text).replace(&format!("          - url: \"http://{FOREPOST}\"\n"), &servers);
         assert!(text.contains(&servers) && text.contains("again") && !text.contains(FOREPOST), "{text}");
         self.put_into(&text, &[HOST, WHOAMI])
     }

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
 use url::Url;
 
+use super::ends::{End, Orders};
 use super::scene::Scene;
 use crate::support::Browser;
 
@@ -36,17 +37,19 @@ pub(super) enum Standing {
 /// Somebody with a session.
 pub(super) struct Visitor {
     pub(super) browser: Browser,
+    /// How his session is to end.
+    pub(super) orders: Orders,
     cookie: String,
     standing: Mutex<Standing>,
 }
 
 impl Visitor {
-    pub(super) fn new(browser: Browser, url: &str) -> Self {
+    pub(super) fn new(browser: Browser, url: &str, orders: Orders) -> Self {
         let url = Url::parse(url).unwrap();
         let names = browser.cookie_names(&url);
         let cookies = names.iter().map(|name| format!("{name}={}", browser.cookie(&url, name).unwrap()));
         let cookie = cookies.collect::<Vec<_>>().join("; ");
-        Self { browser, cookie, standing: Mutex::new(Standing::Valid) }
+        Self { browser, orders, cookie, standing: Mutex::new(Standing::Valid) }
     }
 
     pub(super) fn standing(&self) -> Standing {
@@ -125,6 +128,8 @@ pub(super) struct Tally {
     pub(super) unanswered: u64,
     /// From the acknowledgement of an end to the last request that was let in all the same.
     pub(super) latest_let_in: Duration,
+    /// When somebody with a session was refused for the first time.
+    pub(super) first_refusal: Option<Instant>,
     pub(super) slowest: Duration,
     /// What must not be.
     pub(super) wrong: Vec<String>,
@@ -138,6 +143,7 @@ impl Tally {
         self.refused += other.refused;
         self.unanswered += other.unanswered;
         self.latest_let_in = self.latest_let_in.max(other.latest_let_in);
+        self.first_refusal = self.first_refusal.into_iter().chain(other.first_refusal).min();
         self.slowest = self.slowest.max(other.slowest);
         self.wrong.extend(other.wrong.iter().cloned());
     }
@@ -168,7 +174,12 @@ impl Whom {
         match self {
             Self::Valid => Some(visitor).filter(|visitor| visitor.standing() == Standing::Valid),
             Self::All => Some(visitor),
-            Self::LastEnded => visitors.iter().filter(|it| ended(it).is_some()).max_by_key(ended),
+            Self::LastEnded => {
+                let mut all: Vec<_> = visitors.iter().filter(|it| ended(it).is_some()).collect();
+                all.sort_by_key(|visitor| std::cmp::Reverse(ended(visitor)));
+                all.truncate(End::ALL.len());
+                (!all.is_empty()).then(|| all[next % all.len()])
+            }
         }
     }
 }
@@ -205,6 +216,9 @@ impl AtDoor {
             }
             Answer::Refused => {
                 tally.refused = 1;
+                if (before, after) == (Standing::Valid, Standing::Valid) {
+                    tally.first_refusal = Some(Instant::now());
+                }
                 headers.contains_key("set-cookie")
             }
             Answer::Odd => true,

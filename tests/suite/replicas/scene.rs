@@ -1,10 +1,12 @@
 //! Everything that is started: a provider, a Redis, two foreposts, an application, and a proxy in front of all.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Method;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -23,6 +25,8 @@ pub(super) const STALENESS: Duration = Duration::from_secs(2);
 /// One forepost.
 pub(crate) struct Replica {
     pub(super) address: SocketAddr,
+    /// Where its metrics are, and whether it is ready.
+    metrics: SocketAddr,
     environment: Vec<(&'static str, String)>,
     running: Option<Running>,
 }
@@ -44,14 +48,20 @@ impl Replica {
     pub(crate) fn run(&mut self) {
         let mut running = Running::start(&borrowed(&self.environment));
         running.until(|line| line["message"].as_str().filter(|text| text.contains("ready for logins")).map(|_| ()));
+        self.metrics = running.address("metrics");
         self.running = Some(running);
     }
 
-    /// Ends it as `kill -9` does.
-    pub(crate) fn kill(&mut self) {
+    /// Sends a signal to the process.
+    pub(super) fn signal(&self, name: &str) {
+        self.running.as_ref().unwrap().signal(name);
+    }
+
+    /// Ends it as `kill -9` does; with what it has logged.
+    pub(crate) fn kill(&mut self) -> Vec<String> {
         let running = self.running.take().unwrap();
         running.signal("KILL");
-        running.end();
+        running.end().1
     }
 
     /// Tells it something by its command, in JSON.
@@ -60,6 +70,13 @@ impl Replica {
         let (text, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{arguments:?}: {error}{text}");
         text.into_owned()
+    }
+
+    /// The same of one that may not be able to do it, beside whatever else goes on; the exit code, and what it says.
+    pub(super) async fn tell(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let mut command = forepost(arguments, &borrowed(&self.environment));
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        (output.status.code(), [output.stderr, output.stdout].map(|it| String::from_utf8(it).unwrap()).concat())
     }
 }
 
@@ -70,7 +87,7 @@ impl Scene {
         let origin = format!("http://app.localhost:{}", address.port());
         let clients = vec![client("proxy", Some("proxy-secret"), &[&origin])];
         let provider = Provider::start(Config { clients, ..Config::default() }).await.unwrap();
-        for number in 0..40 {
+        for number in 0..60 {
             provider.add_user(User::new(&user(number), "Somebody", &["staff"]));
         }
         let folder = tempfile::tempdir().unwrap();
@@ -91,8 +108,9 @@ impl Scene {
                 ("FOREPOST_SESSION__SECRET", "0123456789abcdef0123456789abcdef".to_owned()),
                 ("FOREPOST_SESSION__REDIS__STALENESS", format!("{}s", STALENESS.as_secs())),
             ];
+            environment.retain(|(name, _)| !more.iter().any(|(other, _)| other.strip_suffix("_FILE") == Some(name)));
             environment.extend(more);
-            let mut replica = Replica { address, environment, running: None };
+            let mut replica = Replica { address, metrics: address, environment, running: None };
             replica.run();
             replica
         });
@@ -164,6 +182,31 @@ impl Scene {
     pub(super) async fn check(&self, browser: &Browser, number: usize) -> Reply {
         let mut browser = self.at_replica(browser, number);
         ask("traefik", &mut browser, Method::GET, &self.url("/"), &[]).await
+    }
+
+    /// The session of each user, as the command calls it.
+    pub(super) fn sessions(&self) -> HashMap<String, String> {
+        let list = self.replicas[0].command(&["sessions", "list", "--json"]);
+        let list = list.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        list.map(|session| ["user", "id"].map(|key| session[key].as_str().unwrap().to_owned()).into()).collect()
+    }
+
+    /// What a replica says of itself: the status of `/ready`, and whether its metrics count the store as up.
+    pub(super) async fn health(&self, number: usize) -> (u16, bool) {
+        let ready = self.ask_operators(number, "/ready").await;
+        let metrics = self.metrics(number).await;
+        let [down, up] = [0, 1].map(|value| metrics.contains(&format!("\nforepost_store_up {value}\n")));
+        assert_ne!(up, down, "{metrics}");
+        (ready.status.as_u16(), up)
+    }
+
+    pub(super) async fn metrics(&self, number: usize) -> String {
+        self.ask_operators(number, "/metrics").await.is(200).body.clone()
+    }
+
+    async fn ask_operators(&self, number: usize, path: &str) -> Reply {
+        let mut operator = Browser::new().route("*", self.replicas[number].metrics);
+        operator.get(&format!("http://operators.localhost{path}")).await
     }
 
     /// Signs out at a replica itself, and gives the moment at which it said so.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ::redis::{Client, Cmd, Value};
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::port::reserved_address;
@@ -34,6 +35,7 @@ pub(crate) fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut(
 /// A server in a folder of its own.
 pub(crate) struct Redis {
     pub(crate) address: SocketAddr,
+    program: &'static str,
     arguments: Vec<String>,
     folder: TempDir,
     running: Option<Running>,
@@ -47,12 +49,33 @@ impl Redis {
 
     /// A server with these arguments beside the usual ones.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
-        let (address, folder) = (reserved_address(), tempfile::tempdir().unwrap());
-        let (port, directory) = (address.port().to_string(), folder.path().display().to_string());
-        let usual = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--dir", &directory];
-        let arguments = usual.iter().chain(arguments).map(|argument| (*argument).to_owned()).collect();
-        let mut server = Self { address, arguments, folder, running: None };
+        let mut server = Self::prepare("--port", arguments);
         server.run().await;
+        server
+    }
+
+    /// The same with a Valkey.
+    pub(crate) async fn valkey(arguments: &[&str]) -> Self {
+        let mut server = Self { program: "valkey-server", ..Self::prepare("--port", arguments) };
+        server.run().await;
+        server
+    }
+
+    /// One that is not started yet, with its port given as `port`.
+    fn prepare(port: &str, arguments: &[&str]) -> Self {
+        let (address, folder) = (reserved_address(), tempfile::tempdir().unwrap());
+        let (number, directory) = (address.port().to_string(), folder.path().display().to_string());
+        let usual = [port, &number, "--bind", "127.0.0.1", "--save", "", "--dir", &directory];
+        let arguments = usual.iter().chain(arguments).map(|argument| (*argument).to_owned()).collect();
+        Self { address, program: "redis-server", arguments, folder, running: None }
+    }
+
+    /// A server that speaks TLS alone, with this certificate and its key; it cannot be asked here.
+    pub(crate) async fn secured(certificate: &str, key: &str, arguments: &[&str]) -> Self {
+        let tls = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-auth-clients", "no"];
+        let mut server = Self::prepare("--tls-port", &[&["--port", "0"], &tls[..], arguments].concat());
+        server.begin();
+        until("a server", async || TcpStream::connect(server.address).await.is_ok()).await;
         server
     }
 
@@ -68,17 +91,22 @@ impl Redis {
         fs::write(&path, text).unwrap();
         let port = address.port().to_string();
         let arguments = [path.to_str().unwrap(), "--sentinel", "--port", &port, "--bind", "127.0.0.1"];
-        let mut server = Self { address, arguments: arguments.map(str::to_owned).into(), folder, running: None };
+        let arguments = arguments.map(str::to_owned).into();
+        let mut server = Self { address, program: "redis-server", arguments, folder, running: None };
         server.run().await;
         server
     }
 
     /// Starts it again.
     pub(crate) async fn run(&mut self) {
-        let mut command = command("redis-server");
+        self.begin();
+        until("a server", async || self.ask(&["PING"]).await.is_some()).await;
+    }
+
+    fn begin(&mut self) {
+        let mut command = command(self.program);
         command.args(&self.arguments);
         self.running = Some(Running::start(command, self.folder.path()));
-        until("a server", async || self.ask(&["PING"]).await.is_some()).await;
     }
 
     /// Ends it as `kill -9` does.
@@ -103,10 +131,19 @@ impl Redis {
         command.query_async(&mut connection).await.ok()
     }
 
-    /// Waits until a replica has all that this master has.
-    pub(crate) async fn until_copied(&self) {
-        // Over one connection with its commands; what others were told has been written before that.
-        until("a copy", async || matches!(self.ask(&["WAIT", "1", "1000"]).await, Some(Value::Int(1)))).await;
+    /// Waits until this replica has all that its master has done up to now, and so all that was acknowledged.
+    ///
+    /// By what both count: `WAIT` is about what the connection that sends it has written, and this one has written nothing.
+    pub(crate) async fn until_it_has_all_of(&self, master: &Self) {
+        let wanted = master.offset("master_repl_offset").await.unwrap();
+        until("a copy", async || self.offset("slave_repl_offset").await.is_some_and(|offset| offset >= wanted)).await;
+    }
+
+    /// How far a stream of replication has come.
+    async fn offset(&self, name: &str) -> Option<u64> {
+        let text = self.text(&["INFO", "replication"]).await?;
+        let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(key, _)| *key == name).map(|(_, offset)| offset.parse().unwrap())
     }
 
     pub(crate) async fn is_master(&self) -> bool {
@@ -120,9 +157,12 @@ impl Redis {
 
     /// The same, of a text.
     async fn says(&self, words: &[&str], wanted: &[&str]) -> bool {
-        let Some(Value::BulkString(text)) = self.ask(words).await else { return false };
-        let text = String::from_utf8(text).unwrap();
-        wanted.iter().all(|wanted| text.contains(wanted))
+        self.text(words).await.is_some_and(|text| wanted.iter().all(|wanted| text.contains(wanted)))
+    }
+
+    async fn text(&self, words: &[&str]) -> Option<String> {
+        let Some(Value::BulkString(text)) = self.ask(words).await else { return None };
+        Some(String::from_utf8(text).unwrap())
     }
 }
 
