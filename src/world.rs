@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Add;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A point in time, in milliseconds since the Unix epoch.
@@ -75,6 +76,8 @@ pub struct EntropyError;
 #[derive(Clone)]
 pub struct World {
     clock: Arc<dyn Clock>,
+    /// The latest moment that was given or seen, in milliseconds.
+    latest: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for World {
@@ -93,13 +96,30 @@ impl World {
     /// A world whose time is told by `clock`.
     #[must_use]
     pub fn with_clock(clock: impl Clock + 'static) -> Self {
-        Self { clock: Arc::new(clock) }
+        Self { clock: Arc::new(clock), latest: Arc::default() }
     }
 
     /// The time now.
     #[must_use]
     pub fn now(&self) -> UnixTime {
         self.clock.now()
+    }
+
+    /// A moment after every other one that was given or seen: the time now, unless the clock was set back.
+    ///
+    /// What has to be told apart by what came first is marked with moments, not with times (a hybrid logical clock).
+    #[must_use]
+    pub fn moment(&self) -> UnixTime {
+        let now = self.now().as_millis();
+        let after = |latest: u64| now.max(latest.saturating_add(1));
+        let update = |latest| Some(after(latest));
+        let (Ok(latest) | Err(latest)) = self.latest.fetch_update(Ordering::AcqRel, Ordering::Acquire, update);
+        UnixTime::from_millis(after(latest))
+    }
+
+    /// Has all further moments be after `moment`, which another process gave, or this one before it ended.
+    pub fn saw(&self, moment: UnixTime) {
+        self.latest.fetch_max(moment.as_millis(), Ordering::AcqRel);
     }
 
     /// `N` bytes from the operating system's secure generator.
@@ -124,6 +144,31 @@ mod tests {
         assert_eq!((start + Duration::from_secs(5)).as_secs(), 15);
         assert_eq!(start.since(UnixTime::from_secs(12)), Duration::ZERO);
         assert_eq!(UnixTime::from_millis(u64::MAX) + Duration::from_secs(1), UnixTime::from_millis(u64::MAX));
+    }
+
+    #[test]
+    fn moments_go_forward_whatever_the_clock_does() {
+        struct Fixed(Arc<AtomicU64>);
+        impl Clock for Fixed {
+            fn now(&self) -> UnixTime {
+                UnixTime::from_millis(self.0.load(Ordering::Relaxed))
+            }
+        }
+        let time = Arc::new(AtomicU64::new(1000));
+        let world = World::with_clock(Fixed(Arc::clone(&time)));
+        let mut check = |now, expected: u64| {
+            time.store(now, Ordering::Relaxed);
+            assert_eq!(world.clone().moment().as_millis(), expected, "at {now}");
+        };
+        for (now, expected) in [(1000, 1000), (1000, 1001), (2000, 2000), (500, 2001), (500, 2002), (3000, 3000)] {
+            check(now, expected);
+        }
+        world.saw(UnixTime::from_millis(5000));
+        world.saw(UnixTime::from_millis(4000));
+        check(3000, 5001);
+        check(6000, 6000);
+        world.saw(UnixTime::from_millis(u64::MAX));
+        check(6000, u64::MAX);
     }
 
     #[test]
