@@ -2,6 +2,7 @@
 
 mod back_channel;
 mod front_channel;
+mod http2;
 mod real;
 mod requests;
 mod sign_out;
