@@ -49,7 +49,14 @@ async fn everywhere_is_every_browser_and_application() {
     // What is over ends nobody's sessions.
     moment().await;
     let again = visitor(&stage, APP, "alice").await;
-    alice.clone().send(Method::POST, EVERYWHERE, &[ORIGIN], None).await.is(200).contains("Signed out");
+    for browser in [&alice, &stage.browser()] {
+        let told = browser.clone().send(Method::POST, EVERYWHERE, &[ORIGIN], None).await;
+        told.is(200).contains("Not signed out elsewhere").contains("none was ended").contains(">Sign in</a>");
+        assert!(told.header("set-cookie").contains("Max-Age=0"), "{told:#?}");
+        let accept = [ORIGIN, ("accept", "application/json")];
+        let told = browser.clone().send(Method::POST, EVERYWHERE, &accept, None).await;
+        assert_eq!(told.json()["error"], "not_signed_in");
+    }
     assert!(is_in(&stage, &again, APP).await);
 }
 
@@ -62,7 +69,14 @@ async fn everywhere_is_asked_for_by_a_post_of_our_own_page() {
         (Method::GET, &[("sec-fetch-site", "none")]),
         (Method::GET, &[("referer", "https://app.example.com/")]),
         (Method::POST, &[("sec-fetch-site", "cross-site")]),
+        (Method::POST, &[("sec-fetch-site", "same-site")]),
+        (Method::POST, &[("sec-fetch-site", "same-site"), ORIGIN]),
+        (Method::POST, &[("sec-fetch-site", "none"), ORIGIN]),
         (Method::POST, &[("origin", "https://evil.test")]),
+        (Method::POST, &[("origin", "https://evil.example.com")]),
+        (Method::POST, &[("origin", "http://app.example.com")]),
+        (Method::POST, &[("origin", "https://app.example.com:8443")]),
+        (Method::POST, &[("referer", "https://app.example.com/")]),
         (Method::POST, &[]),
     ] {
         let reply = alice.clone().send(method.clone(), EVERYWHERE, headers, None).await;
@@ -73,6 +87,14 @@ async fn everywhere_is_asked_for_by_a_post_of_our_own_page() {
         assert!(is_in(&stage, &alice, APP).await && is_in(&stage, &elsewhere, APP).await, "{method} {headers:?}");
     }
     assert_eq!(stage.provider.requests(Endpoint::Revocation), 0);
+    // Where there is a domain, the page is on the host that is asked, whichever it is.
+    let wiki = visitor(&stage, DOMAIN, "alice").await;
+    let everywhere = "https://wiki.example.test/outpost.goauthentik.io/sign_out?everywhere=true";
+    for origin in ["https://auth.example.test", "https://example.test"] {
+        let reply = wiki.clone().send(Method::POST, everywhere, &[("origin", origin)], None).await;
+        reply.is(200).contains("Sign out everywhere");
+        assert!(is_in(&stage, &wiki, DOMAIN).await && is_in(&stage, &elsewhere, APP).await, "{origin}");
+    }
     // One alone ends as before, and its refresh token with it.
     alice.clone().send(Method::POST, SIGN_OUT, &[ORIGIN], None).await.is(303);
     assert!(!is_in(&stage, &alice, APP).await && is_in(&stage, &elsewhere, APP).await);
@@ -87,6 +109,43 @@ async fn everywhere_is_not_offered_unless_it_is_on() {
     assert!(!page.is(200).contains("Sign out?").body.contains("everywhere"), "{page:#?}");
     alice.clone().send(Method::POST, EVERYWHERE, &[ORIGIN], None).await.is(303);
     assert!(!is_in(&stage, &alice, APP).await && is_in(&stage, &elsewhere, APP).await);
+}
+
+#[tokio::test]
+async fn everywhere_is_wanted_by_the_page_of_the_host_that_is_asked() {
+    let stage = stage().await;
+    for (url, headers) in [
+        (APP, &[("sec-fetch-site", "same-origin")][..]),
+        (APP, &[ORIGIN]),
+        (DOMAIN, &[("sec-fetch-site", "same-origin")]),
+        (DOMAIN, &[("origin", "https://wiki.example.test")]),
+    ] {
+        let (alice, elsewhere) = (visitor(&stage, url, "alice").await, visitor(&stage, ADMIN, "alice").await);
+        let everywhere = url.replace("/page", "/outpost.goauthentik.io/sign_out?everywhere=true");
+        alice.clone().send(Method::POST, &everywhere, headers, None).await.is(303);
+        assert!(!is_in(&stage, &alice, url).await && !is_in(&stage, &elsewhere, ADMIN).await, "{url} {headers:?}");
+        moment().await;
+    }
+}
+
+/// What a proxy asks about rather than routing it here counts as much, and no more.
+#[tokio::test]
+async fn everywhere_is_heard_by_way_of_a_proxy() {
+    let stage = stage().await;
+    for dialect in ["traefik", "caddy", "envoy"] {
+        let (mut alice, elsewhere) = (visitor(&stage, APP, "alice").await, visitor(&stage, ADMIN, "alice").await);
+        for site in ["same-site", "cross-site"] {
+            let headers = [("sec-fetch-site", site)];
+            let reply = stage.ask(dialect, &mut alice.clone(), Method::POST, EVERYWHERE, &headers).await;
+            assert!(!reply.status.is_success() && reply.header("location").is_empty(), "{dialect}: {reply:#?}");
+            assert!(is_in(&stage, &alice, APP).await && is_in(&stage, &elsewhere, ADMIN).await, "{dialect} {site}");
+        }
+        let headers = [("sec-fetch-site", "same-origin")];
+        let reply = stage.ask(dialect, &mut alice, Method::POST, EVERYWHERE, &headers).await;
+        assert_eq!(reply.is(303).location().path(), "/end-session", "{dialect}");
+        assert!(!is_in(&stage, &alice, APP).await && !is_in(&stage, &elsewhere, ADMIN).await, "{dialect}");
+        moment().await;
+    }
 }
 
 /// A daemon's parts, and a provider that knows nothing of the session that is in its store.
