@@ -1,5 +1,6 @@
 //! Logouts: by the provider's word, by way of its page, and by the user, here or everywhere.
 
+mod audit;
 mod back_channel;
 mod dropped;
 mod front_channel;
