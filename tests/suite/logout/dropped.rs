@@ -22,6 +22,7 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
+use tracing::subscriber::DefaultGuard;
 
 use super::*;
 use crate::provider::{Config, Endpoint, Provider};
@@ -107,7 +108,7 @@ impl SessionStore for Slow {
 
 /// The lines of this thread.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -121,11 +122,21 @@ impl io::Write for Lines {
 }
 
 impl Lines {
+    /// Writes them down for as long as the guard lives.
+    pub(super) fn listen(&self) -> DefaultGuard {
+        let writer = self.clone();
+        let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    pub(super) fn all(&self) -> Vec<Value> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     /// Reason, user and provider's session of each audit line.
     fn audited(&self) -> Vec<[String; 3]> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let lines = lines.map(|line| line["fields"].clone()).filter(|line| line["message"] == "audit");
+        let lines = self.all().into_iter().map(|line| line["fields"].clone()).filter(|line| line["message"] == "audit");
         let names = ["reason", "user", "provider_session"];
         lines.map(|line| names.map(|name| line[name].as_str().unwrap_or_default().to_owned())).collect()
     }
@@ -235,10 +246,8 @@ enum Way {
 
 async fn check(way: Way, reason: &str, user: &str, revocations: u64) {
     let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
     // Tasks of this test run in its own thread.
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = lines.listen();
     let scene = Scene::new().await;
     let Scene { provider, app, logouts, headers, asker, .. } = &scene;
     match way {

@@ -7,6 +7,7 @@ mod front_channel;
 mod http2;
 mod nested;
 mod real;
+mod replica;
 mod requests;
 mod sign_out;
 

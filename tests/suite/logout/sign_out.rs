@@ -10,9 +10,11 @@ use forepost::session::{NewSession, ProviderSide, Refreshable, Schedule, Session
 use forepost::settings::Settings;
 use forepost::world::UnixTime;
 use http::{Request, StatusCode};
+use serde_json::Value;
 
+use super::dropped::Lines;
 use super::*;
-use crate::provider::{Config, Endpoint, Fault, Provider};
+use crate::provider::{Behaviour, Config, Endpoint, Fault, Provider, Seen};
 use crate::support::client;
 
 const SIGN_OUT: &str = "https://app.example.com/outpost.goauthentik.io/sign_out";
@@ -156,11 +158,19 @@ struct Parts {
 
 impl Parts {
     async fn new() -> Self {
-        let clients = vec![client("proxy", Some("proxy-secret"), &["https://app.example.com"])];
+        Self::with(Some("proxy-secret"), "", |_| ()).await
+    }
+
+    /// With this secret, further keys of the provider's section, and a provider that is different.
+    async fn with(secret: Option<&str>, keys: &str, prepare: impl FnOnce(&mut Behaviour)) -> Self {
+        let clients = vec![client("proxy", secret, &["https://app.example.com"])];
         let provider = Provider::start(Config { clients, ..Config::default() }).await.unwrap();
+        provider.set(prepare);
+        let secret = secret.map(|secret| format!("client_secret = \"{secret}\"\n")).unwrap_or_default();
         let settings = Settings::from_toml(&format!(
-            "issuer = \"{}\"\nclient_id = \"proxy\"\nclient_secret = \"proxy-secret\"\n\
-             external_host = \"https://app.example.com\"\nsession.sign_out_everywhere = true\n",
+            "session.sign_out_everywhere = true\n\
+             [identity_provider.idp]\nissuer = \"{}\"\nclient_id = \"proxy\"\n{secret}{keys}\n\
+             [[application]]\nexternal_host = \"https://app.example.com\"\n",
             provider.issuer()
         ));
         let assembly = Assembly::new(settings.unwrap(), World::system()).unwrap();
@@ -227,6 +237,61 @@ async fn a_refresh_token_is_revoked_and_nobody_waits_for_it() {
     gate.add_permits(2);
     parts.assembly.background.close();
     parts.assembly.background.wait().await;
+}
+
+/// The lines about a revocation that a sign-out causes, and what the provider was asked.
+async fn revoked(parts: &Parts) -> (Vec<Value>, Option<Seen>) {
+    let lines = Lines::default();
+    // Tasks of this test run in its own thread.
+    let _guard = lines.listen();
+    let cookie = parts.sign_in().await;
+    parts.sign_out(&cookie, "").await;
+    parts.assembly.background.close();
+    parts.assembly.background.wait().await;
+    let told = lines.all().into_iter().filter(|line| line["level"] == "WARN").collect();
+    (told, parts.provider.last_request(Endpoint::Revocation))
+}
+
+#[tokio::test]
+async fn the_client_proves_itself_at_a_revocation_as_at_the_token_endpoint() {
+    let (basic, post) =
+        ("token_endpoint_auth_method = \"client_secret_basic\"", "token_endpoint_auth_method = \"client_secret_post\"");
+    let public = "token_endpoint_auth_method = \"none\"";
+    for (secret, keys) in [(Some("proxy-secret"), basic), (Some("proxy-secret"), post), (None, public)] {
+        let (told, seen) = revoked(&Parts::with(secret, keys, |_| ()).await).await;
+        assert!(told.is_empty(), "{keys}: {told:?}");
+        let seen = seen.unwrap();
+        let has = |name: &str| seen.form.get(name);
+        assert_eq!(
+            (has("token"), has("token_type_hint")),
+            (Some("the-refresh-token"), Some("refresh_token")),
+            "{keys}"
+        );
+        let (id, in_form) = (Some("proxy").filter(|_| keys != basic), secret.filter(|_| keys != basic));
+        assert_eq!((has("client_id"), has("client_secret")), (id, in_form), "{keys}");
+        assert_eq!(seen.headers.contains_key("authorization"), keys == basic, "{keys}");
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_revokes_nothing_is_not_asked() {
+    let prepare = |it: &mut Behaviour| drop(it.metadata.remove("revocation_endpoint").clone());
+    let (told, seen) = revoked(&Parts::with(Some("proxy-secret"), "", prepare).await).await;
+    assert!(told.is_empty() && seen.is_none(), "{told:?} {seen:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_without_the_token() {
+    let body = Some("{\"error\":\"invalid_client\",\"error_description\":\"the-refresh-token\"}".into());
+    let refusal = Fault { body, ..Fault::status(StatusCode::UNAUTHORIZED) };
+    let prepare = |it: &mut Behaviour| drop(it.faults.insert(Endpoint::Revocation, refusal));
+    let (told, seen) = revoked(&Parts::with(Some("proxy-secret"), "", prepare).await).await;
+    let [told] = &*told else { panic!("{told:?}") };
+    let fields = &told["fields"];
+    let message = "a refresh token was not revoked at sign-out and lives on at the provider";
+    assert_eq!((&fields["message"], &fields["identity_provider"]), (&message.into(), &"idp".into()));
+    assert!(fields["error"].as_str().unwrap().contains("invalid_client"), "{told}");
+    assert!(!told.to_string().contains("the-refresh-token") && seen.is_some(), "{told}");
 }
 
 #[tokio::test]
