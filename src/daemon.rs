@@ -148,6 +148,7 @@ impl Daemon {
             applications: applications.iter().map(|app| app.slug.to_string()).collect(),
             identity_providers: names,
             world: world.clone(),
+            patience: admin::PATIENCE,
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(reclaim(Arc::clone(&store), world, reclaim_interval, shutdown.token()));

@@ -1,11 +1,14 @@
 //! From start to stop: signals, and the one switch that begins a shutdown.
 
+use std::future::Future;
+use std::panic::resume_unwind;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// A switch, turned once, that asks everything to finish.
 ///
@@ -51,6 +54,21 @@ impl Shutdown {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.began_at.get().map(|began_at| *began_at + self.timeout)
+    }
+}
+
+/// Does `work` to its end, also when the request goes away that waits for it here.
+///
+/// For what must not stop between its parts: a session that ends, and the line that says so.
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    tasks: &TaskTracker,
+    work: impl Future<Output = T> + Send + 'static,
+) -> T {
+    match tasks.spawn(work).await.map_err(tokio::task::JoinError::try_into_panic) {
+        Ok(done) => done,
+        Err(Ok(panic)) => resume_unwind(panic),
+        // The runtime ends, and whoever waits here with it.
+        Err(Err(_)) => std::future::pending().await,
     }
 }
 
@@ -102,6 +120,28 @@ mod tests {
         shutdown.begun().await;
         assert!(shutdown.has_begun() && token.is_cancelled());
         assert_eq!(shutdown.deadline(), Some(deadline));
+    }
+
+    #[tokio::test]
+    async fn work_outlives_who_waits_for_it() {
+        let tasks = TaskTracker::new();
+        let (go, may_go) = tokio::sync::oneshot::channel::<()>();
+        let (done, is_done) = tokio::sync::oneshot::channel();
+        let work = async move {
+            may_go.await.unwrap();
+            done.send(7).unwrap();
+        };
+        tokio::select! {
+            biased;
+            () = to_the_end(&tasks, work) => panic!("it waits"),
+            () = std::future::ready(()) => {}
+        }
+        go.send(()).unwrap();
+        assert_eq!(is_done.await.unwrap(), 7);
+        tasks.close();
+        tasks.wait().await;
+        let panics = tokio::spawn(async move { to_the_end(&tasks, async { panic!("a defect") }).await });
+        assert!(panics.await.unwrap_err().is_panic(), "it is the request's own");
     }
 
     /// Set for the process that [`signals_stop_a_process`] starts.

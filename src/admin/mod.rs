@@ -9,13 +9,15 @@
 //!
 //! There is no other proof than being able to connect.
 
+mod orders;
 mod query;
 mod socket;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
@@ -25,11 +27,12 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use self::query::{BadQuery, Filter, List, Order};
+pub use self::orders::PATIENCE;
+use self::query::{BadQuery, List};
 pub use self::socket::socket;
 use crate::app::OUTPOST_PATH;
 use crate::serve::{Connection, Failure, Handler, Peer};
-use crate::session::{Revocation, SessionKey, SessionStore, StoreError, Whom};
+use crate::session::{SessionKey, SessionStore, StoreError};
 use crate::telemetry::audit::{AuditLine, Event};
 use crate::telemetry::metrics::Metrics;
 use crate::world::World;
@@ -38,8 +41,6 @@ use crate::world::World;
 const REASON: &str = "operator";
 
 type Answer = Response<Full<Bytes>>;
-
-type Users = BTreeMap<(String, String), Option<String>>;
 
 /// Answers operators.
 pub struct Admin {
@@ -53,6 +54,8 @@ pub struct Admin {
     pub identity_providers: HashMap<String, String>,
     /// The time.
     pub world: World,
+    /// So long an order waits for sessions to be counted, which cannot be counted once they have ended.
+    pub patience: Duration,
 }
 
 /// Why a request is not followed.
@@ -126,84 +129,6 @@ impl Admin {
         .write();
         self.metrics.revocation(REASON);
         Ok(json!({"ended": 1, "session": ended}))
-    }
-
-    async fn follow(&self, query: &str, by: &str) -> Result<Value, Refusal> {
-        match Order::parse(query)? {
-            Order::User { user, issuer } => self.revoke_user(user, issuer, by).await,
-            Order::Application(application) => {
-                let filter = Filter { application: Some(application.clone()), ..Filter::default() };
-                let (seen, _) = self.look_through(&filter).await?;
-                if seen == 0 && !self.applications.contains(&application) {
-                    return Err(Refusal::NoMatch(format!(
-                        "there is no application {application}; there are {}",
-                        self.applications.join(", ")
-                    )));
-                }
-                self.revoke(Whom::Application(&application)).await?;
-                AuditLine { application: Some(&application), ..self.line(by, None) }.write();
-                Ok(json!({"ended": seen, "application": application}))
-            }
-            Order::All => {
-                // All of them are named by one entry: nobody has to wait until they are counted.
-                let about = self.store.count();
-                self.revoke(Whom::Everybody).await?;
-                self.line(by, None).write();
-                Ok(json!({"ended": about, "all": true}))
-            }
-        }
-    }
-
-    /// Ends the sessions of all who are called `user`; logins under way too, so it goes by issuer and subject.
-    async fn revoke_user(&self, user: String, issuer: Option<String>, by: &str) -> Result<Value, Refusal> {
-        if let Some(issuer) = &issuer
-            && !self.identity_providers.contains_key(issuer)
-        {
-            let mut known: Vec<&str> = self.identity_providers.keys().map(String::as_str).collect();
-            known.sort_unstable();
-            return Err(Refusal::Bad(format!(
-                "issuer: no identity provider is called so; there are {}",
-                known.join(", ")
-            )));
-        }
-        let filter = Filter { user: Some(user.clone()), issuer: issuer.clone(), ..Filter::default() };
-        let (seen, mut whom) = self.look_through(&filter).await?;
-        if whom.is_empty() {
-            let Some(issuer) = issuer else {
-                let hint = "for logins that are under way, give the subject with its issuer";
-                return Err(Refusal::NoMatch(format!("no session of a user {user}; {hint}")));
-            };
-            whom.insert((issuer, user), None);
-        }
-        for ((issuer, subject), user) in &whom {
-            self.revoke(Whom::Subject { issuer, subject }).await?;
-            AuditLine { user: user.as_deref(), subject: Some(subject), ..self.line(by, Some(issuer)) }.write();
-        }
-        let whom: Vec<_> = whom.keys().map(|(issuer, subject)| json!({"issuer": issuer, "subject": subject})).collect();
-        Ok(json!({"ended": seen, "users": whom}))
-    }
-
-    async fn revoke(&self, whom: Whom<'_>) -> Result<(), StoreError> {
-        self.store.revoke(&Revocation { whom, at: self.world.now(), once: None }).await?;
-        self.metrics.revocation(REASON);
-        Ok(())
-    }
-
-    /// How many sessions pass the filter, and whose they are: issuer and subject, and how logs call them.
-    async fn look_through(&self, filter: &Filter) -> Result<(u64, Users), StoreError> {
-        let (mut seen, mut whose) = (0, Users::new());
-        let mut at = None;
-        while let Some(page) = self.store.page(at).await? {
-            for session in page.sessions.into_iter().filter(|it| filter.holds_for(it)) {
-                seen += 1;
-                whose.insert((session.issuer, session.subject), Some(session.user));
-            }
-            if page.next.is_none() {
-                break;
-            }
-            at = page.next;
-        }
-        Ok((seen, whose))
     }
 
     fn line<'a>(&'a self, by: &'a str, issuer: Option<&str>) -> AuditLine<'a> {

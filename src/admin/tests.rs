@@ -1,3 +1,4 @@
+use std::sync::Mutex;
 use std::time::Duration;
 
 use http::Request;
@@ -7,7 +8,9 @@ use super::*;
 use crate::app::samples::single;
 use crate::session::contract::parts;
 use crate::session::samples::{alice, bob};
-use crate::session::{Begun, Finished, Lease, MemoryStore, Page, Session, SessionOutline, SessionToken, StoreFuture};
+use crate::session::{
+    Begun, Finished, Lease, MemoryStore, Page, Revocation, Session, SessionOutline, SessionToken, StoreFuture,
+};
 use crate::world::UnixTime;
 
 const ISSUER: &str = "https://id.example.com";
@@ -23,6 +26,7 @@ fn admin(store: Arc<dyn SessionStore>) -> Admin {
         applications: vec![SLUG.to_owned()],
         identity_providers: HashMap::from([(ISSUER.to_owned(), "main".to_owned())]),
         world: World::system(),
+        patience: PATIENCE,
     }
 }
 
@@ -140,8 +144,9 @@ async fn nobody_else_is_answered() {
     lists(&admin, "", 3).await;
 }
 
-/// A store that does not answer.
-struct Away;
+/// A store that does not answer; with a list, it notes what is revoked in it, and has pages that never come.
+#[derive(Default)]
+struct Away(Option<Mutex<Vec<String>>>);
 
 fn away<'s, T: Send + 's>() -> StoreFuture<'s, T> {
     Box::pin(std::future::ready(Err(StoreError("gone".to_owned()))))
@@ -172,8 +177,10 @@ impl SessionStore for Away {
         away()
     }
 
-    fn revoke<'s>(&'s self, _: &'s Revocation<'s>) -> StoreFuture<'s, bool> {
-        away()
+    fn revoke<'s>(&'s self, revocation: &'s Revocation<'s>) -> StoreFuture<'s, bool> {
+        let Some(noted) = &self.0 else { return away() };
+        noted.lock().unwrap().push(format!("{:?}", revocation.whom));
+        Box::pin(std::future::ready(Ok(true)))
     }
 
     fn end(&self, _: SessionKey) -> StoreFuture<'_, Option<SessionOutline>> {
@@ -185,7 +192,7 @@ impl SessionStore for Away {
     }
 
     fn page(&self, _: Option<String>) -> StoreFuture<'_, Option<Page>> {
-        away()
+        if self.0.is_some() { Box::pin(std::future::pending()) } else { away() }
     }
 
     fn reclaim(&self, _: UnixTime) -> StoreFuture<'_, ()> {
@@ -203,7 +210,7 @@ impl SessionStore for Away {
 
 #[tokio::test]
 async fn a_store_that_is_away_is_told() {
-    let admin = admin(Arc::new(Away));
+    let admin = admin(Arc::new(Away::default()));
     let id = "A".repeat(43);
     for target in ["?user=a", "?application=app-example-com", "?all=true", &format!("/{id}")] {
         refuses(&admin, &format!("DELETE /sessions{target}"), 503, "gone").await;
@@ -211,6 +218,26 @@ async fn a_store_that_is_away_is_told() {
     refuses(&admin, "GET /sessions", 503, "gone").await;
     refuses(&admin, &format!("GET /sessions/{id}"), 503, "gone").await;
     assert!(!admin.metrics.encode(0).contains("forepost_revocations_total{reason=\"operator\"} 1\n"));
+}
+
+/// However long the sessions take to be looked through.
+#[tokio::test]
+async fn orders_take_effect_before_all_sessions_are_seen() {
+    let store = Arc::new(Away(Some(Mutex::default())));
+    let admin = Admin { patience: Duration::from_millis(1), ..admin(Arc::clone(&store) as Arc<dyn SessionStore>) };
+    let noted = || store.0.as_ref().unwrap().lock().unwrap().join(", ");
+    let (status, told) = ask(&admin, &format!("DELETE /sessions?application={SLUG}")).await;
+    assert_eq!((status, told), (200, json!({"ended": 0, "application": SLUG, "at_least": true})));
+    let application = format!("Application(\"{SLUG}\")");
+    assert_eq!(noted(), application);
+
+    // Namesakes are still looked for.
+    let request = format!("DELETE /sessions?user=alice&issuer={ISSUER}");
+    tokio::select! {
+        answer = ask(&admin, &request) => panic!("{answer:?}"),
+        () = async { while noted() == application { tokio::task::yield_now().await } } => {}
+    }
+    assert_eq!(noted(), format!("{application}, Subject {{ issuer: \"{ISSUER}\", subject: \"alice\" }}"));
 }
 
 #[test]
@@ -227,7 +254,7 @@ fn readiness_shows_that_the_store_is_away() {
     assert_eq!(up.answer("/ready").status(), StatusCode::OK);
     assert_eq!(up.answer("/metrics").status(), 200);
     assert!(metrics.encode(0).contains("forepost_store_up 1\n"));
-    let down = status(Arc::new(Away));
+    let down = status(Arc::new(Away::default()));
     assert_eq!(down.answer("/ready").status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(down.answer("/metrics").status(), 200);
     assert!(metrics.encode(0).contains("forepost_store_up 0\n"));

@@ -125,12 +125,18 @@ impl Application {
         *host == self.external_host.host || self.cookie_domain.as_ref().is_some_and(|domain| domain.contains(host))
     }
 
+    /// The origin of its pages on one of its hosts, as browsers write it (RFC 6454 §6.2).
+    #[must_use]
+    pub fn origin_on(&self, host: &Host<'_>) -> String {
+        let ExternalHost { scheme, port, .. } = &self.external_host;
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{scheme}://{host}{port}")
+    }
+
     /// The application as a protected resource (RFC 9728 §1.2), on a host of its own.
     #[must_use]
     pub fn resource(&self, host: &Host<'_>) -> String {
-        let ExternalHost { scheme, port, base_path, .. } = &self.external_host;
-        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
-        format!("{scheme}://{host}{port}{base_path}")
+        self.origin_on(host) + &self.external_host.base_path
     }
 
     /// Whether `audience` is the address of this application, with or without a slash at its end; that of a part of it is not.

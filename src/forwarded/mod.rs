@@ -18,6 +18,7 @@ use http::{HeaderMap, Method, Uri};
 pub use envoy::PREFIX as ENVOY_PREFIX;
 pub use field::{X_FORWARDED_HOST, request_authority, single};
 pub use kind::{ClientHints, RequestKind};
+pub(crate) use peer::network_of;
 pub use peer::{PeerAddress, TrustedProxies};
 pub use target::Target;
 

@@ -90,3 +90,14 @@ fn parse_entry(entry: &str) -> Option<IpAddr> {
         .ok()
         .map(|address: IpAddr| address.to_canonical())
 }
+
+/// An IPv4 address, or the network of an IPv6 address: whoever has one address of it has all of them (RFC 6177).
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}

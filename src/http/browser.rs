@@ -10,19 +10,21 @@ use super::reply::{self, Answer};
 use super::request::{Received, Visit};
 use super::route::BrowserRoute;
 use crate::app::Application;
-use crate::login::{Destination, ReturnTarget, Wish, requested_target};
+use crate::host::Host;
+use crate::login::{Destination, ReturnTarget, Visitor, Wish, requested_target};
 use crate::pages::Page;
-use crate::telemetry::audit::{AuditLine, Event};
+use crate::telemetry::audit::Event;
 
 impl Outpost {
-    /// Answers a browser that was routed here by the proxy.
+    /// Answers a browser that was routed here by the proxy; `found` is the application, with the host that was asked.
     pub(super) async fn visit(
         &self,
         route: BrowserRoute,
-        app: Option<&Arc<Application>>,
+        found: Option<(&Arc<Application>, Host<'_>)>,
         received: &Received<'_>,
     ) -> (Answer, Outcome) {
-        let visit = Visit::direct(received);
+        let (app, host) = found.unzip();
+        let visit = Visit::direct(host, received);
         if route == BrowserRoute::FrontChannelLogout {
             return self.front_channel(app.map(Arc::as_ref), &visit).await;
         }
@@ -45,7 +47,7 @@ impl Outpost {
             BrowserRoute::Callback => self.callback(app, visit).await,
             BrowserRoute::SignOut => self.sign_out(app, visit).await,
             BrowserRoute::SignedOut => (signed_out(app, visit), "signed_out".into()),
-            BrowserRoute::BackChannelLogout => super::logout::asked_about(visit),
+            BrowserRoute::BackChannelLogout => self.asked_about(visit),
             BrowserRoute::FrontChannelLogout => self.front_channel(Some(app), visit).await,
         }
     }
@@ -71,22 +73,13 @@ impl Outpost {
                 return (self.store_away(app, &error, visit.html, visit.request_id), "store_away".into());
             }
         };
-        let outcome = self.logins.callback(app, visit.query, visit.headers, session.as_ref()).await;
+        let visitor = Visitor { headers: visit.headers, session: session.as_ref(), asker: visit.asker() };
+        let outcome = self.logins.callback(app, visit.query, &visitor).await;
         let (answer, name) = match outcome.result {
             Ok(Destination::Target(target)) => {
                 let name = if outcome.user.is_some() { "login" } else { "already_signed_in" };
                 if let Some(opened) = &outcome.opened {
-                    AuditLine {
-                        application: Some(&app.slug),
-                        identity_provider: Some(&app.identity_provider),
-                        user: outcome.user.as_deref(),
-                        subject: Some(&opened.subject),
-                        session: Some(&opened.session),
-                        client: visit.client,
-                        request_id: Some(&visit.request_id),
-                        ..AuditLine::new(Event::Login, "callback")
-                    }
-                    .write();
+                    opened.line(Event::Login, "callback").asked_by(&visitor.asker).write();
                 }
                 (reply::redirect(target.as_str(), visit.is_post(), Vec::new()), name)
             }

@@ -1,5 +1,7 @@
 //! Sign-out by browsers, and logout by providers.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode};
@@ -11,10 +13,11 @@ use super::outpost::{Outcome, Outpost};
 use super::reply::{self, Answer};
 use super::request::{Received, Visit};
 use crate::app::Application;
-use crate::logout::{self, BackChannelError, Ended, FrontChannelError, Obeyed};
+use crate::login::{ReturnTarget, login_url};
+use crate::logout::{self, BackChannelError, FrontChannelError};
 use crate::pages::Page;
 use crate::session::StoreError;
-use crate::telemetry::audit::{AuditLine, Event};
+use crate::telemetry::{Rarely, warn_rarely};
 
 /// Twice what any logout token may take, in bytes.
 const LARGEST_FORM: usize = 32 << 10;
@@ -22,14 +25,26 @@ const LARGEST_FORM: usize = 32 << 10;
 /// What makes a sign-out one from all applications and browsers.
 const EVERYWHERE: &str = "everywhere=true";
 
+/// When refused logouts were last told of: anybody can ask for one.
+#[derive(Default)]
+pub(super) struct RefusedLogouts {
+    back_channel: Rarely,
+    front_channel: Rarely,
+    asked_about: Rarely,
+}
+
 impl Outpost {
     /// Answers a browser that wants to sign out.
     ///
-    /// Only a POST signs out everywhere: a GET asks, so that an application can have a link there.
-    pub(super) async fn sign_out(&self, app: &Application, visit: &Visit<'_>) -> (Answer, Outcome) {
+    /// Only a POST of our own page signs out everywhere: others ask, so that an application can have a link there.
+    pub(super) async fn sign_out(&self, app: &Arc<Application>, visit: &Visit<'_>) -> (Answer, Outcome) {
         let offers_everywhere = self.logouts.offers_everywhere();
         let everywhere = offers_everywhere && visit.query.split('&').any(|pair| pair == EVERYWHERE);
-        if !logout::is_wanted(app, &visit.method, visit.headers) || everywhere && !visit.is_post() {
+        let wanted = match &visit.host {
+            Some(host) if everywhere => logout::is_wanted_everywhere(app, host, &visit.method, visit.headers),
+            Some(_) | None => !everywhere && logout::is_wanted(app, &visit.method, visit.headers),
+        };
+        if !wanted {
             let action_url = app.outpost_path("sign_out");
             let everywhere_url = offers_everywhere.then(|| format!("{action_url}?{EVERYWHERE}"));
             let page = Page::ConfirmSignOut {
@@ -39,25 +54,19 @@ impl Outpost {
             };
             return (reply::page(StatusCode::OK, &page, visit.html, visit.request_id), "confirm_sign_out".into());
         }
-        let done = match self.logouts.sign_out(app, visit.headers, everywhere).await {
+        let done = match self.logouts.sign_out(app, visit.headers, everywhere, visit.asker()).await {
             Ok(done) => done,
             Err(error) => return (self.store_away(app, &error, visit.html, visit.request_id), "store_away".into()),
         };
-        if let Some(ended) = &done.ended {
+        if done.user.is_some() {
             self.metrics.sign_out(Some(&app.slug));
-            let line = if done.everywhere {
-                AuditLine::new(Event::Revocation, "sign_out_everywhere")
-            } else {
-                AuditLine::new(Event::Logout, "sign_out")
-            };
-            audit(app, ended, visit, line);
         }
-        let answer = match &done.location {
-            Some(location) => reply::redirect(location, visit.is_post(), Vec::new()),
-            None => signed_out(app, visit),
+        let (answer, name) = match &done.location {
+            _ if everywhere && !done.everywhere => (not_everywhere(app, visit), "sign_out_of_nobody"),
+            Some(location) => (reply::redirect(location, visit.is_post(), Vec::new()), "sign_out"),
+            None => (signed_out(app, visit), "sign_out"),
         };
-        let user = done.ended.map(|ended| ended.user);
-        (reply::with_cookies(answer, vec![done.cookie]), Outcome { name: "sign_out", user })
+        (reply::with_cookies(answer, vec![done.cookie]), Outcome { name, user: done.user })
     }
 
     /// Answers a provider that sends a logout token, whatever host it took us for.
@@ -67,16 +76,21 @@ impl Outpost {
         }
         let media_type = received.parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         let obeyed = match read(body).await {
-            Ok(form) => self.logouts.obey(media_type, &form).await,
+            Ok(form) => self.logouts.obey(media_type, &form, received.asker()).await,
             Err(why) => Err(BackChannelError::Request(why)),
         };
         match obeyed {
-            Ok(obeyed) => self.obeyed(&obeyed, received),
+            Ok(obeyed) => {
+                let outcome = if obeyed.first { "logout" } else { "repeated" };
+                self.metrics.logout_token(&obeyed.identity_provider, outcome);
+                (reply::logged_out(), outcome.into())
+            }
             Err(error) => {
                 let temporary = error.is_temporary();
                 let outcome = if temporary { "unavailable" } else { "refused" };
                 self.metrics.logout_token(error.identity_provider().unwrap_or_default(), outcome);
-                tracing::warn!(
+                warn_rarely!(
+                    self.refused_logouts.back_channel,
                     request_id = %received.id,
                     identity_provider = error.identity_provider(),
                     client = received.client().map(tracing::field::display),
@@ -88,42 +102,16 @@ impl Outpost {
         }
     }
 
-    fn obeyed(&self, obeyed: &Obeyed, received: &Received<'_>) -> (Answer, Outcome) {
-        let outcome = if obeyed.first { "logout" } else { "repeated" };
-        self.metrics.logout_token(&obeyed.identity_provider, outcome);
-        if obeyed.first {
-            AuditLine {
-                identity_provider: Some(&obeyed.identity_provider),
-                subject: obeyed.token.subject.as_deref(),
-                client: received.client(),
-                request_id: Some(&received.id),
-                ..AuditLine::new(Event::Revocation, "back_channel")
-            }
-            .write();
-        }
-        (reply::logged_out(), outcome.into())
-    }
-
     /// Answers a browser in whose frame the provider logs somebody out; `app` is that of the host, where it has one.
     pub(super) async fn front_channel(&self, app: Option<&Application>, visit: &Visit<'_>) -> (Answer, Outcome) {
         if visit.method != Method::GET {
             return (reply::wrong_method("GET"), "bad_request".into());
         }
-        match self.logouts.leave(app, visit.query, visit.headers).await {
-            Ok(left) => {
-                let line = AuditLine {
-                    identity_provider: Some(&left.identity_provider),
-                    ..AuditLine::new(Event::Revocation, "front_channel")
-                };
-                match (app, &left.ended) {
-                    (Some(app), Some(ended)) => audit(app, ended, visit, line),
-                    _ => AuditLine { client: visit.client, request_id: Some(&visit.request_id), ..line }.write(),
-                }
-                let user = left.ended.map(|ended| ended.user);
-                (reply::left(left.cookie), Outcome { name: "logout", user })
-            }
+        match self.logouts.leave(app, visit.query, visit.headers, visit.asker()).await {
+            Ok(left) => (reply::left(left.cookie), Outcome { name: "logout", user: left.user }),
             Err(error) => {
-                tracing::warn!(
+                warn_rarely!(
+                    self.refused_logouts.front_channel,
                     request_id = %visit.request_id,
                     client = visit.client.map(tracing::field::display),
                     %error,
@@ -134,6 +122,16 @@ impl Outpost {
                 (answer, outcome.into())
             }
         }
+    }
+
+    /// A logout token of which only the head came, because the proxy asks about the request instead of routing it here.
+    pub(super) fn asked_about(&self, visit: &Visit<'_>) -> (Answer, Outcome) {
+        warn_rarely!(
+            self.refused_logouts.asked_about,
+            request_id = %visit.request_id,
+            "the proxy asks about a logout token: route /outpost.goauthentik.io/ to forepost, so that it comes whole"
+        );
+        (reply::not_logged_out(false, visit.request_id), "refused".into())
     }
 }
 
@@ -151,28 +149,11 @@ fn refused(error: &FrontChannelError) -> (StatusCode, &'static str, &'static str
     }
 }
 
-/// Completes `line` with who ended a session of `app`, and writes it.
-fn audit(app: &Application, ended: &Ended, visit: &Visit<'_>, line: AuditLine<'_>) {
-    AuditLine {
-        application: Some(&app.slug),
-        identity_provider: Some(&app.identity_provider),
-        user: Some(&ended.user),
-        subject: Some(&ended.subject),
-        session: Some(&ended.session),
-        client: visit.client,
-        request_id: Some(&visit.request_id),
-        ..line
-    }
-    .write();
-}
-
-/// A logout token of which only the head came, because the proxy asks about the request instead of routing it here.
-pub(super) fn asked_about(visit: &Visit<'_>) -> (Answer, Outcome) {
-    tracing::warn!(
-        request_id = %visit.request_id,
-        "the proxy asks about a logout token: route /outpost.goauthentik.io/ to forepost, so that it comes whole"
-    );
-    (reply::not_logged_out(false, visit.request_id), "refused".into())
+/// Nobody was signed in, so nobody could tell whose other sessions were meant.
+fn not_everywhere(app: &Application, visit: &Visit<'_>) -> Answer {
+    let login_url = login_url(app, &ReturnTarget::home(app));
+    let page = Page::NotSignedOutEverywhere { application: &app.name, login_url: &login_url };
+    reply::page(StatusCode::OK, &page, visit.html, visit.request_id)
 }
 
 /// The whole body, if it is no larger than a form with a logout token.

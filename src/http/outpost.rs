@@ -8,12 +8,13 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::failure;
+use super::logout::RefusedLogouts;
 use super::reply::{self, Answer};
 use super::request::Received;
 use super::route::{BrowserRoute, Route};
 use crate::app::{Application, Registry};
 use crate::forwarded::{Dialect, ENVOY_PREFIX, TrustedProxies, X_FORWARDED_HOST, request_authority, single};
-use crate::host::Authority;
+use crate::host::{Authority, Host};
 use crate::login::{Confirmed, Logins};
 use crate::logout::Logouts;
 use crate::serve::{Connection, Failure, Handler, Peer};
@@ -35,6 +36,7 @@ pub struct Outpost {
     pub(super) sampler: Sampler,
     pub(super) world: World,
     store_failures: Rarely,
+    pub(super) refused_logouts: RefusedLogouts,
     trusted: TrustedProxies,
     ids: RequestIds,
 }
@@ -76,6 +78,7 @@ impl Outpost {
             sampler: parts.sampler,
             world: parts.world,
             store_failures: Rarely::default(),
+            refused_logouts: RefusedLogouts::default(),
             trusted: parts.trusted,
         }
     }
@@ -109,7 +112,8 @@ impl Outpost {
             Some(Route::Ping | Route::Auth(_)) => None,
             Some(Route::Resource | Route::Browser(_)) | None => request_authority(&parts.uri, &parts.headers).ok(),
         };
-        let app = authority.as_ref().and_then(|it| self.application(it, received));
+        let found = authority.as_ref().and_then(|it| self.application(it, received));
+        let app = found.as_ref().map(|(app, _)| *app);
         let base_path = app.map_or("", |app| app.external_host.base_path.as_str());
         match rooted.or_else(|| Route::parse(path, base_path)) {
             Some(Route::Ping) => {
@@ -126,7 +130,7 @@ impl Outpost {
             Some(Route::Browser(route)) => {
                 let (answer, outcome) = match route {
                     BrowserRoute::BackChannelLogout => self.back_channel(received, body).await,
-                    route => self.visit(route, app, received).await,
+                    route => self.visit(route, found, received).await,
                 };
                 let line = Line { route: route.as_str(), app, authority: authority.as_ref(), began };
                 line.write(received, outcome, answer)
@@ -139,15 +143,15 @@ impl Outpost {
         }
     }
 
-    /// The application whose host a browser named to us.
+    /// The application whose host a browser named to us, and that host.
     ///
     /// Nothing is decided by it that the browser could not have by naming another host. Where a proxy does not keep
     /// `Host`, its `X-Forwarded-Host` counts.
-    fn application(&self, named: &Authority<'_>, received: &Received<'_>) -> Option<&Arc<Application>> {
-        self.registry.find(&named.host).or_else(|| {
+    fn application<'r>(&self, named: &Authority<'r>, received: &Received<'r>) -> Option<(&Arc<Application>, Host<'r>)> {
+        let find = |host: Host<'r>| self.registry.find(&host).map(|app| (app, host));
+        find(named.host.clone()).or_else(|| {
             let forwarded = single(&received.parts.headers, &X_FORWARDED_HOST).ok().flatten();
-            let forwarded = forwarded.filter(|_| received.trusted)?;
-            self.registry.find(&Authority::parse(forwarded).ok()?.host)
+            find(Authority::parse(forwarded.filter(|_| received.trusted)?).ok()?.host)
         })
     }
 

@@ -4,8 +4,10 @@ use http::request::Parts;
 use http::{HeaderMap, Method};
 
 use crate::forwarded::{ClientHints, OriginalRequest, PeerAddress, TrustedProxies};
+use crate::host::Host;
 use crate::serve::Peer;
 use crate::telemetry::RequestId;
+use crate::telemetry::audit::Asker;
 
 /// A request as received, with what is known about its sender.
 pub(super) struct Received<'r> {
@@ -31,6 +33,10 @@ impl<'r> Received<'r> {
         self.proxies.client(self.peer, &self.parts.headers)
     }
 
+    pub(super) fn asker(&self) -> Asker {
+        Asker { client: self.client(), request_id: self.id }
+    }
+
     /// The client, for rules: only what a trusted proxy says about it.
     pub(super) fn reported_client(&self) -> Option<IpAddr> {
         self.proxies.reported_client(self.peer, &self.parts.headers)
@@ -40,6 +46,8 @@ impl<'r> Received<'r> {
 /// A browser's request to the outpost itself, wherever it arrived.
 pub(super) struct Visit<'r> {
     pub(super) method: Method,
+    /// The application's host that the browser asked.
+    pub(super) host: Option<Host<'r>>,
     pub(super) headers: &'r HeaderMap,
     pub(super) query: &'r str,
     pub(super) html: bool,
@@ -53,6 +61,7 @@ impl<'r> Visit<'r> {
     pub(super) fn forwarded(original: &OriginalRequest<'r>, received: &Received<'r>) -> Self {
         Self {
             method: original.method.clone().unwrap_or(Method::GET),
+            host: Some(original.authority.host.clone()),
             headers: &received.parts.headers,
             query: original.target.query().unwrap_or_default(),
             html: original.client.accepts_html(),
@@ -61,16 +70,21 @@ impl<'r> Visit<'r> {
         }
     }
 
-    /// One that came to us directly.
-    pub(super) fn direct(received: &Received<'r>) -> Self {
+    /// One that came to us directly, for a page on `host`.
+    pub(super) fn direct(host: Option<Host<'r>>, received: &Received<'r>) -> Self {
         Self {
             method: received.parts.method.clone(),
+            host,
             headers: &received.parts.headers,
             query: received.parts.uri.query().unwrap_or_default(),
             html: ClientHints::new(&received.parts.headers, false).accepts_html(),
             request_id: received.id,
             client: received.client(),
         }
+    }
+
+    pub(super) const fn asker(&self) -> Asker {
+        Asker { client: self.client, request_id: self.request_id }
     }
 
     pub(super) fn is_post(&self) -> bool {

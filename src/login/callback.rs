@@ -1,16 +1,14 @@
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 
 use super::attempt::ReturnedAttempt;
 use super::guard::Verdict;
-use super::refresh::audit;
-use super::{CallbackParams, Interaction, Logins, ReturnTarget, StartError};
+use super::{CallbackParams, Interaction, Logins, ReturnTarget, StartError, Visitor};
 use crate::app::Application;
 use crate::identity::{Identity, InvalidIdentity, wire_bytes};
 use crate::oidc::{CodeExchange, Login, OidcError, Provider, clean};
-use crate::session::{NewSession, ProviderSide, Refreshable, Session, SessionKey, SessionToken, StoreError};
-use crate::telemetry::audit::Event;
+use crate::session::{Audited, NewSession, ProviderSide, Refreshable, Session, SessionToken, StoreError};
 use crate::world::{EntropyError, UnixTime};
 
 /// Where a callback sends the browser.
@@ -30,16 +28,7 @@ pub struct CallbackOutcome {
     /// Who signed in, for the log.
     pub user: Option<String>,
     /// The session that was opened, for the audit log.
-    pub opened: Option<Opened>,
-}
-
-/// A new session.
-#[derive(Debug)]
-pub struct Opened {
-    /// Its name, which opens nothing.
-    pub session: SessionKey,
-    /// Whose it is (`sub`).
-    pub subject: String,
+    pub opened: Option<Audited>,
 }
 
 /// Why a callback signed nobody in.
@@ -120,18 +109,11 @@ impl CallbackError {
 impl Logins {
     /// Answers a callback of `app`'s provider.
     ///
-    /// `session` is the valid session that the browser already has: where an attempt is gone (a second tab, the back
-    /// button), it simply goes on.
-    pub async fn callback(
-        &self,
-        app: &Application,
-        query: &str,
-        headers: &HeaderMap,
-        session: Option<&Arc<Session>>,
-    ) -> CallbackOutcome {
+    /// Where an attempt is gone (a second tab, the back button), a browser that has a session simply goes on.
+    pub async fn callback(&self, app: &Application, query: &str, visitor: &Visitor<'_>) -> CallbackOutcome {
         let result = Err(CallbackError::ForeignState);
         let mut outcome = CallbackOutcome { result, cookies: Vec::new(), user: None, opened: None };
-        outcome.result = self.answer(app, query, headers, session, &mut outcome).await;
+        outcome.result = self.answer(app, query, visitor, &mut outcome).await;
         outcome
     }
 
@@ -139,10 +121,10 @@ impl Logins {
         &self,
         app: &Application,
         query: &str,
-        headers: &HeaderMap,
-        session: Option<&Arc<Session>>,
+        visitor: &Visitor<'_>,
         outcome: &mut CallbackOutcome,
     ) -> Result<Destination, CallbackError> {
+        let Visitor { headers, session, .. } = *visitor;
         let params = CallbackParams::parse(query).map_err(|_| CallbackError::Malformed("a parameter is repeated"))?;
         let state = params.state.as_deref().ok_or(CallbackError::Malformed("no state"))?;
         let attempt = match ReturnedAttempt::open(app, state, &self.sealer) {
@@ -163,7 +145,7 @@ impl Logins {
         if let Some(code) = &params.error {
             outcome.cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
             if attempt.interaction.is_silent() {
-                return self.silence_broken(app, code, attempt.target, headers, session, &mut outcome.cookies).await;
+                return self.silence_broken(app, code, attempt.target, visitor, &mut outcome.cookies).await;
             }
             return Err(CallbackError::Denied {
                 code: clean(code),
@@ -199,7 +181,7 @@ impl Logins {
         let identity = Identity::from_claims(&login.claims, &provider.settings().claims)
             .map_err(|error| CallbackError::Identity { error, target: attempt.target.clone() })?;
         outcome.user = Some(identity.label().to_owned());
-        let opened = self.open_session(app, headers, identity, login, &attempt, &mut outcome.cookies).await?;
+        let opened = self.open_session(app, visitor, identity, login, &attempt, &mut outcome.cookies).await?;
         outcome.opened = Some(opened);
         Ok(Destination::Target(attempt.target))
     }
@@ -210,8 +192,7 @@ impl Logins {
         app: &Application,
         code: &str,
         target: ReturnTarget,
-        headers: &HeaderMap,
-        session: Option<&Arc<Session>>,
+        visitor: &Visitor<'_>,
         cookies: &mut Vec<HeaderValue>,
     ) -> Result<Destination, CallbackError> {
         // OIDC Core §3.1.2.6.
@@ -220,15 +201,11 @@ impl Logins {
             return Ok(Destination::Target(target));
         }
         // Anybody's link can begin a silent login: it ends no session that is confirmed in another way.
-        if session.is_some_and(|session| session.silent_login().is_none()) {
+        if visitor.session.is_some_and(|session| session.silent_login().is_none()) {
             return Ok(Destination::Target(target));
         }
-        for token in SessionToken::all(app.cookies.session(), headers) {
-            if let Some(session) = self.store.remove(&token).await? {
-                audit(Event::Logout, app, &token, &session, "silent_login_refused");
-            }
-        }
-        let begun = self.begin(app, &target, Interaction::Allowed, headers)?;
+        self.forget(app, visitor, "silent_login_refused").await?;
+        let begun = self.begin(app, &target, Interaction::Allowed, visitor.headers)?;
         cookies.extend(begun.cookies);
         Ok(Destination::Provider(begun.location))
     }
@@ -237,12 +214,12 @@ impl Logins {
     async fn open_session(
         &self,
         app: &Application,
-        headers: &HeaderMap,
+        visitor: &Visitor<'_>,
         identity: Identity,
         login: Login,
         attempt: &ReturnedAttempt,
         set_cookies: &mut Vec<HeaderValue>,
-    ) -> Result<Opened, CallbackError> {
+    ) -> Result<Audited, CallbackError> {
         let now: UnixTime = self.world.now();
         let session_id = login.session_id().map(str::to_owned);
         let ends = [login.id_token_expires_at(), login.access_token_lifetime.map(|lifetime| now + lifetime)];
@@ -277,11 +254,9 @@ impl Logins {
             return Err(CallbackError::Loop);
         }
         let token = SessionToken::generate(&self.world)?;
-        let opened = Opened { session: token.key(), subject: session.identity().subject().to_owned() };
+        let opened = Audited::new(app, &token, &session);
         self.store.save(&token, session).await?;
-        for old in SessionToken::all(app.cookies.session(), headers) {
-            self.store.remove(&old).await?;
-        }
+        self.forget(app, visitor, "replaced").await?;
         set_cookies.push(app.cookies.set_session(&token, self.lifetime));
         Ok(opened)
     }

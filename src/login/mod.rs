@@ -13,6 +13,7 @@ mod revalidation;
 mod start;
 mod target;
 mod used;
+mod visitor;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,13 +23,14 @@ use http::HeaderValue;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-pub use callback::{CallbackError, CallbackOutcome, Destination, Opened};
+pub use callback::{CallbackError, CallbackOutcome, Destination};
 pub use params::{CallbackParams, has_marker};
 pub use refresh::Confirmed;
 pub use start::{
     Begun, Interaction, StartError, Wish, assured_login_url, login_url, other_login_url, silent_login_url,
 };
 pub use target::{ReturnTarget, requested_target};
+pub use visitor::Visitor;
 
 use crate::app::Application;
 use crate::cookie::Sealer;

@@ -12,9 +12,10 @@ use crate::app::Application;
 use crate::identity::Identity;
 use crate::oidc::{Consequence, PreviousLogin, Provider, RefreshFailure, Refreshed};
 use crate::session::{
-    Begun, Finished, Lease, ProviderSide, Refreshable, Renewal, Schedule, Session, SessionKey, SessionToken, StoreError,
+    Audited, Begun, Finished, Lease, ProviderSide, Refreshable, Renewal, Schedule, Session, SessionKey, SessionToken,
+    StoreError,
 };
-use crate::telemetry::audit::{AuditLine, Event};
+use crate::telemetry::audit::Event;
 use crate::world::UnixTime;
 
 /// Between two tries while the provider does not answer.
@@ -391,16 +392,8 @@ fn alive(session: &Arc<Session>, now: UnixTime) -> Confirmed {
     if session.lives(now) { Confirmed::Session(Arc::clone(session)) } else { Confirmed::Ended }
 }
 
-pub(super) fn audit(event: Event, app: &Application, token: &SessionToken, session: &Session, reason: &str) {
-    AuditLine {
-        application: Some(&app.slug),
-        identity_provider: Some(&app.identity_provider),
-        user: Some(session.identity().label()),
-        subject: Some(session.identity().subject()),
-        session: Some(&token.key()),
-        ..AuditLine::new(event, reason)
-    }
-    .write();
+fn audit(event: Event, app: &Application, token: &SessionToken, session: &Session, reason: &str) {
+    Audited::new(app, token, session).line(event, reason).write();
 }
 
 /// Providers that did not answer a moment ago: asking for each of many sessions would take a time-out each.

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use url::form_urlencoded;
 
 use super::Logouts;
+use crate::lifecycle::to_the_end;
 use crate::oidc::{LogoutToken, LogoutTokenError, Provider};
-use crate::session::{Once, Revocation, StoreError, Whom};
+use crate::session::{Once, Revocation, SessionStore, StoreError, Whom};
+use crate::telemetry::audit::{Asker, AuditLine, Event};
+use crate::world::UnixTime;
 
 const PARAMETER: &str = "logout_token";
 
@@ -17,8 +20,6 @@ const FORM: &str = "application/x-www-form-urlencoded";
 pub struct Obeyed {
     /// Whose it is: its name in the settings.
     pub identity_provider: String,
-    /// What it says.
-    pub token: LogoutToken,
     /// `false` when the same one had come before: nothing was left to do, and sessions that began since go on.
     ///
     /// That is a success too (§2.6 leaves it open): a provider that got no answer in time sends its token again, and has to
@@ -80,27 +81,18 @@ impl Logouts {
     ///
     /// The order holds for sessions whose login began before now, wherever their records are, and for logins that are under
     /// way. What a token without value costs is bounded: one signature for each provider with its issuer and client id,
-    /// few at a time, and new keys at most once in [`crate::settings::IdentityProvider::jwks_cooldown`].
+    /// few at a time, and new keys at most once in [`crate::settings::IdentityProvider::jwks_cooldown`]. What is obeyed goes
+    /// into the audit log, also where nobody waits for the answer any more.
     ///
     /// # Errors
     ///
     /// When nobody is logged out.
-    pub async fn obey(&self, media_type: Option<&[u8]>, form: &[u8]) -> Result<Obeyed, BackChannelError> {
+    pub async fn obey(&self, media_type: Option<&[u8]>, form: &[u8], asker: Asker) -> Result<Obeyed, BackChannelError> {
         let text = logout_token(media_type, form).map_err(BackChannelError::Request)?;
         let (provider, token) = self.verify(&text).await?;
-        let issuer = &*provider.settings().issuer;
-        let whom = match (&token.session_id, &token.subject) {
-            (Some(session_id), subject) => Whom::ProviderSession { issuer, session_id, subject: subject.as_deref() },
-            (None, Some(subject)) => Whom::Subject { issuer, subject },
-            (None, None) => return Err(BackChannelError::Request("the token names nobody")),
-        };
-        let once = Once { issuer, id: &token.jti, until: token.expires_at };
-        let order = Revocation { whom, at: self.world.now(), once: Some(once) };
-        let identity_provider = provider.name().to_owned();
-        match self.store.revoke(&order).await {
-            Ok(first) => Ok(Obeyed { identity_provider, token, first }),
-            Err(error) => Err(BackChannelError::Store { identity_provider, error }),
-        }
+        let (provider, store, now) = (Arc::clone(provider), Arc::clone(&self.store), self.world.now());
+        let follow = async move { follow(&provider, &token, &*store, now, &asker).await };
+        to_the_end(&self.background, follow).await
     }
 
     /// Asks the providers in turn: several may have one issuer, and differ in their client ids.
@@ -120,6 +112,37 @@ impl Logouts {
         }
         Err(refusal)
     }
+}
+
+async fn follow(
+    provider: &Provider,
+    token: &LogoutToken,
+    store: &dyn SessionStore,
+    now: UnixTime,
+    asker: &Asker,
+) -> Result<Obeyed, BackChannelError> {
+    let issuer = &*provider.settings().issuer;
+    let whom = match (&token.session_id, &token.subject) {
+        (Some(session_id), subject) => Whom::ProviderSession { issuer, session_id, subject: subject.as_deref() },
+        (None, Some(subject)) => Whom::Subject { issuer, subject },
+        (None, None) => return Err(BackChannelError::Request("the token names nobody")),
+    };
+    let once = Once { issuer, id: &token.jti, until: token.expires_at };
+    let identity_provider = provider.name().to_owned();
+    let first = match store.revoke(&Revocation { whom, at: now, once: Some(once) }).await {
+        Ok(first) => first,
+        Err(error) => return Err(BackChannelError::Store { identity_provider, error }),
+    };
+    if first {
+        AuditLine {
+            identity_provider: Some(&identity_provider),
+            subject: token.subject.as_deref(),
+            provider_session: token.session_id.as_deref(),
+            ..AuditLine::new(Event::Revocation, "back_channel").asked_by(asker)
+        }
+        .write();
+    }
+    Ok(Obeyed { identity_provider, first })
 }
 
 /// The one logout token of a form; further parameters are passed over (§2.5).

@@ -2,30 +2,23 @@
 //!
 //! Nothing proves such a request: it counts because it names a session of the provider, which few know.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
-use tokio::time::Instant;
 use url::form_urlencoded;
 
-use super::{Ended, Logouts};
+use super::Logouts;
 use crate::app::Application;
-use crate::session::{Revocation, SessionToken, StoreError, Whom};
-
-/// Orders at once that no session proves; an organisation that goes home at five.
-const MOST_AT_ONCE: u32 = 10_000;
-
-/// Further ones within the time that an order is remembered.
-const MOST_LATER: u32 = 90_000;
+use crate::lifecycle::to_the_end;
+use crate::oidc::clean;
+use crate::session::{Audited, Revocation, SessionToken, StoreError, Whom};
+use crate::telemetry::audit::{Asker, AuditLine, Event};
 
 /// A front-channel logout that was obeyed.
 #[derive(Debug)]
 pub struct Left {
-    /// The provider's name in the settings; where several are the same provider, the first.
-    pub identity_provider: String,
-    /// The browser's own session, where its cookie came along.
-    pub ended: Option<Ended>,
+    /// Whose session it was, where its cookie came along.
+    pub user: Option<String>,
     /// Takes its cookie back.
     pub cookie: Option<HeaderValue>,
 }
@@ -51,7 +44,8 @@ impl Logouts {
     /// Ends the sessions that were made in the provider's session that `query` names; refresh tokens are left alone.
     ///
     /// The session cookie, which browsers rarely send here, is not needed. Without it anybody could ask, about sessions that
-    /// never were, and each order takes room: so of such requests a hundred thousand count within a session's lifetime.
+    /// never were, and each order takes room: so of such requests a hundred thousand count within a session's lifetime, and of
+    /// one client a tenth of that. What is obeyed goes into the audit log, also where the browser goes away meanwhile.
     ///
     /// # Errors
     ///
@@ -61,6 +55,7 @@ impl Logouts {
         app: Option<&Application>,
         query: &str,
         headers: &HeaderMap,
+        asker: Asker,
     ) -> Result<Left, FrontChannelError> {
         let (issuer, session_id) = named(query).ok_or(FrontChannelError::Malformed)?;
         let allowed = |name: &str| {
@@ -75,21 +70,33 @@ impl Logouts {
             for token in SessionToken::all(app.cookies.session(), headers) {
                 let session = self.store.load(&token).await?;
                 if let Some(session) = session.filter(|it| it.is_of(app) && it.session_id() == Some(&session_id)) {
-                    own = Some((app, token, session));
+                    own = Some((Audited::new(app, &token, &session), token, app.cookies.expire_session()));
                 }
             }
         }
-        if own.is_none() && !self.unproved.take() {
+        if own.is_none() && !self.unproved.take(asker.client) {
             return Err(FrontChannelError::TooMany);
         }
-        let whom = Whom::ProviderSession { issuer: &issuer, session_id: &session_id, subject: None };
-        self.store.revoke(&Revocation { whom, at: self.world.now(), once: None }).await?;
-        let Some((app, token, session)) = own else {
-            return Ok(Left { identity_provider, ended: None, cookie: None });
+        let (store, now) = (Arc::clone(&self.store), self.world.now());
+        let leave = async move {
+            let whom = Whom::ProviderSession { issuer: &issuer, session_id: &session_id, subject: None };
+            store.revoke(&Revocation { whom, at: now, once: None }).await?;
+            let (event, reason) = (Event::Revocation, "front_channel");
+            let Some((ended, token, cookie)) = own else {
+                AuditLine {
+                    identity_provider: Some(&identity_provider),
+                    // Of a stranger, perhaps.
+                    provider_session: Some(&clean(&session_id)),
+                    ..AuditLine::new(event, reason).asked_by(&asker)
+                }
+                .write();
+                return Ok(Left { user: None, cookie: None });
+            };
+            ended.line(event, reason).asked_by(&asker).write();
+            store.remove(&token).await?;
+            Ok(Left { user: Some(ended.user().to_owned()), cookie: Some(cookie) })
         };
-        self.store.remove(&token).await?;
-        let ended = Some(Ended::new(&token, &session));
-        Ok(Left { identity_provider, ended, cookie: Some(app.cookies.expire_session()) })
+        to_the_end(&self.background, leave).await
     }
 }
 
@@ -107,47 +114,6 @@ fn named(query: &str) -> Option<(String, String)> {
         }
     }
     iss.zip(sid)
-}
-
-/// So many at once, and then one after each interval.
-#[derive(Debug)]
-pub(super) struct Budget {
-    interval: Duration,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    left: u32,
-    /// Up to when `left` has grown.
-    grown: Instant,
-}
-
-impl Budget {
-    /// For orders that are remembered for `lifetime`.
-    pub(super) fn new(lifetime: Duration) -> Self {
-        let interval = (lifetime / MOST_LATER).max(Duration::from_nanos(1));
-        Self { interval, inner: Mutex::new(Inner { left: MOST_AT_ONCE, grown: Instant::now() }) }
-    }
-
-    fn take(&self) -> bool {
-        self.take_at(Instant::now())
-    }
-
-    fn take_at(&self, now: Instant) -> bool {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let earned = now.saturating_duration_since(inner.grown).as_nanos() / self.interval.as_nanos();
-        match u32::try_from(earned).ok().filter(|earned| inner.left.saturating_add(*earned) < MOST_AT_ONCE) {
-            Some(earned) => {
-                inner.left += earned;
-                inner.grown += self.interval * earned;
-            }
-            None => *inner = Inner { left: MOST_AT_ONCE, grown: now },
-        }
-        let taken = inner.left > 0;
-        inner.left = inner.left.saturating_sub(1);
-        taken
-    }
 }
 
 #[cfg(test)]
@@ -169,24 +135,5 @@ mod tests {
         {
             check(query, None);
         }
-    }
-
-    #[test]
-    fn what_nobody_proves_is_bounded() {
-        let day = Duration::from_hours(24);
-        let budget = Budget::new(day);
-        let mut now = Instant::now();
-        let spend = |now| (0..200_000).take_while(|_| budget.take_at(now)).count();
-        assert_eq!(spend(now), 10_000);
-        now += Duration::from_secs(96);
-        assert_eq!(spend(now), 100);
-        let mut within_a_day = 10_100;
-        for _ in 0..23 {
-            now += Duration::from_mins(61);
-            within_a_day += spend(now);
-        }
-        assert!((90_000..=100_000).contains(&within_a_day), "{within_a_day}");
-        now += day * 400;
-        assert_eq!(spend(now), 10_000, "no more is saved up");
     }
 }

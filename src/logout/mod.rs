@@ -1,6 +1,7 @@
 //! Sign-out: the record gone, the cookie taken back, the provider told by way of the browser; and logout by the provider.
 
 mod back_channel;
+mod budget;
 mod front_channel;
 mod tokens;
 
@@ -16,11 +17,13 @@ pub use front_channel::{FrontChannelError, Left};
 
 use crate::app::Application;
 use crate::forwarded::single;
-use crate::host::{Authority, Scheme};
+use crate::host::{Authority, Host, Scheme};
+use crate::lifecycle::to_the_end;
 use crate::oidc::{EndSessionRequest, Provider};
-use crate::session::{Revocation, Session, SessionKey, SessionStore, SessionToken, StoreError, Whom};
-use crate::world::World;
-use front_channel::Budget;
+use crate::session::{Audited, Revocation, Session, SessionStore, SessionToken, StoreError, Whom};
+use crate::telemetry::audit::{Asker, Event};
+use crate::world::{UnixTime, World};
+use budget::Budgets;
 use tokens::Revoker;
 
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -44,6 +47,19 @@ pub fn is_wanted(app: &Application, method: &Method, headers: &HeaderMap) -> boo
     named.and_then(authority_of).is_some_and(|authority| app.owns(&authority.host))
 }
 
+/// Whether a sign-out everywhere was asked for by a page of this very host, the one that offers it.
+///
+/// A neighbour under the same domain may end the session here, whose cookie it can overwrite anyway, and no other.
+#[must_use]
+pub fn is_wanted_everywhere(app: &Application, host: &Host<'_>, method: &Method, headers: &HeaderMap) -> bool {
+    *method == Method::POST
+        && match single(headers, &SEC_FETCH_SITE) {
+            Ok(Some(site)) => site == "same-origin",
+            Ok(None) => single(headers, &ORIGIN).ok().flatten().is_some_and(|it| it == app.origin_on(host)),
+            Err(_) => false,
+        }
+}
+
 fn authority_of(url: &str) -> Option<Authority<'_>> {
     let (scheme, rest) = url.split_once("://")?;
     if ![Scheme::Http, Scheme::Https].iter().any(|it| it.as_str() == scheme) {
@@ -59,8 +75,9 @@ pub struct Logouts {
     /// Asked in the order of their names.
     providers: BTreeMap<String, Arc<Provider>>,
     everywhere: bool,
-    unproved: Budget,
-    revoker: Revoker,
+    unproved: Budgets,
+    revoker: Arc<Revoker>,
+    background: TaskTracker,
 }
 
 /// What [`Logouts`] is made of.
@@ -75,26 +92,8 @@ pub struct LogoutParts {
     pub lifetime: Duration,
     /// Whether users may end all of their sessions.
     pub everywhere: bool,
-    /// What nobody waits for; the process should before it ends.
+    /// What goes on although nobody waits for it; the process should before it ends.
     pub background: TaskTracker,
-}
-
-/// A session that its browser ended.
-#[derive(Debug)]
-pub struct Ended {
-    /// The name of the session; it opens nothing.
-    pub session: SessionKey,
-    /// How the user is called in logs.
-    pub user: String,
-    /// `sub`.
-    pub subject: String,
-}
-
-impl Ended {
-    fn new(token: &SessionToken, session: &Session) -> Self {
-        let identity = session.identity();
-        Self { session: token.key(), user: identity.label().to_owned(), subject: identity.subject().to_owned() }
-    }
 }
 
 /// What a sign-out did.
@@ -105,10 +104,13 @@ pub struct SignedOut {
     /// Takes the session cookie back.
     pub cookie: HeaderValue,
     /// Who was signed in.
-    pub ended: Option<Ended>,
+    pub user: Option<String>,
     /// Whether all other sessions of the user were ended as well.
     pub everywhere: bool,
 }
+
+/// A session that its browser ends, with its token.
+type Leaving = (SessionToken, Arc<Session>);
 
 impl Logouts {
     /// Puts the parts together.
@@ -119,8 +121,9 @@ impl Logouts {
             store: parts.store,
             providers: parts.providers.into_iter().collect(),
             everywhere: parts.everywhere,
-            unproved: Budget::new(parts.lifetime),
-            revoker: Revoker::new(parts.background),
+            unproved: Budgets::new(parts.lifetime),
+            revoker: Arc::new(Revoker::new(parts.background.clone())),
+            background: parts.background,
         }
     }
 
@@ -133,45 +136,80 @@ impl Logouts {
     /// Forgets every session of `app` that the request carries, and has its refresh token revoked; with `everywhere` it also
     /// ends all sessions of the user, in all applications of the provider and in every browser.
     ///
+    /// What has begun goes on to its end and into the audit log, also where the browser goes away meanwhile. Sessions of other
+    /// applications stay: where one cookie domain lies within another, their cookies may have one name.
+    ///
     /// # Errors
     ///
     /// When the store does not answer; sessions may still be there.
     pub async fn sign_out(
         &self,
-        app: &Application,
+        app: &Arc<Application>,
         headers: &HeaderMap,
         everywhere: bool,
+        asker: Asker,
     ) -> Result<SignedOut, StoreError> {
-        let provider = self.providers.get(&app.identity_provider);
         let now = self.world.now();
-        let mut found = Vec::new();
+        let mut found: Vec<Leaving> = Vec::new();
         for token in SessionToken::all(app.cookies.session(), headers) {
-            let session = self.store.load(&token).await?.filter(|session| session.is_of(app));
-            found.push((token, session));
+            if let Some(session) = self.store.load(&token).await?.filter(|session| session.is_of(app)) {
+                found.push((token, session));
+            }
         }
-        let valid = |session: &Option<Arc<Session>>| session.as_ref().is_some_and(|it| it.is_valid_for(app, now));
+        let is_valid = |(_, session): &Leaving| session.is_valid_for(app, now);
+        found.sort_by_key(|leaving| !is_valid(leaving));
+        let everywhere = everywhere && self.everywhere && found.first().is_some_and(is_valid);
+        let departure = Departure {
+            app: Arc::clone(app),
+            store: Arc::clone(&self.store),
+            provider: self.providers.get(&app.identity_provider).map(Arc::clone),
+            revoker: Arc::clone(&self.revoker),
+            asker,
+            now,
+        };
+        to_the_end(&self.background, departure.of(found, everywhere)).await
+    }
+}
+
+/// A sign-out that is carried out, with all that it needs.
+struct Departure {
+    app: Arc<Application>,
+    store: Arc<dyn SessionStore>,
+    provider: Option<Arc<Provider>>,
+    revoker: Arc<Revoker>,
+    asker: Asker,
+    now: UnixTime,
+}
+
+impl Departure {
+    /// Ends these sessions; the first one shows who asks.
+    async fn of(self, found: Vec<Leaving>, everywhere: bool) -> Result<SignedOut, StoreError> {
+        let app = &*self.app;
         // Before the session is gone that shows who asks: where it fails, the user can ask again.
-        let asker = found.iter().find_map(|(_, session)| session.as_ref().filter(|_| everywhere && valid(session)));
-        let done = match (asker, provider) {
-            (Some(session), Some(provider)) if self.everywhere => {
+        let everywhere = match (found.first(), &self.provider) {
+            (Some((token, session)), Some(provider)) if everywhere => {
                 let (issuer, subject) = (&*provider.settings().issuer, session.identity().subject());
-                let order = Revocation { whom: Whom::Subject { issuer, subject }, at: now, once: None };
-                self.store.revoke(&order).await?
+                let whom = Whom::Subject { issuer, subject };
+                self.store.revoke(&Revocation { whom, at: self.now, once: None }).await?;
+                self.audit(token, session, Event::Revocation, "sign_out_everywhere");
+                true
             }
             _ => false,
         };
-        for (token, session) in &mut found {
+        let mut own = None;
+        for (number, (token, session)) in found.into_iter().enumerate() {
             // A refresh may have replaced it meanwhile; what was revoked is not given back.
-            let newest = self.store.remove(token).await?.filter(|session| session.is_of(app));
-            *session = newest.or(session.take());
-            if let (Some(provider), Some(session)) = (provider, &*session) {
-                self.revoker.revoke(provider, session);
+            let session = self.store.remove(&token).await?.unwrap_or(session);
+            if !(everywhere && number == 0) {
+                self.audit(&token, &session, Event::Logout, "sign_out");
             }
+            if let Some(provider) = &self.provider {
+                self.revoker.revoke(provider, &session);
+            }
+            own.get_or_insert(session);
         }
-        found.sort_by_key(|(_, session)| !valid(session));
-        let own = found.into_iter().find_map(|(token, session)| Some((token, session?)));
-        let location = own.as_ref().and_then(|(_, session)| {
-            provider?.end_session_url(&EndSessionRequest {
+        let location = own.as_ref().and_then(|session| {
+            self.provider.as_ref()?.end_session_url(&EndSessionRequest {
                 id_token_hint: session.identity().id_token(),
                 post_logout_redirect_uri: &app.post_logout_redirect_uri,
             })
@@ -179,9 +217,13 @@ impl Logouts {
         Ok(SignedOut {
             location,
             cookie: app.cookies.expire_session(),
-            ended: own.map(|(token, session)| Ended::new(&token, &session)),
-            everywhere: done,
+            user: own.map(|session| session.identity().label().to_owned()),
+            everywhere,
         })
+    }
+
+    fn audit(&self, token: &SessionToken, session: &Session, event: Event, reason: &str) {
+        Audited::new(&self.app, token, session).line(event, reason).asked_by(&self.asker).write();
     }
 }
 
@@ -219,7 +261,39 @@ mod tests {
         check(&app, Method::POST, &[], false);
 
         let whole = domain("https://auth.example.com", "example.com");
+        check(&whole, get(), &[("sec-fetch-site", "same-site")], true);
         check(&whole, get(), &[("referer", "https://portal.example.com/")], true);
         check(&whole, get(), &[("referer", "https://evilexample.com/")], false);
+    }
+
+    #[track_caller]
+    fn everywhere(app: &Application, host: &str, fields: &[(&'static str, &str)], expected: bool) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::try_from(*value).unwrap());
+        }
+        let host = Host::parse(host).unwrap();
+        assert_eq!(is_wanted_everywhere(app, &host, &Method::POST, &headers), expected, "{host} {fields:?}");
+        assert!(!is_wanted_everywhere(app, &host, &Method::GET, &headers), "{host} {fields:?}");
+    }
+
+    #[test]
+    fn only_the_page_that_offers_it_signs_out_everywhere() {
+        let app = single("https://app.example.com:8443");
+        let check = |fields, expected| everywhere(&app, "app.example.com", fields, expected);
+        check(&[("sec-fetch-site", "same-origin")], true);
+        check(&[("sec-fetch-site", "same-site"), ("origin", "https://app.example.com:8443")], false);
+        check(&[("sec-fetch-site", "none")], false);
+        check(&[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "same-origin")], false);
+        check(&[("origin", "https://app.example.com:8443")], true);
+        check(&[("origin", "https://app.example.com")], false);
+        check(&[("origin", "http://app.example.com:8443")], false);
+        check(&[("origin", "https://other.example.com:8443")], false);
+        check(&[("origin", "https://app.example.com:8443"), ("origin", "https://app.example.com:8443")], false);
+        check(&[("referer", "https://app.example.com:8443/")], false);
+        check(&[], false);
+        let whole = domain("https://auth.example.com", "example.com");
+        everywhere(&whole, "wiki.example.com", &[("origin", "https://wiki.example.com")], true);
+        everywhere(&whole, "wiki.example.com", &[("origin", "https://auth.example.com")], false);
     }
 }

@@ -1,7 +1,7 @@
 /// Why a login through a provider did not work, by what can be done about it.
 ///
 /// The texts are for the operator's log; they hold no token, code or body.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum OidcError {
     /// Discovery has not succeeded yet.
     #[error("the provider's metadata is not known yet")]

@@ -20,6 +20,7 @@ mod provider;
 mod refresh;
 mod refresh_error;
 mod revoke;
+mod source;
 mod tokens;
 mod verify;
 

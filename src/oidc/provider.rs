@@ -1,21 +1,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode};
 use serde_json::{Map, Value};
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::asker::Asker;
 use super::exchange::{Userinfo, fill_gaps};
+use super::source::Source;
 use super::tokens::Tokens;
 use super::verify::{ExpectedNonce, Failure, Verified};
 use super::{
-    AuthorizationRequest, CodeExchange, EndSessionRequest, HttpClient, KeyRefresh, Keys, Login, Metadata, NoAnswer,
-    Observer, OidcError, Operation, TlsError,
+    AuthorizationRequest, CodeExchange, EndSessionRequest, KeyRefresh, Keys, Login, Metadata, NoAnswer, Observer,
+    OidcError, Operation, TlsError,
 };
 use crate::settings::IdentityProvider;
 use crate::world::{UnixTime, World};
@@ -28,16 +28,11 @@ const LAST_RETRY: Duration = Duration::from_mins(1);
 ///
 /// Discovery and keys come in the background ([`Provider::keep_ready`]); what was known once serves until newer is there.
 pub struct Provider {
-    name: String,
     settings: IdentityProvider,
-    http: HttpClient,
     world: World,
-    observer: Arc<dyn Observer>,
-    ready: ArcSwapOption<Ready>,
+    source: Arc<Source>,
     /// Says `true` once logins are possible.
     became_ready: watch::Sender<bool>,
-    /// When keys were last fetched because of an unknown one; also makes that fetch single-flight.
-    forced: Mutex<Option<Instant>>,
     /// As many as may compute at once.
     turns: Semaphore,
     /// Whether logins can go through it, or its tokens are only verified.
@@ -85,14 +80,10 @@ impl Provider {
         observer: Arc<dyn Observer>,
     ) -> Result<Self, TlsError> {
         Ok(Self {
-            name: name.to_owned(),
-            http: HttpClient::new(settings.ca_file.as_deref(), settings.timeout)?,
+            source: Arc::new(Source::new(name, &settings, observer)?),
             settings,
             world,
-            observer,
-            ready: ArcSwapOption::empty(),
             became_ready: watch::Sender::new(false),
-            forced: Mutex::new(None),
             turns: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             signs_people_in: true,
         })
@@ -136,14 +127,14 @@ impl Provider {
         let keys = Keys::parse(b"{}", &http::HeaderMap::new()).unwrap();
         let provider = Self::new(name, settings, world, observer).unwrap();
         let jwks_header = crate::identity::header_value(metadata.jwks_uri());
-        provider.ready.store(Some(Arc::new(Ready { metadata, keys, jwks_header })));
+        provider.source.learn(Instant::now(), Ready { metadata, keys, jwks_header });
         provider
     }
 
     /// The configured name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        self.source.name()
     }
 
     /// The settings it was made from.
@@ -159,7 +150,7 @@ impl Provider {
     /// What is known, once anything is.
     #[must_use]
     pub fn ready(&self) -> Option<Arc<Ready>> {
-        self.ready.load_full()
+        self.source.ready()
     }
 
     /// Waits until logins are possible.
@@ -172,14 +163,14 @@ impl Provider {
     ///
     /// Failures are retried with growing pauses; what is known stays in use meanwhile.
     pub async fn keep_ready(&self, stop: CancellationToken) {
-        self.observer.ready(&self.name, false);
+        self.source.observer().ready(self.name(), false);
         let mut pause = FIRST_RETRY;
         loop {
-            let known = self.ready.load().is_some();
+            let known = self.ready().is_some();
             let wait = match self.refresh().await {
                 Ok(fresh_for) => {
                     if !known {
-                        tracing::info!(identity_provider = %self.name, issuer = %self.settings.issuer, "identity provider is ready for logins");
+                        tracing::info!(identity_provider = self.name(), issuer = %self.settings.issuer, "identity provider is ready for logins");
                     }
                     pause = FIRST_RETRY;
                     // Ahead of expiry, so that no login meets keys whose time is over.
@@ -187,7 +178,7 @@ impl Provider {
                 }
                 Err(error) => {
                     tracing::warn!(
-                        identity_provider = %self.name,
+                        identity_provider = self.name(),
                         issuer = %self.settings.issuer,
                         %error,
                         retry_in_seconds = pause.as_secs(),
@@ -212,54 +203,27 @@ impl Provider {
     ///
     /// When either cannot be had; what was known before stays.
     pub async fn refresh(&self) -> Result<Duration, OidcError> {
-        let known = self.ready.load().is_some();
-        let began = Instant::now();
-        let refreshed = self.discover().await;
+        let known = self.ready().is_some();
+        let discovered = self.discover().await;
         if known {
-            self.observer.keys_refreshed(&self.name, KeyRefresh::Scheduled, refreshed.is_ok());
+            self.source.observer().keys_refreshed(self.name(), KeyRefresh::Scheduled, discovered.is_ok());
         }
-        let mut ready = refreshed?;
-        let forced = self.forced.lock().await;
-        if forced.is_some_and(|last| last >= began)
-            && let Some(current) = self.ready()
-        {
-            // Asked for later than ours, because a login needed them: ours may be the old ones.
-            ready.keys = current.keys.clone();
-        }
-        let fresh_for = ready.keys.fresh_for;
-        self.ready.store(Some(Arc::new(ready)));
+        let (asked_at, ready) = discovered?;
+        let fresh_for = self.source.learn(asked_at, ready).keys.fresh_for;
         self.became_ready.send_replace(true);
-        self.observer.ready(&self.name, true);
+        self.source.observer().ready(self.name(), true);
         Ok(fresh_for)
     }
 
-    async fn discover(&self) -> Result<Ready, OidcError> {
+    /// Metadata and keys, and when those were asked for.
+    async fn discover(&self) -> Result<(Instant, Ready), OidcError> {
         let address = Metadata::address(&self.settings.issuer);
-        let response = self.fetch(Operation::Discovery, &address).await?;
+        let response = self.source.fetch(Operation::Discovery, &address).await?;
         let parse = if self.signs_people_in { Metadata::parse } else { Metadata::parse_issuer };
         let metadata = parse(&self.settings.issuer, response.body())?;
-        let keys = self.fetch_keys(&metadata).await?;
-        Ok(Ready { jwks_header: crate::identity::header_value(metadata.jwks_uri()), metadata, keys })
-    }
-
-    async fn fetch_keys(&self, metadata: &Metadata) -> Result<Keys, OidcError> {
-        let response = self.fetch(Operation::Jwks, metadata.jwks_uri()).await?;
-        Keys::parse(response.body(), response.headers())
-    }
-
-    async fn fetch(&self, operation: Operation, address: &str) -> Result<Response<Vec<u8>>, OidcError> {
-        let request = Request::get(address)
-            .header(header::ACCEPT, "application/json")
-            .body(Vec::new())
-            .map_err(|_| OidcError::Malformed(format!("the {} address is no URL", operation.as_str())))?;
-        let response = self.send(operation, request).await?;
-        match response.status() {
-            StatusCode::OK => Ok(response),
-            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                Err(OidcError::Unreachable(format!("{} answered {status}", operation.as_str())))
-            }
-            status => Err(OidcError::Malformed(format!("{} answered {status}", operation.as_str()))),
-        }
+        let asked_at = Instant::now();
+        let keys = self.source.fetch_keys(&metadata).await?;
+        Ok((asked_at, Ready { jwks_header: crate::identity::header_value(metadata.jwks_uri()), metadata, keys }))
     }
 
     pub(super) async fn send(
@@ -267,11 +231,7 @@ impl Provider {
         operation: Operation,
         request: Request<Vec<u8>>,
     ) -> Result<Response<Vec<u8>>, NoAnswer> {
-        let began = Instant::now();
-        let result = self.http.send(request).await;
-        let answered = result.as_ref().is_ok_and(|response| !response.status().is_server_error());
-        self.observer.request(&self.name, operation, answered, began.elapsed());
-        result
+        self.source.send(operation, request).await
     }
 
     /// Where a browser is sent to for a login.
@@ -330,7 +290,7 @@ impl Provider {
         let now = self.world.now();
         self.with_keys(ready, |ready| ready.verify(&self.settings, nonce, tokens, now)).await.map_err(|unfit| {
             if let Some(error) = unfit.keys {
-                tracing::warn!(identity_provider = %self.name, %error, "keys cannot be refreshed");
+                tracing::warn!(identity_provider = self.name(), %error, "keys cannot be refreshed");
             }
             unfit.token
         })
@@ -347,7 +307,7 @@ impl Provider {
             Err(Failure::Final(token)) => return Err(Unfit { token, keys: None }),
             Err(Failure::Keys(token)) => token,
         };
-        match self.keys_after(ready).await {
+        match self.source.keys_after(ready).await {
             Ok(newer) => self
                 .aside(|| verify(&newer))
                 .await
@@ -371,28 +331,6 @@ impl Provider {
         [&names.username, &names.email, &names.name, &names.groups, &names.uid]
             .into_iter()
             .any(|path| path.find(claims).is_none())
-    }
-
-    /// Keys newer than those of `stale`: fetched once for all who wait, and at most once per cooldown.
-    async fn keys_after(&self, stale: &Arc<Ready>) -> Result<Arc<Ready>, OidcError> {
-        let mut forced = self.forced.lock().await;
-        let current = self.ready().ok_or(OidcError::NotReady)?;
-        if !Arc::ptr_eq(&current, stale) {
-            return Ok(current);
-        }
-        if forced.is_some_and(|last| last.elapsed() < self.settings.jwks_cooldown) {
-            return Err(OidcError::Unreachable("asked for newer keys a moment ago".into()));
-        }
-        *forced = Some(Instant::now());
-        let keys = self.fetch_keys(&current.metadata).await;
-        self.observer.keys_refreshed(&self.name, KeyRefresh::UnknownKey, keys.is_ok());
-        let newer = Arc::new(Ready {
-            metadata: current.metadata.clone(),
-            keys: keys?,
-            jwks_header: current.jwks_header.clone(),
-        });
-        self.ready.store(Some(Arc::clone(&newer)));
-        Ok(newer)
     }
 
     /// Up to a fifth more, so that daemons started together do not ask together.

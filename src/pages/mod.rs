@@ -54,6 +54,13 @@ pub enum Page<'a> {
         /// The application; going there begins a login.
         home_url: &'a str,
     },
+    /// A sign-out everywhere was asked for by a browser without a session, and ended none.
+    NotSignedOutEverywhere {
+        /// Name of the application.
+        application: &'a str,
+        /// Begins a login.
+        login_url: &'a str,
+    },
     /// Another site asked for a sign-out, and the person is asked whether that is wanted.
     ConfirmSignOut {
         /// Name of the application.
@@ -124,6 +131,7 @@ impl<'a> Page<'a> {
             Self::LoginFailed { .. } => "Login failed",
             Self::Forbidden { .. } => "No access",
             Self::SignedOut { .. } => "Signed out",
+            Self::NotSignedOutEverywhere { .. } => "Not signed out elsewhere",
             Self::ConfirmSignOut { .. } => "Sign out?",
             Self::ProviderAway { .. } => "Login is not possible right now",
             Self::CookieMissing { .. } => "Login could not be completed",
@@ -139,6 +147,7 @@ impl<'a> Page<'a> {
             Self::LoginFailed { .. } => "login_failed",
             Self::Forbidden { .. } => "access_denied",
             Self::SignedOut { .. } => "signed_out",
+            Self::NotSignedOutEverywhere { .. } => "not_signed_in",
             Self::ConfirmSignOut { .. } => "confirm_sign_out",
             Self::ProviderAway { .. } => "provider_unavailable",
             Self::CookieMissing { .. } => "login_cookie_missing",
@@ -158,6 +167,9 @@ impl<'a> Page<'a> {
             }
             Self::Forbidden { because: Because::NotEntitled, .. } => "This account may not use the application.",
             Self::SignedOut { .. } => "The session has ended.",
+            Self::NotSignedOutEverywhere { .. } => {
+                "Nobody was signed in here, so sessions in other browsers and applications did not end."
+            }
             Self::ConfirmSignOut { .. } => "A sign-out must be confirmed with a POST request.",
             Self::ProviderAway { .. } => "The identity provider cannot be reached at the moment.",
             Self::CookieMissing { .. } => "The cookie that the login began with did not come back.",
@@ -186,6 +198,7 @@ fn policy(page: &Page<'_>) -> HeaderValue {
         Page::LoginFailed { .. }
         | Page::Forbidden { .. }
         | Page::SignedOut { .. }
+        | Page::NotSignedOutEverywhere { .. }
         | Page::ProviderAway { .. }
         | Page::CookieMissing { .. }
         | Page::BadRequest { .. }

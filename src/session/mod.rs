@@ -1,5 +1,6 @@
 //! The record behind a session cookie, and where records are kept.
 
+mod audited;
 #[cfg(test)]
 pub(crate) mod contract;
 mod file;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use audited::Audited;
 pub use file::{FileError, FileStore, StateDirectory};
 pub use memory::MemoryStore;
 pub use outline::{Page, SessionOutline};

@@ -7,6 +7,8 @@ use std::net::IpAddr;
 
 use tracing::field;
 
+use super::RequestId;
+
 /// The target of audit lines, for filters: `info,forepost::audit=off`.
 pub const AUDIT: &str = "forepost::audit";
 
@@ -36,6 +38,15 @@ impl Event {
     }
 }
 
+/// The request by which something was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    /// Address of the client, as far as it is known.
+    pub client: Option<IpAddr>,
+    /// The id that the line of the request and its answer show too.
+    pub request_id: RequestId,
+}
+
 /// A line of the audit log; what is not known is left out.
 #[derive(Clone, Copy)]
 pub struct AuditLine<'a> {
@@ -53,6 +64,8 @@ pub struct AuditLine<'a> {
     pub subject: Option<&'a str>,
     /// The name of the session, by which operators revoke it; it opens nothing.
     pub session: Option<&'a dyn fmt::Display>,
+    /// The provider's name of its own session (`sid`).
+    pub provider_session: Option<&'a str>,
     /// Who gave the order, where that was no browser: `uid 0`.
     pub by: Option<&'a str>,
     /// Address of the client that asked for it, as far as it is known.
@@ -73,10 +86,17 @@ impl<'a> AuditLine<'a> {
             user: None,
             subject: None,
             session: None,
+            provider_session: None,
             by: None,
             client: None,
             request_id: None,
         }
+    }
+
+    /// The same, with who asked for it.
+    #[must_use]
+    pub fn asked_by(self, asker: &'a Asker) -> Self {
+        Self { client: asker.client, request_id: Some(&asker.request_id), ..self }
     }
 
     /// Writes the line at level info.
@@ -90,6 +110,7 @@ impl<'a> AuditLine<'a> {
             user = self.user,
             subject = self.subject,
             session = self.session.map(field::display),
+            provider_session = self.provider_session,
             by = self.by,
             client = self.client.map(field::display),
             request_id = self.request_id.map(field::display),

@@ -6,5 +6,5 @@ pub mod metrics;
 mod rarely;
 mod request_id;
 
-pub(crate) use rarely::Rarely;
+pub(crate) use rarely::{Rarely, warn_rarely};
 pub use request_id::{RequestId, RequestIds};

@@ -27,3 +27,16 @@ impl Rarely {
         Some(std::mem::take(&mut told.unsaid))
     }
 }
+
+/// Writes a warning at most once a minute, with how many were left out; all others are written at level debug.
+///
+/// For what anybody can cause.
+macro_rules! warn_rarely {
+    ($rarely:expr, $($line:tt)+) => {
+        match $rarely.due() {
+            Some(further) => tracing::warn!(further, $($line)+),
+            None => tracing::debug!($($line)+),
+        }
+    };
+}
+pub(crate) use warn_rarely;

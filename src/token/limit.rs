@@ -7,6 +7,7 @@ use std::time::Duration;
 use icu_normalizer::ComposingNormalizerBorrowed;
 use moka::sync::Cache;
 
+use crate::forwarded::network_of;
 use crate::world::UnixTime;
 
 /// In which failures are counted, from the first one.
@@ -59,7 +60,7 @@ impl Guesses {
         now: UnixTime,
     ) -> Option<Guess> {
         let mut counted = vec![
-            (Whom::Client(client.map(network)), MOST_FAILURES),
+            (Whom::Client(client.map(network_of)), MOST_FAILURES),
             (Whom::Provider(provider.to_owned()), MOST_FAILURES_AT_PROVIDER),
         ];
         if let Some(user) = user {
@@ -101,17 +102,6 @@ impl Count {
 
 fn lock(count: &Mutex<Count>) -> std::sync::MutexGuard<'_, Count> {
     count.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whoever has one address of such a network has all of them (RFC 6177).
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
-        }
-        v4 @ IpAddr::V4(_) => v4,
-    }
 }
 
 /// One spelling for all that look or fold alike.

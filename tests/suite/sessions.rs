@@ -21,25 +21,32 @@ use tokio::task::JoinSet;
 
 use crate::provider::{Config, Provider, User};
 use crate::support::process::{Running, borrowed, forepost};
+use crate::support::redis::Redis;
 use crate::support::{Browser, Reply, ask, client, fill_in};
 
 const APP: &str = "https://app.example.com";
 const WIKI: &str = "https://wiki.example.com";
 
+/// What all who share a Redis have in common.
+const SECRET: &str = "a-secret-of-some-length-for-the-replicas-of-a-test";
+
 struct Scene {
     provider: Provider,
     folder: TempDir,
+    redis: Option<Redis>,
 }
 
 impl Scene {
-    /// Two applications; sessions lie in memory, or in the folder.
+    /// Two applications; sessions lie in memory, in the folder, or in a Redis.
     async fn new(store: &str) -> Self {
         let clients = vec![client("proxy", Some("proxy-secret"), &[APP, WIKI])];
         let provider = Provider::start(Config { clients, ..Config::default() }).await.unwrap();
-        let scene = Self { provider, folder: tempfile::tempdir().unwrap() };
-        let place = match store {
-            "file" => format!("directory = \"{}\"", scene.directory().display()),
-            _ => String::new(),
+        let redis = if store == "redis" { Some(Redis::durable().await) } else { None };
+        let scene = Self { provider, folder: tempfile::tempdir().unwrap(), redis };
+        let place = match &scene.redis {
+            Some(redis) => format!("secret = \"{SECRET}\"\nredis.url = \"redis://{}\"", redis.address),
+            None if store == "file" => format!("directory = \"{}\"", scene.directory().display()),
+            None => String::new(),
         };
         let admin = match store {
             "file" => String::new(),
@@ -216,7 +223,7 @@ async fn operators_see_and_end_sessions(store: &str) {
     assert_eq!(log.iter().filter(|line| line.contains("\"revocation\"")).count(), 5, "{log:#?}");
     assert!(!scene.socket().exists());
     scene.refused(&["list"], 69, &["is forepost running?", scene.socket().to_str().unwrap()]);
-    if store == "file" {
+    if store != "memory" {
         let mut daemon = Running::start(&borrowed(&scene.environment()));
         let again = daemon.address("http");
         daemon.until(|line| line["message"].as_str().filter(|text| text.contains("ready for logins")).map(|_| ()));
@@ -236,6 +243,11 @@ async fn operators_see_and_end_sessions_in_memory() {
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_see_and_end_sessions_in_a_file() {
     operators_see_and_end_sessions("file").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_see_and_end_sessions_in_redis() {
+    operators_see_and_end_sessions("redis").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

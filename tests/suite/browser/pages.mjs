@@ -92,6 +92,12 @@ async function signOutEverywhere(page, other) {
     await ends(page, at('whoami', '/outpost.goauthentik.io/signed_out'), 'Signed out');
     assert.deepEqual(page.complaints, []);
 
+    // Nobody is signed in any more who could ask for it.
+    await page.goto(at('whoami', '/outpost.goauthentik.io/sign_out?everywhere=true'));
+    await page.getByRole('button', { name: 'Sign out everywhere', exact: true }).click();
+    await look(page, 'not-signed-out-everywhere', 200, 'Not signed out elsewhere');
+    assert.equal(await button(page, 'Sign in').count(), 1);
+
     // The provider knows the other browser still, and would let it in again at once.
     const cookies = await other.context().cookies();
     await other.context().clearCookies();

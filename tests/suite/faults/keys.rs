@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use forepost::daemon::Assembly;
+use forepost::settings::Settings;
 use forepost::world::World;
 use http::StatusCode;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::{APP, PATIENT, UNACCEPTED, opens_nothing, stage, up_to_callback};
-use crate::provider::{Behaviour, Endpoint, Fault, SigningKey};
-use crate::support::{Browser, Stage};
+use crate::provider::{Behaviour, Config, Endpoint, Fault, LogoutToken, Provider, SigningKey};
+use crate::support::{Browser, Stage, client};
 
 const MANY: u64 = 50;
 
@@ -176,4 +178,39 @@ async fn known_keys_serve_while_the_key_set_is_ill() {
         stage.provider.set(|b| b.signing_key = SigningKey::Published);
         stage.sign_in(&mut stage.browser(), APP, "alice").await.is(200);
     }
+}
+
+/// A look at the keys that failed is no reason to keep the old ones.
+#[tokio::test]
+async fn what_a_failed_look_did_not_bring_a_scheduled_one_does() {
+    let clients = vec![client("proxy", Some("proxy-secret"), &["https://app.example.com"])];
+    let provider = Provider::start(Config { clients, ..Config::default() }).await.unwrap();
+    let settings = Settings::from_toml(&format!(
+        "issuer = \"{}\"\nclient_id = \"proxy\"\nclient_secret = \"proxy-secret\"\n\
+         external_host = \"https://app.example.com\"\n",
+        provider.issuer()
+    ));
+    let assembly = Assembly::new(settings.unwrap(), World::system()).unwrap();
+    let ours = &assembly.providers[0];
+    ours.refresh().await.unwrap();
+    provider.rotate(false).unwrap();
+    let of_alice = LogoutToken { subject: Some("id-alice".to_owned()), ..LogoutToken::default() };
+    let token = provider.logout_token("proxy", &of_alice).unwrap();
+
+    let gate = Arc::new(Semaphore::new(0));
+    let hold = Fault { hold: Some(Arc::clone(&gate)), ..Fault::default() };
+    provider.set(|b| {
+        b.faults.insert(Endpoint::Discovery, hold);
+        b.faults.insert(Endpoint::Jwks, Fault::status(StatusCode::BAD_GATEWAY));
+    });
+    let seen = provider.requests(Endpoint::Discovery);
+    let failed_look = async {
+        provider.wait_for_requests(Endpoint::Discovery, seen + 1).await;
+        assert!(ours.verify_logout_token(&token).await.is_err());
+        provider.set(|b| drop(b.faults.remove(&Endpoint::Jwks)));
+        gate.close();
+    };
+    let (scheduled, ()) = tokio::join!(ours.refresh(), failed_look);
+    scheduled.unwrap();
+    ours.verify_logout_token(&token).await.unwrap();
 }

@@ -246,6 +246,17 @@ async fn the_client_secret_is_a_key_where_the_provider_says_so() {
 }
 
 #[tokio::test]
+async fn every_algorithm_of_the_provider_counts() {
+    for algorithm in [Algorithm::Es256, Algorithm::Rs256, Algorithm::EdDsa] {
+        let stage = Stage::tuned(World::system(), |it| it.algorithm = algorithm, |_| ()).await;
+        stage.daemon.ready().await;
+        let (alice, bob) = (visitor(&stage, APP, "alice").await, visitor(&stage, APP, "bob").await);
+        send(&stage, &made(&stage, &of_user("alice"))).await.is(200);
+        assert!(!is_in(&stage, &alice, APP).await && is_in(&stage, &bob, APP).await, "{algorithm:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_judged_yet_may_be_sent_again() {
     let clients = vec![client("proxy", Some("proxy-secret"), &["https://app.example.com"])];
     let provider = Provider::start(Config { clients, ..Config::default() }).await.unwrap();

@@ -1,8 +1,13 @@
 //! Logouts: by the provider's word, by way of its page, and by the user, here or everywhere.
 
+mod audit;
 mod back_channel;
+mod dropped;
 mod front_channel;
+mod http2;
+mod nested;
 mod real;
+mod replica;
 mod requests;
 mod sign_out;
 

@@ -18,8 +18,15 @@ async fn sign_in(provider: &OpenIdProvider, browser: &mut Browser, user: &str) {
 
 #[tokio::test]
 async fn oidc_provider_logs_out_through_the_back_channel() {
+    for algorithm in ["RS256", "PS256", "ES256", "EdDSA"] {
+        logs_out_through_the_back_channel(algorithm).await;
+    }
+}
+
+async fn logs_out_through_the_back_channel(algorithm: &str) {
     let registration = json!({
         "backchannel_logout_uri": "http://127.0.0.1:1/", "backchannel_logout_session_required": true,
+        "id_token_signed_response_alg": algorithm,
     });
     let provider = OpenIdProvider::with(ORIGIN, &registration, json!({}));
     let daemon = start_daemon(&format!(
@@ -38,7 +45,7 @@ async fn oidc_provider_logs_out_through_the_back_channel() {
     sign_in(&provider, &mut bob, "bob").await;
 
     let ended = provider.hook("end-sessions?alice").await;
-    assert_eq!(ended[0]["told"], true, "{ended}");
+    assert_eq!(ended[0]["told"], true, "{algorithm}: {ended}");
     ask("traefik", &mut alice, Method::GET, APP, &[]).await.is(302);
     ask("traefik", &mut bob, Method::GET, APP, &[]).await.is(200);
 }

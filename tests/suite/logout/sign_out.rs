@@ -10,9 +10,11 @@ use forepost::session::{NewSession, ProviderSide, Refreshable, Schedule, Session
 use forepost::settings::Settings;
 use forepost::world::UnixTime;
 use http::{Request, StatusCode};
+use serde_json::Value;
 
+use super::dropped::Lines;
 use super::*;
-use crate::provider::{Config, Endpoint, Fault, Provider};
+use crate::provider::{Behaviour, Config, Endpoint, Fault, Provider, Seen};
 use crate::support::client;
 
 const SIGN_OUT: &str = "https://app.example.com/outpost.goauthentik.io/sign_out";
@@ -49,7 +51,14 @@ async fn everywhere_is_every_browser_and_application() {
     // What is over ends nobody's sessions.
     moment().await;
     let again = visitor(&stage, APP, "alice").await;
-    alice.clone().send(Method::POST, EVERYWHERE, &[ORIGIN], None).await.is(200).contains("Signed out");
+    for browser in [&alice, &stage.browser()] {
+        let told = browser.clone().send(Method::POST, EVERYWHERE, &[ORIGIN], None).await;
+        told.is(200).contains("Not signed out elsewhere").contains("none was ended").contains(">Sign in</a>");
+        assert!(told.header("set-cookie").contains("Max-Age=0"), "{told:#?}");
+        let accept = [ORIGIN, ("accept", "application/json")];
+        let told = browser.clone().send(Method::POST, EVERYWHERE, &accept, None).await;
+        assert_eq!(told.json()["error"], "not_signed_in");
+    }
     assert!(is_in(&stage, &again, APP).await);
 }
 
@@ -62,7 +71,14 @@ async fn everywhere_is_asked_for_by_a_post_of_our_own_page() {
         (Method::GET, &[("sec-fetch-site", "none")]),
         (Method::GET, &[("referer", "https://app.example.com/")]),
         (Method::POST, &[("sec-fetch-site", "cross-site")]),
+        (Method::POST, &[("sec-fetch-site", "same-site")]),
+        (Method::POST, &[("sec-fetch-site", "same-site"), ORIGIN]),
+        (Method::POST, &[("sec-fetch-site", "none"), ORIGIN]),
         (Method::POST, &[("origin", "https://evil.test")]),
+        (Method::POST, &[("origin", "https://evil.example.com")]),
+        (Method::POST, &[("origin", "http://app.example.com")]),
+        (Method::POST, &[("origin", "https://app.example.com:8443")]),
+        (Method::POST, &[("referer", "https://app.example.com/")]),
         (Method::POST, &[]),
     ] {
         let reply = alice.clone().send(method.clone(), EVERYWHERE, headers, None).await;
@@ -73,6 +89,14 @@ async fn everywhere_is_asked_for_by_a_post_of_our_own_page() {
         assert!(is_in(&stage, &alice, APP).await && is_in(&stage, &elsewhere, APP).await, "{method} {headers:?}");
     }
     assert_eq!(stage.provider.requests(Endpoint::Revocation), 0);
+    // Where there is a domain, the page is on the host that is asked, whichever it is.
+    let wiki = visitor(&stage, DOMAIN, "alice").await;
+    let everywhere = "https://wiki.example.test/outpost.goauthentik.io/sign_out?everywhere=true";
+    for origin in ["https://auth.example.test", "https://example.test"] {
+        let reply = wiki.clone().send(Method::POST, everywhere, &[("origin", origin)], None).await;
+        reply.is(200).contains("Sign out everywhere");
+        assert!(is_in(&stage, &wiki, DOMAIN).await && is_in(&stage, &elsewhere, APP).await, "{origin}");
+    }
     // One alone ends as before, and its refresh token with it.
     alice.clone().send(Method::POST, SIGN_OUT, &[ORIGIN], None).await.is(303);
     assert!(!is_in(&stage, &alice, APP).await && is_in(&stage, &elsewhere, APP).await);
@@ -89,6 +113,43 @@ async fn everywhere_is_not_offered_unless_it_is_on() {
     assert!(!is_in(&stage, &alice, APP).await && is_in(&stage, &elsewhere, APP).await);
 }
 
+#[tokio::test]
+async fn everywhere_is_wanted_by_the_page_of_the_host_that_is_asked() {
+    let stage = stage().await;
+    for (url, headers) in [
+        (APP, &[("sec-fetch-site", "same-origin")][..]),
+        (APP, &[ORIGIN]),
+        (DOMAIN, &[("sec-fetch-site", "same-origin")]),
+        (DOMAIN, &[("origin", "https://wiki.example.test")]),
+    ] {
+        let (alice, elsewhere) = (visitor(&stage, url, "alice").await, visitor(&stage, ADMIN, "alice").await);
+        let everywhere = url.replace("/page", "/outpost.goauthentik.io/sign_out?everywhere=true");
+        alice.clone().send(Method::POST, &everywhere, headers, None).await.is(303);
+        assert!(!is_in(&stage, &alice, url).await && !is_in(&stage, &elsewhere, ADMIN).await, "{url} {headers:?}");
+        moment().await;
+    }
+}
+
+/// What a proxy asks about rather than routing it here counts as much, and no more.
+#[tokio::test]
+async fn everywhere_is_heard_by_way_of_a_proxy() {
+    let stage = stage().await;
+    for dialect in ["traefik", "caddy", "envoy"] {
+        let (mut alice, elsewhere) = (visitor(&stage, APP, "alice").await, visitor(&stage, ADMIN, "alice").await);
+        for site in ["same-site", "cross-site"] {
+            let headers = [("sec-fetch-site", site)];
+            let reply = stage.ask(dialect, &mut alice.clone(), Method::POST, EVERYWHERE, &headers).await;
+            assert!(!reply.status.is_success() && reply.header("location").is_empty(), "{dialect}: {reply:#?}");
+            assert!(is_in(&stage, &alice, APP).await && is_in(&stage, &elsewhere, ADMIN).await, "{dialect} {site}");
+        }
+        let headers = [("sec-fetch-site", "same-origin")];
+        let reply = stage.ask(dialect, &mut alice, Method::POST, EVERYWHERE, &headers).await;
+        assert_eq!(reply.is(303).location().path(), "/end-session", "{dialect}");
+        assert!(!is_in(&stage, &alice, APP).await && !is_in(&stage, &elsewhere, ADMIN).await, "{dialect}");
+        moment().await;
+    }
+}
+
 /// A daemon's parts, and a provider that knows nothing of the session that is in its store.
 struct Parts {
     provider: Provider,
@@ -97,11 +158,19 @@ struct Parts {
 
 impl Parts {
     async fn new() -> Self {
-        let clients = vec![client("proxy", Some("proxy-secret"), &["https://app.example.com"])];
+        Self::with(Some("proxy-secret"), "", |_| ()).await
+    }
+
+    /// With this secret, further keys of the provider's section, and a provider that is different.
+    async fn with(secret: Option<&str>, keys: &str, prepare: impl FnOnce(&mut Behaviour)) -> Self {
+        let clients = vec![client("proxy", secret, &["https://app.example.com"])];
         let provider = Provider::start(Config { clients, ..Config::default() }).await.unwrap();
+        provider.set(prepare);
+        let secret = secret.map(|secret| format!("client_secret = \"{secret}\"\n")).unwrap_or_default();
         let settings = Settings::from_toml(&format!(
-            "issuer = \"{}\"\nclient_id = \"proxy\"\nclient_secret = \"proxy-secret\"\n\
-             external_host = \"https://app.example.com\"\nsession.sign_out_everywhere = true\n",
+            "session.sign_out_everywhere = true\n\
+             [identity_provider.idp]\nissuer = \"{}\"\nclient_id = \"proxy\"\n{secret}{keys}\n\
+             [[application]]\nexternal_host = \"https://app.example.com\"\n",
             provider.issuer()
         ));
         let assembly = Assembly::new(settings.unwrap(), World::system()).unwrap();
@@ -168,6 +237,61 @@ async fn a_refresh_token_is_revoked_and_nobody_waits_for_it() {
     gate.add_permits(2);
     parts.assembly.background.close();
     parts.assembly.background.wait().await;
+}
+
+/// The lines about a revocation that a sign-out causes, and what the provider was asked.
+async fn revoked(parts: &Parts) -> (Vec<Value>, Option<Seen>) {
+    let lines = Lines::default();
+    // Tasks of this test run in its own thread.
+    let _guard = lines.listen();
+    let cookie = parts.sign_in().await;
+    parts.sign_out(&cookie, "").await;
+    parts.assembly.background.close();
+    parts.assembly.background.wait().await;
+    let told = lines.all().into_iter().filter(|line| line["level"] == "WARN").collect();
+    (told, parts.provider.last_request(Endpoint::Revocation))
+}
+
+#[tokio::test]
+async fn the_client_proves_itself_at_a_revocation_as_at_the_token_endpoint() {
+    let (basic, post) =
+        ("token_endpoint_auth_method = \"client_secret_basic\"", "token_endpoint_auth_method = \"client_secret_post\"");
+    let public = "token_endpoint_auth_method = \"none\"";
+    for (secret, keys) in [(Some("proxy-secret"), basic), (Some("proxy-secret"), post), (None, public)] {
+        let (told, seen) = revoked(&Parts::with(secret, keys, |_| ()).await).await;
+        assert!(told.is_empty(), "{keys}: {told:?}");
+        let seen = seen.unwrap();
+        let has = |name: &str| seen.form.get(name);
+        assert_eq!(
+            (has("token"), has("token_type_hint")),
+            (Some("the-refresh-token"), Some("refresh_token")),
+            "{keys}"
+        );
+        let (id, in_form) = (Some("proxy").filter(|_| keys != basic), secret.filter(|_| keys != basic));
+        assert_eq!((has("client_id"), has("client_secret")), (id, in_form), "{keys}");
+        assert_eq!(seen.headers.contains_key("authorization"), keys == basic, "{keys}");
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_revokes_nothing_is_not_asked() {
+    let prepare = |it: &mut Behaviour| drop(it.metadata.remove("revocation_endpoint").clone());
+    let (told, seen) = revoked(&Parts::with(Some("proxy-secret"), "", prepare).await).await;
+    assert!(told.is_empty() && seen.is_none(), "{told:?} {seen:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_without_the_token() {
+    let body = Some("{\"error\":\"invalid_client\",\"error_description\":\"the-refresh-token\"}".into());
+    let refusal = Fault { body, ..Fault::status(StatusCode::UNAUTHORIZED) };
+    let prepare = |it: &mut Behaviour| drop(it.faults.insert(Endpoint::Revocation, refusal));
+    let (told, seen) = revoked(&Parts::with(Some("proxy-secret"), "", prepare).await).await;
+    let [told] = &*told else { panic!("{told:?}") };
+    let fields = &told["fields"];
+    let message = "a refresh token was not revoked at sign-out and lives on at the provider";
+    assert_eq!((&fields["message"], &fields["identity_provider"]), (&message.into(), &"idp".into()));
+    assert!(fields["error"].as_str().unwrap().contains("invalid_client"), "{told}");
+    assert!(!told.to_string().contains("the-refresh-token") && seen.is_some(), "{told}");
 }
 
 #[tokio::test]

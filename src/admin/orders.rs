@@ -1,0 +1,157 @@
+//! Orders that end many sessions: they take effect at once, however many sessions have to be looked through.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout_at};
+
+use super::query::{Filter, Order};
+use super::{Admin, REASON, Refusal};
+use crate::session::{Revocation, StoreError, Whom};
+use crate::telemetry::audit::AuditLine;
+
+/// For [`Admin::patience`].
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A look through all sessions, page by page, for those that pass a filter.
+struct Look {
+    filter: Filter,
+    /// How many there were.
+    seen: u64,
+    /// Whose they are, since it was last asked: issuer and subject, and how logs call them.
+    whose: BTreeMap<(String, String), Option<String>>,
+    at: Option<String>,
+    done: bool,
+}
+
+impl Look {
+    const fn new(filter: Filter) -> Self {
+        Self { filter, seen: 0, whose: BTreeMap::new(), at: None, done: false }
+    }
+}
+
+impl Admin {
+    pub(super) async fn follow(&self, query: &str, by: &str) -> Result<Value, Refusal> {
+        match Order::parse(query)? {
+            Order::User { user, issuer } => self.revoke_user(user, issuer, by).await,
+            Order::Application(application) => self.revoke_application(&application, by).await,
+            Order::All => {
+                // All of them are named by one entry: nobody has to wait until they are counted.
+                let about = self.store.count();
+                self.revoke(Whom::Everybody).await?;
+                self.line(by, None).write();
+                Ok(json!({"ended": about, "all": true}))
+            }
+        }
+    }
+
+    async fn revoke_application(&self, application: &str, by: &str) -> Result<Value, Refusal> {
+        let filter = Filter { application: Some(application.to_owned()), ..Filter::default() };
+        let mut look = Look::new(filter);
+        if self.applications.iter().any(|it| it == application) {
+            self.wait_and_look(&mut look).await;
+        } else {
+            while !look.done {
+                self.go_on(&mut look).await?;
+            }
+            if look.seen == 0 {
+                return Err(Refusal::NoMatch(format!(
+                    "there is no application {application}; there are {}",
+                    self.applications.join(", ")
+                )));
+            }
+        }
+        self.revoke(Whom::Application(application)).await?;
+        AuditLine { application: Some(application), ..self.line(by, None) }.write();
+        Ok(told(&look, "application", json!(application)))
+    }
+
+    /// Ends the sessions of all who are called `user`; logins under way too, so it goes by issuer and subject.
+    async fn revoke_user(&self, user: String, issuer: Option<String>, by: &str) -> Result<Value, Refusal> {
+        if let Some(issuer) = &issuer
+            && !self.identity_providers.contains_key(issuer)
+        {
+            let mut known: Vec<&str> = self.identity_providers.keys().map(String::as_str).collect();
+            known.sort_unstable();
+            return Err(Refusal::Bad(format!(
+                "issuer: no identity provider is called so; there are {}",
+                known.join(", ")
+            )));
+        }
+        let mut look = Look::new(Filter { user: Some(user.clone()), issuer: issuer.clone(), ..Filter::default() });
+        self.wait_and_look(&mut look).await;
+        let mut ended = BTreeSet::new();
+        if let Some(issuer) = issuer
+            && (!look.done || look.whose.is_empty())
+        {
+            // Who is named by subject need not be found.
+            look.whose.entry((issuer, user.clone())).or_insert(None);
+        }
+        let counted = look.done;
+        loop {
+            while let Some(((issuer, subject), name)) = look.whose.pop_first() {
+                let key = (issuer, subject);
+                if ended.contains(&key) {
+                    continue;
+                }
+                let (issuer, subject) = (&*key.0, &*key.1);
+                self.revoke(Whom::Subject { issuer, subject }).await?;
+                AuditLine { user: name.as_deref(), subject: Some(subject), ..self.line(by, Some(issuer)) }.write();
+                ended.insert(key);
+            }
+            if look.done {
+                break;
+            }
+            self.go_on(&mut look).await?;
+        }
+        if ended.is_empty() {
+            let hint = "for logins that are under way, give the subject with its issuer";
+            return Err(Refusal::NoMatch(format!("no session of a user {user}; {hint}")));
+        }
+        look.done = counted;
+        let ended: Vec<_> =
+            ended.iter().map(|(issuer, subject)| json!({"issuer": issuer, "subject": subject})).collect();
+        Ok(told(&look, "users", json!(ended)))
+    }
+
+    async fn revoke(&self, whom: Whom<'_>) -> Result<(), StoreError> {
+        self.store.revoke(&Revocation { whom, at: self.world.now(), once: None }).await?;
+        self.metrics.revocation(REASON);
+        Ok(())
+    }
+
+    /// Looks for as long as an order may wait; a store that cannot tell is no reason not to give it.
+    async fn wait_and_look(&self, look: &mut Look) {
+        let deadline = Instant::now() + self.patience;
+        while !look.done && Instant::now() < deadline {
+            if !matches!(timeout_at(deadline, self.go_on(look)).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    }
+
+    /// Looks at one more page.
+    async fn go_on(&self, look: &mut Look) -> Result<(), StoreError> {
+        let Some(page) = self.store.page(look.at.clone()).await? else {
+            look.done = true;
+            return Ok(());
+        };
+        for session in page.sessions.into_iter().filter(|it| look.filter.holds_for(it)) {
+            look.seen += 1;
+            look.whose.insert((session.issuer, session.subject), Some(session.user));
+        }
+        look.done = page.next.is_none();
+        look.at = page.next;
+        Ok(())
+    }
+}
+
+/// How many sessions ended, as far as they were counted, and whose.
+fn told(look: &Look, name: &str, whose: Value) -> Value {
+    let mut told = json!({"ended": look.seen, name: whose});
+    if !look.done {
+        told["at_least"] = json!(true);
+    }
+    told
+}
