@@ -7,12 +7,12 @@ mod flights;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 pub(super) use self::absences::Absences;
 use self::asking::Asking;
-use self::flights::Flight;
 pub(super) use self::flights::Flights;
+use self::flights::{Flight, Outcome, Pilot, landed};
 use super::Logins;
 use crate::app::Application;
 use crate::session::{Begun, Finished, Lease, Refreshable, Session, SessionKey, SessionToken, StoreError};
@@ -28,6 +28,9 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// A store that cannot keep a new refresh token is given so long for it: without it the session cannot be refreshed again.
 const LONGEST_SAVE: Duration = Duration::from_secs(30);
 
+/// A request that waits for a refresh gives the store so long, beside what the provider may take.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What the provider says of a session.
 #[derive(Clone, Debug)]
 pub enum Confirmed {
@@ -39,10 +42,11 @@ pub enum Confirmed {
     Unknown,
 }
 
-/// Ends a flight however its task ends.
+/// Ends a flight however its task ends: first for those who come, then for those who wait.
 struct Landing {
     logins: Arc<Logins>,
     key: SessionKey,
+    pilot: Pilot,
 }
 
 impl Drop for Landing {
@@ -66,6 +70,8 @@ impl Logins {
     }
 
     /// Asks the provider about a session that counts only after that; about each once a second at most.
+    ///
+    /// It waits no longer than provider and store may take for an answer; the refresh goes on.
     pub async fn confirm(
         self: &Arc<Self>,
         app: &Arc<Application>,
@@ -73,27 +79,28 @@ impl Logins {
         session: &Arc<Session>,
     ) -> Confirmed {
         let asks = || session.refreshable().is_some_and(|it| it.schedule.take_confirmation(self.world.now()));
-        let confirmed = match self.fly(app, token, session, asks) {
-            // Fails when the flight ended in a panic.
-            Some(mut flight) => flight.wait_for(Option::is_some).await.ok().and_then(|confirmed| confirmed.clone()),
-            // A flight has just landed, well or not.
-            None => self.newest(app, token).await,
-        };
-        let now = self.world.now();
-        match confirmed {
-            Some(Confirmed::Session(session)) if session.needs_confirmation(now) => Confirmed::Unknown,
-            Some(confirmed) => confirmed,
-            None => Confirmed::Unknown,
+        if let Some(flight) = self.fly(app, token, session, asks) {
+            let provider = self.provider(app).map_or(Duration::ZERO, |provider| provider.settings().timeout);
+            // Where it takes longer, nothing is known yet.
+            if timeout(provider + STORE_PATIENCE, landed(flight)).await == Ok(Outcome::Ended) {
+                return Confirmed::Ended;
+            }
         }
+        self.newest(app, token).await
     }
 
-    async fn newest(&self, app: &Application, token: &SessionToken) -> Option<Confirmed> {
-        match self.store.load(token).await {
-            Ok(Some(session)) => Some(alive(&session, self.world.now())),
-            Ok(None) => Some(Confirmed::Ended),
+    /// What counts now. Whatever a refresh brought, the store alone knows what was revoked or removed meanwhile.
+    async fn newest(&self, app: &Application, token: &SessionToken) -> Confirmed {
+        let newest = self.store.load(token).await;
+        let now = self.world.now();
+        match newest {
+            Ok(Some(session)) if !session.is_valid_for(app, now) => Confirmed::Ended,
+            Ok(Some(session)) if session.needs_confirmation(now) => Confirmed::Unknown,
+            Ok(Some(session)) => Confirmed::Session(session),
+            Ok(None) => Confirmed::Ended,
             Err(error) => {
                 self.store_failed(app, &error);
-                None
+                Confirmed::Unknown
             }
         }
     }
@@ -109,12 +116,11 @@ impl Logins {
         let key = token.key();
         let (flight, pilot) = self.flights.join(key, may_begin)?;
         if let Some(pilot) = pilot {
-            let landing = Landing { logins: Arc::clone(self), key };
+            let landing = Landing { logins: Arc::clone(self), key, pilot };
             let (app, token, session) = (Arc::clone(app), token.clone(), Arc::clone(session));
             self.tasks.spawn(async move {
-                let confirmed = landing.logins.refresh(&app, &token, &session).await;
-                drop(landing);
-                pilot.send_replace(Some(confirmed));
+                let outcome = landing.logins.refresh(&app, &token, &session).await;
+                landing.pilot.send_replace(outcome);
             });
         }
         Some(flight)
@@ -126,13 +132,13 @@ impl Logins {
         self.tasks.wait().await;
     }
 
-    async fn refresh(&self, app: &Application, token: &SessionToken, session: &Arc<Session>) -> Confirmed {
-        let Some(provider) = self.provider(app) else { return Confirmed::Unknown };
+    async fn refresh(&self, app: &Application, token: &SessionToken, session: &Arc<Session>) -> Outcome {
+        let Some(provider) = self.provider(app) else { return Outcome::Open };
         // Many sessions may be due at once, after a start or an absence of the provider; another provider's wait for none of them.
-        let Some(turns) = self.refresh_turns.get(provider.name()) else { return Confirmed::Unknown };
-        let Ok(_turn) = turns.acquire().await else { return Confirmed::Unknown };
+        let Some(turns) = self.refresh_turns.get(provider.name()) else { return Outcome::Open };
+        let Ok(_turn) = turns.acquire().await else { return Outcome::Open };
         if self.absences.lasts(provider.name(), self.world.now()) {
-            return Confirmed::Unknown;
+            return Outcome::Open;
         }
         match self.begin_refresh(token, provider.settings().timeout).await {
             Ok(Begun::Lease(lease, newest)) => {
@@ -144,23 +150,36 @@ impl Logins {
                 } else {
                     // Another replica was faster, or the store had not let go of an older session.
                     self.finish(app, token, &lease, Finished::Untouched).await;
-                    Confirmed::Session(newest)
+                    Outcome::Open
                 }
             }
-            Ok(Begun::Busy) => Confirmed::Unknown,
-            Ok(Begun::Spent) => {
-                if let Some(refreshable) = session.refreshable() {
-                    refreshable.give_up();
-                }
-                audit(Event::RefreshFailure, app, token, session, "token_may_be_spent");
-                alive(session, self.world.now())
-            }
-            Ok(Begun::Gone) => Confirmed::Ended,
+            Ok(Begun::Spent) => self.give_up(app, token).await,
+            Ok(Begun::Busy) => Outcome::Open,
+            Ok(Begun::Gone) => Outcome::Ended,
             Err(error) => {
                 self.store_failed(app, &error);
-                Confirmed::Unknown
+                Outcome::Open
             }
         }
+    }
+
+    /// Notes that the refresh token may be spent, in the newest session that there is: it may be newer than the one that
+    /// somebody asked about.
+    async fn give_up(&self, app: &Application, token: &SessionToken) -> Outcome {
+        let newest = match self.store.load(token).await {
+            Ok(Some(newest)) => newest,
+            Ok(None) => return Outcome::Ended,
+            Err(error) => {
+                self.store_failed(app, &error);
+                return Outcome::Open;
+            }
+        };
+        if let Some(refreshable) = newest.refreshable() {
+            refreshable.give_up();
+            audit(Event::RefreshFailure, app, token, &newest, "token_may_be_spent");
+        }
+        // Memory may let go of what has ended, and with it of what is noted there.
+        if newest.lives(self.world.now()) { Outcome::Open } else { Outcome::Ended }
     }
 
     /// Asks for the right to refresh; while another replica has it, for as long as it may take that one.
@@ -195,10 +214,6 @@ impl Logins {
             tracing::warn!(application = %app.slug, %error, further, "a refresh could not be written down");
         }
     }
-}
-
-fn alive(session: &Arc<Session>, now: UnixTime) -> Confirmed {
-    if session.lives(now) { Confirmed::Session(Arc::clone(session)) } else { Confirmed::Ended }
 }
 
 pub(super) fn audit(event: Event, app: &Application, token: &SessionToken, session: &Session, reason: &str) {

@@ -195,15 +195,24 @@ async fn revoking(store: &impl SessionStore) {
     revoke(store, Whom::Subject { issuer: ISSUER, subject: "nobody" }, now()).await;
     assert!(is_there(store, &one).await);
     let refreshing = saved(store, refreshable("token", None)).await;
+    let (unanswered, untouched) =
+        (saved(store, refreshable("token", None)).await, saved(store, refreshable("token", None)).await);
+    let leases = (lease(store, &unanswered, "token").await, lease(store, &untouched, "token").await);
     let lease = lease(store, &refreshing, "token").await;
     revoke(store, alices, now()).await;
-    for token in [&one, &other, &refreshing] {
+    for token in [&one, &other, &refreshing, &unanswered, &untouched] {
         assert!(!is_there(store, token).await);
         assert!(store.outline(token.key()).await.unwrap().is_none());
     }
+    store.finish_refresh(&unanswered, &leases.0, Finished::Unanswered).await.unwrap();
+    store.finish_refresh(&untouched, &leases.1, Finished::Untouched).await.unwrap();
+    assert!(matches!(store.begin_refresh(&one).await.unwrap(), Begun::Gone), "what was revoked is not refreshed");
     let renewed = Finished::Renewed(Arc::new(store_independent_renewal()));
     store.finish_refresh(&refreshing, &lease, renewed).await.unwrap();
     assert!(!is_there(store, &refreshing).await, "a refresh revives nothing");
+    for token in [unanswered, untouched] {
+        assert!(!is_there(store, &token).await, "nor does one that brought nothing");
+    }
     assert!(is_there(store, &of_bob).await);
     assert_eq!(all(store).await.len(), 1);
 

@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Confirmed, RETRY, alive, audit};
+use super::flights::Outcome;
+use super::{RETRY, audit};
 use crate::app::Application;
 use crate::identity::Identity;
 use crate::login::Logins;
@@ -25,8 +26,8 @@ pub(super) struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    pub(super) async fn ask(&self) -> Confirmed {
-        let Some(refreshable) = self.session.refreshable() else { return Confirmed::Unknown };
+    pub(super) async fn ask(&self) -> Outcome {
+        let Some(refreshable) = self.session.refreshable() else { return Outcome::Open };
         let id_token = self.session.identity().id_token();
         let previous = PreviousLogin { id_token, refresh_token: &refreshable.token };
         let began = Instant::now();
@@ -43,7 +44,7 @@ impl Asking<'_> {
         }
     }
 
-    async fn renew(&self, refreshed: Refreshed) -> Confirmed {
+    async fn renew(&self, refreshed: Refreshed) -> Outcome {
         let Ok(identity) = Identity::from_claims(&refreshed.claims, &self.provider.settings().claims) else {
             return self.end("claims_name_nobody").await;
         };
@@ -76,8 +77,8 @@ impl Asking<'_> {
         self.keep(Arc::new(self.session.renewed(renewal))).await
     }
 
-    async fn fall_back(&self, refreshable: &Refreshable, failure: RefreshFailure) -> Confirmed {
-        let (consequence, now) = (failure.consequence(), self.logins.world.now());
+    async fn fall_back(&self, refreshable: &Refreshable, failure: RefreshFailure) -> Outcome {
+        let consequence = failure.consequence();
         if consequence == Consequence::EndSession {
             return self.end(failure.error.as_str()).await;
         }
@@ -86,14 +87,12 @@ impl Asking<'_> {
             (Consequence::TokenSpent, _) => {
                 self.finish(Finished::Unanswered).await;
                 if refreshable.is_reusable() {
-                    return Confirmed::Unknown;
+                    return Outcome::Open;
                 }
-                refreshable.give_up();
-                audit(Event::RefreshFailure, self.app, self.token, self.session, "token_may_be_spent");
-                alive(self.session, now)
+                self.logins.give_up(self.app, self.token).await
             }
             (Consequence::TryLater | Consequence::EndSession, Some(token)) => {
-                let schedule = Schedule::new(now + RETRY, refreshable.schedule.confirm_by());
+                let schedule = Schedule::new(self.logins.world.now() + RETRY, refreshable.schedule.confirm_by());
                 let renewal = Renewal {
                     identity: self.session.identity().clone(),
                     provider: ProviderSide {
@@ -107,7 +106,7 @@ impl Asking<'_> {
             }
             (Consequence::TryLater | Consequence::EndSession, None) => {
                 self.finish(Finished::Untouched).await;
-                Confirmed::Unknown
+                Outcome::Open
             }
         }
     }
@@ -127,47 +126,34 @@ impl Asking<'_> {
     }
 
     /// Writes down what a refresh brought.
-    async fn keep(&self, renewed: Arc<Session>) -> Confirmed {
-        match self.finish(Finished::Renewed(Arc::clone(&renewed))).await {
-            Some(true) => Confirmed::Session(renewed),
-            // It was signed out or revoked meanwhile, or an earlier try was heard and its answer lost.
-            Some(false) => {
-                let newest = self.reload().await;
-                if let (Confirmed::Ended, Some(refreshable)) = (&newest, renewed.refreshable()) {
-                    // Nobody will use the new token; where the provider does not hear it, it ends there by itself.
-                    let _ = self.provider.revoke(&refreshable.token).await;
-                }
-                newest
+    async fn keep(&self, renewed: Arc<Session>) -> Outcome {
+        if self.finish(Finished::Renewed(Arc::clone(&renewed))).await.is_none() {
+            if let Some(refreshable) = self.session.refreshable() {
+                refreshable.give_up();
             }
-            None => {
-                if let Some(refreshable) = self.session.refreshable() {
-                    refreshable.give_up();
-                }
-                Confirmed::Unknown
-            }
+            return Outcome::Open;
         }
+        // It may have been signed out or revoked meanwhile.
+        if let (Ok(None), Some(refreshable)) = (self.logins.store.load(self.token).await, renewed.refreshable()) {
+            // Nobody will use the new token; where the provider does not hear it, it ends there by itself.
+            let _ = self.provider.revoke(&refreshable.token).await;
+        }
+        Outcome::Open
     }
 
     async fn finish(&self, finished: Finished) -> Option<bool> {
         self.logins.finish(self.app, self.token, self.lease, finished).await
     }
 
-    async fn reload(&self) -> Confirmed {
-        match self.logins.store.load(self.token).await {
-            Ok(session) => session.map_or(Confirmed::Ended, Confirmed::Session),
-            Err(_) => Confirmed::Unknown,
-        }
-    }
-
-    async fn end(&self, reason: &str) -> Confirmed {
+    async fn end(&self, reason: &str) -> Outcome {
         match self.logins.store.remove(self.token).await {
             Ok(_) => {
                 audit(Event::Logout, self.app, self.token, self.session, reason);
-                Confirmed::Ended
+                Outcome::Ended
             }
             Err(error) => {
                 self.logins.store_failed(self.app, &error);
-                Confirmed::Unknown
+                Outcome::Open
             }
         }
     }

@@ -3,11 +3,28 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use super::Confirmed;
 use crate::session::SessionKey;
 
-pub(super) type Flight = watch::Receiver<Option<Confirmed>>;
-pub(super) type Pilot = watch::Sender<Option<Confirmed>>;
+/// What came of a refresh for those who waited for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Nobody vouches for the session any more.
+    Ended,
+    /// The store has what there is to know.
+    Open,
+}
+
+/// A refresh that somebody waits for.
+pub(super) type Flight = watch::Receiver<Outcome>;
+
+/// Whoever has it flies; when it is dropped, the flight is over, well or not.
+pub(super) type Pilot = watch::Sender<Outcome>;
+
+/// Waits until a flight is over.
+pub(super) async fn landed(mut flight: Flight) -> Outcome {
+    while flight.changed().await.is_ok() {}
+    *flight.borrow()
+}
 
 /// Refreshes under way in this process, by session: whoever needs one joins it.
 #[derive(Default)]
@@ -23,7 +40,7 @@ impl Flights {
         if !may_begin() {
             return None;
         }
-        let (sender, receiver) = watch::channel(None);
+        let (sender, receiver) = watch::channel(Outcome::Open);
         flights.insert(key, receiver.clone());
         Some((receiver, Some(sender)))
     }
@@ -45,17 +62,21 @@ mod tests {
         let key = || SessionToken::generate(&World::system()).unwrap().key();
         let (one, other) = (key(), key());
         assert!(flights.join(one, || false).is_none());
-        let (mut first, pilot) = flights.join(one, || true).unwrap();
-        let (mut second, none) = flights.join(one, || unreachable!("nobody begins another")).unwrap();
+        let (first, pilot) = flights.join(one, || true).unwrap();
+        let (second, none) = flights.join(one, || unreachable!("nobody begins another")).unwrap();
         assert!(none.is_none());
-        let (mut panicked, fallen) = flights.join(other, || true).unwrap();
+        let (elsewhere, _pilot) = flights.join(other, || true).unwrap();
         flights.land(&one);
-        pilot.unwrap().send_replace(Some(Confirmed::Ended));
-        for flight in [&mut first, &mut second] {
-            assert!(matches!(*flight.wait_for(Option::is_some).await.unwrap(), Some(Confirmed::Ended)));
+        let (third, next) = flights.join(one, || true).unwrap();
+        assert!(next.is_some(), "it has landed");
+        if let Some(pilot) = pilot {
+            pilot.send_replace(Outcome::Ended);
         }
-        assert!(flights.join(one, || true).unwrap().1.is_some(), "it has landed");
-        drop(fallen);
-        assert!(panicked.wait_for(Option::is_some).await.is_err());
+        for flight in [first, second] {
+            assert_eq!(landed(flight).await, Outcome::Ended);
+        }
+        for flight in [elsewhere, third] {
+            assert!(flight.has_changed().is_ok(), "under way");
+        }
     }
 }

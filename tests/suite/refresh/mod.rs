@@ -4,5 +4,6 @@ mod away;
 mod background;
 mod endings;
 mod killed;
+mod revoked;
 mod scene;
 mod silent;

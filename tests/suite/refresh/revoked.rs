@@ -1,0 +1,177 @@
+//! Orders to end a session that is being refreshed: whatever the refresh brings, nobody is let in with it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use forepost::settings::{Admin, RedisAddress, RedisMode, RedisSettings, Settings, Store};
+use http::Method;
+use tempfile::TempDir;
+use tokio::task::spawn_blocking;
+
+use super::scene::{AFTER, SIGN_OUT, Scene, WITHIN};
+use crate::provider::{Behaviour, Endpoint, LogoutToken};
+use crate::support::process::forepost;
+use crate::support::redis::{Redis, until};
+use crate::support::{Browser, Reply};
+
+const BACK_CHANNEL: &str = "http://forepost.internal/outpost.goauthentik.io/backchannel-logout";
+
+/// Who ends it.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    /// The provider, by the name of its session.
+    ProviderSession,
+    /// The provider, by the user.
+    User,
+    Operator,
+    /// The user, in another tab.
+    SignOut,
+}
+
+const ORDERS: [Order; 4] = [Order::ProviderSession, Order::User, Order::Operator, Order::SignOut];
+
+/// A scene whose operators have a socket.
+struct Ordered {
+    scene: Scene,
+    folder: TempDir,
+}
+
+fn socket(folder: &Path) -> PathBuf {
+    folder.join("admin.sock")
+}
+
+impl Ordered {
+    async fn new(prepare: impl FnOnce(&mut Behaviour), store: impl FnOnce(&Path) -> Store) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let tune = |settings: &mut Settings| {
+            settings.server.admin = Admin::At(socket(folder.path()));
+            settings.session.store = store(folder.path());
+            settings.session.secret = Some("0123456789abcdef0123456789abcdef".into());
+        };
+        let scene = Scene::with(prepare, tune).await;
+        until("the store", async || scene.check(&mut scene.stage.browser()).await.status == 302).await;
+        Self { scene, folder }
+    }
+
+    async fn in_memory(prepare: impl FnOnce(&mut Behaviour)) -> Self {
+        Self::new(prepare, |_| Store::Memory).await
+    }
+
+    /// Ends the session of `browser`, and waits until that is acknowledged.
+    async fn give(&self, order: Order, browser: &Browser) {
+        match order {
+            Order::ProviderSession => {
+                let [session] = &*self.scene.provider().session_ids("alice") else { panic!("one session") };
+                self.log_out(Some(session), None).await;
+            }
+            Order::User => self.log_out(None, Some("id-alice")).await,
+            Order::Operator => {
+                let socket = socket(self.folder.path()).display().to_string();
+                let words = ["sessions", "revoke", "--user", "alice", "--socket", &socket].map(str::to_owned);
+                let done =
+                    spawn_blocking(move || forepost(&words.each_ref().map(String::as_str), &[]).output().unwrap());
+                let done = done.await.unwrap();
+                assert!(done.status.success(), "{done:?}");
+            }
+            Order::SignOut => {
+                let here = [("sec-fetch-site", "same-origin")];
+                browser.clone().send(Method::GET, SIGN_OUT, &here, None).await.is(302);
+            }
+        }
+    }
+
+    /// The provider sends a logout token.
+    async fn log_out(&self, session: Option<&str>, subject: Option<&str>) {
+        let (session, subject) = (session.map(str::to_owned), subject.map(str::to_owned));
+        let token = LogoutToken { session, subject, ..LogoutToken::default() };
+        let token = self.scene.provider().logout_token("proxy", &token).unwrap();
+        self.scene.stage.browser().post(BACK_CHANNEL, &format!("logout_token={token}")).await.is(200);
+    }
+
+    #[track_caller]
+    fn is_login(&self, reply: &Reply, what: &str) {
+        assert!(reply.status == 302 && reply.location().path() == "/authorize", "{what}: {reply:#?}");
+    }
+
+    /// Nobody is let in with what the browser has.
+    async fn is_out(&self, browser: &Browser, what: &str) {
+        self.is_login(&self.scene.check(&mut browser.clone()).await, what);
+        self.scene.script(&mut browser.clone()).await.is(401);
+    }
+
+    /// Gives an order while a request waits for the provider.
+    async fn while_one_waits(self, order: Order) {
+        let what = format!("{order:?} while one waits");
+        let scene = &self.scene;
+        let browser = scene.sign_in().await;
+        let gate = scene.hold();
+        scene.pass(WITHIN);
+        let mut waiting = browser.clone();
+        let ordered = async {
+            scene.until_asked(2).await;
+            self.give(order, &browser).await;
+            gate.close();
+        };
+        let (reply, ()) = tokio::join!(scene.check(&mut waiting), ordered);
+        self.is_login(&reply, &what);
+        self.is_out(&browser, &what).await;
+    }
+
+    /// Gives an order while the provider is asked beside the requests.
+    async fn beside_requests(self, order: Order) {
+        let what = format!("{order:?} beside requests");
+        let scene = &self.scene;
+        let mut browser = scene.sign_in().await;
+        let gate = scene.hold();
+        scene.pass(AFTER);
+        scene.check(&mut browser).await.is(200);
+        scene.until_asked(2).await;
+        let revoked = scene.provider().requests(Endpoint::Revocation);
+        self.give(order, &browser).await;
+        self.is_out(&browser, &what).await;
+        gate.close();
+        // The token that it brought is good for nobody any more, and the provider is told.
+        scene.provider().wait_for_requests(Endpoint::Revocation, revoked + 1).await;
+        self.is_out(&browser, &what).await;
+    }
+}
+
+#[tokio::test]
+async fn an_order_during_a_refresh_holds_in_memory() {
+    for order in ORDERS {
+        Ordered::in_memory(|_| ()).await.while_one_waits(order).await;
+        Ordered::in_memory(|_| ()).await.beside_requests(order).await;
+    }
+}
+
+#[tokio::test]
+async fn an_order_during_a_refresh_holds_in_a_file() {
+    let store = |folder: &Path| Store::File(folder.join("state"));
+    for order in ORDERS {
+        Ordered::new(|_| (), store).await.while_one_waits(order).await;
+        Ordered::new(|_| (), store).await.beside_requests(order).await;
+    }
+}
+
+#[tokio::test]
+async fn an_order_during_a_refresh_holds_in_redis() {
+    let redis = Redis::start(&[]).await;
+    let store = |prefix: String| {
+        Store::Redis(RedisSettings {
+            addresses: vec![RedisAddress { host: redis.address.ip().to_string(), port: redis.address.port() }],
+            mode: RedisMode::Single,
+            tls: false,
+            ca_file: None,
+            username: None,
+            password: None,
+            database: 0,
+            prefix,
+            timeout: Duration::from_secs(10),
+            staleness: Duration::from_mins(1),
+        })
+    };
+    for order in ORDERS {
+        Ordered::new(|_| (), |_| store(format!("{order:?} one:"))).await.while_one_waits(order).await;
+        Ordered::new(|_| (), |_| store(format!("{order:?} two:"))).await.beside_requests(order).await;
+    }
+}
