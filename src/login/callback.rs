@@ -269,7 +269,13 @@ impl Logins {
                 began_at: attempt.began(),
                 lifetime: self.lifetime,
                 idle_timeout: self.idle_timeout,
-                provider: ProviderSide { session_id, refreshable, silent_login, asked: attempt.assurance.clone() },
+                provider: ProviderSide {
+                    session_id,
+                    earlier_session_ids: Vec::new(),
+                    refreshable,
+                    silent_login,
+                    asked: attempt.assurance.clone(),
+                },
             },
             now,
         ));

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::samples::{alice, bob, in_session, tied};
 use super::{
-    Begun, Finished, Lease, Once, ProviderSide, Refreshable, Revocation, Schedule, Session, SessionOutline,
+    Begun, Finished, Lease, Once, ProviderSide, Refreshable, Renewal, Revocation, Schedule, Session, SessionOutline,
     SessionStore, SessionToken, StoreParts, Whom,
 };
 use crate::app::samples::single;
@@ -216,6 +216,8 @@ async fn revoking(store: &impl SessionStore) {
     assert!(is_there(store, &of_bob).await);
     assert_eq!(all(store).await.len(), 1);
 
+    moving(store).await;
+
     let old = alice(&single("https://app.example.com"), UnixTime::from_millis(now().as_millis() - 1000), HOUR, None);
     let in_flight = saved(store, old).await;
     revoke(store, alices, now()).await;
@@ -232,6 +234,42 @@ async fn revoking(store: &impl SessionStore) {
     assert!(is_there(store, &newer).await);
     assert!(store.remove(&newer).await.unwrap().is_some());
     assert_eq!(all(store).await, []);
+}
+
+/// A refresh says that the session is in another one of the provider's.
+async fn moving(store: &impl SessionStore) {
+    let in_it = |session_id: &str| ProviderSide {
+        session_id: Some(session_id.to_owned()),
+        refreshable: Some(Refreshable {
+            token: SecretString::from("token"),
+            rotates: None,
+            schedule: Schedule::new(now(), now() + Duration::from_mins(1)),
+        }),
+        ..ProviderSide::default()
+    };
+    // Later than all that was revoked so far.
+    let later = now() + Duration::from_secs(1);
+    let rows = [("one", true, true), ("one", false, true), ("other", true, true), ("another", true, false)];
+    for (row, (revoked, during, ends)) in rows.into_iter().enumerate() {
+        let named = |name: &str| format!("{name} {row}");
+        let session = alice(&single("https://app.example.com"), later, Duration::from_mins(1), None);
+        let session = tied(session, in_it(&named("one")));
+        let renewal = Renewal { identity: session.identity().clone(), provider: in_it(&named("other")) };
+        let renewed = Finished::Renewed(Arc::new(session.renewed(renewal)));
+        let token = saved(store, session).await;
+        let lease = lease(store, &token, "token").await;
+        let order = Whom::ProviderSession { issuer: ISSUER, session_id: &named(revoked), subject: None };
+        if during {
+            revoke(store, order, later).await;
+        }
+        store.finish_refresh(&token, &lease, renewed).await.unwrap();
+        if !during {
+            revoke(store, order, later).await;
+        }
+        assert_eq!(is_there(store, &token).await, !ends, "{revoked}, during the refresh: {during}");
+        assert_eq!(store.outline(token.key()).await.unwrap().is_some(), !ends, "{revoked} is not shown");
+        store.remove(&token).await.unwrap();
+    }
 }
 
 const HOUR: Duration = Duration::from_hours(1);

@@ -83,7 +83,7 @@ impl Schedule {
 pub struct Refreshable {
     /// The newest refresh token.
     pub token: SecretString,
-    /// Whether the provider gives a new one each time; `None` until it was asked.
+    /// Whether the provider was seen to give a new one, at any refresh; `None` until it was asked.
     pub rotates: Option<bool>,
     /// When.
     pub schedule: Schedule,

@@ -65,9 +65,11 @@ impl Asking<'_> {
             identity: self.app.pack(identity, id_token, &claims),
             provider: ProviderSide {
                 session_id,
+                earlier_session_ids: Vec::new(),
                 refreshable: schedule.map(|schedule| Refreshable {
                     token: refreshed.refresh_token,
-                    rotates: Some(refreshed.rotated),
+                    // Some providers rotate now and then only.
+                    rotates: Some(refreshed.rotated || self.rotated_before()),
                     schedule,
                 }),
                 silent_login: None,
@@ -75,6 +77,11 @@ impl Asking<'_> {
             },
         };
         self.keep(Arc::new(self.session.renewed(renewal))).await
+    }
+
+    /// Whether the provider was seen to give a new refresh token.
+    fn rotated_before(&self) -> bool {
+        self.session.refreshable().is_some_and(|it| it.rotates == Some(true))
     }
 
     async fn fall_back(&self, refreshable: &Refreshable, failure: RefreshFailure) -> Outcome {
@@ -97,6 +104,7 @@ impl Asking<'_> {
                     identity: self.session.identity().clone(),
                     provider: ProviderSide {
                         session_id: self.session.session_id().map(str::to_owned),
+                        earlier_session_ids: Vec::new(),
                         refreshable: Some(Refreshable { token, rotates: Some(true), schedule }),
                         silent_login: None,
                         asked: self.session.asked().cloned().unwrap_or_default(),

@@ -175,3 +175,100 @@ async fn an_order_during_a_refresh_holds_in_redis() {
         Ordered::new(|_| (), |_| store(format!("{order:?} two:"))).await.beside_requests(order).await;
     }
 }
+
+/// At a refresh the ID token names this session of the provider.
+fn moves(scene: &Scene, session: &str) {
+    scene.provider().set(|behaviour| {
+        behaviour.refreshing.id_token.set("sid", session);
+    });
+}
+
+/// The provider's name of the one session that it has with alice.
+fn named(scene: &Scene) -> String {
+    let [session] = &*scene.provider().session_ids("alice") else { panic!("one session") };
+    session.clone()
+}
+
+#[tokio::test]
+async fn an_order_means_the_session_that_a_login_was_made_in() {
+    for after in [false, true] {
+        let ordered = Ordered::in_memory(|_| ()).await;
+        let scene = &ordered.scene;
+        let mut browser = scene.sign_in().await;
+        moves(scene, "another");
+        scene.rename("Alice Neu", &["staff"]);
+        let gate = scene.hold();
+        scene.pass(AFTER);
+        scene.check(&mut browser).await.is(200);
+        scene.until_asked(2).await;
+        if !after {
+            ordered.log_out(Some(&named(scene)), None).await;
+        }
+        gate.close();
+        if after {
+            scene.until_named(&mut browser, "Alice Neu").await;
+            ordered.log_out(Some(&named(scene)), None).await;
+        } else {
+            scene.provider().wait_for_requests(Endpoint::Revocation, 1).await;
+        }
+        ordered.is_out(&browser, "moved").await;
+    }
+}
+
+#[tokio::test]
+async fn an_order_means_the_session_that_a_refresh_names() {
+    for before in [false, true] {
+        let ordered = Ordered::in_memory(|_| ()).await;
+        let scene = &ordered.scene;
+        let mut browser = scene.sign_in().await;
+        moves(scene, "another");
+        scene.rename("Alice Neu", &["staff"]);
+        if before {
+            ordered.log_out(Some("another"), None).await;
+        }
+        scene.check(&mut browser).await.is(200);
+        scene.pass(AFTER);
+        if before {
+            scene.until(&mut browser, |reply| reply.status == 302).await;
+        } else {
+            scene.until_named(&mut browser, "Alice Neu").await;
+            ordered.log_out(Some("another"), None).await;
+        }
+        ordered.is_out(&browser, "moved").await;
+    }
+}
+
+/// The provider named none at the login; an order that names the user as well may mean it.
+#[tokio::test]
+async fn an_order_means_a_session_that_was_named_late() {
+    let prepare = |behaviour: &mut Behaviour| {
+        behaviour.id_token.remove("sid");
+    };
+    let ordered = Ordered::in_memory(prepare).await;
+    let scene = &ordered.scene;
+    let mut browser = scene.sign_in().await;
+    moves(scene, "another");
+    let gate = scene.hold();
+    scene.pass(AFTER);
+    scene.check(&mut browser).await.is(200);
+    scene.until_asked(2).await;
+    ordered.log_out(Some(&named(scene)), Some("id-alice")).await;
+    gate.close();
+    scene.provider().wait_for_requests(Endpoint::Revocation, 1).await;
+    ordered.is_out(&browser, "named late").await;
+}
+
+#[tokio::test]
+async fn a_session_that_moves_ends_by_no_order_for_others() {
+    let ordered = Ordered::in_memory(|_| ()).await;
+    let scene = &ordered.scene;
+    let mut browser = scene.sign_in().await;
+    for number in 0..3 {
+        moves(scene, &format!("another {number}"));
+        ordered.log_out(Some("of somebody else"), Some("id-alice")).await;
+        let name = format!("Alice {number}");
+        scene.rename(&name, &["staff"]);
+        scene.pass(AFTER);
+        scene.until_named(&mut browser, &name).await;
+    }
+}
