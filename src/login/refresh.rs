@@ -2,6 +2,8 @@
 
 mod absences;
 mod asking;
+mod endings;
+mod failures;
 mod flights;
 
 use std::sync::Arc;
@@ -11,6 +13,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 pub(super) use self::absences::Absences;
 use self::asking::Asking;
+pub(super) use self::endings::Endings;
+pub(super) use self::failures::Failures;
 pub(super) use self::flights::Flights;
 use self::flights::{Flight, Outcome, Pilot, landed};
 use super::Logins;
@@ -27,6 +31,9 @@ const GLANCE: Duration = Duration::from_millis(100);
 
 /// A store that cannot keep a new refresh token is given so long for it: without it the session cannot be refreshed again.
 const LONGEST_SAVE: Duration = Duration::from_secs(30);
+
+/// Why a session is not refreshed whose refresh token may have been used.
+const TOKEN_MAY_BE_SPENT: &str = "token_may_be_spent";
 
 /// A request that waits for a refresh gives the store so long, beside what the provider may take.
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
@@ -94,7 +101,7 @@ impl Logins {
         let newest = self.store.load(token).await;
         let now = self.world.now();
         match newest {
-            Ok(Some(session)) if !session.is_valid_for(app, now) => Confirmed::Ended,
+            Ok(Some(session)) if !session.is_valid_for(app, now) || self.has_ended(token) => Confirmed::Ended,
             Ok(Some(session)) if session.needs_confirmation(now) => Confirmed::Unknown,
             Ok(Some(session)) => Confirmed::Session(session),
             Ok(None) => Confirmed::Ended,
@@ -132,7 +139,12 @@ impl Logins {
         self.tasks.wait().await;
     }
 
-    async fn refresh(&self, app: &Application, token: &SessionToken, session: &Arc<Session>) -> Outcome {
+    async fn refresh(
+        self: &Arc<Self>,
+        app: &Arc<Application>,
+        token: &SessionToken,
+        session: &Arc<Session>,
+    ) -> Outcome {
         let Some(provider) = self.provider(app) else { return Outcome::Open };
         // Many sessions may be due at once, after a start or an absence of the provider; another provider's wait for none of them.
         let Some(turns) = self.refresh_turns.get(provider.name()) else { return Outcome::Open };
@@ -144,6 +156,9 @@ impl Logins {
             Ok(Begun::Lease(lease, newest)) => {
                 let is_newer = !Arc::ptr_eq(&newest, session);
                 let now = self.world.now();
+                if let Some(refreshable) = newest.refreshable() {
+                    refreshable.take_up();
+                }
                 let wants = |it: &Refreshable| !is_newer || it.schedule.is_due(now) || it.schedule.is_over(now);
                 if newest.refreshable().is_some_and(wants) {
                     Asking { logins: self, app, provider, token, session: &newest, lease: &lease }.ask().await
@@ -165,6 +180,8 @@ impl Logins {
 
     /// Notes that the refresh token may be spent, in the newest session that there is: it may be newer than the one that
     /// somebody asked about.
+    ///
+    /// The store is asked again later, as whoever sent the token may still tell it what came of that.
     async fn give_up(&self, app: &Application, token: &SessionToken) -> Outcome {
         let newest = match self.store.load(token).await {
             Ok(Some(newest)) => newest,
@@ -175,11 +192,18 @@ impl Logins {
             }
         };
         if let Some(refreshable) = newest.refreshable() {
-            refreshable.give_up();
-            audit(Event::RefreshFailure, app, token, &newest, "token_may_be_spent");
+            refreshable.give_up(self.world.now() + self.revalidation.after.unwrap_or(RETRY));
+            self.failed(app, token, &newest, TOKEN_MAY_BE_SPENT);
         }
         // Memory may let go of what has ended, and with it of what is noted there.
         if newest.lives(self.world.now()) { Outcome::Open } else { Outcome::Ended }
+    }
+
+    /// Writes into the audit log that a session was not refreshed, and why.
+    fn failed(&self, app: &Application, token: &SessionToken, session: &Session, reason: &'static str) {
+        if self.failures.is_new(token.key(), reason, self.world.now()) {
+            audit(Event::RefreshFailure, app, token, session, reason);
+        }
     }
 
     /// Asks for the right to refresh; while another replica has it, for as long as it may take that one.

@@ -3,22 +3,21 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::RETRY;
 use super::flights::Outcome;
-use super::{RETRY, audit};
 use crate::app::Application;
 use crate::identity::Identity;
 use crate::login::Logins;
 use crate::oidc::{Consequence, PreviousLogin, Provider, RefreshFailure, Refreshed};
 use crate::session::{Finished, Lease, ProviderSide, Refreshable, Renewal, Schedule, Session, SessionToken};
-use crate::telemetry::audit::Event;
 
 /// A failure that took longer made us wait; a quick one costs nobody anything, and may concern one user alone.
 const WAIT: Duration = Duration::from_secs(1);
 
 /// A refresh by the one who has the right to it.
 pub(super) struct Asking<'a> {
-    pub(super) logins: &'a Logins,
-    pub(super) app: &'a Application,
+    pub(super) logins: &'a Arc<Logins>,
+    pub(super) app: &'a Arc<Application>,
     pub(super) provider: &'a Provider,
     pub(super) token: &'a SessionToken,
     pub(super) session: &'a Arc<Session>,
@@ -90,6 +89,9 @@ impl Asking<'_> {
             return self.end(failure.error.as_str()).await;
         }
         self.tell(&failure);
+        if consequence != Consequence::TokenSpent || refreshable.is_reusable() {
+            self.logins.failed(self.app, self.token, self.session, failure.error.as_str());
+        }
         match (consequence, failure.rotated) {
             (Consequence::TokenSpent, _) => {
                 self.finish(Finished::Unanswered).await;
@@ -136,9 +138,9 @@ impl Asking<'_> {
     /// Writes down what a refresh brought.
     async fn keep(&self, renewed: Arc<Session>) -> Outcome {
         if self.finish(Finished::Renewed(Arc::clone(&renewed))).await.is_none() {
-            if let Some(refreshable) = self.session.refreshable() {
-                refreshable.give_up();
-            }
+            self.logins.failed(self.app, self.token, self.session, "not_written_down");
+            // What the store has then, the next turn will find out; where it has the old token, that is spent.
+            let _ = self.logins.store.finish_refresh(self.token, self.lease, Finished::Unanswered).await;
             return Outcome::Open;
         }
         // It may have been signed out or revoked meanwhile.
@@ -154,15 +156,7 @@ impl Asking<'_> {
     }
 
     async fn end(&self, reason: &str) -> Outcome {
-        match self.logins.store.remove(self.token).await {
-            Ok(_) => {
-                audit(Event::Logout, self.app, self.token, self.session, reason);
-                Outcome::Ended
-            }
-            Err(error) => {
-                self.logins.store_failed(self.app, &error);
-                Outcome::Open
-            }
-        }
+        self.logins.end(self.app, self.token, self.session, reason).await;
+        Outcome::Ended
     }
 }
