@@ -1,17 +1,25 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
+use tokio::time::{Instant, sleep};
 
 use super::attempt::ReturnedAttempt;
 use super::guard::Verdict;
-use super::refresh::audit;
 use super::{CallbackParams, Interaction, Logins, ReturnTarget, StartError};
 use crate::app::Application;
 use crate::identity::{Identity, InvalidIdentity, wire_bytes};
 use crate::oidc::{CodeExchange, Login, OidcError, Provider, clean};
-use crate::session::{NewSession, ProviderSide, Refreshable, Session, SessionKey, SessionToken, StoreError};
-use crate::telemetry::audit::Event;
+use crate::session::{
+    NewSession, ProviderSide, Refreshable, Session, SessionKey, SessionToken, StoreError, StoreFuture,
+};
 use crate::world::{EntropyError, UnixTime};
+
+/// A store that cannot keep a new session is given so long for it; a request may be given less in all.
+const LONGEST_SAVE: Duration = Duration::from_secs(5);
+
+/// Between two tries.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// Where a callback sends the browser.
 pub enum Destination {
@@ -123,8 +131,8 @@ impl Logins {
     /// `session` is the valid session that the browser already has: where an attempt is gone (a second tab, the back
     /// button), it simply goes on.
     pub async fn callback(
-        &self,
-        app: &Application,
+        self: &Arc<Self>,
+        app: &Arc<Application>,
         query: &str,
         headers: &HeaderMap,
         session: Option<&Arc<Session>>,
@@ -136,8 +144,8 @@ impl Logins {
     }
 
     async fn answer(
-        &self,
-        app: &Application,
+        self: &Arc<Self>,
+        app: &Arc<Application>,
         query: &str,
         headers: &HeaderMap,
         session: Option<&Arc<Session>>,
@@ -206,8 +214,8 @@ impl Logins {
 
     /// A silent login failed: either the provider no longer vouches for anybody without asking, or it has a problem.
     async fn silence_broken(
-        &self,
-        app: &Application,
+        self: &Arc<Self>,
+        app: &Arc<Application>,
         code: &str,
         target: ReturnTarget,
         headers: &HeaderMap,
@@ -224,8 +232,8 @@ impl Logins {
             return Ok(Destination::Target(target));
         }
         for token in SessionToken::all(app.cookies.session(), headers) {
-            if let Some(session) = self.store.remove(&token).await? {
-                audit(Event::Logout, app, &token, &session, "silent_login_refused");
+            if let Some(session) = self.store.load(&token).await? {
+                self.end(app, &token, &session, "silent_login_refused").await;
             }
         }
         let begun = self.begin(app, &target, Interaction::Allowed, headers)?;
@@ -284,12 +292,23 @@ impl Logins {
         }
         let token = SessionToken::generate(&self.world)?;
         let opened = Opened { session: token.key(), subject: session.identity().subject().to_owned() };
-        self.store.save(&token, session).await?;
+        let deadline = Instant::now() + LONGEST_SAVE;
+        patiently(deadline, || self.store.save(&token, Arc::clone(&session))).await?;
         for old in SessionToken::all(app.cookies.session(), headers) {
-            self.store.remove(&old).await?;
+            patiently(deadline, || self.store.remove(&old)).await?;
         }
         set_cookies.push(app.cookies.set_session(&token, self.lifetime));
         Ok(opened)
+    }
+}
+
+/// The code is redeemed by now, and nobody could try again.
+async fn patiently<'s, T>(deadline: Instant, ask: impl Fn() -> StoreFuture<'s, T>) -> Result<T, StoreError> {
+    loop {
+        match ask().await {
+            Err(_) if Instant::now() < deadline => sleep(GLANCE).await,
+            done => return done,
+        }
     }
 }
 

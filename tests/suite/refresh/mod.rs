@@ -7,3 +7,4 @@ mod killed;
 mod revoked;
 mod scene;
 mod silent;
+mod store_away;

@@ -1,14 +1,13 @@
 //! Orders to end a session that is being refreshed: whatever the refresh brings, nobody is let in with it.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use forepost::settings::{Admin, RedisAddress, RedisMode, RedisSettings, Settings, Store};
+use forepost::settings::{Admin, RedisSettings, Settings, Store};
 use http::Method;
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 
-use super::scene::{AFTER, SIGN_OUT, Scene, WITHIN};
+use super::scene::{AFTER, SIGN_OUT, Scene, WITHIN, redis_settings};
 use crate::provider::{Behaviour, Endpoint, LogoutToken};
 use crate::support::process::forepost;
 use crate::support::redis::{Redis, until};
@@ -156,20 +155,7 @@ async fn an_order_during_a_refresh_holds_in_a_file() {
 #[tokio::test]
 async fn an_order_during_a_refresh_holds_in_redis() {
     let redis = Redis::start(&[]).await;
-    let store = |prefix: String| {
-        Store::Redis(RedisSettings {
-            addresses: vec![RedisAddress { host: redis.address.ip().to_string(), port: redis.address.port() }],
-            mode: RedisMode::Single,
-            tls: false,
-            ca_file: None,
-            username: None,
-            password: None,
-            database: 0,
-            prefix,
-            timeout: Duration::from_secs(10),
-            staleness: Duration::from_mins(1),
-        })
-    };
+    let store = |prefix: String| Store::Redis(RedisSettings { prefix, ..redis_settings(redis.address) });
     for order in ORDERS {
         Ordered::new(|_| (), |_| store(format!("{order:?} one:"))).await.while_one_waits(order).await;
         Ordered::new(|_| (), |_| store(format!("{order:?} two:"))).await.beside_requests(order).await;
