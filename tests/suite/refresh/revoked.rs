@@ -39,6 +39,12 @@ fn socket(folder: &Path) -> PathBuf {
     folder.join("admin.sock")
 }
 
+/// A redirect to the provider.
+#[track_caller]
+fn is_login(reply: &Reply, what: &str) {
+    assert!(reply.status == 302 && reply.location().path() == "/authorize", "{what}: {reply:#?}");
+}
+
 impl Ordered {
     async fn new(prepare: impl FnOnce(&mut Behaviour), store: impl FnOnce(&Path) -> Store) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -82,19 +88,14 @@ impl Ordered {
     /// The provider sends a logout token.
     async fn log_out(&self, session: Option<&str>, subject: Option<&str>) {
         let (session, subject) = (session.map(str::to_owned), subject.map(str::to_owned));
-        let token = LogoutToken { session, subject, ..LogoutToken::default() };
+        let token = LogoutToken { subject, session, ..LogoutToken::default() };
         let token = self.scene.provider().logout_token("proxy", &token).unwrap();
         self.scene.stage.browser().post(BACK_CHANNEL, &format!("logout_token={token}")).await.is(200);
     }
 
-    #[track_caller]
-    fn is_login(&self, reply: &Reply, what: &str) {
-        assert!(reply.status == 302 && reply.location().path() == "/authorize", "{what}: {reply:#?}");
-    }
-
     /// Nobody is let in with what the browser has.
     async fn is_out(&self, browser: &Browser, what: &str) {
-        self.is_login(&self.scene.check(&mut browser.clone()).await, what);
+        is_login(&self.scene.check(&mut browser.clone()).await, what);
         self.scene.script(&mut browser.clone()).await.is(401);
     }
 
@@ -112,7 +113,7 @@ impl Ordered {
             gate.close();
         };
         let (reply, ()) = tokio::join!(scene.check(&mut waiting), ordered);
-        self.is_login(&reply, &what);
+        is_login(&reply, &what);
         self.is_out(&browser, &what).await;
     }
 
