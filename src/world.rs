@@ -156,7 +156,7 @@ mod tests {
         }
         let time = Arc::new(AtomicU64::new(1000));
         let world = World::with_clock(Fixed(Arc::clone(&time)));
-        let mut check = |now, expected: u64| {
+        let check = |now, expected: u64| {
             time.store(now, Ordering::Relaxed);
             assert_eq!(world.clone().moment().as_millis(), expected, "at {now}");
         };

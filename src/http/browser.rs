@@ -66,6 +66,10 @@ impl Outpost {
     }
 
     async fn callback(&self, app: &Arc<Application>, visit: &Visit<'_>) -> (Answer, Outcome) {
+        // Before the attempt is used up and the code redeemed: the same address works once the store is back.
+        if !self.store.is_up() {
+            return (self.store_away(app, &store_is_down(), visit.html, visit.request_id), "store_away".into());
+        }
         // Nothing is decided by it but where a browser goes on to, and there it is confirmed where that is due.
         let session = match self.held(app, visit.headers).await {
             Ok(mut held) => held.pop().map(|held| held.session),

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -178,7 +178,7 @@ impl Outpost {
     ) -> Result<Option<Held>, NotInMemory> {
         for token in SessionToken::all(app.cookies.session(), headers) {
             let session = self.store.cached(&token).ok_or(NotInMemory)?;
-            if session.is_valid_for(app, now) {
+            if session.is_valid_for(app, now) && !self.logins.has_ended(&token) {
                 let held = Held { token, session };
                 return if held.session.needs_confirmation(now) { Err(NotInMemory) } else { Ok(Some(held)) };
             }
@@ -212,8 +212,13 @@ impl Outpost {
     pub(super) async fn held(&self, app: &Application, headers: &HeaderMap) -> Result<Vec<Held>, StoreError> {
         let mut held = Vec::new();
         for token in SessionToken::all(app.cookies.session(), headers) {
+            // Whatever the store says of it, if it says anything.
+            if self.logins.has_ended(&token) {
+                continue;
+            }
+            let session = self.store.load(&token).await?;
             let now = self.world.now();
-            if let Some(session) = self.store.load(&token).await?.filter(|session| session.is_valid_for(app, now)) {
+            if let Some(session) = session.filter(|it| it.is_valid_for(app, now) && !self.logins.has_ended(&token)) {
                 let counts = !session.needs_confirmation(now);
                 held.push(Held { token, session });
                 if counts {
@@ -299,7 +304,7 @@ impl Handler for Outpost {
     }
 
     fn failed(&self, head: &Parts, _failure: Failure) -> Response<Full<Bytes>> {
-        let answer = reply::empty(StatusCode::SERVICE_UNAVAILABLE);
+        let answer = reply::unavailable();
         if head.uri.path().starts_with(ENVOY_PREFIX) { reply::for_dialect(Dialect::Envoy, answer) } else { answer }
     }
 

@@ -53,6 +53,13 @@ pub(super) fn empty(status: StatusCode) -> Answer {
     answer
 }
 
+/// 503 without a body.
+pub(super) fn unavailable() -> Answer {
+    let mut answer = empty(StatusCode::SERVICE_UNAVAILABLE);
+    answer.headers_mut().insert(RETRY_AFTER, TRY_AGAIN);
+    answer
+}
+
 /// 204, for liveness.
 pub(super) fn alive() -> Answer {
     let mut answer = Response::new(Full::default());

@@ -1,6 +1,8 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
+use tokio::time::{Instant, sleep};
 
 use super::attempt::ReturnedAttempt;
 use super::guard::Verdict;
@@ -10,6 +12,12 @@ use crate::identity::{Identity, InvalidIdentity, wire_bytes};
 use crate::oidc::{CodeExchange, Login, OidcError, Provider, clean};
 use crate::session::{Audited, NewSession, ProviderSide, Refreshable, Session, SessionToken, StoreError};
 use crate::world::{EntropyError, UnixTime};
+
+/// A store that cannot keep a new session is given so long for it; a request may be given less in all.
+const LONGEST_SAVE: Duration = Duration::from_secs(5);
+
+/// Between two tries.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// Where a callback sends the browser.
 pub enum Destination {
@@ -110,7 +118,12 @@ impl Logins {
     /// Answers a callback of `app`'s provider.
     ///
     /// Where an attempt is gone (a second tab, the back button), a browser that has a session simply goes on.
-    pub async fn callback(&self, app: &Application, query: &str, visitor: &Visitor<'_>) -> CallbackOutcome {
+    pub async fn callback(
+        self: &Arc<Self>,
+        app: &Arc<Application>,
+        query: &str,
+        visitor: &Visitor<'_>,
+    ) -> CallbackOutcome {
         let result = Err(CallbackError::ForeignState);
         let mut outcome = CallbackOutcome { result, cookies: Vec::new(), user: None, opened: None };
         outcome.result = self.answer(app, query, visitor, &mut outcome).await;
@@ -118,8 +131,8 @@ impl Logins {
     }
 
     async fn answer(
-        &self,
-        app: &Application,
+        self: &Arc<Self>,
+        app: &Arc<Application>,
         query: &str,
         visitor: &Visitor<'_>,
         outcome: &mut CallbackOutcome,
@@ -188,8 +201,8 @@ impl Logins {
 
     /// A silent login failed: either the provider no longer vouches for anybody without asking, or it has a problem.
     async fn silence_broken(
-        &self,
-        app: &Application,
+        self: &Arc<Self>,
+        app: &Arc<Application>,
         code: &str,
         target: ReturnTarget,
         visitor: &Visitor<'_>,
@@ -204,7 +217,12 @@ impl Logins {
         if visitor.session.is_some_and(|session| session.silent_login().is_none()) {
             return Ok(Destination::Target(target));
         }
-        self.forget(app, visitor, "silent_login_refused").await?;
+        for token in SessionToken::all(app.cookies.session(), visitor.headers) {
+            // Another application's cookie may have the same name.
+            if let Some(session) = self.store.load(&token).await?.filter(|session| session.is_of(app)) {
+                self.end(app, &token, &session, "silent_login_refused", Some(&visitor.asker)).await;
+            }
+        }
         let begun = self.begin(app, &target, Interaction::Allowed, visitor.headers)?;
         cookies.extend(begun.cookies);
         Ok(Destination::Provider(begun.location))
@@ -246,7 +264,13 @@ impl Logins {
                 began_at: attempt.began(),
                 lifetime: self.lifetime,
                 idle_timeout: self.idle_timeout,
-                provider: ProviderSide { session_id, refreshable, silent_login, asked: attempt.assurance.clone() },
+                provider: ProviderSide {
+                    session_id,
+                    earlier_session_ids: Vec::new(),
+                    refreshable,
+                    silent_login,
+                    asked: attempt.assurance.clone(),
+                },
             },
             now,
         ));
@@ -255,10 +279,24 @@ impl Logins {
         }
         let token = SessionToken::generate(&self.world)?;
         let opened = Audited::new(app, &token, &session);
-        self.store.save(&token, session).await?;
-        self.forget(app, visitor, "replaced").await?;
+        let deadline = Instant::now() + LONGEST_SAVE;
+        patiently(deadline, || self.store.save(&token, Arc::clone(&session))).await?;
+        patiently(deadline, || self.forget(app, visitor, "replaced")).await?;
         set_cookies.push(app.cookies.set_session(&token, self.lifetime));
         Ok(opened)
+    }
+}
+
+/// The code is redeemed by now, and nobody could try again.
+async fn patiently<T, Asked: Future<Output = Result<T, StoreError>>>(
+    deadline: Instant,
+    ask: impl Fn() -> Asked,
+) -> Result<T, StoreError> {
+    loop {
+        match ask().await {
+            Err(_) if Instant::now() < deadline => sleep(GLANCE).await,
+            done => return done,
+        }
     }
 }
 

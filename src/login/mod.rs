@@ -41,7 +41,7 @@ use crate::telemetry::Rarely;
 use crate::telemetry::metrics::Metrics;
 use crate::world::World;
 use guard::LoopGuard;
-use refresh::{Absences, Flights};
+use refresh::{Absences, Endings, Failures, Flights};
 use used::UsedAttempts;
 
 /// So many refreshes are made at once with one provider; others wait, and requests wait for none of them.
@@ -63,6 +63,8 @@ pub struct Logins {
     tasks: TaskTracker,
     refresh_turns: HashMap<String, Semaphore>,
     absences: Absences,
+    endings: Endings,
+    failures: Failures,
     rarely_refreshed: Rarely,
     rarely_store: Rarely,
 }
@@ -107,6 +109,8 @@ impl Logins {
             flights: Flights::default(),
             tasks: TaskTracker::new(),
             absences: Absences::default(),
+            endings: Endings::default(),
+            failures: Failures::default(),
             rarely_refreshed: Rarely::default(),
             rarely_store: Rarely::default(),
         }

@@ -106,7 +106,8 @@ impl Provider {
         }
         before.verify_order(&claims)?;
         let lost_sid = before.has_session() && session_id(&claims).is_none();
-        if self.lacks_wanted_claims(&claims) {
+        // Whatever userinfo would say, the session is over.
+        if !lost_sid && self.lacks_wanted_claims(&claims) {
             fill_gaps(&mut claims, self.newer(ready, tokens, before).await?);
         }
         Ok(Judged { claims, id_token: Some(verified.id_token), lost_sid })

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::samples::{alice, bob, in_session, tied};
 use super::{
-    Begun, Finished, Lease, Once, ProviderSide, Refreshable, Revocation, Schedule, Session, SessionOutline,
+    Begun, Finished, Lease, Once, ProviderSide, Refreshable, Renewal, Revocation, Schedule, Session, SessionOutline,
     SessionStore, SessionToken, StoreParts, Whom,
 };
 use crate::app::samples::single;
@@ -195,17 +195,28 @@ async fn revoking(store: &impl SessionStore) {
     revoke(store, Whom::Subject { issuer: ISSUER, subject: "nobody" }, now()).await;
     assert!(is_there(store, &one).await);
     let refreshing = saved(store, refreshable("token", None)).await;
+    let (unanswered, untouched) =
+        (saved(store, refreshable("token", None)).await, saved(store, refreshable("token", None)).await);
+    let leases = (lease(store, &unanswered, "token").await, lease(store, &untouched, "token").await);
     let lease = lease(store, &refreshing, "token").await;
     revoke(store, alices, now()).await;
-    for token in [&one, &other, &refreshing] {
+    for token in [&one, &other, &refreshing, &unanswered, &untouched] {
         assert!(!is_there(store, token).await);
         assert!(store.outline(token.key()).await.unwrap().is_none());
     }
+    store.finish_refresh(&unanswered, &leases.0, Finished::Unanswered).await.unwrap();
+    store.finish_refresh(&untouched, &leases.1, Finished::Untouched).await.unwrap();
+    assert!(matches!(store.begin_refresh(&one).await.unwrap(), Begun::Gone), "what was revoked is not refreshed");
     let renewed = Finished::Renewed(Arc::new(store_independent_renewal()));
     store.finish_refresh(&refreshing, &lease, renewed).await.unwrap();
     assert!(!is_there(store, &refreshing).await, "a refresh revives nothing");
+    for token in [unanswered, untouched] {
+        assert!(!is_there(store, &token).await, "nor does one that brought nothing");
+    }
     assert!(is_there(store, &of_bob).await);
     assert_eq!(all(store).await.len(), 1);
+
+    moving(store).await;
 
     let old = alice(&single("https://app.example.com"), UnixTime::from_millis(now().as_millis() - 1000), HOUR, None);
     let in_flight = saved(store, old).await;
@@ -223,6 +234,42 @@ async fn revoking(store: &impl SessionStore) {
     assert!(is_there(store, &newer).await);
     assert!(store.remove(&newer).await.unwrap().is_some());
     assert_eq!(all(store).await, []);
+}
+
+/// A refresh says that the session is in another one of the provider's.
+async fn moving(store: &impl SessionStore) {
+    let in_it = |session_id: &str| ProviderSide {
+        session_id: Some(session_id.to_owned()),
+        refreshable: Some(Refreshable {
+            token: SecretString::from("token"),
+            rotates: None,
+            schedule: Schedule::new(now(), now() + Duration::from_mins(1)),
+        }),
+        ..ProviderSide::default()
+    };
+    // Later than all that was revoked so far.
+    let later = now() + Duration::from_secs(1);
+    let rows = [("one", true, true), ("one", false, true), ("other", true, true), ("another", true, false)];
+    for (row, (revoked, during, ends)) in rows.into_iter().enumerate() {
+        let named = |name: &str| format!("{name} {row}");
+        let session = alice(&single("https://app.example.com"), later, Duration::from_mins(1), None);
+        let session = tied(session, in_it(&named("one")));
+        let renewal = Renewal { identity: session.identity().clone(), provider: in_it(&named("other")) };
+        let renewed = Finished::Renewed(Arc::new(session.renewed(renewal)));
+        let token = saved(store, session).await;
+        let lease = lease(store, &token, "token").await;
+        let order = Whom::ProviderSession { issuer: ISSUER, session_id: &named(revoked), subject: None };
+        if during {
+            revoke(store, order, later).await;
+        }
+        store.finish_refresh(&token, &lease, renewed).await.unwrap();
+        if !during {
+            revoke(store, order, later).await;
+        }
+        assert_eq!(is_there(store, &token).await, !ends, "{revoked}, during the refresh: {during}");
+        assert_eq!(store.outline(token.key()).await.unwrap().is_some(), !ends, "{revoked} is not shown");
+        store.remove(&token).await.unwrap();
+    }
 }
 
 const HOUR: Duration = Duration::from_hours(1);

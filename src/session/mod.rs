@@ -85,6 +85,8 @@ pub struct Session {
 pub struct ProviderSide {
     /// `sid`.
     pub session_id: Option<String>,
+    /// What `session_id` was before, the login's first; `None`: there was none. Orders against these mean it too.
+    pub earlier_session_ids: Vec<Option<String>>,
     /// How the login is refreshed.
     pub refreshable: Option<Refreshable>,
     /// When the browser is sent to the provider and back, where the login cannot be refreshed.
@@ -100,12 +102,27 @@ impl ProviderSide {
         !spent.or(self.silent_login.as_ref()).is_some_and(|schedule| schedule.is_over(now))
     }
 
+    /// Notes in which sessions of the provider the session was before a refresh: those of `before`.
+    fn follow(&mut self, before: Option<&Self>) {
+        let (last, earlier) = before.map_or((&None, &[][..]), |it| (&it.session_id, &it.earlier_session_ids));
+        self.earlier_session_ids = earlier.to_vec();
+        if *last != self.session_id && !earlier.contains(last) {
+            if earlier.len() == MOST_EARLIER_SESSIONS {
+                self.earlier_session_ids.remove(1);
+            }
+            self.earlier_session_ids.push(last.clone());
+        }
+    }
+
     fn boxed(self) -> Option<Box<Self>> {
         let says_anything = self.session_id.is_some() || self.refreshable.is_some() || self.silent_login.is_some();
-        let says_anything = says_anything || !self.asked.is_none();
+        let says_anything = says_anything || !self.asked.is_none() || !self.earlier_session_ids.is_empty();
         says_anything.then(|| Box::new(self))
     }
 }
+
+/// A provider may name another session of its own at each refresh; beside the login's, so many of the newest are remembered.
+const MOST_EARLIER_SESSIONS: usize = 8;
 
 /// A last use is noted to the second, and where sessions end when idle for a short time to this part of it.
 const NOTE_GRAIN: u64 = 1000;
@@ -133,7 +150,7 @@ pub struct NewSession {
 pub struct Renewal {
     /// Who is signed in, by the newest claims.
     pub identity: PackedIdentity,
-    /// What ties the session to the provider from now on.
+    /// What ties the session to the provider from now on; [`Session::renewed`] fills in what came before.
     pub provider: ProviderSide,
 }
 
@@ -156,9 +173,10 @@ impl Session {
         }
     }
 
-    /// The same session after a refresh: its times stay.
+    /// The same session after a refresh: its times stay, and in which sessions of the provider it was is remembered.
     #[must_use]
-    pub fn renewed(&self, renewal: Renewal) -> Self {
+    pub fn renewed(&self, mut renewal: Renewal) -> Self {
+        renewal.provider.follow(self.provider.as_deref());
         Self {
             application: Arc::clone(&self.application),
             expires_at: self.expires_at,
@@ -215,6 +233,10 @@ impl Session {
         self.provider.as_ref()?.session_id.as_deref()
     }
 
+    fn earlier_session_ids(&self) -> &[Option<String>] {
+        self.provider.as_ref().map_or(&[], |provider| &provider.earlier_session_ids)
+    }
+
     /// The slug of the application it is for.
     #[must_use]
     pub fn application(&self) -> &str {
@@ -232,6 +254,7 @@ impl Session {
             application: &self.application,
             subject: self.identity.subject(),
             session_id: self.session_id(),
+            earlier_session_ids: self.earlier_session_ids(),
             began_at: self.began_at,
         }
     }

@@ -21,6 +21,9 @@ pub struct SessionOutline {
     /// `sid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
+    /// What that was before; `None`: there was none.
+    #[serde(skip)]
+    pub(super) earlier_session_ids: Vec<Option<String>>,
     /// When the login began.
     #[serde(skip)]
     pub(super) began_at: UnixTime,
@@ -38,6 +41,7 @@ impl SessionOutline {
             application: &self.application,
             subject: &self.subject,
             session_id: self.session_id.as_deref(),
+            earlier_session_ids: &self.earlier_session_ids,
             began_at: self.began_at,
         }
     }

@@ -52,6 +52,9 @@ pub(super) struct Outline {
     pub(super) label: String,
     /// The provider's session.
     pub(super) session_id: Option<String>,
+    /// Those before; a record of an earlier release has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) earlier_session_ids: Vec<Option<String>>,
     /// In milliseconds after the epoch, as all that follow.
     pub(super) began: u64,
     pub(super) created: u64,
@@ -212,6 +215,7 @@ impl RecordKeys {
             looked_up: AtomicU64::new(0),
             provider: ProviderSide {
                 session_id: outline.session_id,
+                earlier_session_ids: outline.earlier_session_ids,
                 refreshable: rest.refresh.map(Refreshable::from),
                 silent_login: rest.silent_login.map(Schedule::from),
                 asked: rest.asked.into_owned(),
@@ -307,6 +311,7 @@ impl Outline {
             subject: session.identity.subject().to_owned(),
             label: session.identity.label().to_owned(),
             session_id: session.session_id().map(str::to_owned),
+            earlier_session_ids: session.earlier_session_ids().to_vec(),
             began: session.began_at.as_millis(),
             created: session.created_at.as_millis(),
             expires: session.expires_at.as_millis(),
@@ -325,6 +330,7 @@ impl Outline {
             subject: self.subject,
             user: self.label,
             session_id: self.session_id,
+            earlier_session_ids: self.earlier_session_ids,
             began_at: UnixTime::from_millis(self.began),
             created_at: self.created,
             expires_at: self.expires,
@@ -453,6 +459,7 @@ mod tests {
         assert_eq!((one.expires_at, one.idle_timeout), (other.expires_at, other.idle_timeout));
         assert_eq!((one.last_use(), one.was_checked()), (other.last_use(), other.was_checked()));
         assert_eq!((one.began_at, one.session_id()), (other.began_at, other.session_id()));
+        assert_eq!(one.earlier_session_ids(), other.earlier_session_ids());
         let refresh = |session: &Session| session.refreshable().map(Refresh::of).map(|refresh| json(&refresh));
         assert_eq!(refresh(one), refresh(other));
         let silent = |session: &Session| session.silent_login().map(Times::of).map(|times| json(&times));
@@ -531,6 +538,7 @@ mod tests {
             idle in prop::option::of(1..1_000_000_u64),
             checked in prop::option::of(1_700_000_000_123..1_700_100_000_000_u64),
             session_id in prop::option::of("(.|\n){1,20}"),
+            earlier_session_ids in prop::collection::vec(prop::option::of(".{1,9}"), 0..3),
             refresh in prop::option::of((".{1,20}", any::<Option<bool>>(), any::<u64>(), any::<u64>())),
             silent in any::<Option<(u64, u64)>>(),
             acr in prop::collection::vec(".{0,9}", 0..3),
@@ -545,7 +553,7 @@ mod tests {
             let (token, mut session) = (token(), session(identity, &id_token, idle.map(Duration::from_secs)));
             let claims = Map::from_iter([("acr".to_owned(), Value::from(id_token.len()))]);
             session.identity = session.identity.with_claims(claims);
-            session.provider = ProviderSide { session_id, refreshable, silent_login, asked }.boxed();
+            session.provider = ProviderSide { session_id, earlier_session_ids, refreshable, silent_login, asked }.boxed();
             if let Some(at) = checked {
                 session.touch(UnixTime::from_millis(at));
             }

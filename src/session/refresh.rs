@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,9 +18,6 @@ const LONGEST_REFRESH: Duration = Duration::from_mins(10);
 /// Between two tries to confirm a session that somebody waits for.
 const CONFIRMATION_PAUSE: Duration = Duration::from_secs(1);
 
-/// Once no refresh will be tried any more.
-const NEVER: u64 = u64::MAX;
-
 /// When the provider is to be asked whether it still vouches for a user.
 #[derive(Debug)]
 pub struct Schedule {
@@ -30,13 +27,16 @@ pub struct Schedule {
     confirm_by: UnixTime,
     /// Not before then is it asked while somebody waits; in milliseconds.
     confirm_again: AtomicU64,
+    /// Whether there is nothing to ask with.
+    given_up: AtomicBool,
 }
 
 impl Schedule {
     /// To be asked at `due_at`; without an answer, the session is not to be used from `confirm_by` on.
     #[must_use]
     pub const fn new(due_at: UnixTime, confirm_by: UnixTime) -> Self {
-        Self { due_at: AtomicU64::new(due_at.as_millis()), confirm_by, confirm_again: AtomicU64::new(0) }
+        let due_at = AtomicU64::new(due_at.as_millis());
+        Self { due_at, confirm_by, confirm_again: AtomicU64::new(0), given_up: AtomicBool::new(false) }
     }
 
     /// Takes the turn to ask where that is due: of all who want it at once, one gets it. The next turn is at `again`.
@@ -83,22 +83,29 @@ impl Schedule {
 pub struct Refreshable {
     /// The newest refresh token.
     pub token: SecretString,
-    /// Whether the provider gives a new one each time; `None` until it was asked.
+    /// Whether the provider was seen to give a new one, at any refresh; `None` until it was asked.
     pub rotates: Option<bool>,
     /// When.
     pub schedule: Schedule,
 }
 
 impl Refreshable {
-    /// Notes that the token may be spent: it is not used again, and the session ends when it would have to be confirmed.
-    pub fn give_up(&self) {
-        self.schedule.due_at.store(NEVER, Ordering::Relaxed);
+    /// Notes that the token may be spent: the session ends when it would have to be confirmed, unless the store, asked
+    /// `again`, gives the right to send a token after all.
+    pub fn give_up(&self, again: UnixTime) {
+        self.schedule.due_at.store(again.as_millis(), Ordering::Relaxed);
+        self.schedule.given_up.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that the store gave that right.
+    pub fn take_up(&self) {
+        self.schedule.given_up.store(false, Ordering::Relaxed);
     }
 
     /// Whether the token can still be used, as far as this process knows.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        self.schedule.due_at.load(Ordering::Relaxed) != NEVER
+        !self.schedule.given_up.load(Ordering::Relaxed)
     }
 
     /// Whether the same token may be sent twice: the provider is known to leave it valid.
@@ -290,7 +297,9 @@ mod tests {
         for (millis, expected) in [(200_000, true), (200_000, false), (200_999, false), (201_000, true)] {
             assert_eq!(schedule.take_confirmation(UnixTime::from_millis(millis)), expected, "{millis}");
         }
-        refreshable.give_up();
-        assert!(!refreshable.is_usable() && !schedule.is_due(at(1_000_000)));
+        refreshable.give_up(at(500));
+        assert!(!refreshable.is_usable() && !schedule.is_due(at(499)) && schedule.is_due(at(500)));
+        refreshable.take_up();
+        assert!(refreshable.is_usable());
     }
 }

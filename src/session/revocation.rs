@@ -195,6 +195,8 @@ pub(super) struct Revocable<'s> {
     pub(super) application: &'s str,
     pub(super) subject: &'s str,
     pub(super) session_id: Option<&'s str>,
+    /// Before a refresh.
+    pub(super) earlier_session_ids: &'s [Option<String>],
     pub(super) began_at: UnixTime,
 }
 
@@ -253,15 +255,17 @@ impl Revocations {
     /// The same, of what an operator sees of a session.
     pub(super) fn name(&self, session: &Revocable<'_>) -> bool {
         let issuer = self.issuer(session.application);
-        let tags = [
+        let made_in = |session_id: Option<&str>| match session_id {
+            Some(session_id) => self.key.session(issuer, session_id),
+            None => self.key.without_session(issuer, session.subject),
+        };
+        let mut tags = vec![
             self.key.everybody(),
             self.key.application(session.application),
             self.key.subject(issuer, session.subject),
-            match session.session_id {
-                Some(session_id) => self.key.session(issuer, session_id),
-                None => self.key.without_session(issuer, session.subject),
-            },
+            made_in(session.session_id),
         ];
+        tags.extend(session.earlier_session_ids.iter().map(|earlier| made_in(earlier.as_deref())));
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
         tags.iter().any(|tag| list.get(tag).is_some_and(|entry| session.began_at <= entry.at))
     }
@@ -281,7 +285,8 @@ impl Revocations {
 mod tests {
     use super::*;
     use crate::app::samples::single;
-    use crate::session::samples::{alice, in_session};
+    use crate::session::samples::{alice, in_session, tied};
+    use crate::session::{ProviderSide, Renewal};
 
     const ISSUER: &str = "https://id.example.com";
 
@@ -337,6 +342,44 @@ mod tests {
             check(sid, of(ISSUER, "other", Some(alice)), 100, sid.is_none());
             check(sid, of("https://other.example.com", "sid", Some(alice)), 100, false);
         }
+    }
+
+    /// A session that was in each of these sessions of the provider, one after the other, and what it remembers.
+    fn refreshed(session_ids: &[Option<&str>]) -> Session {
+        let in_it = |session_id: Option<&str>| ProviderSide {
+            session_id: session_id.map(str::to_owned),
+            ..ProviderSide::default()
+        };
+        let (first, later) = session_ids.split_first().unwrap();
+        later.iter().fold(tied(session(None), in_it(*first)), |before, session_id| {
+            before.renewed(Renewal { identity: before.identity().clone(), provider: in_it(*session_id) })
+        })
+    }
+
+    #[track_caller]
+    fn check_refreshed(session_ids: &[Option<&str>], session_id: &str, expected: bool) {
+        let (revocations, session) = (revocations(), refreshed(session_ids));
+        let whom = Whom::ProviderSession { issuer: ISSUER, session_id, subject: Some("alice-subject") };
+        revocations.follow(&revocations.entries(&Revocation { whom, at: at(100), once: None }, at(10_000)));
+        assert_eq!(revocations.cover(&session), expected, "{session_ids:?} {session_id}");
+    }
+
+    #[test]
+    fn a_session_is_meant_by_all_that_it_was_made_in() {
+        check_refreshed(&[Some("one"), Some("other")], "one", true);
+        check_refreshed(&[Some("one"), Some("other")], "other", true);
+        check_refreshed(&[Some("one"), Some("other")], "another", false);
+        check_refreshed(&[Some("one"), Some("one")], "another", false);
+        check_refreshed(&[Some("one"), Some("other"), Some("one")], "other", true);
+        check_refreshed(&[None, Some("one")], "another", true);
+        check_refreshed(&[None, None], "another", true);
+        check_refreshed(&[Some("one"), None], "one", true);
+        let names: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+        let many: Vec<Option<&str>> = names.iter().map(|name| Some(&**name)).collect();
+        for (session_id, expected) in [("0", true), ("1", false), ("91", false), ("92", true), ("99", true)] {
+            check_refreshed(&many, session_id, expected);
+        }
+        assert_eq!(refreshed(&many).earlier_session_ids().len(), 8);
     }
 
     #[test]

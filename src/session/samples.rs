@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{NewSession, ProviderSide, Renewal, Session};
+use super::{NewSession, ProviderSide, Session};
 use crate::app::Application;
 use crate::identity::{Identity, PackedIdentity};
 use crate::world::UnixTime;
@@ -50,7 +50,8 @@ pub(crate) fn in_session(session: Session, session_id: &str) -> Session {
 }
 
 /// The same, tied to the provider like this.
-pub(crate) fn tied(session: Session, provider: ProviderSide) -> Session {
-    let identity = PackedIdentity::new(session.identity().identity().into_owned(), "id.to.ken", true);
-    session.renewed(Renewal { identity, provider })
+pub(crate) fn tied(mut session: Session, provider: ProviderSide) -> Session {
+    session.identity = PackedIdentity::new(session.identity().identity().into_owned(), "id.to.ken", true);
+    session.provider = provider.boxed();
+    session
 }

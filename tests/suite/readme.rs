@@ -226,6 +226,45 @@ fn log_events_are_those_of_the_code() {
     }
 }
 
+/// Texts of one word behind each `before` in `source`, up to the end of the statement.
+fn words_behind<'s>(source: &'s str, before: &str) -> Vec<&'s str> {
+    let statements = source.split(before).skip(1).filter_map(|rest| rest.split(';').next());
+    let texts = statements.flat_map(|statement| statement.split('"').skip(1).step_by(2).take(1));
+    texts.filter(|text| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')).collect()
+}
+
+#[test]
+fn audit_reasons_are_those_of_the_code() {
+    let logging = read("docs/LOGGING.md");
+    let (_, audit) = logging.split_once("| `event` | `reason` | Means |").unwrap();
+    let rows = audit.lines().skip(2).take_while(|line| line.starts_with("| `"));
+    let mut documented: Vec<String> = rows.map(|row| row.split('`').nth(3).unwrap().to_owned()).collect();
+    // With an example of its own above the table.
+    documented.push("operator".to_owned());
+    let mut known: Vec<String> = Vec::new();
+    for path in
+        ["admin", "http", "login", "logout", "oidc"].iter().flat_map(|part| files(&root().join("src").join(part), "rs"))
+    {
+        let source = read(&path);
+        let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for before in
+            ["AuditLine::new(", "audit(Event::", ".end(", ".failed(", "const REASON: ", "const TOKEN_MAY_BE_SPENT: "]
+        {
+            known.extend(words_behind(source, before).into_iter().map(str::to_owned));
+        }
+        if path.ends_with("oidc/refresh_error.rs") {
+            let names = source.split_once("fn as_str").unwrap().1.split_once("    }\n").unwrap().0;
+            known.extend(names.split('"').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    for reason in &known {
+        assert!(documented.contains(reason), "docs/LOGGING.md does not have the reason {reason:?}");
+    }
+    for reason in &documented {
+        assert!(known.contains(reason), "the code has no reason {reason:?}");
+    }
+}
+
 #[test]
 fn the_first_commands_exist() {
     let readme = read("README.md");

@@ -212,6 +212,25 @@ async fn a_token_that_stays_good_is_sent_again() {
     }
 }
 
+/// Some providers leave a token as it is, and give a new one when it grows old.
+#[tokio::test]
+async fn a_token_of_a_provider_that_rotated_once_is_not_sent_again() {
+    let scene = Scene::with(|_| (), short_patience).await;
+    let mut browser = scene.sign_in().await;
+    for (keeps, name) in [(false, "Alice Neu"), (true, "Alice Alt")] {
+        scene.provider().set(|behaviour| behaviour.refreshing.keep_token = keeps);
+        scene.rename(name, &["staff"]);
+        scene.pass(AFTER);
+        scene.until_named(&mut browser, name).await;
+    }
+    scene.set_fault(Some(cut()));
+    scene.pass(WITHIN);
+    scene.script(&mut browser).await.is(401);
+    scene.set_fault(None);
+    scene.check(&mut browser).await.is(302);
+    assert_eq!(scene.asked(), 4);
+}
+
 fn short_patience(settings: &mut forepost::settings::Settings) {
     for provider in settings.identity_providers.values_mut() {
         provider.timeout = Duration::from_secs(1);

@@ -1,7 +1,9 @@
 //! What ends a session that the provider was asked about.
 
+use http::StatusCode;
+
 use super::scene::{AFTER, APP, Scene, WITHIN};
-use crate::provider::{Behaviour, Provider};
+use crate::provider::{Behaviour, Endpoint, Fault, Provider};
 
 /// Both ways: asked beside the requests, and while one waits.
 async fn ends(what: &str, change: impl Fn(&Provider)) {
@@ -63,4 +65,16 @@ async fn sessions_end_with_the_providers_where_tokens_are_bound_to_it() {
     scene.provider().end_sessions();
     scene.pass(AFTER);
     scene.until(&mut browser, |reply| reply.status == 302).await;
+}
+
+/// What the ID token says of the provider's session counts, whatever userinfo would say.
+#[tokio::test]
+async fn a_lost_session_is_not_forgotten_when_userinfo_fails() {
+    let scene = Scene::with(|behaviour| behaviour.user_claims_only_in_userinfo = true, |_| ()).await;
+    let mut browser = scene.sign_in().await;
+    refreshes_with(scene.provider(), "sid", None);
+    let fault = Fault::status(StatusCode::INTERNAL_SERVER_ERROR);
+    scene.provider().set(|behaviour| drop(behaviour.faults.insert(Endpoint::Userinfo, fault)));
+    scene.pass(WITHIN);
+    scene.check(&mut browser).await.is(302);
 }

@@ -4,5 +4,7 @@ mod away;
 mod background;
 mod endings;
 mod killed;
+mod revoked;
 mod scene;
 mod silent;
+mod store_away;

@@ -1,9 +1,10 @@
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use forepost::settings::Settings;
+use forepost::settings::{RedisAddress, RedisMode, RedisSettings, Settings};
 use forepost::world::World;
 use http::Method;
 use serde_json::Value;
@@ -119,6 +120,22 @@ impl Scene {
     /// Checks until the user has this name.
     pub(super) async fn until_named(&self, browser: &mut Browser, name: &str) {
         self.until(browser, |reply| reply.is(200).header("x-authentik-name") == name).await;
+    }
+}
+
+/// One Redis, with time for everything.
+pub(super) fn redis_settings(address: SocketAddr) -> RedisSettings {
+    RedisSettings {
+        addresses: vec![RedisAddress { host: address.ip().to_string(), port: address.port() }],
+        mode: RedisMode::Single,
+        tls: false,
+        ca_file: None,
+        username: None,
+        password: None,
+        database: 0,
+        prefix: "forepost:".to_owned(),
+        timeout: Duration::from_secs(10),
+        staleness: Duration::from_mins(1),
     }
 }
 

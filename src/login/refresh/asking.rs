@@ -1,0 +1,162 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::RETRY;
+use super::flights::Outcome;
+use crate::app::Application;
+use crate::identity::Identity;
+use crate::login::Logins;
+use crate::oidc::{Consequence, PreviousLogin, Provider, RefreshFailure, Refreshed};
+use crate::session::{Finished, Lease, ProviderSide, Refreshable, Renewal, Schedule, Session, SessionToken};
+
+/// A failure that took longer made us wait; a quick one costs nobody anything, and may concern one user alone.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// A refresh by the one who has the right to it.
+pub(super) struct Asking<'a> {
+    pub(super) logins: &'a Arc<Logins>,
+    pub(super) app: &'a Arc<Application>,
+    pub(super) provider: &'a Provider,
+    pub(super) token: &'a SessionToken,
+    pub(super) session: &'a Arc<Session>,
+    pub(super) lease: &'a Lease,
+}
+
+impl Asking<'_> {
+    pub(super) async fn ask(&self) -> Outcome {
+        let Some(refreshable) = self.session.refreshable() else { return Outcome::Open };
+        let id_token = self.session.identity().id_token();
+        let previous = PreviousLogin { id_token, refresh_token: &refreshable.token };
+        let began = Instant::now();
+        let result = self.provider.refresh_login(&previous).await;
+        if matches!(&result, Err(failure) if failure.error.is_absence() && began.elapsed() >= WAIT) {
+            self.logins.absences.begin(self.provider.name(), self.logins.world.now());
+        }
+        let name = result.as_ref().map_or_else(|failure| failure.error.as_str(), |_| "renewed");
+        self.logins.metrics.refresh(&self.app.identity_provider, name);
+        match result {
+            Ok(refreshed) if refreshed.lost_sid => self.end("provider_session_ended").await,
+            Ok(refreshed) => self.renew(refreshed).await,
+            Err(failure) => self.fall_back(refreshable, failure).await,
+        }
+    }
+
+    async fn renew(&self, refreshed: Refreshed) -> Outcome {
+        let Ok(identity) = Identity::from_claims(&refreshed.claims, &self.provider.settings().claims) else {
+            return self.end("claims_name_nobody").await;
+        };
+        let now = self.logins.world.now();
+        let ends = [refreshed.id_token_expires_at(), refreshed.access_token_lifetime.map(|lifetime| now + lifetime)];
+        let schedule = self.logins.schedule(now, ends);
+        let id_token = refreshed.id_token.as_deref().unwrap_or_else(|| self.session.identity().id_token());
+        // A provider that gives no new ID token says nothing about its session either.
+        let session_id = refreshed.session_id().or_else(|| self.session.session_id()).map(str::to_owned);
+        // OIDC Core §12.2: a refresh changes nothing about how the user signed in, and need not repeat it.
+        let mut claims = refreshed.claims;
+        for name in ["acr", "auth_time", "amr"] {
+            if let (None, Some(claim)) = (claims.get(name), self.session.identity().claims().get(name)) {
+                claims.insert(name.to_owned(), claim.clone());
+            }
+        }
+        let renewal = Renewal {
+            identity: self.app.pack(identity, id_token, &claims),
+            provider: ProviderSide {
+                session_id,
+                earlier_session_ids: Vec::new(),
+                refreshable: schedule.map(|schedule| Refreshable {
+                    token: refreshed.refresh_token,
+                    // Some providers rotate now and then only.
+                    rotates: Some(refreshed.rotated || self.rotated_before()),
+                    schedule,
+                }),
+                silent_login: None,
+                asked: self.session.asked().cloned().unwrap_or_default(),
+            },
+        };
+        self.keep(Arc::new(self.session.renewed(renewal))).await
+    }
+
+    /// Whether the provider was seen to give a new refresh token.
+    fn rotated_before(&self) -> bool {
+        self.session.refreshable().is_some_and(|it| it.rotates == Some(true))
+    }
+
+    async fn fall_back(&self, refreshable: &Refreshable, failure: RefreshFailure) -> Outcome {
+        let consequence = failure.consequence();
+        if consequence == Consequence::EndSession {
+            return self.end(failure.error.as_str()).await;
+        }
+        self.tell(&failure);
+        if consequence != Consequence::TokenSpent || refreshable.is_reusable() {
+            self.logins.failed(self.app, self.token, self.session, failure.error.as_str());
+        }
+        match (consequence, failure.rotated) {
+            (Consequence::TokenSpent, _) => {
+                self.finish(Finished::Unanswered).await;
+                if refreshable.is_reusable() {
+                    return Outcome::Open;
+                }
+                self.logins.give_up(self.app, self.token).await
+            }
+            (Consequence::TryLater | Consequence::EndSession, Some(token)) => {
+                let schedule = Schedule::new(self.logins.world.now() + RETRY, refreshable.schedule.confirm_by());
+                let renewal = Renewal {
+                    identity: self.session.identity().clone(),
+                    provider: ProviderSide {
+                        session_id: self.session.session_id().map(str::to_owned),
+                        earlier_session_ids: Vec::new(),
+                        refreshable: Some(Refreshable { token, rotates: Some(true), schedule }),
+                        silent_login: None,
+                        asked: self.session.asked().cloned().unwrap_or_default(),
+                    },
+                };
+                self.keep(Arc::new(self.session.renewed(renewal))).await
+            }
+            (Consequence::TryLater | Consequence::EndSession, None) => {
+                self.finish(Finished::Untouched).await;
+                Outcome::Open
+            }
+        }
+    }
+
+    /// Once a minute for a provider that is away: it concerns all sessions, and requests go on.
+    fn tell(&self, failure: &RefreshFailure) {
+        if let Some(further) = self.logins.rarely_refreshed.due() {
+            tracing::warn!(
+                application = %self.app.slug,
+                identity_provider = %self.app.identity_provider,
+                user = self.session.identity().label(),
+                error = %failure.error,
+                further,
+                "a login could not be refreshed"
+            );
+        }
+    }
+
+    /// Writes down what a refresh brought.
+    async fn keep(&self, renewed: Arc<Session>) -> Outcome {
+        if self.finish(Finished::Renewed(Arc::clone(&renewed))).await.is_none() {
+            self.logins.failed(self.app, self.token, self.session, "not_written_down");
+            // What the store has then, the next turn will find out; where it has the old token, that is spent.
+            let _ = self.logins.store.finish_refresh(self.token, self.lease, Finished::Unanswered).await;
+            return Outcome::Open;
+        }
+        // It may have been signed out or revoked meanwhile.
+        if let (Ok(None), Some(refreshable)) = (self.logins.store.load(self.token).await, renewed.refreshable()) {
+            // Nobody will use the new token; where the provider does not hear it, it ends there by itself.
+            let _ = self.provider.revoke(&refreshable.token).await;
+        }
+        Outcome::Open
+    }
+
+    async fn finish(&self, finished: Finished) -> Option<bool> {
+        self.logins.finish(self.app, self.token, self.lease, finished).await
+    }
+
+    async fn end(&self, reason: &str) -> Outcome {
+        self.logins.end(self.app, self.token, self.session, reason, None).await;
+        Outcome::Ended
+    }
+}
