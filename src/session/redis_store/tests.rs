@@ -1,9 +1,12 @@
+use secrecy::ExposeSecret;
+use tokio::time::Instant;
+
 use super::*;
 use crate::app::samples::single;
 use crate::session::contract::{ISSUER, contract_but_for_time, parts, token};
 use crate::session::redis::tests::server::{Server, cluster, cluster_settings, settings, until};
 use crate::session::samples::{alice, tied};
-use crate::session::{ProviderSide, Schedule, Whom};
+use crate::session::{ProviderSide, Refreshable, Schedule, Whom};
 
 const LONG: Duration = Duration::from_hours(1);
 
