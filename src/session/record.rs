@@ -34,7 +34,8 @@ const HEAD_LENGTH: usize = 1 + 8 + 4;
 /// What a store must know of a record to keep it in order; nothing of it is secret, and nothing is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// The first whole second, after the epoch, at which the session has ended if it is not used again.
+    /// The first whole second, after the epoch, at which the session has ended if no use after the one in the record is
+    /// written down.
     pub(super) ends_at: u64,
 }
 
@@ -257,7 +258,9 @@ impl RecordKeys {
     ) -> Result<Option<Vec<u8>>, EntropyError> {
         let Some(parts) = Parts::of(record) else { return Ok(None) };
         let Some(outline) = self.outline_of(key, &parts) else { return Ok(None) };
-        let outline = Outline { last_check: session.last_check().max(outline.last_check), ..outline };
+        // Another process may have written down a later one.
+        session.kept(outline.last_check);
+        let outline = Outline { last_check: session.last_check(), ..outline };
         let mut record = self.head_and_outline(world, key, &outline, Head::of(session))?;
         record.extend_from_slice(parts.rest);
         Ok(Some(record))
@@ -291,7 +294,7 @@ impl RecordKeys {
 
 impl Head {
     fn of(session: &Session) -> Self {
-        Self { ends_at: session.ends_at().as_millis().div_ceil(1000) }
+        Self { ends_at: session.kept_end(session.last_use()).as_millis().div_ceil(1000) }
     }
 }
 
@@ -468,6 +471,12 @@ mod tests {
         same(&opened, &session);
         let after = Head::read(&noted).unwrap();
         assert_eq!(after.ends_at, before.ends_at + 600);
+        // Who knows of an older use takes nothing back.
+        let older = self::opened(&token, &record).unwrap();
+        older.touch(UnixTime::from_millis(1_700_000_300_123));
+        let again = KEYS.with_use(&World::system(), &token.key(), &noted, &older).unwrap().unwrap();
+        assert_eq!(Head::read(&again).unwrap(), after);
+        assert_eq!((older.last_use(), older.has_unkept_use()), (session.last_use(), false));
         assert!(KEYS.with_use(&World::system(), &self::token().key(), &record, &session).unwrap().is_none());
     }
 

@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::freshness::Freshness;
 use self::refresh::LEASE;
 use super::map::SessionMap;
-use super::record::RecordKeys;
+use super::record::{Head, RecordKeys};
 use super::redis::{Cursor, Redis, RedisError};
 use super::revocation::Revocations;
 use super::{
@@ -27,7 +27,7 @@ use crate::settings::RedisSettings;
 use crate::telemetry::Rarely;
 use crate::world::{UnixTime, World};
 
-/// A record stays a little longer than its session may be idle: the last uses are written down with some delay.
+/// A record stays a little longer than its session: uses that are due to be written down are, within a minute.
 const GRACE: Duration = Duration::from_mins(1);
 
 /// Sessions in a Redis, with a bounded part of them in memory.
@@ -206,7 +206,14 @@ impl Shared {
         let issuer = self.revocations.issuer(session.application());
         let record = self.keys.seal(&self.world, token, session, issuer);
         let record = record.map_err(|error| StoreError(error.to_string()))?;
-        Ok((record, session.ends_at().since(self.world.now()) + GRACE))
+        let ttl = self.ttl(&record);
+        Ok((record, ttl))
+    }
+
+    /// How long `record` is to be kept.
+    fn ttl(&self, record: &[u8]) -> Duration {
+        let ends_at = Head::read(record).map(|head| UnixTime::from_secs(head.ends_at)).unwrap_or_default();
+        ends_at.since(self.world.now()) + GRACE
     }
 
     fn shown(&self, key: SessionKey, record: &[u8], cached: Option<&Session>) -> Option<SessionOutline> {

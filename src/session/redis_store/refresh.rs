@@ -24,7 +24,7 @@ impl RedisStore {
         let owner: [u8; 16] = shared.world.random().map_err(|error| StoreError(error.to_string()))?;
         let reusable = session.refreshable().is_some_and(Refreshable::is_reusable);
         let begun = shared.redis.begin_refresh(key.as_bytes(), &owner, shared.lease, reusable).await;
-        match begun.inspect_err(|_| self.give_back(key, owner, session.ends_at())).map_err(failed)? {
+        match begun.inspect_err(|_| self.give_back(key, owner, session.expires_at())).map_err(failed)? {
             redis::Begun::Taken(record) => {
                 let Some(newest) = shared.open(token, &record) else { return Ok(Begun::Gone) };
                 let keeper = tokio::spawn(keep_lease(Arc::clone(shared), key, owner));

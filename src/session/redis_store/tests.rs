@@ -178,6 +178,34 @@ async fn uses_are_written_down_for_the_others() {
     assert_eq!(one.count(), 1);
 }
 
+/// A use that is not written down yet must not be missed: the next one may come to another process, or to this one after it
+/// let go of the session.
+#[tokio::test]
+async fn a_record_outlives_uses_that_were_not_written_down() {
+    let server = Server::start("redis-server", &[]).await;
+    let store = store(&settings(server.address));
+    let left = async |token: &SessionToken| {
+        let name = format!("test:s:{{{}}}", token.key());
+        let ::redis::Value::Int(left) = server.ask(&["PTTL", &name]).await else { panic!("a time") };
+        Duration::from_millis(u64::try_from(left).unwrap()).as_secs().div_ceil(60)
+    };
+    let app = single("https://app.example.com");
+    let session = Arc::new(alice(&app, World::system().now(), LONG * 24, Some(LONG)));
+    let token = saved(&store, Arc::clone(&session)).await;
+    assert_eq!(left(&token).await, 67);
+    // Another process used it later than this one, and told.
+    let began = session.last_use();
+    let elsewhere = store.shared.open(&token, &store.shared.redis.get(token.key().as_bytes()).await.unwrap().unwrap());
+    let elsewhere = Arc::new(elsewhere.unwrap());
+    elsewhere.touch(began + Duration::from_mins(30));
+    store.shared.keep_uses(vec![(token.key(), Arc::clone(&elsewhere))]).await.unwrap();
+    assert_eq!(left(&token).await, 97);
+    session.touch(began + Duration::from_mins(10));
+    store.shared.keep_uses(vec![(token.key(), Arc::clone(&session))]).await.unwrap();
+    assert_eq!(left(&token).await, 97);
+    assert_eq!(session.last_use(), elsewhere.last_use());
+}
+
 #[tokio::test]
 async fn what_lies_in_redis_opens_and_tells_nothing() {
     let (server, store, _) = scene().await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{GRACE, RedisStore, Shared, failed};
+use super::{RedisStore, Shared, failed};
 use crate::session::map::Evicted;
 use crate::session::revocation::LATE;
 use crate::session::{Session, StoreError};
@@ -42,7 +42,7 @@ impl RedisStore {
 }
 
 impl Shared {
-    async fn keep_uses(&self, unkept: Evicted) -> Result<(), StoreError> {
+    pub(super) async fn keep_uses(&self, unkept: Evicted) -> Result<(), StoreError> {
         for (key, session) in unkept {
             let check = session.last_check();
             let Some(record) = self.redis.get(key.as_bytes()).await.map_err(failed)? else {
@@ -51,9 +51,8 @@ impl Shared {
             };
             let used = self.keys.with_use(&self.world, &key, &record, &session);
             let Some(used) = used.map_err(|error| StoreError(error.to_string()))? else { continue };
-            let ttl = session.ends_at().since(self.world.now()) + GRACE;
             // Where another process wrote it meanwhile, the next time will do.
-            if self.redis.update_use(key.as_bytes(), &record, &used, ttl).await.map_err(failed)? {
+            if self.redis.update_use(key.as_bytes(), &record, &used, self.ttl(&used)).await.map_err(failed)? {
                 session.kept(check);
             }
         }
