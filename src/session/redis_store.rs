@@ -1,7 +1,10 @@
 //! Sessions in a Redis or Valkey, which several processes share.
 
+mod clocks;
 mod freshness;
+mod hearing;
 mod refresh;
+mod removed;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -13,8 +16,11 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::clocks::Clocks;
 use self::freshness::Freshness;
+use self::hearing::Reread;
 use self::refresh::LEASE;
+use self::removed::RemovedKeys;
 use super::map::SessionMap;
 use super::record::{Head, RecordKeys};
 use super::redis::{Cursor, Redis, RedisError};
@@ -49,8 +55,12 @@ struct Shared {
     cache: SessionMap,
     keys: RecordKeys,
     revocations: Revocations,
+    removed: RemovedKeys,
+    /// What comes again after a gap.
+    reread: Reread,
     world: World,
     unreadable: Rarely,
+    clocks: Clocks,
     freshness: Freshness,
     /// The longest that sessions of any process live, in milliseconds.
     longest: OnceCell<AtomicU64>,
@@ -79,15 +89,18 @@ impl RedisStore {
             cache: SessionMap::new(parts.max_sessions),
             keys: RecordKeys::new(parts.secret),
             revocations: Revocations::new(parts.secret, parts.issuers),
+            removed: RemovedKeys::default(),
+            reread: Reread::default(),
             world: parts.world,
             unreadable: Rarely::default(),
+            clocks: Clocks::default(),
             freshness: Freshness::default(),
             longest: OnceCell::new(),
             lifetime: u64::try_from(parts.lifetime.as_millis()).unwrap_or(u64::MAX),
             count: AtomicU64::new(0),
         });
         let follower = Arc::clone(&shared);
-        let follower = tokio::spawn(async move { match follower.redis.follow(&*follower).await {} });
+        let follower = tokio::spawn(async move { match follower.redis.follow(&follower).await {} });
         Ok(Self { shared, _follower: AbortOnDropHandle::new(follower) })
     }
 
@@ -105,6 +118,9 @@ impl RedisStore {
         loop {
             let since = shared.cache.writes(&key);
             let Some(record) = shared.redis.get(key.as_bytes()).await.map_err(failed)? else { return Ok(None) };
+            if shared.was_removed(key) {
+                return Ok(None);
+            }
             let counts = |session: &Session| session.lives(now) && !shared.revocations.cover(session);
             let Some(session) = shared.open(token, &record).filter(counts) else { return Ok(None) };
             // What was removed while it was looked up may be gone, and what was heard of may have been forgotten.
@@ -125,21 +141,6 @@ impl RedisStore {
         Ok(())
     }
 
-    async fn forget(&self, key: SessionKey) -> Result<Option<(Vec<u8>, Option<Arc<Session>>)>, StoreError> {
-        // Here it is denied at once, and where Redis did not do it, looked up again.
-        let cached = self.shared.cache.remove(&key);
-        let record = self.shared.redis.remove(key.as_bytes()).await.map_err(failed)?;
-        self.shared.cache.remove(&key);
-        Ok(record.map(|record| (record, cached)))
-    }
-
-    async fn remove(&self, token: &SessionToken) -> Result<Option<Arc<Session>>, StoreError> {
-        let removed = self.forget(token.key()).await?;
-        let session =
-            removed.and_then(|(record, cached)| cached.or_else(|| self.shared.open(token, &record).map(Arc::new)));
-        Ok(session.filter(|session| !self.shared.revocations.cover(session)))
-    }
-
     async fn revoke(&self, revocation: &Revocation<'_>) -> Result<bool, StoreError> {
         let (shared, now) = (&self.shared, self.shared.world.now());
         // How long it is remembered is for those to know who hear of it.
@@ -147,24 +148,22 @@ impl RedisStore {
         let told: Vec<_> = entries.revoked.iter().map(|entry| entry.bytes()).collect();
         let told: Vec<&[u8]> = told.iter().map(<[u8; 24]>::as_slice).collect();
         let once = entries.once.as_ref().map(|once| (once.tag.0.as_slice(), once.until.since(now)));
+        let proof = shared.proof().await;
         let followed = shared.redis.revoke(&told, once).await.map_err(failed)?;
         if followed {
             for entry in entries.revoked {
                 shared.revocations.add(entry);
             }
         }
+        shared.stands(proof)?;
         Ok(followed)
-    }
-
-    async fn end(&self, id: SessionKey) -> Result<Option<SessionOutline>, StoreError> {
-        let removed = self.forget(id).await?;
-        Ok(removed.and_then(|(record, cached)| self.shared.shown(id, &record, cached.as_deref())))
     }
 
     async fn outline(&self, id: SessionKey) -> Result<Option<SessionOutline>, StoreError> {
         let shared = &self.shared;
         shared.until_fresh().await?;
         let record = shared.redis.get(id.as_bytes()).await.map_err(failed)?;
+        let record = record.filter(|_| !shared.was_removed(id));
         Ok(record.and_then(|record| shared.shown(id, &record, shared.cache.get(&id).as_deref())))
     }
 
@@ -178,6 +177,7 @@ impl RedisStore {
         };
         let records = shared.redis.records(&cursor).await.map_err(failed)?;
         let found = records.found.iter().map(|(key, record)| (SessionKey::from_bytes(*key), record));
+        let found = found.filter(|(key, _)| !shared.was_removed(*key));
         let shown =
             |(key, record): (SessionKey, &Vec<u8>)| shared.shown(key, record, shared.cache.get(&key).as_deref());
         Ok(Some(Page { sessions: found.filter_map(shown).collect(), next: records.next.map(|next| next.to_string()) }))

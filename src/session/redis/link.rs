@@ -121,6 +121,13 @@ impl Link {
         Ok(())
     }
 
+    /// Uses the connection that there is for nothing new.
+    pub(super) async fn reset(&self, deadline: Instant) -> Result<(), RedisError> {
+        let elapsed = |_| RedisError::TimedOut(self.dialer.timeout);
+        timeout_at(deadline, self.state.lock()).await.map_err(elapsed)?.connection = None;
+        Ok(())
+    }
+
     pub(super) const fn place(&self) -> &Place {
         &self.place
     }

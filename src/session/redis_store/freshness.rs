@@ -7,9 +7,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Shared;
-use crate::session::redis::Follower;
-use crate::session::revocation::Entry;
-use crate::session::{SessionKey, StoreError};
+use crate::session::StoreError;
 
 /// Up to when all revocations and removals were heard.
 pub(super) struct Freshness {
@@ -17,11 +15,19 @@ pub(super) struct Freshness {
     /// Milliseconds after `began`, and one; 0: never yet, or no longer known.
     heard: AtomicU64,
     news: Notify,
+    /// How often something may have been missed.
+    gaps: AtomicU64,
+}
+
+/// That the server is known to be the one that all follow, at some time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Proof {
+    gaps: u64,
 }
 
 impl Default for Freshness {
     fn default() -> Self {
-        Self { began: Instant::now(), heard: AtomicU64::new(0), news: Notify::new() }
+        Self { began: Instant::now(), heard: AtomicU64::new(0), news: Notify::new(), gaps: AtomicU64::new(0) }
     }
 }
 
@@ -32,14 +38,19 @@ impl Freshness {
         heard > 0 && age() <= staleness
     }
 
-    fn hear(&self, at: Instant) {
+    pub(super) fn hear(&self, at: Instant) {
         let millis = at.saturating_duration_since(self.began).as_millis();
         self.heard.store(u64::try_from(millis).unwrap_or(u64::MAX - 1) + 1, Ordering::Release);
         self.news.notify_waiters();
     }
 
-    fn doubt(&self) {
+    pub(super) fn doubt(&self) {
+        self.gaps.fetch_add(1, Ordering::AcqRel);
         self.heard.store(0, Ordering::Release);
+    }
+
+    pub(super) fn gaps(&self) -> u64 {
+        self.gaps.load(Ordering::Acquire)
     }
 }
 
@@ -72,26 +83,23 @@ impl Shared {
         }
         tokio::time::timeout(self.patience, fresh).await.map_err(|_| self.stale())
     }
-}
 
-impl Follower for Shared {
-    fn revoked(&self, entry: &[u8]) {
-        // Nobody else writes there; what is no entry means nobody.
-        if let Some(entry) = Entry::read(entry) {
-            self.revocations.add(entry);
-        }
+    /// To be had before something is written that must not be lost, for [`Shared::stands`].
+    ///
+    /// # Errors
+    ///
+    /// When it is not known. What ends sessions is written all the same: whoever hears of it denies.
+    pub(super) async fn proof(&self) -> Result<Proof, StoreError> {
+        self.until_fresh().await?;
+        Ok(Proof { gaps: self.freshness.gaps() })
     }
 
-    fn removed(&self, key: &[u8; 32]) {
-        self.cache.remove(&SessionKey::from_bytes(*key));
-    }
-
-    fn current(&self, at: Instant) {
-        self.freshness.hear(at);
-    }
-
-    fn gap(&self) {
-        self.freshness.doubt();
-        self.cache.clear();
+    /// Whether what was written meanwhile may be acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// Where the server may have been one whose place another one has taken, which knows nothing of what was written.
+    pub(super) fn stands(&self, proof: Result<Proof, StoreError>) -> Result<(), StoreError> {
+        if proof?.gaps == self.freshness.gaps() && self.is_fresh() { Ok(()) } else { Err(self.stale()) }
     }
 }

@@ -15,40 +15,60 @@ use crate::world::UnixTime;
 pub(super) const LEASE: Duration = Duration::from_secs(15);
 
 /// The holder is heard of so many times in that time.
-const LEASE_RENEWALS: u32 = 4;
+pub(super) const LEASE_RENEWALS: u32 = 4;
 
 impl RedisStore {
     pub(super) async fn begin_refresh(&self, token: &SessionToken) -> Result<Begun, StoreError> {
         let Some(session) = self.load(token).await? else { return Ok(Begun::Gone) };
         let (shared, key) = (&self.shared, token.key());
         let owner: [u8; 16] = shared.world.random().map_err(|error| StoreError(error.to_string()))?;
-        let reusable = session.refreshable().is_some_and(Refreshable::is_reusable);
-        let begun = shared.redis.begin_refresh(key.as_bytes(), &owner, shared.lease, reusable).await;
+        let is_reusable = |session: &Session| session.refreshable().is_some_and(Refreshable::is_reusable);
+        let may_retake = is_reusable(&session);
+        let begun = shared.redis.begin_refresh(key.as_bytes(), &owner, shared.lease, may_retake).await;
         match begun.inspect_err(|_| self.give_back(key, owner, session.expires_at())).map_err(failed)? {
-            redis::Begun::Taken(record) => {
-                let Some(newest) = shared.open(token, &record) else { return Ok(Begun::Gone) };
-                let keeper = tokio::spawn(keep_lease(Arc::clone(shared), key, owner));
-                let lease = Lease { owner, _keeper: Some(AbortOnDropHandle::new(keeper)) };
-                if is_same_login(&session, &newest) {
-                    return Ok(Begun::Lease(lease, session));
+            redis::Begun::Taken(record) => Ok(self.leased(token, owner, session, &record)),
+            redis::Begun::Retaken(record) => {
+                if shared.open(token, &record).as_ref().is_none_or(is_reusable) {
+                    return Ok(self.leased(token, owner, session, &record));
                 }
-                let newest = Arc::new(newest);
-                shared.cache.replace(&key, Arc::clone(&newest));
-                Ok(Begun::Lease(lease, newest))
+                // What is known here is older than the record: the provider gives a new token each time by now.
+                shared.redis.finish_refresh(key.as_bytes(), &owner, Finish::Keep).await.map_err(failed)?;
+                Ok(self.spent(token, &session, &record))
             }
             redis::Begun::Busy => Ok(Begun::Busy),
-            redis::Begun::Abandoned(record) => {
-                // It may have been refreshed elsewhere before, and go on for longer than is known here.
-                if let Some(newest) = shared.open(token, &record).filter(|newest| !is_same_login(&session, newest)) {
-                    shared.cache.replace(&key, Arc::new(newest));
-                }
-                Ok(Begun::Spent)
-            }
+            redis::Begun::Abandoned(record) => Ok(self.spent(token, &session, &record)),
             redis::Begun::Gone => {
                 shared.cache.remove(&key);
                 Ok(Begun::Gone)
             }
         }
+    }
+
+    /// The lease is ours, and `record` the newest that there is.
+    fn leased(&self, token: &SessionToken, owner: [u8; 16], session: Arc<Session>, record: &[u8]) -> Begun {
+        let (shared, key) = (&self.shared, token.key());
+        // A lease of what was removed goes with it.
+        let Some(newest) = shared.open(token, record).filter(|_| !shared.was_removed(key)) else { return Begun::Gone };
+        let keeper = tokio::spawn(keep_lease(Arc::clone(shared), key, owner));
+        let lease = Lease { owner, _keeper: Some(AbortOnDropHandle::new(keeper)) };
+        // What takes the record's place must not be older than the uses in it.
+        session.kept(newest.last_check());
+        if is_same_login(&session, &newest) {
+            return Begun::Lease(lease, session);
+        }
+        let newest = Arc::new(newest);
+        shared.replace(&key, &session, Arc::clone(&newest));
+        Begun::Lease(lease, newest)
+    }
+
+    /// Nobody knows what became of the token in `record`.
+    fn spent(&self, token: &SessionToken, session: &Session, record: &[u8]) -> Begun {
+        let shared = &self.shared;
+        // It may have been refreshed elsewhere before, and go on for longer than is known here.
+        if let Some(newest) = shared.open(token, record).filter(|newest| !is_same_login(session, newest)) {
+            shared.replace(&token.key(), session, Arc::new(newest));
+        }
+        Begun::Spent
     }
 
     /// Where the answer was lost the lease may be ours, and would run out as if the token had been sent.
@@ -83,6 +103,7 @@ impl RedisStore {
             Finished::Renewed(session) => {
                 let (record, ttl) = shared.record(token, &session)?;
                 let kept = finish(Finish::Replace(&record, ttl)).await?;
+                let kept = kept && !shared.was_removed(key);
                 if kept {
                     shared.cache.replace(&key, session);
                 } else {
@@ -94,6 +115,16 @@ impl RedisStore {
             Finished::Untouched => finish(Finish::Release).await,
             Finished::Unanswered => finish(Finish::Keep).await,
         }
+    }
+}
+
+impl Shared {
+    /// Puts what was written down in the place of what memory knows, which may know of later uses.
+    fn replace(&self, key: &SessionKey, known: &Session, newest: Arc<Session>) {
+        if known.was_checked() {
+            newest.touch(known.last_use());
+        }
+        self.cache.replace(key, newest);
     }
 }
 

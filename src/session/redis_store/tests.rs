@@ -1,12 +1,15 @@
+mod ending;
+mod uses;
+
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
 use super::*;
 use crate::app::samples::single;
 use crate::session::contract::{ISSUER, contract_but_for_time, parts, token};
-use crate::session::redis::tests::server::{Server, cluster, cluster_settings, settings, until};
+use crate::session::redis::tests::server::{Server, cluster, cluster_settings, owner, settings, until};
 use crate::session::samples::{alice, tied};
-use crate::session::{ProviderSide, Refreshable, Schedule, Whom};
+use crate::session::{Once, ProviderSide, Refreshable, Schedule, Whom};
 
 const LONG: Duration = Duration::from_hours(1);
 
@@ -93,6 +96,24 @@ async fn one_of_two_processes_refreshes_and_the_other_gets_it() {
     assert!(other.finish_refresh(&token, &lease, Finished::Untouched).await.unwrap());
 }
 
+/// What a process knows from before may be that the token can be sent as often as one likes.
+#[tokio::test]
+async fn whether_a_token_may_be_sent_again_the_record_says() {
+    let (_server, one, other) = scene().await;
+    let token = saved(&one, refreshable("first", Some(false), Duration::ZERO)).await;
+    assert!(other.load(&token).await.unwrap().unwrap().refreshable().unwrap().is_reusable());
+    let Begun::Lease(lease, _) = one.begin_refresh(&token).await.unwrap() else { panic!("nobody has it") };
+    let renewed = Finished::Renewed(refreshable("second", Some(true), Duration::ZERO));
+    assert!(one.finish_refresh(&token, &lease, renewed).await.unwrap());
+    drop(one.begin_refresh(&token).await.unwrap());
+    until("the lease runs out", async || !matches!(one.begin_refresh(&token).await.unwrap(), Begun::Busy)).await;
+    for _ in 0..2 {
+        let begun = other.begin_refresh(&token).await.unwrap();
+        assert!(matches!(begun, Begun::Spent), "{begun:?}");
+    }
+    assert_eq!(other.cached(&token).unwrap().refreshable().unwrap().token.expose_secret(), "second");
+}
+
 /// A process that dies over a refresh takes the token with it.
 #[tokio::test]
 async fn what_a_process_may_have_sent_is_not_sent_by_another() {
@@ -162,48 +183,6 @@ async fn while_redis_is_away_memory_answers_for_a_while() {
     server.run();
     until("it is back", async || store.is_up()).await;
     assert!(store.load(&cached).await.unwrap().is_none(), "this server keeps nothing");
-}
-
-/// Of a session that may be idle for an hour.
-#[tokio::test]
-async fn uses_are_written_down_for_the_others() {
-    let (_server, one, other) = scene().await;
-    let app = single("https://app.example.com");
-    let session = Arc::new(alice(&app, World::system().now(), LONG * 24, Some(LONG)));
-    let token = saved(&one, Arc::clone(&session)).await;
-    let later = session.last_use() + Duration::from_mins(30);
-    session.touch(later);
-    one.reclaim(later).await.unwrap();
-    assert_eq!(other.load(&token).await.unwrap().unwrap().last_use(), later);
-    assert_eq!(one.count(), 1);
-}
-
-/// A use that is not written down yet must not be missed: the next one may come to another process, or to this one after it
-/// let go of the session.
-#[tokio::test]
-async fn a_record_outlives_uses_that_were_not_written_down() {
-    let server = Server::start("redis-server", &[]).await;
-    let store = store(&settings(server.address));
-    let left = async |token: &SessionToken| {
-        let name = format!("test:s:{{{}}}", token.key());
-        let ::redis::Value::Int(left) = server.ask(&["PTTL", &name]).await else { panic!("a time") };
-        Duration::from_millis(u64::try_from(left).unwrap()).as_secs().div_ceil(60)
-    };
-    let app = single("https://app.example.com");
-    let session = Arc::new(alice(&app, World::system().now(), LONG * 24, Some(LONG)));
-    let token = saved(&store, Arc::clone(&session)).await;
-    assert_eq!(left(&token).await, 67);
-    // Another process used it later than this one, and told.
-    let began = session.last_use();
-    let elsewhere = store.shared.open(&token, &store.shared.redis.get(token.key().as_bytes()).await.unwrap().unwrap());
-    let elsewhere = Arc::new(elsewhere.unwrap());
-    elsewhere.touch(began + Duration::from_mins(30));
-    store.shared.keep_uses(vec![(token.key(), Arc::clone(&elsewhere))]).await.unwrap();
-    assert_eq!(left(&token).await, 97);
-    session.touch(began + Duration::from_mins(10));
-    store.shared.keep_uses(vec![(token.key(), Arc::clone(&session))]).await.unwrap();
-    assert_eq!(left(&token).await, 97);
-    assert_eq!(session.last_use(), elsewhere.last_use());
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::following::Told;
 use super::on_each_program;
 use super::port::reserved_address;
-use super::server::{Server, at, cluster, cluster_settings, open, password, settings, until};
+use super::server::{Server, at, cluster, cluster_settings, open, owner, password, settings, until};
 use crate::session::redis::{Redis, RedisError};
 use crate::settings::{RedisMode, RedisSettings};
 
@@ -75,7 +75,7 @@ async fn users_and_databases(program: &'static str) {
     let (told, _) = Told::follow(&redis);
     told.until_current().await;
     redis.remove(&KEY).await.unwrap();
-    redis.trim(0, 0).await.unwrap();
+    redis.trim(LONG, LONG).await.unwrap();
     assert_eq!((redis.longest(5).await.unwrap(), redis.count().await.unwrap()), (5, 0));
     for (user, secret) in [("forepost", "hunter3"), ("nobody", "hunter2")] {
         let error = open(&with(user, secret)).get(&KEY).await.unwrap_err().to_string();
@@ -123,7 +123,7 @@ async fn a_cluster_is_followed_to_its_new_master(program: &'static str) {
     let (told, _) = Told::follow(&redis);
     told.until_current().await;
     // A replica of the server that has the streams.
-    let owner = servers.iter().position(|server| server.address == owner(&servers)).unwrap();
+    let owner = owner(&servers, "test:{revocations}");
     let Value::BulkString(id) = servers[owner].ask(&["CLUSTER", "MYID"]).await else { panic!() };
     let bus = reserved_address().port().to_string();
     let arguments = ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "1000"];
@@ -156,12 +156,6 @@ async fn a_cluster_is_followed_to_its_new_master(program: &'static str) {
         redis.put(&[number; 32], b"one", LONG).await.unwrap();
         redis.remove(&[number; 32]).await.unwrap();
     }
-}
-
-/// Which of three equal parts the streams are in.
-fn owner(servers: &[Server]) -> std::net::SocketAddr {
-    let slot = super::super::cluster::slot(b"test:{revocations}");
-    servers[usize::from(slot / 5462)].address
 }
 
 async fn sentinels_lead_to_the_new_master(program: &'static str) {

@@ -1,5 +1,6 @@
 //! Real servers, which end with their test.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
@@ -12,7 +13,8 @@ use tempfile::TempDir;
 
 use super::port::reserved_address;
 use super::tool::{Running, command};
-use crate::session::redis::Redis;
+use crate::session::redis::cluster::slot;
+use crate::session::redis::{Redis, RedisError, Update};
 use crate::settings::{RedisAddress, RedisMode, RedisSettings};
 
 /// How long something may take that has to come.
@@ -110,6 +112,29 @@ impl Server {
     }
 }
 
+impl Redis {
+    /// Takes a record out and tells of it.
+    pub(in crate::session) async fn remove(&self, key: &[u8; 32]) -> Result<Option<Vec<u8>>, RedisError> {
+        let taken = self.take_out(key).await?;
+        if !taken.is_told {
+            self.tell_removed(key).await?;
+        }
+        Ok(taken.record)
+    }
+
+    /// Replaces one record.
+    pub(super) async fn update(
+        &self,
+        key: &[u8; 32],
+        old: &[u8],
+        new: &[u8],
+        ttl: Duration,
+    ) -> Result<bool, RedisError> {
+        let update = Update { key: *key, old: old.to_vec(), new: new.to_vec(), ttl };
+        self.update_uses(&[update]).await.pop().expect("an answer")
+    }
+}
+
 /// The settings of a single server.
 pub(in crate::session) fn settings(address: SocketAddr) -> RedisSettings {
     RedisSettings {
@@ -165,6 +190,21 @@ pub(in crate::session) async fn cluster(program: &'static str) -> Vec<Server> {
         .await;
     }
     servers
+}
+
+/// Which of three equal parts of the slots `key` is in.
+pub(in crate::session) fn owner(servers: &[Server], key: &str) -> usize {
+    assert_eq!(servers.len(), 3);
+    usize::from(slot(key.as_bytes()) / 5462)
+}
+
+/// How often the server was given each command since it was told to forget that, by scripts too.
+pub(in crate::session) async fn calls(server: &Server) -> BTreeMap<String, u64> {
+    let Value::BulkString(text) = server.ask(&["INFO", "commandstats"]).await else { panic!("a text") };
+    let text = String::from_utf8(text).unwrap();
+    let lines = text.lines().filter_map(|line| line.strip_prefix("cmdstat_")?.split_once(":calls="));
+    let number = |calls: &str| calls.split_once(',').unwrap().0.parse().unwrap();
+    lines.map(|(name, calls)| (name.to_owned(), number(calls))).collect()
 }
 
 pub(in crate::session) fn cluster_settings(servers: &[Server]) -> RedisSettings {
