@@ -174,6 +174,10 @@ impl Redis {
             if !asking && error.code() != "MOVED" {
                 return Ok(answers);
             }
+            if !asking {
+                // Where a slot only moves, the map is as it was.
+                cluster.doubt();
+            }
             let Place::Server(from) = link.place() else { return Err(RedisError::Unexpected) };
             link = cluster.link_to(redirection(error.details(), from)?);
         }

@@ -7,7 +7,10 @@ use tokio::time::Instant;
 use super::*;
 use crate::app::samples::single;
 use crate::session::contract::{ISSUER, contract_but_for_time, parts, token};
-use crate::session::redis::tests::server::{Server, cluster, cluster_settings, owner, settings, until};
+use crate::session::redis::tests::server::{Server, owner, settings, until};
+use crate::session::redis::tests::stage::{
+    Manner, cluster, cluster_of, cluster_settings, cluster_settings_of, watched,
+};
 use crate::session::samples::{alice, tied};
 use crate::session::{Once, ProviderSide, Refreshable, Schedule, Whom};
 
@@ -58,6 +61,29 @@ async fn valkey_keeps_the_contract() {
 async fn a_cluster_keeps_the_contract() {
     let servers = cluster("redis-server").await;
     contract_but_for_time(&store(&cluster_settings(&servers))).await;
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_the_contract_with_a_user_who_has_rights() {
+    let servers = cluster_of("redis-server", &Manner::User).await;
+    contract_but_for_time(&store(&cluster_settings_of(&servers, &Manner::User))).await;
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_the_contract_over_tls() {
+    let manner = Manner::tls();
+    let servers = cluster_of("redis-server", &manner).await;
+    contract_but_for_time(&store(&cluster_settings_of(&servers, &manner))).await;
+}
+
+#[tokio::test]
+async fn sentinels_keep_the_contract() {
+    for manner in [Manner::Plain, Manner::User, Manner::tls()] {
+        let stage = watched("redis-server", &manner).await;
+        let store = store(&stage.settings);
+        contract_but_for_time(&store).await;
+        store.reclaim(World::system().now()).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! Every operation on real servers; `tests/run` installs them and says where they are.
 
+mod failover;
 mod following;
 mod operations;
 mod places;
 pub(in crate::session) mod server;
+pub(in crate::session) mod stage;
 
 #[path = "../../../../tests/suite/support/port.rs"]
 mod port;

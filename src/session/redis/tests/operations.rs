@@ -4,7 +4,9 @@ use std::time::Duration;
 use redis::Value;
 
 use super::on_each_program;
-use super::server::{Server, cluster, cluster_settings, open, settings, until};
+use super::server::{Server, open, settings, until};
+use super::stage::{Manner, cluster, cluster_settings, node};
+use crate::session::redis::cluster::slot;
 use crate::session::redis::{Begun, Cursor, Finish, Redis, Update};
 
 const LONG: Duration = Duration::from_mins(1);
@@ -24,6 +26,7 @@ on_each_program![
     revocations_take_effect_once,
     all_records_are_found,
     a_cluster_does_the_same,
+    a_server_without_slots_is_connected_once,
 ];
 
 #[track_caller]
@@ -265,14 +268,51 @@ async fn a_cluster_does_the_same(program: &'static str) {
     tokio::join!(update, settle_slots(&servers, &moving));
 }
 
-/// The id of the second server.
-async fn second(servers: &[Server]) -> String {
-    let Value::BulkString(id) = servers[1].ask(&["CLUSTER", "MYID"]).await else { panic!() };
+async fn id(server: &Server) -> String {
+    let Value::BulkString(id) = server.ask(&["CLUSTER", "MYID"]).await else { panic!() };
     String::from_utf8(id).unwrap()
 }
 
+/// Of a slot that moves to a server that has none yet.
+async fn a_server_without_slots_is_connected_once(program: &'static str) {
+    let mut servers = cluster(program).await;
+    let redis = open(&cluster_settings(&servers));
+    redis.put(&KEY, b"one", LONG).await.unwrap();
+    let slot = slot(redis.record(&KEY).as_bytes());
+    let (old, slot) = (usize::from(slot / 5462), slot.to_string());
+    let new = node(program, &Manner::Plain, Some(&servers[old])).await;
+    let (from, to) = (id(&servers[old]).await, id(&new).await);
+    let known = async |server: &Server, id: &str| {
+        let Value::BulkString(nodes) = server.ask(&["CLUSTER", "NODES"]).await else { panic!() };
+        String::from_utf8(nodes).unwrap().lines().any(|line| line.starts_with(id) && !line.contains("handshake"))
+    };
+    until("acquaintance", async || known(&new, &from).await && known(&servers[old], &to).await).await;
+    until("a whole cluster", async || {
+        let Value::BulkString(info) = new.ask(&["CLUSTER", "INFO"]).await else { panic!() };
+        String::from_utf8(info).unwrap().contains("cluster_state:ok")
+    })
+    .await;
+    new.ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from]).await;
+    servers[old].ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to]).await;
+    let port = new.address.port().to_string();
+    servers[old].ask(&["MIGRATE", "127.0.0.1", &port, &redis.record(&KEY), "0", "5000"]).await;
+    let connections = async || {
+        let Value::BulkString(text) = new.ask(&["INFO", "stats"]).await else { panic!() };
+        let text = String::from_utf8(text).unwrap();
+        let count = text.lines().find_map(|line| line.strip_prefix("total_connections_received:")).unwrap();
+        count.parse::<u32>().unwrap()
+    };
+    let before = connections().await;
+    for _ in 0..20 {
+        assert_eq!(redis.get(&KEY).await.unwrap().unwrap(), b"one");
+    }
+    // Ours, and the one that asks.
+    assert_eq!(connections().await - before, 2);
+    servers.push(new);
+}
+
 async fn settle_slots(servers: &[Server], slots: &[String]) {
-    let to = second(servers).await;
+    let to = id(&servers[1]).await;
     for slot in slots {
         for server in servers {
             server.ask(&["CLUSTER", "SETSLOT", slot, "NODE", &to]).await;
@@ -282,8 +322,7 @@ async fn settle_slots(servers: &[Server], slots: &[String]) {
 
 /// Moves the keys of ten slots of the first server to the second, and settles half of them; gives the others.
 async fn moves_slots(servers: &[Server]) -> Vec<String> {
-    let Value::BulkString(from) = servers[0].ask(&["CLUSTER", "MYID"]).await else { panic!() };
-    let (to, from) = (second(servers).await, String::from_utf8(from).unwrap());
+    let (from, to) = (id(&servers[0]).await, id(&servers[1]).await);
     let port = servers[1].address.port().to_string();
     let mut slots = Vec::new();
     for slot in (0..5462).map(|slot: u16| slot.to_string()) {
