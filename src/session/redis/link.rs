@@ -162,3 +162,25 @@ impl Pause {
         pause
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_until_they_are_long() {
+        let mut pause = Pause::default();
+        assert!(pause.is_first() && pause.is_over().is_ok());
+        for whole in [50, 100, 200, 400, 800, 1600, 2000, 2000, 2000, 2000, 2000, 2000, 2000] {
+            let whole = Duration::from_millis(whole);
+            let length = pause.prolong(&RedisError::Away("why".to_owned()));
+            assert!((whole / 2..=whole).contains(&length), "{length:?} of {whole:?}");
+            assert!(!pause.is_first());
+            assert_eq!(pause.is_over(), Err(RedisError::Away("why".to_owned())));
+            let (until, _) = pause.until.as_mut().unwrap();
+            assert!(*until <= Instant::now() + length);
+            *until = Instant::now();
+            assert_eq!(pause.is_over(), Ok(()));
+        }
+    }
+}

@@ -9,6 +9,7 @@ use super::following::Told;
 use super::on_each_program;
 use super::port::reserved_address;
 use super::server::{Server, open, settings, until};
+use super::stage::Manner;
 use crate::session::redis::{Redis, RedisError};
 use crate::settings::RedisSettings;
 
@@ -52,30 +53,26 @@ async fn a_server_that_comes_back_is_used(program: &'static str) {
 
 async fn users_and_databases(program: &'static str) {
     let server = Server::start(program, &["--requirepass", ""]).await;
-    let commands = "+get +set +del +exists +scan +dbsize +hget +hset +hmget +pttl +pexpire +time +evalsha +eval +xadd +xtrim \
-                    +xread +xinfo|stream +info +select";
-    let mut rules = vec!["ACL", "SETUSER", "forepost", "on", ">hunter2", "resetkeys", "~mine:*", "-@all"];
-    rules.extend(commands.split_whitespace());
-    server.ask(&rules).await;
+    Manner::User.admit(&server, &[0]).await;
     let with = |user: &str, secret: &str| RedisSettings {
         username: Some(user.to_owned()),
         password: Some(SecretString::from(secret)),
         database: 3,
-        prefix: "mine:".to_owned(),
+        prefix: "forepost:".to_owned(),
         ..settings(server.address)
     };
-    let redis = Arc::new(open(&with("forepost", "hunter2")));
+    let redis = Arc::new(open(&with("forepost", "password")));
     redis.put(&KEY, b"one", LONG).await.unwrap();
     let (told, _) = Told::follow(&redis);
     told.until_current().await;
     redis.remove(&KEY).await.unwrap();
     redis.trim(LONG, LONG).await.unwrap();
     assert_eq!((redis.longest(5).await.unwrap(), redis.count().await.unwrap()), (5, 0));
-    for (user, secret) in [("forepost", "hunter3"), ("nobody", "hunter2")] {
+    for (user, secret) in [("forepost", "hunter2"), ("nobody", "password")] {
         let error = open(&with(user, secret)).get(&KEY).await.unwrap_err().to_string();
         assert!(error.contains("password") && !error.contains("hunter"), "{error}");
     }
-    let error = open(&RedisSettings { prefix: "other:".to_owned(), ..with("forepost", "hunter2") });
+    let error = open(&RedisSettings { prefix: "other:".to_owned(), ..with("forepost", "password") });
     let error = error.put(&KEY, b"one", LONG).await.unwrap_err();
     assert_eq!(error, RedisError::Refused("NOPERM".to_owned()));
     assert!(!format!("{:?}", with("forepost", "hunter2")).contains("hunter2"));

@@ -67,7 +67,7 @@ impl Manner {
     }
 
     /// Lets the user in, with these of the orders in the document.
-    async fn admit(&self, server: &Server, orders: &[usize]) {
+    pub(super) async fn admit(&self, server: &Server, orders: &[usize]) {
         if !matches!(self, Self::User) {
             return;
         }
