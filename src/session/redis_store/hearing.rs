@@ -46,9 +46,11 @@ impl Shared {
     fn tell_again(self: &Arc<Self>, lacking: Vec<Entry>) {
         let (shared, gaps) = (Arc::clone(self), self.freshness.gaps());
         tokio::spawn(async move {
+            let mut told = false;
             // After a further gap all of it is compared once more.
             while shared.freshness.gaps() == gaps {
-                if shared.revoke_again(&lacking).await && shared.remove_those_again().await {
+                told = told || shared.revoke_again(&lacking).await;
+                if told && shared.remove_those_again().await {
                     return;
                 }
                 tokio::time::sleep(shared.lease / LEASE_RENEWALS).await;
