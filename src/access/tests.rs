@@ -184,8 +184,8 @@ fn sessions_count_while_they_live_and_for_their_application() {
     with_session(&[], &session(&app, 11, None), "/", "allow");
     with_session(&[], &session(&app, 10, None), "/", "start_login");
     with_session(&[], &session(&app, 5, None), "/", "start_login");
-    with_session(&[], &session(&app, 60, Some(11)), "/", "allow");
-    with_session(&[], &session(&app, 60, Some(10)), "/", "start_login");
+    with_session(&[], &session(&app, 60, Some(10)), "/", "allow");
+    with_session(&[], &session(&app, 60, Some(9)), "/", "start_login");
     with_session(&[], &session(&samples::single("https://other.example.com"), 60, None), "/", "start_login");
 
     let touched = session(&app, 60, Some(5));

@@ -298,7 +298,7 @@ async fn cookie(
         Credential::Truncated => vec![good().await[..42].to_owned()],
         Credential::Unknown => vec![unknown()],
         Credential::Expired => vec![keep(alice(app, ago(HOUR), HOUR, None)).await.encode()],
-        Credential::Idle => vec![keep(alice(app, ago(HOUR / 2), HOUR, Some(HOUR / 2))).await.encode()],
+        Credential::Idle => vec![keep(alice(app, ago(HOUR / 20 * 11), HOUR, Some(HOUR / 2))).await.encode()],
         Credential::Revoked => {
             let token = keep(alice(app, now, HOUR, None)).await;
             store.remove(&token).await.unwrap();

@@ -200,7 +200,10 @@ impl Session {
     /// Whether the session lives at `now`; the end is the first instant at which it does not.
     #[must_use]
     pub fn lives(&self, now: UnixTime) -> bool {
-        now < self.ends_at() && self.provider.as_ref().is_none_or(|provider| provider.may_vouch(now))
+        // Most checks come so soon after another one that the first comparison says it.
+        (now < self.last_use() + Duration::from_millis(self.idle_timeout) || now < self.kept_end(self.kept_use()))
+            && now < self.expires_at
+            && self.provider.as_ref().is_none_or(|provider| provider.may_vouch(now))
     }
 
     /// Whether the session counts only once the provider was asked.
@@ -259,9 +262,13 @@ impl Session {
         }
     }
 
-    /// When it ends if it is not used again.
-    fn ends_at(&self) -> UnixTime {
-        self.expires_at.min(self.last_use() + Duration::from_millis(self.idle_timeout))
+    /// When it ends at the latest if `written` is the last use that was written down.
+    ///
+    /// Others, and whoever comes after a restart, know of no use in the tenth of the idle time-out after that one; so nobody
+    /// ends a session for lack of it.
+    fn kept_end(&self, written: UnixTime) -> UnixTime {
+        let idle = self.idle_timeout.saturating_add(self.idle_timeout / KEPT_SHARE);
+        self.expires_at.min(written + Duration::from_millis(idle))
     }
 
     /// Whether the session was made for `app`.
@@ -293,16 +300,18 @@ impl Session {
 
     /// Whether a store should write its last use down: a tenth of the idle time-out has passed since it last did.
     fn has_unkept_use(&self) -> bool {
-        let since = self.last_check().saturating_sub(self.kept_use());
+        let since = self.last_check().saturating_sub(self.kept_use().as_millis());
         self.idle_timeout != u64::MAX && since > 0 && since >= self.idle_timeout / KEPT_SHARE
     }
 
-    fn kept_use(&self) -> u64 {
-        self.created_at.as_millis().max(self.kept_check.load(Ordering::Relaxed))
+    /// The last use that was written down.
+    fn kept_use(&self) -> UnixTime {
+        self.created_at.max(UnixTime::from_millis(self.kept_check.load(Ordering::Relaxed)))
     }
 
-    /// Notes that the use up to `check` was written down.
+    /// Notes that the use up to `check` was written down, here or by others.
     fn kept(&self, check: u64) {
+        self.last_check.fetch_max(check, Ordering::Relaxed);
         self.kept_check.fetch_max(check, Ordering::Relaxed);
     }
 
@@ -337,3 +346,5 @@ impl fmt::Debug for Session {
 
 #[cfg(test)]
 pub(crate) mod samples;
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,8 @@ const HEAD_LENGTH: usize = 1 + 8 + 4;
 pub(super) struct Head {
     /// Of how the record is written.
     version: u8,
-    /// The first whole second, after the epoch, at which the session has ended if it is not used again.
+    /// The first whole second, after the epoch, at which the session has ended if no use after the one in the record is
+    /// written down.
     pub(super) ends_at: u64,
 }
 
@@ -264,7 +265,9 @@ impl RecordKeys {
     ) -> Result<Option<Vec<u8>>, EntropyError> {
         let Some(parts) = Parts::of(record) else { return Ok(None) };
         let Some(outline) = self.outline_of(key, &parts) else { return Ok(None) };
-        let outline = Outline { last_check: session.last_check().max(outline.last_check), ..outline };
+        // Another process may have written down a later one.
+        session.kept(outline.last_check);
+        let outline = Outline { last_check: session.last_check(), ..outline };
         // The rest is bound to the version that it was written with.
         let head = Head { version: parts.head.version, ends_at: end(session) };
         let mut record = self.head_and_outline(world, key, &outline, head)?;
@@ -298,9 +301,9 @@ impl RecordKeys {
     }
 }
 
-/// The first whole second at which `session` has ended.
+/// The first whole second at which `session` has ended if no use after the last one is written down.
 fn end(session: &Session) -> u64 {
-    session.ends_at().as_millis().div_ceil(1000)
+    session.kept_end(session.last_use()).as_millis().div_ceil(1000)
 }
 
 impl Outline {
@@ -479,6 +482,12 @@ mod tests {
         same(&opened, &session);
         let after = Head::read(&noted).unwrap();
         assert_eq!(after.ends_at, before.ends_at + 600);
+        // Who knows of an older use takes nothing back.
+        let older = self::opened(&token, &record).unwrap();
+        older.touch(UnixTime::from_millis(1_700_000_300_123));
+        let again = KEYS.with_use(&World::system(), &token.key(), &noted, &older).unwrap().unwrap();
+        assert_eq!(Head::read(&again).unwrap(), after);
+        assert_eq!((older.last_use(), older.has_unkept_use()), (session.last_use(), false));
         assert!(KEYS.with_use(&World::system(), &self::token().key(), &record, &session).unwrap().is_none());
     }
 

@@ -270,6 +270,12 @@ impl Revocations {
         tags.iter().any(|tag| list.get(tag).is_some_and(|entry| session.began_at <= entry.at))
     }
 
+    /// What is about sessions that began at that time or later.
+    pub(super) fn since(&self, began_at: UnixTime) -> Vec<Entry> {
+        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        list.values().filter(|entry| began_at <= entry.at).copied().collect()
+    }
+
     /// Takes off what is about sessions that began before `began_at` only: there are none any more.
     pub(super) fn forget_before(&self, began_at: UnixTime) {
         self.list.write().unwrap_or_else(PoisonError::into_inner).retain(|_, entry| began_at <= entry.at);

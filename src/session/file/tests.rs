@@ -139,11 +139,11 @@ async fn a_session_that_memory_knows_to_be_used_is_not_freed() {
     let (store, token, session) = (store(&folder), token(), session(Some(Duration::from_hours(1))));
     store.save(&token, Arc::clone(&session)).await.unwrap();
     let began = session.last_use();
-    session.touch(began + Duration::from_mins(5));
+    session.touch(began + Duration::from_mins(10));
     // The file does not know yet: the session would have ended there.
-    SessionStore::reclaim(&store, began + Duration::from_mins(64)).await.unwrap();
+    SessionStore::reclaim(&store, began + Duration::from_mins(67)).await.unwrap();
     assert_eq!(store.count(), 1);
-    SessionStore::reclaim(&store, began + Duration::from_mins(65) + Duration::from_secs(1)).await.unwrap();
+    SessionStore::reclaim(&store, began + Duration::from_mins(76) + Duration::from_secs(1)).await.unwrap();
     assert_eq!(store.count(), 0);
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use redis::{Cmd, Value};
-use tokio::sync::Mutex;
+use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -49,7 +49,7 @@ pub(super) struct Cluster {
     /// Something did not go as the map says.
     doubtful: AtomicBool,
     /// When the map was last asked for, held while it is.
-    asked: Mutex<Option<Instant>>,
+    asked: AsyncMutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -57,13 +57,15 @@ struct Map {
     /// First and last slot of each range, in order.
     ranges: Vec<(u16, u16, Arc<Link>)>,
     links: HashMap<RedisAddress, Arc<Link>>,
+    /// Servers that others named and that have no slot yet.
+    named: Mutex<HashMap<RedisAddress, Arc<Link>>>,
 }
 
 impl Cluster {
     pub(super) fn new(seeds: &[RedisAddress], dialer: Arc<Dialer>) -> Self {
         let link = |address: &RedisAddress| Arc::new(Link::new(Place::Server(address.clone()), Arc::clone(&dialer)));
         let seeds = seeds.iter().map(link).collect();
-        let (map, doubtful, asked) = (RwLock::default(), AtomicBool::new(true), Mutex::default());
+        let (map, doubtful, asked) = (RwLock::default(), AtomicBool::new(true), AsyncMutex::default());
         Self { seeds, dialer, map, doubtful, asked }
     }
 
@@ -80,10 +82,14 @@ impl Cluster {
         }
     }
 
-    /// The server at an address that another one named.
+    /// The server at an address that another one named; its link is kept until the map is drawn anew.
     pub(super) fn link_to(&self, address: RedisAddress) -> Arc<Link> {
-        self.doubt();
-        self.link_at(address, &self.map())
+        let map = self.map();
+        let link = self.link_at(address.clone(), &map);
+        if !map.links.contains_key(&address) {
+            map.named().insert(address, Arc::clone(&link));
+        }
+        link
     }
 
     /// Every server that has keys.
@@ -152,8 +158,9 @@ impl Cluster {
     /// The link that there is already, or a new one.
     fn link_at(&self, address: RedisAddress, known: &Map) -> Arc<Link> {
         let is_here = |link: &&Arc<Link>| matches!(link.place(), Place::Server(there) if *there == address);
-        match known.links.get(&address).or_else(|| self.seeds.iter().find(is_here)) {
-            Some(link) => Arc::clone(link),
+        let here = known.links.get(&address).cloned().or_else(|| known.named().get(&address).cloned());
+        match here.or_else(|| self.seeds.iter().find(is_here).cloned()) {
+            Some(link) => link,
             None => Arc::new(Link::new(Place::Server(address), Arc::clone(&self.dialer))),
         }
     }
@@ -166,6 +173,12 @@ impl Cluster {
             map.ranges.push((first, last, Arc::clone(link)));
         }
         map
+    }
+}
+
+impl Map {
+    fn named(&self) -> MutexGuard<'_, HashMap<RedisAddress, Arc<Link>>> {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use redis::{Cmd, Value};
 
 use super::error::RedisError;
-use super::script::{BEGIN, FINISH, LONGEST, REMOVE, RENEW, REVOKE, UPDATE};
+use super::script::{BEGIN, FINISH, LONGEST, REMOVE, RENEW, REVOKE, TRIM};
 use super::value::{bytes, done, number, only, optional_bytes};
 use super::{Redis, Shared, Way};
 
@@ -11,11 +11,22 @@ use super::{Redis, Shared, Way};
 /// has in memory.
 const MOST_REMOVALS: &[u8] = b"100000";
 
+/// What comes of [`Redis::take_out`].
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// `None` where there was none.
+    pub(crate) record: Option<Vec<u8>>,
+    /// Whether all followers are told already.
+    pub(crate) is_told: bool,
+}
+
 /// What comes of [`Redis::begin_refresh`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Begun {
     /// The lease is the caller's; this is the record.
     Taken(Vec<u8>),
+    /// The same after one that ran out, as may be after [`Begun::Abandoned`].
+    Retaken(Vec<u8>),
     /// Another one has the lease.
     Busy,
     /// A lease ran out before its owner finished; this is the record. What the owner had done nobody knows.
@@ -55,20 +66,24 @@ impl Redis {
 
     /// Takes out a record and its lease, and tells all followers of it, whether there was one or not.
     ///
-    /// After an error it may be gone without their being told: then it has to be removed once more. In a Cluster this takes two
-    /// round trips, because whoever hears of it must no longer find the record.
-    pub(crate) async fn remove(&self, key: &[u8; 32]) -> Result<Option<Vec<u8>>, RedisError> {
+    /// In a Cluster they are told by [`Redis::tell_removed`] only, a second round trip: whoever hears of it must no longer find
+    /// the record. After an error it may be gone without their being told: then it has to be removed once more.
+    pub(crate) async fn take_out(&self, key: &[u8; 32]) -> Result<Taken, RedisError> {
         let (record, lease, removals) = (self.record(key), self.lease(key), self.shared(Shared::Removals));
-        let removed = match &self.way {
-            Way::One(_) => self.run(&REMOVE, &[&record, &lease, &removals], &[key, MOST_REMOVALS]).await?,
-            Way::Cluster(_) => {
-                let removed = self.run(&REMOVE, &[&record, &lease], &[]).await?;
-                let tell = command("XADD", &[removals.as_bytes(), b"MAXLEN", b"~", MOST_REMOVALS, b"*", b"k", key]);
-                bytes(&only(self.send(&removals, &[tell]).await?)?)?;
-                removed
-            }
+        let is_told = matches!(self.way, Way::One(_));
+        let taken = if is_told {
+            self.run(&REMOVE, &[&record, &lease, &removals], &[key, MOST_REMOVALS]).await?
+        } else {
+            self.run(&REMOVE, &[&record, &lease], &[]).await?
         };
-        optional_bytes(removed)
+        Ok(Taken { record: optional_bytes(taken)?, is_told })
+    }
+
+    /// Tells all followers that a record was removed; as often as may be.
+    pub(crate) async fn tell_removed(&self, key: &[u8; 32]) -> Result<(), RedisError> {
+        let removals = self.shared(Shared::Removals);
+        let tell = command("XADD", &[removals.as_bytes(), b"MAXLEN", b"~", MOST_REMOVALS, b"*", b"k", key]);
+        bytes(&only(self.send(&removals, &[tell]).await?)?).map(drop)
     }
 
     /// Takes the lease for a refresh, for so long from now by the server's clock.
@@ -89,6 +104,7 @@ impl Redis {
         let record = optional_bytes(parts.next().unwrap_or_default())?;
         match (bytes(&outcome)?, record) {
             (b"taken", Some(record)) => Ok(Begun::Taken(record)),
+            (b"retaken", Some(record)) => Ok(Begun::Retaken(record)),
             (b"busy", None) => Ok(Begun::Busy),
             (b"abandoned", Some(record)) => Ok(Begun::Abandoned(record)),
             (b"gone", None) => Ok(Begun::Gone),
@@ -123,17 +139,6 @@ impl Redis {
         done(&finished)
     }
 
-    /// Replaces a record that is still `old` by one that lives so long from now; false when it is not.
-    pub(crate) async fn update_use(
-        &self,
-        key: &[u8; 32],
-        old: &[u8],
-        new: &[u8],
-        ttl: Duration,
-    ) -> Result<bool, RedisError> {
-        done(&self.on_lease(&UPDATE, key, &[old, new, &millis(ttl)]).await?)
-    }
-
     /// Tells all followers of revocations, for good.
     ///
     /// With a tag they take effect only when the tag was not given before, or longer ago than its time; else it is false.
@@ -151,21 +156,25 @@ impl Redis {
         number(&self.run(&LONGEST, &[&*name], &[lifetime_ms.to_string().as_bytes()]).await?)
     }
 
-    /// Frees what the two streams hold from before these instants of Unix time, in milliseconds; a few entries may stay.
-    pub(crate) async fn trim(&self, revocations_ms: u64, removals_ms: u64) -> Result<(), RedisError> {
-        let streams = [(Shared::Revocations, revocations_ms), (Shared::Removals, removals_ms)];
-        let commands = streams.map(|(stream, before)| {
-            let (name, before) = (self.shared(stream), before.to_string());
-            command("XTRIM", &[name.as_bytes(), b"MINID", b"~", before.as_bytes()])
-        });
-        for answer in self.send(&self.shared(Shared::Revocations), &commands).await? {
-            number(&answer)?;
-        }
-        Ok(())
+    /// Frees what the two streams hold that is older than this by the server's clock, which named the entries; a few may stay.
+    ///
+    /// Gives the server's time, in milliseconds.
+    pub(crate) async fn trim(&self, revocations: Duration, removals: Duration) -> Result<u64, RedisError> {
+        let streams = [Shared::Revocations, Shared::Removals].map(|stream| self.shared(stream));
+        number(
+            &self
+                .run(&TRIM, &streams.each_ref().map(String::as_str), &[&millis(revocations), &millis(removals)])
+                .await?,
+        )
     }
 
     /// Runs a script on a record and its lease.
-    async fn on_lease(&self, script: &super::Script, key: &[u8; 32], arguments: &[&[u8]]) -> Result<Value, RedisError> {
+    pub(super) async fn on_lease(
+        &self,
+        script: &super::Script,
+        key: &[u8; 32],
+        arguments: &[&[u8]],
+    ) -> Result<Value, RedisError> {
         self.run(script, &[&self.record(key), &self.lease(key)], arguments).await
     }
 }
@@ -181,6 +190,6 @@ pub(super) fn command(name: &str, arguments: &[&[u8]]) -> Cmd {
 }
 
 /// At least one, because servers refuse records that live for no time.
-fn millis(duration: Duration) -> Vec<u8> {
+pub(super) fn millis(duration: Duration) -> Vec<u8> {
     duration.as_millis().max(1).to_string().into_bytes()
 }

@@ -65,3 +65,37 @@ impl RedisError {
 pub(super) fn clean(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use redis::Value;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(answer: &str, expected: &RedisError) {
+        let Ok(Value::ServerError(error)) = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes()) else {
+            panic!("an error");
+        };
+        assert_eq!(RedisError::answered(&error), *expected);
+    }
+
+    #[test]
+    fn what_servers_refuse_for_now_and_for_good() {
+        let away = |code: &str| RedisError::Away(code.to_owned());
+        let refused = |text: &str| RedisError::Refused(text.to_owned());
+        check("LOADING Redis is loading the dataset in memory", &away("LOADING"));
+        check("READONLY You can't write against a read only replica.", &away("READONLY"));
+        check("MASTERDOWN Link with MASTER is down", &away("MASTERDOWN"));
+        check("CLUSTERDOWN The cluster is down", &away("CLUSTERDOWN"));
+        check("MISCONF Redis is configured to save RDB snapshots", &away("MISCONF"));
+        check("OOM command not allowed", &refused("OOM command not allowed"));
+        check(
+            "NOREPLICAS Not enough good replicas to write.",
+            &refused("NOREPLICAS Not enough good replicas to write."),
+        );
+        // It may quote what was sent.
+        check("NOPERM User x has no permissions to access 'secret'", &refused("NOPERM"));
+        check("ERR unknown command 'secret'", &refused("ERR"));
+    }
+}

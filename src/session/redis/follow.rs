@@ -111,6 +111,10 @@ impl Redis {
                 }
                 Round::More => {}
                 Round::Gap => {
+                    if position.is_some() {
+                        // What is looked up after the gap must not come from the server before it.
+                        link.reset(deadline).await?;
+                    }
                     // Only from here on is known what will be missed, so nothing from before counts.
                     *position = Some(found);
                     follower.gap();

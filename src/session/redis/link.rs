@@ -121,6 +121,13 @@ impl Link {
         Ok(())
     }
 
+    /// Uses the connection that there is for nothing new.
+    pub(super) async fn reset(&self, deadline: Instant) -> Result<(), RedisError> {
+        let elapsed = |_| RedisError::TimedOut(self.dialer.timeout);
+        timeout_at(deadline, self.state.lock()).await.map_err(elapsed)?.connection = None;
+        Ok(())
+    }
+
     pub(super) const fn place(&self) -> &Place {
         &self.place
     }
@@ -153,5 +160,27 @@ impl Pause {
         };
         self.until = Some((Instant::now() + pause, why));
         pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_until_they_are_long() {
+        let mut pause = Pause::default();
+        assert!(pause.is_first() && pause.is_over().is_ok());
+        for whole in [50, 100, 200, 400, 800, 1600, 2000, 2000, 2000, 2000, 2000, 2000, 2000] {
+            let whole = Duration::from_millis(whole);
+            let length = pause.prolong(&RedisError::Away("why".to_owned()));
+            assert!((whole / 2..=whole).contains(&length), "{length:?} of {whole:?}");
+            assert!(!pause.is_first());
+            assert_eq!(pause.is_over(), Err(RedisError::Away("why".to_owned())));
+            let (until, _) = pause.until.as_mut().unwrap();
+            assert!(*until <= Instant::now() + length);
+            *until = Instant::now();
+            assert_eq!(pause.is_over(), Ok(()));
+        }
     }
 }

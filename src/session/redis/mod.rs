@@ -13,6 +13,7 @@ mod connection;
 mod error;
 mod follow;
 mod link;
+mod many;
 mod scan;
 mod script;
 mod sentinel;
@@ -40,6 +41,7 @@ use crate::settings::{RedisAddress, RedisMode, RedisSettings};
 pub(crate) use commands::{Begun, Finish};
 pub(crate) use error::RedisError;
 pub(crate) use follow::Follower;
+pub(crate) use many::Update;
 pub(crate) use scan::Cursor;
 
 /// Servers that send an operation on before there is a pause.
@@ -171,6 +173,10 @@ impl Redis {
             asking = error.code() == "ASK";
             if !asking && error.code() != "MOVED" {
                 return Ok(answers);
+            }
+            if !asking {
+                // Where a slot only moves, the map is as it was.
+                cluster.doubt();
             }
             let Place::Server(from) = link.place() else { return Err(RedisError::Unexpected) };
             link = cluster.link_to(redirection(error.details(), from)?);

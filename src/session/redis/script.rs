@@ -71,7 +71,7 @@ if ends and ARGV[3] ~= '1' then return {'abandoned', record} end
 redis.call('HSET', KEYS[2], 'owner', ARGV[1], 'until', string.format('%.0f', now + ARGV[2]))
 local left = redis.call('PTTL', KEYS[1])
 if left > 0 then redis.call('PEXPIRE', KEYS[2], left) end
-return {'taken', record}",
+return {ends and 'retaken' or 'taken', record}",
 );
 
 /// Prolongs the lease of its owner, unless it was given up: owner, length in milliseconds.
@@ -123,6 +123,16 @@ end
 for i = first, #ARGV do redis.call('XADD', KEYS[1], '*', 'e', ARGV[i]) end
 if KEYS[2] then redis.call('SET', KEYS[2], '', 'PX', ARGV[1]) end
 return 1",
+);
+
+/// Drops from two streams what is older than the two lengths of time, in milliseconds; gives the time.
+pub(super) static TRIM: Script = Script::new(
+    "local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for i = 1, 2 do
+    redis.call('XTRIM', KEYS[i], 'MINID', '~', string.format('%.0f', math.max(now - ARGV[i], 0)))
+end
+return string.format('%.0f', now)",
 );
 
 /// Keeps the largest number ever given.

@@ -1,9 +1,18 @@
+mod ending;
+mod uses;
+
+use secrecy::ExposeSecret;
+use tokio::time::Instant;
+
 use super::*;
 use crate::app::samples::single;
 use crate::session::contract::{ISSUER, contract_but_for_time, parts, token};
-use crate::session::redis::tests::server::{Server, cluster, cluster_settings, settings, until};
+use crate::session::redis::tests::server::{Server, owner, settings, until};
+use crate::session::redis::tests::stage::{
+    Manner, cluster, cluster_of, cluster_settings, cluster_settings_of, watched,
+};
 use crate::session::samples::{alice, tied};
-use crate::session::{ProviderSide, Schedule, Whom};
+use crate::session::{Once, ProviderSide, Refreshable, Schedule, Whom};
 
 const LONG: Duration = Duration::from_hours(1);
 
@@ -55,6 +64,29 @@ async fn a_cluster_keeps_the_contract() {
 }
 
 #[tokio::test]
+async fn a_cluster_keeps_the_contract_with_a_user_who_has_rights() {
+    let servers = cluster_of("redis-server", &Manner::User).await;
+    contract_but_for_time(&store(&cluster_settings_of(&servers, &Manner::User))).await;
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_the_contract_over_tls() {
+    let manner = Manner::tls();
+    let servers = cluster_of("redis-server", &manner).await;
+    contract_but_for_time(&store(&cluster_settings_of(&servers, &manner))).await;
+}
+
+#[tokio::test]
+async fn sentinels_keep_the_contract() {
+    for manner in [Manner::Plain, Manner::User, Manner::tls()] {
+        let stage = watched("redis-server", &manner).await;
+        let store = store(&stage.settings);
+        contract_but_for_time(&store).await;
+        store.reclaim(World::system().now()).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn what_one_process_saves_another_knows_and_ends_for_both() {
     let (server, one, other) = scene().await;
     let signed_out = saved(&one, of_alice(ProviderSide::default())).await;
@@ -88,6 +120,24 @@ async fn one_of_two_processes_refreshes_and_the_other_gets_it() {
     assert_eq!(newest.refreshable().unwrap().token.expose_secret(), "second");
     assert!(Arc::ptr_eq(&newest, &other.cached(&token).unwrap()), "it is used from now on");
     assert!(other.finish_refresh(&token, &lease, Finished::Untouched).await.unwrap());
+}
+
+/// What a process knows from before may be that the token can be sent as often as one likes.
+#[tokio::test]
+async fn whether_a_token_may_be_sent_again_the_record_says() {
+    let (_server, one, other) = scene().await;
+    let token = saved(&one, refreshable("first", Some(false), Duration::ZERO)).await;
+    assert!(other.load(&token).await.unwrap().unwrap().refreshable().unwrap().is_reusable());
+    let Begun::Lease(lease, _) = one.begin_refresh(&token).await.unwrap() else { panic!("nobody has it") };
+    let renewed = Finished::Renewed(refreshable("second", Some(true), Duration::ZERO));
+    assert!(one.finish_refresh(&token, &lease, renewed).await.unwrap());
+    drop(one.begin_refresh(&token).await.unwrap());
+    until("the lease runs out", async || !matches!(one.begin_refresh(&token).await.unwrap(), Begun::Busy)).await;
+    for _ in 0..2 {
+        let begun = other.begin_refresh(&token).await.unwrap();
+        assert!(matches!(begun, Begun::Spent), "{begun:?}");
+    }
+    assert_eq!(other.cached(&token).unwrap().refreshable().unwrap().token.expose_secret(), "second");
 }
 
 /// A process that dies over a refresh takes the token with it.
@@ -159,20 +209,6 @@ async fn while_redis_is_away_memory_answers_for_a_while() {
     server.run();
     until("it is back", async || store.is_up()).await;
     assert!(store.load(&cached).await.unwrap().is_none(), "this server keeps nothing");
-}
-
-/// Of a session that may be idle for an hour.
-#[tokio::test]
-async fn uses_are_written_down_for_the_others() {
-    let (_server, one, other) = scene().await;
-    let app = single("https://app.example.com");
-    let session = Arc::new(alice(&app, World::system().now(), LONG * 24, Some(LONG)));
-    let token = saved(&one, Arc::clone(&session)).await;
-    let later = session.last_use() + Duration::from_mins(30);
-    session.touch(later);
-    one.reclaim(later).await.unwrap();
-    assert_eq!(other.load(&token).await.unwrap().unwrap().last_use(), later);
-    assert_eq!(one.count(), 1);
 }
 
 #[tokio::test]

@@ -137,7 +137,7 @@ async fn a_refresh_prolongs_nothing() {
     scene.rename("Alice Neu", &["staff"]);
     scene.pass(idle - SECOND);
     scene.until_named(&mut browser, "Alice Neu").await;
-    scene.pass(idle);
+    scene.pass(idle + idle / 10);
     scene.check(&mut browser).await.is(302);
     assert_eq!(scene.asked(), 2);
 }

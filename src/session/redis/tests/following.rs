@@ -1,11 +1,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use redis::Value;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::on_each_program;
 use super::server::{Server, open, settings, until};
+use crate::session::redis::commands::command;
 use crate::session::redis::{Follower, Redis};
 
 on_each_program![
@@ -15,6 +17,7 @@ on_each_program![
     a_new_start_of_the_server_is_a_gap,
     what_was_trimmed_unread_is_a_gap,
     a_lost_stream_is_a_gap,
+    what_is_looked_up_after_a_gap_comes_over_a_new_connection,
 ];
 
 /// What a follower was told.
@@ -189,4 +192,23 @@ async fn a_lost_stream_is_a_gap(program: &'static str) {
     server.ask(&["EVAL", script, "1", "test:{revocations}"]).await;
     told.until_current().await;
     assert_eq!((told.revoked().last().unwrap().as_str(), told.gaps()), ("c", 3));
+}
+
+/// The old one may lead to a server that lost its place.
+async fn what_is_looked_up_after_a_gap_comes_over_a_new_connection(program: &'static str) {
+    let server = Server::start(program, &[]).await;
+    let redis = Arc::new(open(&settings(server.address)));
+    let connection = async || {
+        let answers = redis.send("test:", &[command("CLIENT", &[b"ID"])]).await.unwrap();
+        let [Value::Int(id)] = answers[..] else { panic!("a number") };
+        id
+    };
+    let (told, _) = Told::follow(&redis);
+    redis.revoke(&[b"a"], None).await.unwrap();
+    told.until_current().await;
+    let first = connection().await;
+    assert_eq!(connection().await, first);
+    server.ask(&["FLUSHALL"]).await;
+    until("a gap", async || told.gaps() == 2).await;
+    assert_ne!(connection().await, first);
 }

@@ -1,9 +1,13 @@
 //! Every operation on real servers; `tests/run` installs them and says where they are.
 
+mod costs;
+mod failover;
 mod following;
 mod operations;
 mod places;
 pub(in crate::session) mod server;
+mod slots;
+pub(in crate::session) mod stage;
 
 #[path = "../../../../tests/suite/support/port.rs"]
 mod port;

@@ -4,12 +4,12 @@ use std::time::Duration;
 use redis::Value;
 
 use super::on_each_program;
-use super::server::{Server, cluster, cluster_settings, open, settings, until};
-use crate::session::redis::{Begun, Cursor, Finish, Redis};
+use super::server::{Server, open, settings, until};
+use crate::session::redis::{Begun, Cursor, Finish, Redis, Update};
 
-const LONG: Duration = Duration::from_mins(1);
+pub(super) const LONG: Duration = Duration::from_mins(1);
 const SHORT: Duration = Duration::from_millis(30);
-const KEY: [u8; 32] = [7; 32];
+pub(super) const KEY: [u8; 32] = [7; 32];
 const OURS: [u8; 16] = [1; 16];
 const THEIRS: [u8; 16] = [2; 16];
 
@@ -20,15 +20,23 @@ on_each_program![
     what_is_removed_stays_away,
     marks_live_as_long_as_their_record,
     uses_are_written_once,
+    many_records_at_once,
     revocations_take_effect_once,
     all_records_are_found,
-    a_cluster_does_the_same,
 ];
 
 #[track_caller]
 fn taken(begun: Begun) -> Vec<u8> {
     match begun {
         Begun::Taken(record) => record,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn retaken(begun: Begun) -> Vec<u8> {
+    match begun {
+        Begun::Retaken(record) => record,
         other => panic!("{other:?}"),
     }
 }
@@ -57,7 +65,7 @@ async fn a_lease_is_one_owners(program: &'static str) {
     leases(&open(&settings(server.address))).await;
 }
 
-async fn leases(redis: &Redis) {
+pub(super) async fn leases(redis: &Redis) {
     assert_eq!(redis.begin_refresh(&KEY, &OURS, LONG, true).await.unwrap(), Begun::Gone);
     redis.put(&KEY, b"old", LONG).await.unwrap();
     assert_eq!(taken(redis.begin_refresh(&KEY, &OURS, LONG, false).await.unwrap()), b"old");
@@ -76,7 +84,7 @@ async fn leases(redis: &Redis) {
     assert!(redis.finish_refresh(&KEY, &OURS, Finish::Keep).await.unwrap());
     assert!(!redis.renew_refresh(&KEY, &OURS, LONG).await.unwrap());
     assert_eq!(redis.begin_refresh(&KEY, &THEIRS, LONG, false).await.unwrap(), Begun::Abandoned(b"new".to_vec()));
-    assert_eq!(taken(redis.begin_refresh(&KEY, &THEIRS, LONG, true).await.unwrap()), b"new");
+    assert_eq!(retaken(redis.begin_refresh(&KEY, &THEIRS, LONG, true).await.unwrap()), b"new");
 }
 
 async fn what_lost_its_lease_changes_nothing(program: &'static str) {
@@ -88,7 +96,7 @@ async fn what_lost_its_lease_changes_nothing(program: &'static str) {
         redis.begin_refresh(&KEY, &THEIRS, LONG, false).await.unwrap() == Begun::Abandoned(b"old".to_vec())
     })
     .await;
-    taken(redis.begin_refresh(&KEY, &THEIRS, LONG, true).await.unwrap());
+    retaken(redis.begin_refresh(&KEY, &THEIRS, LONG, true).await.unwrap());
     for finish in [Finish::Replace(b"late", LONG), Finish::Release, Finish::Keep] {
         assert!(!redis.finish_refresh(&KEY, &OURS, finish).await.unwrap());
     }
@@ -105,7 +113,7 @@ async fn what_is_removed_stays_away(program: &'static str) {
     assert_eq!(redis.remove(&KEY).await.unwrap().unwrap(), b"old");
     assert!(!redis.renew_refresh(&KEY, &OURS, LONG).await.unwrap());
     assert!(!redis.finish_refresh(&KEY, &OURS, Finish::Replace(b"new", LONG)).await.unwrap());
-    assert!(!redis.update_use(&KEY, b"old", b"new", LONG).await.unwrap());
+    assert!(!redis.update(&KEY, b"old", b"new", LONG).await.unwrap());
     assert_eq!(redis.get(&KEY).await.unwrap(), None);
     // Also where only the record went.
     redis.put(&KEY, b"old", LONG).await.unwrap();
@@ -127,7 +135,7 @@ async fn marks_live_as_long_as_their_record(program: &'static str) {
     redis.put(&KEY, b"old", LONG).await.unwrap();
     taken(redis.begin_refresh(&KEY, &OURS, SHORT, false).await.unwrap());
     check(50_000, 60_000).await;
-    assert!(redis.update_use(&KEY, b"old", b"new", LONG * 10).await.unwrap());
+    assert!(redis.update(&KEY, b"old", b"new", LONG * 10).await.unwrap());
     check(590_000, 600_000).await;
     assert!(redis.renew_refresh(&KEY, &OURS, LONG).await.unwrap());
     check(590_000, 600_000).await;
@@ -136,11 +144,44 @@ async fn marks_live_as_long_as_their_record(program: &'static str) {
 async fn uses_are_written_once(program: &'static str) {
     let server = Server::start(program, &[]).await;
     let redis = open(&settings(server.address));
-    assert!(!redis.update_use(&KEY, b"", b"new", LONG).await.unwrap());
+    assert!(!redis.update(&KEY, b"", b"new", LONG).await.unwrap());
     redis.put(&KEY, b"old", LONG).await.unwrap();
-    assert!(redis.update_use(&KEY, b"old", b"new", LONG).await.unwrap());
-    assert!(!redis.update_use(&KEY, b"old", b"newer", LONG).await.unwrap());
+    assert!(redis.update(&KEY, b"old", b"new", LONG).await.unwrap());
+    assert!(!redis.update(&KEY, b"old", b"newer", LONG).await.unwrap());
     assert_eq!(redis.get(&KEY).await.unwrap().unwrap(), b"new");
+}
+
+/// Of each server together, and of each that one round trip reaches.
+pub(super) async fn many_at_once(redis: &Redis) {
+    let keys: Vec<[u8; 32]> = (0..60).map(|number| [number; 32]).collect();
+    for key in &keys[..50] {
+        redis.put(key, &key[..1], LONG).await.unwrap();
+    }
+    assert_eq!(redis.which_exist(&keys).await.unwrap(), keys[..50]);
+    let found: Vec<_> = redis.get_many(&keys).await.into_iter().map(Result::unwrap).collect();
+    for (number, record) in found.iter().enumerate() {
+        assert_eq!(record.as_deref(), keys[..50].get(number).map(|key| &key[..1]));
+    }
+    let update = |key: &[u8; 32]| {
+        let old = vec![if key[0] < 25 { key[0] } else { 99 }];
+        Update { key: *key, old, new: b"new".to_vec(), ttl: LONG }
+    };
+    // Twice: a server may not have seen the script yet.
+    for expected in [25, 0] {
+        let updates: Vec<_> = keys.iter().map(update).collect();
+        let updated: Vec<bool> = redis.update_uses(&updates).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(updated.iter().filter(|it| **it).count(), expected);
+        assert!(updated.iter().skip(25).all(|it| !it));
+    }
+    assert!(redis.get_many(&[]).await.is_empty() && redis.update_uses(&[]).await.is_empty());
+    for key in keys {
+        redis.remove(&key).await.unwrap();
+    }
+}
+
+async fn many_records_at_once(program: &'static str) {
+    let server = Server::start(program, &[]).await;
+    many_at_once(&open(&settings(server.address))).await;
 }
 
 async fn revocations_take_effect_once(program: &'static str) {
@@ -159,13 +200,12 @@ async fn revocations_take_effect_once(program: &'static str) {
     for (given, kept) in [(5, 5), (3, 5), (34_560_000_000, 34_560_000_000), (7, 34_560_000_000)] {
         assert_eq!(redis.longest(given).await.unwrap(), kept);
     }
-    redis.trim(0, 0).await.unwrap();
+    redis.trim(LONG, LONG).await.unwrap();
     length(4).await;
-    let future = u64::MAX / 4;
     for _ in 0..200 {
         redis.revoke(&[b"e"], None).await.unwrap();
     }
-    redis.trim(future, future).await.unwrap();
+    redis.trim(Duration::ZERO, Duration::ZERO).await.unwrap();
     let Value::Int(left) = server.ask(&["XLEN", stream]).await else { panic!() };
     assert!(left < 200, "{left}");
 }
@@ -176,7 +216,7 @@ async fn all_records_are_found(program: &'static str) {
 }
 
 /// What else lies in the database is not counted.
-async fn finds_all(redis: &Redis, ask: impl AsyncFn(&[&str])) {
+pub(super) async fn finds_all(redis: &Redis, ask: impl AsyncFn(&[&str])) {
     let mut expected = BTreeMap::new();
     for number in 0..=255 {
         let key = [number; 32];
@@ -194,70 +234,4 @@ async fn finds_all(redis: &Redis, ask: impl AsyncFn(&[&str])) {
     }
     assert_eq!(found, expected);
     assert_eq!(redis.count().await.unwrap(), 256);
-}
-
-async fn a_cluster_does_the_same(program: &'static str) {
-    let servers = cluster(program).await;
-    let redis = open(&cluster_settings(&servers));
-    leases(&redis).await;
-    assert!(redis.revoke(&[b"a"], Some((b"jti", LONG))).await.unwrap());
-    assert!(!redis.revoke(&[b"a"], Some((b"jti", LONG))).await.unwrap());
-    assert_eq!(redis.longest(5).await.unwrap(), 5);
-    redis.trim(0, 0).await.unwrap();
-    assert_eq!(redis.remove(&KEY).await.unwrap().unwrap(), b"new");
-    finds_all(&redis, async |command| drop(servers[2].ask(command).await)).await;
-    let moving = moves_slots(&servers).await;
-    for number in 0..=255 {
-        assert_eq!(redis.get(&[number; 32]).await.unwrap().unwrap(), [number]);
-    }
-    // With a slot half way, what needs two keys waits until it has arrived.
-    let update = async {
-        for number in 0..=255 {
-            assert!(redis.update_use(&[number; 32], &[number], b"new", LONG).await.unwrap());
-        }
-    };
-    tokio::join!(update, settle_slots(&servers, &moving));
-}
-
-/// The id of the second server.
-async fn second(servers: &[Server]) -> String {
-    let Value::BulkString(id) = servers[1].ask(&["CLUSTER", "MYID"]).await else { panic!() };
-    String::from_utf8(id).unwrap()
-}
-
-async fn settle_slots(servers: &[Server], slots: &[String]) {
-    let to = second(servers).await;
-    for slot in slots {
-        for server in servers {
-            server.ask(&["CLUSTER", "SETSLOT", slot, "NODE", &to]).await;
-        }
-    }
-}
-
-/// Moves the keys of ten slots of the first server to the second, and settles half of them; gives the others.
-async fn moves_slots(servers: &[Server]) -> Vec<String> {
-    let Value::BulkString(from) = servers[0].ask(&["CLUSTER", "MYID"]).await else { panic!() };
-    let (to, from) = (second(servers).await, String::from_utf8(from).unwrap());
-    let port = servers[1].address.port().to_string();
-    let mut slots = Vec::new();
-    for slot in (0..5462).map(|slot: u16| slot.to_string()) {
-        let Value::Array(keys) = servers[0].ask(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]).await else { panic!() };
-        if keys.is_empty() {
-            continue;
-        }
-        servers[1].ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from]).await;
-        servers[0].ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to]).await;
-        for key in keys {
-            let Value::BulkString(key) = key else { panic!() };
-            let key = String::from_utf8(key).unwrap();
-            servers[0].ask(&["MIGRATE", "127.0.0.1", &port, &key, "0", "5000"]).await;
-        }
-        slots.push(slot);
-        if slots.len() == 10 {
-            settle_slots(servers, &slots[5..]).await;
-            slots.truncate(5);
-            return slots;
-        }
-    }
-    panic!("only {} slots have keys", slots.len());
 }

@@ -1,5 +1,6 @@
 //! Real servers, which end with their test.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
@@ -7,12 +8,12 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Value};
-use secrecy::SecretString;
 use tempfile::TempDir;
 
 use super::port::reserved_address;
 use super::tool::{Running, command};
-use crate::session::redis::Redis;
+use crate::session::redis::cluster::slot;
+use crate::session::redis::{Redis, RedisError, Update};
 use crate::settings::{RedisAddress, RedisMode, RedisSettings};
 
 /// How long something may take that has to come.
@@ -35,6 +36,8 @@ pub(in crate::session) struct Server {
     program: &'static str,
     arguments: Vec<String>,
     pub(in crate::session) address: SocketAddr,
+    /// Where it speaks TLS, if it does.
+    pub(super) tls: Option<SocketAddr>,
     folder: TempDir,
     running: Option<Running>,
 }
@@ -55,16 +58,21 @@ impl Server {
         let directory = folder.path().display().to_string();
         let usual = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", &directory];
         let arguments = usual.iter().chain(arguments).map(|argument| (*argument).to_owned()).collect();
-        Self { program, arguments, address, folder, running: None }
+        Self { program, arguments, address, tls: None, folder, running: None }
     }
 
-    /// Gives a Sentinel the file that it has to have, in which it writes too.
-    pub(in crate::session) fn configure(&mut self, text: &str) {
+    /// Gives a Sentinel the file that it has to have, in which it writes too, and these arguments.
+    pub(super) fn configure(&mut self, text: &str, further: &[String]) {
         let path = self.folder.path().join("configuration");
         fs::write(&path, text).unwrap();
         let port = self.address.port().to_string();
         let arguments = [path.to_str().unwrap(), "--sentinel", "--port", &port, "--bind", "127.0.0.1"];
-        self.arguments = arguments.map(str::to_owned).into();
+        self.arguments = arguments.map(str::to_owned).into_iter().chain(further.iter().cloned()).collect();
+    }
+
+    /// Where what is tested finds it.
+    pub(super) fn spoken(&self) -> SocketAddr {
+        self.tls.unwrap_or(self.address)
     }
 
     pub(in crate::session) fn run(&mut self) {
@@ -110,6 +118,29 @@ impl Server {
     }
 }
 
+impl Redis {
+    /// Takes a record out and tells of it.
+    pub(in crate::session) async fn remove(&self, key: &[u8; 32]) -> Result<Option<Vec<u8>>, RedisError> {
+        let taken = self.take_out(key).await?;
+        if !taken.is_told {
+            self.tell_removed(key).await?;
+        }
+        Ok(taken.record)
+    }
+
+    /// Replaces one record.
+    pub(super) async fn update(
+        &self,
+        key: &[u8; 32],
+        old: &[u8],
+        new: &[u8],
+        ttl: Duration,
+    ) -> Result<bool, RedisError> {
+        let update = Update { key: *key, old: old.to_vec(), new: new.to_vec(), ttl };
+        self.update_uses(&[update]).await.pop().expect("an answer")
+    }
+}
+
 /// The settings of a single server.
 pub(in crate::session) fn settings(address: SocketAddr) -> RedisSettings {
     RedisSettings {
@@ -134,39 +165,17 @@ pub(in crate::session) fn open(settings: &RedisSettings) -> Redis {
     Redis::new(settings).unwrap()
 }
 
-pub(in crate::session) fn password(text: &str) -> SecretString {
-    SecretString::from(text)
+/// Which of three equal parts of the slots `key` is in.
+pub(in crate::session) fn owner(servers: &[Server], key: &str) -> usize {
+    assert_eq!(servers.len(), 3);
+    usize::from(slot(key.as_bytes()) / 5462)
 }
 
-/// Three masters that share the keys.
-pub(in crate::session) async fn cluster(program: &'static str) -> Vec<Server> {
-    let mut servers = Vec::new();
-    for _ in 0..3 {
-        let bus = reserved_address().port().to_string();
-        let arguments = ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "1000"];
-        let mut server = Server::prepare(program, reserved_address(), &arguments);
-        server.run();
-        server.until_ready().await;
-        let first = servers.len() * 5462;
-        let last = (first + 5461).min(16_383);
-        server.ask(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]).await;
-        if let Some(Server { address, arguments, .. }) = servers.first() {
-            let bus = arguments.iter().skip_while(|word| *word != "--cluster-port").nth(1).unwrap();
-            server.ask(&["CLUSTER", "MEET", "127.0.0.1", &address.port().to_string(), bus]).await;
-        }
-        servers.push(server);
-    }
-    for server in &servers {
-        until("a whole cluster", async || {
-            let Value::BulkString(info) = server.ask(&["CLUSTER", "INFO"]).await else { return false };
-            let info = String::from_utf8(info).unwrap();
-            info.contains("cluster_state:ok") && info.contains("cluster_size:3")
-        })
-        .await;
-    }
-    servers
-}
-
-pub(in crate::session) fn cluster_settings(servers: &[Server]) -> RedisSettings {
-    RedisSettings { mode: RedisMode::Cluster, ..settings(servers[0].address) }
+/// How often the server was given each command since it was told to forget that, by scripts too.
+pub(in crate::session) async fn calls(server: &Server) -> BTreeMap<String, u64> {
+    let Value::BulkString(text) = server.ask(&["INFO", "commandstats"]).await else { panic!("a text") };
+    let text = String::from_utf8(text).unwrap();
+    let lines = text.lines().filter_map(|line| line.strip_prefix("cmdstat_")?.split_once(":calls="));
+    let number = |calls: &str| calls.split_once(',').unwrap().0.parse().unwrap();
+    lines.map(|(name, calls)| (name.to_owned(), number(calls))).collect()
 }

@@ -1,0 +1,119 @@
+//! What is heard of the others, and told again where the server has lost it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::time::Instant;
+
+use super::Shared;
+use super::refresh::LEASE_RENEWALS;
+use crate::session::map::Evicted;
+use crate::session::redis::Follower;
+use crate::session::revocation::{Entry, Tag};
+use crate::session::{Session, SessionKey};
+use crate::world::UnixTime;
+
+/// What is written or asked for at once.
+const CHUNK: usize = 500;
+
+/// The list as it is read from its beginning; `None` while nothing has to be.
+#[derive(Default)]
+pub(super) struct Reread(Mutex<Option<HashMap<Tag, UnixTime>>>);
+
+impl Reread {
+    fn begin(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(HashMap::new());
+    }
+
+    fn note(&self, entry: Entry) {
+        if let Some(read) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            let at = read.entry(entry.tag).or_default();
+            *at = entry.at.max(*at);
+        }
+    }
+
+    /// Which of `known` were not read; `None` where nothing had to be.
+    fn lacking(&self, known: impl FnOnce() -> Vec<Entry>) -> Option<Vec<Entry>> {
+        let read = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let lacks = |entry: &Entry| read.get(&entry.tag).is_none_or(|at| *at < entry.at);
+        Some(known().into_iter().filter(lacks).collect())
+    }
+}
+
+impl Shared {
+    /// After another server took the place of the one before, with what it lost: who was acknowledged an order may rely on it,
+    /// and who starts later hears of it from the server only.
+    fn tell_again(self: &Arc<Self>, lacking: Vec<Entry>) {
+        let (shared, gaps) = (Arc::clone(self), self.freshness.gaps());
+        tokio::spawn(async move {
+            let mut told = false;
+            // After a further gap all of it is compared once more.
+            while shared.freshness.gaps() == gaps {
+                told = told || shared.revoke_again(&lacking).await;
+                if told && shared.remove_those_again().await {
+                    return;
+                }
+                tokio::time::sleep(shared.lease / LEASE_RENEWALS).await;
+            }
+        });
+    }
+
+    async fn revoke_again(&self, lacking: &[Entry]) -> bool {
+        for entries in lacking.chunks(CHUNK) {
+            let told: Vec<_> = entries.iter().map(|entry| entry.bytes()).collect();
+            let told: Vec<&[u8]> = told.iter().map(<[u8; 24]>::as_slice).collect();
+            if self.redis.revoke(&told, None).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn remove_those_again(self: &Arc<Self>) -> bool {
+        let keys: Vec<_> = self.removed.all().iter().map(|key| *key.as_bytes()).collect();
+        for keys in keys.chunks(CHUNK) {
+            let Ok(found) = self.redis.which_exist(keys).await else { return false };
+            for key in found {
+                if self.take_out(SessionKey::from_bytes(key)).await.is_err() {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}
+
+impl Follower for Arc<Shared> {
+    fn revoked(&self, entry: &[u8]) {
+        // Nobody else writes there; what is no entry means nobody.
+        if let Some(entry) = Entry::read(entry) {
+            self.revocations.add(entry);
+            self.reread.note(entry);
+        }
+    }
+
+    fn removed(&self, key: &[u8; 32]) {
+        let key = SessionKey::from_bytes(*key);
+        // In this order: who looks it up meanwhile finds one of the two.
+        self.removed.add(key);
+        self.cache.remove(&key);
+    }
+
+    fn current(&self, at: Instant) {
+        if let Some(lacking) = self.reread.lacking(|| self.revocations.since(self.oldest(self.world.now()))) {
+            self.tell_again(lacking);
+        }
+        self.freshness.hear(at);
+    }
+
+    fn gap(&self) {
+        self.freshness.doubt();
+        self.reread.begin();
+        let unkept: Evicted = self.cache.find(Session::has_unkept_use).flatten().collect();
+        self.cache.clear();
+        if !unkept.is_empty() {
+            let shared = Self::clone(self);
+            tokio::spawn(async move { shared.keep_uses(unkept).await });
+        }
+    }
+}

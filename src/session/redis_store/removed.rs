@@ -1,0 +1,145 @@
+//! Removal of one session, everywhere and for good.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::refresh::LEASE_RENEWALS;
+use super::{RedisStore, Shared, failed};
+use crate::session::record::Head;
+use crate::session::{Session, SessionKey, SessionOutline, SessionToken, StoreError};
+use crate::world::UnixTime;
+
+/// So long a removal is remembered, and can be told to who was not there for a while; who missed one for longer forgets all that
+/// is in memory.
+pub(super) const REMOVALS_KEPT: Duration = Duration::from_hours(1);
+
+/// Keys that are remembered at least, where there are so many in [`REMOVALS_KEPT`]; twice as many at most, in about 5 MB.
+const MOST: usize = 50_000;
+
+/// What was removed not long ago, and stays so: a server that takes another one's place may not have got the removal, and give
+/// the record out again.
+pub(super) struct RemovedKeys(Mutex<Generations>);
+
+struct Generations {
+    young: HashSet<SessionKey>,
+    since: Instant,
+    old: HashSet<SessionKey>,
+}
+
+/// What was removed: the record, and what memory knew of it.
+type Removed = (Vec<u8>, Option<Arc<Session>>);
+
+impl Default for RemovedKeys {
+    fn default() -> Self {
+        let generations = Generations { young: HashSet::new(), since: Instant::now(), old: HashSet::new() };
+        Self(Mutex::new(generations))
+    }
+}
+
+impl RemovedKeys {
+    pub(super) fn add(&self, key: SessionKey) {
+        self.with(|generations| {
+            generations.age();
+            generations.young.insert(key);
+        });
+    }
+
+    pub(super) fn contain(&self, key: &SessionKey) -> bool {
+        self.with(|generations| generations.young.contains(key) || generations.old.contains(key))
+    }
+
+    pub(super) fn all(&self) -> Vec<SessionKey> {
+        self.with(|generations| generations.young.union(&generations.old).copied().collect())
+    }
+
+    /// Forgets what is older than it has to be remembered.
+    pub(super) fn reclaim(&self) {
+        self.with(Generations::age);
+    }
+
+    fn with<T>(&self, with: impl FnOnce(&mut Generations) -> T) -> T {
+        with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Generations {
+    fn age(&mut self) {
+        if self.young.len() >= MOST || self.since.elapsed() >= REMOVALS_KEPT {
+            self.old = std::mem::take(&mut self.young);
+            self.since = Instant::now();
+        }
+    }
+}
+
+impl RedisStore {
+    async fn forget(&self, key: SessionKey) -> Result<Option<Removed>, StoreError> {
+        // Here it is denied at once, and where Redis did not do it, looked up again.
+        let cached = self.shared.cache.remove(&key);
+        let proof = self.shared.proof().await;
+        let shared = Arc::clone(&self.shared);
+        // In a task of its own: whoever asked may go away between the removal and the word of it.
+        let taken = tokio::spawn(async move { shared.take_out(key).await }).await;
+        let record = taken.map_err(|_| StoreError("the process is stopping".to_owned()))??;
+        self.shared.stands(proof)?;
+        Ok(record.map(|record| (record, cached)))
+    }
+
+    pub(super) async fn remove(&self, token: &SessionToken) -> Result<Option<Arc<Session>>, StoreError> {
+        let removed = self.forget(token.key()).await?;
+        // Another process may have refreshed it: the record is what counts.
+        let session = removed.and_then(|(record, cached)| self.shared.open(token, &record).map(Arc::new).or(cached));
+        Ok(session.filter(|session| !self.shared.revocations.cover(session)))
+    }
+
+    pub(super) async fn end(&self, id: SessionKey) -> Result<Option<SessionOutline>, StoreError> {
+        let removed = self.forget(id).await?;
+        Ok(removed.and_then(|(record, cached)| self.shared.shown(id, &record, cached.as_deref())))
+    }
+}
+
+impl Shared {
+    /// Takes a record out, and tells all others.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not certain that both was done. Where the record is gone and the others do not know, they are told as soon as
+    /// that can be.
+    pub(super) async fn take_out(self: &Arc<Self>, key: SessionKey) -> Result<Option<Vec<u8>>, StoreError> {
+        let taken = self.redis.take_out(key.as_bytes()).await.map_err(failed)?;
+        self.removed.add(key);
+        self.cache.remove(&key);
+        if taken.is_told {
+            return Ok(taken.record);
+        }
+        let told = self.redis.tell_removed(key.as_bytes()).await;
+        if let (Err(_), Some(record)) = (&told, &taken.record) {
+            let ends_at = Head::read(record).map(|head| UnixTime::from_secs(head.ends_at)).unwrap_or_default();
+            tokio::spawn(tell(Arc::clone(self), key, ends_at));
+        }
+        told.map_err(failed)?;
+        Ok(taken.record)
+    }
+
+    /// Whether the session was removed, although its record is there: then it is taken out once more.
+    pub(super) fn was_removed(self: &Arc<Self>, key: SessionKey) -> bool {
+        let removed = self.removed.contain(&key);
+        if removed {
+            let shared = Arc::clone(self);
+            tokio::spawn(async move { shared.take_out(key).await });
+        }
+        removed
+    }
+}
+
+/// Tells the others of a removal until it is said, or the session would have ended.
+async fn tell(shared: Arc<Shared>, key: SessionKey, ends_at: UnixTime) {
+    while shared.world.now() < ends_at {
+        tokio::time::sleep(shared.lease / LEASE_RENEWALS).await;
+        if shared.redis.tell_removed(key.as_bytes()).await.is_ok() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! When a session was used last, as others hear of it.
+
+use super::*;
+use crate::session::redis::tests::server::calls;
+
+/// Of a session that may be idle for an hour.
+#[tokio::test]
+async fn uses_are_written_down_for_the_others() {
+    let (_server, one, other) = scene().await;
+    let app = single("https://app.example.com");
+    let session = Arc::new(alice(&app, World::system().now(), LONG * 24, Some(LONG)));
+    let token = saved(&one, Arc::clone(&session)).await;
+    let later = session.last_use() + Duration::from_mins(30);
+    session.touch(later);
+    one.reclaim(later).await.unwrap();
+    assert_eq!(other.load(&token).await.unwrap().unwrap().last_use(), later);
+    assert_eq!(one.count(), 1);
+}
+
+/// A use that is not written down yet must not be missed: the next one may come to another process, or to this one after it
+/// let go of the session.
+#[tokio::test]
+async fn a_record_outlives_uses_that_were_not_written_down() {
+    let server = Server::start("redis-server", &[]).await;
+    let store = store(&settings(server.address));
+    let left = async |token: &SessionToken| {
+        let name = format!("test:s:{{{}}}", token.key());
+        let ::redis::Value::Int(left) = server.ask(&["PTTL", &name]).await else { panic!("a time") };
+        Duration::from_millis(u64::try_from(left).unwrap()).as_secs().div_ceil(60)
+    };
+    let app = single("https://app.example.com");
+    let session = Arc::new(alice(&app, World::system().now(), LONG * 24, Some(LONG)));
+    let token = saved(&store, Arc::clone(&session)).await;
+    assert_eq!(left(&token).await, 67);
+    // Another process used it later than this one, and told.
+    let began = session.last_use();
+    let elsewhere = store.shared.open(&token, &store.shared.redis.get(token.key().as_bytes()).await.unwrap().unwrap());
+    let elsewhere = Arc::new(elsewhere.unwrap());
+    elsewhere.touch(began + Duration::from_mins(30));
+    store.shared.keep_uses(vec![(token.key(), Arc::clone(&elsewhere))]).await.unwrap();
+    assert_eq!(left(&token).await, 97);
+    session.touch(began + Duration::from_mins(10));
+    store.shared.keep_uses(vec![(token.key(), Arc::clone(&session))]).await.unwrap();
+    assert_eq!(left(&token).await, 97);
+    assert_eq!(session.last_use(), elsewhere.last_use());
+}
+
+/// Of a session that may be idle for an hour and is used once a minute.
+#[tokio::test]
+async fn a_use_is_written_once_in_a_tenth_of_the_time_out() {
+    let server = Server::start("redis-server", &[]).await;
+    let store = store(&settings(server.address));
+    until("it is followed", async || store.is_up()).await;
+    let app = single("https://app.example.com");
+    let session = Arc::new(alice(&app, World::system().now(), LONG * 24, Some(LONG)));
+    saved(&store, Arc::clone(&session)).await;
+    let began = session.last_use();
+    server.ask(&["CONFIG", "RESETSTAT"]).await;
+    for minute in 1..=60 {
+        for second in 0..60 {
+            session.touch(began + Duration::from_secs(60 * minute + second));
+        }
+        store.reclaim(began + Duration::from_secs(60 * minute + 59)).await.unwrap();
+    }
+    let calls = calls(&server).await;
+    assert!((8..=10).contains(&calls["set"]), "{calls:?}");
+}
+
+/// The server that holds a part of the records is away.
+#[tokio::test]
+async fn what_can_be_written_is_while_a_part_of_a_cluster_is_away() {
+    let servers = cluster("redis-server").await;
+    for server in &servers {
+        server.ask(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]).await;
+    }
+    let store = store(&cluster_settings(&servers));
+    until("it is followed", async || store.is_up()).await;
+    let app = single("https://app.example.com");
+    let mut sessions = Vec::new();
+    for _ in 0..60 {
+        let session = Arc::new(alice(&app, World::system().now(), LONG * 24, Some(LONG)));
+        saved(&store, Arc::clone(&session)).await;
+        session.touch(session.last_use() + Duration::from_mins(30));
+        sessions.push(session);
+    }
+    let streams = owner(&servers, "test:{revocations}");
+    servers[(streams + 1) % 3].signal("STOP");
+    assert!(store.reclaim(World::system().now()).await.is_err());
+    let unkept = |sessions: &[Arc<Session>]| sessions.iter().filter(|session| session.has_unkept_use()).count();
+    assert!((1..60).contains(&unkept(&sessions)), "{}", unkept(&sessions));
+    servers[(streams + 1) % 3].signal("CONT");
+    until("all are written", async || {
+        let _ = store.reclaim(World::system().now()).await;
+        unkept(&sessions) == 0
+    })
+    .await;
+}
+
+/// By the server's clock, with which it names entries.
+#[tokio::test]
+async fn old_entries_go_also_where_no_use_can_be_written() {
+    let server = Server::start("redis-server", &[]).await;
+    let add = "for i = 1, 300 do redis.call('XADD', KEYS[1], '1-' .. i, 'k', ARGV[1]) end";
+    server.ask(&["EVAL", add, "1", "test:{revocations}:removals", &"k".repeat(32)]).await;
+    let store = store(&settings(server.address));
+    until("it is followed", async || store.is_up()).await;
+    let app = single("https://app.example.com");
+    let session = Arc::new(alice(&app, World::system().now(), LONG * 24, Some(LONG)));
+    saved(&store, Arc::clone(&session)).await;
+    session.touch(session.last_use() + Duration::from_mins(30));
+    server.ask(&["ACL", "SETUSER", "default", "-set"]).await;
+    assert!(store.reclaim(World::system().now()).await.is_err());
+    let ::redis::Value::Int(left) = server.ask(&["XLEN", "test:{revocations}:removals"]).await else { panic!() };
+    assert!(left < 300, "{left}");
+    assert_eq!(store.count(), 1, "and all are counted");
+}
+
+/// Whatever the server knows and does not know, it is the one to be told.
+#[tokio::test]
+async fn uses_are_written_down_before_all_is_forgotten() {
+    let (server, store, _) = scene().await;
+    until("it is followed", async || store.is_up()).await;
+    let app = single("https://app.example.com");
+    let session = Arc::new(alice(&app, World::system().now(), LONG * 24, Some(LONG)));
+    let token = saved(&store, Arc::clone(&session)).await;
+    session.touch(session.last_use() + Duration::from_mins(30));
+    server.ask(&["XADD", "test:{revocations}", "*", "e", "news"]).await;
+    server.ask(&["DEL", "test:{revocations}"]).await;
+    until("all is looked up again", async || store.shared.cache.get(&token.key()).is_none()).await;
+    until("it is written", async || !session.has_unkept_use()).await;
+    assert_eq!(store.load(&token).await.unwrap().unwrap().last_use(), session.last_use());
+}

@@ -1,0 +1,116 @@
+//! What is done every now and then: uses are written down, and what nobody needs is freed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::removed::REMOVALS_KEPT;
+use super::{RedisStore, Shared, failed};
+use crate::session::map::Evicted;
+use crate::session::redis::Update;
+use crate::session::revocation::LATE;
+use crate::session::{Session, SessionKey, StoreError};
+use crate::world::UnixTime;
+
+/// Uses that are written down at once.
+const USES_AT_ONCE: usize = 500;
+
+impl RedisStore {
+    /// Writes down when these were used last, without waiting for it.
+    pub(super) fn keep_uses(&self, evicted: Evicted) {
+        let unkept: Evicted = evicted.into_iter().filter(|(_, session)| session.has_unkept_use()).collect();
+        if !unkept.is_empty() {
+            let shared = Arc::clone(&self.shared);
+            // An error is told when sessions are looked up; these are idle a little earlier.
+            tokio::spawn(async move { shared.keep_uses(unkept).await });
+        }
+    }
+
+    /// What fails is told, and keeps nothing else from being done.
+    pub(super) async fn reclaim(&self, now: UnixTime) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        shared.cache.reclaim(|session| !session.lives(now) || shared.revocations.cover(session)).await;
+        shared.removed.reclaim();
+        // First, because nothing else frees memory.
+        let trimmed = shared.trim(now).await;
+        let kept = shared.keep_uses(shared.cache.find(Session::has_unkept_use).flatten().collect()).await;
+        let counted = shared.redis.count().await.map(|count| shared.count.store(count, Ordering::Relaxed));
+        trimmed.and(kept).and(counted.map_err(failed))
+    }
+}
+
+impl Shared {
+    /// Nobody has a session any more whose login began before that.
+    pub(super) fn oldest(&self, now: UnixTime) -> UnixTime {
+        before(now, self.remembered())
+    }
+
+    /// So long a revocation may mean somebody.
+    fn remembered(&self) -> Duration {
+        let longest = self.longest.get().map_or(self.lifetime, |longest| longest.load(Ordering::Relaxed));
+        Duration::from_millis(longest) + LATE
+    }
+
+    /// Frees what nobody needs of what was revoked and removed.
+    async fn trim(&self, now: UnixTime) -> Result<(), StoreError> {
+        let longest = self.redis.longest(self.lifetime).await.map_err(failed)?;
+        self.longest().await?.store(longest, Ordering::Relaxed);
+        self.revocations.forget_before(self.oldest(now));
+        let asked = self.world.now();
+        let told = self.redis.trim(self.remembered(), REMOVALS_KEPT).await.map_err(failed)?;
+        self.clocks.compare(asked, UnixTime::from_millis(told), self.world.now());
+        Ok(())
+    }
+
+    /// Writes down when these were used last, with two round trips for several of them.
+    ///
+    /// # Errors
+    ///
+    /// When that failed for some; the others are written all the same, as long as Redis is not away.
+    pub(super) async fn keep_uses(&self, unkept: Evicted) -> Result<(), StoreError> {
+        let mut kept = Ok(());
+        for uses in unkept.chunks(USES_AT_ONCE) {
+            kept = self.keep_some(uses).await.and(kept);
+            if kept.is_err() && !self.is_fresh() {
+                break;
+            }
+        }
+        kept
+    }
+
+    async fn keep_some(&self, uses: &[(SessionKey, Arc<Session>)]) -> Result<(), StoreError> {
+        let (mut kept, mut written, mut updates) = (Ok(()), Vec::new(), Vec::new());
+        let keys: Vec<_> = uses.iter().map(|(key, _)| *key.as_bytes()).collect();
+        for ((key, session), record) in uses.iter().zip(self.redis.get_many(&keys).await) {
+            match record {
+                Ok(Some(old)) => {
+                    let check = session.last_check();
+                    let new = self.keys.with_use(&self.world, key, &old, session);
+                    let new = new.map_err(|error| StoreError(error.to_string()))?;
+                    // Another process may have written down as much.
+                    if let Some(new) = new.filter(|_| session.has_unkept_use()) {
+                        let ttl = self.ttl(&new);
+                        updates.push(Update { key: *key.as_bytes(), old, new, ttl });
+                        written.push((session, check));
+                    }
+                }
+                Ok(None) => drop(self.cache.remove(key)),
+                Err(error) => kept = Err(failed(error)),
+            }
+        }
+        for ((session, check), updated) in written.into_iter().zip(self.redis.update_uses(&updates).await) {
+            match updated {
+                Ok(true) => session.kept(check),
+                // Where another process wrote it meanwhile, the next time will do.
+                Ok(false) => {}
+                Err(error) => kept = Err(failed(error)),
+            }
+        }
+        kept
+    }
+}
+
+fn before(time: UnixTime, duration: Duration) -> UnixTime {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    UnixTime::from_millis(time.as_millis().saturating_sub(millis))
+}
