@@ -11,7 +11,7 @@ const MAX_READINGS: usize = 64;
 const MAX_LENGTH: usize = 4096;
 
 /// What one server does to a path before the next; `None` where it would change nothing.
-pub(super) const STEPS: [fn(&str) -> Option<String>; 7] = [
+pub(super) const STEPS: [fn(&str) -> Option<String>; 8] = [
     decode,
     decode_within_segments,
     backslashes_as_slashes,
@@ -19,12 +19,13 @@ pub(super) const STEPS: [fn(&str) -> Option<String>; 7] = [
     cut_at_delimiter,
     merge_slashes,
     resolve_dots,
+    resolve_dots_to_names,
 ];
 
 /// All ways in which servers are known to read `path`, the raw one included; `None` when there are too many.
 ///
 /// The readings are closed under: one more percent-decoding, of all or of all but slashes, backslash as slash, dot
-/// segments resolved (RFC 3986 §5.2.4), slashes merged, path parameters cut (RFC 3986 §3.3), and the end at a decoded
+/// segments resolved (RFC 3986 §5.2.4; at the end also without the slash that is left there), slashes merged, path parameters cut (RFC 3986 §3.3), and the end at a decoded
 /// `#`, `?` or NUL.
 pub(crate) fn readings(path: &str) -> Option<BTreeSet<String>> {
     if path.len() > MAX_LENGTH {
@@ -106,6 +107,20 @@ fn merge_slashes(path: &str) -> Option<String> {
 }
 
 fn resolve_dots(path: &str) -> Option<String> {
+    resolved(path).map(|(names, ends_in_directory)| {
+        let tail = if ends_in_directory && !names.is_empty() { "/" } else { "" };
+        format!("/{}{tail}", names.join("/"))
+    })
+}
+
+/// Go's `path.Clean` and Python's `normpath` make `/a` of `/a/b/..`, where the RFC has `/a/`.
+fn resolve_dots_to_names(path: &str) -> Option<String> {
+    let (names, ends_in_directory) = resolved(path)?;
+    ends_in_directory.then(|| format!("/{}", names.join("/")))
+}
+
+/// What is left of the segments, and whether the last one was dots; `None` without any.
+fn resolved(path: &str) -> Option<(Vec<&str>, bool)> {
     if !path.split('/').any(|segment| segment == "." || segment == "..") {
         return None;
     }
@@ -122,8 +137,7 @@ fn resolve_dots(path: &str) -> Option<String> {
             _ => resolved.push(segment),
         }
     }
-    let tail = if ends_in_directory && !resolved.is_empty() { "/" } else { "" };
-    Some(format!("/{}{tail}", resolved.join("/")))
+    Some((resolved, ends_in_directory))
 }
 
 #[cfg(test)]
@@ -163,7 +177,8 @@ mod tests {
         check("/a%20b", &["/a b", "/a%20b"]);
         check("/..", &["/", "/.."]);
         check("/a/..", &["/", "/a/.."]);
-        check("/a/b/.", &["/a/b/", "/a/b/."]);
+        check("/a/b/.", &["/a/b", "/a/b/", "/a/b/."]);
+        check("/a/b/..", &["/a", "/a/", "/a/b/.."]);
     }
 
     #[track_caller]
