@@ -40,6 +40,9 @@ struct State {
     target: String,
     #[serde(rename = "t")]
     began: u64,
+    /// Where it is another than `began`.
+    #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
+    moment: Option<u64>,
     #[serde(rename = "s", default, skip_serializing_if = "Interaction::is_usual")]
     interaction: Interaction,
     #[serde(rename = "w", default, skip_serializing_if = "Assurance::is_none")]
@@ -85,7 +88,7 @@ impl NewAttempt {
         sealer: &Sealer,
         world: &World,
     ) -> Result<Self, SealerError> {
-        let now = world.now();
+        let (now, moment) = (world.now(), world.moment());
         let id = random_text::<16>(world)?;
         let secrets = Secrets {
             id: id.clone(),
@@ -98,6 +101,7 @@ impl NewAttempt {
             application: app.slug.to_string(),
             target: target.as_str().to_owned(),
             began: now.as_millis(),
+            moment: (moment != now).then_some(moment.as_millis()),
             interaction: wish.interaction,
             assurance: wish.assurance.clone(),
         };
@@ -154,6 +158,7 @@ fn is_live(began: u64, now: UnixTime) -> bool {
 pub(super) struct ReturnedAttempt {
     id: String,
     began: UnixTime,
+    moment: UnixTime,
     /// Where the browser wanted to go.
     pub(super) target: ReturnTarget,
     /// Whether the provider could ask the person.
@@ -176,6 +181,7 @@ impl ReturnedAttempt {
         let state: State = open(sealer, STATE, state)?;
         (*state.application == *app.slug).then(|| Self {
             began: UnixTime::from_millis(state.began),
+            moment: UnixTime::from_millis(state.moment.unwrap_or(state.began)),
             target: ReturnTarget::parse(app, &state.target).unwrap_or_else(|| ReturnTarget::home(app)),
             id: state.id,
             interaction: state.interaction,
@@ -191,6 +197,11 @@ impl ReturnedAttempt {
     /// When it began.
     pub(super) const fn began(&self) -> UnixTime {
         self.began
+    }
+
+    /// The moment at which it began, to tell it from what came before and after.
+    pub(super) const fn moment(&self) -> UnixTime {
+        self.moment
     }
 
     /// The name of its cookie.

@@ -261,7 +261,7 @@ impl Logins {
             NewSession {
                 application: Arc::clone(&app.slug),
                 identity,
-                began_at: attempt.began(),
+                began_at: attempt.moment(),
                 lifetime: self.lifetime,
                 idle_timeout: self.idle_timeout,
                 provider: ProviderSide {

@@ -77,10 +77,10 @@ impl Logouts {
         if own.is_none() && !self.unproved.take(asker.client) {
             return Err(FrontChannelError::TooMany);
         }
-        let (store, now) = (Arc::clone(&self.store), self.world.now());
+        let (store, at) = (Arc::clone(&self.store), self.world.moment());
         let leave = async move {
             let whom = Whom::ProviderSession { issuer: &issuer, session_id: &session_id, subject: None };
-            store.revoke(&Revocation { whom, at: now, once: None }).await?;
+            store.revoke(&Revocation { whom, at, once: None }).await?;
             let (event, reason) = (Event::Revocation, "front_channel");
             let Some((ended, token, cookie)) = own else {
                 AuditLine {

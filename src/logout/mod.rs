@@ -165,7 +165,7 @@ impl Logouts {
             provider: self.providers.get(&app.identity_provider).map(Arc::clone),
             revoker: Arc::clone(&self.revoker),
             asker,
-            now,
+            at: self.world.moment(),
         };
         to_the_end(&self.background, departure.of(found, everywhere)).await
     }
@@ -178,7 +178,7 @@ struct Departure {
     provider: Option<Arc<Provider>>,
     revoker: Arc<Revoker>,
     asker: Asker,
-    now: UnixTime,
+    at: UnixTime,
 }
 
 impl Departure {
@@ -190,7 +190,7 @@ impl Departure {
             (Some((token, session)), Some(provider)) if everywhere => {
                 let (issuer, subject) = (&*provider.settings().issuer, session.identity().subject());
                 let whom = Whom::Subject { issuer, subject };
-                self.store.revoke(&Revocation { whom, at: self.now, once: None }).await?;
+                self.store.revoke(&Revocation { whom, at: self.at, once: None }).await?;
                 self.audit(token, session, Event::Revocation, "sign_out_everywhere");
                 true
             }

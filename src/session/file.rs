@@ -85,6 +85,7 @@ impl FileStore {
         let longest = database.write(|tables| tables.longest_lifetime(lifetime))?;
         let revocations = Revocations::new(parts.secret, parts.issuers);
         for entry in database.write(|tables| tables.revocations())? {
+            parts.world.saw(entry.at);
             revocations.add(entry);
         }
         let shared = Arc::new(Shared {

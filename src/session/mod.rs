@@ -135,7 +135,7 @@ pub struct NewSession {
     pub application: Arc<str>,
     /// Who signed in, with the ready-made headers and the ID token.
     pub identity: PackedIdentity,
-    /// When the login began that it comes from.
+    /// The moment at which the login began that it comes from ([`World::moment`]).
     pub began_at: UnixTime,
     /// From now to the end.
     pub lifetime: Duration,

@@ -125,6 +125,7 @@ impl RedisStore {
             let Some(session) = shared.open(token, &record).filter(counts) else { return Ok(None) };
             // What was removed while it was looked up may be gone, and what was heard of may have been forgotten.
             if let Some((session, evicted)) = shared.cache.adopt(key, Arc::new(session), since) {
+                shared.world.saw(session.began_at);
                 self.keep_uses(evicted);
                 return if shared.is_fresh() { Ok(Some(session)) } else { Err(shared.stale()) };
             }

@@ -31,6 +31,7 @@ impl Shared {
             let Some(session) = found else { return Ok((None, Vec::new())) };
             // Where it was removed or replaced in the meantime, the file is asked again.
             if let Some((session, evicted)) = self.cache.adopt(key, Arc::new(session), since) {
+                self.world.saw(session.began_at);
                 return Ok((Some(session), evicted));
             }
         }

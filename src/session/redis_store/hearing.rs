@@ -87,6 +87,7 @@ impl Follower for Arc<Shared> {
     fn revoked(&self, entry: &[u8]) {
         // Nobody else writes there; what is no entry means nobody.
         if let Some(entry) = Entry::read(entry) {
+            self.world.saw(entry.at);
             self.revocations.add(entry);
             self.reread.note(entry);
         }

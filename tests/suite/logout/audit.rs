@@ -146,7 +146,6 @@ async fn it_tells_who_ended_what_and_nothing_else() {
     scene.line("revocation", reason, ("provider_session", &second), true).has(&alice).session();
 
     // Who was meant by a session alone, the line of its login says.
-    moment().await;
     let (_, third) = scene.sign_in("alice").await;
     scene.back_channel(&of_session(&third)).await;
     let unknown = ["application", "user", "subject", "session", "by"];
@@ -159,7 +158,6 @@ async fn it_tells_who_ended_what_and_nothing_else() {
     let both = scene.line("revocation", "back_channel", ("provider_session", "both"), true);
     both.has(&[("subject", "id-alice")]);
 
-    moment().await;
     let (mut browser, fourth) = scene.sign_in("alice").await;
     let link = |session: &str| format!("{FRONT_CHANNEL}?iss={}&sid={session}", scene.provider.issuer());
     let (own, strange) = (link(&fourth), link("a%0Astranger"));

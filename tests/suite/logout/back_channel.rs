@@ -44,7 +44,6 @@ async fn a_user_ends_in_every_application() {
         assert!(!is_in(&stage, &alice, url).await, "{url}");
     }
     assert!(!is_in(&stage, &elsewhere, APP).await && is_in(&stage, &bob, APP).await);
-    moment().await;
     stage.sign_in(&mut alice, APP, "alice").await.is(200);
 }
 
@@ -87,7 +86,6 @@ async fn a_repeated_token_succeeds_and_ends_nothing_more() {
     let token = made(&stage, &of_user("alice"));
     send(&stage, &token).await.is(200);
     assert!(!is_in(&stage, &alice, APP).await);
-    moment().await;
     stage.sign_in(&mut alice, APP, "alice").await.is(200);
     for _ in 0..3 {
         send(&stage, &token).await.is(200);

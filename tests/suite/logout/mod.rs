@@ -58,14 +58,6 @@ async fn is_in(stage: &Stage, browser: &Browser, url: &str) -> bool {
     reply.status == 200
 }
 
-/// Waits until what begins is later than what has been: a logout means all logins up to its own millisecond.
-async fn moment() {
-    let (world, now) = (World::system(), World::system().now());
-    while world.now() <= now {
-        tokio::task::yield_now().await;
-    }
-}
-
 /// The value of a metric whose line begins like this; 0 where there is none.
 async fn metric(stage: &Stage, line: &str) -> u64 {
     let mut operator = Browser::new().route("*", stage.daemon.metrics_address().unwrap());

@@ -33,7 +33,6 @@ async fn a_token_that_one_obeyed_ends_nothing_at_the_other() {
     send(&first, &token).await.is(200);
     until("the other hears of it", async || sees(&alice).await == 302).await;
 
-    moment().await;
     let again = visitor(&first, APP, "alice").await;
     let form = format!("logout_token={token}");
     at_second(&again).post(BACK_CHANNEL, &form).await.is(200);

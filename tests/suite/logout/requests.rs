@@ -65,7 +65,6 @@ async fn it_is_found_wherever_providers_look_for_it() {
         "https://admin.example.com/sub/outpost.goauthentik.io/backchannel-logout",
         "https://anything.example.test/outpost.goauthentik.io/backchannel-logout",
     ] {
-        moment().await;
         let alice = visitor(&stage, APP, "alice").await;
         stage.browser().post(url, &format!("logout_token={}", made(&stage, &of_user("alice")))).await.is(200);
         assert!(!is_in(&stage, &alice, APP).await, "{url}");

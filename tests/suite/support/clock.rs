@@ -16,6 +16,11 @@ impl Hands {
         Self(Arc::new(AtomicU64::new(World::system().now().as_secs())))
     }
 
+    /// Turns it back, by whole seconds.
+    pub(crate) fn set_back(&self, time: Duration) {
+        self.0.fetch_sub(time.as_secs(), Ordering::Relaxed);
+    }
+
     /// Turns it forward, by whole seconds.
     pub(crate) fn pass(&self, time: Duration) {
         self.0.fetch_add(time.as_secs(), Ordering::Relaxed);
