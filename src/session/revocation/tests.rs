@@ -1,0 +1,143 @@
+use super::*;
+use crate::app::samples::single;
+use crate::session::samples::{alice, in_session, tied};
+use crate::session::{ProviderSide, Renewal};
+
+const ISSUER: &str = "https://id.example.com";
+
+fn revocations() -> Revocations {
+    let issuers = HashMap::from([("app-example-com".to_owned(), ISSUER.to_owned())]);
+    Revocations::new(b"a secret of some length, for tests", issuers)
+}
+
+fn at(seconds: u64) -> UnixTime {
+    UnixTime::from_secs(seconds)
+}
+
+fn session(session_id: Option<&str>) -> Session {
+    let app = single("https://app.example.com");
+    let session = alice(&app, at(100), Duration::from_hours(1), None);
+    match session_id {
+        Some(session_id) => in_session(session, session_id),
+        None => session,
+    }
+}
+
+#[track_caller]
+fn check(session_id: Option<&str>, whom: Whom<'_>, second: u64, expected: bool) {
+    let (revocations, session) = (revocations(), session(session_id));
+    assert!(!revocations.cover(&session));
+    let order = Revocation { whom, at: at(second), once: None };
+    assert!(revocations.follow(&revocations.entries(&order, at(10_000))));
+    assert_eq!(revocations.cover(&session), expected, "{whom:?} at {second}");
+    assert_eq!(revocations.cover(&session), expected, "asked again");
+    revocations.reclaim(at(9_999));
+    assert_eq!(revocations.name(&session.revocable()), expected);
+    revocations.reclaim(at(10_000));
+    assert!(!revocations.name(&session.revocable()), "nobody can be meant any more");
+}
+
+#[test]
+fn sessions_are_meant_by_what_they_have() {
+    let subject = |issuer, subject| Whom::Subject { issuer, subject };
+    let of = |issuer, session_id, subject| Whom::ProviderSession { issuer, session_id, subject };
+    let alice = "alice-subject";
+    for sid in [None, Some("sid")] {
+        check(sid, Whom::Everybody, 100, true);
+        check(sid, Whom::Everybody, 99, false);
+        check(sid, Whom::Application("app-example-com"), 100, true);
+        check(sid, Whom::Application("other"), 100, false);
+        check(sid, subject(ISSUER, alice), 100, true);
+        check(sid, subject(ISSUER, alice), 99, false);
+        check(sid, subject(ISSUER, "alice"), 100, false);
+        check(sid, subject("https://other.example.com", alice), 100, false);
+        check(sid, of(ISSUER, "sid", None), 100, sid.is_some());
+        check(sid, of(ISSUER, "sid", Some(alice)), 100, true);
+        check(sid, of(ISSUER, "sid", Some(alice)), 99, false);
+        check(sid, of(ISSUER, "other", Some(alice)), 100, sid.is_none());
+        check(sid, of("https://other.example.com", "sid", Some(alice)), 100, false);
+    }
+}
+
+/// A session that was in each of these sessions of the provider, one after the other, and what it remembers.
+fn refreshed(session_ids: &[Option<&str>]) -> Session {
+    let in_it = |session_id: Option<&str>| ProviderSide {
+        session_id: session_id.map(str::to_owned),
+        ..ProviderSide::default()
+    };
+    let (first, later) = session_ids.split_first().unwrap();
+    later.iter().fold(tied(session(None), in_it(*first)), |before, session_id| {
+        before.renewed(Renewal { identity: before.identity().clone(), provider: in_it(*session_id) })
+    })
+}
+
+#[track_caller]
+fn check_refreshed(session_ids: &[Option<&str>], session_id: &str, expected: bool) {
+    let (revocations, session) = (revocations(), refreshed(session_ids));
+    let whom = Whom::ProviderSession { issuer: ISSUER, session_id, subject: Some("alice-subject") };
+    revocations.follow(&revocations.entries(&Revocation { whom, at: at(100), once: None }, at(10_000)));
+    assert_eq!(revocations.cover(&session), expected, "{session_ids:?} {session_id}");
+}
+
+#[test]
+fn a_session_is_meant_by_all_that_it_was_made_in() {
+    check_refreshed(&[Some("one"), Some("other")], "one", true);
+    check_refreshed(&[Some("one"), Some("other")], "other", true);
+    check_refreshed(&[Some("one"), Some("other")], "another", false);
+    check_refreshed(&[Some("one"), Some("one")], "another", false);
+    check_refreshed(&[Some("one"), Some("other"), Some("one")], "other", true);
+    check_refreshed(&[None, Some("one")], "another", true);
+    check_refreshed(&[None, None], "another", true);
+    check_refreshed(&[Some("one"), None], "one", true);
+    let names: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    let many: Vec<Option<&str>> = names.iter().map(|name| Some(&**name)).collect();
+    for (session_id, expected) in [("0", true), ("1", false), ("91", false), ("92", true), ("99", true)] {
+        check_refreshed(&many, session_id, expected);
+    }
+    assert_eq!(refreshed(&many).earlier_session_ids().len(), 8);
+}
+
+#[test]
+fn entries_come_back() {
+    let entry = Entry { tag: Tag([7; 16]), at: at(100), until: UnixTime::from_millis(u64::MAX) };
+    assert_eq!(Entry::read(&entry.bytes()), Some(entry));
+    for bytes in [&[][..], &[0; 16], &[0; 23], &[0; 25]] {
+        assert_eq!(Entry::read(bytes), None);
+    }
+}
+
+#[test]
+fn what_is_about_nobody_any_more_is_forgotten() {
+    let (revocations, session) = (revocations(), session(None));
+    let order = Revocation { whom: Whom::Everybody, at: at(100), once: None };
+    revocations.follow(&revocations.entries(&order, at(10_000)));
+    revocations.forget_before(at(100));
+    assert!(revocations.name(&session.revocable()));
+    revocations.forget_before(at(101));
+    assert!(!revocations.name(&session.revocable()));
+}
+
+#[test]
+fn an_order_is_followed_once() {
+    let revocations = revocations();
+    let order = |id| {
+        let once = Once { issuer: ISSUER, id, until: at(500) };
+        revocations.entries(&Revocation { whom: Whom::Everybody, at: at(100), once: Some(once) }, at(10_000))
+    };
+    assert!(revocations.follow(&order("one")));
+    assert!(!revocations.follow(&order("one")));
+    assert!(revocations.follow(&order("other")));
+    revocations.reclaim(at(500));
+    assert!(revocations.follow(&order("one")), "too old to be given again, and forgotten");
+    assert!(revocations.cover(&session(None)));
+}
+
+#[test]
+fn a_later_revocation_counts_beside_an_earlier_one() {
+    let revocations = revocations();
+    for second in [50, 100, 60] {
+        let order = Revocation { whom: Whom::Everybody, at: at(second), once: None };
+        revocations.follow(&revocations.entries(&order, at(10_000)));
+        assert_eq!(revocations.cover(&session(None)), second >= 60);
+    }
+}
