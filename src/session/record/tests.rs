@@ -1,0 +1,175 @@
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::session::NewSession;
+
+static KEYS: LazyLock<RecordKeys> = LazyLock::new(|| RecordKeys::new(b"a secret of some length, for tests"));
+
+const ISSUER: &str = "https://id.example.com";
+
+fn token() -> SessionToken {
+    SessionToken::generate(&World::system()).unwrap()
+}
+
+fn session(identity: Identity, id_token: &str, idle_timeout: Option<Duration>) -> Session {
+    let new = NewSession {
+        application: "app".into(),
+        identity: PackedIdentity::new(identity, id_token, true),
+        began_at: UnixTime::from_millis(1_699_999_990_000),
+        lifetime: Duration::from_hours(24),
+        idle_timeout,
+        provider: ProviderSide::default(),
+    };
+    Session::new(new, UnixTime::from_millis(1_700_000_000_123))
+}
+
+fn sealed(session: &Session, token: &SessionToken) -> Vec<u8> {
+    KEYS.seal(&World::system(), token, session, ISSUER).unwrap()
+}
+
+fn opened(token: &SessionToken, record: &[u8]) -> Option<Session> {
+    KEYS.open(token, record, |_| ISSUER)
+}
+
+fn of_alice() -> (SessionToken, Session) {
+    let identity = Identity { subject: "alice-subject".into(), username: "alice".into(), ..Identity::default() };
+    (token(), session(identity, "id.to.ken", Some(Duration::from_hours(8))))
+}
+
+#[track_caller]
+fn same(one: &Session, other: &Session) {
+    assert_eq!(one.identity().identity(), other.identity().identity());
+    assert_eq!(one.identity().id_token(), other.identity().id_token());
+    assert_eq!(one.identity().sends_token(), other.identity().sends_token());
+    assert_eq!(one.identity().claims(), other.identity().claims());
+    assert_eq!((&one.application, one.created_at), (&other.application, other.created_at));
+    assert_eq!((one.expires_at, one.idle_timeout), (other.expires_at, other.idle_timeout));
+    assert_eq!((one.last_use(), one.was_checked()), (other.last_use(), other.was_checked()));
+    assert_eq!((one.began_at, one.session_id()), (other.began_at, other.session_id()));
+    assert_eq!(one.earlier_session_ids(), other.earlier_session_ids());
+    let refresh = |session: &Session| session.refreshable().map(Refresh::of).map(|refresh| json(&refresh));
+    assert_eq!(refresh(one), refresh(other));
+    let silent = |session: &Session| session.silent_login().map(Times::of).map(|times| json(&times));
+    assert_eq!(silent(one), silent(other));
+}
+
+#[test]
+fn a_use_is_noted_without_the_token() {
+    let (token, session) = of_alice();
+    let record = sealed(&session, &token);
+    let before = Head::read(&record).unwrap();
+    let outline = KEYS.outline(&token.key(), &record).unwrap();
+    assert_eq!((&*outline.label, &*outline.subject, outline.last_check), ("alice", "alice-subject", 0));
+    session.touch(UnixTime::from_millis(1_700_000_600_123));
+    let noted = KEYS.with_use(&World::system(), &token.key(), &record, &session).unwrap().unwrap();
+    let opened = opened(&token, &noted).unwrap();
+    same(&opened, &session);
+    let after = Head::read(&noted).unwrap();
+    assert_eq!(after.ends_at, before.ends_at + 600);
+    // Who knows of an older use takes nothing back.
+    let older = self::opened(&token, &record).unwrap();
+    older.touch(UnixTime::from_millis(1_700_000_300_123));
+    let again = KEYS.with_use(&World::system(), &token.key(), &noted, &older).unwrap().unwrap();
+    assert_eq!(Head::read(&again).unwrap(), after);
+    assert_eq!((older.last_use(), older.has_unkept_use()), (session.last_use(), false));
+    assert!(KEYS.with_use(&World::system(), &self::token().key(), &record, &session).unwrap().is_none());
+}
+
+#[test]
+fn another_secret_token_name_or_version_opens_nothing() {
+    let (token, session) = of_alice();
+    let record = sealed(&session, &token);
+    assert!(opened(&token, &record).is_some());
+    assert!(RecordKeys::new(b"another secret").open(&token, &record, |_| ISSUER).is_none());
+    assert!(opened(&self::token(), &record).is_none());
+    assert!(KEYS.outline(&self::token().key(), &record).is_none());
+    let mut newer = record;
+    newer[0] = 2;
+    assert!(opened(&token, &newer).is_none() && Head::read(&newer).is_none());
+}
+
+#[test]
+fn parts_of_two_records_do_not_mix() {
+    let (token, session) = of_alice();
+    let record = sealed(&session, &token);
+    let outline = Parts::of(&record).unwrap().outline.len() + HEAD_LENGTH;
+    let (other, bob) = of_alice();
+    let others = sealed(&bob, &other);
+    assert_eq!(record.len(), others.len());
+    let mixed = [&record[..outline], &others[outline..]].concat();
+    assert!(opened(&token, &mixed).is_none() && opened(&other, &mixed).is_none());
+}
+
+#[test]
+fn a_member_that_a_later_release_added_is_passed_over() {
+    let text = br#"{"application":"a","issuer":"i","subject":"s","label":"l","session_id":null,"began":0,"created":1,"expires":2,"last_check":0,"new":[1]}"#;
+    assert_eq!(serde_json::from_slice::<Outline>(text).unwrap().application, "a");
+}
+
+#[test]
+fn of_an_application_whose_provider_is_another_now_nothing_opens() {
+    let (token, session) = of_alice();
+    let record = sealed(&session, &token);
+    assert!(KEYS.open(&token, &record, |application| if application == "app" { ISSUER } else { "" }).is_some());
+    assert!(KEYS.open(&token, &record, |_| "https://other.example.com").is_none());
+}
+
+fn identity() -> impl Strategy<Value = Identity> {
+    let text = || "(.|\n){0,12}";
+    let list = || prop::collection::vec("(.|\n){0,8}", 0..4);
+    ((text(), text(), text(), text(), text()), list(), list()).prop_map(|(texts, groups, entitlements)| {
+        let (subject, username, email, name, uid) = texts;
+        Identity { subject, username, email, name, uid, groups, entitlements }
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_goes_in_comes_out(
+        identity in identity(),
+        id_token in "[A-Za-z0-9._-]{0,60}",
+        idle in prop::option::of(1..1_000_000_u64),
+        checked in prop::option::of(1_700_000_000_123..1_700_100_000_000_u64),
+        session_id in prop::option::of("(.|\n){1,20}"),
+        earlier_session_ids in prop::collection::vec(prop::option::of(".{1,9}"), 0..3),
+        refresh in prop::option::of((".{1,20}", any::<Option<bool>>(), any::<u64>(), any::<u64>())),
+        silent in any::<Option<(u64, u64)>>(),
+        acr in prop::collection::vec(".{0,9}", 0..3),
+        max_age in any::<Option<u64>>(),
+    ) {
+        let asked = Assurance { acr, max_age };
+        let schedule = |due, confirm_by| Schedule::from(Times { due, confirm_by });
+        let refreshable = refresh.map(|(token, rotates, due, confirm_by)| {
+            Refreshable { token: SecretString::from(token), rotates, schedule: schedule(due, confirm_by) }
+        });
+        let silent_login = silent.map(|(due, confirm_by)| schedule(due, confirm_by));
+        let (token, mut session) = (token(), session(identity, &id_token, idle.map(Duration::from_secs)));
+        let claims = Map::from_iter([("acr".to_owned(), Value::from(id_token.len()))]);
+        session.identity = session.identity.with_claims(claims);
+        session.provider = ProviderSide { session_id, earlier_session_ids, refreshable, silent_login, asked }.boxed();
+        if let Some(at) = checked {
+            session.touch(UnixTime::from_millis(at));
+        }
+        same(&opened(&token, &sealed(&session, &token)).unwrap(), &session);
+    }
+
+    #[test]
+    fn any_flipped_bit_is_noticed(at: prop::sample::Index, bit in 0..8_u8) {
+        let (token, session) = of_alice();
+        let mut record = sealed(&session, &token);
+        let at = at.index(record.len());
+        record[at] ^= 1 << bit;
+        prop_assert!(opened(&token, &record).is_none(), "byte {at}");
+        record[at] ^= 1 << bit;
+        record.truncate(at);
+        prop_assert!(opened(&token, &record).is_none(), "cut at {at}");
+    }
+
+    #[test]
+    fn any_bytes_are_no_record(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        crate::session::invariants::hold(&bytes);
+    }
+}
