@@ -16,6 +16,10 @@ use super::{Redis, Shared, Way};
 /// Entries of each stream that are read at once.
 const CHUNK: usize = 1000;
 
+/// So often in the staleness of the settings it is proven that everything was heard: each proof is for a moment that is one of these
+/// parts old when it comes, and the next one comes as much later.
+const PROOFS: u32 = 6;
+
 /// What is told about the two streams; all of it from one task, in order.
 pub(crate) trait Follower: Send + Sync {
     /// An entry of [`Redis::revoke`]; after a gap the old ones come again.
@@ -59,7 +63,7 @@ enum Round {
 impl Redis {
     /// Follows the streams until it is dropped, over a connection of its own that comes back by itself.
     ///
-    /// First come all revocations there are. [`Follower::current`] comes at least three times in the staleness of the settings,
+    /// First come all revocations there are. [`Follower::current`] comes at least six times in the staleness of the settings,
     /// as long as the master answers, and more than half of the Sentinels, if any, say that it is the master.
     pub(crate) async fn follow(&self, follower: &dyn Follower) -> Infallible {
         let mut position = None;
@@ -99,7 +103,7 @@ impl Redis {
                 Some(position) => self.round(&connection, follower, position, block, deadline).await?,
                 None => (Round::Gap, self.glance(&connection, deadline).await?),
             };
-            block = matches!(round, Round::Current).then_some(self.staleness / 3);
+            block = matches!(round, Round::Current).then_some(self.staleness / PROOFS);
             match round {
                 Round::Current => {
                     link.leads_to(&address, deadline).await?;

@@ -16,9 +16,9 @@ pub(super) const SOON: Duration = Duration::from_secs(1);
 
 /// The part of [`STALENESS`] for which people are served for certain when the store goes away, one in so many.
 ///
-/// A proof is for the moment before a question that waits for a third of it, and the next one comes as much later. So a third is left at
-/// least, and a little less where the machine has other things to do.
-const CERTAIN: u32 = 5;
+/// A proof is for the moment before a question that waits for a sixth of it, and the next one comes as much later. So two thirds
+/// are left at least, and a little less where the machine has other things to do.
+const CERTAIN: u32 = 2;
 
 pub(super) struct Trial {
     pub(super) scene: Scene,
