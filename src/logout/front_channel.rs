@@ -14,6 +14,9 @@ use crate::oidc::clean;
 use crate::session::{Audited, Revocation, SessionToken, StoreError, Whom};
 use crate::telemetry::audit::{Asker, AuditLine, Event};
 
+/// In the audit log.
+const REASON: &str = "front_channel";
+
 /// A front-channel logout that was obeyed.
 #[derive(Debug)]
 pub struct Left {
@@ -81,18 +84,17 @@ impl Logouts {
         let leave = async move {
             let whom = Whom::ProviderSession { issuer: &issuer, session_id: &session_id, subject: None };
             store.revoke(&Revocation { whom, at, once: None }).await?;
-            let (event, reason) = (Event::Revocation, "front_channel");
             let Some((ended, token, cookie)) = own else {
                 AuditLine {
                     identity_provider: Some(&identity_provider),
                     // Of a stranger, perhaps.
                     provider_session: Some(&clean(&session_id)),
-                    ..AuditLine::new(event, reason).asked_by(&asker)
+                    ..AuditLine::new(Event::Revocation, REASON).asked_by(&asker)
                 }
                 .write();
                 return Ok(Left { user: None, cookie: None });
             };
-            ended.line(event, reason).asked_by(&asker).write();
+            ended.line(Event::Revocation, REASON).asked_by(&asker).write();
             store.remove(&token).await?;
             Ok(Left { user: Some(ended.user().to_owned()), cookie: Some(cookie) })
         };

@@ -247,9 +247,17 @@ fn audit_reasons_are_those_of_the_code() {
     {
         let source = read(&path);
         let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
-        for before in
-            ["AuditLine::new(", "audit(Event::", ".end(", ".failed(", "const REASON: ", "const TOKEN_MAY_BE_SPENT: "]
-        {
+        for before in [
+            "AuditLine::new(",
+            ".line(",
+            "audit(Event::",
+            ".audit(",
+            ".end(",
+            ".failed(",
+            ".forget(",
+            "const REASON: ",
+            "const TOKEN_MAY_BE_SPENT: ",
+        ] {
             known.extend(words_behind(source, before).into_iter().map(str::to_owned));
         }
         if path.ends_with("oidc/refresh_error.rs") {
