@@ -173,3 +173,44 @@ proptest! {
         crate::session::invariants::hold(&bytes);
     }
 }
+
+/// A record as the first release writes it, with everything in it. Later releases open it: whoever replaces the program signs
+/// nobody out.
+#[test]
+fn a_record_of_the_first_release_opens() {
+    let token = SessionToken::parse("AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA").unwrap();
+    let schedule = |due, confirm_by| Schedule::from(Times { due, confirm_by });
+    let identity = Identity {
+        subject: "alice-subject".into(),
+        username: "alice".into(),
+        email: "alice@example.com".into(),
+        name: "Alice Bürger".into(),
+        uid: "alice-subject".into(),
+        groups: vec!["admins".into(), "staff".into()],
+        entitlements: vec!["reports".into()],
+    };
+    let mut session = session(identity, "id.to.ken", Some(Duration::from_hours(8)));
+    session.identity = session
+        .identity
+        .with_claims(Map::from_iter([("acr".to_owned(), "mfa".into()), ("auth_time".to_owned(), 1.into())]));
+    session.provider = ProviderSide {
+        session_id: Some("sid-2".into()),
+        earlier_session_ids: vec![None, Some("sid-1".into())],
+        refreshable: Some(Refreshable {
+            token: "refresh token".into(),
+            rotates: Some(true),
+            schedule: schedule(1_700_000_300_000, 1_700_003_600_000),
+        }),
+        silent_login: Some(schedule(1_700_000_400_000, 1_700_003_700_000)),
+        asked: Assurance { acr: vec!["mfa".into()], max_age: Some(3600) },
+    }
+    .boxed();
+    session.touch(UnixTime::from_millis(1_700_000_100_000));
+    let text: String = include_str!("record-1.txt").split_whitespace().collect();
+    let record = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).unwrap();
+    let opened = opened(&token, &record).expect("it opens");
+    same(&opened, &session);
+    assert_eq!(opened.asked(), session.asked());
+    assert_eq!(opened.earlier_session_ids(), session.earlier_session_ids());
+    assert_eq!(Head::read(&record), Head::read(&sealed(&session, &token)));
+}

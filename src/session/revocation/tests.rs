@@ -141,3 +141,16 @@ fn a_later_revocation_counts_beside_an_earlier_one() {
         assert_eq!(revocations.cover(&session(None)), second >= 60);
     }
 }
+
+/// Lists outlive the release that wrote them.
+#[test]
+fn tags_are_those_of_the_first_release() {
+    let keys = TagKey::new(b"a secret of some length, for tests");
+    assert_eq!(keys.everybody().0, [173, 80, 100, 10, 64, 20, 174, 184, 82, 7, 26, 183, 11, 71, 77, 127]);
+    assert_eq!(
+        keys.subject(ISSUER, "alice-subject").0,
+        [118, 80, 48, 187, 139, 68, 90, 21, 55, 10, 206, 62, 20, 87, 244, 233]
+    );
+    let entry = Entry { tag: Tag([7; 16]), at: at(100), until: at(200) };
+    assert_eq!(entry.bytes(), [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 0, 0, 0, 0, 0, 1, 0x86, 0xa0]);
+}
