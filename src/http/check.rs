@@ -8,15 +8,15 @@ use tokio::time::Instant;
 
 use super::credentials::{Shown, name_resource, presented};
 use super::outpost::{Held, Outpost, SessionError, store_is_down};
+use super::refusal::{challenge, forbid, refuse, refuse_question};
 use super::reply::{self, Answer};
 use super::request::{Received, Visit};
 use super::route::BrowserRoute;
 use super::verdict::Verdict;
-use crate::access::{Assurance, Decision, Forbidden, Permit, decide};
+use crate::access::{Assurance, Decision, Permit, decide};
 use crate::app::Application;
-use crate::forwarded::{ClientHints, Dialect, ForwardedError, OriginalRequest, Question, RequestKind};
-use crate::login::{Interaction, ReturnTarget, assured_login_url, other_login_url, silent_login_url};
-use crate::pages::Page;
+use crate::forwarded::{Dialect, ForwardedError, OriginalRequest, Question, RequestKind};
+use crate::login::{Interaction, ReturnTarget, assured_login_url, silent_login_url};
 use crate::session::Session;
 use crate::telemetry::log::RequestLine;
 use crate::world::UnixTime;
@@ -340,85 +340,4 @@ fn parse<'r>(dialect: Dialect, received: &Received<'r>) -> Result<OriginalReques
         headers: &parts.headers,
         trusted: received.trusted,
     })
-}
-
-/// The question itself cannot be understood, or its sender is not believed.
-fn refuse_question<'o>(dialect: Dialect, error: ForwardedError, received: &Received<'_>) -> Checked<'o> {
-    tracing::warn!(
-        request_id = %received.id,
-        dialect = dialect.as_str(),
-        client = received.client().map(tracing::field::display),
-        %error,
-        "question refused"
-    );
-    let html = ClientHints::new(&received.parts.headers, false).accepts_html();
-    let what = match error {
-        ForwardedError::UntrustedPeer => "The proxy that passed this request on is not trusted here.",
-        ForwardedError::Missing(_) | ForwardedError::Repeated(_) | ForwardedError::Malformed(_) => {
-            "The request, or what the proxy says about it, is malformed."
-        }
-    };
-    let mut checked = refuse(dialect, what, html, received);
-    if error == ForwardedError::UntrustedPeer {
-        *checked.answer.status_mut() = StatusCode::FORBIDDEN;
-    }
-    checked
-}
-
-/// nginx turns every 4xx but 401 and 403 into a 500.
-fn refuse<'o>(dialect: Dialect, what: &'static str, html: bool, received: &Received<'_>) -> Checked<'o> {
-    let answer = match dialect {
-        Dialect::Nginx => reply::empty(StatusCode::FORBIDDEN),
-        Dialect::Traefik | Dialect::Caddy | Dialect::Envoy => {
-            reply::page(StatusCode::BAD_REQUEST, &Page::BadRequest { what }, html, received.id)
-        }
-    };
-    Checked { answer, permit: None, verdict: Verdict::Refuse, app: None, user: None }
-}
-
-fn challenge(
-    dialect: Dialect,
-    app: &Application,
-    original: &OriginalRequest<'_>,
-    assurance: &Assurance,
-    received: &Received<'_>,
-) -> Answer {
-    // A script's own address is no place to come back to; the page that it runs in is.
-    let page = original.client.referer().and_then(|referer| ReturnTarget::parse(app, referer));
-    let target = page.unwrap_or_else(|| ReturnTarget::of(app, original));
-    let url = assured_login_url(app, &target, assurance);
-    let answer = match dialect {
-        Dialect::Nginx => reply::nginx_challenge(&url, false),
-        Dialect::Traefik | Dialect::Caddy | Dialect::Envoy => reply::challenge(&url, received.id),
-    };
-    match original.client.origin().filter(|origin| app.cors.allows(Some(origin))) {
-        Some(origin) => reply::with_cors(answer, origin),
-        None => answer,
-    }
-}
-
-pub(super) fn forbid(
-    dialect: Dialect,
-    app: &Application,
-    original: &OriginalRequest<'_>,
-    forbidden: &Forbidden,
-    received: &Received<'_>,
-) -> Answer {
-    match dialect {
-        Dialect::Nginx => reply::empty(StatusCode::FORBIDDEN),
-        Dialect::Traefik | Dialect::Caddy | Dialect::Envoy => {
-            let login_url = other_login_url(app, &ReturnTarget::of(app, original), &forbidden.assurance);
-            let sign_out_url = app.outpost_path("sign_out");
-            let required = forbidden.groups.join(", ");
-            let page = Page::Forbidden {
-                application: &app.name,
-                username: forbidden.session.as_ref().map_or("", |session| session.identity().label()),
-                because: forbidden.because,
-                required: &required,
-                login_url: &login_url,
-                sign_out_url: &sign_out_url,
-            };
-            reply::page(StatusCode::FORBIDDEN, &page, original.client.accepts_html(), received.id)
-        }
-    }
 }

@@ -9,8 +9,9 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::check::{Checked, User, client_for, forbid};
+use super::check::{Checked, User, client_for};
 use super::outpost::Outpost;
+use super::refusal::forbid;
 use super::reply::{self, ACTION, Answer};
 use super::request::Received;
 use super::route::WELL_KNOWN_RESOURCE;

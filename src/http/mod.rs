@@ -8,6 +8,7 @@ mod failure;
 pub(crate) mod invariants;
 mod logout;
 mod outpost;
+mod refusal;
 mod reply;
 mod request;
 mod route;
