@@ -72,7 +72,7 @@ impl Logouts {
         if let Some(app) = app.filter(|app| allowed(&app.identity_provider)) {
             for token in SessionToken::all(app.cookies.session(), headers) {
                 let session = self.store.load(&token).await?;
-                if let Some(session) = session.filter(|it| it.is_of(app) && it.session_id() == Some(&session_id)) {
+                if let Some(session) = session.filter(|it| it.is_of(app) && it.was_made_in(&session_id)) {
                     own = Some((Audited::new(app, &token, &session), token, app.cookies.expire_session()));
                 }
             }

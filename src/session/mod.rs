@@ -236,6 +236,13 @@ impl Session {
         self.provider.as_ref()?.session_id.as_deref()
     }
 
+    /// Whether it was made in the provider's session of that name, or renewed in it.
+    #[must_use]
+    pub fn was_made_in(&self, session_id: &str) -> bool {
+        self.session_id() == Some(session_id)
+            || self.earlier_session_ids().iter().any(|earlier| earlier.as_deref() == Some(session_id))
+    }
+
     fn earlier_session_ids(&self) -> &[Option<String>] {
         self.provider.as_ref().map_or(&[], |provider| &provider.earlier_session_ids)
     }
