@@ -45,9 +45,9 @@ fn code_spans(document: &str) -> Vec<String> {
 
 #[test]
 fn toml_snippets_are_settings() {
-    let readme = read("README.md");
+    let documents = ["README.md", "docs/ACCESS.md", "docs/PROVIDERS.md", "docs/PROGRAMS.md"].map(read).concat();
     let mut checked = 0;
-    for (_, _, block) in blocks(&readme).into_iter().filter(|(language, ..)| *language == "toml") {
+    for (_, _, block) in blocks(&documents).into_iter().filter(|(language, ..)| *language == "toml") {
         let mut text = block.replace("client_secret_file = \"/run/secrets/", "client_secret = \"");
         if !text.contains("[[application]]") {
             text.insert_str(0, "external_host = \"https://app.example.com\"\n");
@@ -62,7 +62,7 @@ fn toml_snippets_are_settings() {
         assert!(!settings.applications.is_empty());
         checked += 1;
     }
-    assert!(checked >= 4, "{checked}");
+    assert!(checked >= 8, "{checked}");
 }
 
 #[test]

@@ -364,11 +364,11 @@ async fn all_pages_are_listed() {
     assert_eq!(scene.json(&["list"]).len(), 0);
 }
 
-/// Every command of the README's section does what it says, with a session in the place of its example.
+/// Every command of the document's section does what it says, with a session in the place of its example.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_commands_work() {
-    let readme = include_str!("../../README.md");
-    let (_, section) = readme.split_once("## Sessions: see and end them").unwrap();
+    let document = include_str!("../../docs/OPERATIONS.md");
+    let (_, section) = document.split_once("## Sessions: see and end them").unwrap();
     let (_, block) = section.split_once("```sh\n").unwrap();
     let (block, _) = block.split_once("```").unwrap();
     let scene = Scene::new("file").await;

@@ -82,7 +82,7 @@ async fn comes_through(proxy: Proxy) {
     let told: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{proxy:?}: {}", String::from_utf8_lossy(&output.stderr)));
     assert_eq!(told["x-authentik-uid"], "proxy", "{told:#}");
-    // As the README says: it also comes to the application, unless the operator keeps it from it.
+    // As the documents say: it also comes to the application, unless the operator keeps it from it.
     assert!(told["authorization"].as_str().is_some_and(|it| it.starts_with("Bearer ")), "{told:#}");
 }
 
