@@ -206,7 +206,8 @@ impl Scene {
     }
 }
 
-fn alice(app: &Application, world: &World) -> Session {
+/// A session with a refresh token.
+pub(super) fn alice(app: &Application, world: &World) -> Session {
     let identity = Identity {
         subject: "id-alice".into(),
         username: "alice".into(),

@@ -4,15 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forepost::daemon::Assembly;
-use forepost::identity::{Identity, PackedIdentity};
 use forepost::serve::Peer;
-use forepost::session::{NewSession, ProviderSide, Refreshable, Schedule, Session, SessionToken};
+use forepost::session::SessionToken;
 use forepost::settings::Settings;
-use forepost::world::UnixTime;
 use http::{Request, StatusCode};
 use serde_json::Value;
 
-use super::dropped::Lines;
+use super::dropped::{Lines, alice};
 use super::*;
 use crate::provider::{Behaviour, Config, Endpoint, Fault, Provider, Seen};
 use crate::support::{Hands, client};
@@ -198,31 +196,8 @@ impl Parts {
     /// The cookie of a new session with a refresh token.
     async fn sign_in(&self) -> String {
         let app = &self.assembly.applications[0];
-        let identity = Identity {
-            subject: "id-alice".into(),
-            username: "alice".into(),
-            email: String::new(),
-            name: String::new(),
-            uid: "id-alice".into(),
-            groups: Vec::new(),
-            entitlements: Vec::new(),
-        };
-        let never = UnixTime::from_secs(u64::from(u32::MAX));
-        let refreshable = Refreshable {
-            token: "the-refresh-token".to_owned().into(),
-            rotates: None,
-            schedule: Schedule::new(never, never),
-        };
-        let new = NewSession {
-            application: Arc::clone(&app.slug),
-            identity: PackedIdentity::new(identity, "id.to.ken", true),
-            began_at: World::system().now(),
-            lifetime: Duration::from_hours(1),
-            idle_timeout: None,
-            provider: ProviderSide { refreshable: Some(refreshable), ..ProviderSide::default() },
-        };
         let token = SessionToken::generate(&World::system()).unwrap();
-        self.assembly.store.save(&token, Arc::new(Session::new(new, World::system().now()))).await.unwrap();
+        self.assembly.store.save(&token, Arc::new(alice(app, &World::system()))).await.unwrap();
         format!("{}={}", app.cookies.session().as_str(), token.encode())
     }
 
