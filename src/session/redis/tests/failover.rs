@@ -14,18 +14,10 @@ use super::stage::{Manner, cluster_of, cluster_settings_of, node, watched};
 const LONG: Duration = Duration::from_mins(1);
 const KEY: [u8; 32] = [7; 32];
 
-on_each_program![
-    a_cluster_is_followed_to_its_new_master,
-    a_cluster_is_followed_by_a_user_with_rights,
-    sentinels_lead_to_the_new_master,
-    sentinels_lead_a_user_with_rights,
-];
+on_each_program![a_cluster_is_followed_to_its_new_master, sentinels_lead_to_the_new_master];
 
+/// As a user with no more rights than the documents tell.
 async fn a_cluster_is_followed_to_its_new_master(program: &'static str) {
-    cluster_is_followed(program, Manner::Plain).await;
-}
-
-async fn a_cluster_is_followed_by_a_user_with_rights(program: &'static str) {
     cluster_is_followed(program, Manner::User).await;
 }
 
@@ -36,10 +28,6 @@ async fn a_cluster_is_followed_over_tls() {
 }
 
 async fn sentinels_lead_to_the_new_master(program: &'static str) {
-    sentinels_lead(program, Manner::Plain).await;
-}
-
-async fn sentinels_lead_a_user_with_rights(program: &'static str) {
     sentinels_lead(program, Manner::User).await;
 }
 
