@@ -40,9 +40,9 @@ struct State {
     target: String,
     #[serde(rename = "t")]
     began: u64,
-    /// Where it is another than `began`.
+    /// So much later than `began` is its moment: something happened then already, or the clock was set back.
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
-    moment: Option<u64>,
+    ahead: Option<u64>,
     #[serde(rename = "s", default, skip_serializing_if = "Interaction::is_usual")]
     interaction: Interaction,
     #[serde(rename = "w", default, skip_serializing_if = "Assurance::is_none")]
@@ -101,7 +101,7 @@ impl NewAttempt {
             application: app.slug.to_string(),
             target: target.as_str().to_owned(),
             began: now.as_millis(),
-            moment: (moment != now).then_some(moment.as_millis()),
+            ahead: (moment != now).then(|| moment.as_millis().saturating_sub(now.as_millis())),
             interaction: wish.interaction,
             assurance: wish.assurance.clone(),
         };
@@ -181,7 +181,7 @@ impl ReturnedAttempt {
         let state: State = open(sealer, STATE, state)?;
         (*state.application == *app.slug).then(|| Self {
             began: UnixTime::from_millis(state.began),
-            moment: UnixTime::from_millis(state.moment.unwrap_or(state.began)),
+            moment: UnixTime::from_millis(state.began.saturating_add(state.ahead.unwrap_or(0))),
             target: ReturnTarget::parse(app, &state.target).unwrap_or_else(|| ReturnTarget::home(app)),
             id: state.id,
             interaction: state.interaction,
