@@ -76,7 +76,7 @@ pub struct EntropyError;
 #[derive(Clone)]
 pub struct World {
     clock: Arc<dyn Clock>,
-    /// The latest moment that was given or seen, in milliseconds.
+    /// No further moment is before this one, in milliseconds.
     latest: Arc<AtomicU64>,
 }
 
@@ -105,21 +105,27 @@ impl World {
         self.clock.now()
     }
 
-    /// A moment after every other one that was given or seen: the time now, unless the clock was set back.
+    /// The time now, or the latest moment that is known where the clock was set back.
     ///
-    /// What has to be told apart by what came first is marked with moments, not with times (a hybrid logical clock).
+    /// What has to be told apart by what came first is marked with moments, not with times (a hybrid logical clock). Moments
+    /// are not ahead of the clock of their own accord, however often one is asked for.
     #[must_use]
     pub fn moment(&self) -> UnixTime {
         let now = self.now().as_millis();
-        let after = |latest: u64| now.max(latest.saturating_add(1));
-        let update = |latest| Some(after(latest));
-        let (Ok(latest) | Err(latest)) = self.latest.fetch_update(Ordering::AcqRel, Ordering::Acquire, update);
-        UnixTime::from_millis(after(latest))
+        UnixTime::from_millis(self.latest.fetch_max(now, Ordering::AcqRel).max(now))
+    }
+
+    /// The last moment of all that was; whatever is asked for from then on is later.
+    #[must_use]
+    pub fn end_moment(&self) -> UnixTime {
+        let moment = self.moment();
+        self.saw(moment);
+        moment
     }
 
     /// Has all further moments be after `moment`, which another process gave, or this one before it ended.
     pub fn saw(&self, moment: UnixTime) {
-        self.latest.fetch_max(moment.as_millis(), Ordering::AcqRel);
+        self.latest.fetch_max(moment.as_millis().saturating_add(1), Ordering::AcqRel);
     }
 
     /// `N` bytes from the operating system's secure generator.
@@ -156,19 +162,22 @@ mod tests {
         }
         let time = Arc::new(AtomicU64::new(1000));
         let world = World::with_clock(Fixed(Arc::clone(&time)));
-        let check = |now, expected: u64| {
+        let at = |now| {
             time.store(now, Ordering::Relaxed);
-            assert_eq!(world.clone().moment().as_millis(), expected, "at {now}");
+            world.clone()
         };
-        for (now, expected) in [(1000, 1000), (1000, 1001), (2000, 2000), (500, 2001), (500, 2002), (3000, 3000)] {
-            check(now, expected);
+        for (now, expected) in [(1000, 1000), (1000, 1000), (2000, 2000), (500, 2000), (1999, 2000), (3000, 3000)] {
+            assert_eq!(at(now).moment().as_millis(), expected, "at {now}");
         }
+        assert_eq!(at(2500).end_moment().as_millis(), 3000, "of all that was");
+        assert_eq!(at(2500).moment().as_millis(), 3001, "later");
+        assert_eq!(at(2500).end_moment().as_millis(), 3001);
         world.saw(UnixTime::from_millis(5000));
         world.saw(UnixTime::from_millis(4000));
-        check(3000, 5001);
-        check(6000, 6000);
+        assert_eq!(at(3000).moment().as_millis(), 5001);
+        assert_eq!(at(6000).moment().as_millis(), 6000);
         world.saw(UnixTime::from_millis(u64::MAX));
-        check(6000, u64::MAX);
+        assert_eq!(at(6000).end_moment().as_millis(), u64::MAX);
     }
 
     #[test]

@@ -40,9 +40,9 @@ struct State {
     target: String,
     #[serde(rename = "t")]
     began: u64,
-    /// So much later than `began` is its moment: something happened then already, or the clock was set back.
-    #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
-    ahead: Option<u64>,
+    /// So many milliseconds later than `began` is its moment: the clock was set back, or something just ended.
+    #[serde(rename = "m", default, skip_serializing_if = "is_nothing")]
+    ahead: u64,
     #[serde(rename = "s", default, skip_serializing_if = "Interaction::is_usual")]
     interaction: Interaction,
     #[serde(rename = "w", default, skip_serializing_if = "Assurance::is_none")]
@@ -88,7 +88,8 @@ impl NewAttempt {
         sealer: &Sealer,
         world: &World,
     ) -> Result<Self, SealerError> {
-        let (now, moment) = (world.now(), world.moment());
+        let now = world.now();
+        let ahead = u64::try_from(world.moment().since(now).as_millis()).unwrap_or(u64::MAX);
         let id = random_text::<16>(world)?;
         let secrets = Secrets {
             id: id.clone(),
@@ -101,7 +102,7 @@ impl NewAttempt {
             application: app.slug.to_string(),
             target: target.as_str().to_owned(),
             began: now.as_millis(),
-            ahead: (moment != now).then(|| moment.as_millis().saturating_sub(now.as_millis())),
+            ahead,
             interaction: wish.interaction,
             assurance: wish.assurance.clone(),
         };
@@ -144,6 +145,11 @@ fn superfluous(
     attempts.into_iter().take(expired.min(MOST_EXPIRED)).map(|(_, name)| name)
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+const fn is_nothing(millis: &u64) -> bool {
+    *millis == 0
+}
+
 const fn is_id_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
@@ -181,7 +187,7 @@ impl ReturnedAttempt {
         let state: State = open(sealer, STATE, state)?;
         (*state.application == *app.slug).then(|| Self {
             began: UnixTime::from_millis(state.began),
-            moment: UnixTime::from_millis(state.began.saturating_add(state.ahead.unwrap_or(0))),
+            moment: UnixTime::from_millis(state.began.saturating_add(state.ahead)),
             target: ReturnTarget::parse(app, &state.target).unwrap_or_else(|| ReturnTarget::home(app)),
             id: state.id,
             interaction: state.interaction,

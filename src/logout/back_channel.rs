@@ -90,7 +90,7 @@ impl Logouts {
     pub async fn obey(&self, media_type: Option<&[u8]>, form: &[u8], asker: Asker) -> Result<Obeyed, BackChannelError> {
         let text = logout_token(media_type, form).map_err(BackChannelError::Request)?;
         let (provider, token) = self.verify(&text).await?;
-        let (provider, store, at) = (Arc::clone(provider), Arc::clone(&self.store), self.world.moment());
+        let (provider, store, at) = (Arc::clone(provider), Arc::clone(&self.store), self.world.end_moment());
         let follow = async move { follow(&provider, &token, &*store, at, &asker).await };
         to_the_end(&self.background, follow).await
     }

@@ -80,7 +80,7 @@ impl Logouts {
         if own.is_none() && !self.unproved.take(asker.client) {
             return Err(FrontChannelError::TooMany);
         }
-        let (store, at) = (Arc::clone(&self.store), self.world.moment());
+        let (store, at) = (Arc::clone(&self.store), self.world.end_moment());
         let leave = async move {
             let whom = Whom::ProviderSession { issuer: &issuer, session_id: &session_id, subject: None };
             store.revoke(&Revocation { whom, at, once: None }).await?;

@@ -165,7 +165,7 @@ impl Logouts {
             provider: self.providers.get(&app.identity_provider).map(Arc::clone),
             revoker: Arc::clone(&self.revoker),
             asker,
-            at: self.world.moment(),
+            at: self.world.end_moment(),
         };
         to_the_end(&self.background, departure.of(found, everywhere)).await
     }

@@ -57,7 +57,7 @@ pub enum Whom<'w> {
 pub struct Revocation<'r> {
     /// Whose.
     pub whom: Whom<'r>,
-    /// Those whose login began at that moment or before ([`crate::world::World::moment`]); a later one is a new login.
+    /// Those whose login began at that moment or before ([`crate::world::World::end_moment`]); a later one is a new login.
     pub at: UnixTime,
     /// Makes sure that the order is followed once, however often it is given.
     pub once: Option<Once<'r>>,
