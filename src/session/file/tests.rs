@@ -209,6 +209,29 @@ async fn who_signs_in_does_not_wait_for_what_is_freed() {
     assert_eq!(store.count(), answered);
 }
 
+/// A transaction frees a part of what has ended; until the last one the list holds, should the clock be put right meanwhile.
+#[tokio::test]
+async fn revocations_outlast_the_records_that_they_are_about() {
+    let folder = folder();
+    let store = Arc::new(store(&folder));
+    let now = World::system().now();
+    let short = Arc::new(bob(&single("https://app.example.com"), now, Duration::from_secs(10)));
+    let mut saves = tokio::task::JoinSet::new();
+    for _ in 0..300 {
+        let (store, session) = (Arc::clone(&store), Arc::clone(&short));
+        saves.spawn(async move { store.save(&token(), session).await.unwrap() });
+    }
+    saves.join_all().await;
+    SessionStore::revoke(&*store, &Revocation { whom: Whom::Everybody, at: now, once: None }).await.unwrap();
+    let later = now + Duration::from_hours(100);
+    for (freed, left) in [(256, 1), (44, 0)] {
+        let outcome = store.write(Work::Reclaim(later)).await.unwrap();
+        assert!(matches!(outcome, Outcome::Count(count) if count == freed), "{freed}");
+        let known = store.shared.database.write(|tables| tables.revocations()).unwrap();
+        assert_eq!(known.len(), left, "after {freed}");
+    }
+}
+
 #[tokio::test]
 async fn what_was_revoked_stays_so() {
     let folder = folder();
