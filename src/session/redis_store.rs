@@ -213,13 +213,17 @@ impl Shared {
 
     /// How long `record` is to be kept.
     fn ttl(&self, record: &[u8]) -> Duration {
-        let ends_at = Head::read(record).map(|head| UnixTime::from_secs(head.ends_at)).unwrap_or_default();
-        ends_at.since(self.world.now()) + GRACE
+        end_of(record).since(self.world.now()) + GRACE
     }
 
     fn shown(&self, key: SessionKey, record: &[u8], cached: Option<&Session>) -> Option<SessionOutline> {
         self.keys.shown(key, record, cached, &self.revocations, self.world.now())
     }
+}
+
+/// When the session in `record` ends if no further use is written down.
+fn end_of(record: &[u8]) -> UnixTime {
+    Head::read(record).map(|head| UnixTime::from_secs(head.ends_at)).unwrap_or_default()
 }
 
 fn failed(error: RedisError) -> StoreError {

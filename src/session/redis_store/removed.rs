@@ -7,8 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::refresh::LEASE_RENEWALS;
-use super::{RedisStore, Shared, failed};
-use crate::session::record::Head;
+use super::{RedisStore, Shared, end_of, failed};
 use crate::session::{Session, SessionKey, SessionOutline, SessionToken, StoreError};
 use crate::world::UnixTime;
 
@@ -116,8 +115,7 @@ impl Shared {
         }
         let told = self.redis.tell_removed(key.as_bytes()).await;
         if let (Err(_), Some(record)) = (&told, &taken.record) {
-            let ends_at = Head::read(record).map(|head| UnixTime::from_secs(head.ends_at)).unwrap_or_default();
-            tokio::spawn(tell(Arc::clone(self), key, ends_at));
+            tokio::spawn(tell(Arc::clone(self), key, end_of(record)));
         }
         told.map_err(failed)?;
         Ok(taken.record)

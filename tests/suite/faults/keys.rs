@@ -87,16 +87,7 @@ async fn a_rotation_under_many_logins_costs_one_look_and_no_login() {
 
 #[tokio::test]
 async fn rotated_keys_never_need_a_restart() {
-    let stage = Stage::tuned(
-        World::system(),
-        |_| (),
-        |settings| {
-            for provider in settings.identity_providers.values_mut() {
-                provider.jwks_cooldown = Duration::from_hours(1);
-            }
-        },
-    )
-    .await;
+    let stage = Stage::with_key_cooldown(Duration::from_hours(1)).await;
     stage.daemon.ready().await;
     for keep_old in [true, false] {
         let before = stage.provider.requests(Endpoint::Jwks);
@@ -118,16 +109,7 @@ async fn rotated_keys_never_need_a_restart() {
 
 #[tokio::test]
 async fn each_cooldown_allows_one_more_look() {
-    let stage = Stage::tuned(
-        World::system(),
-        |_| (),
-        |settings| {
-            for provider in settings.identity_providers.values_mut() {
-                provider.jwks_cooldown = Duration::ZERO;
-            }
-        },
-    )
-    .await;
+    let stage = Stage::with_key_cooldown(Duration::ZERO).await;
     stage.daemon.ready().await;
     let before = stage.provider.requests(Endpoint::Jwks);
     for round in 1..=3 {

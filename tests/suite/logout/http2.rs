@@ -55,16 +55,7 @@ async fn a_logout_token_counts_once() {
 /// Whoever takes his request back must not keep new keys from everybody else.
 #[tokio::test]
 async fn keys_that_nobody_waits_for_any_more_arrive() {
-    let stage = Stage::tuned(
-        World::system(),
-        |_| (),
-        |settings| {
-            for provider in settings.identity_providers.values_mut() {
-                provider.jwks_cooldown = Duration::from_hours(1);
-            }
-        },
-    )
-    .await;
+    let stage = Stage::with_key_cooldown(Duration::from_hours(1)).await;
     stage.daemon.ready().await;
     let alice = visitor(&stage, APP, "alice").await;
     let gate = Arc::new(Semaphore::new(0));

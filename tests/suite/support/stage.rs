@@ -1,6 +1,7 @@
 //! A provider in process, a daemon in process, and the proxy's side of each dialect.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use forepost::daemon::Daemon;
 use forepost::settings::Settings;
@@ -109,6 +110,16 @@ impl Stage {
         provider.set(prepare);
         let toml = configuration(&provider, "proxy-secret", "", APPLICATIONS);
         Self { daemon: start_tuned(&toml, world, tune).await, provider }
+    }
+
+    /// A daemon that looks for new keys of the provider once in this time, however many tokens want them.
+    pub(crate) async fn with_key_cooldown(cooldown: Duration) -> Self {
+        let tune = |settings: &mut Settings| {
+            for provider in settings.identity_providers.values_mut() {
+                provider.jwks_cooldown = cooldown;
+            }
+        };
+        Self::tuned(World::system(), |_| (), tune).await
     }
 
     /// A browser whose every host but the provider's is forepost itself.
