@@ -1,4 +1,5 @@
 mod faults;
+mod reclaim;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -168,68 +169,6 @@ async fn what_has_ended_is_freed_and_its_room_used_again() {
         sizes.push(size());
     }
     assert!(sizes[2] <= sizes[0] * 2, "{sizes:?}");
-}
-
-/// Logins are answered between the transactions that free sessions and revocations.
-#[tokio::test]
-async fn who_signs_in_does_not_wait_for_what_is_freed() {
-    let folder = folder();
-    let store = Arc::new(store(&folder));
-    let app = single("https://app.example.com");
-    let now = World::system().now();
-    let short = Arc::new(bob(&app, now, Duration::from_secs(10)));
-    let mut saves = tokio::task::JoinSet::new();
-    for _ in 0..20_000 {
-        let (store, session) = (Arc::clone(&store), Arc::clone(&short));
-        saves.spawn(async move { store.save(&token(), session).await.unwrap() });
-    }
-    saves.join_all().await;
-    let subject = |number: u32| format!("subject-{number}");
-    let revoke = |subject: String| {
-        let store = Arc::clone(&store);
-        async move {
-            let whom = Whom::Subject { issuer: ISSUER, subject: &subject };
-            store.revoke(&Revocation { whom, at: now, once: None }).await.unwrap();
-        }
-    };
-    let revocations: tokio::task::JoinSet<_> = (0..5_000).map(|number| revoke(subject(number))).collect();
-    revocations.join_all().await;
-    let long = Arc::new(alice(&app, now, Duration::from_hours(1000), None));
-    let reclaiming = tokio::spawn({
-        let (store, later) = (Arc::clone(&store), now + Duration::from_hours(100));
-        async move { SessionStore::reclaim(&*store, later).await.unwrap() }
-    });
-    let mut answered = 0;
-    while !reclaiming.is_finished() {
-        store.save(&token(), Arc::clone(&long)).await.unwrap();
-        answered += 1;
-    }
-    reclaiming.await.unwrap();
-    assert!(answered > 20, "{answered}");
-    assert_eq!(store.count(), answered);
-}
-
-/// A transaction frees a part of what has ended; until the last one the list holds, should the clock be put right meanwhile.
-#[tokio::test]
-async fn revocations_outlast_the_records_that_they_are_about() {
-    let folder = folder();
-    let store = Arc::new(store(&folder));
-    let now = World::system().now();
-    let short = Arc::new(bob(&single("https://app.example.com"), now, Duration::from_secs(10)));
-    let mut saves = tokio::task::JoinSet::new();
-    for _ in 0..300 {
-        let (store, session) = (Arc::clone(&store), Arc::clone(&short));
-        saves.spawn(async move { store.save(&token(), session).await.unwrap() });
-    }
-    saves.join_all().await;
-    SessionStore::revoke(&*store, &Revocation { whom: Whom::Everybody, at: now, once: None }).await.unwrap();
-    let later = now + Duration::from_hours(100);
-    for (freed, left) in [(256, 1), (44, 0)] {
-        let outcome = store.write(Work::Reclaim(later)).await.unwrap();
-        assert!(matches!(outcome, Outcome::Count(count) if count == freed), "{freed}");
-        let known = store.shared.database.write(|tables| tables.revocations()).unwrap();
-        assert_eq!(known.len(), left, "after {freed}");
-    }
 }
 
 #[tokio::test]
