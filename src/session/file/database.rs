@@ -167,6 +167,11 @@ impl Database {
         Ok(true)
     }
 
+    /// Has it opened once more: what memory has to know of it could not be read.
+    pub(super) fn doubt(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+
     /// Whether it has to be opened again.
     pub(super) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)

@@ -135,8 +135,10 @@ impl Writer {
     fn mend(&self) -> Result<(), FileError> {
         let shared = &self.shared;
         if shared.database.reopen()? {
-            // An order whose transaction failed may be in the file all the same, and is not followed twice.
-            for entry in shared.database.write(|tables| tables.revocations())? {
+            // An order whose transaction failed may be in the file all the same, and is not followed twice. Until that is
+            // known, nothing is written.
+            let known = shared.database.write(|tables| tables.revocations());
+            for entry in known.inspect_err(|_| shared.database.doubt())? {
                 shared.revocations.add(entry);
             }
         }
