@@ -92,15 +92,14 @@ impl Requirement {
     }
 
     fn is_assured(&self, claims: &Map<String, Value>, now: UnixTime) -> bool {
-        let acr = claims.get("acr").and_then(Value::as_str);
+        let acr = claims.get("acr").filter(|acr| !acr.is_array());
         let old = |most: std::time::Duration| {
-            // A number of seconds, which some write with a fraction (OIDC Core §2).
-            let seen = claims.get("auth_time").and_then(Value::as_f64);
+            let seen = claims.get("auth_time").and_then(seconds);
             #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are exact in a double")]
             let earliest = now.as_secs() as f64 - most.as_secs_f64();
             seen.is_none_or(|seen| seen.partial_cmp(&earliest).is_none_or(Ordering::is_lt))
         };
-        (self.acr.is_empty() || acr.is_some_and(|acr| self.acr.iter().any(|it| it == acr)))
+        (self.acr.is_empty() || acr.is_some_and(|acr| self.acr.iter().any(|it| is_or_holds(acr, it))))
             && !self.max_auth_age.is_some_and(old)
     }
 }
@@ -114,6 +113,16 @@ fn is_or_holds(claim: &Value, text: &str) -> bool {
         Value::Array(items) => items.iter().any(|item| !item.is_array() && is_or_holds(item, text)),
         Value::Null | Value::Object(_) => false,
     }
+}
+
+/// A number of seconds (OIDC Core §2), which some write with a fraction or as a text.
+fn seconds(claim: &Value) -> Option<f64> {
+    let seconds = match claim {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.parse().ok(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    seconds.filter(|seconds| seconds.is_finite())
 }
 
 /// RFC 8693 §4.2 joins scopes with blanks; some providers write a list, some call it `scp`.
@@ -224,11 +233,16 @@ mod tests {
         let unmet = |requirement: &Requirement| Meets::AllBut(requirement.assurance());
         check(acr.clone(), json!({"acr": "silver"}), Meets::All);
         check(acr.clone(), json!({"acr": "bronze"}), unmet(&acr));
+        check(acr.clone(), json!({"acr": ["gold"]}), unmet(&acr));
+        check(required(|it| it.acr = texts(&["1"])), json!({"acr": 1}), Meets::All);
         check(acr.clone(), json!({}), unmet(&acr));
         let age = required(|it| it.max_auth_age = Some(Duration::from_mins(5)));
         check(age.clone(), json!({"auth_time": 1_000_000 - 300}), Meets::All);
         check(age.clone(), json!({"auth_time": 1_000_000 - 301}), unmet(&age));
-        check(age.clone(), json!({"auth_time": "1000000"}), unmet(&age));
+        check(age.clone(), json!({"auth_time": "1000000"}), Meets::All);
+        for odd in [json!("inf"), json!("NaN"), json!("yesterday"), json!([1_000_000]), json!(true)] {
+            check(age.clone(), json!({"auth_time": odd}), unmet(&age));
+        }
         check(age.clone(), json!({}), unmet(&age));
         let stranger = required(|it| {
             it.acr = texts(&["gold"]);

@@ -1,4 +1,4 @@
-//! The code exchange: our side of the token and userinfo endpoints (OIDC Core §3.1.3, §5.3).
+//! The code exchange: our side of the token endpoint (OIDC Core §3.1.3).
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use openidconnect::core::{
     CoreJweContentEncryptionAlgorithm, CoreRevocableToken, CoreRevocationErrorResponse, CoreTokenIntrospectionResponse,
 };
 use openidconnect::{
-    AsyncHttpClient, AuthType, AuthorizationCode, Client, ClientId, ClientSecret, EndpointMaybeSet, EndpointNotSet,
-    EndpointSet, OAuth2TokenResponse, PkceCodeVerifier, RedirectUrl, RequestTokenError, StandardErrorResponse,
-    TokenResponse, UserInfoClaims, UserInfoError,
+    AsyncHttpClient, AuthType, AuthorizationCode, Client, ClientId, ClientSecret, EmptyAdditionalClaims,
+    EndpointMaybeSet, EndpointNotSet, EndpointSet, PkceCodeVerifier, RedirectUrl, RequestTokenError,
+    StandardErrorResponse,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use super::error::clean;
 use super::logout_token::date;
-use super::tokens::{AllClaims, Extras, Tokens};
+use super::tokens::{Extras, Tokens};
 use super::verify::Verified;
 use super::{OidcError, Ready};
 use crate::settings::{IdentityProvider, TokenEndpointAuthMethod};
@@ -80,7 +80,7 @@ pub(super) fn session_id(claims: &Map<String, Value>) -> Option<&str> {
 }
 
 pub(super) type OidcClient = Client<
-    AllClaims,
+    EmptyAdditionalClaims,
     CoreAuthDisplay,
     CoreGenderClaim,
     CoreJweContentEncryptionAlgorithm,
@@ -159,40 +159,6 @@ impl Ready {
         }
         Ok(tokens)
     }
-
-    /// What userinfo says, and whether it says it about `subject` (OIDC Core §5.3.2).
-    pub(super) async fn userinfo<H>(
-        &self,
-        settings: &IdentityProvider,
-        tokens: &Tokens,
-        subject: &str,
-        userinfo_endpoint: &H,
-    ) -> Result<Userinfo, OidcError>
-    where
-        H: for<'c> AsyncHttpClient<'c, Error = OidcError, Future: Send> + Sync,
-    {
-        let client = self.client(settings);
-        let Ok(request) = client.user_info(tokens.access_token().clone(), None) else {
-            return Ok(Userinfo::None);
-        };
-        let claims: UserInfoClaims<AllClaims, CoreGenderClaim> =
-            request.request_async(userinfo_endpoint).await.map_err(userinfo_error)?;
-        if claims.subject().as_str() != subject {
-            return Ok(Userinfo::OtherSubject);
-        }
-        match serde_json::to_value(&claims) {
-            Ok(Value::Object(claims)) => Ok(Userinfo::Claims(claims)),
-            Ok(_) | Err(_) => Ok(Userinfo::None),
-        }
-    }
-}
-
-/// What there is at userinfo.
-pub(super) enum Userinfo {
-    Claims(Map<String, Value>),
-    /// Claims about somebody else, which are nobody's business.
-    OtherSubject,
-    None,
 }
 
 /// Adds what the ID token did not say.
@@ -249,19 +215,5 @@ fn category(error: &serde_json::Error) -> &'static str {
         serde_json::error::Category::Io | serde_json::error::Category::Eof => "it ends too early",
         serde_json::error::Category::Syntax => "it is not JSON",
         serde_json::error::Category::Data => "a value has the wrong type",
-    }
-}
-
-fn userinfo_error(error: UserInfoError<OidcError>) -> OidcError {
-    match error {
-        UserInfoError::Request(error) => error,
-        UserInfoError::ClaimsVerification(error) => {
-            OidcError::InvalidToken(format!("userinfo: {}", clean(&error.to_string())))
-        }
-        UserInfoError::Parse(error) => OidcError::Malformed(format!("userinfo: {}", category(error.inner()))),
-        UserInfoError::Response(status, ..) => {
-            OidcError::Refused { code: format!("userinfo answered {status}"), description: None }
-        }
-        other => OidcError::Malformed(format!("userinfo: {}", clean(&other.to_string()))),
     }
 }

@@ -1,6 +1,6 @@
-//! Compact JSON Web Signatures (RFC 7515 §7.1) other than ID tokens, and the one function that verifies them.
+//! Compact JSON Web Signatures (RFC 7515 §7.1), and the one function that verifies them.
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use openidconnect::core::CoreJwsSigningAlgorithm;
@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 
 use super::verify::Failure;
-use super::{OidcError, Ready};
+use super::{OidcError, Ready, members};
 use crate::settings::IdentityProvider;
 
 /// A token that was taken apart; nothing in it is believed yet.
@@ -28,14 +28,20 @@ impl<'t> Jws<'t> {
     ///
     /// [`OidcError::Malformed`] when it is none, or one that asks for what is not understood here (`crit`, `cty`).
     pub(super) fn parse(token: &'t str) -> Result<Self, OidcError> {
-        let parts: Vec<_> = token.split('.').take(4).collect();
+        let parts: Vec<_> = token.split('.').take(6).collect();
         let [header, claims, signature] = parts[..] else {
-            return Err(malformed("it has not three parts"));
+            // RFC 7516 §3.1.
+            let encrypted = parts.len() == 5;
+            return Err(malformed(if encrypted {
+                "it is encrypted, which is not supported"
+            } else {
+                "it has not three parts"
+            }));
         };
         let input = &token[..header.len() + 1 + claims.len()];
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| malformed("its signature is not base64url"))?;
-        let header = object(header).ok_or_else(|| malformed("its header is no object"))?;
-        let claims = object(claims).ok_or_else(|| malformed("its claims are no object"))?;
+        let header = object(header).map_err(|why| malformed(&format!("its header: {why}")))?;
+        let claims = object(claims).map_err(|why| malformed(&format!("its claims: {why}")))?;
         // RFC 7515 §4.1.11 and §4.1.10: extensions that must be understood, and a token within the token.
         if let Some(name) = ["crit", "cty", "enc"].into_iter().find(|name| header.contains_key(*name)) {
             return Err(malformed(&format!("its header has `{name}`")));
@@ -61,6 +67,31 @@ impl<'t> Jws<'t> {
 
     fn algorithm(&self) -> Option<CoreJwsSigningAlgorithm> {
         serde_json::from_value(self.header.get("alg")?.clone()).ok()
+    }
+
+    /// What `at_hash` must be for `token` (OIDC Core §3.1.3.6); `None` where the algorithm has no hash.
+    pub(super) fn half_hash(&self, token: &str) -> Option<String> {
+        use CoreJwsSigningAlgorithm as Algorithm;
+        let hash = match self.algorithm()? {
+            Algorithm::HmacSha256
+            | Algorithm::RsaSsaPkcs1V15Sha256
+            | Algorithm::RsaSsaPssSha256
+            | Algorithm::EcdsaP256Sha256 => &digest::SHA256,
+            Algorithm::HmacSha384
+            | Algorithm::RsaSsaPkcs1V15Sha384
+            | Algorithm::RsaSsaPssSha384
+            | Algorithm::EcdsaP384Sha384 => &digest::SHA384,
+            // Of the curves of EdDSA only Ed25519 is supported, whose hash this is (RFC 8032 §5.1).
+            Algorithm::HmacSha512
+            | Algorithm::RsaSsaPkcs1V15Sha512
+            | Algorithm::RsaSsaPssSha512
+            | Algorithm::EcdsaP521Sha512
+            | Algorithm::EdDsa => &digest::SHA512,
+            _ => return None,
+        };
+        let whole = digest::digest(hash, token.as_bytes());
+        let (half, _) = whole.as_ref().split_at(whole.as_ref().len() / 2);
+        Some(URL_SAFE_NO_PAD.encode(half))
     }
 }
 
@@ -105,26 +136,8 @@ impl Ready {
     }
 }
 
-/// Whether a code of HMAC is as long as its hash: the library takes that for granted, and panics where it is not.
-///
-/// What cannot be taken apart here is refused: the library might see more in it.
-pub(super) fn verify_mac_length(token: &str) -> Result<(), OidcError> {
-    let jws = Jws::parse(token)?;
-    let bytes = match jws.algorithm() {
-        Some(CoreJwsSigningAlgorithm::HmacSha256) => 32,
-        Some(CoreJwsSigningAlgorithm::HmacSha384) => 48,
-        Some(CoreJwsSigningAlgorithm::HmacSha512) => 64,
-        Some(_) | None => return Ok(()),
-    };
-    if jws.signature.len() == bytes {
-        Ok(())
-    } else {
-        Err(OidcError::InvalidToken("the signature has the wrong length".into()))
-    }
-}
-
-fn object(part: &str) -> Option<Map<String, Value>> {
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
+fn object(part: &str) -> Result<Map<String, Value>, &'static str> {
+    members::parse(&URL_SAFE_NO_PAD.decode(part).map_err(|_| "it is not base64url")?)
 }
 
 fn malformed(why: &str) -> OidcError {

@@ -130,7 +130,11 @@ pub(super) fn read(jws: &Jws<'_>, now: UnixTime) -> Result<LogoutToken, OidcErro
         return Err(invalid("it has a `nonce`"));
     }
     let subject = text(claims, "sub")?;
-    let session_id = text(claims, "sid")?;
+    let session_id = match claims.get("sid") {
+        // As the ID token's is read.
+        Some(Value::Number(number)) => Some(number.to_string()),
+        _ => text(claims, "sid")?,
+    };
     if subject.is_none() && session_id.is_none() {
         return Err(invalid("it names neither a user nor a session"));
     }

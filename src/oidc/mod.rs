@@ -15,6 +15,7 @@ pub(crate) mod invariants;
 mod jws;
 mod keys;
 mod logout_token;
+mod members;
 mod metadata;
 mod provider;
 mod refresh;
@@ -22,6 +23,7 @@ mod refresh_error;
 mod revoke;
 mod source;
 mod tokens;
+mod userinfo;
 mod verify;
 
 pub use access_token::{AccessToken, AccessTokenError, Recipient, claimed_issuer};

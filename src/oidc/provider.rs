@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::asker::Asker;
-use super::exchange::{Userinfo, fill_gaps};
+use super::exchange::fill_gaps;
 use super::source::Source;
 use super::tokens::Tokens;
+use super::userinfo::Userinfo;
 use super::verify::{ExpectedNonce, Failure, Verified};
 use super::{
     AuthorizationRequest, CodeExchange, EndSessionRequest, KeyRefresh, Keys, Login, Metadata, NoAnswer, Observer,
@@ -268,8 +269,7 @@ impl Provider {
                 Some(Value::String(subject)) => subject.clone(),
                 _ => return Err(OidcError::InvalidToken("`sub` is missing".into())),
             };
-            let asker = Asker::new(self, Operation::Userinfo);
-            match ready.userinfo(&self.settings, &tokens, &subject, &asker).await? {
+            match self.userinfo(&ready, &tokens, &subject).await? {
                 Userinfo::Claims(more) => fill_gaps(&mut login.claims, more),
                 Userinfo::OtherSubject => {
                     return Err(OidcError::InvalidToken("userinfo speaks of another subject".into()));

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use openidconnect::{AsyncHttpClient, RefreshToken, TokenResponse};
+use openidconnect::{AsyncHttpClient, RefreshToken};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use super::asker::{Asker, Heard};
-use super::exchange::{Userinfo, expires_at, fill_gaps, session_id, token_error, told};
+use super::exchange::{expires_at, fill_gaps, session_id, token_error, told};
 use super::jws::Jws;
 use super::refresh_error::INVALID_GRANT;
 use super::tokens::{Extras, Tokens};
-use super::verify::{ExpectedNonce, LEEWAY_SECONDS};
+use super::userinfo::Userinfo;
+use super::verify::{ExpectedNonce, LEEWAY_SECONDS, said};
 use super::{OidcError, Operation, Provider, Ready, RefreshError, RefreshFailure};
 use crate::settings::IdentityProvider;
 use crate::world::UnixTime;
@@ -114,9 +115,13 @@ impl Provider {
     }
 
     /// What userinfo says now.
-    async fn newer(&self, ready: &Ready, tokens: &Tokens, before: &Before) -> Result<Map<String, Value>, RefreshError> {
-        let asker = Asker::new(self, Operation::Userinfo);
-        match ready.userinfo(self.settings(), tokens, &before.subject, &asker).await? {
+    async fn newer(
+        &self,
+        ready: &Arc<Ready>,
+        tokens: &Tokens,
+        before: &Before,
+    ) -> Result<Map<String, Value>, RefreshError> {
+        match self.userinfo(ready, tokens, &before.subject).await? {
             Userinfo::Claims(claims) => Ok(claims),
             Userinfo::OtherSubject => Err(RefreshError::Changed),
             Userinfo::None => Ok(Map::new()),
@@ -183,7 +188,7 @@ struct Before {
 
 impl Before {
     fn read(id_token: &str) -> Result<Self, OidcError> {
-        let claims = Jws::parse(id_token)?.claims;
+        let claims = said(Jws::parse(id_token)?.claims);
         match claims.get("sub") {
             Some(Value::String(subject)) => Ok(Self { subject: subject.clone(), claims }),
             Some(_) | None => Err(OidcError::Malformed("the kept ID token has no `sub`".into())),

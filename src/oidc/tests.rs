@@ -96,7 +96,7 @@ fn authentik_logins_are_accepted() {
         assert_eq!(identity.username, "alice");
         assert_eq!(identity.name, "Alice Müller");
         assert_eq!(identity.groups, ["engineering", "Ops & Café"]);
-        assert_eq!(login.claims["aud"][0], recording.client["client_id"]);
+        assert_eq!(login.claims["aud"], recording.client["client_id"]);
     }
 }
 
@@ -165,7 +165,7 @@ fn rs256_tokens_verify_with_the_recorded_keys() {
             keys: Keys::parse(serde_json::json!({ "keys": keys }).to_string().as_bytes(), &HeaderMap::new()).unwrap(),
             jwks_header: ready.jwks_header.clone(),
         };
-        refused(verify(&with_keys(serde_json::json!([]))), "Signature verification failed: No matching key found");
+        refused(verify(&with_keys(serde_json::json!([]))), "no known key made its signature");
 
         let published: Value = serde_json::from_slice(&recording.read("jwks-other-rs256")).unwrap();
         let right = &published["keys"][0];
@@ -176,11 +176,11 @@ fn rs256_tokens_verify_with_the_recorded_keys() {
             key["n"] = modulus.into();
             key
         };
-        refused(verify(&with_keys(serde_json::json!([wrong(20)]))), "Signature verification failed: Crypto error");
+        refused(verify(&with_keys(serde_json::json!([wrong(20)]))), "no known key made its signature");
         // Several keys of one name: whichever fits.
         refused(verify(&with_keys(serde_json::json!([wrong(20), right]))), "nonce");
         refused(verify(&with_keys(serde_json::json!([right, wrong(20)]))), "nonce");
-        refused(verify(&with_keys(serde_json::json!([wrong(20), wrong(21)]))), "none of them its signature");
+        refused(verify(&with_keys(serde_json::json!([wrong(20), wrong(21)]))), "no known key made its signature");
     }
 }
 
@@ -285,7 +285,7 @@ fn signed(recording: &Recording, header: &str, claims: &Value) -> String {
 }
 
 #[test]
-fn a_code_of_hmac_with_the_wrong_length_is_no_panic() {
+fn a_code_of_hmac_with_the_wrong_length_is_refused() {
     let recording = Recording::of(RELEASES[1]);
     let body: Value = serde_json::from_slice(&recording.read(TOKENS)).unwrap();
     let token = body["id_token"].as_str().unwrap();
@@ -296,7 +296,7 @@ fn a_code_of_hmac_with_the_wrong_length_is_no_panic() {
         let nonce = ExpectedNonce::This(recording.text("nonce"));
         let now = UnixTime::from_secs(recording.issued_at());
         let verified = recording.single().verify(&recording.settings(), nonce, &tokens, now);
-        refused(verified.map_err(|(Failure::Keys(error) | Failure::Final(error))| error.to_string()), "length");
+        refused(verified.map_err(|(Failure::Keys(error) | Failure::Final(error))| error.to_string()), "client secret");
     }
 }
 

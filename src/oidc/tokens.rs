@@ -3,25 +3,31 @@
 use std::time::Duration;
 
 use openidconnect::core::{CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreTokenType};
-use openidconnect::{AccessToken, AdditionalClaims, OAuth2TokenResponse, RefreshToken, Scope, TokenResponse};
+use openidconnect::{
+    AccessToken, EmptyAdditionalClaims, IdToken, OAuth2TokenResponse, RefreshToken, Scope, TokenResponse,
+};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(super) struct AllClaims(Map<String, Value>);
-
-impl AdditionalClaims for AllClaims {}
-
-pub(super) type IdToken =
-    openidconnect::IdToken<AllClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm>;
+use serde_json::Value;
 
 /// What the protocol needs of a token response; the rest is in [`Extras`], which fails nothing.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Tokens {
     access_token: AccessToken,
     token_type: CoreTokenType,
-    id_token: Option<IdToken>,
+    id_token: Option<String>,
+}
+
+impl Tokens {
+    /// The ID token as received; nothing in it is believed yet.
+    pub(super) fn id_token(&self) -> Option<&str> {
+        self.id_token.as_deref().filter(|token| !token.is_empty())
+    }
+
+    /// The access token.
+    pub(super) fn access_token_text(&self) -> &str {
+        self.access_token.secret()
+    }
 }
 
 impl OAuth2TokenResponse for Tokens {
@@ -48,9 +54,15 @@ impl OAuth2TokenResponse for Tokens {
     }
 }
 
-impl TokenResponse<AllClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm> for Tokens {
-    fn id_token(&self) -> Option<&IdToken> {
-        self.id_token.as_ref()
+type LibraryIdToken =
+    IdToken<EmptyAdditionalClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm>;
+
+/// The library would refuse a token for a claim of an odd type that nobody needs, so it gets none to see.
+impl TokenResponse<EmptyAdditionalClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm>
+    for Tokens
+{
+    fn id_token(&self) -> Option<&LibraryIdToken> {
+        None
     }
 }
 

@@ -1,16 +1,16 @@
 //! Whether an ID token proves what it must (OIDC Core §3.1.3.7).
+//!
+//! Only the claims that this proof needs have to be of the right type. A provider may write all others as it likes: they are
+//! read where they are used, and what cannot be read there counts as absent.
 
 use chrono::{DateTime, Duration, Utc};
-use openidconnect::core::{CoreHmacKey, CoreJsonWebKey, CoreJsonWebKeySet};
-use openidconnect::{
-    AccessTokenHash, ClaimsVerificationError, IdTokenVerifier, JwsSigningAlgorithm, Nonce, NonceVerifier,
-    OAuth2TokenResponse, PrivateSigningKey, SignatureVerificationError, TokenResponse,
-};
 use serde_json::{Map, Value};
 
 use super::error::clean;
+use super::jws::Jws;
+use super::logout_token::date;
 use super::tokens::Tokens;
-use super::{Keys, OidcError, Ready, jws};
+use super::{OidcError, Ready};
 use crate::settings::IdentityProvider;
 use crate::world::UnixTime;
 
@@ -19,6 +19,7 @@ pub(super) const LEEWAY_SECONDS: i64 = 60;
 
 /// What a verified ID token says.
 pub(super) struct Verified {
+    /// All of its claims that are not `null`.
     pub(super) claims: Map<String, Value>,
     /// As received.
     pub(super) id_token: String,
@@ -33,14 +34,16 @@ pub(super) enum ExpectedNonce<'n> {
     NoneOr(Option<&'n str>),
 }
 
-impl NonceVerifier for ExpectedNonce<'_> {
-    fn verify(self, nonce: Option<&Nonce>) -> Result<(), String> {
-        match self {
-            Self::NoneOr(_) if nonce.is_none() => Ok(()),
-            Self::NoneOr(None) => Err("unexpected nonce claim".to_owned()),
-            Self::This(expected) | Self::NoneOr(Some(expected)) => {
-                NonceVerifier::verify(&Nonce::new(expected.to_owned()), nonce)
+impl ExpectedNonce<'_> {
+    fn verify(self, claims: &Map<String, Value>) -> Result<(), OidcError> {
+        let found = claims.get("nonce").filter(|nonce| !nonce.is_null());
+        match (self, found) {
+            (Self::NoneOr(_), None) => Ok(()),
+            (Self::This(expected) | Self::NoneOr(Some(expected)), Some(Value::String(nonce))) if nonce == expected => {
+                Ok(())
             }
+            (Self::This(_), None) => Err(invalid("`nonce` is missing")),
+            (_, Some(_)) => Err(invalid("`nonce` is not that of this login")),
         }
     }
 }
@@ -53,24 +56,8 @@ pub(super) enum Failure {
     Final(OidcError),
 }
 
-/// How a look at the token with one set of keys ended.
-enum Unverified {
-    /// Several keys fit what its header says.
-    Ambiguous,
-    Failed(Failure),
-}
-
-impl From<Failure> for Unverified {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
 impl Ready {
-    /// The claims of an ID token, all of them verified (OIDC Core §3.1.3.7).
-    ///
-    /// A token that names no key, or a name that several keys have, is tried with each key of its algorithm: they are all the
-    /// provider's, so it does not matter which of them fits.
+    /// The claims of an ID token, those verified that prove who signed in (OIDC Core §3.1.3.7).
     pub(super) fn verify(
         &self,
         settings: &IdentityProvider,
@@ -78,62 +65,45 @@ impl Ready {
         tokens: &Tokens,
         now: UnixTime,
     ) -> Result<Verified, Failure> {
-        match self.verify_with_these_keys(settings, nonce, tokens, now) {
-            Ok(verified) => return Ok(verified),
-            Err(Unverified::Failed(failure)) => return Err(failure),
-            Err(Unverified::Ambiguous) => {}
-        }
-        let what = "several keys fit its header, and none of them its signature";
-        let mut failure = Failure::Keys(OidcError::InvalidToken(what.into()));
-        for key in self.keys.set.keys() {
-            match self.with_only(key).verify_with_these_keys(settings, nonce, tokens, now) {
-                Ok(verified) => return Ok(verified),
-                Err(Unverified::Failed(worse @ Failure::Final(_))) => failure = worse,
-                Err(Unverified::Failed(Failure::Keys(_)) | Unverified::Ambiguous) => {}
-            }
-        }
-        Err(failure)
+        let id_token = tokens.id_token().ok_or(Failure::Final(OidcError::NotReady))?;
+        let jws = Jws::parse(id_token).map_err(Failure::Final)?;
+        verify_origin(&jws, settings).map_err(Failure::Final)?;
+        self.verify_signature(settings, &jws)?;
+        verify_login(&jws, nonce, tokens, now).map_err(Failure::Final)?;
+        Ok(Verified { claims: said(jws.claims), id_token: id_token.to_owned() })
     }
+}
 
-    fn with_only(&self, key: &CoreJsonWebKey) -> Self {
-        let keys = Keys { set: CoreJsonWebKeySet::new(vec![key.clone()]), fresh_for: self.keys.fresh_for };
-        Self { metadata: self.metadata.clone(), keys, jwks_header: self.jwks_header.clone() }
+/// What claims say: `null` is nothing (OIDC Core §5.3.2), and the name of a session may be a number.
+pub(super) fn said(mut claims: Map<String, Value>) -> Map<String, Value> {
+    claims.retain(|_, value| !value.is_null());
+    if let Some(sid) = claims.get_mut("sid").filter(|sid| sid.is_number()) {
+        *sid = Value::String(sid.to_string());
     }
+    claims
+}
 
-    fn verify_with_these_keys(
-        &self,
-        settings: &IdentityProvider,
-        nonce: ExpectedNonce<'_>,
-        tokens: &Tokens,
-        now: UnixTime,
-    ) -> Result<Verified, Unverified> {
-        let final_failure = |error| Failure::Final(error);
-        let client = self.client(settings);
-        let (earlier, later) = tolerated(now).map_err(final_failure)?;
-        let verifier = client
-            .id_token_verifier()
-            .set_allowed_algs(self.metadata.allowed_algorithms())
-            .set_time_fn(move || earlier)
-            .set_issue_time_verifier_fn(
-                move |issued| {
-                    if issued <= later { Ok(()) } else { Err("issued in the future".into()) }
-                },
-            )
-            // Other audiences are judged with `azp` below.
-            .set_other_audience_verifier_fn(|_| true);
-        let Some(id_token) = tokens.id_token() else {
-            return Err(Failure::Final(OidcError::NotReady).into());
-        };
-        jws::verify_mac_length(&id_token.to_string()).map_err(final_failure)?;
-        let claims = id_token.claims(&verifier, nonce).map_err(verification_error)?;
-        verify_access_token_hash(tokens, &verifier, claims.access_token_hash()).map_err(final_failure)?;
-        let Ok(Value::Object(claims)) = serde_json::to_value(claims) else {
-            let what = "the ID token's claims are no object".into();
-            return Err(Failure::Final(OidcError::Malformed(what)).into());
-        };
-        verify_party(&claims, &settings.client_id).map_err(final_failure)?;
-        verify_not_before(&claims, later).map_err(final_failure)?;
-        Ok(Verified { claims, id_token: id_token.to_string() })
+/// Whose token it is, and for whom.
+fn verify_origin(jws: &Jws<'_>, settings: &IdentityProvider) -> Result<(), OidcError> {
+    // An access token or a logout token is not an ID token, whoever signed it (RFC 8725 §3.11).
+    if !matches!(jws.kind()?.as_deref(), None | Some("jwt" | "jose")) {
+        return Err(invalid("its `typ` is not JWT"));
+    }
+    verify_issuer(&jws.claims, &settings.issuer)?;
+    verify_audience(&jws.claims, &settings.client_id)?;
+    verify_party(&jws.claims, &settings.client_id)
+}
+
+/// Whether it is of this login, and of now.
+fn verify_login(jws: &Jws<'_>, nonce: ExpectedNonce<'_>, tokens: &Tokens, now: UnixTime) -> Result<(), OidcError> {
+    let claims = &jws.claims;
+    verify_times(claims, now)?;
+    nonce.verify(claims)?;
+    verify_access_token_hash(jws, tokens.access_token_text())?;
+    match claims.get("sub") {
+        Some(Value::String(_)) => Ok(()),
+        None | Some(Value::Null) => Err(invalid("`sub` is missing")),
+        Some(_) => Err(invalid("`sub` is not a text")),
     }
 }
 
@@ -147,15 +117,56 @@ pub(super) fn tolerated(now: UnixTime) -> Result<(DateTime<Utc>, DateTime<Utc>),
     Ok((now - leeway, now + leeway))
 }
 
+/// The issuer is the configured one, to the last character.
+pub(super) fn verify_issuer(claims: &Map<String, Value>, issuer: &str) -> Result<(), OidcError> {
+    match claims.get("iss") {
+        Some(Value::String(named)) if named == issuer => Ok(()),
+        Some(Value::String(named)) => {
+            let named = clean(named);
+            Err(invalid(&format!("`iss` is another issuer: {named:?}, and {issuer:?} is configured")))
+        }
+        None | Some(Value::Null) => Err(invalid("`iss` is missing")),
+        Some(_) => Err(invalid("`iss` is not a text")),
+    }
+}
+
+/// The client is an audience, alone or among texts; others are judged with `azp`.
+pub(super) fn verify_audience(claims: &Map<String, Value>, client_id: &str) -> Result<(), OidcError> {
+    let found = match claims.get("aud") {
+        Some(Value::String(audience)) => audience == client_id,
+        Some(Value::Array(audiences)) if audiences.iter().all(Value::is_string) => {
+            audiences.iter().any(|audience| audience == client_id)
+        }
+        None | Some(Value::Null) => return Err(invalid("`aud` is missing")),
+        Some(_) => return Err(invalid("`aud` is neither a text nor a list of texts")),
+    };
+    if found { Ok(()) } else { Err(invalid("`aud` does not name this client: it is for another audience")) }
+}
+
 /// With more than one audience, or with `azp`, the token must have been made for us.
 fn verify_party(claims: &Map<String, Value>, client_id: &str) -> Result<(), OidcError> {
     let several = claims.get("aud").and_then(Value::as_array).is_some_and(|aud| aud.len() > 1);
     match claims.get("azp") {
-        None | Some(Value::Null) if several => Err(OidcError::InvalidToken("several audiences and no `azp`".into())),
+        None | Some(Value::Null) if several => Err(invalid("several audiences and no `azp`")),
         None | Some(Value::Null) => Ok(()),
         Some(Value::String(party)) if party == client_id => Ok(()),
-        Some(_) => Err(OidcError::InvalidToken("`azp` is another client".into())),
+        Some(_) => Err(invalid("`azp` is another client")),
     }
+}
+
+/// It has begun and has not ended, with patience for clocks; both times are needed (OIDC Core §2).
+fn verify_times(claims: &Map<String, Value>, now: UnixTime) -> Result<(), OidcError> {
+    let (earlier, later) = tolerated(now)?;
+    let time = |moment: DateTime<Utc>| UnixTime::from_secs(u64::try_from(moment.timestamp()).unwrap_or_default());
+    let end = date(claims, "exp")?.ok_or_else(|| invalid("`exp` is missing"))?;
+    if end <= time(earlier) {
+        return Err(invalid("expired (`exp`)"));
+    }
+    let issued_at = date(claims, "iat")?.ok_or_else(|| invalid("`iat` is missing"))?;
+    if issued_at > time(later) {
+        return Err(invalid("issued in the future (`iat`)"));
+    }
+    verify_not_before(claims, later)
 }
 
 pub(super) fn verify_not_before(claims: &Map<String, Value>, later: DateTime<Utc>) -> Result<(), OidcError> {
@@ -164,41 +175,19 @@ pub(super) fn verify_not_before(claims: &Map<String, Value>, later: DateTime<Utc
     match claims.get("nbf") {
         None | Some(Value::Null) => Ok(()),
         Some(not_before) if not_before.as_f64().is_some_and(|it| it <= latest) => Ok(()),
-        Some(_) => Err(OidcError::InvalidToken("not valid yet (`nbf`)".into())),
+        Some(_) => Err(invalid("not valid yet (`nbf`)")),
     }
 }
 
-fn verify_access_token_hash(
-    tokens: &Tokens,
-    verifier: &IdTokenVerifier<'_, CoreJsonWebKey>,
-    expected: Option<&AccessTokenHash>,
-) -> Result<(), OidcError> {
-    let (Some(expected), Some(id_token)) = (expected, tokens.id_token()) else {
-        return Ok(());
-    };
-    let invalid = |what: String| OidcError::InvalidToken(what);
-    let algorithm = id_token.signing_alg().map_err(|error| invalid(error.to_string()))?;
-    let actual = if algorithm.uses_shared_secret() {
-        // Only the algorithm matters for the hash; the library asks for a key of the same kind.
-        let key = CoreHmacKey::new(Vec::new()).as_verification_key();
-        AccessTokenHash::from_token(tokens.access_token(), algorithm, &key)
-    } else {
-        let key = id_token.signing_key(verifier).map_err(|error| invalid(error.to_string()))?;
-        AccessTokenHash::from_token(tokens.access_token(), algorithm, key)
-    };
-    let actual = actual.map_err(|error| invalid(error.to_string()))?;
-    if actual == *expected { Ok(()) } else { Err(invalid("`at_hash` does not fit the access token".into())) }
+/// OIDC Core §3.1.3.8; the claim may be missing here.
+fn verify_access_token_hash(jws: &Jws<'_>, access_token: &str) -> Result<(), OidcError> {
+    match jws.claims.get("at_hash") {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::String(hash)) if jws.half_hash(access_token).as_deref() == Some(hash) => Ok(()),
+        Some(_) => Err(invalid("`at_hash` does not fit the access token")),
+    }
 }
 
-fn verification_error(error: ClaimsVerificationError) -> Unverified {
-    use SignatureVerificationError::{AmbiguousKeyId, CryptoError, NoMatchingKey};
-    let ClaimsVerificationError::SignatureVerification(cause) = &error else {
-        return Failure::Final(OidcError::InvalidToken(clean(&error.to_string()))).into();
-    };
-    let invalid = OidcError::InvalidToken(clean(&format!("{error}: {cause}")));
-    match cause {
-        AmbiguousKeyId(_) => Unverified::Ambiguous,
-        NoMatchingKey | CryptoError(_) => Failure::Keys(invalid).into(),
-        _ => Failure::Final(invalid).into(),
-    }
+fn invalid(why: &str) -> OidcError {
+    OidcError::InvalidToken(why.to_owned())
 }

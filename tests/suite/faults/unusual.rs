@@ -49,6 +49,53 @@ async fn names_of_every_kind_reach_the_application_in_one_line() {
     .await;
 }
 
+/// Claims that OIDC Core §5.1 gives a type, of another one; what they are to the application.
+fn odd_claims() -> Vec<Named> {
+    const USERNAME: &str = "x-authentik-username";
+    vec![
+        ("locale", json!({"language": "de"}), USERNAME, "alice"),
+        ("address", json!("Main Street 1"), USERNAME, "alice"),
+        ("address", json!(["Main Street 1", "Anytown"]), USERNAME, "alice"),
+        ("address", json!({"formatted": 7}), USERNAME, "alice"),
+        ("phone_number", json!(123), USERNAME, "alice"),
+        ("phone_number_verified", json!("yes"), USERNAME, "alice"),
+        ("amr", json!("pwd"), USERNAME, "alice"),
+        ("acr", json!(1), USERNAME, "alice"),
+        ("updated_at", json!("yesterday"), USERNAME, "alice"),
+        ("auth_time", json!("1700000000"), USERNAME, "alice"),
+        ("birthdate", json!([1990, 1, 2]), USERNAME, "alice"),
+        ("picture", json!({"small": 1, "large": 2}), USERNAME, "alice"),
+        ("website", json!(false), USERNAME, "alice"),
+        ("gender", json!([]), USERNAME, "alice"),
+        ("zoneinfo", json!(3600), USERNAME, "alice"),
+        ("c_hash", json!(7), USERNAME, "alice"),
+        ("jti", json!({}), USERNAME, "alice"),
+        ("name", json!({"given": "Alice"}), "x-authentik-name", ""),
+        ("name#de", json!(7), "x-authentik-name", "Alice Ärger"),
+        ("email", json!(["a@example.test"]), "x-authentik-email", ""),
+        ("email_verified", json!("perhaps"), "x-authentik-email", "alice@example.test"),
+        ("preferred_username", json!(7), USERNAME, "7"),
+        ("preferred_username", json!(true), USERNAME, "true"),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claims_of_an_odd_type_that_nobody_needs_break_no_login() {
+    let places = odd_claims().into_iter().flat_map(|case| [("ID token", case.clone()), ("userinfo", case)]);
+    side_by_side(places.map(|(place, (claim, value, header, expected))| {
+        (claim, async move {
+            let change = move |b: &mut Behaviour| {
+                b.user_claims_only_in_userinfo = place == "userinfo";
+                let patch = if place == "userinfo" { &mut b.userinfo } else { &mut b.id_token };
+                patch.set(claim, value);
+            };
+            let (_stage, entered) = accepted(change).await;
+            assert_eq!(entered.header(header), expected, "{claim} in the {place}");
+        })
+    }))
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn claims_may_be_elsewhere_or_nowhere() {
     let (_stage, entered) = accepted(|b| b.user_claims_only_in_userinfo = true).await;

@@ -1,0 +1,91 @@
+//! Our side of the userinfo endpoint (OIDC Core §5.3).
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use serde_json::{Map, Value};
+
+use super::jws::Jws;
+use super::provider::checked;
+use super::tokens::Tokens;
+use super::verify::{said, verify_audience, verify_issuer};
+use super::{OidcError, Operation, Provider, Ready, members};
+
+/// What there is at userinfo.
+pub(super) enum Userinfo {
+    /// All claims that are not `null`.
+    Claims(Map<String, Value>),
+    /// Claims about somebody else, which are nobody's business.
+    OtherSubject,
+    /// The provider has no such endpoint.
+    None,
+}
+
+impl Provider {
+    /// What userinfo says, and whether it says it about `subject` (OIDC Core §5.3.2).
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer, or one that names nobody, or a signed one that this provider did not make for this client.
+    pub(super) async fn userinfo(
+        &self,
+        ready: &Arc<Ready>,
+        tokens: &Tokens,
+        subject: &str,
+    ) -> Result<Userinfo, OidcError> {
+        let Some(endpoint) = ready.metadata.userinfo_endpoint() else {
+            return Ok(Userinfo::None);
+        };
+        let answer = self.send(Operation::Userinfo, request(endpoint, tokens.access_token_text())?).await?;
+        let answer = checked(Operation::Userinfo, answer)?;
+        let status = answer.status();
+        if status != StatusCode::OK {
+            return Err(OidcError::Refused { code: format!("userinfo answered {status}"), description: None });
+        }
+        let claims = if is_signed(&answer) {
+            self.signed_userinfo(ready, answer.body()).await?
+        } else {
+            members::parse(answer.body()).map_err(|why| OidcError::Malformed(format!("userinfo: {why}")))?
+        };
+        let claims = said(claims);
+        match claims.get("sub") {
+            Some(Value::String(found)) if found == subject => Ok(Userinfo::Claims(claims)),
+            Some(Value::String(_)) => Ok(Userinfo::OtherSubject),
+            Some(_) => Err(OidcError::InvalidToken("userinfo: `sub` is not a text".into())),
+            None => Err(OidcError::InvalidToken("userinfo: `sub` is missing".into())),
+        }
+    }
+
+    /// The claims of a signed answer, with any algorithm that ID tokens may have.
+    async fn signed_userinfo(&self, ready: &Arc<Ready>, token: &[u8]) -> Result<Map<String, Value>, OidcError> {
+        let named = |error: OidcError| match error {
+            OidcError::InvalidToken(why) => OidcError::InvalidToken(format!("userinfo: {why}")),
+            OidcError::Malformed(why) => OidcError::Malformed(format!("userinfo: {why}")),
+            error => error,
+        };
+        let token = str::from_utf8(token).unwrap_or_default().trim();
+        let jws = Jws::parse(token).map_err(named)?;
+        verify_issuer(&jws.claims, &self.settings().issuer).map_err(named)?;
+        verify_audience(&jws.claims, &self.settings().client_id).map_err(named)?;
+        let verify = |ready: &Ready| ready.verify_signature(self.settings(), &jws);
+        self.with_keys(ready, verify).await.map_err(|unfit| named(unfit.token))?;
+        Ok(jws.claims)
+    }
+}
+
+fn request(endpoint: &str, access_token: &str) -> Result<Request<Vec<u8>>, OidcError> {
+    let unusable = || OidcError::Malformed("the access token is not usable in a request to userinfo".into());
+    let mut bearer = HeaderValue::try_from(format!("Bearer {access_token}")).map_err(|_| unusable())?;
+    bearer.set_sensitive(true);
+    Request::get(endpoint)
+        .header(header::ACCEPT, "application/json")
+        .header(header::AUTHORIZATION, bearer)
+        .body(Vec::new())
+        .map_err(|_| OidcError::Malformed("the userinfo address is no URL".into()))
+}
+
+/// Whether the body is a token (OIDC Core §5.3.2).
+fn is_signed(answer: &Response<Vec<u8>>) -> bool {
+    let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("application/jwt"))
+}
