@@ -20,12 +20,13 @@ use crate::http::{DIALECTS, Outpost, OutpostParts, Status, VERDICTS};
 use crate::lifecycle::Shutdown;
 use crate::login::{LoginParts, Logins};
 use crate::logout::{LogoutParts, Logouts};
-use crate::oidc::{KeyRefresh, Observer, Operation, Provider, TlsError};
+use crate::oidc::{KeyRefresh, Observer, Operation, Provider};
 use crate::serve::{BindError, Drained, Listeners, Serving};
 use crate::session::{FileError, SessionStore, StoreError};
 use crate::settings::{self, Settings};
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::TlsError;
 use crate::token::{TokenParts, Tokens};
 use crate::world::{EntropyError, World};
 

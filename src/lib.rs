@@ -24,5 +24,6 @@ pub mod serve;
 pub mod session;
 pub mod settings;
 pub mod telemetry;
+pub mod tls;
 pub mod token;
 pub mod world;

@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::error::Error as StdError;
 use std::future::Future;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -9,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::uri::Scheme;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Frame, SizeHint};
@@ -17,12 +19,10 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
 
 use super::OidcError;
+use crate::tls::{self, TlsError};
 
 /// More than any real answer, less than what would hurt.
 const LARGEST_BODY: usize = 1 << 20;
@@ -38,22 +38,6 @@ impl std::fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HttpClient").field("timeout", &self.timeout).finish_non_exhaustive()
     }
-}
-
-/// The trust in certificate authorities could not be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// The configured file cannot be used.
-    #[error("{path}: {cause}")]
-    CaFile {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        cause: String,
-    },
-    /// The TLS library refuses its own defaults.
-    #[error("TLS cannot be set up: {0}")]
-    Setup(#[from] rustls::Error),
 }
 
 /// There is no whole answer to a request.
@@ -109,17 +93,13 @@ impl Body for Watched {
 }
 
 impl HttpClient {
-    /// A client that trusts the system's authorities, and those in the PEM file `ca_file`.
+    /// A client that trusts what [`tls::client_config`] says of `ca_file`.
     ///
     /// # Errors
     ///
     /// When the file cannot be read or holds no certificate.
     pub fn new(ca_file: Option<&Path>, timeout: Duration) -> Result<Self, TlsError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots(ca_file)?)
-            .with_no_client_auth();
+        let tls = tls::client_config(ca_file)?;
         let mut tcp = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -154,43 +134,30 @@ impl HttpClient {
     }
 
     async fn exchange(&self, request: Request<Watched>) -> Result<Response<Vec<u8>>, NoAnswer> {
-        let response = self.client.request(request).await.map_err(|error| NoAnswer::Lost(innermost(&error)))?;
+        let in_cleartext = request.uri().scheme() == Some(&Scheme::HTTP);
+        let response =
+            self.client.request(request).await.map_err(|error| NoAnswer::Lost(what_happened(&error, in_cleartext)))?;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, LARGEST_BODY).collect().await.map_err(|error| {
             if error.is::<http_body_util::LengthLimitError>() {
                 NoAnswer::TooLarge
             } else {
-                NoAnswer::Lost(innermost(error.as_ref()))
+                NoAnswer::Lost(tls::cause(error.as_ref()))
             }
         })?;
         Ok(Response::from_parts(parts, body.to_bytes().into()))
     }
 }
 
-/// The deepest cause says what really happened ("connection refused", "certificate has expired").
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut deepest = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
+fn what_happened(error: &(dyn StdError + 'static), in_cleartext: bool) -> String {
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    let is_http = !causes.any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse));
+    let cause = tls::cause(error);
+    match (is_http, in_cleartext) {
+        (true, _) => cause,
+        (false, true) => format!("the answer is not HTTP ({cause}): should the address begin with https://?"),
+        (false, false) => format!("the answer is not HTTP ({cause})"),
     }
-    super::error::clean(&deepest.to_string())
-}
-
-fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    let system = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(system.certs);
-    if let Some(path) = ca_file {
-        let refuse = |cause: String| TlsError::CaFile { path: path.display().to_string(), cause };
-        let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect)
-            .map_err(|error| refuse(error.to_string()))?;
-        let (added, _) = roots.add_parsable_certificates(certificates);
-        if added == 0 {
-            return Err(refuse("holds no usable certificate".into()));
-        }
-    }
-    Ok(roots)
 }
 
 /// The system's resolver, but for `localhost` and names under it, which are always this machine (RFC 6761 §6.3).
@@ -264,6 +231,35 @@ mod tests {
         check("https", None, "unsent").await;
         check("https", Some("no TLS"), "unsent").await;
         check("https", Some(""), "unsent").await;
+    }
+
+    /// What is said of a port that answers `answer` to whatever comes.
+    async fn said(scheme: &str, answer: &'static [u8]) -> String {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let _ = connection.read(&mut [0; 4096]).await;
+            connection.write_all(answer).await.unwrap();
+        });
+        let client = HttpClient::new(None, Duration::from_secs(30)).unwrap();
+        let request = Request::get(format!("{scheme}://{address}/")).body(Vec::new()).unwrap();
+        let error = client.send(request).await.unwrap_err().to_string();
+        server.await.unwrap();
+        error
+    }
+
+    #[tokio::test]
+    async fn http_and_https_are_told_apart_in_words() {
+        let tls_alert = b"\x15\x03\x01\x00\x02\x02\x46";
+        let error = said("http", tls_alert).await;
+        assert!(error.contains("should the address begin with https://"), "{error}");
+        let error = said("https", b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+        assert!(error.contains("does not speak TLS"), "{error}");
+        let error = said("https", tls_alert).await;
+        assert!(error.contains("TLS 1.2 or 1.3 is needed"), "{error}");
+        let error = said("https", b"").await;
+        assert!(error.contains("does TLS belong to this port?"), "{error}");
     }
 
     #[tokio::test]

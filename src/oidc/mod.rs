@@ -30,7 +30,7 @@ pub use access_token::{AccessToken, AccessTokenError, Recipient, claimed_issuer}
 pub use endpoints::{AuthorizationRequest, EndSessionRequest, Prompt};
 pub use error::{OidcError, clean};
 pub use exchange::{CodeExchange, Login};
-pub use http_client::{HttpClient, NoAnswer, TlsError};
+pub use http_client::{HttpClient, NoAnswer};
 pub use keys::{KeyRefresh, Keys};
 pub use logout_token::{LogoutToken, LogoutTokenError};
 pub use metadata::Metadata;

@@ -16,9 +16,10 @@ use super::userinfo::Userinfo;
 use super::verify::{ExpectedNonce, Failure, Verified};
 use super::{
     AuthorizationRequest, CodeExchange, EndSessionRequest, KeyRefresh, Keys, Login, Metadata, NoAnswer, Observer,
-    OidcError, Operation, TlsError,
+    OidcError, Operation,
 };
 use crate::settings::IdentityProvider;
+use crate::tls::TlsError;
 use crate::world::{UnixTime, World};
 
 /// Between attempts to reach a provider that was never reached.

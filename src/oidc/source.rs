@@ -6,8 +6,9 @@ use http::{Request, Response, StatusCode, header};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{HttpClient, KeyRefresh, Keys, Metadata, NoAnswer, Observer, OidcError, Operation, Ready, TlsError};
+use super::{HttpClient, KeyRefresh, Keys, Metadata, NoAnswer, Observer, OidcError, Operation, Ready};
 use crate::settings::IdentityProvider;
+use crate::tls::TlsError;
 
 /// What is known about a provider, and the way to learn more of it.
 ///

@@ -15,6 +15,7 @@ use rustls::{Error, InconsistentKeys};
 
 use crate::lifecycle::Shutdown;
 use crate::settings::Https;
+use crate::tls::{pem_problem, words};
 
 /// Why a certificate and its key cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +51,7 @@ pub enum CertificateError {
         key: PathBuf,
     },
     /// The key or the certificate is of a kind that TLS here cannot use.
-    #[error("cannot use {certificate} with {key}: {source}", key = key.display(), certificate = certificate.display())]
+    #[error("cannot use {certificate} with {key}: {}", words(source), key = key.display(), certificate = certificate.display())]
     Unusable {
         /// The certificate file.
         certificate: PathBuf,
@@ -60,7 +61,7 @@ pub enum CertificateError {
         source: Error,
     },
     /// The TLS library refuses its own settings.
-    #[error("cannot set up TLS: {0}")]
+    #[error("cannot set up TLS: {}", words(.0))]
     Setup(Error),
 }
 
@@ -161,7 +162,7 @@ impl Files {
         let not_pem = |path: &Path, wanted, error: pem::Error| CertificateError::NotPem {
             path: path.to_owned(),
             wanted,
-            reason: reason(&error).to_owned(),
+            reason: pem_problem(&error).to_owned(),
         };
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&self.certificate)
             .collect::<Result<_, _>>()
@@ -177,16 +178,6 @@ impl Files {
                 CertificateError::Unusable { certificate, key, source }
             }
         })
-    }
-}
-
-/// What is wrong with a PEM file, without a byte of it: it may be a key.
-fn reason(error: &pem::Error) -> &'static str {
-    match error {
-        pem::Error::NoItemsFound => "there is none in it",
-        pem::Error::MissingSectionEnd { .. } => "a section has no end",
-        pem::Error::Base64Decode(_) => "bad base64",
-        _ => "not PEM",
     }
 }
 

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, Value};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -18,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::error::{RedisError, clean};
 use crate::settings::{RedisAddress, RedisSettings};
+use crate::tls;
 
 /// Opens connections, all in the same way.
 pub(super) struct Dialer {
@@ -38,7 +37,7 @@ pub(super) struct Connection {
 impl Dialer {
     /// For the servers that hold the data.
     pub(super) fn new(settings: &RedisSettings) -> Result<Self, RedisError> {
-        let tls = settings.tls.then(|| tls(settings.ca_file.as_deref())).transpose()?;
+        let tls = settings.tls.then(|| connector(settings.ca_file.as_deref())).transpose()?;
         let user = user(settings.username.as_deref(), settings.password.as_ref());
         Ok(Self { tls, user: user.set_db(settings.database.into()), timeout: settings.timeout })
     }
@@ -61,7 +60,8 @@ impl Dialer {
         let Some(tls) = &self.tls else { return self.greet(tcp).await };
         let name = ServerName::try_from(address.host.clone());
         let name = name.map_err(|_| RedisError::Away(format!("{address} is no name for a certificate")))?;
-        self.greet(tls.connect(name, tcp).await.map_err(away)?).await
+        let refused = |error: std::io::Error| RedisError::Away(format!("{address}: {}", tls::cause(&error)));
+        self.greet(tls.connect(name, tcp).await.map_err(refused)?).await
     }
 
     async fn greet<S>(&self, stream: S) -> Result<Connection, RedisError>
@@ -103,22 +103,7 @@ fn user(username: Option<&str>, password: Option<&SecretString>) -> RedisConnect
     user
 }
 
-fn tls(ca_file: Option<&Path>) -> Result<TlsConnector, RedisError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = ca_file {
-        let refuse = |cause: &dyn std::fmt::Display| RedisError::Tls(clean(&format!("{}: {cause}", path.display())));
-        let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        let (added, _) = roots.add_parsable_certificates(certificates.map_err(|error| refuse(&error))?);
-        if added == 0 {
-            return Err(refuse(&"holds no usable certificate"));
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| RedisError::Tls(clean(&error.to_string())))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, RedisError> {
+    let config = tls::client_config(ca_file).map_err(|error| RedisError::Tls(clean(&error.to_string())))?;
     Ok(TlsConnector::from(Arc::new(config)))
 }

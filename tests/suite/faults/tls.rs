@@ -21,8 +21,10 @@ use crate::support::{APPLICATIONS, Browser, Stage, client};
 enum Certificate {
     /// Of our authority, for these names and from year to year.
     Issued(&'static str, i32, i32),
-    /// Of itself.
-    SelfSigned,
+    /// Of itself, for this name and from year to year.
+    SelfSigned(&'static str, i32, i32),
+    /// The same, and it may issue others, as `openssl req -x509` makes them.
+    Authority(&'static str, i32, i32),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -39,14 +41,17 @@ fn make(certificate: Certificate) -> (CertificateDer<'static>, PrivateKeyDer<'st
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let root = authority.self_signed(&authority_key).unwrap();
     let key = KeyPair::generate().unwrap();
+    let (Certificate::Issued(name, from, to)
+    | Certificate::SelfSigned(name, from, to)
+    | Certificate::Authority(name, from, to)) = certificate;
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
     let own = match certificate {
-        Certificate::Issued(name, from, to) => {
-            let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-            (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
-            params.signed_by(&key, &Issuer::new(authority, authority_key)).unwrap()
-        }
-        Certificate::SelfSigned => {
-            CertificateParams::new(vec!["idp.localhost".to_owned()]).unwrap().self_signed(&key).unwrap()
+        Certificate::Issued(..) => params.signed_by(&key, &Issuer::new(authority, authority_key)).unwrap(),
+        Certificate::SelfSigned(..) => params.self_signed(&key).unwrap(),
+        Certificate::Authority(..) => {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.self_signed(&key).unwrap()
         }
     };
     let pem = [root.pem(), own.pem()];
@@ -103,17 +108,24 @@ async fn start(certificate: Certificate, trust: Trust, directory: &Path) -> (Sta
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_a_certificate_that_is_right_is_believed() {
-    use Certificate::{Issued, SelfSigned};
+    use Certificate::{Authority, Issued, SelfSigned};
     let cases = [
         ("right", Issued("idp.localhost", 2020, 2090), Trust::Authority, true),
-        ("of itself, and trusted", SelfSigned, Trust::Certificate, true),
+        ("of itself, and trusted", SelfSigned("idp.localhost", 2020, 2090), Trust::Certificate, true),
+        ("of itself, an authority, and trusted", Authority("idp.localhost", 2020, 2090), Trust::Certificate, true),
+        ("trusted, for another name", SelfSigned("other.localhost", 2020, 2090), Trust::Certificate, false),
+        ("an authority for another name", Authority("other.localhost", 2020, 2090), Trust::Certificate, false),
+        ("an authority that is trusted and expired", Authority("idp.localhost", 2020, 2021), Trust::Certificate, false),
+        ("an authority that is not valid yet", Authority("idp.localhost", 2089, 2090), Trust::Certificate, false),
+        ("another authority is trusted", Authority("idp.localhost", 2020, 2090), Trust::Authority, false),
+        ("an authority that nobody trusts", Authority("idp.localhost", 2020, 2090), Trust::System, false),
         ("another name", Issued("other.localhost", 2020, 2090), Trust::Authority, false),
         ("the name in front of another", Issued("idp.localhost.evil.test", 2020, 2090), Trust::Authority, false),
         ("expired", Issued("idp.localhost", 2020, 2021), Trust::Authority, false),
         ("not valid yet", Issued("idp.localhost", 2089, 2090), Trust::Authority, false),
         ("of an unknown authority", Issued("idp.localhost", 2020, 2090), Trust::System, false),
-        ("of itself", SelfSigned, Trust::System, false),
-        ("of itself, and another is trusted", SelfSigned, Trust::Authority, false),
+        ("of itself", SelfSigned("idp.localhost", 2020, 2090), Trust::System, false),
+        ("of itself, and another is trusted", SelfSigned("idp.localhost", 2020, 2090), Trust::Authority, false),
     ];
     side_by_side(cases.into_iter().map(|(name, certificate, trust, good)| {
         (name, async move {

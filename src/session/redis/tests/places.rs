@@ -84,7 +84,10 @@ async fn tls_and_its_authorities() {
     let folder = tempfile::tempdir().unwrap();
     let [ca, other_ca, certificate, key] = ["ca", "other", "crt", "key"].map(|name| folder.path().join(name));
     let key_pair = rcgen::KeyPair::generate().unwrap();
-    let signed = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().self_signed(&key_pair).unwrap();
+    // Of itself, and an authority: so `openssl req -x509` makes them.
+    let mut params = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let signed = params.self_signed(&key_pair).unwrap();
     let stranger = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     fs::write(&ca, signed.pem()).unwrap();
     fs::write(&certificate, signed.pem()).unwrap();
@@ -101,7 +104,7 @@ async fn tls_and_its_authorities() {
     told.until_current().await;
     for ca_file in [None, Some(other_ca)] {
         let error = open(&with(ca_file)).get(&KEY).await.unwrap_err().to_string();
-        assert!(error.contains("certificate"), "{error}");
+        assert!(error.contains("in ca_file"), "{error}");
     }
     let missing = Redis::new(&with(Some(folder.path().join("missing"))));
     assert!(matches!(missing, Err(RedisError::Tls(_))));

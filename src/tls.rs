@@ -1,0 +1,280 @@
+//! TLS towards others: whom we trust, and what is wrong with a connection, in words.
+
+use std::error::Error as StdError;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::DateTime;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+
+/// The trust in certificate authorities could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The configured file cannot be used.
+    #[error("{path}: {cause}")]
+    CaFile {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The TLS library refuses its own defaults.
+    #[error("TLS cannot be set up: {0}")]
+    Setup(#[from] Error),
+}
+
+/// A client that trusts the system's authorities, and those in the PEM file `ca_file`.
+///
+/// A certificate in that file is also trusted where a server presents this very certificate, whether or not it is one that may
+/// issue others: so a server's own self-signed certificate can be named. Its names and dates count all the same.
+///
+/// # Errors
+///
+/// When the file cannot be read or holds no usable certificate.
+pub fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let Some(path) = ca_file else {
+        return Ok(builder.with_root_certificates(roots).with_no_client_auth());
+    };
+    let named = certificates(path)?;
+    let refuse = |cause: &str| TlsError::CaFile { path: path.display().to_string(), cause: cause.to_owned() };
+    let (added, _) = roots.add_parsable_certificates(named.iter().cloned());
+    if added == 0 {
+        return Err(refuse("holds no usable certificate; expected is PEM text: -----BEGIN CERTIFICATE-----"));
+    }
+    let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|error| refuse(&error.to_string()))?;
+    let verifier = Arc::new(NamedOrIssued { named, authorities });
+    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| TlsError::CaFile { path: path.display().to_string(), cause: pem_words(&error) })
+}
+
+fn pem_words(error: &pem::Error) -> String {
+    match error {
+        pem::Error::Io(error) => {
+            format!("cannot be read ({error}); the user that runs forepost must be able to read it")
+        }
+        error => format!("{}; expected is PEM text: -----BEGIN CERTIFICATE-----", pem_problem(error)),
+    }
+}
+
+/// What is wrong with a PEM file, without a byte of it: it may hold a key.
+#[must_use]
+pub const fn pem_problem(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::NoItemsFound => "there is none in it",
+        pem::Error::MissingSectionEnd { .. } => "a section has no end",
+        pem::Error::Base64Decode(_) => "bad base64",
+        _ => "not PEM",
+    }
+}
+
+/// Trusts what authorities issued, and certificates that were named themselves.
+#[derive(Debug)]
+struct NamedOrIssued {
+    named: Vec<CertificateDer<'static>>,
+    authorities: Arc<WebPkiServerVerifier>,
+}
+
+impl ServerCertVerifier for NamedOrIssued {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let issued = self.authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match issued {
+            // The library looks at dates before it looks at what these are about; at the name it looks afterwards.
+            Err(error) if self.named.contains(end_entity) && is_about_the_issuer(&error) => {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            issued => issued,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.authorities.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.authorities.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.authorities.supported_verify_schemes()
+    }
+}
+
+/// Whether what is wrong with a certificate is who issued it and how, or that it may issue others: to one that is known to the
+/// last byte that does not matter.
+fn is_about_the_issuer(error: &Error) -> bool {
+    match error {
+        Error::InvalidCertificate(
+            CertificateError::UnknownIssuer
+            | CertificateError::BadSignature
+            | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+        ) => true,
+        Error::InvalidCertificate(CertificateError::Other(other)) => other.to_string() == MAY_ISSUE,
+        _ => false,
+    }
+}
+
+/// How the library calls a certificate that may issue others and is a server's own; it has no type for that here.
+const MAY_ISSUE: &str = "CaUsedAsEndEntity";
+
+/// The same for one of the first version of X.509, which tells no names.
+const FIRST_VERSION: &str = "UnsupportedCertVersion";
+
+/// The cause of a failed connection; what is wrong with TLS is said in words, with what to do about it.
+///
+/// The text may hold names from the other side's certificate; it is one line.
+#[must_use]
+pub fn cause(error: &(dyn StdError + 'static)) -> String {
+    let mut deepest = error;
+    loop {
+        if let Some(error) = deepest.downcast_ref::<Error>() {
+            return words(error);
+        }
+        // An error of the system that wraps another one does not show it as its source.
+        let wrapped = deepest.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let next = wrapped.map(|it| it as &(dyn StdError + 'static)).or_else(|| deepest.source());
+        match next {
+            Some(next) => deepest = next,
+            None => return plain(deepest),
+        }
+    }
+}
+
+fn plain(error: &(dyn StdError + 'static)) -> String {
+    let text = error.to_string();
+    match &*text {
+        "tls handshake eof" => {
+            "the connection was closed during the TLS handshake: does TLS belong to this port?".into()
+        }
+        _ => one_line(&text),
+    }
+}
+
+/// What is wrong with TLS, with what to do about it; one line.
+#[must_use]
+pub fn words(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(error) => format!("the certificate is refused: {}", certificate_words(error)),
+        Error::InvalidMessage(_) => {
+            "what answers there does not speak TLS: the port is one for plain HTTP, or the address should begin with http://"
+                .into()
+        }
+        Error::NoCertificatesPresented => "the server presents no certificate".into(),
+        Error::PeerIncompatible(_) | Error::AlertReceived(AlertDescription::ProtocolVersion) => {
+            format!("the server and forepost have no TLS in common ({error}): TLS 1.2 or 1.3 is needed")
+        }
+        Error::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity) => {
+            format!("the server refuses the TLS handshake ({error}): it finds no cipher or key in common")
+        }
+        Error::AlertReceived(AlertDescription::UnrecognisedName) => {
+            "the server has no certificate for this name: compare the address with its configuration".into()
+        }
+        Error::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::AccessDenied) => {
+            "the server asks for a certificate of the client, which forepost has not".into()
+        }
+        Error::AlertReceived(alert) => format!("the server refuses the TLS handshake ({alert:?})"),
+        error => one_line(&error.to_string()),
+    }
+}
+
+fn certificate_words(error: &CertificateError) -> String {
+    match error {
+        CertificateError::UnknownIssuer => {
+            "no trusted authority issued it; name the file of that authority's certificate, or of this certificate itself, \
+             in ca_file"
+                .into()
+        }
+        CertificateError::Other(other) if other.to_string() == MAY_ISSUE => {
+            "it is self-signed and may issue others (CA:TRUE); name the file of this very certificate in ca_file".into()
+        }
+        CertificateError::Other(other) if other.to_string() == FIRST_VERSION => {
+            "it is of X.509 version 1, which has no subjectAltName; make one of version 3".into()
+        }
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!("it expired on {}; renew it, or set the clock here right", date(*not_after))
+        }
+        CertificateError::Expired => "it has expired; renew it, or set the clock here right".into(),
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            format!("it is valid from {} on; set the clocks right", date(*not_before))
+        }
+        CertificateError::NotValidForNameContext { expected, presented } if presented.is_empty() => {
+            let expected = one_line(&expected.to_str());
+            format!("it names no host in subjectAltName, so it is not for {expected}; its common name does not count")
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let (expected, names) = (one_line(&expected.to_str()), presented.iter().map(|name| host(name)));
+            let names = one_line(&names.collect::<Vec<_>>().join(", "));
+            format!("it is for {names}, and not for {expected}; use one of its names, or make one with that name")
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "it is not one for servers (extendedKeyUsage without serverAuth)".into()
+        }
+        CertificateError::BadSignature => {
+            "it is not signed with the key of the authority that it names; was that authority renewed? Then ca_file is the \
+             old one"
+                .into()
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "it, or one above it, is signed in a way that is too weak or not known here (SHA-1, a short key)".into()
+        }
+        CertificateError::Revoked => "it was revoked".into(),
+        CertificateError::BadEncoding => "it cannot be read as a certificate (DER, X.509)".into(),
+        other => one_line(&other.to_string()),
+    }
+}
+
+/// The library writes `DnsName("id.example.com")`.
+fn host(presented: &str) -> &str {
+    presented.strip_prefix("DnsName(\"").and_then(|name| name.strip_suffix("\")")).unwrap_or(presented)
+}
+
+fn date(time: UnixTime) -> String {
+    let seconds = i64::try_from(time.as_secs()).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    seconds.map_or_else(|| "a day beyond the calendar".to_owned(), |date| date.format("%Y-%m-%d").to_string())
+}
+
+fn one_line(text: &str) -> String {
+    const LONGEST: usize = 200;
+    text.chars().map(|it| if it.is_control() { ' ' } else { it }).take(LONGEST).collect()
+}
+
+#[cfg(test)]
+mod tests;
