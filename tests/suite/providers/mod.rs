@@ -1,13 +1,20 @@
-//! Two independent providers as they are, and the cases of the OpenID Connect certification of relying parties.
+//! Independent providers as they are, and the cases of the OpenID Connect certification of relying parties.
 
 mod certification;
+mod dex;
 mod glewlwyd;
 mod habits;
+mod hydra;
+mod keycloak;
 mod lasting;
 mod refresh;
 mod scene;
 mod suite;
 mod tokens;
+mod whole;
+mod with_dex;
+mod with_hydra;
+mod with_keycloak;
 
 /// Every scenario with every provider, each a test of its own: `providers::PROVIDER::SCENARIO`.
 macro_rules! with_each_provider {

@@ -214,7 +214,7 @@ impl Browser {
 
     fn matching(&self, url: &Url) -> impl Iterator<Item = &Kept> {
         let host = url.host_str().unwrap().to_owned();
-        let secure = url.scheme() == "https";
+        let secure = is_secure(url);
         self.cookies.iter().filter(move |cookie| {
             let below = host.strip_suffix(&cookie.domain).is_some_and(|it| it.ends_with('.'));
             (host == cookie.domain || (!cookie.host_only && below)) && (secure || !cookie.secure)
@@ -236,7 +236,7 @@ impl Browser {
             assert!(within, "{host} may not set a cookie for {domain}: {line}");
         }
         let secure = attribute("secure").is_some();
-        assert!(!secure || url.scheme() == "https", "{url} may not set a Secure cookie: {line}");
+        assert!(!secure || is_secure(url), "{url} may not set a Secure cookie: {line}");
         assert!(
             !name.starts_with("__Host-") || (secure && domain.is_none() && attribute("path") == Some("/")),
             "{line}"
@@ -255,4 +255,10 @@ impl Browser {
             self.cookies.push(cookie);
         }
     }
+}
+
+/// Whether `Secure` cookies are kept for and sent to this address: browsers do so on loopback names, too.
+fn is_secure(url: &Url) -> bool {
+    let loopback = url.host_str().is_some_and(|host| host == "localhost" || host.ends_with(".localhost"));
+    url.scheme() == "https" || loopback
 }

@@ -1,0 +1,137 @@
+//! Ory Hydra: login and consent are the test's own, which accepts them over the administration API.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use url::Url;
+
+use crate::support::port::reserved_address;
+use crate::support::tool::{self, Running};
+use crate::support::{Browser, Reply};
+
+/// A provider that takes longer does not become ready.
+const START_DEADLINE: Duration = Duration::from_mins(1);
+/// Between two looks at a starting provider.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A running provider, where one client is registered.
+#[derive(Debug)]
+pub(super) struct Hydra {
+    pub(super) issuer: String,
+    pub(super) address: SocketAddr,
+    administration: SocketAddr,
+    _running: Running,
+    _folder: TempDir,
+}
+
+impl Hydra {
+    pub(super) const CLIENT_ID: &str = "proxy";
+    pub(super) const CLIENT_SECRET: &str = "the-secret_of.a-test";
+
+    /// Starts a provider that knows the application at `origin`; its access tokens are `opaque` or `jwt`.
+    pub(super) async fn start(origin: &str, access_tokens: &str) -> Self {
+        let (address, administration) = (reserved_address(), reserved_address());
+        let folder = tempfile::tempdir().unwrap();
+        let issuer = format!("http://idp.localhost:{}", address.port());
+        let database = folder.path().join("database");
+        let migrated = command(&database).args(["migrate", "sql", "up", "-e", "--yes"]).status().unwrap();
+        assert!(migrated.success(), "{migrated}");
+        let mut serve = command(&database);
+        serve
+            .args(["serve", "all", "--dev"])
+            .env("URLS_SELF_ISSUER", &issuer)
+            .env("URLS_LOGIN", "http://people.localhost/login")
+            .env("URLS_CONSENT", "http://people.localhost/consent")
+            .env("URLS_LOGOUT", "http://people.localhost/logout")
+            .env("SECRETS_SYSTEM", "0123456789abcdef0123456789abcdef")
+            .env("STRATEGIES_ACCESS_TOKEN", access_tokens)
+            .env("SERVE_PUBLIC_HOST", "127.0.0.1")
+            .env("SERVE_PUBLIC_PORT", address.port().to_string())
+            .env("SERVE_ADMIN_HOST", "127.0.0.1")
+            .env("SERVE_ADMIN_PORT", administration.port().to_string());
+        let mut running = Running::start(serve, folder.path());
+        for address in [administration, address] {
+            until_ready(address, &mut running).await;
+        }
+        let provider = Self { issuer, address, administration, _running: running, _folder: folder };
+        let client = json!({
+            "client_id": Self::CLIENT_ID, "client_secret": Self::CLIENT_SECRET,
+            "grant_types": ["authorization_code", "refresh_token", "client_credentials"], "response_types": ["code"],
+            "scope": "openid profile email groups offline_access",
+            "redirect_uris": [format!("{origin}/outpost.goauthentik.io/callback?X-authentik-auth-callback=true")],
+            "post_logout_redirect_uris": [format!("{origin}/outpost.goauthentik.io/signed_out")],
+            "token_endpoint_auth_method": "client_secret_basic",
+        });
+        provider.admin(Method::POST, "/admin/clients", &client).await.is(201);
+        provider
+    }
+
+    /// One call of the administration API.
+    pub(super) async fn admin(&self, method: Method, path: &str, body: &Value) -> Reply {
+        let mut admin = Browser::new().route("*", self.administration);
+        let body = (!body.is_null()).then(|| body.to_string());
+        let headers = [("content-type", "application/json")];
+        admin.send(method, &format!("http://administration{path}"), &headers, body.as_deref()).await
+    }
+
+    /// Answers an authorization request as a person and their consent would, up to the redirect that leaves Hydra.
+    pub(super) async fn sign_in(&self, browser: &mut Browser, authorization: &Url, user: &str) -> Reply {
+        let asked = browser.get(authorization.as_str()).await;
+        let accepted = json!({"subject": user, "remember": true, "remember_for": 3600});
+        let asked = self.accept(browser, "login", &asked, &accepted).await;
+        let groups = if user == "alice" { json!(["admins", "staff"]) } else { json!(["staff"]) };
+        let claims = json!({"preferred_username": user, "email": format!("{user}@example.test"), "groups": groups});
+        let accepted = json!({
+            "grant_scope": ["openid", "profile", "email", "groups", "offline_access"],
+            "session": {"id_token": claims},
+        });
+        self.accept(browser, "consent", &asked, &accepted).await
+    }
+
+    /// Accepts what Hydra asks its login or consent page, and follows to where it sends the browser next.
+    async fn accept(&self, browser: &mut Browser, kind: &str, asked: &Reply, accepted: &Value) -> Reply {
+        let challenge = asked.parameter(&format!("{kind}_challenge"));
+        let challenge = challenge.unwrap_or_else(|| panic!("no {kind}_challenge in {asked:#?}"));
+        let path = format!("/admin/oauth2/auth/requests/{kind}/accept?{kind}_challenge={challenge}");
+        let answer = self.admin(Method::PUT, &path, accepted).await;
+        browser.get(answer.is(200).json()["redirect_to"].as_str().unwrap()).await
+    }
+
+    /// Adds a signing key for ID tokens; the old ones stay published.
+    pub(super) async fn rotate(&self) {
+        let key = json!({"alg": "RS256", "use": "sig", "kid": "the-new-key"});
+        self.admin(Method::POST, "/admin/keys/hydra.openid.id-token", &key).await.is(201);
+    }
+}
+
+fn command(database: &Path) -> Command {
+    let mut command = tool::command("hydra");
+    let options = "_fk=true&mode=rwc&_busy_timeout=5000&_journal_mode=WAL";
+    command
+        .env("DSN", format!("sqlite://{}?{options}", database.display()))
+        .env("LOG_LEVEL", "error")
+        .env("SQA_OPT_OUT", "true");
+    command
+}
+
+async fn until_ready(address: SocketAddr, running: &mut Running) {
+    let ready = async {
+        loop {
+            running.still_runs();
+            if tokio::net::TcpStream::connect(address).await.is_ok() {
+                let health = Browser::new().route("*", address).get("http://hydra/health/ready").await;
+                if health.status == 200 {
+                    return;
+                }
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    };
+    let ready = tokio::time::timeout(START_DEADLINE, ready).await;
+    assert!(ready.is_ok(), "Hydra is not ready:\n{}", running.messages());
+}
