@@ -1,26 +1,26 @@
 use http::HeaderMap;
 use http::header::COOKIE;
-use memchr::memchr2;
+use memchr::memchr;
 use memchr::memmem::Finder;
 
-/// Names and values of all cookies, in the order they were sent.
+/// Names and values of all cookies, in the order they were sent, to the letter (RFC 6265 §4.2.1).
 ///
-/// Browsers send one field with `; `; proxies pass several fields, or join them with `, ` (HAProxy) or `,` (Envoy). Our
-/// own values hold neither separator, so both are taken as one; pairs without `=` are left out, and so are those that
-/// are no text: a cookie that another application chose must not hide ours.
+/// `;` alone separates, and a field ends where it ends. A comma is part of a value: another host under the same domain
+/// chooses values, and any other reading would find a cookie in one that the browser does not have. For the same reason
+/// quotes stay, and a blank belongs to the name or the value that it stands in; only those around a pair do not count.
+///
+/// Pairs without `=` are left out, and so are those that are not UTF-8: a cookie that another application chose must not
+/// hide ours.
 pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     headers
         .get_all(COOKIE)
         .iter()
-        .flat_map(|line| line.as_bytes().split(|byte| matches!(byte, b';' | b',')))
-        .filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='))
-        .map(|(name, value)| (name.trim_ascii(), unquoted(value)))
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|pair| std::str::from_utf8(pair).ok()?.trim_matches(BLANKS).split_once('='))
 }
 
-fn unquoted(value: &str) -> &str {
-    let value = value.trim_ascii();
-    value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value)
-}
+/// What stands between pairs beside `;` (RFC 9110 §5.6.3). Browsers cut these, and no others, off names and values.
+const BLANKS: [char; 2] = [' ', '\t'];
 
 /// The name of a cookie that every request is searched for.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ impl CookieName {
 
     /// What [`cookies`] gives under this name, found without looking at the others.
     pub fn values<'h>(&'h self, headers: &'h HeaderMap) -> impl Iterator<Item = &'h str> {
-        // A name has no separator in it, so no two occurrences that overlap both begin a pair.
+        // A name has no separator in it, so of two occurrences that overlap at most one begins a pair.
         headers.get_all(COOKIE).iter().flat_map(|line| {
             let line = line.as_bytes();
             self.finder.find_iter(line).filter_map(|at| value_at(line, at, at + self.name.len()))
@@ -54,12 +54,13 @@ impl CookieName {
 
 /// The value of the pair whose name stands at `start..end`; none where that is not a whole name.
 fn value_at(line: &[u8], start: usize, end: usize) -> Option<&str> {
-    if !matches!(line[..start].trim_ascii_end().last(), None | Some(b';' | b',')) {
+    let before = line[..start].iter().rev().find(|byte| !matches!(byte, b' ' | b'\t'));
+    if !matches!(before, None | Some(b';')) {
         return None;
     }
-    let value = line[end..].trim_ascii_start().strip_prefix(b"=")?;
-    let value = memchr2(b';', b',', value).map_or(value, |end| &value[..end]);
-    std::str::from_utf8(value).ok().map(unquoted)
+    let value = line[end..].strip_prefix(b"=")?;
+    let value = memchr(b';', value).map_or(value, |end| &value[..end]);
+    std::str::from_utf8(value).ok().map(|value| value.trim_end_matches(BLANKS))
 }
 
 #[cfg(test)]
@@ -94,16 +95,34 @@ mod tests {
     }
 
     #[test]
-    fn all_separators_that_proxies_use() {
+    fn a_semicolon_alone_separates() {
         check(&["a=1; b=2"], &[("a", "1"), ("b", "2")]);
         check(&["a=1", "b=2"], &[("a", "1"), ("b", "2")]);
-        check(&["a=1, b=2"], &[("a", "1"), ("b", "2")]);
-        check(&["a=1,b=2"], &[("a", "1"), ("b", "2")]);
         check(&["a=1;b=2"], &[("a", "1"), ("b", "2")]);
+        check(&["a=1;\t b=2 ;"], &[("a", "1"), ("b", "2")]);
         check(&["a=1; a=2"], &[("a", "1"), ("a", "2")]);
-        check(&["a=\"1\""], &[("a", "1")]);
         check(&["a=b=c"], &[("a", "b=c")]);
         check(&["ä=ö; b=2"], &[("ä", "ö"), ("b", "2")]);
+    }
+
+    /// What another host can write into a cookie of its own is in no other cookie.
+    #[test]
+    fn a_cookie_is_what_the_browser_has() {
+        check(&["a=1,b=2"], &[("a", "1,b=2")]);
+        check(&["a=1, b=2"], &[("a", "1, b=2")]);
+        check(&["a,b=2"], &[("a,b", "2")]);
+        check(&["b=2,a=1"], &[("b", "2,a=1")]);
+        check(&["a=\"1\""], &[("a", "\"1\"")]);
+        check(&["a=\"1; b=2\""], &[("a", "\"1"), ("b", "2\"")]);
+        check(&["a=1&b=2"], &[("a", "1&b=2")]);
+        check(&["a=1 b=2"], &[("a", "1 b=2")]);
+        check(&["a=1\tb=2"], &[("a", "1\tb=2")]);
+        check(&["b =2; c= 3"], &[("b ", "2"), ("c", " 3")]);
+        for blank in ["\u{a0}", "\u{85}", "\u{2028}", "\u{3000}", "\u{feff}", "\u{200b}"] {
+            let (name, value) = (format!("{blank}a"), format!("1{blank}"));
+            check(&[&format!("{name}={value}")], &[(&name, &value)]);
+        }
+        check(&["=a=1"], &[("", "a=1")]);
     }
 
     #[test]
@@ -114,13 +133,13 @@ mod tests {
         check(&["a"], &[]);
         check(&["="], &[("", "")]);
         check(&["==;;"], &[("", "=")]);
-        check_bytes(&[b"a=\xff; b=2", b"\xe9=1,c=3"], &[("b", "2"), ("c", "3")]);
+        check_bytes(&[b"a=\xff; b=2", b"\xe9=1;c=3", b"\xe9=1,c=4"], &[("b", "2"), ("c", "3")]);
     }
 
     #[test]
     fn names_are_found_whole() {
         check(&["ab=1; b=2; bb=3; b=4"], &[("ab", "1"), ("b", "2"), ("bb", "3"), ("b", "4")]);
-        check(&["x=b=2;b =3 , b= \"4\" "], &[("x", "b=2"), ("b", "3"), ("b", "4")]);
+        check(&["x=b=2;b =3 ; b=4 "], &[("x", "b=2"), ("b ", "3"), ("b", "4")]);
         check(&["b;b=2"], &[("b", "2")]);
         check(&["bbb=1;bb=2"], &[("bbb", "1"), ("bb", "2")]);
     }

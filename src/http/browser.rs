@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::failure;
-use super::outpost::{Outcome, Outpost, store_is_down};
+use super::outpost::{Outcome, Outpost, are_of_one_user, store_is_down};
 use super::reply::{self, Answer};
 use super::request::{Received, Visit};
 use super::route::BrowserRoute;
@@ -72,12 +72,15 @@ impl Outpost {
         }
         // Nothing is decided by it but where a browser goes on to, and there it is confirmed where that is due.
         let session = match self.held(app, visit.headers).await {
-            Ok(mut held) => held.pop().map(|held| held.session),
+            // Sessions of different users say nothing about who is here.
+            Ok(held) if !are_of_one_user(&held) => None,
+            Ok(mut held) => held.pop(),
             Err(error) => {
                 return (self.store_away(app, &error, visit.html, visit.request_id), "store_away".into());
             }
         };
-        let visitor = Visitor { headers: visit.headers, session: session.as_ref(), asker: visit.asker() };
+        let session = session.as_ref().map(|held| &held.session);
+        let visitor = Visitor { headers: visit.headers, session, asker: visit.asker() };
         let outcome = self.logins.callback(app, visit.query, &visitor).await;
         let (answer, name) = match outcome.result {
             Ok(Destination::Target(target)) => {

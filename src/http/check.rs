@@ -93,7 +93,7 @@ impl Outpost {
                     let shown = Shown { accepted, scheme: presented.scheme(), outcome };
                     self.judge_credentials(dialect, app, original, shown, received, self.world.now())
                 }
-                Place::Application(app) => match self.session(app, &received.parts.headers).await {
+                Place::Application(app) => match self.session(app, received).await {
                     Ok(session) => self.judge(dialect, app, original, session, received, self.world.now()),
                     // Where nobody needs a session, none has to be confirmed.
                     Err(SessionError::Unconfirmed) if is_open(app, original, received, self.world.now()) => {

@@ -176,23 +176,38 @@ impl Outpost {
         headers: &HeaderMap,
         now: UnixTime,
     ) -> Result<Option<Held>, NotInMemory> {
-        for token in SessionToken::all(app.cookies.session(), headers) {
+        let mut held: Option<Held> = None;
+        for token in SessionToken::every(app.cookies.session(), headers) {
+            // Several tokens are rare, and there is more to be said about them.
+            if held.is_some() {
+                return Err(NotInMemory);
+            }
             let session = self.store.cached(&token).ok_or(NotInMemory)?;
             if session.is_valid_for(app, now) && !self.logins.has_ended(&token) {
-                let held = Held { token, session };
-                return if held.session.needs_confirmation(now) { Err(NotInMemory) } else { Ok(Some(held)) };
+                held = Some(Held { token, session });
             }
         }
-        Ok(None)
+        match held {
+            Some(held) if held.session.needs_confirmation(now) => Err(NotInMemory),
+            held => Ok(held),
+        }
     }
 
-    /// The valid session that a request carries for `app`; of several cookies, any that is good.
+    /// The valid session that a request carries for `app`; of several cookies of one user, any that is good.
+    ///
+    /// Sessions of different users count for nobody, and end: one of them was planted by another host under the same
+    /// domain. Were they to stay, the browser would bring both after each login.
     pub(super) async fn session(
         &self,
         app: &Arc<Application>,
-        headers: &HeaderMap,
+        received: &Received<'_>,
     ) -> Result<Option<Held>, SessionError> {
-        let mut held = self.held(app, headers).await?;
+        let mut held = self.held(app, &received.parts.headers).await?;
+        if !are_of_one_user(&held) {
+            let sessions = held.iter().map(|held| (&held.token, &*held.session));
+            self.logins.end_all(app, sessions, "two_users", &received.asker()).await;
+            return Ok(None);
+        }
         let now = self.world.now();
         if let Some(at) = held.iter().position(|held| !held.session.needs_confirmation(now)) {
             return Ok(Some(held.swap_remove(at)));
@@ -208,10 +223,11 @@ impl Outpost {
         none
     }
 
-    /// The sessions that a request carries for `app`, up to the first that counts without asking anybody.
+    /// The valid sessions that a request carries for `app`, whether or not the provider is to be asked about them; none of
+    /// them where it carries more than could be looked at.
     pub(super) async fn held(&self, app: &Application, headers: &HeaderMap) -> Result<Vec<Held>, StoreError> {
         let mut held = Vec::new();
-        for token in SessionToken::all(app.cookies.session(), headers) {
+        for token in SessionToken::different(app.cookies.session(), headers).unwrap_or_default() {
             // Whatever the store says of it, if it says anything.
             if self.logins.has_ended(&token) {
                 continue;
@@ -219,11 +235,7 @@ impl Outpost {
             let session = self.store.load(&token).await?;
             let now = self.world.now();
             if let Some(session) = session.filter(|it| it.is_valid_for(app, now) && !self.logins.has_ended(&token)) {
-                let counts = !session.needs_confirmation(now);
                 held.push(Held { token, session });
-                if counts {
-                    break;
-                }
             }
         }
         Ok(held)
@@ -242,6 +254,11 @@ pub(super) struct NotInMemory;
 pub(super) struct Held {
     pub(super) token: SessionToken,
     pub(super) session: Arc<Session>,
+}
+
+/// Whether sessions of one request do not contradict each other.
+pub(super) fn are_of_one_user(held: &[Held]) -> bool {
+    held.windows(2).all(|pair| matches!(pair, [one, other] if one.session.is_of_user_of(&other.session)))
 }
 
 /// Why it is not known whether a request has a session.

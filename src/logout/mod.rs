@@ -32,12 +32,17 @@ static REFERER: HeaderName = http::header::REFERER;
 
 /// Whether a sign-out was asked for by the application's own pages or by the person.
 ///
-/// A link on any other site must not sign anybody out. Fetch Metadata tells where browsers send it; else `Origin`, which
-/// browsers put on every POST, and at last `Referer`, must name one of the application's hosts.
+/// A link on any other host must not sign anybody out. Fetch Metadata tells where browsers send it; else `Origin`, which
+/// browsers put on every POST, and at last `Referer`, must name one of the application's hosts. A whole site
+/// (`same-site`) is never the application's: another host of it, or another port of this one, may belong to anybody; only
+/// where the application has a cookie domain, its hosts may ask for each other.
 #[must_use]
 pub fn is_wanted(app: &Application, method: &Method, headers: &HeaderMap) -> bool {
-    if let Ok(Some(site)) = single(headers, &SEC_FETCH_SITE) {
-        return matches!(site, "same-origin" | "same-site" | "none");
+    match single(headers, &SEC_FETCH_SITE) {
+        Ok(Some("same-origin" | "none")) => return true,
+        Ok(Some("same-site")) if app.cookie_domain.is_some() => {}
+        Ok(Some(_)) | Err(_) => return false,
+        Ok(None) => {}
     }
     let named = match single(headers, &ORIGIN) {
         Ok(Some(origin)) => Some(origin),
@@ -158,7 +163,10 @@ impl Logouts {
         }
         let is_valid = |(_, session): &Leaving| session.is_valid_for(app, now);
         found.sort_by_key(|leaving| !is_valid(leaving));
-        let everywhere = everywhere && self.everywhere && found.first().is_some_and(is_valid);
+        // Where there are sessions of different users, nobody knows which of them asks.
+        let mut valid = found.iter().filter(|leaving| is_valid(leaving)).map(|(_, session)| session);
+        let asks = valid.next().is_some_and(|first| valid.all(|other| other.is_of_user_of(first)));
+        let everywhere = everywhere && self.everywhere && asks;
         let departure = Departure {
             app: Arc::clone(app),
             store: Arc::clone(&self.store),
@@ -246,7 +254,12 @@ mod tests {
         let app = single("https://app.example.com");
         let get = || Method::GET;
         check(&app, get(), &[("sec-fetch-site", "same-origin")], true);
-        check(&app, get(), &[("sec-fetch-site", "same-site")], true);
+        check(&app, get(), &[("sec-fetch-site", "same-site")], false);
+        check(&app, get(), &[("sec-fetch-site", "same-site"), ("referer", "https://evil.example.com/")], false);
+        check(&app, get(), &[("sec-fetch-site", "same-site"), ("referer", "https://app.example.com:8443/")], false);
+        check(&app, get(), &[("sec-fetch-site", "Same-Origin")], false);
+        check(&app, get(), &[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "same-origin")], false);
+        check(&app, Method::POST, &[("sec-fetch-site", "same-site"), ("origin", "https://evil.example.com")], false);
         check(&app, get(), &[("sec-fetch-site", "none")], true);
         check(&app, get(), &[("sec-fetch-site", "cross-site")], false);
         check(&app, get(), &[("sec-fetch-site", "cross-site"), ("referer", "https://app.example.com/")], false);
@@ -261,7 +274,17 @@ mod tests {
         check(&app, Method::POST, &[], false);
 
         let whole = domain("https://auth.example.com", "example.com");
-        check(&whole, get(), &[("sec-fetch-site", "same-site")], true);
+        let dev = domain("https://auth.dev.example.com", "dev.example.com");
+        let same_site = |field| [("sec-fetch-site", "same-site"), field];
+        for app in [&whole, &dev] {
+            check(app, get(), &same_site(("referer", "https://wiki.dev.example.com/")), true);
+            check(app, Method::POST, &same_site(("origin", "https://wiki.dev.example.com")), true);
+            check(app, Method::POST, &same_site(("referer", "https://wiki.dev.example.com/")), false);
+            check(app, get(), &[("sec-fetch-site", "same-site")], false);
+            check(app, get(), &[("sec-fetch-site", "cross-site"), ("referer", "https://wiki.dev.example.com/")], false);
+        }
+        check(&whole, get(), &same_site(("referer", "https://evil.example.com/")), true);
+        check(&dev, get(), &same_site(("referer", "https://evil.example.com/")), false);
         check(&whole, get(), &[("referer", "https://portal.example.com/")], true);
         check(&whole, get(), &[("referer", "https://evilexample.com/")], false);
     }

@@ -284,6 +284,12 @@ impl Session {
         self.application == app.slug
     }
 
+    /// Whether it stands for the same user of the same application.
+    #[must_use]
+    pub fn is_of_user_of(&self, other: &Self) -> bool {
+        self.application == other.application && self.identity.subject() == other.identity.subject()
+    }
+
     /// Notes that a check was answered with this session.
     pub fn touch(&self, now: UnixTime) {
         // Memory that is only read need not be written back, and cores do not take it from each other.

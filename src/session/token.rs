@@ -20,7 +20,7 @@ const KEY_LABEL: &[u8; 22] = b"forepost session key 1";
 
 const RECORD_LABEL: &[u8] = b"session record 1";
 
-/// Cookies of one name that are looked at.
+/// Different tokens of one request that are looked at.
 const MOST_TOKENS: usize = 8;
 
 /// What the session cookie holds: 32 random bytes, known to the browser alone.
@@ -93,9 +93,30 @@ impl SessionToken {
         decode(text).map(Self)
     }
 
-    /// The tokens in the cookies called `name`: browsers may hold two, of which only one is good.
+    /// The tokens in the cookies called `name`, for whatever ends sessions: browsers may hold several, of which one is
+    /// good. Not more than eight; what lets somebody in takes [`SessionToken::every`].
     pub fn all<'h>(name: &'h CookieName, headers: &'h HeaderMap) -> impl Iterator<Item = Self> {
-        name.values(headers).filter_map(Self::parse).take(MOST_TOKENS)
+        Self::every(name, headers).take(MOST_TOKENS)
+    }
+
+    /// The same, and all of them. A session must not count because others were not looked at.
+    pub fn every<'h>(name: &'h CookieName, headers: &'h HeaderMap) -> impl Iterator<Item = Self> {
+        name.values(headers).filter_map(Self::parse)
+    }
+
+    /// The different ones of [`SessionToken::every`]; `None` for more than eight, which no honest browser sends.
+    #[must_use]
+    pub fn different(name: &CookieName, headers: &HeaderMap) -> Option<Vec<Self>> {
+        let mut tokens = Vec::new();
+        for token in Self::every(name, headers) {
+            if !tokens.contains(&token) {
+                tokens.push(token);
+            }
+            if tokens.len() > MOST_TOKENS {
+                return None;
+            }
+        }
+        Some(tokens)
     }
 
     /// The cookie's value.
@@ -159,6 +180,19 @@ mod tests {
         assert_eq!(SessionToken::parse(&text).unwrap().key(), token.key());
         assert_ne!(URL_SAFE_NO_PAD.encode(token.key().0), text);
         assert!(!format!("{token:?}{:?}", token.key()).contains(&text[..8]));
+    }
+
+    #[test]
+    fn eight_different_tokens_are_looked_at() {
+        let name = CookieName::new("name");
+        let different = |numbers: &mut dyn Iterator<Item = u32>| {
+            let line = numbers.map(|number| format!("name={number:042}A")).collect::<Vec<_>>().join("; ");
+            let headers = HeaderMap::from_iter([(http::header::COOKIE, line.parse().unwrap())]);
+            SessionToken::different(&name, &headers).map(|tokens| tokens.len())
+        };
+        assert_eq!(different(&mut (0..8)), Some(8));
+        assert_eq!(different(&mut (0..9)), None);
+        assert_eq!(different(&mut [1; 20].into_iter().chain(0..8)), Some(8), "one of them twenty times more");
     }
 
     #[test]

@@ -52,6 +52,19 @@ impl Logins {
         self.endings.have(token)
     }
 
+    /// Ends sessions that one request brought, as [`Logins::end`] does.
+    pub async fn end_all<'s>(
+        self: &Arc<Self>,
+        app: &Arc<Application>,
+        sessions: impl Iterator<Item = (&'s SessionToken, &'s Session)>,
+        reason: &str,
+        asker: &Asker,
+    ) {
+        for (token, session) in sessions {
+            self.end(app, token, session, reason, Some(asker)).await;
+        }
+    }
+
     /// Ends a session for which nobody vouches any more: in this process at once, and for all as soon as the store does it.
     pub(in crate::login) async fn end(
         self: &Arc<Self>,

@@ -1,28 +1,14 @@
 //! Domain-wide login and a single host, both over https.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
-use rustls::ServerConfig;
 use serde_json::json;
 
-use super::run;
+use super::{run, tls};
 use crate::provider::{Config, Provider};
 use crate::proxy::Proxy;
 use crate::support::{client, start_daemon};
 use crate::web;
-
-/// The certificate is its own authority, and the browser is told to take it.
-fn tls() -> Arc<ServerConfig> {
-    let names = ["*.example.test", "*.single.localhost"].map(str::to_owned);
-    let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names).unwrap();
-    let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], signing_key.into());
-    Arc::new(tls.unwrap())
-}
 
 #[tokio::test]
 async fn one_login_opens_the_domain_and_one_sign_out_closes_it() {
@@ -55,7 +41,8 @@ external_host = "{single}"
     ))
     .await;
     daemon.ready().await;
-    let proxy = Proxy::serve(listener, Some(tls()), daemon.http_address().unwrap());
+    let proxy =
+        Proxy::serve(listener, Some(tls(&["*.example.test", "*.single.localhost"])), daemon.http_address().unwrap());
     run("domain", json!({"port": port})).await;
     proxy.stop().await;
 }

@@ -6,11 +6,14 @@
 mod demo;
 mod domain;
 mod pages;
+mod planted;
 mod restart;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
+use rustls::ServerConfig;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -32,6 +35,18 @@ async fn run(script: &str, mut parameters: Value) -> Value {
     let failure = String::from_utf8_lossy(&ended.stderr);
     assert!(ended.status.success(), "{script}.mjs: {}\n{failure}", ended.status);
     serde_json::from_str(&written).unwrap_or_else(|error| panic!("{script}.mjs: {error}: {written:?}\n{failure}"))
+}
+
+/// For these hosts. The certificate is its own authority, and the browser is told to take it.
+fn tls(names: &[&str]) -> Arc<ServerConfig> {
+    let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+    let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names).unwrap();
+    let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], signing_key.into());
+    Arc::new(tls.unwrap())
 }
 
 /// Where pictures of the pages are kept: the directory that `FOREPOST_SCREENSHOTS` names, else one of the build.

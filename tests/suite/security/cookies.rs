@@ -108,12 +108,16 @@ async fn case_017_089_no_other_credential_opens_anything() {
 async fn case_086_098_many_cookies_are_bounded_work() {
     let stage = stage().await;
     let (_, name, good) = signed_in(&stage).await;
-    let bad = |count: usize| (0..count).map(|it| format!("{name}={it:043}")).collect::<Vec<_>>().join("; ");
+    let bad = |count: usize| (0..count).map(|it| format!("{name}={it:042}A")).collect::<Vec<_>>().join("; ");
     for (cookie, expected) in [
         // What a sibling host sets beside ours, before or behind it: no login loop.
         (format!("{}; {name}={good}", bad(3)), 200),
         (format!("{name}={good}; {}", bad(3)), 200),
-        (format!("{name}={good}; {}", bad(1000)), 200),
+        (format!("{}; {name}={good}", bad(7)), 200),
+        // Among so many there may be somebody else's.
+        (format!("{}; {name}={good}", bad(8)), 302),
+        (format!("{name}={good}; {}", bad(8)), 302),
+        (format!("{name}={good}; {}", bad(1000)), 302),
         (bad(1000), 302),
         (format!("{name}_chunks=99999999; {name}_0={good}; {name}=99999999"), 302),
         (format!("{name}=99999999"), 302),

@@ -8,6 +8,7 @@ mod forwarded;
 mod hosts;
 mod pages;
 mod paths;
+mod planted;
 mod raw;
 mod redirects;
 mod secrets;

@@ -31,6 +31,9 @@ async fn case_047_080_090_other_sites_sign_nobody_out() {
     let out = START.replace("start", "sign_out");
     for (method, headers) in [
         (Method::GET, &[("sec-fetch-site", "cross-site")][..]),
+        (Method::GET, &[("sec-fetch-site", "same-site")]),
+        (Method::GET, &[("sec-fetch-site", "same-site"), ("referer", "https://evil.example.com/")]),
+        (Method::POST, &[("sec-fetch-site", "same-site"), ("origin", "https://evil.example.com")]),
         (Method::GET, &[("referer", "https://evil.test/")]),
         (Method::GET, &[("referer", "https://app.example.com.evil.test/")]),
         (Method::GET, &[("referer", "https://app.example.com@evil.test/")]),
