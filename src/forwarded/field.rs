@@ -1,7 +1,7 @@
 //! Single header fields: one value each, or the question is refused.
 
 use http::header::AsHeaderName;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
 use super::ForwardedError;
 use crate::host::{Authority, Scheme};
@@ -71,13 +71,6 @@ pub(super) fn authority<'r>(text: &'r str, name: &'static str) -> Result<Authori
         return Err(ForwardedError::Repeated(name));
     }
     Authority::parse(text).map_err(|_| ForwardedError::Malformed(name))
-}
-
-pub(super) fn method(headers: &HeaderMap) -> Result<Option<Method>, ForwardedError> {
-    single(headers, &X_FORWARDED_METHOD)?
-        .map(|text| Method::from_bytes(text.as_bytes()))
-        .transpose()
-        .map_err(|_| ForwardedError::Malformed(X_FORWARDED_METHOD.as_str()))
 }
 
 /// Host and port that a request to us names (RFC 9112 §3.2): the `Host` field, or HTTP/2's `:authority`.

@@ -45,8 +45,10 @@ impl Written {
             Dialect::Traefik | Dialect::Caddy => {
                 &["x-forwarded-proto", "x-forwarded-host", "x-forwarded-uri", "x-forwarded-method"]
             }
-            Dialect::Nginx if self.headers.contains_key("x-original-url") => &["x-original-url"],
-            Dialect::Nginx => &["x-original-uri", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-uri"],
+            Dialect::Nginx if self.headers.contains_key("x-original-url") => &["x-original-url", "x-forwarded-method"],
+            Dialect::Nginx => {
+                &["x-original-uri", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-uri", "x-forwarded-method"]
+            }
             Dialect::Envoy => &["host", "x-forwarded-proto"],
         }
     }
@@ -82,6 +84,9 @@ fn original_holds(original: &OriginalRequest<'_>) {
     let whole = query.map_or(path.to_owned(), |query| format!("{path}?{query}"));
     assert_eq!(Target::parse(&whole), Ok(original.target));
     assert!(path.starts_with('/') && !path.contains(|c: char| c.is_ascii_control() || " #?".contains(c)), "{path}");
+    if let Some(method) = &original.method {
+        assert!(method.as_str().bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-'), "{method}");
+    }
     if original.kind().is_navigation() {
         let method = original.method.as_ref();
         assert!(method.is_none_or(|it| [Method::GET, Method::HEAD, Method::POST].contains(it)), "{method:?}");
@@ -153,6 +158,7 @@ mod tests {
             "[a-zA-Z]{1,8}\\.(test|example\\.com)(:[0-9]{1,5})?",
             "/[a-z%2ef./\\\\?#;&=]{0,30}",
             "(GET|POST|HEAD|PUT)",
+            "[A-Za-z-]{1,5}",
             "([0-9]{1,3}\\.[0-9]{1,3}\\.0\\.1(, ?)?){1,3}",
         ]
     }
@@ -168,9 +174,10 @@ mod tests {
             dialect in "traefik|caddy|nginx|envoy",
             trust in "trusted|stranger",
             path in "[a-z/%2.]{0,12}",
+            method in "GET|[A-Za-z-]{1,4}",
             fields in fields(0..8),
         ) {
-            super::hold(format!("{dialect} {trust} GET /outpost.goauthentik.io/auth/{dialect}/{path}{fields}").as_bytes());
+            super::hold(format!("{dialect} {trust} {method} /outpost.goauthentik.io/auth/{dialect}/{path}{fields}").as_bytes());
         }
 
         #[test]

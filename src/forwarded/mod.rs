@@ -8,6 +8,7 @@ mod field;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
 mod kind;
+mod method;
 mod nginx;
 mod peer;
 mod target;
@@ -18,6 +19,7 @@ use http::{HeaderMap, Method, Uri};
 pub use envoy::PREFIX as ENVOY_PREFIX;
 pub use field::{X_FORWARDED_HOST, request_authority, single};
 pub use kind::{ClientHints, RequestKind};
+pub use method::parse_method;
 pub(crate) use peer::network_of;
 pub use peer::{PeerAddress, TrustedProxies};
 pub use target::Target;
@@ -58,6 +60,7 @@ impl Dialect {
     ///
     /// When the peer may not speak for a client, and when a field of this dialect is missing, repeated or malformed.
     pub fn parse<'r>(self, question: &Question<'r>) -> Result<OriginalRequest<'r>, ForwardedError> {
+        method::check(question.method)?;
         match self {
             Self::Traefik => traefik::parse(question),
             Self::Caddy => caddy::parse(question),
@@ -89,7 +92,7 @@ pub struct OriginalRequest<'r> {
     pub authority: Authority<'r>,
     /// Path and query.
     pub target: Target<'r>,
-    /// `None` where the proxy does not say it in a way that a client could not forge.
+    /// As [`parse_method`] reads it; `None` where the proxy does not say it in a way that a client could not forge.
     pub method: Option<Method>,
     /// What the client says about itself: it may lie, so this shapes answers and never grants.
     pub client: ClientHints<'r>,
@@ -137,7 +140,7 @@ fn parse_forwarded<'r>(question: &Question<'r>) -> Result<OriginalRequest<'r>, F
         return Err(ForwardedError::UntrustedPeer);
     }
     let (scheme, websocket, authority, target) = from_forwarded(question)?;
-    let method = field::method(question.headers)?;
+    let method = method::named(question.headers)?;
     Ok(assemble(question, Some(scheme), websocket, authority, target, method))
 }
 

@@ -2,19 +2,21 @@
 
 use http::HeaderName;
 
-use super::{ForwardedError, OriginalRequest, Question, Target, assemble, field, from_forwarded};
+use super::{ForwardedError, OriginalRequest, Question, Target, assemble, field, from_forwarded, method};
 
 static X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
 static X_ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 
 /// `X-Original-URL` is what the operator's configuration sets; everything else may be the client's own.
 ///
-/// So the method stays unknown: a client that could choose it would reach rules for other methods. Only where no
+/// So the method stays unknown: a client that could choose it would reach rules for other methods. What HAProxy's script names is
+/// read for one thing alone: what is no method is refused. Only where no
 /// `X-Original-…` field is there at all (Traefik's ingress-nginx provider) do the `X-Forwarded-…` fields count.
 pub(super) fn parse<'r>(question: &Question<'r>) -> Result<OriginalRequest<'r>, ForwardedError> {
     if !question.trusted {
         return Err(ForwardedError::UntrustedPeer);
     }
+    method::named(question.headers)?;
     let (scheme, websocket, authority, target) = match field::single(question.headers, &X_ORIGINAL_URL)? {
         Some(url) => split(url)?,
         None if question.headers.contains_key(&X_ORIGINAL_URI)

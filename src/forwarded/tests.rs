@@ -101,6 +101,11 @@ fn missing_empty_repeated_and_malformed_fields_are_refused() {
             Err(Repeated("x-forwarded-uri")),
         );
         check(dialect, AUTH, &[PROTO, HOST, URI, METHOD, METHOD], Err(Repeated("x-forwarded-method")));
+        for method in ["post", "Post", "POST2", "PO_ST", "P/ST", "\u{ff30}OST"] {
+            let fields = [PROTO, HOST, URI, ("x-forwarded-method", method)];
+            check(dialect, AUTH, &fields, Err(Malformed("x-forwarded-method")));
+        }
+        check(dialect, "get /outpost.goauthentik.io/auth/caddy", &[PROTO, HOST, URI, METHOD], Err(Malformed("method")));
         for proto in ["javascript", "https://evil/", "ftp", " https"] {
             check(dialect, AUTH, &[("x-forwarded-proto", proto), HOST, URI], Err(Malformed("x-forwarded-proto")));
         }
@@ -146,6 +151,10 @@ fn nginx_believes_the_original_url_alone() {
         Ok("? https://app.test:444/a/../b//c;d?x=/y# Navigation"),
     );
     check(Nginx, line, &[URL, URL], Err(Repeated("x-original-url")));
+    // HAProxy's script names the method: it grants nothing, and what is none is refused.
+    check(Nginx, line, &[URL, ("x-forwarded-method", "post")], Err(Malformed("x-forwarded-method")));
+    check(Nginx, line, &[URL, METHOD, METHOD], Err(Repeated("x-forwarded-method")));
+    check(Nginx, "get /outpost.goauthentik.io/auth/nginx", &[URL], Err(Malformed("method")));
     check(Nginx, line, &[("x-original-uri", "/a"), PROTO, HOST, URI], Err(Missing("x-original-url")));
     check(Nginx, line, &[], Err(Missing("x-original-url")));
     check(Nginx, line, &[PROTO, HOST, URI, METHOD], Ok("? https://app.test/a%20b?x=1,2 Navigation"));
@@ -177,6 +186,9 @@ fn envoy_keeps_method_path_and_host() {
         Ok("POST ?://app.test:8443/a FormSubmission"),
     );
     check(Envoy, &line("x/a"), &[host], Err(Malformed("path")));
+    check(Envoy, &line("/a").replace("POST", "post"), &[host], Err(Malformed("method")));
+    let webdav = line("/a").replace("POST", "VERSION-CONTROL");
+    check(Envoy, &webdav, &[host], Ok("VERSION-CONTROL ?://app.test:8443/a Fetch"));
     check(Envoy, &line("?x"), &[host], Err(Malformed("path")));
     check(Envoy, &line("/a"), &[], Err(Missing("host")));
     check(Envoy, &line("/a"), &[host, host], Err(Repeated("host")));

@@ -7,6 +7,7 @@ use super::address::{host, plain_path};
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::{PathPattern, PublicPathRule};
+use crate::forwarded::parse_method;
 
 /// Bytes of a compiled expression; one that needs more would be slow to build and to match.
 const LARGEST_REGEX: usize = 1 << 20;
@@ -99,8 +100,9 @@ fn compiled(text: &str) -> Result<Regex, Complaint> {
 }
 
 pub(super) fn method(text: &str) -> Result<Method, Complaint> {
-    Method::from_bytes(text.to_ascii_uppercase().as_bytes())
-        .map_err(|_| complaint(format!("{} is no HTTP method", shown(text)), "as \"GET\""))
+    let hint = "as \"GET\": letters and hyphens; requests with other methods are refused";
+    parse_method(text.to_ascii_uppercase().as_bytes())
+        .ok_or_else(|| complaint(format!("{} is no HTTP method", shown(text)), hint))
 }
 
 #[cfg(test)]
