@@ -26,4 +26,5 @@ pub mod settings;
 pub mod telemetry;
 pub mod tls;
 pub mod token;
+mod unicode;
 pub mod world;

@@ -74,7 +74,7 @@ struct Uses {
 /// What an expression may look at of a request; a field is `None` where it is not known.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'r> {
-    pub(super) host: &'r str,
+    pub(super) host: Option<&'r str>,
     pub(super) path: Option<&'r str>,
     pub(super) method: Option<&'r str>,
     pub(super) client: Option<IpAddr>,
@@ -111,10 +111,10 @@ impl Expression {
         &self.text
     }
 
-    /// Whether it looks at the path of the request.
+    /// Whether it looks at the host or the path of the request.
     #[must_use]
-    pub fn looks_at_path(&self) -> bool {
-        self.uses.request[1]
+    pub fn looks_at_target(&self) -> bool {
+        self.uses.request[0] || self.uses.request[1]
     }
 
     /// Whether it looks at the address of the client.
@@ -140,8 +140,13 @@ impl Expression {
         user: Option<&PackedIdentity>,
         now: UnixTime,
     ) -> Result<bool, String> {
-        let known =
-            [true, asked.path.is_some(), asked.method.is_some(), asked.client.is_some(), asked.scheme.is_some()];
+        let known = [
+            asked.host.is_some(),
+            asked.path.is_some(),
+            asked.method.is_some(),
+            asked.client.is_some(),
+            asked.scheme.is_some(),
+        ];
         if let Some(at) = (0..REQUEST.len()).find(|at| self.uses.request[*at] && !known[*at]) {
             return Err(format!("request.{} is not known", REQUEST[at]));
         }
@@ -173,7 +178,7 @@ impl Expression {
     /// Evaluates it for nobody and for somebody; a claim that somebody may lack is no mistake.
     fn try_out(&self) -> Result<(), String> {
         let asked = Asked {
-            host: "app.example.com",
+            host: Some("app.example.com"),
             path: Some("/"),
             method: Some("GET"),
             client: Some(IpAddr::from([192, 0, 2, 1])),
@@ -215,8 +220,7 @@ impl Asked<'_> {
     fn value(&self) -> Value {
         let text = |text: Option<&str>| text.map_or(Value::Null, Value::from);
         let client = self.client.map(|client| client.to_string());
-        let fields =
-            [Value::from(self.host), text(self.path), text(self.method), text(client.as_deref()), text(self.scheme)];
+        let fields = [text(self.host), text(self.path), text(self.method), text(client.as_deref()), text(self.scheme)];
         object(REQUEST.into_iter().zip(fields))
     }
 }
@@ -436,8 +440,13 @@ mod tests {
             };
             PackedIdentity::new(identity, "", false).with_claims(claims.as_object().unwrap().clone())
         });
-        let asked =
-            Asked { host: "app.example.com", path: Some("/a"), method: None, client: None, scheme: Some("https") };
+        let asked = Asked {
+            host: Some("app.example.com"),
+            path: Some("/a"),
+            method: None,
+            client: None,
+            scheme: Some("https"),
+        };
         // A Tuesday at 22:13:20 UTC.
         let got = expression.holds(&asked, user.as_ref(), UnixTime::from_secs(1_700_000_000));
         match (got, expected) {

@@ -7,8 +7,8 @@ use percent_encoding::percent_decode_str;
 use regex::Regex;
 use url::Url;
 
-use super::readings::{STEPS, readings};
-use super::{Decision, decide};
+use super::readings::{MAX_READINGS, STEPS, readings};
+use super::{Ambiguity, Decision, Readings, decide};
 use crate::app::{Application, samples};
 use crate::forwarded::{ClientHints, OriginalRequest, Target};
 use crate::host::{Authority, Scheme};
@@ -26,6 +26,9 @@ pub(crate) fn hold(text: &str) {
         denial_holds(app, target, *expected);
     }
 }
+
+/// The applications here live at the root.
+const BASE: &str = "";
 
 /// What a public path is, said once more and without patterns.
 type Expected = fn(&str) -> bool;
@@ -50,14 +53,23 @@ fn patterns() -> [(PathPattern, Expected); 3] {
     ]
 }
 
-/// The readings are closed under all steps, begin with a slash and hold the raw path.
+/// The readings begin with a slash and hold the raw path; unless there are too many, they are closed under all steps.
 fn readings_hold(path: &str) {
-    let Some(readings) = readings(path) else { return };
-    assert!(readings.contains(path));
-    for reading in &readings {
+    let Readings { paths, ambiguity, may_name_host } = readings(path, BASE);
+    assert!(paths.contains(path));
+    let is_odd = |it: &String| it.starts_with("//") || it.contains(char::is_control);
+    assert!(ambiguity.is_some() || !paths.iter().any(is_odd), "{path:?} can be {paths:?}");
+    assert!(ambiguity.is_some() || !may_name_host, "{path:?} may name a host");
+    for reading in &paths {
         assert!(reading.starts_with('/'), "{path:?} is read as {reading:?}");
+    }
+    if matches!(ambiguity, Some(Ambiguity::TooLong)) || paths.len() > MAX_READINGS {
+        assert!(ambiguity.is_some());
+        return;
+    }
+    for reading in &paths {
         for other in STEPS.iter().filter_map(|step| step(reading)) {
-            assert!(readings.contains(&other), "{path:?} has {reading:?} and not {other:?}");
+            assert!(paths.contains(&other), "{path:?} has {reading:?} and not {other:?}");
         }
     }
 }
@@ -68,24 +80,27 @@ fn rule_holds(app: &Application, target: Target<'_>, expected: Expected) {
     if !passes(app, target) {
         return;
     }
-    for reading in readings(path).expect("an ambiguous path never passes") {
-        assert!(expected(&reading), "{path:?} passes and can mean {reading:?}");
+    let readings = readings(path, BASE);
+    assert_eq!(readings.ambiguity, None, "{path:?} passes");
+    for reading in &readings.paths {
+        assert!(expected(reading), "{path:?} passes and can mean {reading:?}");
     }
-    for served in [as_browsers(path), by_segments(path), as_nginx(path)] {
+    for served in served(path) {
         assert!(expected(&served), "{path:?} passes and is served as {served:?}");
     }
     let with_query = format!("{path}?/public/../admin");
     assert!(passes(app, Target::parse(&with_query).expect("a path and a query")), "the query counted");
 }
 
-/// A rule denies `target` exactly where it does so under some reading, or where there are too many of them; no server that
-/// might be behind it serves what is denied.
+/// A rule denies `target` exactly where it does so under some reading, or where the path is ambiguous; no server that might be
+/// behind it serves what is denied.
 fn denial_holds(app: &Application, target: Target<'_>, expected: Expected) {
     let path = target.path();
     let denied = matches!(decided(app, target), Decision::Forbid(_));
-    let under_some = readings(path).is_none_or(|readings| readings.iter().any(|reading| expected(reading)));
+    let readings = readings(path, BASE);
+    let under_some = readings.ambiguity.is_some() || readings.paths.iter().any(|reading| expected(reading));
     assert_eq!(denied, under_some, "{path:?}");
-    for served in [as_browsers(path), by_segments(path), as_nginx(path)] {
+    for served in served(path) {
         assert!(denied || !expected(&served), "{path:?} is served as {served:?}");
     }
 }
@@ -131,6 +146,38 @@ fn denying(path: PathPattern) -> Application {
     samples::application("https://app.example.com", None, |app| {
         app.rules = vec![rule(vec![path], Action::Deny), rule(Vec::new(), Action::Public)];
     })
+}
+
+/// What servers are known to make of a path.
+fn served(path: &str) -> Vec<String> {
+    let mut served = vec![as_browsers(path), by_segments(path), as_nginx(path), as_starlette(path), as_fastify(path)];
+    served.push(as_windows(path));
+    served.extend(as_node(path));
+    served
+}
+
+/// `new URL(path, base).pathname`, decoded; nothing where Node throws.
+fn as_node(path: &str) -> Option<String> {
+    let base = Url::parse("https://app.example.com/").expect("a URL");
+    base.join(path).ok().map(|url| decoded(url.path()))
+}
+
+/// Python's `$` matches before a line end at the end.
+fn as_starlette(path: &str) -> String {
+    let decoded = decoded(path);
+    decoded.strip_suffix('\n').map_or(decoded.clone(), str::to_owned)
+}
+
+/// `;` begins the query.
+fn as_fastify(path: &str) -> String {
+    decoded(path.split(';').next().unwrap_or(path))
+}
+
+/// A file system that ends no name in dots and blanks, and has two kinds of slashes.
+fn as_windows(path: &str) -> String {
+    let path = decoded(path).replace('\\', "/");
+    let names = path.split('/').map(|name| if name == ".." { name } else { name.trim_end_matches(['.', ' ']) });
+    as_nginx(&names.collect::<Vec<_>>().join("/"))
 }
 
 /// What browsers and Envoy make of a path (<https://url.spec.whatwg.org/#path-state>), then decoded.
@@ -182,9 +229,48 @@ mod tests {
 
     fn pieces() -> impl Strategy<Value = String> {
         const PIECES: &[&str] = &[
-            "/", "/", "\\", ".", "..", "..", ";", "%2e", "%2E", "%2f", "%5c", "%3b", "%23", "%3f", "%00", "%25",
-            "%252e", "%252f", "a", "a%2fb", "/%2e%2e", "/..%3b", "public", "health", "admin", "%20", "#", "\u{e9}",
+            "/",
+            "/",
+            "\\",
+            ".",
+            "..",
+            "..",
+            ";",
+            "%2e",
+            "%2E",
+            "%2f",
+            "%5c",
+            "%3b",
+            "%23",
+            "%3f",
+            "%00",
+            "%25",
+            "%252e",
+            "%252f",
+            "a",
+            "a%2fb",
+            "/%2e%2e",
+            "/..%3b",
+            "public",
+            "health",
+            "admin",
+            "%20",
+            "#",
+            "\u{e9}",
             "%ff",
+            "\n",
+            "%0a",
+            "%09",
+            "%20",
+            ".",
+            "%u002f",
+            "%25u002f",
+            "\u{ff0f}",
+            "%ef%bc%8e",
+            "\u{200b}",
+            "y",
+            "//y/",
+            "/\\",
         ];
         prop::collection::vec(prop::sample::select(PIECES), 0..14).prop_map(|pieces| pieces.concat())
     }

@@ -7,14 +7,17 @@ pub(crate) mod invariants;
 mod policy;
 mod readings;
 mod requirement;
+mod witness;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use assurance::Assurance;
 pub use expression::Expression;
-pub use policy::{Matches, Place, Policy, Witness};
+pub use policy::Policy;
+pub use readings::{Ambiguity, Readings};
 pub(crate) use readings::{is_plain, readings};
+pub use witness::{Matches, Place, Reading, Witness};
 
 use crate::app::Application;
 use crate::forwarded::{OriginalRequest, RequestKind};
@@ -127,7 +130,7 @@ pub fn decide_before(
     if policy.only_opens()
         && let Some(session) = admitted
     {
-        witness.reading(Some(original.target.path()));
+        witness.reading(Reading::As(original.target.path()));
         witness.rule(Place::RequiredGroups, Matches::Yes, None);
         return Decision::Allow(Permit(Proof::Identity(Arc::clone(session))));
     }
@@ -160,13 +163,19 @@ pub fn decide_before(
             },
         })
     };
-    let assurance = match outcome {
+    let mut assurance = match outcome {
         Outcome::Denied => return forbid(Because::Denied, Assurance::default()),
         Outcome::Required(Meets::Less) => return forbid(Because::NotEntitled, Assurance::default()),
         Outcome::Required(Meets::AllBut(assurance)) => assurance,
         // Nobody meets all of it without a session.
         Outcome::Required(Meets::All) | Outcome::Public => Assurance::default(),
     };
+    if let Some(acr) = policy.common_acr(&question).filter(|_| !assurance.is_none()) {
+        if acr.is_empty() {
+            return forbid(Because::NotEntitled, Assurance::default());
+        }
+        assurance.acr = acr;
+    }
     // A login that was asked for as much and brought less would bring less again.
     if let Some(session) = session
         && session.asked().is_some_and(|asked| asked.covers(&assurance))

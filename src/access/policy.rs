@@ -3,18 +3,21 @@
 //! `public_paths` come first, then the rules, then `required_groups`, which everybody else must meet.
 //!
 //! A path that servers read in several ways is judged in each of them, and the request must be let in under all. So it is with
-//! a condition that nobody can know: the request must be let in whether it holds or not.
+//! a condition that cannot be known: the request must be let in whether it holds or not. An ambiguous path, which no honest client
+//! needs, is such a condition: every rule counts that is not known to be for other requests.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::net::IpAddr;
+
+use http::Method;
 
 use super::expression::Asked;
 use super::readings::{is_plain, readings};
 use super::requirement::{Meets, meets_any};
+use super::witness::{Counting, Matches, Place, Reading, Witness};
 use super::{Assurance, Expression};
 use crate::forwarded::OriginalRequest;
-use crate::host::Scheme;
+use crate::host::{Host, Scheme};
 use crate::identity::{ClaimPath, PackedIdentity, WantedClaims};
 use crate::settings::{self, Action, HostPattern, PathPattern, Requirement, Rule};
 use crate::world::UnixTime;
@@ -27,12 +30,15 @@ pub struct Policy {
     default: [Requirement; 1],
     unverified_email: bool,
     needs: Needs,
+    /// The path that the application lives under; a proxy may cut it off.
+    base_path: String,
 }
 
 /// What the rules look at, so that nothing is looked for in vain.
 #[derive(Clone, Copy, Debug)]
 struct Needs {
-    paths: bool,
+    /// Whether some rule is for certain paths or hosts.
+    target: bool,
     client: bool,
     /// Whether some rule does anything but let in.
     signed_in: bool,
@@ -43,27 +49,6 @@ struct Needs {
 struct Ordered {
     place: Place,
     rule: Rule,
-}
-
-/// Where in an application's settings a rule stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// `public_paths`, counted from 0.
-    PublicPath(usize),
-    /// `rule`, counted from 0.
-    Rule(usize),
-    /// `required_groups`.
-    RequiredGroups,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::PublicPath(at) => write!(f, "public_paths[{at}]"),
-            Self::Rule(at) => write!(f, "rule[{at}]"),
-            Self::RequiredGroups => f.write_str("required_groups"),
-        }
-    }
 }
 
 /// Whether something holds.
@@ -95,46 +80,6 @@ pub(super) enum Outcome {
     Required(Meets),
 }
 
-/// Watches how a decision comes about.
-pub trait Witness {
-    /// A reading of the path begins; `None` is one of too many.
-    fn reading(&mut self, path: Option<&str>);
-    /// A rule was asked; `unmet` names the condition that does not hold, or that nobody can know.
-    fn rule(&mut self, place: Place, matches: Matches, unmet: Option<Cow<'static, str>>);
-}
-
-/// Whether a rule is for the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Matches {
-    /// It decides.
-    Yes,
-    /// It does not count.
-    No,
-    /// It counts, and so do those that follow.
-    Perhaps,
-}
-
-/// Nobody watches.
-impl Witness for () {
-    fn reading(&mut self, _path: Option<&str>) {}
-
-    fn rule(&mut self, _place: Place, _matches: Matches, _unmet: Option<Cow<'static, str>>) {}
-}
-
-/// Which rules count.
-#[derive(Default)]
-struct Counting(Vec<Place>);
-
-impl Witness for Counting {
-    fn reading(&mut self, _path: Option<&str>) {}
-
-    fn rule(&mut self, place: Place, matches: Matches, _unmet: Option<Cow<'static, str>>) {
-        if matches != Matches::No {
-            self.0.push(place);
-        }
-    }
-}
-
 impl Policy {
     /// The policy of an application.
     #[must_use]
@@ -157,12 +102,14 @@ impl Policy {
         let asks = |is: fn(&Expression) -> bool| rules.iter().filter_map(|it| it.rule.when.as_ref()).any(is);
         Self {
             needs: Needs {
-                paths: any(|rule| !rule.paths.is_empty()) || asks(Expression::looks_at_path),
+                target: any(|rule| !rule.paths.is_empty() || !rule.hosts.is_empty())
+                    || asks(Expression::looks_at_target),
                 client: any(|rule| !rule.networks.is_empty()) || asks(Expression::looks_at_client),
                 signed_in: any(|rule| !matches!(rule.action, Action::Public)),
             },
             default: [Requirement { groups_any: settings.required_groups.clone(), ..Requirement::default() }],
             unverified_email: settings.danger_unverified_email,
+            base_path: settings.external_host.base_path.clone(),
             rules,
         }
     }
@@ -209,21 +156,44 @@ impl Policy {
 
     /// The groups that the rules name which count for this request, each once, in their order.
     pub(super) fn groups(&self, question: &Question<'_>) -> Vec<String> {
-        let mut counting = Counting::default();
-        self.outcome(question, &mut counting);
         let mut groups = Vec::new();
-        let own =
-            self.rules.iter().filter(|it| counting.0.contains(&it.place)).filter_map(|it| match &it.rule.action {
-                Action::Require(requirements) => Some(requirements.as_slice()),
-                Action::Public | Action::Deny => None,
-            });
-        let default = counting.0.contains(&Place::RequiredGroups).then_some(self.default.as_slice());
-        for group in own.chain(default).flatten().flat_map(|it| it.groups_any.iter().chain(&it.groups_all)) {
+        let counting = self.counting(question);
+        for group in counting.into_iter().flatten().flat_map(|it| it.groups_any.iter().chain(&it.groups_all)) {
             if !groups.contains(group) {
                 groups.push(group.clone());
             }
         }
         groups
+    }
+
+    /// What `acr` may be, the preferred one first, to meet all the rules that count; `None` where it does not matter.
+    ///
+    /// Rules that want different ones are met by no login, however often it is repeated.
+    pub(super) fn common_acr(&self, question: &Question<'_>) -> Option<Vec<String>> {
+        let mut common: Option<Vec<String>> = None;
+        for alternatives in self.counting(question) {
+            if alternatives.iter().any(|it| it.acr.is_empty()) {
+                continue;
+            }
+            let mut wanted: Vec<_> = alternatives.iter().flat_map(|it| &it.acr).cloned().collect();
+            if let Some(others) = common {
+                wanted.retain(|it| others.contains(it));
+            }
+            common = Some(wanted);
+        }
+        common
+    }
+
+    /// What the rules require which count for this request, in their order.
+    fn counting(&self, question: &Question<'_>) -> Vec<&[Requirement]> {
+        let mut counting = Counting::default();
+        self.outcome(question, &mut counting);
+        let own = self.rules.iter().filter(|it| counting.0.contains(&it.place));
+        let own = own.filter_map(|it| match &it.rule.action {
+            Action::Require(requirements) => Some(requirements.as_slice()),
+            Action::Public | Action::Deny => None,
+        });
+        own.chain(counting.0.contains(&Place::RequiredGroups).then_some(self.default.as_slice())).collect()
     }
 
     fn requirements(&self) -> impl Iterator<Item = &Requirement> {
@@ -248,26 +218,39 @@ impl Policy {
 
     /// What the rules say, all readings together.
     pub(super) fn outcome(&self, question: &Question<'_>, witness: &mut impl Witness) -> Outcome {
-        let path = question.original.target.path();
+        let original = question.original;
+        let path = original.target.path();
+        let host = Some(&original.authority.host);
         let mut sum = Sum::default();
-        if !self.needs.paths || is_plain(path) {
-            self.read(question, Some(path), &mut sum, witness);
-        } else if let Some(readings) = readings(path) {
-            for reading in &readings {
-                self.read(question, Some(reading), &mut sum, witness);
-            }
-        } else {
-            self.read(question, None, &mut sum, witness);
+        if !self.needs.target || is_plain(path) {
+            self.read(question, Seen { host, path: Some(path) }, Reading::As(path), &mut sum, witness);
+            return sum.outcome();
+        }
+        let readings = readings(path, &self.base_path);
+        if readings.ambiguity.is_some() {
+            let host = host.filter(|_| !readings.may_name_host);
+            self.read(question, Seen { host, path: None }, Reading::Ambiguous(&readings), &mut sum, witness);
+            return sum.outcome();
+        }
+        for path in &readings.paths {
+            self.read(question, Seen { host, path: Some(path) }, Reading::As(path), &mut sum, witness);
         }
         sum.outcome()
     }
 
     /// Adds what the first rule that matches under this reading says, and those before it that might.
-    fn read(&self, question: &Question<'_>, path: Option<&str>, sum: &mut Sum, witness: &mut impl Witness) {
-        witness.reading(path);
+    fn read(
+        &self,
+        question: &Question<'_>,
+        seen: Seen<'_>,
+        reading: Reading<'_>,
+        sum: &mut Sum,
+        witness: &mut impl Witness,
+    ) {
+        witness.reading(reading);
         for Ordered { place, rule } in &self.rules {
             let mut unmet = None;
-            let holds = rule.holds(question, path, &mut unmet);
+            let holds = rule.holds(question, seen, &mut unmet);
             let matches = match holds {
                 Holds::Yes => Matches::Yes,
                 Holds::No => Matches::No,
@@ -302,6 +285,13 @@ impl Policy {
     }
 }
 
+/// What one reading knows of the request; `None` is not known.
+#[derive(Clone, Copy)]
+struct Seen<'s> {
+    host: Option<&'s Host<'s>>,
+    path: Option<&'s str>,
+}
+
 /// What has been said so far.
 #[derive(Default)]
 struct Sum {
@@ -328,7 +318,7 @@ impl Sum {
 }
 
 impl Rule {
-    fn holds(&self, question: &Question<'_>, path: Option<&str>, unmet: &mut Option<Cow<'static, str>>) -> Holds {
+    fn holds(&self, question: &Question<'_>, seen: Seen<'_>, unmet: &mut Option<Cow<'static, str>>) -> Holds {
         let original = question.original;
         let mut whole = Holds::Yes;
         let mut note = |holds: Holds, name: &dyn Fn() -> Cow<'static, str>| {
@@ -345,15 +335,14 @@ impl Rule {
             };
             whole != Holds::No
         };
-        let host = &original.authority.host;
-        let go_on = note(any(&self.hosts, Some(host), |pattern, host| pattern.matches(host)), &|| "hosts".into())
-            && note(any(&self.methods, original.method.as_ref(), |one, method| one == *method), &|| "methods".into())
+        let go_on = note(any(&self.hosts, seen.host, |pattern, host| pattern.matches(host)), &|| "hosts".into())
+            && note(self.holds_for_method(original.method.as_ref()), &|| "methods".into())
             && note(any(&self.networks, question.client, |net, client| net.contains(client)), &|| "networks".into())
-            && note(any(&self.paths, path, |pattern, path| pattern.matches(path)), &|| "paths".into());
+            && note(any(&self.paths, seen.path, |pattern, path| pattern.matches(path)), &|| "paths".into());
         if go_on && let Some(when) = &self.when {
             let asked = Asked {
-                host: host.as_str(),
-                path,
+                host: seen.host.map(Host::as_str),
+                path: seen.path,
                 method: original.method.as_ref().map(http::Method::as_str),
                 client: question.client,
                 scheme: original.scheme.map(Scheme::as_str),
@@ -366,6 +355,14 @@ impl Rule {
             note(holds, &|| if why.is_empty() { "when".into() } else { format!("when: {why}").into() });
         }
         whole
+    }
+
+    /// Servers answer HEAD by what they have for GET (RFC 9110 §9.3.2), so a rule for GET alone may be for it.
+    fn holds_for_method(&self, method: Option<&Method>) -> Holds {
+        match any(&self.methods, method, |one, method| one == *method) {
+            Holds::No if method == Some(&Method::HEAD) && self.methods.contains(&Method::GET) => Holds::Perhaps,
+            holds => holds,
+        }
     }
 }
 

@@ -1,143 +1,151 @@
 //! A path has several readings: what one server takes as text, the next decodes, merges or cuts.
+//!
+//! No list of readings is complete. So a path that no honest client needs is not judged by its readings but taken as ambiguous: it
+//! may be any path.
+
+mod steps;
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use percent_encoding::percent_decode_str;
 
+pub(super) use steps::STEPS;
+use steps::names_host;
+
+use crate::unicode::is_control;
+
 /// Above this many readings a path is not judged but taken as ambiguous.
-const MAX_READINGS: usize = 64;
+pub(super) const MAX_READINGS: usize = 64;
 
 /// Longer paths are not judged either: rules would cost too much on them.
 const MAX_LENGTH: usize = 4096;
 
-/// What one server does to a path before the next; `None` where it would change nothing.
-pub(super) const STEPS: [fn(&str) -> Option<String>; 8] = [
-    decode,
-    decode_within_segments,
-    backslashes_as_slashes,
-    without_parameters,
-    cut_at_delimiter,
-    merge_slashes,
-    resolve_dots,
-    resolve_dots_to_names,
-];
+/// The ways in which servers are known to read a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readings {
+    /// The raw path and what the steps make of it; not all of them where there are too many.
+    pub paths: BTreeSet<String>,
+    /// Why other servers may read it in other ways still.
+    pub ambiguity: Option<Ambiguity>,
+    /// Whether some server may take a part of it for the host.
+    pub may_name_host: bool,
+}
 
-/// All ways in which servers are known to read `path`, the raw one included; `None` when there are too many.
+/// Why a path may be any path to some server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ambiguity {
+    /// `//host/path`: to parsers of references what follows is a host. So it is where an application's own path is cut off first.
+    EmptyFirstSegment,
+    /// Perhaps only after decoding.
+    ControlCharacter,
+    /// Once decoded, the bytes are no text: overlong forms, single bytes of older encodings.
+    NotUtf8,
+    /// IIS reads `%u002f` as a slash.
+    UnicodeEscape,
+    /// Above 4096 bytes.
+    TooLong,
+    /// Above 64.
+    TooManyReadings,
+}
+
+impl fmt::Display for Ambiguity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EmptyFirstSegment => {
+                f.write_str("its first segment is empty, so what follows may be taken for a host")
+            }
+            Self::ControlCharacter => f.write_str("it holds a control character"),
+            Self::NotUtf8 => f.write_str("it is not UTF-8"),
+            Self::UnicodeEscape => f.write_str("it holds an escape like %u002f"),
+            Self::TooLong => write!(f, "it is longer than {MAX_LENGTH} bytes"),
+            Self::TooManyReadings => write!(f, "it has more than {MAX_READINGS} readings"),
+        }
+    }
+}
+
+/// All ways in which servers are known to read `path`, the raw one included, for an application that lives below `base`, a path
+/// without a slash at its end.
 ///
 /// The readings are closed under: one more percent-decoding, of all or of all but slashes, backslash as slash, dot
-/// segments resolved (RFC 3986 §5.2.4; at the end also without the slash that is left there), slashes merged, path parameters cut (RFC 3986 §3.3), and the end at a decoded
-/// `#`, `?` or NUL.
-pub(crate) fn readings(path: &str) -> Option<BTreeSet<String>> {
+/// segments resolved (RFC 3986 §5.2.4; at the end also without the slash that is left there), slashes merged, path parameters cut
+/// (RFC 3986 §3.3) or taken for the query, the end at a decoded `#`, `?` or control character, control and ignorable characters
+/// removed, blanks and dots at the end of a segment removed, what follows an authority (RFC 3986 §4.2), and characters
+/// replaced by compatible ones (NFKC).
+pub(crate) fn readings(path: &str, base: &str) -> Readings {
+    let mut found = Readings { paths: BTreeSet::from([path.to_owned()]), ambiguity: None, may_name_host: false };
     if path.len() > MAX_LENGTH {
-        return None;
+        found.ambiguity = Some(Ambiguity::TooLong);
+        found.may_name_host = !has_one_reading(path);
+        return found;
     }
     if is_plain(path) {
-        return Some(BTreeSet::from([path.to_owned()]));
+        return found;
     }
-    let mut known = BTreeSet::from([path.to_owned()]);
+    found.look_at(path, base);
     let mut fresh = vec![path.to_owned()];
     while let Some(reading) = fresh.pop() {
         for step in STEPS {
             let Some(other) = step(&reading) else {
                 continue;
             };
-            if !known.contains(&other) {
-                known.insert(other.clone());
-                fresh.push(other);
+            if found.paths.contains(&other) {
+                continue;
             }
-            if known.len() > MAX_READINGS {
-                return None;
+            found.look_at(&other, base);
+            found.paths.insert(other.clone());
+            fresh.push(other);
+            if found.paths.len() > MAX_READINGS {
+                found.ambiguity.get_or_insert(Ambiguity::TooManyReadings);
+                found.may_name_host = true;
+                return found;
             }
         }
     }
-    Some(known)
+    found
+}
+
+impl Readings {
+    /// Notes what no honest client needs.
+    fn look_at(&mut self, reading: &str, base: &str) {
+        let below = reading.strip_prefix(base).unwrap_or(reading);
+        let oddities = [
+            (Ambiguity::EmptyFirstSegment, names_host(reading) || names_host(below)),
+            (Ambiguity::ControlCharacter, reading.contains(is_control)),
+            (Ambiguity::NotUtf8, percent_decode_str(reading).decode_utf8().is_err()),
+            (Ambiguity::UnicodeEscape, has_unicode_escape(reading)),
+        ];
+        self.may_name_host |= oddities[0].1;
+        let odd = oddities.into_iter().find(|(_, is_odd)| *is_odd).map(|(oddity, _)| oddity);
+        self.ambiguity = self.ambiguity.or(odd);
+    }
+}
+
+fn has_unicode_escape(path: &str) -> bool {
+    let is_escape = |rest: &str| {
+        rest.starts_with(['u', 'U']) && rest.get(1..5).is_some_and(|it| it.bytes().all(|b| b.is_ascii_hexdigit()))
+    };
+    path.split('%').skip(1).any(is_escape)
 }
 
 /// Whether every server reads `path` alike, for sure, and it is short enough to be judged: most paths are of that kind.
 pub(crate) fn is_plain(path: &str) -> bool {
-    let bytes = path.as_bytes();
-    let after_slash = bytes.windows(2).any(|pair| pair[0] == b'/' && matches!(pair[1], b'/' | b'.'));
-    path.len() <= MAX_LENGTH
-        && !after_slash
-        && !bytes.iter().any(|byte| matches!(byte, b'%' | b'\\' | b';' | b'?' | b'#' | 0))
+    path.len() <= MAX_LENGTH && has_one_reading(path)
 }
 
-fn decode(path: &str) -> Option<String> {
-    path.contains('%').then(|| percent_decode_str(path).decode_utf8_lossy().into_owned())
-}
-
-/// Envoy and browsers take `%2e%2e` for dots, and servers that split first decode each segment: to all of them `%2f` is
-/// no separator, so that `/a/b%2fc/%2e%2e` is `/a/`.
-fn decode_within_segments(path: &str) -> Option<String> {
-    let is_slash = |escape: &str| escape.get(..2).is_some_and(|digits| digits.eq_ignore_ascii_case("2f"));
-    let mut pieces = path.split('%');
-    let mut kept = pieces.next()?.to_owned();
-    for piece in pieces {
-        kept.push_str(if is_slash(piece) { "%25" } else { "%" });
-        kept.push_str(piece);
-    }
-    decode(&kept)
-}
-
-fn backslashes_as_slashes(path: &str) -> Option<String> {
-    path.contains('\\').then(|| path.replace('\\', "/"))
-}
-
-fn without_parameters(path: &str) -> Option<String> {
-    path.contains(';').then(|| {
-        let segments: Vec<_> = path.split('/').map(|segment| segment.split(';').next().unwrap_or(segment)).collect();
-        segments.join("/")
-    })
-}
-
-fn cut_at_delimiter(path: &str) -> Option<String> {
-    path.find(['#', '?', '\0']).map(|end| path[..end].to_owned())
-}
-
-fn merge_slashes(path: &str) -> Option<String> {
-    path.contains("//").then(|| {
-        let mut merged = String::with_capacity(path.len());
-        for character in path.chars() {
-            if character != '/' || !merged.ends_with('/') {
-                merged.push(character);
-            }
-        }
-        merged
-    })
-}
-
-fn resolve_dots(path: &str) -> Option<String> {
-    resolved(path).map(|(names, ends_in_directory)| {
-        let tail = if ends_in_directory && !names.is_empty() { "/" } else { "" };
-        format!("/{}{tail}", names.join("/"))
-    })
-}
-
-/// Go's `path.Clean` and Python's `normpath` make `/a` of `/a/b/..`, where the RFC has `/a/`.
-fn resolve_dots_to_names(path: &str) -> Option<String> {
-    let (names, ends_in_directory) = resolved(path)?;
-    ends_in_directory.then(|| format!("/{}", names.join("/")))
-}
-
-/// What is left of the segments, and whether the last one was dots; `None` without any.
-fn resolved(path: &str) -> Option<(Vec<&str>, bool)> {
-    if !path.split('/').any(|segment| segment == "." || segment == "..") {
-        return None;
-    }
-    let mut resolved: Vec<&str> = Vec::new();
-    let mut ends_in_directory = false;
-    for segment in path.split('/').skip(1) {
-        ends_in_directory = false;
-        match segment {
-            "." => ends_in_directory = true,
-            ".." => {
-                resolved.pop();
-                ends_in_directory = true;
-            }
-            _ => resolved.push(segment),
-        }
-    }
-    Some((resolved, ends_in_directory))
+fn has_one_reading(path: &str) -> bool {
+    let mut before = 0;
+    let is_plain = path.bytes().all(|byte| {
+        let is_plain = match byte {
+            b'%' | b'\\' | b';' | b'?' | b'#' | 0..=b' ' | 0x7f.. => false,
+            b'/' => !matches!(before, b'/' | b'.'),
+            b'.' => before != b'/',
+            _ => true,
+        };
+        before = byte;
+        is_plain
+    });
+    is_plain && before != b'.'
 }
 
 #[cfg(test)]
@@ -146,8 +154,9 @@ mod tests {
 
     #[track_caller]
     fn check(path: &str, expected: &[&str]) {
-        let got = readings(path).unwrap();
-        assert_eq!(got.iter().map(String::as_str).collect::<Vec<_>>(), expected, "{path}");
+        let got = readings(path, "");
+        assert_eq!(got.ambiguity, None, "{path}");
+        assert_eq!(got.paths.iter().map(String::as_str).collect::<Vec<_>>(), expected, "{path}");
     }
 
     #[test]
@@ -155,11 +164,12 @@ mod tests {
         check("/", &["/"]);
         check("/public/a.css", &["/public/a.css"]);
         check("/a..b/.hidden", &["/a..b/.hidden"]);
+        check("/Press-Kit_1.0~/@me:x,y+z=(1)!*'&$", &["/Press-Kit_1.0~/@me:x,y+z=(1)!*'&$"]);
     }
 
     proptest::proptest! {
         #[test]
-        fn no_step_changes_a_plain_path(path in "(/[a%.;#?\\\\\0/]{0,4}){1,4}") {
+        fn no_step_changes_a_plain_path(path in "(/[a%.;#? \u{ad}\u{ff0f}\n\\\\\0/]{0,4}){1,4}") {
             if is_plain(&path) {
                 assert!(STEPS.iter().all(|step| step(&path).is_none()), "{path:?}");
             }
@@ -171,20 +181,23 @@ mod tests {
         check("/public/../admin", &["/admin", "/public/../admin"]);
         check("/public/..%2fadmin", &["/admin", "/public/..%2fadmin", "/public/../admin"]);
         check("/a//b", &["/a//b", "/a/b"]);
-        check("/a;x=1/b", &["/a/b", "/a;x=1/b"]);
+        check("/a;x=1/b", &["/a", "/a/b", "/a;x=1/b"]);
         check("/a%23/b", &["/a", "/a#/b", "/a%23/b"]);
         check("/a\\b", &["/a/b", "/a\\b"]);
         check("/a%20b", &["/a b", "/a%20b"]);
+        check("/a%20/b.", &["/a /b", "/a /b.", "/a%20/b", "/a%20/b.", "/a/b", "/a/b."]);
         check("/..", &["/", "/.."]);
         check("/a/..", &["/", "/a/.."]);
         check("/a/b/.", &["/a/b", "/a/b/", "/a/b/."]);
         check("/a/b/..", &["/a", "/a/", "/a/b/.."]);
+        check("/caf%C3%A9", &["/caf%C3%A9", "/caf\u{e9}"]);
+        check("/\u{ff41}\u{200d}", &["/a", "/a\u{200d}", "/\u{ff41}", "/\u{ff41}\u{200d}"]);
     }
 
     #[track_caller]
     fn can_mean(path: &str, reading: &str) {
-        let got = readings(path).unwrap();
-        assert!(got.contains(reading), "{path} has not {reading} but {got:?}");
+        let got = readings(path, "");
+        assert!(got.paths.contains(reading), "{path} has not {reading} but {got:?}");
     }
 
     #[test]
@@ -202,21 +215,90 @@ mod tests {
             "/%2Fadmin",
             "//admin",
             "/admin;jsessionid=1",
+            "/admin;/public/x",
             "/admin%00.css",
             "/admin%3f.css",
             "/public/a%2fb/%2e%2e/%2e%2e/admin",
             "/public/a%2Fb/%2e./..%3bx/admin",
             "/public/a%2fb%5c..%5c..%5cadmin",
+            "//y/admin",
+            "///admin",
+            "////y/admin",
+            "//user@y:8080/admin",
+            "/\\y/admin",
+            "/\\y\\admin",
+            "/%5c%5cy/admin",
+            "/%2fy%2fadmin",
+            "/x/..//y/admin",
+            "/;/y/admin",
+            "/admin%0a",
+            "/admin%0d%0a",
+            "/admin%0a/public",
+            "/ad%09min",
+            "/%0aadmin",
+            "/admin%250a",
+            "/admin%c2%85",
+            "/admin%e2%80%a8",
+            "/admin%20",
+            "/admin.",
+            "/admin.%20.",
+            "/admin%c2%a0",
+            "/public/..%20/admin",
+            "/%ef%bc%8fadmin",
+            "/public%ef%bc%8f%e2%80%a5%ef%bc%8fadmin",
+            "/public%e2%88%95..%e2%88%95admin",
+            "/%ef%bd%81dmin",
+            "/ad%e2%80%8bmin",
         ] {
             can_mean(path, "/admin");
         }
     }
 
+    #[track_caller]
+    fn ambiguous(path: &str, base: &str, expected: Option<Ambiguity>) {
+        assert_eq!(readings(path, base).ambiguity, expected, "{path}");
+    }
+
+    #[test]
+    fn what_no_honest_client_needs_is_ambiguous() {
+        for path in ["//admin", "//", "/\\x", "/%2f", "/%5Cx", "/./%2fx", "/x/..//y", "/;a/x", "/%252fx", "/%ef%bc%8f"]
+        {
+            ambiguous(path, "", Some(Ambiguity::EmptyFirstSegment));
+        }
+        for path in ["/a%0a", "/a%00b", "/%7f", "/a%250d", "/%c2%85", "/%E2%80%A8", "/a;%09"] {
+            ambiguous(path, "", Some(Ambiguity::ControlCharacter));
+        }
+        for path in ["/a%ff", "/caf%e9", "/%c0%af", "/%ed%a0%80", "/a%25ff", "/%f0%9f"] {
+            ambiguous(path, "", Some(Ambiguity::NotUtf8));
+        }
+        ambiguous("/a%25u002fb", "", Some(Ambiguity::UnicodeEscape));
+        ambiguous("/a%25U00e9", "", Some(Ambiguity::UnicodeEscape));
+        for path in [
+            "/a//b",
+            "/a/../b",
+            "/a%2fb",
+            "/a%5cb",
+            "/a%20b/",
+            "/a%25b",
+            "/100%25upset",
+            "/a;b=c",
+            "/%e2%9d%a4%ef%b8%8f",
+            "/\u{e9}",
+            "/a%3fb",
+        ] {
+            ambiguous(path, "", None);
+        }
+        ambiguous("/sub//y/admin", "", None);
+        ambiguous("/sub//y/admin", "/sub", Some(Ambiguity::EmptyFirstSegment));
+        ambiguous("/sub%2f%5Cy/admin", "/sub", Some(Ambiguity::EmptyFirstSegment));
+        ambiguous("/sub/y//admin", "/sub", None);
+    }
+
     #[test]
     fn endless_paths_are_ambiguous() {
-        assert_eq!(readings(&"/%25".repeat(2000)), None);
-        assert_eq!(readings(&"/a".repeat(3000)), None);
+        ambiguous(&format!("/%{}41", "25".repeat(100)), "", Some(Ambiguity::TooManyReadings));
+        ambiguous(&"/a".repeat(3000), "", Some(Ambiguity::TooLong));
         assert!(is_plain(&"/a".repeat(2048)) && !is_plain(&"/a".repeat(2049)));
-        assert_eq!(readings(&format!("/%{}41", "25".repeat(100))), None);
+        assert!(readings(&"//a".repeat(3000), "").may_name_host && !readings(&"/a".repeat(3000), "").may_name_host);
     }
 }

@@ -321,10 +321,162 @@ fn the_first_rule_that_matches_decides() {
     check("/open/..%2fall", "start_login", "allow");
     check("/open/..%2felse", "start_login", "forbid");
     check("/all/..%2felse", "start_login", "forbid");
+    check("/open/x/..;/..;/shut", "forbid", "forbid");
     check("/open/%73hut", "forbid", "forbid");
     // A path with too many readings may be any.
     let endless: &'static str = Box::leak(format!("/open{}", "/%25".repeat(2000)).into_boxed_str());
     check(endless, "forbid", "forbid");
+}
+
+/// Paths that no honest client needs: each may be any path to some server.
+const AMBIGUOUS: [&str; 12] = [
+    "//y/admin",
+    "///admin",
+    "/\\y/admin",
+    "/%5c%2fy/admin",
+    "/x/..//y",
+    "/admin%0a",
+    "/ad%0dmin",
+    "/%00",
+    "/caf%e9",
+    "/%c0%afadmin",
+    "/%25u002fadmin",
+    "/open/%250a",
+];
+
+#[test]
+fn every_rule_counts_for_an_ambiguous_path() {
+    let none = serde_json::json!({});
+    let check = |keys: &str, rules: &str, nobody: &str, alice: &str| {
+        let app = app_of(keys, rules);
+        for path in AMBIGUOUS {
+            row(&app, at(path), nobody, alice, &none);
+        }
+    };
+    let rule = |lines: &str| format!("[[application.rule]]\n{lines}\n");
+    let deny = rule("paths = [{ prefix = \"/internal\" }]\ndeny = true");
+    let strangers = rule("paths = [\"/x\", \"/z\"]\nrequire = { groups_any = [\"strangers\"] }");
+    let admins = rule("paths = [\"/x\"]\nrequire = { groups_any = [\"admins\"] }");
+    let open = rule("paths = [{ prefix = \"/open\" }]\npublic = true");
+    let everything = rule("public = true");
+    check("", &deny, "forbid", "forbid");
+    check("", &strangers, "start_login", "forbid");
+    check("", &admins, "start_login", "allow");
+    check("", &format!("{admins}{strangers}"), "start_login", "forbid");
+    // A grant needs to be known.
+    check("", &open, "start_login", "allow");
+    check("public_paths = [{ prefix = \"/open\" }, { prefix = \"/admin\" }]", "", "start_login", "allow");
+    check("", &format!("{open}{deny}"), "forbid", "forbid");
+    check("", &format!("{strangers}{everything}"), "start_login", "forbid");
+    check("", &format!("{admins}{everything}"), "start_login", "allow");
+    // What is required of everybody else counts too, unless a rule for every path comes first.
+    check("required_groups = [\"strangers\"]", &admins, "start_login", "forbid");
+    check("required_groups = [\"strangers\"]", &open, "start_login", "forbid");
+    check("required_groups = [\"strangers\"]", &rule("methods = [\"GET\"]\nrequire = {}"), "start_login", "allow");
+    check("", &format!("{}{deny}", rule("networks = [\"192.0.2.0/24\"]\npublic = true")), "pass", "allow");
+    // What is known to be for other requests does not count.
+    check("", &rule("paths = [\"/x\"]\nmethods = [\"POST\"]\ndeny = true"), "start_login", "allow");
+    check("", &rule("networks = [\"198.51.100.0/24\"]\npaths = [\"/x\"]\ndeny = true"), "start_login", "allow");
+    check("", &rule("when = \"request.path == '/x'\"\ndeny = true"), "forbid", "forbid");
+    check("", &rule("when = \"request.method == 'POST' && request.path == '/x'\"\ndeny = true"), "forbid", "forbid");
+    // Without a rule for paths or hosts, none of it matters.
+    check("", "", "start_login", "allow");
+    check("required_groups = [\"staff\"]", "", "start_login", "allow");
+}
+
+#[test]
+fn a_host_in_the_path_may_be_the_host() {
+    let rules = "[[application.rule]]\nhosts = [\"wiki.example.com\"]\ndeny = true\n\
+                 [[application.rule]]\nhosts = [\"app.example.com\"]\npublic = true";
+    let app = app_of("", rules);
+    let none = serde_json::json!({});
+    let check =
+        |target, expected| row(&app, at(target), expected, if expected == "pass" { "allow" } else { expected }, &none);
+    check("/x", "pass");
+    check("/x//wiki.example.com", "pass");
+    check("/x%0a", "pass");
+    check("/caf%e9", "pass");
+    check("//wiki.example.com/x", "forbid");
+    check("///wiki.example.com", "forbid");
+    check("/%5cwiki.example.com/x", "forbid");
+    check("/..//wiki.example.com/x", "forbid");
+    let path: &'static str = Box::leak("/%25".repeat(2000).into_boxed_str());
+    check(path, "forbid");
+    let path: &'static str = Box::leak("/a".repeat(3000).into_boxed_str());
+    check(path, "pass");
+}
+
+#[test]
+fn an_empty_segment_below_the_own_path_is_ambiguous() {
+    let rules = "[[application.rule]]\npaths = [{ prefix = \"/sub/admin\" }]\ndeny = true";
+    let text = "[identity_provider.default]\nissuer = \"https://idp.example.com\"\nclient_id = \"proxy\"\n\
+                client_secret = \"secret\"\n[[application]]\nexternal_host = \"https://app.example.com/sub\"\n";
+    let mut settings = Settings::from_toml(&format!("{text}{rules}")).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let provider = settings.identity_providers["default"].clone();
+    let app = Application::new(0, settings.applications.remove(0), &provider, "forepost");
+    let none = serde_json::json!({});
+    row(&app, at("/sub//y/admin"), "forbid", "forbid", &none);
+    row(&app, at("/sub/%5cy/admin"), "forbid", "forbid", &none);
+    row(&app, at("/sub/y//admin"), "start_login", "allow", &none);
+}
+
+#[test]
+fn both_orders_can_be_written() {
+    let deny_first = r#"
+        [[application.rule]]
+        paths = [{ prefix = "/admin" }]
+        require = { groups_any = ["admins"] }
+        [[application.rule]]
+        paths = [{ prefix = "/internal" }]
+        deny = true
+        [[application.rule]]
+        public = true
+    "#;
+    let app = app_of("", deny_first);
+    let none = serde_json::json!({});
+    for (path, nobody, alice) in [
+        ("/", "pass", "allow"),
+        ("/page", "pass", "allow"),
+        ("/admin", "start_login", "allow"),
+        ("/internal", "forbid", "forbid"),
+        ("/x/..%2fadmin", "start_login", "allow"),
+        ("/x/..%2finternal", "forbid", "forbid"),
+        ("/internal%20", "forbid", "forbid"),
+        ("/internal.", "forbid", "forbid"),
+        ("/internal;x", "forbid", "forbid"),
+        ("/internal%ef%bc%8fx", "forbid", "forbid"),
+        ("//", "forbid", "forbid"),
+    ] {
+        row(&app, at(path), nobody, alice, &none);
+    }
+}
+
+#[test]
+fn head_may_be_answered_as_get() {
+    let rules = r#"
+        [[application.rule]]
+        paths = ["/shut"]
+        methods = ["GET"]
+        deny = true
+        [[application.rule]]
+        paths = ["/open"]
+        methods = ["GET"]
+        public = true
+        [[application.rule]]
+        paths = ["/heads"]
+        methods = ["HEAD"]
+        public = true
+    "#;
+    let app = app_of("", rules);
+    let none = serde_json::json!({});
+    let check =
+        |target, method, nobody, alice| row(&app, Row { method: Some(method), ..at(target) }, nobody, alice, &none);
+    check("/shut", "HEAD", "forbid", "forbid");
+    check("/shut", "POST", "start_login", "allow");
+    check("/open", "HEAD", "start_login", "allow");
+    check("/open", "GET", "pass", "allow");
+    check("/heads", "HEAD", "pass", "allow");
+    check("/heads", "GET", "start_login", "allow");
 }
 
 #[test]
@@ -437,5 +589,42 @@ fn a_better_login_is_asked_for_once() {
     match decide(&app, &request("/", RequestKind::Fetch), None, None, NOW) {
         Decision::Challenge(assurance) => assert_eq!(assurance, wanted()),
         other => panic!("{}", other.as_str()),
+    }
+}
+
+#[test]
+fn logins_that_exclude_each_other_are_not_asked_for_in_turns() {
+    let rules = r#"
+        [[application.rule]]
+        paths = [{ prefix = "/gold" }]
+        require = { acr = ["gold", "both"] }
+        [[application.rule]]
+        paths = [{ prefix = "/silver" }]
+        require = { acr = ["silver", "both"], max_auth_age = "1h" }
+        [[application.rule]]
+        paths = [{ prefix = "/bronze" }]
+        require = { acr = ["bronze"] }
+    "#;
+    let app = app_of("", rules);
+    let check = |target: &'static str, acr: Option<&str>, expected: Result<&[&str], &str>| {
+        let asked = Assurance { acr: acr.into_iter().map(str::to_owned).collect(), max_age: None };
+        let session = acr.map(|acr| assured(&app, &serde_json::json!({"acr": acr, "auth_time": 999_990}), 10, asked));
+        let decision = decide(&app, &request(target, RequestKind::Navigation), None, session.as_ref(), NOW);
+        let got = match &decision {
+            Decision::StartLogin(assurance) => Ok(assurance.acr.iter().map(String::as_str).collect::<Vec<_>>()),
+            other => Err(other.as_str()),
+        };
+        assert_eq!(got.as_deref().map_err(|it| *it), expected, "{target} {acr:?}");
+    };
+    check("/gold", None, Ok(&["gold", "both"]));
+    check("/gold", Some("gold"), Err("allow"));
+    check("/gold/..%2fsilver", None, Ok(&["both"]));
+    check("/gold/..%2fsilver", Some("gold"), Ok(&["both"]));
+    check("/gold/..%2fsilver", Some("silver"), Ok(&["both"]));
+    check("/gold/..%2fsilver", Some("both"), Err("allow"));
+    for path in ["/gold/..%2fbronze", "//x"] {
+        for acr in [None, Some("gold"), Some("silver"), Some("both"), Some("bronze")] {
+            check(path, acr, Err("forbid"));
+        }
     }
 }

@@ -8,13 +8,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Map, Value, json};
 
 use super::USAGE;
-use crate::access::{Because, Decision, Matches, Place, Witness, decide_before};
+use crate::access::{Because, Decision, Matches, Place, Reading, Witness, decide_before};
 use crate::app::Application;
-use crate::forwarded::{ClientHints, OriginalRequest, Target};
+use crate::forwarded::{ClientHints, OriginalRequest, Target, parse_method};
 use crate::host::{Authority, Scheme};
 use crate::identity::Identity;
 use crate::session::{NewSession, ProviderSide, Session};
@@ -47,9 +47,13 @@ pub struct ExplainArguments {
 }
 
 const AFTER_HELP: &str = "\
-The path may be read in several ways; the request must be let in under each of them.
+The path may be read in several ways; the request must be let in under each of them. An ambiguous path, which no honest
+client needs, may be any path: every rule counts that is not known to be for other requests.
 
 Exit status: 0 when the request is let in, 1 when it is not, 64 when something has to be said differently.";
+
+const NO_METHOD: &str =
+    "--method has other characters than capital letters and hyphens: such requests are refused with 400";
 
 /// Explains the decision about a request, by the very code that makes it in the daemon.
 pub(super) fn run(settings: &Settings, asked: &ExplainArguments) -> ExitCode {
@@ -86,7 +90,7 @@ fn explain(settings: &Settings, asked: &ExplainArguments) -> Result<(String, boo
         target,
         method: match asked.method.as_str() {
             "-" => None,
-            method => Some(Method::from_bytes(method.as_bytes()).map_err(|_| "--method is no method")?),
+            method => Some(parse_method(method.as_bytes()).ok_or(NO_METHOD)?),
         },
         client: ClientHints::new(&headers, false),
     };
@@ -143,13 +147,20 @@ fn read_claims(file: &Path) -> Result<Map<String, Value>, String> {
 /// What was asked of each rule under each reading.
 #[derive(Default)]
 struct Trace {
-    readings: Vec<Reading>,
+    readings: Vec<Read>,
 }
 
-struct Reading {
-    /// `None`: one of too many.
+struct Read {
+    /// `None`: it may be any path.
     path: Option<String>,
+    ambiguity: Option<Ambiguous>,
     rules: Vec<Asked>,
+}
+
+struct Ambiguous {
+    why: String,
+    /// Some of the ways in which it can be read.
+    paths: Vec<String>,
 }
 
 struct Asked {
@@ -159,8 +170,15 @@ struct Asked {
 }
 
 impl Witness for Trace {
-    fn reading(&mut self, path: Option<&str>) {
-        self.readings.push(Reading { path: path.map(str::to_owned), rules: Vec::new() });
+    fn reading(&mut self, reading: Reading<'_>) {
+        let (path, ambiguity) = match reading {
+            Reading::As(path) => (Some(path.to_owned()), None),
+            Reading::Ambiguous(readings) => {
+                let why = readings.ambiguity.map(|it| it.to_string()).unwrap_or_default();
+                (None, Some(Ambiguous { why, paths: readings.paths.iter().cloned().collect() }))
+            }
+        };
+        self.readings.push(Read { path, ambiguity, rules: Vec::new() });
     }
 
     fn rule(&mut self, place: Place, matches: Matches, unmet: Option<Cow<'static, str>>) {
@@ -197,14 +215,18 @@ impl Trace {
             match &reading.path {
                 Some(path) if self.readings.len() > 1 => lines.push(format!("read as {}", escaped(path))),
                 Some(path) => lines.push(format!("path {}", escaped(path))),
-                None => lines.push("the path can be read in too many ways: nobody knows which patterns match".into()),
+                None => {}
+            }
+            if let Some(Ambiguous { why, paths }) = &reading.ambiguity {
+                lines.push(format!("the path is ambiguous, so it may be any path: {why}"));
+                lines.extend(paths.iter().map(|path| format!("  may be read as {}", escaped(path))));
             }
             for asked in &reading.rules {
                 let unmet = asked.unmet.as_deref().unwrap_or_default();
                 let said = match asked.matches {
                     Matches::Yes => "decides".to_owned(),
                     Matches::No => format!("is not for this request: {}", escaped(unmet)),
-                    Matches::Perhaps => format!("counts, because nobody knows: {}", escaped(unmet)),
+                    Matches::Perhaps => format!("counts, because this is not known: {}", escaped(unmet)),
                 };
                 lines.push(format!("  {} {said}", describe(app, asked.place)));
             }
@@ -224,7 +246,12 @@ impl Trace {
                 let action = app.policy.action(asked.place);
                 json!({"rule": asked.place.to_string(), "action": action, "matches": matches, "unmet": asked.unmet})
             });
-            json!({"path": reading.path, "rules": rules.collect::<Vec<_>>()})
+            json!({
+                "path": reading.path,
+                "ambiguous": reading.ambiguity.as_ref().map(|it| &it.why),
+                "may_be": reading.ambiguity.as_ref().map(|it| &it.paths),
+                "rules": rules.collect::<Vec<_>>(),
+            })
         });
         json!({
             "decision": decision.as_str(),

@@ -97,10 +97,11 @@ const KINDS: [Kind; 10] = [
 ];
 
 /// Names and targets of the paths.
-const PATHS: [(&str, &str); 10] = [
+const PATHS: [(&str, &str); 11] = [
     ("restricted", "/page?x=/public/"),
     ("public", "/public/page"),
-    ("ambiguous", "/public/..%2fpage"),
+    ("perhaps public", "/public/..%2fpage"),
+    ("ambiguous", "//y/public"),
     ("outpost's own", "/outpost.goauthentik.io/start?rd=/page"),
     ("near the outpost's", "/outpost.goauthentik.io/../page"),
     ("denied", "/shut"),
@@ -322,7 +323,7 @@ fn is_proved(dialect: Dialect, credential: Credential, path: &str, kind: &str) -
     let has_session = entitled || credential == Credential::NotEntitled;
     let told_get = dialect != Dialect::Nginx && !["post", "preflight", "stranger's"].contains(&kind);
     match path {
-        "outpost's own" | "denied" | "perhaps denied" => false,
+        "outpost's own" | "denied" | "perhaps denied" | "ambiguous" => false,
         "public" => true,
         "public for GET" => entitled || told_preflight || told_get,
         "better login's" => told_preflight,

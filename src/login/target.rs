@@ -113,7 +113,7 @@ fn is_outpost_path(app: &Application, path: &str) -> bool {
         return is_own(path);
     }
     is_own(&percent_decode_str(path).decode_utf8_lossy())
-        || readings(path).is_some_and(|readings| readings.iter().any(|path| is_own(path)))
+        || readings(path, &app.external_host.base_path).paths.iter().any(|path| is_own(path))
 }
 
 impl fmt::Debug for ReturnTarget {

@@ -33,6 +33,15 @@ pub struct Rule {
     pub action: Action,
 }
 
+impl Rule {
+    /// Whether it lets everybody in, whatever is asked for.
+    fn opens_everything(&self) -> bool {
+        let Self { hosts, paths, methods, networks, when, action } = self;
+        let lists = [hosts.is_empty(), paths.is_empty(), methods.is_empty(), networks.is_empty()];
+        matches!(action, Action::Public) && lists == [true; 4] && when.is_none()
+    }
+}
+
 /// What a rule does.
 #[derive(Clone, Debug)]
 pub enum Action {
@@ -164,11 +173,44 @@ fn domain_of(text: &str) -> Option<Host<'static>> {
 
 /// Reads the rules of an application in their order; those with mistakes are left out.
 pub(super) fn read_all(table: &mut Table<'_>, base_path: &str) -> Vec<Rule> {
-    let tables = table.tables("rule").unwrap_or_default();
-    tables.into_iter().filter_map(|table| read(table, base_path)).collect()
+    let mut tables = table.tables("rule").unwrap_or_default();
+    let last = tables.pop();
+    let mut restricts = false;
+    let mut rules = Vec::new();
+    for table in tables {
+        rules.extend(read(table, base_path, &mut restricts, Stands::BeforeOthers));
+    }
+    rules.extend(last.and_then(|last| {
+        let stands = if restricts { Stands::AfterARestriction } else { Stands::Alone };
+        read(last, base_path, &mut restricts, stands)
+    }));
+    check_default(table, &rules);
+    rules
 }
 
-fn read(mut table: Table<'_>, base_path: &str) -> Option<Rule> {
+/// Where a rule stands, for one that would open everything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    BeforeOthers,
+    /// Last, and no rule before it denies or requires anything.
+    Alone,
+    /// Last, after one that denies or requires.
+    AfterARestriction,
+}
+
+/// What is required of everybody else has no effect where a rule opens everything else.
+fn check_default(table: &Table<'_>, rules: &[Rule]) {
+    if table.was_given("required_groups") && rules.iter().any(Rule::opens_everything) {
+        let problem = "has no effect: the last rule opens all that the others leave";
+        table.wrong(
+            "required_groups",
+            complaint(problem, "remove that rule, or require the groups in a rule before it"),
+        );
+    }
+}
+
+/// Reads a rule, and notes whether it `restricts` who gets in, be it right or wrong.
+fn read(mut table: Table<'_>, base_path: &str, restricts: &mut bool, stands: Stands) -> Option<Rule> {
     let empty = table.empty_lists(&["hosts", "paths", "methods", "networks"]);
     let public = table.boolean("public", false);
     let deny = table.boolean("deny", false);
@@ -194,8 +236,9 @@ fn read(mut table: Table<'_>, base_path: &str) -> Option<Rule> {
         table.wrong_whole(complaint(problem, "give exactly one of public = true, deny = true, require = { … }"));
     }
     if public {
-        check_public(&table, &networks);
+        check_public(&table, &networks, stands);
     }
+    *restricts |= deny || table.was_given("require");
     table.finish();
     let action = match (public, deny) {
         (true, _) => Action::Public,
@@ -205,11 +248,18 @@ fn read(mut table: Table<'_>, base_path: &str) -> Option<Rule> {
     Some(Rule { hosts, paths, methods, networks, when, action })
 }
 
-fn check_public(table: &Table<'_>, networks: &[IpNet]) {
+/// Opening all that the rules before leave is one of two orders in which a policy can be written; opening everything is a slip.
+fn check_public(table: &Table<'_>, networks: &[IpNet], stands: Stands) {
     let conditions = ["hosts", "paths", "methods", "networks", "when"];
-    if !conditions.into_iter().any(|key| table.was_given(key)) {
-        let problem = "has no condition, so it would open everything";
-        table.wrong_whole(complaint(problem, "say what is public: hosts, paths, methods, networks, when"));
+    let is_for_everything = !conditions.into_iter().any(|key| table.was_given(key));
+    let problem = match stands {
+        Stands::BeforeOthers => "has no condition, so it would open everything, and no rule after it would count",
+        Stands::Alone => "has no condition, and no rule before it denies or requires, so it would open everything",
+        Stands::AfterARestriction => "",
+    };
+    if is_for_everything && !problem.is_empty() {
+        let hint = "say what is public (hosts, paths, methods, networks, when), or put it last, after a rule that denies or requires";
+        table.wrong_whole(complaint(problem, hint));
     }
     for network in networks.iter().filter(|network| network.prefix_len() == 0) {
         table.wrong("networks", complaint(format!("{network} is everybody"), "name networks that you know"));

@@ -232,8 +232,25 @@ fn decisions_are_explained() {
     check(
         &["--url", "https://app.example.com/hook", "--method", "-"],
         1,
-        &["rule[1] (public) counts, because nobody knows: methods", "required_groups (require) decides"],
+        &["rule[1] (public) counts, because this is not known: methods", "required_groups (require) decides"],
     );
+    check(
+        &["--url", "https://app.example.com//y/admin", "--claims", "bob.json"],
+        1,
+        &[
+            "forbid: a rule denies it, whoever asks",
+            "the path is ambiguous, so it may be any path: its first segment is empty",
+            "may be read as /admin\n",
+            "rule[0] (deny) counts, because this is not known: paths",
+            "rule[3] (require) counts",
+        ],
+    );
+    check(
+        &["--url", "https://app.example.com/admin%0a"],
+        1,
+        &["the path is ambiguous, so it may be any path: it holds a control character", "may be read as /admin\n"],
+    );
+    check(&["--url", "https://app.example.com/hook", "--method", "post"], 64, &["--method", "refused with 400"]);
     check(&["--url", "https://app.example.com/hook", "--method", "POST"], 0, &["pass: gets in without an identity"]);
     check(&["--url", "https://other.example.com/"], 64, &["app does not answer for other.example.com"]);
     check(&["--url", "app.example.com"], 64, &["--url"]);
@@ -284,8 +301,37 @@ async fn the_example_does_what_it_says() {
 }
 
 #[tokio::test]
+async fn both_orders_of_the_document_can_be_written() {
+    // The provider knows this address.
+    let example = examples()[1].replace("https://www.example.com", "https://admin.example.com/sub");
+    let stage = Stage::with("", &example).await;
+    let (mut alice, mut bob, nobody) = (stage.browser(), stage.browser(), stage.browser());
+    for host in ["app", "admin"] {
+        let home = format!("https://{host}.example.com/admin");
+        stage.sign_in(&mut alice, &home, "alice").await.is(200);
+        stage.sign_in(&mut bob, &home, "bob").await;
+    }
+    for (url, of_nobody, of_alice, of_bob) in [
+        ("https://app.example.com/", 302, 200, 200),
+        ("https://app.example.com/admin", 302, 200, 200),
+        ("https://app.example.com/static/x", 200, 200, 200),
+        ("https://app.example.com/static/%0a", 302, 200, 200),
+        ("https://admin.example.com/", 200, 200, 200),
+        ("https://admin.example.com/admin", 302, 200, 403),
+        ("https://admin.example.com//y/admin", 302, 200, 403),
+        ("https://admin.example.com/admin%0a", 302, 200, 403),
+        ("https://admin.example.com/page%0a", 302, 200, 403),
+    ] {
+        for (who, expected) in [(&nobody, of_nobody), (&alice, of_alice), (&bob, of_bob)] {
+            let reply = stage.check("traefik", &mut who.clone(), url).await;
+            assert_eq!(reply.status, expected, "{url}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn bindings_of_authentik_can_be_said() {
-    let stage = Stage::with("", &examples()[1]).await;
+    let stage = Stage::with("", &examples()[2]).await;
     let any = HOME;
     let all = "https://admin.example.com/sub/";
     for (user, of_any, of_all) in [("alice", 200, 200), ("bob", 200, 403)] {

@@ -26,13 +26,35 @@ fn exactly_one_action() {
 
 #[test]
 fn nothing_opens_everything() {
-    wrong("public = true", &["rule[0]: has no condition, so it would open everything"]);
+    let without = "has no condition, and no rule before it denies or requires, so it would open everything";
+    wrong("public = true", &["rule[0]: ", without, "put it last, after a rule that denies or requires"]);
+    let public = "public = true\npaths = [\"/a\"]\n[[application.rule]]\npublic = true";
+    wrong(public, &["rule[1]: ", without]);
+    let first = "public = true\n[[application.rule]]\ndeny = true";
+    wrong(first, &["rule[0]: has no condition, so it would open everything, and no rule after it would count"]);
+    let middle =
+        "deny = true\npaths = [\"/a\"]\n[[application.rule]]\npublic = true\n[[application.rule]]\ndeny = true";
+    wrong(middle, &["rule[1]: has no condition, so it would open everything"]);
     wrong("public = true\npaths = [{ prefix = \"/\" }]", &["paths[0].prefix: \"/\" would open everything"]);
     wrong("public = true\npaths = [{ regex = \".*\" }]", &["would open everything"]);
     wrong("public = true\nwhen = \"true\"", &["rule[0].when: cannot be used", "always the same"]);
     let everybody = "[server]\ntrusted_proxies = [\"10.0.0.1\"]\n";
     let text = format!("{everybody}{MINIMAL}\n[[application.rule]]\npublic = true\nnetworks = [\"0.0.0.0/0\"]");
     assert!(refused(Settings::from_toml(&text)).contains("0.0.0.0/0 is everybody"));
+}
+
+#[test]
+fn the_last_rule_may_open_what_the_others_leave() {
+    for restriction in ["deny = true\npaths = [{ prefix = \"/internal\" }]", "paths = [\"/a\"]\nrequire = {}"] {
+        let text = format!("{MINIMAL}\n[[application.rule]]\n{restriction}\n[[application.rule]]\npublic = true");
+        let settings = loaded(&text);
+        assert!(matches!(settings.applications[0].rules[1].action, Action::Public), "{settings:?}");
+    }
+    let text = format!(
+        "{MINIMAL}\nrequired_groups = [\"staff\"]\n[[application.rule]]\npaths = [\"/a\"]\ndeny = true\n\
+         [[application.rule]]\npublic = true"
+    );
+    assert!(refused(Settings::from_toml(&text)).contains("required_groups: has no effect: the last rule opens"));
 }
 
 #[test]
@@ -44,6 +66,7 @@ fn conditions() {
     wrong("deny = true\npaths = [{ path = \"/a\", prefix = \"/b\" }]", &["paths[0]: has more than one pattern"]);
     wrong("deny = true\npaths = [{ path = \"/a\", colour = 1 }]", &["paths[0].colour: is an unknown key"]);
     wrong("deny = true\nmethods = [\"G T\"]", &["rule[0].methods[0]", "no HTTP method"]);
+    wrong("deny = true\nmethods = [\"GET2\"]", &["rule[0].methods[0]", "no HTTP method", "letters and hyphens"]);
     wrong("deny = true\nnetworks = [\"10.0.0.0/8\"]", &["server.trusted_proxies: has to be given"]);
     wrong("deny = true\nwhen = \"request.client == '::1'\"", &["server.trusted_proxies: has to be given"]);
     wrong("deny = true\nwhen = \"identity.username == 'x'\"", &["rule[0].when", "identity != null"]);

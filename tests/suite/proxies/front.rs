@@ -50,6 +50,15 @@ fn settings(issuer: &str, port: u16) -> String {
         required_groups = ["admins"]
         public_paths = [{{ prefix = "/public" }}, {{ path = "/hook", methods = ["POST"] }}]
 
+        [[application.rule]]
+        paths = [{{ prefix = "/internal" }}]
+        deny = true
+
+        [[application.rule]]
+        paths = [{{ prefix = "/api" }}]
+        methods = ["POST"]
+        require = {{ groups_any = ["nobody"] }}
+
         [[application]]
         name = "Another"
         slug = "another"

@@ -60,6 +60,16 @@ macro_rules! with_each_proxy {
             }
 
             #[tokio::test]
+            async fn no_spelling_of_a_denied_path_passes() {
+                refusals::no_spelling_of_a_denied_path_passes($proxy).await;
+            }
+
+            #[tokio::test]
+            async fn no_spelling_of_a_method_passes_for_another() {
+                refusals::no_spelling_of_a_method_passes_for_another($proxy).await;
+            }
+
+            #[tokio::test]
             async fn only_navigations_are_redirected() {
                 refusals::only_navigations_are_redirected($proxy).await;
             }

@@ -85,6 +85,64 @@ pub(super) async fn no_spelling_of_a_path_passes_for_a_public_one(proxy: Proxy) 
     }
 }
 
+/// Paths that some application reads as `/internal`, or below.
+const DENIED: [&str; 16] = [
+    "/internal",
+    "/internal/x",
+    "/page/../internal",
+    "//y/internal",
+    "///internal",
+    "////y/internal",
+    "/\\y/internal",
+    "/%5cy/internal",
+    "/%2fy/internal",
+    "/internal%0a",
+    "/internal%00",
+    "/in%09ternal",
+    "/internal;x=1",
+    "/internal%20",
+    "/internal.",
+    "/page%ff/..%c0%afinternal",
+];
+
+/// What alice may not see is not served to her, however it is spelled; what a proxy repairs is not that path any more.
+pub(super) async fn no_spelling_of_a_denied_path_passes(proxy: Proxy) {
+    let front = Front::start(proxy).await;
+    let cookies = front.cookie_line(&front.alice().await);
+    for target in DENIED {
+        let status = raw::status(front.address, &front.request(&format!("GET {target}"), &[&cookies])).await;
+        for seen in front.application.take() {
+            let path = seen.target.split('?').next().unwrap_or_default();
+            let is_plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'/');
+            let is_odd = !is_plain || path.starts_with("//") || path.starts_with("/internal");
+            assert!(!is_odd, "{target} {status:?}: {seen:#?}");
+        }
+    }
+    assert_eq!(raw::status(front.address, &front.request("GET /page", &[&cookies])).await.unwrap(), 200);
+}
+
+/// Applications that read `post` as `POST` are asked by nobody who may not POST.
+pub(super) async fn no_spelling_of_a_method_passes_for_another(proxy: Proxy) {
+    let front = Front::start(proxy).await;
+    let cookies = front.cookie_line(&front.alice().await);
+    for line in ["post /api/x", "Post /api/x", "POSt /api/x", "post /hook", "get /page", "G_ET /page", "GET2 /page"] {
+        for cookies in [Some(cookies.as_str()), None] {
+            let headers: Vec<_> = ["Content-Length: 0"].into_iter().chain(cookies).collect();
+            let status = raw::status(front.address, &front.request(line, &headers)).await;
+            assert!(status.as_ref().is_ok_and(|status| (400..=501).contains(status)), "{line} {status:?}");
+            front.application.saw_nothing();
+        }
+    }
+    let status = async |line: &str| raw::status(front.address, &front.request(line, &[&cookies])).await.unwrap();
+    assert_eq!(status("POST /api/x").await, 403);
+    front.application.saw_nothing();
+    for line in ["PROPFIND /page", "VERSION-CONTROL /page", "M-SEARCH /page"] {
+        // Envoy knows few methods, and refuses others itself.
+        let expected: &[u16] = if proxy == Proxy::Envoy { &[200, 400] } else { &[200] };
+        assert!(expected.contains(&status(line).await), "{line}");
+    }
+}
+
 pub(super) async fn websockets_need_a_login(proxy: Proxy) {
     let front = Front::start(proxy).await;
     let handshake = |cookies: Option<&str>| {

@@ -10,6 +10,7 @@ mod pages;
 mod paths;
 mod planted;
 mod raw;
+mod readers;
 mod redirects;
 mod secrets;
 mod sign_out;
