@@ -1,6 +1,7 @@
 //! The daemon: from settings to something that serves.
 
 mod stores;
+mod warnings;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -132,9 +133,7 @@ impl Daemon {
     /// As [`Daemon::start`].
     pub async fn start_until(shutdown: Shutdown, settings: Settings, world: World) -> Result<Self, StartError> {
         let listeners = Listeners::bind(&settings.server).await?;
-        for key in settings.dangers() {
-            tracing::warn!(key = %key, "a setting that weakens protection is on");
-        }
+        warnings::about(&settings);
         let idle_timeout = settings.session.idle_timeout.unwrap_or(Duration::MAX);
         let reclaim_interval = RECLAIM_INTERVAL.min(idle_timeout / RECLAIMS_PER_IDLE_TIMEOUT);
         let server = settings.server.clone();

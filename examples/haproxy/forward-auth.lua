@@ -13,11 +13,13 @@ local ASKED_WITH = {
     "access-control-request-method", "access-control-request-headers",
 }
 
--- What the application learns from forepost.
+-- What the application learns from forepost, and from nobody else.
 local IDENTITY = {
     "x-authentik-username", "x-authentik-groups", "x-authentik-entitlements", "x-authentik-email",
     "x-authentik-name", "x-authentik-uid", "x-authentik-jwt", "x-authentik-meta-jwks", "x-authentik-meta-outpost",
     "x-authentik-meta-provider", "x-authentik-meta-app", "x-authentik-meta-version",
+    "remote-user", "remote-groups", "remote-email", "remote-name",
+    "x-forwarded-user", "x-forwarded-groups", "x-forwarded-email", "x-forwarded-preferred-username",
 }
 
 -- What the client learns from a refusal.
@@ -85,6 +87,51 @@ local function refuse(txn, answer)
     txn:done(reply)
 end
 
+-- Whether a cookie is one of forepost's, which are for forepost alone.
+local function of_forepost(cookie)
+    local name = cookie:gsub("^__Host%-", ""):gsub("^__Secure%-", "")
+    return name:find("^authentik_proxy_") ~= nil
+end
+
+local function keep_cookies_of_the_application(txn)
+    local fields, kept, i = txn.http:req_get_headers()["cookie"], {}, 0
+    while fields and fields[i] do
+        for cookie in fields[i]:gmatch("[^;]+") do
+            cookie = cookie:match("^%s*(.-)%s*$")
+            if not of_forepost(cookie) then
+                table.insert(kept, cookie)
+            end
+        end
+        i = i + 1
+    end
+    txn.http:req_del_header("cookie")
+    if kept[1] then
+        txn.http:req_add_header("cookie", table.concat(kept, "; "))
+    end
+end
+
+local function allow(txn, answer)
+    for _, name in ipairs(IDENTITY) do
+        local value = joined(answer.headers[name], ",")
+        if value then
+            txn.http:req_set_header(name, value)
+        else
+            txn.http:req_del_header(name)
+        end
+    end
+    -- Where the application has basic_auth. Others get what the client says.
+    local authorization = joined(answer.headers["authorization"])
+    if authorization then
+        txn.http:req_set_header("authorization", authorization)
+    end
+    keep_cookies_of_the_application(txn)
+    local cookie = joined(answer.headers["set-cookie"])
+    if cookie then
+        txn:set_var("txn.forepost_cookie", cookie)
+    end
+    txn:set_var("txn.forepost_status", answer.status)
+end
+
 local function forward_auth(txn, backend)
     local address = address_of(backend)
     if not address then
@@ -104,14 +151,7 @@ local function forward_auth(txn, backend)
         refuse(txn, answer)
         return
     end
-    for _, name in ipairs(IDENTITY) do
-        txn.http:req_set_header(name, joined(answer.headers[name], ",") or "")
-    end
-    local cookie = joined(answer.headers["set-cookie"])
-    if cookie then
-        txn:set_var("txn.forepost_cookie", cookie)
-    end
-    txn:set_var("txn.forepost_status", answer.status)
+    allow(txn, answer)
 end
 
 core.register_action("forward-auth", { "http-req" }, forward_auth, 1)

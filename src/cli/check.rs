@@ -1,11 +1,13 @@
 use std::collections::HashSet;
 use std::process::ExitCode;
 
+use http::HeaderName;
+use http::header::AUTHORIZATION;
 use serde_json::json;
 
 use crate::app::Application;
 use crate::oidc::inspect::{Finding, Level, inspect};
-use crate::settings::Settings;
+use crate::settings::{self, FurtherNames, Settings};
 use crate::world::World;
 
 /// What no look at the settings can tell, and what costs more than everything else.
@@ -45,6 +47,8 @@ pub(super) async fn run(settings: &Settings, as_json: bool) -> ExitCode {
                 findings.push((format!("application {}", app.slug), finding));
             }
         }
+        let subject = app.slug.clone();
+        findings.extend(further_headers(app).map(|finding| (format!("application {subject}"), finding)));
     }
     findings.push(("proxy".to_owned(), Finding::new(Level::Note, "keep-alive", KEEP_ALIVE.to_owned())));
     let works = findings.iter().all(|(_, finding)| finding.level != Level::Failure);
@@ -54,6 +58,42 @@ pub(super) async fn run(settings: &Settings, as_json: bool) -> ExitCode {
         print_lines(&findings, works);
     }
     if works { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What the proxy in front of `app` has to do about its further headers.
+fn further_headers(app: &settings::Application) -> impl Iterator<Item = Finding> {
+    const CHECK: &str = "further headers";
+    let FurtherNames { in_examples, by_operator } = app.further_names();
+    let known = (!in_examples.is_empty()).then(|| {
+        let message = format!(
+            "{}: the proxy must remove them from clients, in every spelling, and copy them from forepost's answer; the example \
+             configurations do both",
+            titles(&in_examples)
+        );
+        Finding::new(Level::Note, CHECK, message)
+    });
+    let (authorization, others): (Vec<_>, Vec<_>) = by_operator.into_iter().partition(|name| *name == AUTHORIZATION);
+    let unknown = (!others.is_empty()).then(|| {
+        let message = format!(
+            "{}: the proxy must remove them from clients, in every spelling, and copy them from forepost's answer, or clients \
+             choose their values; no example configuration names them: examples/README.md has the lines to add",
+            titles(&others)
+        );
+        Finding::new(Level::Warning, CHECK, message)
+    });
+    let basic = (!authorization.is_empty()).then(|| {
+        let message = "Authorization (basic_auth): the proxy must put forepost's in the place of the client's, also where it is \
+                       empty, or clients choose the user; examples/README.md has the lines to add";
+        Finding::new(Level::Warning, CHECK, message)
+    });
+    known.into_iter().chain(unknown).chain(basic)
+}
+
+/// Names as Caddy's placeholders and most documents write them.
+fn titles(names: &[HeaderName]) -> String {
+    let title = |part: &str| part.get(..1).unwrap_or_default().to_ascii_uppercase() + part.get(1..).unwrap_or_default();
+    let names = names.iter().map(|name| name.as_str().split('-').map(title).collect::<Vec<_>>().join("-"));
+    names.collect::<Vec<_>>().join(", ")
 }
 
 fn print_lines(findings: &[(String, Finding)], works: bool) {

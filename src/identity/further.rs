@@ -4,19 +4,18 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 
 use super::claims::{list, scalar};
-use super::header_block::{header_value, identifier};
+use super::header_block::{header_value, identifier, join};
 use super::{ClaimPath, PackedIdentity, WantedClaims};
 use crate::settings::{BasicAuth, FurtherHeader, HeaderSource, IdentityField};
 
 /// Where authentik's proxy scope puts the headers of users and groups.
 const ATTRIBUTES: &str = "ak_proxy.user_attributes.additionalHeaders";
 
-/// What cannot stand in a name where names are separated by commas; a `%` that is none of ours would be ambiguous.
-const WITHIN_LIST: &AsciiSet = &CONTROLS.add(b',').add(b'%');
+/// Between the names of a list, in headers that are none of the contract's.
+const SEPARATOR: char = ',';
 
 /// The further headers of one application.
 #[derive(Clone, Debug, Default)]
@@ -79,7 +78,7 @@ fn value(header: &FurtherHeader, identity: &PackedIdentity) -> HeaderValue {
                 IdentityField::Username => header_value(&identifier(&identity.username)),
                 IdentityField::Email => header_value(&identifier(&identity.email)),
                 IdentityField::Name => header_value(&identity.name),
-                IdentityField::Groups => header_value(&join(&identity.groups)),
+                IdentityField::Groups => header_value(&join(&identity.groups, SEPARATOR)),
             }
         }
     }
@@ -98,14 +97,9 @@ const fn empty() -> HeaderValue {
 /// One value, or several with commas between them; an object says nothing that a field could hold.
 fn claim(value: &Value) -> HeaderValue {
     match value {
-        Value::Array(_) => header_value(&join(&list(value))),
+        Value::Array(_) => header_value(&join(&list(value), SEPARATOR)),
         other => scalar(other).map_or_else(empty, |text| header_value(&identifier(&text))),
     }
-}
-
-/// Joins names with commas; a comma or percent sign within a name becomes its escape, so that no two lists look alike.
-fn join(names: &[String]) -> String {
-    names.iter().map(|name| utf8_percent_encode(name, WITHIN_LIST).to_string()).collect::<Vec<_>>().join(",")
 }
 
 /// `Basic` credentials (RFC 7617 §2); none where there is neither name nor password, or a colon in the name would move the
@@ -138,7 +132,7 @@ mod tests {
             username: "alice".into(),
             email: "alice@example.test".into(),
             name: "Alice Ärger".into(),
-            groups: ["staff", "a,b", "50%"].map(String::from).to_vec(),
+            groups: ["staff", "Küche", "a,b", "50%", "%2C", " c"].map(String::from).to_vec(),
             ..Identity::default()
         };
         PackedIdentity::new(identity, "id.to.ken", true).with_claims(claims.as_object().unwrap().clone())
@@ -159,7 +153,7 @@ mod tests {
         check(claim("a"), &json!({"a": 7}), "7");
         check(claim("a"), &json!({"a": 0.5}), "0.5");
         check(claim("a"), &json!({"a": true}), "true");
-        check(claim("a"), &json!({"a": ["x", 1, "y,z"]}), "x,1,y%2Cz");
+        check(claim("a"), &json!({"a": ["x", 1, "y,z", "Ärger|Spaß"]}), "x,1,y%2Cz,Ärger|Spaß");
         check(claim("a"), &json!({"a": {"b": 1}}), "");
         check(claim("a"), &json!({"a": null}), "");
         check(claim("a"), &none, "");
@@ -172,7 +166,7 @@ mod tests {
         check(HeaderSource::Attribute, &none, "");
         check(HeaderSource::Identity(IdentityField::Username), &none, "alice");
         check(HeaderSource::Identity(IdentityField::Name), &none, "Alice Ärger");
-        check(HeaderSource::Identity(IdentityField::Groups), &none, "staff,a%2Cb,50%25");
+        check(HeaderSource::Identity(IdentityField::Groups), &none, "staff,Küche,a%2Cb,50%,%252C,%20c");
     }
 
     #[test]

@@ -101,8 +101,8 @@ pub fn wire_bytes(headers: &HeaderMap) -> usize {
 pub(super) fn render(identity: &Identity) -> [String; IDENTITY_VALUES - 1] {
     [
         identifier(&identity.username),
-        clean(&join(&identity.groups)),
-        clean(&join(&identity.entitlements)),
+        clean(&join(&identity.groups, '|')),
+        clean(&join(&identity.entitlements, '|')),
         identifier(&identity.email),
         clean(&identity.name),
         identifier(&identity.uid),
@@ -120,12 +120,12 @@ fn clean(text: &str) -> String {
     spaced.trim_matches(' ').to_owned()
 }
 
-/// A text that applications tell users apart by: what a field value cannot carry becomes U+FFFD rather than disappearing,
-/// so that `admin\0` or ` admin` is never taken for `admin`.
+/// A text that applications tell users apart by: what a field value cannot carry, and white space at the ends, which many
+/// applications trim, becomes U+FFFD rather than disappearing, so that `admin\0` or ` admin` is never taken for `admin`.
 pub(super) fn identifier(text: &str) -> String {
     const UNCARRIED: char = char::REPLACEMENT_CHARACTER;
-    let inner = text.trim_matches(' ');
-    let start = text.len() - text.trim_start_matches(' ').len();
+    let inner = text.trim();
+    let start = text.len() - text.trim_start().len();
     let marked: String = text
         .char_indices()
         .map(|(at, it)| {
@@ -136,33 +136,37 @@ pub(super) fn identifier(text: &str) -> String {
     clean(&marked)
 }
 
-/// Joins names with `|`, as applications of the contract split them.
+/// Joins names with `separator`, at which applications split them: `|` in the contract's headers, a comma in others.
 ///
-/// A `|` inside a name becomes `%7C`, and so do control characters and spaces at its ends, which a field value cannot
-/// carry; a `%` that reads as an escape becomes `%25`. Splitting and percent-decoding gives the names back, so no two
-/// lists look alike.
-fn join(names: &[String]) -> String {
+/// A separator inside a name becomes its escape (`%7C`, `%2C`), and so do control characters, which a field value cannot
+/// carry, and white space at the ends of a name, which applications trim; a `%` that reads as an escape becomes `%25`. All
+/// else is UTF-8. Splitting and percent-decoding gives the names back, so no two lists look alike.
+pub(super) fn join(names: &[String], separator: char) -> String {
     let mut joined = String::new();
     for (at, name) in names.iter().enumerate() {
         if at > 0 {
-            joined.push('|');
+            joined.push(separator);
         }
         for (position, character) in name.char_indices() {
-            let rest = &name[position..];
-            match character {
-                '|' => joined.push_str("%7C"),
-                '%' if is_escape(rest) => joined.push_str("%25"),
-                ' ' if position == 0 || rest.len() == 1 => joined.push_str("%20"),
-                it if it.is_control() => joined.extend(utf8_percent_encode(&rest[..it.len_utf8()], NON_ALPHANUMERIC)),
-                it => joined.push(it),
+            let (this, rest) = name[position..].split_at(character.len_utf8());
+            let at_an_end = position == 0 || rest.is_empty();
+            let is_escaped = character == separator
+                || character.is_control()
+                || (character.is_whitespace() && at_an_end)
+                || (character == '%' && is_hexadecimal(rest));
+            if is_escaped {
+                joined.extend(utf8_percent_encode(this, NON_ALPHANUMERIC));
+            } else {
+                joined.push(character);
             }
         }
     }
     joined
 }
 
-fn is_escape(text: &str) -> bool {
-    text.as_bytes().get(1..3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+/// Whether `text` begins with two hexadecimal digits.
+fn is_hexadecimal(text: &str) -> bool {
+    text.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
 }
 
 #[cfg(test)]
@@ -226,13 +230,20 @@ mod tests {
         identifier("admin  ", "admin\u{fffd}\u{fffd}");
         identifier("  ", "\u{fffd}\u{fffd}");
         identifier("ad\u{7f}min", "ad\u{fffd}min");
+        identifier("\u{a0}admin\u{2003}", "\u{fffd}admin\u{fffd}");
+        identifier("ad \u{a0}min", "ad \u{a0}min");
         identifier("", "");
     }
 
     #[track_caller]
     fn list(names: &[&str], expected: &str) {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        assert_eq!(join(&names), expected);
+        assert_eq!(join(&names, '|'), expected);
+        // Both kinds of list have one rule; only the separator differs.
+        let turned = |text: &str| text.replace('|', "\0").replace(',', "|").replace('\0', ",");
+        let with_commas: Vec<String> = names.iter().map(|name| turned(name)).collect();
+        let expected = turned(&expected.replace("%2C", "\0").replace("%7C", "%2C").replace('\0', "%7C"));
+        assert_eq!(join(&with_commas, ','), expected);
     }
 
     #[test]
@@ -247,5 +258,7 @@ mod tests {
         list(&["a%20b", "%|"], "a%2520b|%%7C");
         list(&["admins\n", " admins", "admins ", " "], "admins%0A|%20admins|admins%20|%20");
         list(&["a\u{85}"], "a%C2%85");
+        list(&["Küche", "日本 🦀", "a,b"], "Küche|日本 🦀|a,b");
+        list(&["\u{a0}admins", "admins\u{2003}", "ad\u{a0}mins"], "%C2%A0admins|admins%E2%80%83|ad\u{a0}mins");
     }
 }

@@ -1,11 +1,14 @@
 //! What holds for every set of claims, from any provider.
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use super::{ClaimPath, HeaderTemplate, IDENTITY_HEADERS, Identity, Meta, PackedIdentity, header_value, wire_bytes};
-use crate::settings::ClaimNames;
+use super::{
+    ClaimPath, FurtherHeaders, HeaderTemplate, IDENTITY_HEADERS, Identity, Meta, PackedIdentity, header_value,
+    wire_bytes,
+};
+use crate::settings::{ClaimNames, FurtherHeader, HeaderSource, IdentityField};
 
 /// Takes the first line of `text` for the path of the groups, and what follows for the claims.
 pub(crate) fn hold(text: &str) {
@@ -67,11 +70,23 @@ fn block_holds(identity: &Identity) {
     }
     for (name, list) in [("x-authentik-groups", &identity.groups), ("x-authentik-entitlements", &identity.entitlements)]
     {
-        let joined = std::str::from_utf8(headers[name].as_bytes()).expect("UTF-8");
-        let apart = joined.split('|').filter(|_| !list.is_empty());
-        let apart: Vec<_> = apart.map(|it| percent_decode_str(it).decode_utf8_lossy().into_owned()).collect();
-        assert_eq!(apart, *list, "{joined}");
+        list_holds(&headers[name], '|', list);
     }
+    let name = HeaderName::from_static("remote-groups");
+    let groups = FurtherHeader { name: name.clone(), source: HeaderSource::Identity(IdentityField::Groups) };
+    let mut headers = HeaderMap::new();
+    FurtherHeaders::new(vec![groups], None).fill(&packed, &mut headers);
+    list_holds(&headers[name], ',', &identity.groups);
+}
+
+/// What stands between the separators is a name with escapes, and no application trims any of it away.
+fn list_holds(value: &HeaderValue, separator: char, list: &[String]) {
+    visible(value);
+    let joined = std::str::from_utf8(value.as_bytes()).expect("UTF-8");
+    let apart =
+        joined.split(separator).filter(|_| !list.is_empty()).inspect(|it| assert_eq!(it.trim(), *it, "{joined}"));
+    let apart: Vec<_> = apart.map(|it| percent_decode_str(it).decode_utf8_lossy().into_owned()).collect();
+    assert_eq!(apart, *list, "{joined}");
 }
 
 fn meta() -> Meta {
@@ -110,7 +125,7 @@ mod tests {
         fn of_any_claims(
             sub in ".{1,5}",
             name in "(.|\\p{Cc}){0,9}",
-            groups in prop::collection::vec("([a%|257Cc \u{a0}\u{2028}]|\\p{Cc}){0,6}", 0..5),
+            groups in prop::collection::vec("([a%|,257Cc \u{a0}\u{2028}]|\\p{Cc}){0,6}", 0..5),
             path in "groups|a\\.b|a|.{0,3}",
         ) {
             let claims = json!({"sub": sub, "name": name, "groups": groups, "a": {"b": groups}, "entitlements": groups});

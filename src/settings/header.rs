@@ -3,17 +3,20 @@
 use std::collections::BTreeSet;
 
 use http::HeaderName;
+use http::header::AUTHORIZATION;
 
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
-use super::{BasicAuth, ClaimPath, FurtherHeader, HeaderSource, HeaderSwitches, IdentityField};
+use super::{Application, BasicAuth, ClaimPath, FurtherHeader, HeaderSource, HeaderSwitches, IdentityField};
 
 /// Fields that proxies, browsers or we need for something else. A dash at the end stands for all that begin so.
-const RESERVED: [&str; 34] = [
+const RESERVED: [&str; 44] = [
     "accept-",
     "access-control-",
     "authorization",
     "cache-control",
+    "cf-connecting-ip",
+    "client-ip",
     "connection",
     "content-",
     "cookie",
@@ -36,14 +39,22 @@ const RESERVED: [&str; 34] = [
     "te",
     "trailer",
     "transfer-encoding",
+    "true-client-ip",
     "upgrade",
     "vary",
     "via",
     "www-authenticate",
     "x-authentik-",
+    "x-client-ip",
+    "x-cluster-client-ip",
     "x-forepost-",
+    "x-http-method",
+    "x-http-method-",
+    "x-method-override",
     "x-original-",
     "x-request-id",
+    "x-rewrite-",
+    "x-script-name",
 ];
 
 /// Of those that begin with `x-forwarded-`, only these do not tell of the request.
@@ -55,6 +66,48 @@ const FORWARDED_FREE: [&str; 6] = [
     "x-forwarded-name",
     "x-forwarded-roles",
 ];
+
+/// The sets of headers that have a name; the example configurations remove each of them from clients, and copy it from us.
+const PRESETS: [(&str, [(&str, IdentityField); 4]); 2] = {
+    use IdentityField::{Email, Groups, Name, Username};
+    [
+        (
+            "remote-user",
+            [("remote-user", Username), ("remote-groups", Groups), ("remote-email", Email), ("remote-name", Name)],
+        ),
+        (
+            "forwarded-user",
+            [
+                ("x-forwarded-user", Username),
+                ("x-forwarded-groups", Groups),
+                ("x-forwarded-email", Email),
+                ("x-forwarded-preferred-username", Username),
+            ],
+        ),
+    ]
+};
+
+/// The names of the headers that an application gets besides the contract's. A client that a proxy does not keep from sending
+/// one is believed by the application.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FurtherNames {
+    /// Names of a preset: the example configurations remove them from clients, and copy them from forepost.
+    pub in_examples: Vec<HeaderName>,
+    /// Names that the proxy's configuration has to get from the operator, `Authorization` of `basic_auth` among them.
+    pub by_operator: Vec<HeaderName>,
+}
+
+impl Application {
+    /// The names of its further headers, by what a proxy's configuration has to say about them.
+    #[must_use]
+    pub fn further_names(&self) -> FurtherNames {
+        let names = self.further_headers.iter().map(|header| header.name.clone());
+        let (in_examples, mut by_operator): (Vec<_>, Vec<_>) =
+            names.partition(|name| PRESETS.iter().any(|(_, preset)| preset.iter().any(|(known, _)| name == known)));
+        by_operator.extend(self.basic_auth.as_ref().map(|_| AUTHORIZATION));
+        FurtherNames { in_examples, by_operator }
+    }
+}
 
 /// Reads `headers`.
 pub(super) fn switches(mut table: Table<'_>) -> (HeaderSwitches, Vec<FurtherHeader>) {
@@ -132,18 +185,8 @@ pub(super) fn check_names(table: &Table<'_>, headers: &[FurtherHeader]) {
 }
 
 fn preset(text: &str) -> Result<Vec<FurtherHeader>, Complaint> {
-    use IdentityField::{Email, Groups, Name, Username};
-    let fields: &[(&'static str, IdentityField)] = match text {
-        "remote-user" => {
-            &[("remote-user", Username), ("remote-groups", Groups), ("remote-email", Email), ("remote-name", Name)]
-        }
-        "forwarded-user" => &[
-            ("x-forwarded-user", Username),
-            ("x-forwarded-groups", Groups),
-            ("x-forwarded-email", Email),
-            ("x-forwarded-preferred-username", Username),
-        ],
-        _ => return Err(complaint(format!("{} is unknown", shown(text)), "one of remote-user, forwarded-user")),
+    let Some((_, fields)) = PRESETS.iter().find(|(name, _)| *name == text) else {
+        return Err(complaint(format!("{} is unknown", shown(text)), "one of remote-user, forwarded-user"));
     };
     let header = |(name, field): &(&'static str, IdentityField)| FurtherHeader {
         name: HeaderName::from_static(name),
@@ -196,6 +239,9 @@ mod tests {
             check(text, false);
         }
         for text in ["Proxy-Authorization", "Sec-Fetch-Mode", "X-Forepost-Action", "X-Original-URL", "Connection"] {
+            check(text, false);
+        }
+        for text in ["X-Rewrite-URL", "X-HTTP-Method", "X-HTTP-Method-Override", "X-Script-Name", "True-Client-IP"] {
             check(text, false);
         }
     }

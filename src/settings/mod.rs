@@ -24,6 +24,7 @@ mod typed;
 mod values;
 
 pub(crate) use address::is_loopback;
+pub use header::FurtherNames;
 pub use load::{Sources, admin, load};
 pub use mistakes::{Mistake, Mistakes};
 pub use redis::{RedisAddress, RedisMode, RedisSettings};

@@ -120,6 +120,62 @@ async fn check_tells_whether_logins_would_work() {
     assert!(code == 1 && stdout.contains("discovery") && stdout.contains("refused"), "{stdout}");
 }
 
+/// The proxy has to do its part for each further header; operators are told so where they look.
+#[tokio::test(flavor = "multi_thread")]
+async fn check_and_log_tell_what_the_proxy_must_do_for_further_headers() {
+    let provider = provider().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("forepost.toml");
+    let settings = format!(
+        r#"
+        issuer = "{}"
+        client_id = "proxy"
+        client_secret = "proxy-secret"
+        [server]
+        http = "127.0.0.1:0"
+
+        [[application]]
+        slug = "bare"
+        external_host = "https://bare.example.com"
+
+        [[application]]
+        slug = "known"
+        external_host = "https://known.example.com"
+        headers = {{ presets = ["remote-user", "forwarded-user"] }}
+
+        [[application]]
+        slug = "other"
+        external_host = "https://other.example.com"
+        headers = {{ additional = ["X-Team"] }}
+        basic_auth = {{ password = "sub" }}
+        [[application.header]]
+        name = "X-WEBAUTH-ROLE"
+        text = "Viewer"
+        "#,
+        provider.issuer()
+    );
+    std::fs::write(&file, settings).unwrap();
+    let config = [("FOREPOST_CONFIG", file.to_str().unwrap())];
+    let (code, stdout, stderr) = run(&["check"], &config);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let told: Vec<_> = stdout.lines().filter(|line| line.contains("further headers")).collect();
+    let [known, other, basic] = told[..] else { panic!("{told:#?}") };
+    assert!(known.starts_with("[note] application known: further headers: Remote-User, Remote-Groups, "), "{known}");
+    assert!(known.contains("X-Forwarded-Preferred-Username: the proxy must remove them from clients"), "{known}");
+    assert!(
+        other.starts_with("[warn] application other: further headers: X-Team, X-Webauth-Role: the proxy must"),
+        "{other}"
+    );
+    assert!(basic.starts_with("[warn] application other: further headers: Authorization (basic_auth)"), "{basic}");
+
+    let mut daemon = Running::start(&config);
+    let headers = daemon.until(|line| {
+        let warns = line["message"].as_str().is_some_and(|text| text.starts_with("the proxy must let the application"));
+        warns.then(|| (line["application"].clone(), line["headers"].clone()))
+    });
+    assert_eq!(headers, ("other".into(), "x-team, x-webauth-role, authorization".into()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_serves_logs_no_secret_and_stops() {
     let provider = provider().await;

@@ -131,11 +131,11 @@ impl Request<'_> {
     }
 }
 
-/// Every identity header that arrived, under whatever spelling; the values of one name joined.
+/// Every identity header that arrived, under whatever spelling, and cookies; the values of one name joined.
 fn identity(headers: &HeaderMap) -> impl Iterator<Item = (String, String)> {
     let names = headers.keys().filter(|name| {
-        let name = name.as_str().replace('_', "-");
-        name.starts_with("x-authentik-")
+        let name = name.as_str().replace(['_', '.', '~'], "-");
+        ["x-authentik-", "remote-", "x-forwarded-user", "cookie"].iter().any(|it| name.starts_with(it))
     });
     names.map(|name| {
         let values = headers.get_all(name).iter();

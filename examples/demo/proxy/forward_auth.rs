@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, LOCATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HeaderName, LOCATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::Full;
@@ -18,7 +18,15 @@ use super::{Upstream, set, unreachable};
 const QUESTION: &str = "/outpost.goauthentik.io/auth/traefik";
 
 /// `authResponseHeaders`: what the application is told; the client's own are taken away first.
-const IDENTITY: [&str; 12] = [
+const IDENTITY: [&str; 20] = [
+    "remote-user",
+    "remote-groups",
+    "remote-email",
+    "remote-name",
+    "x-forwarded-user",
+    "x-forwarded-groups",
+    "x-forwarded-email",
+    "x-forwarded-preferred-username",
     "x-authentik-username",
     "x-authentik-groups",
     "x-authentik-entitlements",
@@ -49,6 +57,7 @@ pub(super) async fn ask(upstream: &Upstream, head: &mut Parts, host: &str, peer:
     };
     if answer.status().is_success() {
         take_identity(&mut head.headers, answer.headers());
+        keep_cookies_of_the_application(&mut head.headers);
         return Verdict::Pass;
     }
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -76,19 +85,48 @@ fn question(upstream: &Upstream, head: &Parts, host: &str, peer: SocketAddr) -> 
     question
 }
 
-/// Forgets the client's identity headers, in every spelling an application may take for the name, and sets forepost's.
+/// Forgets the client's identity headers, and sets forepost's.
 fn take_identity(headers: &mut HeaderMap, told: &HeaderMap) {
     remove_if(headers, |name| name.starts_with("x-authentik-"));
     for name in IDENTITY {
+        headers.remove(name);
         for value in told.get_all(name) {
             headers.append(name, value.clone());
         }
     }
 }
 
-/// What the entry point does before anything else: the client's word about its own way here counts for nothing.
+/// Forepost's own cookies are for forepost alone.
+fn keep_cookies_of_the_application(headers: &mut HeaderMap) {
+    let is_foreposts = |cookie: &&[u8]| {
+        let name = cookie.strip_prefix(b"__Host-").or_else(|| cookie.strip_prefix(b"__Secure-")).unwrap_or(cookie);
+        name.starts_with(b"authentik_proxy_")
+    };
+    let fields = headers.get_all(COOKIE).iter();
+    let cookies = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
+    let kept =
+        cookies.filter(|cookie| !cookie.is_empty() && !is_foreposts(cookie)).collect::<Vec<_>>().join(&b"; "[..]);
+    headers.remove(COOKIE);
+    if let Ok(kept) = HeaderValue::try_from(kept)
+        && !kept.is_empty()
+    {
+        headers.insert(COOKIE, kept);
+    }
+}
+
+/// What only a proxy or forepost may say.
+fn is_reserved(name: &str) -> bool {
+    const NAMES: [&str; 6] =
+        ["forwarded", "x-rewrite-url", "x-script-name", "x-method-override", "x-real-ip", "cf-connecting-ip"];
+    const BEGINNINGS: [&str; 4] = ["remote-", "x-forwarded", "x-original-", "x-http-method"];
+    NAMES.contains(&name) || BEGINNINGS.iter().any(|it| name.starts_with(it)) || name.ends_with("client-ip")
+}
+
+/// What the entry point does before anything else: the client's word about its own way here counts for nothing. Names with
+/// anything but letters, digits and hyphens are other names to many applications.
 pub(super) fn cleanse(headers: &mut HeaderMap, scheme: &str, host: &str, peer: SocketAddr) {
-    remove_if(headers, |name| name.starts_with("x-forwarded-") || name == "x-real-ip");
+    let is_plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    remove_if(headers, |name| !is_plain(name) || is_reserved(name));
     let port = host.rsplit_once(':').map(|(_, port)| port);
     let port = port.filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
     set(headers, "x-forwarded-for", &peer.ip().to_string());
@@ -99,10 +137,9 @@ pub(super) fn cleanse(headers: &mut HeaderMap, scheme: &str, host: &str, peer: S
     set(headers, "x-real-ip", &peer.ip().to_string());
 }
 
-/// Removes headers by name, underscores taken for hyphens.
+/// Removes headers by name.
 fn remove_if(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
-    let names: Vec<HeaderName> =
-        headers.keys().filter(|name| unwanted(&name.as_str().replace('_', "-"))).cloned().collect();
+    let names: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name.as_str())).cloned().collect();
     for name in names {
         headers.remove(name);
     }

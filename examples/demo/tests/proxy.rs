@@ -108,12 +108,22 @@ async fn the_application_gets_the_identity_of_forepost_only() {
         ("x_authentik_username", "admin"),
         ("x-authentik_groups", "admins"),
         ("x-authentik-groups", "admins"),
+        ("x.authentik.username", "admin"),
+        ("remote-user", "admin"),
+        ("remote_user", "admin"),
+        ("remote~user", "admin"),
+        ("x-forwarded-user", "admin"),
+        ("cookie", "authentik_proxy_5aef9624=token; __Host-authentik_proxy_login_x=y"),
     ];
     let reply = scene.visitor.send(Method::GET, "/api", &headers, String::new()).await;
     let expected = serde_json::json!({
         "x-authentik-username": "alice", "x-authentik-email": "", "x-authentik-name": "<script>"
     });
     assert_eq!(reply.json()["headers"], expected);
+    let headers =
+        [("host", "whoami.localhost"), ("cookie", "a=1; authentik_proxy_5aef9624=token;b=c, authentik_proxy_d=e")];
+    let reply = scene.visitor.send(Method::GET, "/api", &headers, String::new()).await;
+    assert_eq!(reply.json()["headers"]["cookie"], "a=1; b=c, authentik_proxy_d=e");
     let reply = scene.visitor.get_at("whoami.localhost", "/").await;
     assert!(reply.body.contains("alice") && !reply.body.contains("<script>"), "{}", reply.body);
 }

@@ -32,8 +32,8 @@ pub(super) struct Front {
     folder: TempDir,
 }
 
-/// The application that is tested is for admins; the other one is there to be mistaken for it.
-fn settings(issuer: &str, port: u16) -> String {
+/// The application that is tested is for admins, and has `more` settings; the other one is there to be mistaken for it.
+fn settings(issuer: &str, port: u16, more: &str) -> String {
     let (id, secret) = (OpenIdProvider::CLIENT_ID, OpenIdProvider::CLIENT_SECRET);
     format!(
         r#"
@@ -49,6 +49,7 @@ fn settings(issuer: &str, port: u16) -> String {
         external_host = "http://app.localhost:{port}"
         required_groups = ["admins"]
         public_paths = [{{ prefix = "/public" }}, {{ path = "/hook", methods = ["POST"] }}]
+        {more}
 
         [[application.rule]]
         paths = [{{ prefix = "/internal" }}]
@@ -71,16 +72,21 @@ fn settings(issuer: &str, port: u16) -> String {
 impl Front {
     /// Starts all of it, and waits until a request comes through.
     pub(super) async fn start(proxy: Proxy) -> Self {
+        Self::with(proxy, "", |_, text| text).await
+    }
+
+    /// The same with `more` settings of the application, and the files of the proxy as `edit` makes them.
+    pub(super) async fn with(proxy: Proxy, more: &str, edit: impl Fn(&str, String) -> String) -> Self {
         let address = reserved_address();
         let origin = format!("http://app.localhost:{}", address.port());
         let provider = OpenIdProvider::start(&origin);
         let application = Application::start().await;
-        let daemon = start_daemon(&settings(&provider.issuer, address.port())).await;
+        let daemon = start_daemon(&settings(&provider.issuer, address.port(), more)).await;
         daemon.ready().await;
         let forepost = [daemon.http_address().unwrap()];
         let addresses = Addresses { proxy: address, forepost: &forepost, application: application.address };
         let folder = tempfile::tempdir().unwrap();
-        let proxy = Running::start(proxy.prepare(folder.path(), addresses), folder.path());
+        let proxy = Running::start(proxy.prepare_edited(folder.path(), addresses, edit), folder.path());
         let mut front = Self { origin, address, application, provider, daemon, proxy, folder };
         front.until_ready().await;
         front

@@ -67,6 +67,81 @@ pub(super) async fn spoofed_identity_never_reaches_the_application(proxy: Proxy)
     front.application.saw_nothing();
 }
 
+/// The ways to write a name that applications take for the same one, or servers do before them.
+pub(super) fn spellings(name: &str) -> Vec<String> {
+    let mut spellings = vec![name.to_owned(), name.to_ascii_uppercase(), name.to_ascii_lowercase()];
+    for separator in ["_", ".", "~", "!", "*"] {
+        spellings.push(name.replace('-', separator));
+        spellings.push(name.to_ascii_uppercase().replace('-', separator));
+        // One of several, at the beginning and at the end.
+        spellings.push(name.replacen('-', separator, 1));
+        spellings
+            .push(name.rsplit_once('-').map_or_else(String::new, |(start, end)| format!("{start}{separator}{end}")));
+    }
+    spellings
+        .retain(|it| !it.is_empty() && (it.eq_ignore_ascii_case(name) || it.contains(|it: char| "_.~!*".contains(it))));
+    spellings.sort_unstable();
+    spellings.dedup();
+    spellings
+}
+
+/// The names that `examples/README.md` promises to remove.
+fn removed() -> Vec<String> {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/README.md")).unwrap();
+    let (_, section) = readme.split_once("## What is removed from clients\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| ")).skip(1);
+    let names = rows.filter_map(|row| row.split(" | ").nth(1)).flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    names.map(str::to_owned).collect()
+}
+
+/// What the proxies themselves tell the application under such a name, and never in a client's words.
+pub(super) async fn what_only_a_proxy_may_say_is_removed(proxy: Proxy) {
+    let front = Front::start(proxy).await;
+    let cookies = front.cookie_line(&front.alice().await);
+    let names = removed();
+    for name in [
+        "Remote-User",
+        "X-Forwarded-User",
+        "X-Original-URL",
+        "X-Original-URI",
+        "X-Rewrite-URL",
+        "X-Forwarded-Uri",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Server",
+        "X-Forwarded-Method",
+        "Forwarded",
+        "X-Real-IP",
+        "X-Script-Name",
+        "X-HTTP-Method-Override",
+        "X-HTTP-Method",
+        "X-Method-Override",
+        "True-Client-IP",
+    ] {
+        assert!(names.iter().any(|it| it == name), "examples/README.md does not promise to remove {name}: {names:?}");
+    }
+    for name in &names {
+        let fields = spellings(name).into_iter().map(|it| format!("{it}: spoofed")).collect::<Vec<_>>();
+        // One alone, and all at once.
+        let all: Vec<_> = fields.iter().map(String::as_str).collect();
+        for fields in all.chunks(1).chain([all.as_slice()]) {
+            for (target, cookies) in [("/page", Some(cookies.as_str())), ("/public/page", None)] {
+                let headers: Vec<_> = fields.iter().copied().chain(cookies).collect();
+                let request = front.request(&format!("GET {target}"), &headers);
+                assert_eq!(raw::status(front.address, &request).await.unwrap(), 200, "{fields:?} {target}");
+                let seen = front.application.take_one();
+                let spoofed = seen.headers.values().any(|value| value.as_bytes().windows(7).any(|it| it == b"spoofed"));
+                assert!(!spoofed, "{fields:?} {target}: {seen:#?}");
+            }
+        }
+    }
+    // What an application without basic_auth is told by its own clients comes through.
+    let request = front.request("GET /public/page", &["Authorization: Basic b3duOm93bg==", "X-Own: 1"]);
+    assert_eq!(raw::status(front.address, &request).await.unwrap(), 200);
+    let seen = front.application.take_one();
+    assert_eq!((seen.header("authorization").as_str(), seen.header("x-own").as_str()), ("Basic b3duOm93bg==", "1"));
+}
+
 /// Browsers keep about 4 kB in a cookie, and an application may set several beside ours.
 pub(super) async fn there_is_room_for_many_cookies(proxy: Proxy) {
     let front = Front::start(proxy).await;

@@ -2,7 +2,9 @@
 
 pub(crate) mod application;
 mod compose;
+mod cookies;
 mod front;
+mod further;
 mod headers;
 mod login;
 mod mcp;
@@ -17,7 +19,7 @@ macro_rules! with_each_proxy {
     ($($name:ident: $proxy:ident),+ $(,)?) => {
         $(mod $name {
             use super::proxy::Proxy::$proxy;
-            use super::{headers, login, refusals};
+            use super::{cookies, further, headers, login, refusals};
 
             #[tokio::test]
             async fn a_login_comes_back_to_the_very_url() {
@@ -42,6 +44,26 @@ macro_rules! with_each_proxy {
             #[tokio::test]
             async fn spoofed_identity_never_reaches_the_application() {
                 headers::spoofed_identity_never_reaches_the_application($proxy).await;
+            }
+
+            #[tokio::test]
+            async fn presets_come_from_forepost_alone() {
+                further::presets_come_from_forepost_alone($proxy).await;
+            }
+
+            #[tokio::test]
+            async fn other_names_come_from_forepost_by_the_documented_lines() {
+                further::other_names_come_from_forepost_by_the_documented_lines($proxy).await;
+            }
+
+            #[tokio::test]
+            async fn what_only_a_proxy_may_say_is_removed() {
+                headers::what_only_a_proxy_may_say_is_removed($proxy).await;
+            }
+
+            #[tokio::test]
+            async fn the_application_gets_its_own_cookies() {
+                cookies::the_application_gets_its_own($proxy).await;
             }
 
             #[tokio::test]

@@ -73,8 +73,18 @@ http {
 impl Proxy {
     /// Puts the configuration into `folder`, and says how the proxy is started with it.
     pub(crate) fn prepare(self, folder: &Path, addresses: Addresses<'_>) -> Command {
+        self.prepare_edited(folder, addresses, |_, text| text)
+    }
+
+    /// The same, after `edit` was given the name and the text of each file.
+    pub(super) fn prepare_edited(
+        self,
+        folder: &Path,
+        addresses: Addresses<'_>,
+        edit: impl Fn(&str, String) -> String,
+    ) -> Command {
         let place = |file: &str, placeholders: &[&str]| {
-            let text = self.example(file);
+            let text = edit(file, self.example(file));
             fs::write(folder.join(file), addresses.put_into(&text, placeholders)).unwrap();
         };
         match self {

@@ -1,0 +1,23 @@
+//! What an operator is told at every start.
+
+use http::HeaderName;
+
+use crate::settings::Settings;
+
+/// Logs which settings weaken protection, and which protect only with a second change at the proxy.
+pub(super) fn about(settings: &Settings) {
+    for key in settings.dangers() {
+        tracing::warn!(key = %key, "a setting that weakens protection is on");
+    }
+    for app in &settings.applications {
+        let headers = app.further_names().by_operator;
+        if !headers.is_empty() {
+            let headers = headers.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(", ");
+            tracing::warn!(
+                application = app.slug,
+                headers,
+                "the proxy must let the application have these headers from forepost alone (lines: examples/README.md)"
+            );
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Which cookies the application sees.
+
+use http::header::COOKIE;
+
+use super::application::Seen;
+use super::front::Front;
+use super::proxy::Proxy;
+use super::raw;
+
+impl Proxy {
+    /// Traefik has no way to take one cookie out of a field.
+    const fn hands_on_all_cookies(self) -> bool {
+        matches!(self, Self::Traefik)
+    }
+}
+
+/// Fields of a browser, and what the application gets of them. None of these opens anything.
+const FIELDS: [(&[&str], &[&str]); 12] = [
+    (&["a=1; b=\"2; c=d,e; f"], &["a=1", "b=\"2", "c=d,e", "f"]),
+    (&["authentik_proxy_5aef9624=T"], &[]),
+    (&["authentik_proxy_5aef9624=T; a=1"], &["a=1"]),
+    (&["a=1; __Host-authentik_proxy_5aef9624=T"], &["a=1"]),
+    (&["a=1;__Secure-authentik_proxy_5aef9624=T;b=2"], &["a=1", "b=2"]),
+    (&["a=1; authentik_proxy_login_x=T; authentik_proxy_5aef9624=T; b=2"], &["a=1", "b=2"]),
+    (&["a=1; authentik_proxy_5aef9624=T; b=2; authentik_proxy_login_x=T; c=3"], &["a=1", "b=2", "c=3"]),
+    (&["a=1; authentik_proxy_5aef9624"], &["a=1"]),
+    (
+        &["a=1, authentik_proxy_5aef9624=2; b=authentik_proxy_3=4"],
+        &["a=1, authentik_proxy_5aef9624=2", "b=authentik_proxy_3=4"],
+    ),
+    (
+        &["xauthentik_proxy_1=2; authentik_session=3; __Host-a=4"],
+        &["xauthentik_proxy_1=2", "authentik_session=3", "__Host-a=4"],
+    ),
+    (&["a=1", "authentik_proxy_5aef9624=T", "b=2; authentik_proxy_login_x=T"], &["a=1", "b=2"]),
+    (&["a=1", "b=2"], &["a=1", "b=2"]),
+];
+
+/// The cookies that reached the application, in whatever fields.
+fn cookies(seen: &Seen) -> Vec<String> {
+    let fields = seen.headers.get_all(COOKIE).iter().map(|field| field.to_str().unwrap());
+    fields.flat_map(|field| field.split(';')).map(|it| it.trim().to_owned()).filter(|it| !it.is_empty()).collect()
+}
+
+pub(super) async fn the_application_gets_its_own(proxy: Proxy) {
+    let front = Front::start(proxy).await;
+    for (fields, expected) in FIELDS {
+        let fields: Vec<_> = fields.iter().map(|field| format!("Cookie: {field}")).collect();
+        let fields: Vec<_> = fields.iter().map(String::as_str).collect();
+        let request = front.request("GET /public/page", &fields);
+        assert_eq!(raw::status(front.address, &request).await.unwrap(), 200, "{fields:?}");
+        let seen = front.application.take_one();
+        if proxy.hands_on_all_cookies() {
+            assert!(
+                expected.iter().all(|cookie| cookies(&seen).iter().any(|it| it == cookie)),
+                "{fields:?}: {seen:#?}"
+            );
+        } else {
+            assert_eq!(cookies(&seen), expected, "{fields:?}");
+            assert!(!expected.is_empty() || !seen.headers.contains_key(COOKIE), "{fields:?}: {seen:#?}");
+        }
+    }
+
+    // A session opens the application, between its own cookies, and does not reach it.
+    let session = front.cookie_line(&front.alice().await);
+    let session = session.trim_start_matches("Cookie: ");
+    for field in
+        [session.to_owned(), format!("a=1; {session}"), format!("{session}; a=1"), format!("a=1; {session}; b=2")]
+    {
+        let request = front.request("GET /page", &[&format!("Cookie: {field}")]);
+        assert_eq!(raw::status(front.address, &request).await.unwrap(), 200, "{field}");
+        let seen = front.application.take_one();
+        assert_eq!(seen.header("x-authentik-username"), "alice", "{field}");
+        let mut own = cookies(&seen);
+        if proxy.hands_on_all_cookies() {
+            own.retain(|cookie| !session.contains(cookie));
+        }
+        let expected: Vec<_> = field.split("; ").filter(|cookie| !session.contains(cookie)).collect();
+        assert_eq!(own, expected, "{field}");
+    }
+}
