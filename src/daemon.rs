@@ -20,7 +20,7 @@ use crate::forwarded::TrustedProxies;
 use crate::http::{DIALECTS, Outpost, OutpostParts, Status, VERDICTS};
 use crate::lifecycle::Shutdown;
 use crate::login::{LoginParts, Logins};
-use crate::logout::{LogoutParts, Logouts};
+use crate::logout::{LogoutParts, Logouts, Revoker};
 use crate::oidc::{KeyRefresh, Observer, Operation, Provider};
 use crate::serve::{BindError, Drained, Listeners, Serving};
 use crate::session::{FileError, SessionStore, StoreError};
@@ -50,6 +50,7 @@ pub struct Daemon {
     serving: Serving,
     providers: Vec<Arc<Provider>>,
     logins: Arc<Logins>,
+    revoker: Arc<Revoker>,
     tasks: JoinSet<()>,
     background: TaskTracker,
 }
@@ -70,6 +71,8 @@ pub struct Assembly {
     pub store: Arc<dyn SessionStore>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Refresh tokens that are still to be taken back.
+    pub revoker: Arc<Revoker>,
     /// What is still to be done for requests that were answered.
     pub background: TaskTracker,
 }
@@ -138,7 +141,7 @@ impl Daemon {
         let reclaim_interval = RECLAIM_INTERVAL.min(idle_timeout / RECLAIMS_PER_IDLE_TIMEOUT);
         let server = settings.server.clone();
         let names = issuers_and_names(&settings);
-        let Assembly { outpost, applications, providers, token_issuers, logins, store, metrics, background } =
+        let Assembly { outpost, applications, providers, token_issuers, logins, store, metrics, revoker, background } =
             Assembly::new(settings, world.clone())?;
         // Behind the store, which makes the directory that the socket may lie in.
         let admin = admin::socket(&server).await?;
@@ -174,6 +177,7 @@ impl Daemon {
             shutdown,
             providers,
             logins,
+            revoker,
             tasks,
             background,
         })
@@ -206,8 +210,9 @@ impl Daemon {
 
     /// Waits until the shutdown was begun and is over.
     pub async fn finished(self) -> Drained {
-        let Self { serving, tasks, logins, background, shutdown, .. } = self;
+        let Self { serving, tasks, logins, revoker, background, shutdown, .. } = self;
         let drained = serving.finished().await;
+        revoker.hurry();
         background.close();
         let rest = async {
             logins.finish_refreshes().await;
@@ -242,6 +247,8 @@ impl Assembly {
         let applications = applications(&settings)?;
         let issuers = token_issuers(&settings, &world, &metrics)?;
         let (store, sealer) = stores::sessions(&settings, &world)?;
+        let background = TaskTracker::new();
+        let revoker = Revoker::new(background.clone());
         let logins = Arc::new(Logins::new(LoginParts {
             world: world.clone(),
             sealer,
@@ -251,14 +258,15 @@ impl Assembly {
             lifetime: settings.session.lifetime,
             idle_timeout: settings.session.idle_timeout,
             revalidation: settings.session.revalidation,
+            revoker: Arc::clone(&revoker),
         }));
-        let background = TaskTracker::new();
         let logouts = Logouts::new(LogoutParts {
             world: world.clone(),
             store: Arc::clone(&store),
             providers: providers.clone(),
             lifetime: settings.session.lifetime,
             everywhere: settings.session.sign_out_everywhere,
+            revoker: Arc::clone(&revoker),
             background: background.clone(),
         });
         let token_issuers = issuers.values().flatten().map(Arc::clone).collect();
@@ -280,7 +288,7 @@ impl Assembly {
             trusted: TrustedProxies::new(settings.server.trusted_proxies),
         });
         let providers = providers.into_values().collect();
-        Ok(Self { outpost, applications, providers, token_issuers, logins, store, metrics, background })
+        Ok(Self { outpost, applications, providers, token_issuers, logins, store, metrics, revoker, background })
     }
 }
 

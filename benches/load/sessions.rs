@@ -50,6 +50,7 @@ pub(crate) async fn start_provider() -> Fallible<Provider> {
         secret: Some(CLIENT.1.to_owned()),
         redirect_uris: vec![callback],
         post_logout_redirect_uris: Vec::new(),
+        backchannel_logout_uri: None,
     };
     let users = (0..USERS).map(user).collect();
     Ok(Provider::start(Config { clients: vec![client], users, ..Config::default() }).await?)

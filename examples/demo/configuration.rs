@@ -1,6 +1,7 @@
 //! What the demo consists of: the users' provider, forepost's settings, and what to try.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 
 use super::provider::{Client, Config};
 
@@ -22,20 +23,24 @@ pub(crate) struct Demo {
 }
 
 impl Demo {
-    /// The provider that fits: its client may come back to each application.
+    /// The provider that fits.
     pub(crate) fn provider(port: u16) -> Config {
+        Config { clients: vec![Self::client(port, None)], ..Config::default() }
+    }
+
+    /// Forepost's registration: it may come back to each application, and is told of logouts where `forepost` listens.
+    pub(crate) fn client(port: u16, forepost: Option<SocketAddr>) -> Client {
         let origins = APPLICATIONS.map(|(label, ..)| format!("http://{label}.localhost:{port}"));
         let callback = |origin: &String| format!("{origin}/outpost.goauthentik.io/callback");
         let marked = |origin: &String| format!("{}?X-authentik-auth-callback=true", callback(origin));
         let signed_out = |origin: &String| format!("{origin}/public/signed-out");
-        Config {
-            clients: vec![Client {
-                id: CLIENT.to_owned(),
-                secret: Some(SECRET.to_owned()),
-                redirect_uris: origins.iter().map(callback).chain(origins.iter().map(marked)).collect(),
-                post_logout_redirect_uris: origins.iter().map(signed_out).collect(),
-            }],
-            ..Config::default()
+        Client {
+            id: CLIENT.to_owned(),
+            secret: Some(SECRET.to_owned()),
+            redirect_uris: origins.iter().map(callback).chain(origins.iter().map(marked)).collect(),
+            post_logout_redirect_uris: origins.iter().map(signed_out).collect(),
+            backchannel_logout_uri: forepost
+                .map(|address| format!("http://{address}/outpost.goauthentik.io/backchannel-logout")),
         }
     }
 
@@ -91,7 +96,8 @@ post_logout_redirect_uri = "{origin}/public/signed-out"
     second one     http://notes.localhost:{port}/ asks for no second login
     /admin         http://whoami.localhost:{port}/admin opens for alice and is forbidden for bob
     public path    http://whoami.localhost:{port}/public/ needs no login
-    sign out       http://whoami.localhost:{port}/outpost.goauthentik.io/sign_out
+    sign out       http://whoami.localhost:{port}/outpost.goauthentik.io/sign_out ends it in all applications
+    once more      http://whoami.localhost:{port}/ as somebody else, and /admin again
     no browser     curl -i -H 'Accept: application/json' http://whoami.localhost:{port}/
                    is answered 401, with the login URL
 

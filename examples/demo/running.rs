@@ -41,6 +41,7 @@ impl Running {
         let log = settings.log.clone();
         let forepost = Daemon::start(settings, World::system()).await?;
         let forepost_address = forepost.http_address().ok_or("forepost listens nowhere")?;
+        provider.add_client(Demo::client(port, Some(forepost_address)));
         let ready = tokio::time::timeout(READY_WITHIN, forepost.ready());
         ready.await.map_err(|_| "forepost does not get ready for logins")?;
         let proxy = Proxy::serve(listener, None, forepost_address);

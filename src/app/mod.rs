@@ -119,6 +119,12 @@ impl Application {
         format!("{}{OUTPOST_PATH}/{endpoint}", self.external_host.base_path)
     }
 
+    /// Whether the provider sends the browser to our own page after its logout.
+    #[must_use]
+    pub fn comes_back_to_us_after_logout(&self) -> bool {
+        self.post_logout_redirect_uri.strip_prefix(&self.origin) == Some(self.outpost_path("signed_out").as_str())
+    }
+
     /// Whether `host` is one of this application's.
     #[must_use]
     pub fn owns(&self, host: &Host<'_>) -> bool {

@@ -46,7 +46,10 @@ impl Outpost {
             BrowserRoute::Start => self.start(app, visit),
             BrowserRoute::Callback => self.callback(app, visit).await,
             BrowserRoute::SignOut => self.sign_out(app, visit).await,
-            BrowserRoute::SignedOut => (signed_out(app, visit), "signed_out".into()),
+            BrowserRoute::SignedOut => {
+                self.logouts.came_back(visit.query);
+                (signed_out(app, visit), "signed_out".into())
+            }
             BrowserRoute::BackChannelLogout => self.asked_about(visit),
             BrowserRoute::FrontChannelLogout => self.front_channel(Some(app), visit).await,
         }

@@ -17,7 +17,7 @@ use crate::app::{Application, Registry, samples};
 use crate::cookie::Sealer;
 use crate::forwarded::{Dialect, ENVOY_PREFIX, TrustedProxies};
 use crate::login::{LoginParts, Logins};
-use crate::logout::{LogoutParts, Logouts};
+use crate::logout::{LogoutParts, Logouts, Revoker};
 use crate::oidc::Provider;
 use crate::serve::Peer;
 use crate::session::samples::{alice, bob};
@@ -149,12 +149,14 @@ impl Stage {
         let provider = Provider::known("default", samples::provider_settings(ISSUER), world.clone(), observer);
         let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new(crate::session::contract::parts(1000)));
         let provider = Arc::new(provider);
+        let revoker = Revoker::new(TaskTracker::new());
         let logouts = Logouts::new(LogoutParts {
             world: world.clone(),
             store: Arc::clone(&store),
             providers: [("default".to_owned(), Arc::clone(&provider))].into(),
             lifetime: HOUR,
             everywhere: false,
+            revoker: Arc::clone(&revoker),
             background: TaskTracker::new(),
         });
         let logins = Arc::new(Logins::new(LoginParts {
@@ -166,6 +168,7 @@ impl Stage {
             lifetime: HOUR,
             idle_timeout: None,
             revalidation: Revalidation { after: None, within: HOUR, silent_login: false },
+            revoker,
         }));
         let mut cookies = BTreeMap::new();
         for (mode, app) in [(Mode::Single, &single), (Mode::Domain, &domain)] {

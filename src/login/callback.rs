@@ -240,6 +240,7 @@ impl Logins {
     ) -> Result<Audited, CallbackError> {
         let now: UnixTime = self.world.now();
         let session_id = login.session_id().map(str::to_owned);
+        let auth_times = auth_times(&login, &identity, visitor);
         let ends = [login.id_token_expires_at(), login.access_token_lifetime.map(|lifetime| now + lifetime)];
         let schedule = login.refresh_token.as_ref().and_then(|_| self.schedule(now, ends));
         let refreshable = login.refresh_token.zip(schedule);
@@ -267,6 +268,7 @@ impl Logins {
                 provider: ProviderSide {
                     session_id,
                     earlier_session_ids: Vec::new(),
+                    auth_times,
                     refreshable,
                     silent_login,
                     asked: attempt.assurance.clone(),
@@ -282,9 +284,29 @@ impl Logins {
         let deadline = Instant::now() + LONGEST_SAVE;
         patiently(deadline, || self.store.save(&token, Arc::clone(&session))).await?;
         patiently(deadline, || self.forget(app, visitor, "replaced")).await?;
+        if let Some(provider) = self.provider(app) {
+            self.revoker.signed_in(provider, &session);
+        }
         set_cookies.push(app.cookies.set_session(&token, self.lifetime));
         Ok(opened)
     }
+}
+
+/// Sessions that are remembered as this browser's, by the times at which their logins took place.
+const MOST_AUTH_TIMES: usize = 8;
+
+/// When this browser's user was asked who it is: what tells this browser's sessions from others where no `sid` does.
+///
+/// A login that must be newer than the one before (`max_age`, `prompt=login`) has another time in the same session of the
+/// provider, so the times of what it replaces are kept.
+fn auth_times(login: &Login, identity: &Identity, visitor: &Visitor<'_>) -> Vec<u64> {
+    let (None, Some(time)) = (login.session_id(), login.auth_time()) else { return Vec::new() };
+    let before = visitor.session.filter(|session| session.identity().subject() == identity.subject);
+    let mut times = before.map_or_else(Vec::new, |session| session.auth_times().to_vec());
+    times.retain(|known| *known != time);
+    times.push(time);
+    times.drain(..times.len().saturating_sub(MOST_AUTH_TIMES));
+    times
 }
 
 /// The code is redeemed by now, and nobody could try again.

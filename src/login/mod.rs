@@ -34,6 +34,7 @@ pub use visitor::Visitor;
 
 use crate::app::Application;
 use crate::cookie::Sealer;
+use crate::logout::Revoker;
 use crate::oidc::Provider;
 use crate::session::SessionStore;
 use crate::settings::Revalidation;
@@ -65,6 +66,7 @@ pub struct Logins {
     absences: Absences,
     endings: Endings,
     failures: Failures,
+    revoker: Arc<Revoker>,
     rarely_refreshed: Rarely,
     rarely_store: Rarely,
 }
@@ -87,6 +89,8 @@ pub struct LoginParts {
     pub idle_timeout: Option<Duration>,
     /// How providers are asked whether they still vouch for users.
     pub revalidation: Revalidation,
+    /// Takes refresh tokens back.
+    pub revoker: Arc<Revoker>,
 }
 
 impl Logins {
@@ -111,6 +115,7 @@ impl Logins {
             absences: Absences::default(),
             endings: Endings::default(),
             failures: Failures::default(),
+            revoker: parts.revoker,
             rarely_refreshed: Rarely::default(),
             rarely_store: Rarely::default(),
         }

@@ -9,11 +9,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tokio_util::task::TaskTracker;
 
 pub use back_channel::{BackChannelError, Obeyed};
 pub use front_channel::{FrontChannelError, Left};
+pub use tokens::Revoker;
 
 use crate::app::Application;
 use crate::forwarded::single;
@@ -24,7 +27,6 @@ use crate::session::{Audited, Revocation, Session, SessionStore, SessionToken, S
 use crate::telemetry::audit::{Asker, Event};
 use crate::world::{UnixTime, World};
 use budget::Budgets;
-use tokens::Revoker;
 
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 static ORIGIN: HeaderName = http::header::ORIGIN;
@@ -97,6 +99,8 @@ pub struct LogoutParts {
     pub lifetime: Duration,
     /// Whether users may end all of their sessions.
     pub everywhere: bool,
+    /// Takes refresh tokens back.
+    pub revoker: Arc<Revoker>,
     /// What goes on although nobody waits for it; the process should before it ends.
     pub background: TaskTracker,
 }
@@ -127,7 +131,7 @@ impl Logouts {
             providers: parts.providers.into_iter().collect(),
             everywhere: parts.everywhere,
             unproved: Budgets::new(parts.lifetime),
-            revoker: Arc::new(Revoker::new(parts.background.clone())),
+            revoker: parts.revoker,
             background: parts.background,
         }
     }
@@ -138,11 +142,19 @@ impl Logouts {
         self.everywhere
     }
 
-    /// Forgets every session of `app` that the request carries, and has its refresh token revoked; with `everywhere` it also
-    /// ends all sessions of the user, in all applications of the provider and in every browser.
+    /// The browser of a sign-out is back from the provider; `query` is that of our page.
+    pub fn came_back(&self, query: &str) {
+        if let Some(name) = query.split('&').find_map(|pair| pair.strip_prefix("state=")) {
+            self.revoker.came_back(name);
+        }
+    }
+
+    /// Forgets every session of `app` that the request carries, and ends all that were made in the same session of the
+    /// provider, in all of its applications; with `everywhere` all sessions of the user, in every browser.
     ///
-    /// What has begun goes on to its end and into the audit log, also where the browser goes away meanwhile. Sessions of other
-    /// applications stay: where one cookie domain lies within another, their cookies may have one name.
+    /// Refresh tokens of what the request carries are revoked, once the browser was at the provider. What has begun goes on to
+    /// its end and into the audit log, also where the browser goes away meanwhile. A session that the request carries for
+    /// another application is not looked at: where one cookie domain lies within another, their cookies may have one name.
     ///
     /// # Errors
     ///
@@ -174,6 +186,8 @@ impl Logouts {
             revoker: Arc::clone(&self.revoker),
             asker,
             at: self.world.end_moment(),
+            // Without randomness it has no name, and a minute has to pass.
+            name: self.world.random::<16>().ok().map(|name| URL_SAFE_NO_PAD.encode(name)),
         };
         to_the_end(&self.background, departure.of(found, everywhere)).await
     }
@@ -187,12 +201,13 @@ struct Departure {
     revoker: Arc<Revoker>,
     asker: Asker,
     at: UnixTime,
+    /// By which we know the browser again that comes back from the provider; tells nothing, and nobody can guess it.
+    name: Option<String>,
 }
 
 impl Departure {
     /// Ends these sessions; the first one shows who asks.
     async fn of(self, found: Vec<Leaving>, everywhere: bool) -> Result<SignedOut, StoreError> {
-        let app = &*self.app;
         // Before the session is gone that shows who asks: where it fails, the user can ask again.
         let everywhere = match (found.first(), &self.provider) {
             (Some((token, session)), Some(provider)) if everywhere => {
@@ -202,32 +217,54 @@ impl Departure {
                 self.audit(token, session, Event::Revocation, "sign_out_everywhere");
                 true
             }
-            _ => false,
+            (_, Some(provider)) => {
+                self.end_what_began_with(&found, &provider.settings().issuer).await?;
+                false
+            }
+            (_, None) => false,
         };
-        let mut own = None;
+        let mut gone = Vec::new();
         for (number, (token, session)) in found.into_iter().enumerate() {
             // A refresh may have replaced it meanwhile; what was revoked is not given back.
             let session = self.store.remove(&token).await?.unwrap_or(session);
             if !(everywhere && number == 0) {
                 self.audit(&token, &session, Event::Logout, "sign_out");
             }
-            if let Some(provider) = &self.provider {
-                self.revoker.revoke(provider, &session);
-            }
-            own.get_or_insert(session);
+            gone.push(session);
         }
-        let location = own.as_ref().and_then(|session| {
-            self.provider.as_ref()?.end_session_url(&EndSessionRequest {
-                id_token_hint: session.identity().id_token(),
-                post_logout_redirect_uri: &app.post_logout_redirect_uri,
-            })
+        let user = gone.first().map(|session| session.identity().label().to_owned());
+        let (cookie, location) = (self.app.cookies.expire_session(), self.go_to_the_provider(gone));
+        Ok(SignedOut { location, cookie, user, everywhere })
+    }
+
+    /// Ends all sessions that were made in the same session of the provider as one of these.
+    async fn end_what_began_with(&self, found: &[Leaving], issuer: &str) -> Result<(), StoreError> {
+        let mut ended = Vec::new();
+        for (_, session) in found {
+            let origin = session.origin();
+            if !ended.contains(&origin) {
+                let whom = Whom::SameOrigin { issuer, origin: &origin };
+                self.store.revoke(&Revocation { whom, at: self.at, once: None }).await?;
+                ended.push(origin);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the browser goes for the provider's own sign-out, and what becomes of the refresh tokens of these sessions.
+    fn go_to_the_provider(self, gone: Vec<Arc<Session>>) -> Option<String> {
+        let (provider, app) = (self.provider?, &*self.app);
+        let location = provider.end_session_url(&EndSessionRequest {
+            id_token_hint: gone.first()?.identity().id_token(),
+            post_logout_redirect_uri: &app.post_logout_redirect_uri,
+            // Nobody else's page has to know what to do with it.
+            state: self.name.as_deref().filter(|_| app.comes_back_to_us_after_logout()),
         });
-        Ok(SignedOut {
-            location,
-            cookie: app.cookies.expire_session(),
-            user: own.map(|session| session.identity().label().to_owned()),
-            everywhere,
-        })
+        match &location {
+            Some(_) => self.revoker.revoke_later(&provider, gone, self.name),
+            None => self.revoker.revoke(&provider, gone),
+        }
+        location
     }
 
     fn audit(&self, token: &SessionToken, session: &Session, event: Event, reason: &str) {

@@ -50,6 +50,8 @@ pub struct EndSessionRequest<'a> {
     pub id_token_hint: &'a str,
     /// Where the provider sends the browser afterwards.
     pub post_logout_redirect_uri: &'a str,
+    /// What comes back with the browser.
+    pub state: Option<&'a str>,
 }
 
 impl Ready {
@@ -112,6 +114,9 @@ impl Ready {
             .append_pair("id_token_hint", request.id_token_hint)
             .append_pair("client_id", &settings.client_id)
             .append_pair("post_logout_redirect_uri", request.post_logout_redirect_uri);
+        if let Some(state) = request.state {
+            url.query_pairs_mut().append_pair("state", state);
+        }
         Some(url)
     }
 }

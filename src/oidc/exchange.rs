@@ -63,6 +63,16 @@ impl Login {
         session_id(&self.claims)
     }
 
+    /// When the provider asked who it is (`auth_time`), in whole seconds; `None` where it does not say.
+    #[must_use]
+    pub fn auth_time(&self) -> Option<u64> {
+        let seconds = match self.claims.get("auth_time")? {
+            Value::String(text) => text.parse().ok()?,
+            claim => claim.as_f64()?,
+        };
+        Duration::try_from_secs_f64(seconds).ok().map(|time| time.as_secs())
+    }
+
     /// When the ID token ends; `None` where that is no date.
     #[must_use]
     pub fn id_token_expires_at(&self) -> Option<UnixTime> {

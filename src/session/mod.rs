@@ -29,7 +29,7 @@ pub use memory::MemoryStore;
 pub use outline::{Page, SessionOutline};
 pub use redis_store::RedisStore;
 pub use refresh::{Begun, Finished, Lease, Refreshable, Schedule};
-pub use revocation::{Once, Revocation, Whom};
+pub use revocation::{Once, Origin, Revocation, Whom};
 pub use store::{SessionStore, StoreError, StoreFuture};
 pub use token::{SessionKey, SessionToken};
 
@@ -87,6 +87,9 @@ pub struct ProviderSide {
     pub session_id: Option<String>,
     /// What `session_id` was before, the login's first; `None`: there was none. Orders against these mean it too.
     pub earlier_session_ids: Vec<Option<String>>,
+    /// Where there is no `sid`: when the provider asked who it is (`auth_time`, in seconds), at this login and at those before
+    /// it in this browser.
+    pub auth_times: Vec<u64>,
     /// How the login is refreshed.
     pub refreshable: Option<Refreshable>,
     /// When the browser is sent to the provider and back, where the login cannot be refreshed.
@@ -106,6 +109,7 @@ impl ProviderSide {
     fn follow(&mut self, before: Option<&Self>) {
         let (last, earlier) = before.map_or((&None, &[][..]), |it| (&it.session_id, &it.earlier_session_ids));
         self.earlier_session_ids = earlier.to_vec();
+        self.auth_times = before.map_or_else(Vec::new, |before| before.auth_times.clone());
         if *last != self.session_id && !earlier.contains(last) {
             if earlier.len() == MOST_EARLIER_SESSIONS {
                 self.earlier_session_ids.remove(1);
@@ -117,6 +121,7 @@ impl ProviderSide {
     fn boxed(self) -> Option<Box<Self>> {
         let says_anything = self.session_id.is_some() || self.refreshable.is_some() || self.silent_login.is_some();
         let says_anything = says_anything || !self.asked.is_none() || !self.earlier_session_ids.is_empty();
+        let says_anything = says_anything || !self.auth_times.is_empty();
         says_anything.then(|| Box::new(self))
     }
 }
@@ -243,6 +248,20 @@ impl Session {
             || self.earlier_session_ids().iter().any(|earlier| earlier.as_deref() == Some(session_id))
     }
 
+    /// When the provider asked who it is, as far as that is noted ([`ProviderSide::auth_times`]).
+    #[must_use]
+    pub fn auth_times(&self) -> &[u64] {
+        self.provider.as_ref().map_or(&[], |provider| &provider.auth_times)
+    }
+
+    /// In which sessions of the provider it was made and renewed.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        let mut session_ids = self.earlier_session_ids().to_vec();
+        session_ids.push(self.session_id().map(str::to_owned));
+        Origin { subject: self.identity.subject().to_owned(), session_ids, auth_times: self.auth_times().to_vec() }
+    }
+
     fn earlier_session_ids(&self) -> &[Option<String>] {
         self.provider.as_ref().map_or(&[], |provider| &provider.earlier_session_ids)
     }
@@ -265,6 +284,7 @@ impl Session {
             subject: self.identity.subject(),
             session_id: self.session_id(),
             earlier_session_ids: self.earlier_session_ids(),
+            auth_times: self.auth_times(),
             began_at: self.began_at,
         }
     }

@@ -24,6 +24,9 @@ pub struct SessionOutline {
     /// What that was before; `None`: there was none.
     #[serde(skip)]
     pub(super) earlier_session_ids: Vec<Option<String>>,
+    /// When the provider asked who it is, where there is no `sid`.
+    #[serde(skip)]
+    pub(super) auth_times: Vec<u64>,
     /// When the login began.
     #[serde(skip)]
     pub(super) began_at: UnixTime,
@@ -42,6 +45,7 @@ impl SessionOutline {
             subject: &self.subject,
             session_id: self.session_id.as_deref(),
             earlier_session_ids: &self.earlier_session_ids,
+            auth_times: &self.auth_times,
             began_at: self.began_at,
         }
     }

@@ -59,6 +59,9 @@ pub(super) struct Outline {
     /// Those before; a record of an earlier release has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) earlier_session_ids: Vec<Option<String>>,
+    /// When the provider asked who it is, where there is no `sid`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) auth_times: Vec<u64>,
     /// In milliseconds after the epoch, as all that follow.
     pub(super) began: u64,
     pub(super) created: u64,
@@ -220,6 +223,7 @@ impl RecordKeys {
             provider: ProviderSide {
                 session_id: outline.session_id,
                 earlier_session_ids: outline.earlier_session_ids,
+                auth_times: outline.auth_times,
                 refreshable: rest.refresh.map(Refreshable::from),
                 silent_login: rest.silent_login.map(Schedule::from),
                 asked: rest.asked.into_owned(),
@@ -318,6 +322,7 @@ impl Outline {
             label: session.identity.label().to_owned(),
             session_id: session.session_id().map(str::to_owned),
             earlier_session_ids: session.earlier_session_ids().to_vec(),
+            auth_times: session.auth_times().to_vec(),
             began: session.began_at.as_millis(),
             created: session.created_at.as_millis(),
             expires: session.expires_at.as_millis(),
@@ -337,6 +342,7 @@ impl Outline {
             user: self.label,
             session_id: self.session_id,
             earlier_session_ids: self.earlier_session_ids,
+            auth_times: self.auth_times,
             began_at: UnixTime::from_millis(self.began),
             created_at: self.created,
             expires_at: self.expires,

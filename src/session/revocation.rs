@@ -46,10 +46,31 @@ pub enum Whom<'w> {
         /// `sub`.
         subject: Option<&'w str>,
     },
+    /// Those that were made in the same session of the provider as another one, which its browser ended.
+    ///
+    /// Where the provider names no session, those of the same user of which it says the same time of login or none, and where
+    /// it says no time either, all of that user that have no name: who cannot be told apart may be at this browser.
+    SameOrigin {
+        /// The provider.
+        issuer: &'w str,
+        /// What that one knows.
+        origin: &'w Origin,
+    },
     /// Those for an application.
     Application(&'w str),
     /// All.
     Everybody,
+}
+
+/// In which sessions of the provider a session was made and renewed, as far as the provider says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// `sub`.
+    pub(super) subject: String,
+    /// `sid`, now and before; `None`: there was none.
+    pub(super) session_ids: Vec<Option<String>>,
+    /// `auth_time`, in seconds.
+    pub(super) auth_times: Vec<u64>,
 }
 
 /// An order to end sessions.
@@ -157,6 +178,41 @@ impl TagKey {
         self.tag(&["without session", issuer, subject])
     }
 
+    fn login(&self, issuer: &str, subject: &str, auth_time: u64) -> Tag {
+        self.tag(&["login", issuer, subject, &auth_time.to_string()])
+    }
+
+    /// Of sessions that have neither the name of a session nor the time of a login.
+    fn without_origin(&self, issuer: &str, subject: &str) -> Tag {
+        self.tag(&["without origin", issuer, subject])
+    }
+
+    /// What a session without a `sid` has in common with others of its browser's.
+    fn unnamed<'t>(
+        &'t self,
+        issuer: &'t str,
+        subject: &'t str,
+        auth_times: &'t [u64],
+    ) -> impl Iterator<Item = Tag> + 't {
+        let no_time = auth_times.is_empty().then(|| self.without_origin(issuer, subject));
+        auth_times.iter().map(|time| self.login(issuer, subject, *time)).chain(no_time)
+    }
+
+    /// All tags by which sessions of the same origin are known.
+    fn of_origin(&self, issuer: &str, Origin { subject, session_ids, auth_times }: &Origin) -> Vec<Tag> {
+        let mut tags: Vec<Tag> = session_ids.iter().flatten().map(|name| self.session(issuer, name)).collect();
+        match (session_ids.contains(&None), &auth_times[..]) {
+            (false, _) => {}
+            (true, []) => tags.push(self.without_session(issuer, subject)),
+            (true, times) => {
+                tags.extend(self.unnamed(issuer, subject, times));
+                // What says nothing at all of its login may be of this one.
+                tags.push(self.without_origin(issuer, subject));
+            }
+        }
+        tags
+    }
+
     /// What `revocation` is, written down until `until`.
     pub(super) fn entries(&self, revocation: &Revocation<'_>, until: UnixTime) -> Entries {
         let tags = match revocation.whom {
@@ -166,6 +222,7 @@ impl TagKey {
                 tags.extend(subject.map(|subject| self.without_session(issuer, subject)));
                 tags
             }
+            Whom::SameOrigin { issuer, origin } => self.of_origin(issuer, origin),
             Whom::Application(slug) => vec![self.application(slug)],
             Whom::Everybody => vec![self.everybody()],
         };
@@ -200,6 +257,8 @@ pub(super) struct Revocable<'s> {
     pub(super) session_id: Option<&'s str>,
     /// Before a refresh.
     pub(super) earlier_session_ids: &'s [Option<String>],
+    /// Where there is no name.
+    pub(super) auth_times: &'s [u64],
     pub(super) began_at: UnixTime,
 }
 
@@ -269,6 +328,9 @@ impl Revocations {
             made_in(session.session_id),
         ];
         tags.extend(session.earlier_session_ids.iter().map(|earlier| made_in(earlier.as_deref())));
+        if session.session_id.is_none() || session.earlier_session_ids.contains(&None) {
+            tags.extend(self.key.unnamed(issuer, session.subject, session.auth_times));
+        }
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
         tags.iter().any(|tag| list.get(tag).is_some_and(|entry| session.began_at <= entry.at))
     }

@@ -240,8 +240,10 @@ async fn sign_out_ends_the_session_and_goes_on_to_the_provider() {
     assert!(end.as_str().starts_with(&format!("{}/end-session?", stage.provider.issuer())), "{end}");
     assert!(reply.parameter("id_token_hint").is_some_and(|hint| hint.split('.').count() == 3));
     assert_eq!(reply.parameter("client_id").unwrap(), "proxy");
+    let state = reply.parameter("state").unwrap();
     let signed_out = browser.follow(reply).await;
-    assert_eq!(signed_out.url.as_str(), "https://app.example.com/outpost.goauthentik.io/signed_out");
+    let back = format!("https://app.example.com/outpost.goauthentik.io/signed_out?state={state}");
+    assert_eq!(signed_out.url.as_str(), back);
     signed_out.is(200).contains("https://app.example.com/");
     assert_eq!(browser.cookie_names(&signed_out.url), Vec::<String>::new());
 

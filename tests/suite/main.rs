@@ -2,10 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
-#[expect(dead_code, reason = "the demo introduces itself")]
 #[path = "../../examples/demo/configuration.rs"]
 mod configuration;
-#[expect(dead_code, reason = "the demo uses the rest")]
 #[path = "../../examples/demo/provider/mod.rs"]
 mod provider;
 #[path = "../../examples/demo/proxy/mod.rs"]

@@ -135,6 +135,9 @@ pub(crate) struct Refreshing {
     pub(crate) needs_consent: bool,
     /// Without that scope there is a refresh token as well, which ends with the provider's own session, as Keycloak has it.
     pub(crate) unasked: bool,
+    /// Revoking a refresh token takes the client out of the provider's session without telling anybody, and ends a session
+    /// that had no other, as Keycloak has it.
+    pub(crate) revocation_leaves_session: bool,
     /// The same refresh token serves again and again.
     pub(crate) keep_token: bool,
     /// The second use of a refresh token only fails, and does not end the grant.

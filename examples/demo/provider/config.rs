@@ -51,6 +51,8 @@ pub(crate) struct Client {
     pub(crate) redirect_uris: Vec<String>,
     /// Where browsers may be sent after a logout; compared as text.
     pub(crate) post_logout_redirect_uris: Vec<String>,
+    /// Where it is told that a session has ended (OpenID Connect Back-Channel Logout 1.0 §2.2).
+    pub(crate) backchannel_logout_uri: Option<String>,
 }
 
 /// Somebody who can sign in.

@@ -1,15 +1,25 @@
-//! Logout: RP-initiated (OpenID Connect RP-Initiated Logout 1.0), and tokens for back-channel logout.
+//! Logout: RP-initiated (OpenID Connect RP-Initiated Logout 1.0), and back-channel logout.
+
+use std::time::Duration;
 
 use aws_lc_rs::error::Unspecified;
-use http::HeaderValue;
-use http::header::SET_COOKIE;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, SET_COOKIE};
+use http::{HeaderValue, Request};
+use http_body_util::Full;
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::rt::TokioExecutor;
 use serde_json::{Map, Value, json};
 use url::Url;
+use url::form_urlencoded::Serializer;
 
 use super::authorize::COOKIE;
 use super::behaviour::Patch;
 use super::web::{self, Answer};
-use super::{Asked, Client, LogoutToken, Rewrite, Shared, keys, pages, token};
+use super::{Asked, Client, LogoutToken, Rewrite, Shared, keys, lock, pages, token};
+
+/// So long a client is waited for.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Seconds that a logout token is valid.
 const LOGOUT_TOKEN_LIFETIME: u64 = 120;
@@ -33,8 +43,11 @@ impl Asked<'_> {
             }
             (hinted, named) => hinted.or(named).and_then(|id| state.client(&id)),
         };
-        if let Some(session) = web::cookie(&self.seen.headers, COOKIE) {
-            state.sign_off(session);
+        let ended = web::cookie(&self.seen.headers, COOKIE).and_then(|session| state.sign_off(session));
+        if let Some((sign_on, session, clients)) = ended {
+            let subject = state.claims(&sign_on.login, "openid").get("sub").and_then(Value::as_str).map(str::to_owned);
+            let token = LogoutToken { subject, session: Some(session), ..LogoutToken::default() };
+            lock(&self.shared.ended).extend(clients.into_iter().map(|client| (client, token.clone())));
         }
         drop(state);
 
@@ -57,6 +70,21 @@ impl Asked<'_> {
             answer.headers_mut().append(SET_COOKIE, expired);
         }
         answer
+    }
+}
+
+/// Tells clients of the logouts that they have a part in, where they registered an address for it, and waits for their answers.
+pub(super) async fn tell(shared: &Shared) {
+    let ended = std::mem::take(&mut *lock(&shared.ended));
+    for (client, token) in ended {
+        let Some(uri) = &client.backchannel_logout_uri else { continue };
+        let Ok(token) = logout_token(shared, &client, &token) else { continue };
+        let form = Serializer::new(String::new()).append_pair("logout_token", &token).finish();
+        let request = Request::post(uri.as_str()).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let Ok(request) = request.body(Full::new(Bytes::from(form))) else { continue };
+        let http = HttpClient::builder(TokioExecutor::new()).build_http();
+        // A client that does not answer is not waited for any longer.
+        let _ = tokio::time::timeout(ANSWER_WITHIN, http.request(request)).await;
     }
 }
 

@@ -65,6 +65,7 @@ impl Provider {
             keys: Mutex::new(keys),
             state: Mutex::new(State::new(config.clients, config.users)),
             counts: watch::Sender::default(),
+            ended: Mutex::default(),
             last: Mutex::default(),
         });
         let serve = Arc::clone(&shared);
@@ -152,7 +153,7 @@ impl Provider {
 
     /// Ends an opaque access token.
     pub(crate) fn revoke(&self, client: &str, token: &str) {
-        self.shared.state().revoke(token, client);
+        self.shared.state().revoke(token, client, &Refreshing::default());
     }
 
     /// A token for back-channel logout at `client`; sending it is up to the test.

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::keys::Keyring;
 use super::state::State;
 use super::web::{self, Answer, HangUp, Parameters};
-use super::{Behaviour, Endpoint, Fault, pages};
+use super::{Behaviour, Client, Endpoint, Fault, LogoutToken, logout, pages};
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub(super) struct Shared {
     pub(super) keys: Mutex<Keyring>,
     pub(super) state: Mutex<State>,
     pub(super) counts: watch::Sender<[u64; Endpoint::ALL.len()]>,
+    /// Logouts of which clients are to be told.
+    pub(super) ended: Mutex<Vec<(Client, LogoutToken)>>,
     pub(super) last: Mutex<[Option<Seen>; Endpoint::ALL.len()]>,
 }
 
@@ -112,6 +114,9 @@ pub(super) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> R
         raw: if seen.method == Method::POST { String::from_utf8_lossy(&body).into_owned() } else { raw_query },
     };
     let answer = instead.map_or_else(|| asked.answer(endpoint), Ok);
+    if endpoint == Endpoint::EndSession {
+        logout::tell(&shared).await;
+    }
     let mut answer =
         answer.unwrap_or_else(|Unspecified| web::text(StatusCode::INTERNAL_SERVER_ERROR, "No randomness."));
     if let Some(fault) = fault {

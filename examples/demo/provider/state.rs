@@ -1,6 +1,6 @@
 //! What the provider remembers: clients, users, sign-ons, codes, tokens.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
 
@@ -75,6 +75,8 @@ pub(super) struct State {
     clients: HashMap<String, Client>,
     users: Vec<User>,
     sign_ons: HashMap<String, SignOn>,
+    /// The clients that have a part in a session, by its `sid`.
+    parties: HashMap<String, BTreeSet<String>>,
     /// Nothing for those that are spent.
     codes: HashMap<String, Option<Grant>>,
     access: HashMap<String, Access>,
@@ -112,6 +114,7 @@ impl State {
             clients: clients.collect(),
             users,
             sign_ons: HashMap::new(),
+            parties: HashMap::new(),
             codes: HashMap::new(),
             access: HashMap::new(),
             offline: HashMap::new(),
@@ -169,8 +172,23 @@ impl State {
         self.sign_ons.get(token).cloned()
     }
 
-    pub(super) fn sign_off(&mut self, token: &str) {
-        self.sign_ons.remove(token);
+    /// Ends a session; who it was of, its `sid`, and the clients that had a part in it.
+    pub(super) fn sign_off(&mut self, token: &str) -> Option<(SignOn, String, Vec<Client>)> {
+        let sign_on = self.sign_ons.remove(token)?;
+        let session = keys::s256(token);
+        let parties = self.parties.remove(&session).unwrap_or_default();
+        let clients = parties.iter().filter_map(|id| self.client(id)).collect();
+        Some((sign_on, session, clients))
+    }
+
+    /// Takes a client out of a session, which ends with the last one.
+    fn leave(&mut self, session: &str, client: &str) {
+        let Some(parties) = self.parties.get_mut(session) else { return };
+        parties.remove(client);
+        if parties.is_empty() {
+            self.parties.remove(session);
+            self.sign_ons.retain(|token, _| keys::s256(token) != session);
+        }
     }
 
     pub(super) fn end_sessions(&mut self) {
@@ -184,8 +202,14 @@ impl State {
     /// Spends a code; a second use ends the tokens of the first (RFC 6749 §4.1.2).
     pub(super) fn spend(&mut self, code: &str) -> Option<Grant> {
         let grant = self.codes.get_mut(code)?.take();
-        if grant.is_none() {
-            self.end_family(code);
+        match &grant {
+            None => self.end_family(code),
+            Some(grant) => {
+                if self.parties.len() >= MOST {
+                    self.parties.clear();
+                }
+                self.parties.entry(grant.session.clone()).or_default().insert(grant.client.clone());
+            }
         }
         grant
     }
@@ -210,10 +234,15 @@ impl State {
     }
 
     /// Ends a token of `client`, whichever it is; a refresh token takes its family with it (RFC 7009 §2.1).
-    pub(super) fn revoke(&mut self, token: &str, client: &str) {
+    pub(super) fn revoke(&mut self, token: &str, client: &str, refreshing: &Refreshing) {
         let offline = self.offline.get(token).filter(|known| known.grant.client == client);
-        match offline.map(|known| known.grant.family.clone()) {
-            Some(family) => self.end_family(&family),
+        match offline.map(|known| (known.grant.family.clone(), known.grant.session.clone())) {
+            Some((family, session)) => {
+                self.end_family(&family);
+                if refreshing.revocation_leaves_session {
+                    self.leave(&session, client);
+                }
+            }
             None => drop(self.access.remove(token)),
         }
     }

@@ -134,7 +134,7 @@ impl Asked<'_> {
         let token = self.seen.form.get("token").ok_or("invalid_request");
         match self.client().and_then(|client| Ok((client, token?))) {
             Ok((client, token)) => {
-                self.shared.state().revoke(token, &client.id);
+                self.shared.state().revoke(token, &client.id, &self.behaviour.refreshing);
                 web::text(StatusCode::OK, "")
             }
             Err(error) => refuse(error),

@@ -65,6 +65,7 @@ impl Asking<'_> {
             provider: ProviderSide {
                 session_id,
                 earlier_session_ids: Vec::new(),
+                auth_times: Vec::new(),
                 refreshable: schedule.map(|schedule| Refreshable {
                     token: refreshed.refresh_token,
                     // Some providers rotate now and then only.
@@ -107,6 +108,7 @@ impl Asking<'_> {
                     provider: ProviderSide {
                         session_id: self.session.session_id().map(str::to_owned),
                         earlier_session_ids: Vec::new(),
+                        auth_times: Vec::new(),
                         refreshable: Some(Refreshable { token, rotates: Some(true), schedule }),
                         silent_login: None,
                         asked: self.session.asked().cloned().unwrap_or_default(),
@@ -144,9 +146,9 @@ impl Asking<'_> {
             return Outcome::Open;
         }
         // It may have been signed out or revoked meanwhile.
-        if let (Ok(None), Some(refreshable)) = (self.logins.store.load(self.token).await, renewed.refreshable()) {
+        if let (Ok(None), Some(provider)) = (self.logins.store.load(self.token).await, self.logins.provider(self.app)) {
             // Nobody will use the new token; where the provider does not hear it, it ends there by itself.
-            let _ = self.provider.revoke(&refreshable.token).await;
+            self.logins.revoker.revoke_renewed(provider, renewed);
         }
         Outcome::Open
     }

@@ -50,6 +50,7 @@ fn same(one: &Session, other: &Session) {
     assert_eq!((one.last_use(), one.was_checked()), (other.last_use(), other.was_checked()));
     assert_eq!((one.began_at, one.session_id()), (other.began_at, other.session_id()));
     assert_eq!(one.earlier_session_ids(), other.earlier_session_ids());
+    assert_eq!(one.auth_times(), other.auth_times());
     let refresh = |session: &Session| session.refreshable().map(Refresh::of).map(|refresh| json(&refresh));
     assert_eq!(refresh(one), refresh(other));
     let silent = |session: &Session| session.silent_login().map(Times::of).map(|times| json(&times));
@@ -135,6 +136,7 @@ proptest! {
         checked in prop::option::of(1_700_000_000_123..1_700_100_000_000_u64),
         session_id in prop::option::of("(.|\n){1,20}"),
         earlier_session_ids in prop::collection::vec(prop::option::of(".{1,9}"), 0..3),
+        auth_times in prop::collection::vec(any::<u64>(), 0..3),
         refresh in prop::option::of((".{1,20}", any::<Option<bool>>(), any::<u64>(), any::<u64>())),
         silent in any::<Option<(u64, u64)>>(),
         acr in prop::collection::vec(".{0,9}", 0..3),
@@ -149,7 +151,9 @@ proptest! {
         let (token, mut session) = (token(), session(identity, &id_token, idle.map(Duration::from_secs)));
         let claims = Map::from_iter([("acr".to_owned(), Value::from(id_token.len()))]);
         session.identity = session.identity.with_claims(claims);
-        session.provider = ProviderSide { session_id, earlier_session_ids, refreshable, silent_login, asked }.boxed();
+        let provider =
+            ProviderSide { session_id, earlier_session_ids, auth_times, refreshable, silent_login, asked };
+        session.provider = provider.boxed();
         if let Some(at) = checked {
             session.touch(UnixTime::from_millis(at));
         }
@@ -196,6 +200,7 @@ fn a_record_of_the_first_release_opens() {
     session.provider = ProviderSide {
         session_id: Some("sid-2".into()),
         earlier_session_ids: vec![None, Some("sid-1".into())],
+        auth_times: Vec::new(),
         refreshable: Some(Refreshable {
             token: "refresh token".into(),
             rotates: Some(true),

@@ -97,6 +97,77 @@ fn a_session_is_meant_by_all_that_it_was_made_in() {
     assert_eq!(refreshed(&many).earlier_session_ids().len(), 8);
 }
 
+/// A session with these names, one after the other, and times of login.
+fn with_origin(session_ids: &[Option<&str>], auth_times: &[u64]) -> Session {
+    let mut session = refreshed(session_ids);
+    if let Some(provider) = &mut session.provider {
+        provider.auth_times = auth_times.to_vec();
+    } else {
+        session.provider = ProviderSide { auth_times: auth_times.to_vec(), ..ProviderSide::default() }.boxed();
+    }
+    session
+}
+
+#[track_caller]
+fn check_origin(one: (&[Option<&str>], &[u64]), other: (&[Option<&str>], &[u64]), expected: bool) {
+    let (revocations, other_session) = (revocations(), with_origin(other.0, other.1));
+    let left = with_origin(one.0, one.1);
+    for session in [&left, &other_session] {
+        assert!(!revocations.cover(session));
+    }
+    let origin = left.origin();
+    for (issuer, ends) in [("https://other.example.com", false), (ISSUER, true)] {
+        let order = Revocation { whom: Whom::SameOrigin { issuer, origin: &origin }, at: at(100), once: None };
+        revocations.follow(&revocations.entries(&order, at(10_000)));
+        assert_eq!(revocations.cover(&left), ends, "{one:?} itself");
+        assert_eq!(revocations.cover(&other_session), ends && expected, "{one:?} {other:?}");
+    }
+    let stranger = Origin { subject: "bob-subject".to_owned(), ..origin };
+    let revocations = self::revocations();
+    let order = Revocation { whom: Whom::SameOrigin { issuer: ISSUER, origin: &stranger }, at: at(100), once: None };
+    revocations.follow(&revocations.entries(&order, at(10_000)));
+    let shares_a_name = one.0.iter().flatten().any(|name| other.0.contains(&Some(name)));
+    assert_eq!(revocations.name(&other_session.revocable()), shares_a_name, "of somebody else");
+}
+
+#[test]
+fn sessions_of_one_origin_end_together() {
+    const A: Option<&str> = Some("a");
+    const B: Option<&str> = Some("b");
+    // By name, where there is one.
+    check_origin((&[A], &[]), (&[A], &[]), true);
+    check_origin((&[A], &[]), (&[B], &[]), false);
+    check_origin((&[A], &[]), (&[None], &[]), false);
+    check_origin((&[A, B], &[]), (&[A], &[]), true);
+    check_origin((&[A], &[]), (&[A, B], &[]), true);
+    check_origin((&[A, None], &[]), (&[A], &[]), true);
+    // Else by the time of login.
+    check_origin((&[None], &[7]), (&[None], &[7]), true);
+    check_origin((&[None], &[7]), (&[None], &[8]), false);
+    check_origin((&[None], &[7, 8]), (&[None], &[7]), true);
+    check_origin((&[None], &[7]), (&[None], &[7, 8]), true);
+    check_origin((&[None, None], &[7]), (&[None], &[7]), true);
+    check_origin((&[None], &[7]), (&[A], &[]), false);
+    // What says neither may be of this browser.
+    check_origin((&[None], &[]), (&[None], &[]), true);
+    check_origin((&[None], &[7]), (&[None], &[]), true);
+    check_origin((&[None], &[]), (&[None], &[7]), true);
+    check_origin((&[None], &[]), (&[A], &[]), false);
+    // A provider that begins to give names.
+    check_origin((&[None, A], &[7]), (&[None], &[7]), true);
+    check_origin((&[None, A], &[]), (&[None], &[]), true);
+    check_origin((&[None, A], &[7]), (&[None], &[8]), false);
+}
+
+#[test]
+fn a_refresh_changes_no_time_of_login() {
+    let before = with_origin(&[None], &[7, 8]);
+    let provider = ProviderSide { session_id: Some("a".into()), auth_times: vec![9], ..ProviderSide::default() };
+    let after = before.renewed(Renewal { identity: before.identity().clone(), provider });
+    assert_eq!(after.auth_times(), [7, 8]);
+    assert_eq!(after.origin().session_ids, [None, Some("a".to_owned())]);
+}
+
 #[test]
 fn entries_come_back() {
     let entry = Entry { tag: Tag([7; 16]), at: at(100), until: UnixTime::from_millis(u64::MAX) };

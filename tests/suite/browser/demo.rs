@@ -8,12 +8,17 @@ use super::run;
 use crate::running::Running;
 use crate::web;
 
-/// Runs a script against the whole demo.
+/// Runs a script against the whole demo; it is told what the demo prints.
 async fn against_the_demo(script: &str) {
     let (listener, address) = web::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
     let running = Running::start(listener, address).await.unwrap();
-    run(script, json!({"port": address.port()})).await;
+    run(script, json!({"port": address.port(), "introduction": running.demo.introduction()})).await;
     running.stop().await;
+}
+
+#[tokio::test]
+async fn the_printed_list_works_in_its_order() {
+    against_the_demo("introduction").await;
 }
 
 #[tokio::test]

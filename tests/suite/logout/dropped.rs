@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use forepost::app::Application;
 use forepost::identity::{Identity, PackedIdentity};
-use forepost::logout::{LogoutParts, Logouts};
+use forepost::logout::{LogoutParts, Logouts, Revoker};
 use forepost::oidc::Provider as IdentityProvider;
 use forepost::session::{
     Begun, Finished, Lease, MemoryStore, NewSession, Page, ProviderSide, Refreshable, Revocation, Schedule, Session,
@@ -147,6 +147,7 @@ struct Scene {
     app: Arc<Application>,
     store: Arc<Slow>,
     logouts: Logouts,
+    revoker: Arc<Revoker>,
     background: TaskTracker,
     headers: HeaderMap,
     asker: Asker,
@@ -178,12 +179,14 @@ impl Scene {
         });
         let (store, background) =
             (Arc::new(Slow { inner, asked: Semaphore::new(0), gate: Semaphore::new(0) }), TaskTracker::new());
+        let revoker = Revoker::new(background.clone());
         let logouts = Logouts::new(LogoutParts {
             world: world.clone(),
             store: Arc::clone(&store) as Arc<dyn SessionStore>,
             providers: HashMap::from([("idp".to_owned(), known)]),
             lifetime,
             everywhere: true,
+            revoker: Arc::clone(&revoker),
             background: background.clone(),
         });
         let token = SessionToken::generate(&world).unwrap();
@@ -191,7 +194,7 @@ impl Scene {
         let cookie = format!("{}={}", app.cookies.session().as_str(), token.encode());
         let headers = HeaderMap::from_iter([(http::header::COOKIE, HeaderValue::try_from(cookie).unwrap())]);
         let asker = Asker { client: None, request_id: RequestIds::new(&world).next() };
-        Self { provider, app, store, logouts, background, headers, asker }
+        Self { provider, app, store, logouts, revoker, background, headers, asker }
     }
 
     /// Gives up `request` while the store works, and waits for the end of what it began.
@@ -201,6 +204,7 @@ impl Scene {
             asked = self.store.asked.acquire() => drop(asked.unwrap()),
         }
         self.store.gate.add_permits(10);
+        self.revoker.hurry();
         self.background.close();
         self.background.wait().await;
     }
@@ -226,7 +230,7 @@ pub(super) fn alice(app: &Application, world: &World) -> Session {
     let new = NewSession {
         application: Arc::clone(&app.slug),
         identity: PackedIdentity::new(identity, "id.to.ken", true),
-        began_at: world.now(),
+        began_at: world.moment(),
         lifetime: Duration::from_hours(1),
         idle_timeout: None,
         provider: ProviderSide {

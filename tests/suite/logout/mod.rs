@@ -6,10 +6,12 @@ mod dropped;
 mod front_channel;
 mod http2;
 mod nested;
+mod order;
 mod real;
 mod replica;
 mod requests;
 mod sign_out;
+mod together;
 
 use forepost::world::World;
 use http::Method;

@@ -48,7 +48,10 @@ async fn a_login_ends_no_session_of_the_other() {
 #[tokio::test]
 async fn a_sign_out_ends_no_session_of_the_other() {
     let stage = stage("").await;
-    let mut alice = visitor_of_both(&stage).await;
+    let mut alice = visitor(&stage, OUTER, "alice").await;
+    // In another session of the provider.
+    stage.provider.end_sessions();
+    stage.sign_in(&mut alice, INNER, "alice").await.is(200);
     let before = alice.clone();
     alice.send(Method::POST, SIGN_OUT, &[ORIGIN], None).await.is(303);
     for browser in [&alice, &before] {
@@ -57,6 +60,17 @@ async fn a_sign_out_ends_no_session_of_the_other() {
     // With the other one's cookie alone nobody is signed in here.
     alice.clone().send(Method::POST, SIGN_OUT, &[ORIGIN], None).await.is(200).contains("Signed out");
     assert!(is_in(&stage, &alice, OUTER).await);
+}
+
+#[tokio::test]
+async fn a_sign_out_ends_both_sessions_of_one_login() {
+    let stage = stage("").await;
+    let mut alice = visitor_of_both(&stage).await;
+    let before = alice.clone();
+    alice.send(Method::POST, SIGN_OUT, &[ORIGIN], None).await.is(303);
+    for browser in [&alice, &before] {
+        assert!(!is_in(&stage, browser, OUTER).await && !is_in(&stage, browser, INNER).await);
+    }
 }
 
 #[tokio::test]

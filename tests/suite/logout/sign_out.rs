@@ -115,7 +115,9 @@ async fn everywhere_is_asked_for_by_a_post_of_our_own_page() {
         assert!(is_in(&stage, &wiki, DOMAIN).await && is_in(&stage, &elsewhere, APP).await, "{origin}");
     }
     // One alone ends as before, and its refresh token with it.
-    alice.clone().send(Method::POST, SIGN_OUT, &[ORIGIN], None).await.is(303);
+    let mut leaving = alice.clone();
+    let out = leaving.send(Method::POST, SIGN_OUT, &[ORIGIN], None).await;
+    leaving.follow(out).await.is(200).contains("Signed out");
     assert!(!is_in(&stage, &alice, APP).await && is_in(&stage, &elsewhere, APP).await);
     stage.provider.wait_for_requests(Endpoint::Revocation, 1).await;
 }
@@ -169,6 +171,7 @@ async fn everywhere_is_heard_by_way_of_a_proxy() {
 struct Parts {
     provider: Provider,
     assembly: Assembly,
+    world: World,
 }
 
 impl Parts {
@@ -188,20 +191,22 @@ impl Parts {
              [[application]]\nexternal_host = \"https://app.example.com\"\n",
             provider.issuer()
         ));
-        let assembly = Assembly::new(settings.unwrap(), World::system()).unwrap();
+        let world = World::system();
+        let assembly = Assembly::new(settings.unwrap(), world.clone()).unwrap();
         assembly.providers[0].refresh().await.unwrap();
-        Self { provider, assembly }
+        Self { provider, assembly, world }
     }
 
     /// The cookie of a new session with a refresh token.
     async fn sign_in(&self) -> String {
         let app = &self.assembly.applications[0];
-        let token = SessionToken::generate(&World::system()).unwrap();
-        self.assembly.store.save(&token, Arc::new(alice(app, &World::system()))).await.unwrap();
+        let token = SessionToken::generate(&self.world).unwrap();
+        self.assembly.store.save(&token, Arc::new(alice(app, &self.world))).await.unwrap();
         format!("{}={}", app.cookies.session().as_str(), token.encode())
     }
 
-    async fn sign_out(&self, cookie: &str, query: &str) {
+    /// Gives what the browser is to come back with.
+    async fn sign_out(&self, cookie: &str, query: &str) -> String {
         let request = Request::post(format!("/outpost.goauthentik.io/sign_out{query}"))
             .header("host", "app.example.com")
             .header("origin", "https://app.example.com")
@@ -209,6 +214,15 @@ impl Parts {
         let (head, ()) = request.body(()).unwrap().into_parts();
         let answer = self.assembly.outpost.answer(&head, Peer::Ip(([127, 0, 0, 1], 1).into())).await;
         assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+        let location = url::Url::parse(answer.headers()["location"].to_str().unwrap()).unwrap();
+        location.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned()
+    }
+
+    async fn come_back(&self, name: &str) {
+        let request = Request::get(format!("/outpost.goauthentik.io/signed_out?state={name}"));
+        let (head, ()) = request.header("host", "app.example.com").body(()).unwrap().into_parts();
+        let answer = self.assembly.outpost.answer(&head, Peer::Ip(([127, 0, 0, 1], 1).into())).await;
+        assert_eq!(answer.status(), StatusCode::OK);
     }
 }
 
@@ -220,7 +234,8 @@ async fn a_refresh_token_is_revoked_and_nobody_waits_for_it() {
     parts.provider.set(|it| drop(it.faults.insert(Endpoint::Revocation, hold)));
     for (count, query) in [(1, ""), (2, "?everywhere=true")] {
         let cookie = parts.sign_in().await;
-        parts.sign_out(&cookie, query).await;
+        let name = parts.sign_out(&cookie, query).await;
+        parts.come_back(&name).await;
         parts.provider.wait_for_requests(Endpoint::Revocation, count).await;
         let seen = parts.provider.last_request(Endpoint::Revocation).unwrap();
         assert!(format!("{seen:?}").contains("the-refresh-token"), "{seen:?}");
@@ -238,6 +253,7 @@ async fn revoked(parts: &Parts) -> (Vec<Value>, Option<Seen>) {
     let _guard = lines.listen();
     let cookie = parts.sign_in().await;
     parts.sign_out(&cookie, "").await;
+    parts.assembly.revoker.hurry();
     parts.assembly.background.close();
     parts.assembly.background.wait().await;
     let told = lines.all().into_iter().filter(|line| line["level"] == "WARN").collect();
@@ -295,5 +311,8 @@ async fn a_slow_provider_is_not_asked_without_end() {
         let cookie = parts.sign_in().await;
         parts.sign_out(&cookie, "").await;
     }
-    assert_eq!(parts.assembly.background.len(), 256);
+    assert_eq!(parts.provider.requests(Endpoint::Revocation), 0, "they wait for their browsers");
+    parts.assembly.revoker.hurry();
+    parts.provider.wait_for_requests(Endpoint::Revocation, 256).await;
+    assert_eq!(parts.provider.requests(Endpoint::Revocation), 256);
 }

@@ -80,7 +80,9 @@ impl Ordered {
             }
             Order::SignOut => {
                 let here = [("sec-fetch-site", "same-origin")];
-                browser.clone().send(Method::GET, SIGN_OUT, &here, None).await.is(302);
+                let mut browser = browser.clone();
+                let leaving = browser.send(Method::GET, SIGN_OUT, &here, None).await;
+                browser.follow(leaving).await.is(200).contains("Signed out");
             }
         }
     }

@@ -22,6 +22,7 @@ pub(crate) fn client(id: &str, secret: Option<&str>, origins: &[&str]) -> Client
             .iter()
             .map(|origin| format!("{origin}/outpost.goauthentik.io/signed_out"))
             .collect(),
+        backchannel_logout_uri: None,
     }
 }
 

@@ -50,6 +50,7 @@ impl Scene {
             secret: secret.map(ToOwned::to_owned),
             redirect_uris: vec![CALLBACK.to_owned()],
             post_logout_redirect_uris: vec![AFTER.to_owned()],
+            backchannel_logout_uri: None,
         };
         let provider = Provider::start(Config {
             clients: vec![client("app", Some("se:cr+t%")), client("open", None)],
