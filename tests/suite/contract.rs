@@ -383,4 +383,12 @@ async fn further_headers_are_always_there() {
     stage.provider.set(|behaviour| *behaviour = Behaviour::default());
     let reply = stage.sign_in(&mut bob, APP, "bob").await;
     assert_eq!((reply.header("x-webauth-role"), reply.header("x-team")), ("Editor".into(), String::new()));
+
+    // Both kinds of list are UTF-8, and the separator of the one means nothing in the other.
+    stage.provider.set(|behaviour| {
+        behaviour.id_token.set("groups", json!(["Küche", "a,b|c", "50%", "%2C", " x"]));
+    });
+    let reply = stage.sign_in(&mut stage.browser(), APP, "bob").await;
+    assert_eq!(reply.is(200).header("remote-groups"), "Küche,a%2Cb|c,50%,%252C,%20x");
+    assert_eq!(reply.header("x-authentik-groups"), "Küche|a,b%7Cc|50%|%252C|%20x");
 }

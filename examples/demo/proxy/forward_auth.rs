@@ -116,8 +116,8 @@ fn keep_cookies_of_the_application(headers: &mut HeaderMap) {
 
 /// What only a proxy or forepost may say.
 fn is_reserved(name: &str) -> bool {
-    const NAMES: [&str; 6] =
-        ["forwarded", "x-rewrite-url", "x-script-name", "x-method-override", "x-real-ip", "cf-connecting-ip"];
+    const NAMES: [&str; 7] =
+        ["proxy", "forwarded", "x-rewrite-url", "x-script-name", "x-method-override", "x-real-ip", "cf-connecting-ip"];
     const BEGINNINGS: [&str; 4] = ["remote-", "x-forwarded", "x-original-", "x-http-method"];
     NAMES.contains(&name) || BEGINNINGS.iter().any(|it| name.starts_with(it)) || name.ends_with("client-ip")
 }

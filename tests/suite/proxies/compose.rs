@@ -8,6 +8,7 @@ use forepost::app::Application;
 use forepost::settings::{Sources, load};
 use serde_json::Value;
 
+use super::further::with_documented_lines;
 use super::proxy::{Addresses, Proxy};
 use super::yaml;
 
@@ -155,12 +156,19 @@ pub(super) fn flatten(path: &str, value: &Value, flat: &mut BTreeMap<String, Str
     }
 }
 
+/// As they are, and with the lines of `examples/README.md` for further headers.
 #[test]
 fn traefiks_labels_say_what_its_file_says() {
-    let mut expected = BTreeMap::new();
-    flatten("", &yaml::parse(&Proxy::Traefik.example("dynamic.yaml")), &mut expected);
-
-    assert_eq!(labels(&compose(Proxy::Traefik)["services"]), expected);
+    let documented: fn(&str, String) -> String = |file, text| with_documented_lines(Proxy::Traefik, file, text);
+    let mut flattened = Vec::new();
+    for edit in [|_: &str, text| text, documented] {
+        let text = |file| edit(file, Proxy::Traefik.example(file));
+        let mut expected = BTreeMap::new();
+        flatten("", &yaml::parse(&text("dynamic.yaml")), &mut expected);
+        assert_eq!(labels(&yaml::parse(&text("compose.yaml"))["services"]), expected);
+        flattened.push(expected);
+    }
+    assert_eq!(flattened[1].len(), flattened[0].len() + 1);
 }
 
 /// All labels for Traefik, without its name.

@@ -55,7 +55,8 @@ pub(super) async fn presets_come_from_forepost_alone(proxy: Proxy) {
         let cookies = front.cookie_line(&front.alice().await);
         for preset in PRESETS {
             let value = if given.contains(&preset) { preset.1 } else { "" };
-            for spelling in spellings(preset.0) {
+            let twice = format!("{0}: spoofed\r\n{0}", preset.0);
+            for spelling in spellings(preset.0).into_iter().chain([twice]) {
                 only_forepost_is_heard(&front, &cookies, &format!("{spelling}: spoofed"), preset.0, value).await;
             }
         }

@@ -117,6 +117,7 @@ pub(super) async fn what_only_a_proxy_may_say_is_removed(proxy: Proxy) {
         "X-HTTP-Method",
         "X-Method-Override",
         "True-Client-IP",
+        "Proxy",
     ] {
         assert!(names.iter().any(|it| it == name), "examples/README.md does not promise to remove {name}: {names:?}");
     }
