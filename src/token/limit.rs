@@ -8,6 +8,7 @@ use icu_normalizer::ComposingNormalizerBorrowed;
 use moka::sync::Cache;
 
 use crate::forwarded::network_of;
+use crate::unicode::{is_control, is_ignorable};
 use crate::world::UnixTime;
 
 /// In which failures are counted, from the first one.
@@ -106,16 +107,25 @@ fn lock(count: &Mutex<Count>) -> std::sync::MutexGuard<'_, Count> {
 
 /// One spelling for all that look or fold alike.
 fn canonical(user: &str) -> String {
-    let nfkc = const { ComposingNormalizerBorrowed::new_nfkc() };
-    // Upper case first: it joins what lower case alone leaves apart (ß and ss, σ and ς).
-    let folded = nfkc.normalize(user.trim()).to_uppercase().to_lowercase();
-    let visible: String = folded.chars().filter(|it| !is_invisible(*it)).collect();
-    nfkc.normalize(&visible).into_owned()
+    let mut name = folded(user);
+    // Twice is enough for every name that is known; the bound is for those that are not.
+    for _ in 0..3 {
+        let again = folded(&name);
+        if again == name {
+            break;
+        }
+        name = again;
+    }
+    name
 }
 
-fn is_invisible(it: char) -> bool {
-    it.is_control()
-        || matches!(it, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{fe00}'..='\u{fe0f}')
+/// What one step can bring out, the next can fold: `I` with an invisible character before its dot.
+fn folded(name: &str) -> String {
+    let nfkc = const { ComposingNormalizerBorrowed::new_nfkc() };
+    let visible: String = name.chars().filter(|it| !is_ignorable(*it) && !is_control(*it)).collect();
+    // Upper case first: it joins what lower case alone leaves apart (ß and ss, σ and ς).
+    let folded = nfkc.normalize(&visible).to_uppercase().to_lowercase();
+    nfkc.normalize(folded.trim()).into_owned()
 }
 
 #[cfg(test)]
@@ -134,9 +144,39 @@ mod tests {
     #[test]
     fn case_049_050_a_name_has_one_spelling() {
         same(&["alice", "Alice", " alice", "ALICE\t", "ａｌｉｃｅ", "al\u{200b}ice", "alice\u{feff}"]);
+        for ignorable in [
+            "\u{ad}",
+            "\u{34f}",
+            "\u{61c}",
+            "\u{115f}",
+            "\u{180b}",
+            "\u{202e}",
+            "\u{2065}",
+            "\u{3164}",
+            "\u{fe0f}",
+            "\u{e0041}",
+            "\u{e01ef}",
+        ] {
+            same(&[
+                "alice",
+                &format!("al{ignorable}ice"),
+                &format!("{ignorable} alice"),
+                &format!("ALICE {ignorable}"),
+            ]);
+        }
+        same(&["\u{e9}", "e\u{34f}\u{301}", "E\u{200d}\u{301}"]);
         same(&["straße", "STRASSE", "strasse"]);
         same(&["\u{e9}", "e\u{301}", "\u{c9}"]);
         assert_ne!(canonical("alice"), canonical("bob"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_canonical_name_is_its_own(name in "[aAıİIσςßﬁ\u{301}\u{307}\u{34f}\u{200d}\u{3164}\u{1d173} \t]{0,8}|.{0,12}") {
+            let once = canonical(&name);
+            assert_eq!(canonical(&once), once);
+            assert_eq!(canonical(&format!("\u{200b}{name}\u{2060}")), once);
+        }
     }
 
     fn client(text: &str) -> Option<IpAddr> {
