@@ -3,55 +3,30 @@
 //! An expression looks at `identity`, `request` and `now` and does nothing. It is bounded: its text, how deep it nests, one loop
 //! at most around anything, and so many elements in the lists that it may look at.
 
-use std::collections::HashMap;
+mod values;
+mod walk;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
-use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
-use cel::objects::Key;
 use cel::{Context, Env, Program, Value};
 use chrono::DateTime;
-use serde_json::{Map, Value as Json};
+use serde_json::Map;
 
+use super::requirement::counted_email;
 use crate::identity::{Identity, PackedIdentity};
+use crate::settings::Email;
 use crate::world::UnixTime;
+use values::{identity_of, object};
+use walk::{Uses, Walk};
 
 /// Bytes.
 const LONGEST: usize = 4096;
 const DEEPEST: usize = 64;
 /// Of these in a row or nested, the parser would need too much stack.
 const MOST_SIGNS: usize = 64;
-const MOST_LOOPS: usize = 8;
-/// Elements of all lists and objects of an identity; where there are more, nothing is known.
-const MOST_ELEMENTS: usize = 1024;
-
 const REQUEST: [&str; 5] = ["host", "path", "method", "client", "scheme"];
-const IDENTITY: [&str; 6] = ["subject", "username", "email", "name", "groups", "claims"];
-const FUNCTIONS: [&str; 21] = [
-    "size",
-    "contains",
-    "startsWith",
-    "endsWith",
-    "int",
-    "uint",
-    "double",
-    "string",
-    "bool",
-    "timestamp",
-    "duration",
-    "getFullYear",
-    "getMonth",
-    "getDate",
-    "getDayOfMonth",
-    "getDayOfWeek",
-    "getDayOfYear",
-    "getHours",
-    "getMinutes",
-    "getSeconds",
-    "dyn",
-];
-
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
 /// An expression that was checked: it knows its variables and functions, ends soon, and is true or false.
@@ -60,15 +35,6 @@ pub struct Expression {
     text: Arc<str>,
     program: Arc<Program>,
     uses: Uses,
-}
-
-/// Which of its variables an expression looks at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Uses {
-    identity: bool,
-    claims: bool,
-    now: bool,
-    request: [bool; REQUEST.len()],
 }
 
 /// What an expression may look at of a request; a field is `None` where it is not known.
@@ -96,7 +62,7 @@ impl Expression {
         }
         let program = Program::compile(text).map_err(|error| one_line(&error.to_string()))?;
         let mut uses = Uses::default();
-        Walk { uses: &mut uses, locals: Vec::new(), loops: 0 }.expression(program.expression(), 0, 0)?;
+        Walk::new(&mut uses).expression(program.expression(), 0, 0)?;
         if uses == Uses::default() {
             return Err("it looks at neither identity nor request nor now, so it is always the same".to_owned());
         }
@@ -129,7 +95,17 @@ impl Expression {
         self.uses.claims
     }
 
+    /// Whether it looks at the e-mail address of the identity.
+    #[must_use]
+    pub fn looks_at_email(&self) -> bool {
+        self.uses.email || self.uses.has_email
+    }
+
     /// Whether it holds.
+    ///
+    /// `identity.email` is the address that rules count: one address, its domain in ASCII form, and verified, unless
+    /// `unverified` addresses count; otherwise null. Where the user has another, what holds for null alone is not known: the
+    /// address may be the user's.
     ///
     /// # Errors
     ///
@@ -138,6 +114,7 @@ impl Expression {
         &self,
         asked: &Asked<'_>,
         user: Option<&PackedIdentity>,
+        unverified: bool,
         now: UnixTime,
     ) -> Result<bool, String> {
         let known = [
@@ -150,11 +127,25 @@ impl Expression {
         if let Some(at) = (0..REQUEST.len()).find(|at| self.uses.request[*at] && !known[*at]) {
             return Err(format!("request.{} is not known", REQUEST[at]));
         }
-        let identity = match user.filter(|_| self.uses.identity) {
-            Some(user) => identity_of(&user.identity(), user.claims())?,
-            None => Value::Null,
+        let Some(user) = user.filter(|_| self.uses.identity) else {
+            return self.evaluate(asked, Value::Null, now);
         };
-        self.evaluate(asked, identity, now)
+        let email = counted_email(user, unverified).map(|email| email.to_string());
+        let with = |email: Option<&str>| {
+            let identity = identity_of(&user.identity(), email, user.claims())?;
+            self.evaluate(asked, identity, now)
+        };
+        let holds = with(email.as_deref());
+        if email.is_some() || !self.uses.email {
+            return holds;
+        }
+        let holds = holds.map_err(|error| format!("identity.email is null: {error}"))?;
+        let doubtful = user.email();
+        let read = Email::parse(doubtful).map_or_else(|| doubtful.to_owned(), |email| email.to_string());
+        if doubtful.is_empty() || with(Some(&read)) == Ok(holds) {
+            return Ok(holds);
+        }
+        Err("identity.email is null: the address is not verified, or not one address".to_owned())
     }
 
     fn evaluate(&self, asked: &Asked<'_>, identity: Value, now: UnixTime) -> Result<bool, String> {
@@ -197,7 +188,7 @@ impl Expression {
             groups: vec!["staff".into()],
             ..Identity::default()
         };
-        match self.evaluate(&asked, identity_of(&somebody, &Map::new())?, now) {
+        match self.evaluate(&asked, identity_of(&somebody, Some(&somebody.email), &Map::new())?, now) {
             Err(error) if !self.uses.claims => Err(format!("for a user, {error}")),
             Ok(_) | Err(_) => Ok(()),
         }
@@ -225,41 +216,6 @@ impl Asked<'_> {
     }
 }
 
-fn object<'k>(fields: impl Iterator<Item = (&'k str, Value)>) -> Value {
-    let fields: HashMap<Key, Value> =
-        fields.map(|(name, value)| (Key::String(Arc::new(name.to_owned())), value)).collect();
-    Value::Map(fields.into())
-}
-
-fn identity_of(identity: &Identity, claims: &Map<String, Json>) -> Result<Value, String> {
-    let mut room = MOST_ELEMENTS.checked_sub(identity.groups.len());
-    let claims = object(claims.iter().map(|(name, claim)| (name.as_str(), value_of(claim, &mut room))));
-    room.ok_or("the claims have too many elements")?;
-    let groups: Vec<Value> = identity.groups.iter().map(|group| Value::from(group.as_str())).collect();
-    let texts = [&identity.subject, &identity.username, &identity.email, &identity.name];
-    let texts = texts.into_iter().map(|text| Value::from(text.as_str()));
-    Ok(object(IDENTITY.into_iter().zip(texts.chain([Value::List(Arc::new(groups)), claims]))))
-}
-
-/// `room` is for so many elements more; `None` when they were too many.
-fn value_of(json: &Json, room: &mut Option<usize>) -> Value {
-    *room = room.and_then(|room| room.checked_sub(1));
-    if room.is_none() {
-        return Value::Null;
-    }
-    match json {
-        Json::Null => Value::Null,
-        Json::Bool(truth) => Value::Bool(*truth),
-        Json::Number(number) => match number.as_i64() {
-            Some(integer) => Value::Int(integer),
-            None => number.as_f64().map_or(Value::Null, Value::Float),
-        },
-        Json::String(text) => Value::from(text.as_str()),
-        Json::Array(items) => Value::List(Arc::new(items.iter().map(|item| value_of(item, room)).collect())),
-        Json::Object(fields) => object(fields.iter().map(|(name, field)| (name.as_str(), value_of(field, room)))),
-    }
-}
-
 /// How deep brackets nest, those in texts counted too.
 fn brackets(text: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
@@ -279,207 +235,5 @@ fn one_line(text: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A walk through an expression that finds what it looks at, and what it must not do.
-struct Walk<'e, 'u> {
-    uses: &'u mut Uses,
-    locals: Vec<&'e str>,
-    loops: usize,
-}
-
-impl<'e> Walk<'e, '_> {
-    fn expression(&mut self, expression: &'e IdedExpr, depth: usize, loops: usize) -> Result<(), String> {
-        if depth > DEEPEST {
-            return Err("it nests too deep".to_owned());
-        }
-        let depth = depth + 1;
-        match &expression.expr {
-            Expr::Unspecified | Expr::Literal(_) => Ok(()),
-            Expr::Ident(name) => self.name(name),
-            Expr::Select(select) => match &select.operand.expr {
-                Expr::Ident(name) if !self.locals.contains(&name.as_str()) => self.field(name, &select.field),
-                _ => self.expression(&select.operand, depth, loops),
-            },
-            Expr::Call(call) => {
-                let name = call.func_name.as_str();
-                if !name.starts_with(['_', '!', '-', '@']) && !FUNCTIONS.contains(&name) {
-                    return Err(format!("it has no function {name:?}; there are {}", FUNCTIONS.join(", ")));
-                }
-                if let ("_==_" | "_!=_", [one, other]) = (name, call.args.as_slice())
-                    && [(one, other), (other, one)].iter().any(|(it, null)| Self::is_nobody(it, null))
-                {
-                    self.uses.identity = true;
-                    return Ok(());
-                }
-                if name == "@in" && loops > 0 && !matches!(call.args.get(1).map(|it| &it.expr), Some(Expr::List(_))) {
-                    return Err(
-                        "it looks through a list within a loop; only one that it spells out is short enough".to_owned()
-                    );
-                }
-                let parts = call.target.iter().map(|target| &**target).chain(&call.args);
-                self.all(parts, depth, loops)
-            }
-            Expr::List(list) => self.all(list.elements.iter(), depth, loops),
-            Expr::Map(map) => map.entries.iter().try_for_each(|entry| match &entry.expr {
-                EntryExpr::MapEntry(entry) => self.all([&entry.key, &entry.value].into_iter(), depth, loops),
-                EntryExpr::StructField(field) => self.expression(&field.value, depth, loops),
-            }),
-            Expr::Struct(_) => Err("it makes messages, of which there are none".to_owned()),
-            Expr::Comprehension(comprehension) => {
-                if loops > 0 {
-                    return Err("it has a loop (all, exists, filter, map) within a loop".to_owned());
-                }
-                self.loops += 1;
-                if self.loops > MOST_LOOPS {
-                    return Err(format!("it has more than {MOST_LOOPS} loops"));
-                }
-                self.all([&comprehension.iter_range, &comprehension.accu_init].into_iter(), depth, loops)?;
-                let before = self.locals.len();
-                self.locals.extend([comprehension.iter_var.as_str(), comprehension.accu_var.as_str()]);
-                self.locals.extend(comprehension.iter_var2.as_deref());
-                if self.locals[before..].iter().any(|name| ["identity", "request", "now"].contains(name)) {
-                    return Err("a loop gives its element the name of a variable".to_owned());
-                }
-                let inner = [&comprehension.loop_cond, &comprehension.loop_step, &comprehension.result];
-                let walked = self.all(inner.into_iter(), depth, loops + 1);
-                self.locals.truncate(before);
-                walked
-            }
-        }
-    }
-
-    fn all(&mut self, mut parts: impl Iterator<Item = &'e IdedExpr>, depth: usize, loops: usize) -> Result<(), String> {
-        parts.try_for_each(|part| self.expression(part, depth, loops))
-    }
-
-    /// Whether `it` is compared to nobody.
-    fn is_nobody(it: &IdedExpr, null: &IdedExpr) -> bool {
-        let is_identity = matches!(&it.expr, Expr::Ident(name) if name == "identity");
-        is_identity && matches!(null.expr, Expr::Literal(LiteralValue::Null))
-    }
-
-    /// A variable as a whole.
-    fn name(&mut self, name: &str) -> Result<(), String> {
-        match name {
-            _ if self.locals.contains(&name) => {}
-            "now" => self.uses.now = true,
-            "identity" | "request" => {
-                let field = if name == "request" { "path" } else { "groups" };
-                return Err(format!("it looks at {name} as a whole: name the field, as {name}.{field}"));
-            }
-            _ => return Err(format!("it has no variable {name:?}; there are identity, request, now")),
-        }
-        Ok(())
-    }
-
-    fn field(&mut self, name: &str, field: &str) -> Result<(), String> {
-        let fields: &[&str] = match name {
-            "request" => &REQUEST,
-            "identity" => &IDENTITY,
-            _ => return self.name(name),
-        };
-        let Some(at) = fields.iter().position(|known| *known == field) else {
-            return Err(format!("{name} has no {field:?}; it has {}", fields.join(", ")));
-        };
-        if name == "request" {
-            self.uses.request[at] = true;
-        } else {
-            self.uses.identity = true;
-            self.uses.claims |= field == "claims";
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[track_caller]
-    fn refused(text: &str, expected: &str) {
-        let error = Expression::parse(text).unwrap_err();
-        assert!(error.contains(expected), "{text}: {error}");
-    }
-
-    #[test]
-    fn what_cannot_be_used_is_refused() {
-        refused("request.path ==", "");
-        refused("true", "always the same");
-        refused("1 == 1", "always the same");
-        refused("request.pth == '/'", "no \"pth\"");
-        refused("request == null", "name the field");
-        refused("identity != null && identity.user == 'x'", "no \"user\"");
-        refused("user == 'x'", "no variable \"user\"");
-        refused("request.path.matches('a+')", "no function \"matches\"");
-        refused("request.path.foo()", "no function \"foo\"");
-        refused("identity.username == 'x'", "identity != null &&");
-        refused("identity != null && identity.username", "");
-        refused("request.path", "neither true nor false");
-        refused("size(request.path)", "neither true nor false");
-        refused("request.path + 1 == 'x'", "nobody is signed in");
-        refused("identity != null && identity.groups.exists(g, identity.groups.exists(h, g == h))", "within a loop");
-        refused("identity != null && identity.groups.all(g, g in identity.groups)", "within a loop");
-        let many = " && identity.groups.all(g, g != 'x')".repeat(9);
-        refused(&format!("identity != null{many}"), "more than 8 loops");
-        refused("identity != null && identity.groups.exists(now, now == 'x')", "name of a variable");
-        refused(&format!("request.path == '{}'", "a".repeat(5000)), "longer");
-        refused(&format!("{}request.path == '/'{}", "(".repeat(100), ")".repeat(100)), "too deep");
-        refused(&format!("{}(request.path == '/')", "!".repeat(100)), "too deep");
-        refused(&format!("request.path == '/'{}", " + '/'".repeat(150)), "too deep");
-    }
-
-    #[track_caller]
-    fn check(text: &str, claims: Option<Json>, expected: Result<bool, &str>) {
-        let expression = Expression::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-        let user = claims.map(|claims| {
-            let identity = Identity {
-                subject: "7".into(),
-                username: "alice".into(),
-                groups: vec!["staff".into(), "ops".into()],
-                ..Identity::default()
-            };
-            PackedIdentity::new(identity, "", false).with_claims(claims.as_object().unwrap().clone())
-        });
-        let asked = Asked {
-            host: Some("app.example.com"),
-            path: Some("/a"),
-            method: None,
-            client: None,
-            scheme: Some("https"),
-        };
-        // A Tuesday at 22:13:20 UTC.
-        let got = expression.holds(&asked, user.as_ref(), UnixTime::from_secs(1_700_000_000));
-        match (got, expected) {
-            (Ok(got), Ok(expected)) => assert_eq!(got, expected, "{text}"),
-            (Err(got), Err(expected)) => assert!(got.contains(expected), "{text}: {got}"),
-            (got, _) => panic!("{text}: {got:?}"),
-        }
-    }
-
-    #[test]
-    fn expressions_hold_or_not_or_nobody_knows() {
-        check("request.path == '/a' && request.host.endsWith('.example.com')", None, Ok(true));
-        check("request.scheme == 'http'", None, Ok(false));
-        check("request.method == 'GET'", None, Err("request.method is not known"));
-        check("request.client.startsWith('10.')", None, Err("request.client is not known"));
-        check("identity == null", None, Ok(true));
-        check("identity == null", Some(json!({})), Ok(false));
-        check("identity != null && 'ops' in identity.groups", Some(json!({})), Ok(true));
-        check("identity != null && identity.groups.exists(g, g.startsWith('st'))", Some(json!({})), Ok(true));
-        check("identity != null && identity.groups.exists(g, g in ['ops', 'x'])", Some(json!({})), Ok(true));
-        check("identity != null && identity.claims.level > 3", Some(json!({"level": 4})), Ok(true));
-        check("identity != null && identity.claims.level > 3", Some(json!({"level": "4"})), Err(""));
-        check("identity != null && identity.claims.level > 3", Some(json!({})), Err(""));
-        check("identity != null && identity.claims.level", Some(json!({"level": 4})), Err(""));
-        check(
-            "identity != null && has(identity.claims.org) && identity.claims.org.unit == 'x'",
-            Some(json!({"org": {"unit": "x"}})),
-            Ok(true),
-        );
-        check("identity != null && has(identity.claims.org)", Some(json!({})), Ok(false));
-        let many: Vec<u32> = (0..2000).collect();
-        check("identity != null && 'ops' in identity.groups", Some(json!({"many": many})), Err("too many"));
-        check("now.getHours() >= 22 && now.getDayOfWeek() == 2", None, Ok(true));
-        check("now > timestamp('2024-01-01T00:00:00Z')", None, Ok(false));
-    }
-}
+mod tests;

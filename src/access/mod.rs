@@ -134,7 +134,8 @@ pub fn decide_before(
         witness.rule(Place::RequiredGroups, Matches::Yes, None);
         return Decision::Allow(Permit(Proof::Identity(Arc::clone(session))));
     }
-    let question = Question { original, client, user: session.map(|session| session.identity()), now };
+    let user = session.map(|session| session.identity());
+    let question = Question { original, client, user, unverified_email: policy.unverified_email, now };
     let outcome = policy.outcome(&question, witness);
     match (&outcome, session) {
         (Outcome::Public, _) => {

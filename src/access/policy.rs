@@ -28,7 +28,8 @@ pub struct Policy {
     rules: Vec<Ordered>,
     /// What is required where no rule decides.
     default: [Requirement; 1],
-    unverified_email: bool,
+    /// Whether e-mail addresses count that the provider did not verify.
+    pub(super) unverified_email: bool,
     needs: Needs,
     /// The path that the application lives under; a proxy may cut it off.
     base_path: String,
@@ -66,6 +67,8 @@ pub(super) struct Question<'q> {
     pub(super) original: &'q OriginalRequest<'q>,
     pub(super) client: Option<IpAddr>,
     pub(super) user: Option<&'q PackedIdentity>,
+    /// Whether e-mail addresses count that the provider did not verify.
+    pub(super) unverified_email: bool,
     pub(super) now: UnixTime,
 }
 
@@ -133,7 +136,11 @@ impl Policy {
             ];
             names.iter().filter(|(wanted, _)| *wanted).flat_map(|(_, names)| *names).for_each(|name| add(name));
         }
-        if self.rules.iter().filter_map(|it| it.rule.when.as_ref()).any(Expression::looks_at_claims) {
+        let expressions = || self.rules.iter().filter_map(|it| it.rule.when.as_ref());
+        if expressions().any(Expression::looks_at_email) {
+            add("email_verified");
+        }
+        if expressions().any(Expression::looks_at_claims) {
             wanted.add_all();
         }
     }
@@ -275,7 +282,7 @@ impl Policy {
 
     fn meets(&self, requirements: &[Requirement], question: &Question<'_>) -> Meets {
         match question.user {
-            Some(user) => meets_any(requirements, user, self.unverified_email, question.now),
+            Some(user) => meets_any(requirements, user, question.unverified_email, question.now),
             // Of several ways nobody knows which one the user will go.
             None => match requirements {
                 [only] => Meets::AllBut(only.assurance()),
@@ -347,7 +354,7 @@ impl Rule {
                 client: question.client,
                 scheme: original.scheme.map(Scheme::as_str),
             };
-            let (holds, why) = match when.holds(&asked, question.user, question.now) {
+            let (holds, why) = match when.holds(&asked, question.user, question.unverified_email, question.now) {
                 Ok(true) => (Holds::Yes, String::new()),
                 Ok(false) => (Holds::No, String::new()),
                 Err(why) => (Holds::Perhaps, why),

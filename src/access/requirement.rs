@@ -84,11 +84,9 @@ impl Requirement {
         if !self.looks_at_email() {
             return true;
         }
-        let Some(email) = Email::parse(user.email()) else { return false };
-        let verified = unverified || user.claims().get("email_verified").is_some_and(|it| is_or_holds(it, "true"));
-        verified
-            && (self.emails.is_empty() || self.emails.contains(&email))
-            && (self.email_domains.is_empty() || self.email_domains.contains(email.domain()))
+        let Some(email) = counted_email(user, unverified) else { return false };
+        (self.emails.is_empty() || self.emails.contains(&email))
+            && (self.email_domains.is_empty() || self.email_domains.iter().any(|it| it.matches(email.domain())))
     }
 
     fn is_assured(&self, claims: &Map<String, Value>, now: UnixTime) -> bool {
@@ -102,6 +100,12 @@ impl Requirement {
         (self.acr.is_empty() || acr.is_some_and(|acr| self.acr.iter().any(|it| is_or_holds(acr, it))))
             && !self.max_auth_age.is_some_and(old)
     }
+}
+
+/// The e-mail address that counts for rules: it has exactly one `@`, and the provider verified it, unless `unverified` ones count.
+pub(super) fn counted_email(user: &PackedIdentity, unverified: bool) -> Option<Email> {
+    let verified = || user.claims().get("email_verified").is_some_and(|it| is_or_holds(it, "true"));
+    Email::parse(user.email()).filter(|_| unverified || verified())
 }
 
 /// Whether a claim is `text`, as a text, number or truth, or a list that holds it.
@@ -138,8 +142,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::host::Host;
     use crate::identity::{ClaimPath, Identity};
+    use crate::settings::HostPattern;
     use serde_json::json;
 
     const NOW: UnixTime = UnixTime::from_secs(1_000_000);
@@ -193,7 +197,7 @@ mod tests {
     #[test]
     fn addresses_count_when_verified() {
         let emails = |address| required(|it| it.emails = vec![Email::parse(address).unwrap()]);
-        let domains = |domain| required(|it| it.email_domains = vec![Host::parse(domain).unwrap()]);
+        let domains = |domain| required(|it| it.email_domains = vec![HostPattern::of_email(domain).unwrap()]);
         let verified = json!({"email_verified": true});
         check(emails("alice@example.COM"), verified.clone(), Meets::All);
         check(emails("Alice@example.com"), verified.clone(), Meets::Less);
@@ -202,7 +206,11 @@ mod tests {
         check(emails("alice@example.com"), json!({"email_verified": "true"}), Meets::All);
         check(domains("example.com"), verified.clone(), Meets::All);
         check(domains("com"), verified.clone(), Meets::Less);
-        check(domains("mail.example.com"), verified, Meets::Less);
+        check(domains("mail.example.com"), verified.clone(), Meets::Less);
+        check(domains("*.example.com"), verified.clone(), Meets::Less);
+        check(domains("*.com"), verified.clone(), Meets::All);
+        check(domains("*.com"), json!({}), Meets::Less);
+        check(domains("*.e.com"), verified, Meets::Less);
     }
 
     #[test]

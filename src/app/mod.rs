@@ -87,7 +87,7 @@ impl Application {
             redirect_uri: format!("{outpost}/callback{marker}"),
             post_logout_redirect_uri: settings
                 .post_logout_redirect_uri
-                .map_or_else(|| format!("{outpost}/signed_out"), String::from),
+                .unwrap_or_else(|| format!("{outpost}/signed_out")),
             header_template: HeaderTemplate::new(
                 Meta {
                     outpost: header_value(outpost_name),

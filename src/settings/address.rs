@@ -4,6 +4,7 @@ use url::Url;
 
 use super::ExternalHost;
 use super::mistakes::{Complaint, complaint, shown};
+use crate::app::OUTPOST_PATH;
 use crate::host::{Host, Scheme};
 
 /// Reads an absolute http(s) URL as it stands: nothing that a parser would silently repair or that hides a password.
@@ -16,17 +17,60 @@ fn web_url(text: &str) -> Result<Url, Complaint> {
     if !lower.starts_with("https://") && !lower.starts_with("http://") {
         return Err(no_url("begin it with https://"));
     }
+    if authority(text).is_empty() {
+        return Err(no_url("it names no host behind the two slashes: write it like https://app.example.com"));
+    }
     let url = Url::parse(text).map_err(|error| no_url(&error.to_string()))?;
     if !url.username().is_empty() || url.password().is_some() || authority(text).contains('@') {
         return Err(no_url("remove the user name and password"));
+    }
+    check_port(authority(text), url.port()).map_err(|hint| no_url(hint))?;
+    check_host(authority(text), &url).map_err(|hint| no_url(&hint))?;
+    if path(text).split('/').any(|segment| is_dots(&segment.to_ascii_lowercase().replace("%2e", "."))) {
+        return Err(no_url("it has dot segments: write where they lead to"));
     }
     Ok(url)
 }
 
 /// What stands between `//` and the next slash.
-fn authority(text: &str) -> &str {
+pub(super) fn authority(text: &str) -> &str {
     let rest = text.split_once("//").map_or(text, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().unwrap_or(rest)
+}
+
+/// What stands behind the authority, without query and fragment.
+fn path(text: &str) -> &str {
+    let rest = text.split_once("//").map_or(text, |(_, rest)| rest);
+    let end = rest.find(['?', '#']).unwrap_or(rest.len());
+    rest.find('/').filter(|slash| *slash < end).map_or("", |slash| &rest[slash..end])
+}
+
+fn is_dots(segment: &str) -> bool {
+    segment == "." || segment == ".."
+}
+
+/// Nothing is reached at port 0, and a colon without a port is half an address.
+pub(super) fn check_port(authority: &str, port: Option<u16>) -> Result<(), &'static str> {
+    match port {
+        Some(0) => Err("no server is reached at port 0: give its port, or leave the port out"),
+        _ if authority.ends_with(':') => Err("write the port behind the colon, or remove the colon"),
+        _ => Ok(()),
+    }
+}
+
+/// The host must be that of `url` as it stands, except for capitals and international names; browsers read `127.1` and
+/// `ex%61mple.com` as other hosts.
+fn check_host(authority: &str, url: &Url) -> Result<(), String> {
+    let written =
+        if authority.ends_with(']') { authority } else { authority.rsplit_once(':').map_or(authority, |it| it.0) };
+    let host = host_of(url).ok_or("it names no host")?;
+    if written.is_ascii() && Host::parse(written).ok().as_ref() != Some(&host) {
+        return Err(format!("write the host as browsers read it: {host}"));
+    }
+    if ["http", "https"].contains(&host.as_str()) {
+        return Err(format!("its host is \"{host}\": write it like https://app.example.com"));
+    }
+    Ok(())
 }
 
 /// Whether the host of a URL is this machine under every reading (RFC 6761 §6.3 for names).
@@ -71,6 +115,13 @@ pub(super) fn issuer(text: &str, danger_http: bool) -> Result<String, Complaint>
 
 /// Reads `https://app.example.com[:port][/path]`, or a bare host that is meant with https.
 pub(super) fn external_host(text: &str) -> Result<ExternalHost, Complaint> {
+    let lower = text.to_ascii_lowercase();
+    if !text.contains("://") && ["https:", "http:"].iter().any(|scheme| lower.starts_with(scheme)) {
+        return Err(complaint(
+            format!("{} is no web address", shown(text)),
+            "write two slashes behind the scheme: https://app.example.com",
+        ));
+    }
     let full = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
     if authority(&full).contains('*') {
         return Err(complaint(
@@ -88,10 +139,15 @@ pub(super) fn external_host(text: &str) -> Result<ExternalHost, Complaint> {
     };
     let host = host_of(&url)
         .ok_or_else(|| complaint(format!("{} names no host", shown(text)), "write it like https://app.example.com"))?;
-    let after_scheme = full.split_once("//").map_or("", |(_, rest)| rest);
-    let path = after_scheme.find('/').map_or("", |at| &after_scheme[at..]);
+    let path = path(&full);
     if !path.is_empty() {
         plain_path(path)?;
+    }
+    if path.split('/').any(|segment| segment == &OUTPOST_PATH[1..]) {
+        return Err(complaint(
+            format!("{} lies within forepost's own path", shown(text)),
+            "give the address of the application, as browsers know it",
+        ));
     }
     let base_path = path.strip_suffix('/').unwrap_or(path);
     Ok(ExternalHost { scheme, host, port: url.port(), base_path: base_path.to_owned() })
@@ -120,8 +176,14 @@ pub(super) fn plain_path(text: &str) -> Result<(), Complaint> {
     if text.contains(['?', '#']) {
         return Err(wrong("has a query or fragment", "only the path is looked at: remove what follows"));
     }
-    if text.split('/').any(|segment| segment == "." || segment == "..") {
+    if text.split('/').any(is_dots) {
         return Err(wrong("has dot segments", "write where it leads to"));
+    }
+    if text.split('/').any(|segment| segment.ends_with('.')) {
+        return Err(wrong(
+            "can never match",
+            "a name without the dots at its end is another reading of the path: remove them",
+        ));
     }
     if text.contains("//") {
         return Err(wrong("has an empty segment", "write one slash"));
@@ -154,9 +216,9 @@ pub(super) fn origin(text: &str) -> Result<String, Complaint> {
     Ok(exact)
 }
 
-/// Reads an address that browsers are sent to.
-pub(super) fn target(text: &str) -> Result<Url, Complaint> {
-    web_url(text)
+/// Reads an address that browsers are sent to; its text is kept as it stands, because providers compare it so.
+pub(super) fn target(text: &str) -> Result<String, Complaint> {
+    web_url(text).map(|_| text.to_owned())
 }
 
 #[cfg(test)]
@@ -205,8 +267,19 @@ mod tests {
         check_issuer("id.example.com", false, Err("https://"));
         check_issuer("ftp://id.example.com", false, Err("https://"));
         check_issuer(" https://id.example.com", false, Err("blanks"));
-        check_issuer("https://", false, Err("empty host"));
-        check_issuer("https:///", false, Err("empty host"));
+        check_issuer("https://", false, Err("names no host"));
+        check_issuer("https:///", false, Err("names no host"));
+        check_issuer("https:///id.example.com", false, Err("names no host"));
+        check_issuer("https:////id.example.com", false, Err("names no host"));
+        check_issuer("https:/id.example.com", false, Err("begin it with https://"));
+        check_issuer("https://https://id.example.com", false, Err("colon"));
+        check_issuer("https://https//id.example.com", false, Err("its host is \"https\""));
+        check_issuer("https://id.example.com:0", false, Err("port 0"));
+        check_issuer("https://id.example.com:/", false, Err("colon"));
+        check_issuer("https://127.1", false, Err("as browsers read it: 127.0.0.1"));
+        check_issuer("https://id%2eexample.com", false, Err("as browsers read it: id.example.com"));
+        check_issuer("https://id.example.com/a/../b", false, Err("dot segments"));
+        check_issuer("https://id.example.com/a/%2e%2E/b", false, Err("dot segments"));
     }
 
     #[track_caller]
@@ -245,6 +318,32 @@ mod tests {
         check_host("https://app.example.com/a%2fb", Err("can never match"));
         check_host("https://app.example.com\\b", Err("backslashes"));
         check_host("https://", Err("no web address"));
+        check_host("https:/app.example.com", Err("two slashes behind the scheme"));
+        check_host("HTTP:/app.example.com", Err("two slashes behind the scheme"));
+        check_host("https:app.example.com", Err("two slashes behind the scheme"));
+        check_host("https:", Err("two slashes behind the scheme"));
+        check_host("https:///app.example.com", Err("names no host"));
+        check_host("//app.example.com", Err("names no host"));
+        check_host("/app", Err("names no host"));
+        check_host("https", Err("its host is \"https\""));
+        check_host("https://app.example.com:0", Err("port 0"));
+        check_host("app.example.com:0", Err("port 0"));
+        check_host("app.example.com:", Err("colon"));
+        check_host("https://app.example.com:/x", Err("colon"));
+        check_host("https://app.example.com:65536", Err("no web address"));
+        check_host("https://127.1", Err("as browsers read it: 127.0.0.1"));
+        check_host("https://0x7f000001", Err("as browsers read it: 127.0.0.1"));
+        check_host("https://ex%61mple.com", Err("as browsers read it: example.com"));
+        check_host("https://a..b", Err("names no host"));
+        check_host("https://app.example.com./", Ok("https://app.example.com/"));
+        check_host("https://app.example.com/outpost.goauthentik.io", Err("forepost's own path"));
+        check_host("https://app.example.com/outpost.goauthentik.io/x", Err("forepost's own path"));
+        check_host("https://app.example.com/sub/outpost.goauthentik.io/", Err("forepost's own path"));
+        check_host(
+            "https://app.example.com/outpost.goauthentik.iox",
+            Ok("https://app.example.com/outpost.goauthentik.iox/"),
+        );
+        check_host("https://app.example.com/v1./x", Err("can never match"));
         check_host("https://a b", Err("no web address"));
     }
 
@@ -264,6 +363,8 @@ mod tests {
             "https://app.example.com:443",
             "app.example.com",
             "chrome-extension://abc",
+            "https:///app.example.com",
+            "https://app.example.com:0",
         ] {
             check(text, None);
         }

@@ -136,7 +136,8 @@ fn cookie_domain(text: &str) -> Result<CookieDomain, Complaint> {
             "give a domain of your own, like example.com",
         ),
         InvalidCookieDomain::NotADomain => {
-            complaint(format!("{} is no domain name", shown(text)), "write it like example.com, without scheme or port")
+            let hint = "write it like example.com, without scheme, port or *; international names in their xn-- form";
+            complaint(format!("{} is no domain name", shown(text)), hint)
         }
     })
 }

@@ -40,7 +40,6 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 use regex::Regex;
 use secrecy::SecretString;
-use url::Url;
 
 use crate::host::{CookieDomain, Host, Scheme};
 
@@ -268,7 +267,7 @@ pub struct Application {
     /// Pages of other origins that may call this application.
     pub cors: Cors,
     /// Where the provider sends the browser after its logout; `None`: our signed-out page.
-    pub post_logout_redirect_uri: Option<Url>,
+    pub post_logout_redirect_uri: Option<String>,
     /// What programs may show in place of a session; `None`: nothing, and their `Authorization` is not looked at.
     pub tokens: Option<Tokens>,
 }

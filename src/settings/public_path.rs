@@ -7,6 +7,7 @@ use super::address::{host, plain_path};
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::{PathPattern, PublicPathRule};
+use crate::app::OUTPOST_PATH;
 use crate::forwarded::parse_method;
 
 /// Bytes of a compiled expression; one that needs more would be slow to build and to match.
@@ -17,39 +18,61 @@ const SHALLOW_PROBES: [&str; 2] = ["/", "/q7Zx0vKp"];
 
 /// Reads one rule of an application whose own path is `base_path`; `None` only after a mistake was noted.
 pub(super) fn read(mut table: Table<'_>, base_path: &str) -> Option<PublicPathRule> {
-    let path = pattern(&mut table, Some(base_path));
+    let path = pattern(&mut table, base_path, Opens::Yes);
     let rule_host = table.read("host", |item| host(item.text()?));
     let methods = table.each("methods", &[',', ' '], |item| method(item.text()?));
     table.finish();
     Some(PublicPathRule { path: path?, host: rule_host, methods: methods.unwrap_or_default() })
 }
 
-/// Reads the one pattern of a table; `None` only after a mistake was noted.
+/// Whether what matches a pattern is let in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opens {
+    Yes,
+    No,
+}
+
+/// Reads the one pattern of a table, for an application whose own path is `base_path`; `None` only after a mistake was noted.
 ///
-/// With the base path of an application, patterns that would open all of it are mistakes.
-pub(super) fn pattern(table: &mut Table<'_>, opens_below: Option<&str>) -> Option<PathPattern> {
+/// A pattern that opens all of the application is a mistake.
+pub(super) fn pattern(table: &mut Table<'_>, base_path: &str, opens: Opens) -> Option<PathPattern> {
     let path = table.read("path", |item| {
-        let text = item.text()?;
-        plain_path(text).map(|()| PathPattern::Path(text.to_owned()))
+        let text = own_path(item.text()?, base_path)?;
+        Ok(PathPattern::Path(text.to_owned()))
     });
-    let prefix = table.read("prefix", |item| match opens_below {
-        Some(base_path) => prefix(item.text()?, base_path),
-        None => plain_path(item.text()?).and_then(|()| Ok(PathPattern::Prefix(item.text()?.to_owned()))),
+    let prefix = table.read("prefix", |item| {
+        let text = own_path(item.text()?, base_path)?;
+        match opens {
+            Opens::Yes => prefix(text, base_path),
+            Opens::No => Ok(PathPattern::Prefix(text.to_owned())),
+        }
     });
-    let regex = table.read("regex", |item| match opens_below {
-        Some(base_path) => regex(item.text()?, base_path),
-        None => anchored(item.text()?).map(PathPattern::Regex),
+    let regex = table.read("regex", |item| match opens {
+        Opens::Yes => regex(item.text()?, base_path),
+        Opens::No => anchored(item.text()?).map(PathPattern::Regex),
     });
     let given = ["path", "prefix", "regex"].into_iter().filter(|key| table.was_given(key)).count();
     if given != 1 {
-        let problem = match (given, opens_below) {
-            (0, Some(_)) => "matches nothing in particular, so it would open everything",
-            (0, None) => "matches nothing in particular",
+        let problem = match (given, opens) {
+            (0, Opens::Yes) => "matches nothing in particular, so it would open everything",
+            (0, Opens::No) => "matches nothing in particular",
             _ => "has more than one pattern",
         };
         table.wrong_whole(complaint(problem, "give exactly one of path, prefix, regex"));
     }
     path.or(prefix).or(regex)
+}
+
+/// Checks a path of the application: one that is none of forepost's own.
+fn own_path<'t>(text: &'t str, base_path: &str) -> Result<&'t str, Complaint> {
+    plain_path(text)?;
+    let below =
+        |path: &str| path.strip_prefix(OUTPOST_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if below(text) || text.strip_prefix(base_path).is_some_and(below) {
+        let problem = format!("{} lies within forepost's own path", shown(text));
+        return Err(complaint(problem, "forepost answers there before any rule: remove it"));
+    }
+    Ok(text)
 }
 
 fn opens_everything(text: &str) -> Complaint {
@@ -60,7 +83,6 @@ fn opens_everything(text: &str) -> Complaint {
 }
 
 fn prefix(text: &str, base_path: &str) -> Result<PathPattern, Complaint> {
-    plain_path(text)?;
     let stem = text.strip_suffix('/').unwrap_or(text);
     let above = base_path.strip_prefix(stem);
     if stem.is_empty() || above.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
@@ -112,7 +134,7 @@ mod tests {
     #[track_caller]
     fn check(key: &str, pattern: &str, base_path: &str, expected: Result<(), &str>) {
         let got = match key {
-            "prefix" => prefix(pattern, base_path),
+            "prefix" => own_path(pattern, base_path).and_then(|path| prefix(path, base_path)),
             _ => regex(pattern, base_path),
         };
         match (got, expected) {
@@ -131,6 +153,11 @@ mod tests {
         check("prefix", "/static/", "", Ok(()));
         check("prefix", "/app/static", "/app", Ok(()));
         check("prefix", "/ap", "/app", Ok(()));
+        check("prefix", "/outpost.goauthentik.io/start", "", Err("before any rule"));
+        check("prefix", "/outpost.goauthentik.io", "/app", Err("before any rule"));
+        check("prefix", "/app/outpost.goauthentik.io/x", "/app", Err("before any rule"));
+        check("prefix", "/app/outpost.goauthentik.io/x", "", Ok(()));
+        check("prefix", "/outpost.goauthentik.iox", "", Ok(()));
         check("prefix", "/", "", Err("open everything"));
         check("prefix", "/app", "/app", Err("open everything"));
         check("prefix", "/app/", "/app/sub", Err("open everything"));

@@ -7,9 +7,11 @@ use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use super::address::{authority, check_port};
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::session::secret;
+use crate::host::Host;
 
 /// Where a Redis or Valkey is, and how to speak to it.
 #[derive(Clone, Debug)]
@@ -190,7 +192,8 @@ fn parse(text: &str) -> Result<Parsed, Complaint> {
         "rediss+cluster" => (true, Kind::Cluster),
         _ => return Err(wrong("has another scheme than redis, rediss, redis+sentinel or redis+cluster")),
     };
-    let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| wrong("names no host"))?;
+    let host = url.host_str().and_then(|host| Host::parse(host).ok()).ok_or_else(|| wrong("names no host"))?;
+    check_port(authority(text), url.port()).map_err(|hint| complaint("has an unusable port", hint))?;
     if url.query().is_some() || url.fragment().is_some() {
         return Err(wrong("has a query or a fragment"));
     }
@@ -206,7 +209,7 @@ fn parse(text: &str) -> Result<Parsed, Complaint> {
         return Err(wrong("has too long a path"));
     }
     let default_port = if kind == Kind::Sentinel { 26_379 } else { 6379 };
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let host = host.as_str().trim_start_matches('[').trim_end_matches(']').to_owned();
     Ok(Parsed {
         kind,
         tls,

@@ -8,6 +8,7 @@ use http::Method;
 use ipnet::IpNet;
 
 use super::mistakes::{Complaint, complaint, shown};
+use super::public_path::Opens;
 use super::reader::Table;
 use super::{ClaimPath, PathPattern, address, public_path, server};
 use crate::access::Expression;
@@ -64,8 +65,8 @@ pub struct Requirement {
     pub users: Vec<String>,
     /// One of these e-mail addresses.
     pub emails: Vec<Email>,
-    /// An e-mail address in exactly one of these domains.
-    pub email_domains: Vec<Host<'static>>,
+    /// An e-mail address in one of these domains.
+    pub email_domains: Vec<HostPattern>,
     /// Each claim is, or holds, one of its texts.
     pub claims: Vec<(ClaimPath, Vec<String>)>,
     /// All of these, in the claim `scope` or `scp`.
@@ -99,6 +100,15 @@ impl HostPattern {
                 Ok(Self::Below(above))
             }
             None => address::host(text).map(Self::Exact),
+        }
+    }
+
+    /// Reads a domain of e-mail addresses, or `*.` and the domain that others are below; `None` for everything else.
+    #[must_use]
+    pub fn of_email(text: &str) -> Option<Self> {
+        match text.strip_prefix("*.") {
+            Some(above) => domain_of(above).map(Self::Below),
+            None => domain_of(text).map(Self::Exact),
         }
     }
 
@@ -161,6 +171,12 @@ impl Email {
     }
 }
 
+impl fmt::Display for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.local, self.domain)
+    }
+}
+
 /// A domain name in its ASCII form.
 fn domain_of(text: &str) -> Option<Host<'static>> {
     // An escape, a port or a path is no part of a domain, and the parser of URLs would take it for one.
@@ -216,10 +232,10 @@ fn read(mut table: Table<'_>, base_path: &str, restricts: &mut bool, stands: Sta
     let deny = table.boolean("deny", false);
     let require = requirements(&mut table);
     let hosts = table.each("hosts", &[',', ' '], |item| HostPattern::parse(item.text()?)).unwrap_or_default();
-    let opens_below = public.then_some(base_path);
+    let opens = if public { Opens::Yes } else { Opens::No };
     let mut paths = Vec::new();
     for mut path in table.tables_or_texts("paths", Some("path")).unwrap_or_default() {
-        paths.extend(public_path::pattern(&mut path, opens_below));
+        paths.extend(public_path::pattern(&mut path, base_path, opens));
         path.finish();
     }
     let methods = table.each("methods", &[',', ' '], |item| public_path::method(item.text()?)).unwrap_or_default();
@@ -294,8 +310,9 @@ fn requirement(mut table: Table<'_>) -> Requirement {
     });
     let email_domains = table.each("email_domains", &[',', ' '], |item| {
         let text = item.text()?;
-        let wrong = || complaint(format!("{} is no domain of e-mail addresses", shown(text)), "as \"example.com\"");
-        domain_of(text).ok_or_else(wrong)
+        let hint = "as \"example.com\", or \"*.example.com\" for those below it";
+        let wrong = || complaint(format!("{} is no domain of e-mail addresses", shown(text)), hint);
+        HostPattern::of_email(text).ok_or_else(wrong)
     });
     for key in empty {
         table.wrong(key, complaint("is empty", "remove the key, or name what is required"));
@@ -348,7 +365,7 @@ mod tests {
 
     #[track_caller]
     fn email(text: &str, expected: Option<&str>) {
-        let got = Email::parse(text).map(|email| format!("{}@{}", email.local, email.domain));
+        let got = Email::parse(text).map(|email| email.to_string());
         assert_eq!(got.as_deref(), expected, "{text:?}");
     }
 

@@ -143,13 +143,30 @@ fn admin_socket(text: &str) -> Result<Admin, Complaint> {
 
 pub(super) fn network(text: &str) -> Result<IpNet, Complaint> {
     let address = text.parse::<IpAddr>().map(IpNet::from);
-    let network = address.or_else(|_| text.parse::<IpNet>());
-    network.map(|network| network.trunc()).map_err(|_| {
+    let network = address.or_else(|_| text.parse::<IpNet>()).map_err(|_| {
         complaint(
             format!("{} is no network", shown(text)),
             "write it like \"10.0.0.0/8\", \"fd00::/8\" or \"192.168.1.7\"",
         )
-    })
+    })?;
+    if network != network.trunc() {
+        return Err(complaint(
+            format!("{} is an address within a network", shown(text)),
+            format!(
+                "write \"{}\" for the whole network, or \"{}\" for the one address",
+                network.trunc(),
+                network.addr()
+            ),
+        ));
+    }
+    if let IpNet::V6(mapped) = network
+        && let Some(address) = mapped.addr().to_ipv4_mapped()
+        && let Some(length) = mapped.prefix_len().checked_sub(96)
+    {
+        let hint = format!("clients are compared by their IPv4 address: write \"{address}/{length}\"");
+        return Err(complaint(format!("{} is a network of IPv4 in the form of IPv6", shown(text)), hint));
+    }
+    Ok(network)
 }
 
 /// Loopback, private (RFC 1918), link-local and unique local (RFC 4193) networks.

@@ -48,6 +48,11 @@ require = { groups_any = ["nobody"] }
 paths = [{ prefix = "/gold" }]
 require = { acr = ["gold"], max_auth_age = "1h" }
 
+[[application.rule]]
+paths = [{ prefix = "/mail" }]
+when = "identity != null && identity.email.endsWith('@x.example.com')"
+require = {}
+
 [server]
 trusted_proxies = ["127.0.0.1"]
 "#;
@@ -187,6 +192,63 @@ async fn strangers_links_ask_for_nothing_odd() {
     assert_eq!((reply.parameter("acr_values").as_deref(), reply.parameter("max_age")), (Some("gold"), None));
 }
 
+const MAIL: &str = r#"
+[[application]]
+external_host = "https://app.example.com"
+
+[[application.rule]]
+paths = ["/expression"]
+when = "identity != null && identity.email.endsWith('@x.example.com')"
+require = {}
+[[application.rule]]
+paths = ["/guarded"]
+when = "identity != null && identity.email != null && identity.email.endsWith('@x.example.com')"
+require = {}
+[[application.rule]]
+paths = ["/expression", "/guarded"]
+deny = true
+
+[[application.rule]]
+paths = ["/banned"]
+when = "identity != null && identity.email == 'banned@x.example.com'"
+deny = true
+
+[[application.rule]]
+paths = ["/below"]
+require = { email_domains = ["*.example.com"] }
+"#;
+
+/// Statuses of `/expression`, `/guarded`, `/banned` and `/below` for users with odd addresses.
+#[tokio::test]
+async fn addresses_count_in_expressions_as_in_keys() {
+    for (email, verified, expected) in [
+        ("a@x.example.com", true, [200, 200, 200, 200]),
+        ("a@X.EXAMPLE.com", true, [200, 200, 200, 200]),
+        ("banned@x.Example.com", true, [200, 200, 403, 200]),
+        ("a@example.com", true, [403, 403, 200, 403]),
+        ("a@evilexample.com", true, [403, 403, 200, 403]),
+        ("a@y.x.example.com", true, [403, 403, 200, 200]),
+        ("a@x.example.com", false, [403, 403, 200, 403]),
+        ("banned@x.example.com", false, [403, 403, 403, 403]),
+        ("a@evil.com@x.example.com", true, [403, 403, 200, 403]),
+        ("a@evil.com\u{ff20}x.example.com", true, [403, 403, 200, 403]),
+        ("", true, [403, 403, 200, 403]),
+    ] {
+        let stage = Stage::with("", MAIL).await;
+        stage.provider.set(|behaviour| {
+            behaviour.id_token.set("email", email);
+            behaviour.id_token.set("email_verified", verified);
+        });
+        let mut browser = stage.browser();
+        stage.sign_in(&mut browser, HOME, "alice").await.is(200);
+        let paths = ["/expression", "/guarded", "/banned", "/below"];
+        for (path, expected) in paths.into_iter().zip(expected) {
+            let reply = ask(&stage, "traefik", &mut browser, Method::GET, path, "192.0.2.7").await;
+            assert_eq!(reply.status, expected, "{path} {email:?} {verified}");
+        }
+    }
+}
+
 fn explained(arguments: &[&str]) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("forepost.toml");
@@ -194,6 +256,7 @@ fn explained(arguments: &[&str]) -> (Option<i32>, String) {
         "[identity_provider.idp]\nissuer = \"https://id.example.com\"\nclient_id = \"proxy\"\nclient_secret = \"x\"\n";
     fs::write(&file, format!("{provider}{RULES}")).unwrap();
     fs::write(folder.path().join("bob.json"), r#"{"sub": "id-bob", "preferred_username": "bob"}"#).unwrap();
+    fs::write(folder.path().join("eve.json"), r#"{"sub": "id-eve", "email": "eve@x.example.com"}"#).unwrap();
     let config = ["--config", file.to_str().unwrap(), "explain", "--application", "app"];
     let output = forepost(&[&config[..], arguments].concat(), &[]).current_dir(folder.path()).output().unwrap();
     let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
@@ -249,6 +312,14 @@ fn decisions_are_explained() {
         &["--url", "https://app.example.com/admin%0a"],
         1,
         &["the path is ambiguous, so it may be any path: it holds a control character", "may be read as /admin\n"],
+    );
+    check(
+        &["--url", "https://app.example.com/mail", "--claims", "eve.json"],
+        0,
+        &[
+            "rule[7] (require) counts, because this is not known: when: identity.email is null",
+            "required_groups (require) decides",
+        ],
     );
     check(&["--url", "https://app.example.com/hook", "--method", "post"], 64, &["--method", "refused with 400"]);
     check(&["--url", "https://app.example.com/hook", "--method", "POST"], 0, &["pass: gets in without an identity"]);

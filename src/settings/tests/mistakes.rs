@@ -180,6 +180,17 @@ fn in_an_application() {
     application("slug = \"a b\"", &["no slug"]);
     application("required_groups = [\"\"]", &["required_groups[0]: is empty"]);
     application("post_logout_redirect_uri = \"/bye\"", &["no web address"]);
+    application("post_logout_redirect_uri = \"https:/bye.test\"", &["post_logout_redirect_uri", "no web address"]);
+    application("post_logout_redirect_uri = \"https:///bye.test\"", &["names no host"]);
+    application("post_logout_redirect_uri = \"https://bye.test:0/\"", &["port 0"]);
+    for domain in
+        ["https://example.com", "example.com:443", "*.example.com", "example.com/x", "10.0.0.1", "ex ample.com"]
+    {
+        application(
+            &format!("cookie_domain = \"{domain}\""),
+            &["cookie_domain", "is no domain name", "without scheme"],
+        );
+    }
     application("headers = { jwt = 1 }", &["headers.jwt: wanted true or false"]);
     application("headers = { warn_bytes = 1 }", &["headers.warn_bytes: 1 is out of range"]);
     application("cors = { allowed_origins = [\"*\"] }", &["cors.allowed_origins[0]", "name each origin"]);
@@ -192,6 +203,10 @@ fn in_an_application() {
     external("https://me:hunter2@a.test", &["remove the user name", "https://…@a.test"]);
     external("https://a.test/?b", &["query or fragment"]);
     external("*.example.com", &["cookie_domain for all hosts"]);
+    external("https:/app.example.com", &["external_host: \"https:/app.example.com\"", "two slashes behind the scheme"]);
+    external("https:///app.example.com", &["names no host behind the two slashes"]);
+    external("https://app.example.com:0", &["port 0"]);
+    external("https://app.example.com/outpost.goauthentik.io", &["lies within forepost's own path"]);
 }
 
 #[test]
@@ -209,6 +224,10 @@ fn in_public_paths() {
     rule("regex = \".*\"", &["public_paths[0].regex: \".*\" would open everything"]);
     rule("regex = \"\"", &["regex: is empty"]);
     rule("regex = \"(\"", &["no regular expression that can be used", "unclosed group"]);
+    for own in ["path = \"/outpost.goauthentik.io/start\"", "prefix = \"/outpost.goauthentik.io\""] {
+        rule(own, &[path, "lies within forepost's own path", "before any rule"]);
+    }
+    rule("path = \"/a.\"", &["can never match", "dots at its end"]);
     rule("path = \"/a\", methods = [\"G T\"]", &["public_paths[0].methods[0]", "no HTTP method"]);
     rule("path = \"/a\", host = \"https://a.test\"", &["public_paths[0].host", "is no host"]);
     rule("path = \"/a\", host = \"other.test\"", &["which this application never answers for"]);
@@ -293,6 +312,11 @@ fn in_a_redis() {
     redis("url = \"redis://redis.test/1/2\"", &["too long a path"]);
     redis("url = \"redis://redis.test?db=1\"", &["a query or a fragment"]);
     redis("url_file = \"/nonexistent\"", &["session.redis.url_file: \"/nonexistent\" cannot be read"]);
+    redis("url = \"redis://redis.test:0\"", &["session.redis.url: has an unusable port", "port 0"]);
+    redis("url = \"redis://redis.test:\"", &["session.redis.url: has an unusable port", "colon"]);
+    redis("url = \"redis:/redis.test\"", &["names no host"]);
+    redis("url = \"redis:redis.test:6379\"", &["names no host"]);
+    redis("url = \"redis://re%64is.test\"", &["names no host"]);
     redis("urls = [\"redis://a.test\", \"b.test\"]", &["session.redis.urls[1]: is no address"]);
     redis("urls = [\"redis://a.test\", \"redis://b.test\"]", &["urls: more than one address", "\"sentinel\""]);
     redis("urls = [\"rediss+cluster://a.test\", \"redis+cluster://b.test\"]", &["do not agree on TLS"]);
@@ -391,7 +415,7 @@ fn what_is_allowed_loads() {
         [server]
         http = ":80"
         metrics = "off"
-        trusted_proxies = ["10.1.2.3/8", "192.0.2.1", "0.0.0.0/0"]
+        trusted_proxies = ["10.0.0.0/8", "192.0.2.1", "0.0.0.0/0"]
         [session]
         idle_timeout = 0
         [log]

@@ -70,6 +70,18 @@ fn conditions() {
     wrong("deny = true\nnetworks = [\"10.0.0.0/8\"]", &["server.trusted_proxies: has to be given"]);
     wrong("deny = true\nwhen = \"request.client == '::1'\"", &["server.trusted_proxies: has to be given"]);
     wrong("deny = true\nwhen = \"identity.username == 'x'\"", &["rule[0].when", "identity != null"]);
+    wrong("deny = true\npaths = [\"/outpost.goauthentik.io/start\"]", &["paths[0].path", "before any rule"]);
+    let proxies = "[server]\ntrusted_proxies = [\"10.0.0.1\"]";
+    let network = |network: &str, parts: &[&str]| {
+        let lines = format!("deny = true\nnetworks = [\"{network}\"]\n{proxies}");
+        wrong(&lines, &[&["rule[0].networks[0]: "], parts].concat());
+    };
+    network("10.0.0.1/24", &["write \"10.0.0.0/24\" for the whole network, or \"10.0.0.1\" for the one address"]);
+    network("2001:db8::1/64", &["write \"2001:db8::/64\" for the whole network, or \"2001:db8::1\""]);
+    network("10.0.0.0/33", &["is no network"]);
+    network("10.0.0/24", &["is no network"]);
+    network("::ffff:10.0.0.0/104", &["write \"10.0.0.0/8\""]);
+    network("::ffff:10.0.0.1", &["write \"10.0.0.1/32\""]);
     wrong("deny = true\nhost = \"app.example.com\"", &["rule[0].host: is an unknown key", "hosts"]);
 }
 
@@ -79,7 +91,11 @@ fn requirements() {
     wrong("require = { groups_any = [] }", &["require.groups_any: is empty"]);
     wrong("require = { emails = [\"alice\"] }", &["require.emails[0]", "no e-mail address"]);
     wrong("require = { emails = [\"a@b@example.com\"] }", &["no e-mail address"]);
-    wrong("require = { email_domains = [\"@example.com\"] }", &["no domain of e-mail addresses"]);
+    for domain in
+        ["@example.com", "*", "*.", "*example.com", "a.*.example.com", "**.example.com", ".example.com", "*.*"]
+    {
+        wrong(&format!("require = {{ email_domains = [\"{domain}\"] }}"), &["no domain of e-mail addresses"]);
+    }
     wrong("require = { claims = { a = [] } }", &["require.claims.a: is empty"]);
     wrong("require = { claims = { a = [[]] } }", &["require.claims.a", "wanted a text"]);
     wrong("require = { max_auth_age = \"10s\" }", &["require.max_auth_age: is out of range"]);
