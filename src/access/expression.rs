@@ -19,7 +19,7 @@ use crate::identity::{Identity, PackedIdentity};
 use crate::settings::Email;
 use crate::world::UnixTime;
 use values::{identity_of, object};
-use walk::{Uses, Walk};
+use walk::{EmailUse, Uses, Walk};
 
 /// Bytes.
 const LONGEST: usize = 4096;
@@ -98,7 +98,7 @@ impl Expression {
     /// Whether it looks at the e-mail address of the identity.
     #[must_use]
     pub fn looks_at_email(&self) -> bool {
-        self.uses.email || self.uses.has_email
+        self.uses.email != EmailUse::Nothing
     }
 
     /// Whether it holds.
@@ -136,7 +136,7 @@ impl Expression {
             self.evaluate(asked, identity, now)
         };
         let holds = with(email.as_deref());
-        if email.is_some() || !self.uses.email {
+        if email.is_some() || self.uses.email != EmailUse::Text {
             return holds;
         }
         let holds = holds.map_err(|error| format!("identity.email is null: {error}"))?;

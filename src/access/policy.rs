@@ -270,17 +270,17 @@ impl Policy {
             match &rule.action {
                 Action::Public => sum.public = true,
                 Action::Deny => sum.denied = true,
-                Action::Require(requirements) => sum.require(self.meets(requirements, question)),
+                Action::Require(requirements) => sum.require(Self::meets(requirements, question)),
             }
             if holds == Holds::Yes {
                 return;
             }
         }
         witness.rule(Place::RequiredGroups, Matches::Yes, None);
-        sum.require(self.meets(&self.default, question));
+        sum.require(Self::meets(&self.default, question));
     }
 
-    fn meets(&self, requirements: &[Requirement], question: &Question<'_>) -> Meets {
+    fn meets(requirements: &[Requirement], question: &Question<'_>) -> Meets {
         match question.user {
             Some(user) => meets_any(requirements, user, question.unverified_email, question.now),
             // Of several ways nobody knows which one the user will go.

@@ -24,7 +24,7 @@ fn web_url(text: &str) -> Result<Url, Complaint> {
     if !url.username().is_empty() || url.password().is_some() || authority(text).contains('@') {
         return Err(no_url("remove the user name and password"));
     }
-    check_port(authority(text), url.port()).map_err(|hint| no_url(hint))?;
+    check_port(authority(text), url.port()).map_err(no_url)?;
     check_host(authority(text), &url).map_err(|hint| no_url(&hint))?;
     if path(text).split('/').any(|segment| is_dots(&segment.to_ascii_lowercase().replace("%2e", "."))) {
         return Err(no_url("it has dot segments: write where they lead to"));

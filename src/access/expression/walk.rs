@@ -30,14 +30,22 @@ const FUNCTIONS: [&str; 21] = [
     "dyn",
 ];
 
+/// What an expression wants of the e-mail address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum EmailUse {
+    #[default]
+    Nothing,
+    /// Whether there is one that counts.
+    Presence,
+    /// Its text.
+    Text,
+}
+
 /// Which of its variables an expression looks at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Uses {
     pub(super) identity: bool,
-    /// Whether it asks if there is an e-mail address that counts.
-    pub(super) has_email: bool,
-    /// Whether it looks at the text of the address.
-    pub(super) email: bool,
+    pub(super) email: EmailUse,
     pub(super) claims: bool,
     pub(super) now: bool,
     pub(super) request: [bool; REQUEST.len()],
@@ -135,7 +143,7 @@ impl<'e, 'u> Walk<'e, 'u> {
             Expr::Ident(name) if name == "identity" => self.uses.identity = true,
             Expr::Select(select) if select.field == "email" && is_identity(&select.operand) => {
                 self.uses.identity = true;
-                self.uses.has_email = true;
+                self.uses.email = self.uses.email.max(EmailUse::Presence);
             }
             _ => return false,
         }
@@ -170,7 +178,9 @@ impl<'e, 'u> Walk<'e, 'u> {
         } else {
             self.uses.identity = true;
             self.uses.claims |= field == "claims";
-            self.uses.email |= field == "email";
+            if field == "email" {
+                self.uses.email = EmailUse::Text;
+            }
         }
         Ok(())
     }
