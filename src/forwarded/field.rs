@@ -9,7 +9,7 @@ use crate::host::{Authority, Scheme};
 // Statics, because a name looked up as text is parsed again each time.
 pub(super) static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// The host that the browser named to the proxy.
-pub static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub(super) static X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 pub(super) static X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
 pub(super) static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -71,6 +71,15 @@ pub(super) fn authority<'r>(text: &'r str, name: &'static str) -> Result<Authori
         return Err(ForwardedError::Repeated(name));
     }
     Authority::parse(text).map_err(|_| ForwardedError::Malformed(name))
+}
+
+/// Host and port that `X-Forwarded-Host` names; worth something from a trusted peer alone.
+///
+/// # Errors
+///
+/// When the field is repeated or no authority.
+pub fn forwarded_authority(headers: &HeaderMap) -> Result<Option<Authority<'_>>, ForwardedError> {
+    single(headers, &X_FORWARDED_HOST)?.map(|text| authority(text, X_FORWARDED_HOST.as_str())).transpose()
 }
 
 /// Host and port that a request to us names (RFC 9112 §3.2): the `Host` field, or HTTP/2's `:authority`.

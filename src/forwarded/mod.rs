@@ -17,7 +17,7 @@ mod traefik;
 use http::{HeaderMap, Method, Uri};
 
 pub use envoy::PREFIX as ENVOY_PREFIX;
-pub use field::{X_FORWARDED_HOST, request_authority, single};
+pub use field::{forwarded_authority, request_authority, single};
 pub use kind::{ClientHints, RequestKind};
 pub use method::parse_method;
 pub(crate) use peer::network_of;

@@ -127,7 +127,7 @@ impl Outpost {
         checked.answer
     }
 
-    fn place(&self, dialect: Dialect, original: &OriginalRequest<'_>, received: &Received<'_>) -> Place<'_> {
+    fn place<'r>(&self, dialect: Dialect, original: &OriginalRequest<'r>, received: &Received<'r>) -> Place<'_> {
         let Some(app) = self.registry.find(&original.authority.host) else {
             tracing::warn!(
                 request_id = %received.id,
@@ -138,6 +138,11 @@ impl Outpost {
             let html = original.client.accepts_html();
             return Place::Nowhere(refuse(dialect, "No application is configured for this host.", html, received));
         };
+        if let Err(mistake) = self.agrees(dialect, original, received) {
+            self.note_misaddressed(&mistake, received);
+            let html = original.client.accepts_html();
+            return Place::Nowhere(refuse(dialect, mistake.told(), html, received));
+        }
         let route = match dialect {
             Dialect::Nginx => BrowserRoute::of_path(app, &original.target),
             Dialect::Traefik | Dialect::Caddy | Dialect::Envoy => BrowserRoute::of_forwarded(app, &original.target),

@@ -1,5 +1,6 @@
 //! HTTP: which path is whose, what is answered, and the handlers that tie the parts together.
 
+mod addressed;
 mod browser;
 mod check;
 mod credentials;

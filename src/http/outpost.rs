@@ -7,14 +7,15 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::addressed::Addressed;
 use super::failure;
 use super::logout::RefusedLogouts;
 use super::reply::{self, Answer};
 use super::request::Received;
 use super::route::{BrowserRoute, Route};
 use crate::app::{Application, Registry};
-use crate::forwarded::{Dialect, ENVOY_PREFIX, TrustedProxies, X_FORWARDED_HOST, request_authority, single};
-use crate::host::{Authority, Host};
+use crate::forwarded::{Dialect, ENVOY_PREFIX, TrustedProxies};
+use crate::host::Authority;
 use crate::login::{Confirmed, Logins};
 use crate::logout::Logouts;
 use crate::serve::{Connection, Failure, Handler, Peer};
@@ -37,6 +38,7 @@ pub struct Outpost {
     pub(super) world: World,
     store_failures: Rarely,
     pub(super) refused_logouts: RefusedLogouts,
+    pub(super) misaddressed: Rarely,
     trusted: TrustedProxies,
     ids: RequestIds,
 }
@@ -79,6 +81,7 @@ impl Outpost {
             world: parts.world,
             store_failures: Rarely::default(),
             refused_logouts: RefusedLogouts::default(),
+            misaddressed: Rarely::default(),
             trusted: parts.trusted,
         }
     }
@@ -108,12 +111,14 @@ impl Outpost {
         let path = parts.uri.path();
         // A proxy's question names its application by the URL that it asks about, not by the host that it asks.
         let rooted = Route::parse(path, "");
-        let authority = match rooted {
-            Some(Route::Ping | Route::Auth(_)) => None,
-            Some(Route::Resource | Route::Browser(_)) | None => request_authority(&parts.uri, &parts.headers).ok(),
+        let (addressed, mistake) = match rooted {
+            Some(Route::Ping | Route::Auth(_)) => (Addressed::default(), None),
+            Some(Route::Resource | Route::Browser(_)) | None => match self.addressed(received) {
+                Ok(addressed) => (addressed, None),
+                Err(mistake) => (Addressed::default(), Some(mistake)),
+            },
         };
-        let found = authority.as_ref().and_then(|it| self.application(it, received));
-        let app = found.as_ref().map(|(app, _)| *app);
+        let (app, authority) = (addressed.app, addressed.authority.as_ref());
         let base_path = app.map_or("", |app| app.external_host.base_path.as_str());
         match rooted.or_else(|| Route::parse(path, base_path)) {
             Some(Route::Ping) => {
@@ -122,37 +127,26 @@ impl Outpost {
             }
             Some(Route::Auth(dialect)) => self.check(dialect, received, began).await,
             Some(Route::Resource) => {
-                let host = authority.as_ref().map(|it| &it.host);
-                let (answer, outcome) = self.resource(app, host, received);
-                let line = Line { route: "oauth-protected-resource", app, authority: authority.as_ref(), began };
+                let (answer, outcome) = self.resource(app, addressed.host(), received);
+                let line = Line { route: "oauth-protected-resource", app, authority, began };
                 line.write(received, outcome.into(), answer)
             }
             Some(Route::Browser(route)) => {
-                let (answer, outcome) = match route {
-                    BrowserRoute::BackChannelLogout => self.back_channel(received, body).await,
-                    route => self.visit(route, found, received).await,
+                let (answer, outcome) = match (route, &mistake) {
+                    // Of no application.
+                    (BrowserRoute::BackChannelLogout, _) => self.back_channel(received, body).await,
+                    (_, Some(mistake)) => self.refuse_misaddressed(mistake, received),
+                    (route, None) => self.visit(route, addressed.found(), received).await,
                 };
-                let line = Line { route: route.as_str(), app, authority: authority.as_ref(), began };
+                let line = Line { route: route.as_str(), app, authority, began };
                 line.write(received, outcome, answer)
             }
             None => {
                 let answer = reply::with_request_id(reply::not_found(), received.id.to_string());
-                let line = Line { route: "none", app, authority: authority.as_ref(), began };
+                let line = Line { route: "none", app, authority, began };
                 line.write(received, "not_found".into(), answer)
             }
         }
-    }
-
-    /// The application whose host a browser named to us, and that host.
-    ///
-    /// Nothing is decided by it that the browser could not have by naming another host. Where a proxy does not keep
-    /// `Host`, its `X-Forwarded-Host` counts.
-    fn application<'r>(&self, named: &Authority<'r>, received: &Received<'r>) -> Option<(&Arc<Application>, Host<'r>)> {
-        let find = |host: Host<'r>| self.registry.find(&host).map(|app| (app, host));
-        find(named.host.clone()).or_else(|| {
-            let forwarded = single(&received.parts.headers, &X_FORWARDED_HOST).ok().flatten();
-            find(Authority::parse(forwarded.filter(|_| received.trusted)?).ok()?.host)
-        })
     }
 
     /// Answers while the store does not; each such request has a line, and the cause has one every now and then.

@@ -253,6 +253,7 @@ fn audit_reasons_are_those_of_the_code() {
             "audit(Event::",
             ".audit(",
             ".end(",
+            ".end_all(",
             ".failed(",
             ".forget(",
             "const REASON: ",

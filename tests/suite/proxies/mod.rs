@@ -12,6 +12,7 @@ pub(crate) mod proxy;
 pub(crate) mod raw;
 mod refusals;
 pub(crate) mod replicas;
+mod rewritten;
 mod yaml;
 
 /// Every scenario with every proxy, each a test of its own: `proxies::PROXY::SCENARIO`.

@@ -4,6 +4,8 @@ use http::Method;
 
 use super::raw::{self, is_2xx};
 use super::{APP, DIALECTS, stage};
+use crate::provider::{Config, Provider};
+use crate::support::{Browser, Reply, Stage, client};
 
 #[tokio::test]
 async fn case_043_048_spellings_of_a_host_are_one_host() {
@@ -63,10 +65,131 @@ async fn case_101_the_host_field_moves_no_redirect_uri() {
         ("https://deep.example.test/outpost.goauthentik.io/start", "https://auth.example.test"),
         ("https://deep.example.test:1/outpost.goauthentik.io/start", "https://auth.example.test"),
     ] {
-        let claims =
-            [("x-forwarded-host", "evil.test"), ("x-forwarded-proto", "javascript"), ("forwarded", "host=evil.test")];
+        // What a trusted proxy says of a host that is none of ours opens nothing.
+        for claim in ["evil.test", "app.example.com, evil.test", "\"app.example.com\"", "app.example.com.evil.test"] {
+            browser.send(Method::GET, url, &[("x-forwarded-host", claim)], None).await.is(400);
+        }
+        let claims = [("x-forwarded-proto", "javascript"), ("forwarded", "host=evil.test")];
         let login = browser.send(Method::GET, url, &claims, None).await;
         let expected = format!("{expected}/outpost.goauthentik.io/callback?X-authentik-auth-callback=true");
         assert_eq!(login.parameter("redirect_uri").unwrap(), expected, "{url}");
+    }
+}
+
+/// An application for all hosts of a domain, where forepost has one of its own, and one that is alone on a host in it.
+const ALL: &str = "https://auth.example.com";
+const STRICT: &str = "https://strict.example.com";
+const FOREPOST: &str = "forepost.example.com";
+
+async fn two_of_a_domain(server: &str) -> Stage {
+    let config = Config { clients: vec![client("proxy", Some("proxy-secret"), &[ALL, STRICT])], ..Config::default() };
+    let applications = format!(
+        "{server}[[application]]\nname = \"All\"\nslug = \"all\"\nexternal_host = \"{ALL}\"\ncookie_domain = \"example.com\"\n\
+         [[application]]\nname = \"Strict\"\nslug = \"strict\"\nexternal_host = \"{STRICT}\"\n"
+    );
+    Stage::of(Provider::start(config).await.unwrap(), "proxy-secret", "", &applications).await
+}
+
+/// A page of ours, where the proxy names `host` in `Host` and `forwarded` as the browser's own.
+async fn page(browser: &mut Browser, path: &str, host: &str, forwarded: Option<&str>) -> Reply {
+    let url = format!("{STRICT}/outpost.goauthentik.io/{path}");
+    let mut headers = vec![("host", host), ("sec-fetch-site", "same-origin")];
+    headers.extend(forwarded.map(|forwarded| ("x-forwarded-host", forwarded)));
+    browser.send(Method::GET, &url, &headers, None).await
+}
+
+#[tokio::test]
+async fn the_host_that_a_trusted_proxy_names_chooses_the_application() {
+    let stage = two_of_a_domain("").await;
+    for (host, forwarded, expected) in [
+        // As the browser named it, and as nothing that anybody has.
+        ("strict.example.com", None, Some(STRICT)),
+        ("strict.example.com", Some("strict.example.com"), Some(STRICT)),
+        ("STRICT.example.com.:443", Some("strict.example.com:8443"), Some(STRICT)),
+        ("forepost:9000", Some("strict.example.com"), Some(STRICT)),
+        ("127.0.0.1:9000", Some("strict.example.com"), Some(STRICT)),
+        ("forepost", Some("wiki.example.com"), Some(ALL)),
+        (FOREPOST, Some("wiki.example.com"), Some(ALL)),
+        (FOREPOST, None, Some(ALL)),
+        ("forepost:9000", None, None),
+        // Two names of two applications.
+        (FOREPOST, Some("strict.example.com"), None),
+        ("auth.example.com", Some("strict.example.com"), None),
+        ("strict.example.com", Some("wiki.example.com"), None),
+        // A name that is none.
+        ("strict.example.com", Some("evil.test"), None),
+        ("strict.example.com", Some("strict.example.com, strict.example.com"), None),
+        ("strict.example.com", Some("strict.example.com/"), None),
+        ("strict.example.com", Some(""), None),
+    ] {
+        let start = page(&mut stage.browser(), "start?rd=/", host, forwarded).await;
+        let what = format!("{host} {forwarded:?}");
+        match expected {
+            Some(origin) => {
+                let callback = start.is(302).parameter("redirect_uri").unwrap();
+                assert!(callback.starts_with(&format!("{origin}/")), "{what}: {callback}");
+            }
+            None => drop(start.is(400)),
+        }
+        for path in ["callback?code=x&state=y", "sign_out", "signed_out"] {
+            let reply = page(&mut stage.browser(), path, host, forwarded).await;
+            let answers = if path.starts_with("callback") || expected.is_none() { 400 } else { 200 };
+            assert_eq!(reply.status, answers, "{what} {path}: {reply:#?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_others_name_chooses_no_application() {
+    let stage = two_of_a_domain("[server]\ntrusted_proxies = [\"192.0.2.1\"]\n").await;
+    for forwarded in ["wiki.example.com", "evil.test", "a, b"] {
+        let start = page(&mut stage.browser(), "start?rd=/", "strict.example.com", Some(forwarded)).await;
+        assert!(start.is(302).parameter("redirect_uri").unwrap().starts_with(STRICT), "{forwarded}");
+        page(&mut stage.browser(), "start?rd=/", "forepost:9000", Some("strict.example.com")).await.is(400);
+    }
+}
+
+/// A whole login and sign-out through a proxy that puts its own name for forepost into `Host`.
+#[tokio::test]
+async fn a_sign_out_ends_the_session_of_the_host_that_the_browser_is_at() {
+    let stage = two_of_a_domain("").await;
+    let (strict, wiki) = (format!("{STRICT}/"), "https://wiki.example.com/");
+    for host in ["forepost:9000", FOREPOST] {
+        let mut alice = stage.browser();
+        let login = stage.check("caddy", &mut alice, &strict).await;
+        let back = alice.get(login.is(302).location().as_str()).await;
+        let back = crate::support::fill_in(&mut alice, &back, "alice").await.location();
+        let (_, query) = back.as_str().split_once('?').unwrap();
+        stage.sign_in(&mut alice, wiki, "alice").await.is(200);
+        let callback = page(&mut alice, &format!("callback?{query}"), host, Some("strict.example.com")).await;
+        if host == FOREPOST {
+            // Whose session would be opened, or ended, nobody knows.
+            callback.is(400);
+            page(&mut alice, "sign_out", host, Some("strict.example.com")).await.is(400);
+            stage.check("caddy", &mut alice, wiki).await.is(200);
+            continue;
+        }
+        assert_eq!(callback.is(302).header("location"), strict);
+        stage.check("caddy", &mut alice, &strict).await.is(200);
+        let leaving = page(&mut alice, "sign_out", host, Some("strict.example.com")).await;
+        assert!(leaving.is(302).header("set-cookie").contains("__Host-"), "{leaving:#?}");
+        stage.check("caddy", &mut alice, &strict).await.is(302);
+    }
+}
+
+/// A question has one name, too.
+#[tokio::test]
+async fn a_question_that_names_two_applications_is_refused() {
+    let stage = two_of_a_domain("").await;
+    let mut alice = stage.browser();
+    stage.sign_in(&mut alice, &format!("{STRICT}/"), "alice").await.is(200);
+    for (forwarded, refused) in
+        [("strict.example.com", false), ("forepost", false), ("evil.test", false), ("wiki.example.com", true)]
+    {
+        for (dialect, refusal) in [("nginx", 403), ("envoy", 400)] {
+            let headers = [("x-forwarded-host", forwarded)];
+            let reply = stage.ask(dialect, &mut alice, Method::GET, &format!("{STRICT}/"), &headers).await;
+            reply.is(if refused { refusal } else { 200 });
+        }
     }
 }

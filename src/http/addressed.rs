@@ -1,0 +1,132 @@
+//! Which application a request to our own paths is for.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use super::outpost::{Outcome, Outpost};
+use super::reply::{self, Answer};
+use super::request::Received;
+use crate::app::Application;
+use crate::forwarded::{ClientHints, Dialect, ForwardedError, OriginalRequest, forwarded_authority, request_authority};
+use crate::host::{Authority, Host};
+use crate::pages::Page;
+use crate::telemetry::warn_rarely;
+
+/// What a browser asked for by naming it.
+#[derive(Default)]
+pub(super) struct Addressed<'o, 'r> {
+    /// Its host and port, where it named one.
+    pub(super) authority: Option<Authority<'r>>,
+    /// The application that has this host.
+    pub(super) app: Option<&'o Arc<Application>>,
+}
+
+impl<'o, 'r> Addressed<'o, 'r> {
+    pub(super) fn host(&self) -> Option<&Host<'r>> {
+        self.authority.as_ref().map(|authority| &authority.host)
+    }
+
+    /// The application, with the host of it that was named.
+    pub(super) fn found(&self) -> Option<(&'o Arc<Application>, Host<'r>)> {
+        self.app.zip(self.host().cloned())
+    }
+}
+
+/// Why it is not known which application a request is for.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Misaddressed<'r> {
+    /// What the proxy says is no host.
+    #[error(transparent)]
+    Malformed(#[from] ForwardedError),
+    /// The request names one application, and the proxy says another.
+    #[error("the request names the application of {named}, and X-Forwarded-Host that of {forwarded}")]
+    TwoApplications {
+        /// By its own words, or those of the proxy that are for this.
+        named: Authority<'r>,
+        /// By `X-Forwarded-Host`.
+        forwarded: Authority<'r>,
+    },
+}
+
+impl Outpost {
+    /// What a request to our own paths is for.
+    ///
+    /// The browser's host is what a trusted proxy says in `X-Forwarded-Host`; where it says nothing, or whoever says it is not
+    /// trusted, the request's own host. Proxies may put the address of forepost there, which may lie under the cookie domain
+    /// of another application: then one of both is wrong, and nobody knows which.
+    pub(super) fn addressed<'r>(&self, received: &Received<'r>) -> Result<Addressed<'_, 'r>, Misaddressed<'r>> {
+        let named = request_authority(&received.parts.uri, &received.parts.headers).ok();
+        let forwarded = if received.trusted { forwarded_authority(&received.parts.headers)? } else { None };
+        let Some(forwarded) = forwarded else {
+            let app = named.as_ref().and_then(|named| self.registry.find(&named.host));
+            return Ok(Addressed { authority: named, app });
+        };
+        if let Some(named) = named {
+            self.agree(named, &forwarded)?;
+        }
+        let app = self.registry.find(&forwarded.host);
+        Ok(Addressed { authority: Some(forwarded), app })
+    }
+
+    /// Checks that a question, whose application is known by other means, does not name another one in `X-Forwarded-Host`.
+    ///
+    /// With Traefik and Caddy that field is the means. Where it is the client's own, nothing but the client's own request is
+    /// refused.
+    pub(super) fn agrees<'r>(
+        &self,
+        dialect: Dialect,
+        original: &OriginalRequest<'r>,
+        received: &Received<'r>,
+    ) -> Result<(), Misaddressed<'r>> {
+        match dialect {
+            Dialect::Nginx | Dialect::Envoy if received.trusted => {
+                // What is no host names no application.
+                let forwarded = forwarded_authority(&received.parts.headers).ok().flatten();
+                forwarded.map_or(Ok(()), |forwarded| self.agree(original.authority.clone(), &forwarded))
+            }
+            Dialect::Traefik | Dialect::Caddy | Dialect::Nginx | Dialect::Envoy => Ok(()),
+        }
+    }
+
+    fn agree<'r>(&self, named: Authority<'r>, forwarded: &Authority<'r>) -> Result<(), Misaddressed<'r>> {
+        if named.host == forwarded.host {
+            return Ok(());
+        }
+        match (self.registry.find(&named.host), self.registry.find(&forwarded.host)) {
+            (Some(one), Some(other)) if !Arc::ptr_eq(one, other) => {
+                Err(Misaddressed::TwoApplications { named, forwarded: forwarded.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Says so in the log.
+    pub(super) fn note_misaddressed(&self, mistake: &Misaddressed<'_>, received: &Received<'_>) {
+        warn_rarely!(
+            self.misaddressed,
+            request_id = %received.id,
+            client = received.client().map(tracing::field::display),
+            error = %mistake,
+            "a request does not say which application it is for: have the proxy pass the browser's Host on, and overwrite X-Forwarded-Host with it"
+        );
+    }
+
+    /// Answers a request for a page that names no one application.
+    pub(super) fn refuse_misaddressed(&self, mistake: &Misaddressed<'_>, received: &Received<'_>) -> (Answer, Outcome) {
+        self.note_misaddressed(mistake, received);
+        let what = mistake.told();
+        let html = ClientHints::new(&received.parts.headers, false).accepts_html();
+        (reply::page(StatusCode::BAD_REQUEST, &Page::BadRequest { what }, html, received.id), "refuse".into())
+    }
+}
+
+impl Misaddressed<'_> {
+    /// What the person at the browser is told.
+    pub(super) const fn told(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "The request, or what the proxy says about it, is malformed.",
+            Self::TwoApplications { .. } => "The request and the proxy name hosts of two different applications.",
+        }
+    }
+}
