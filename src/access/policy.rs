@@ -125,16 +125,19 @@ impl Policy {
 
     /// Adds the claims that rules look at.
     pub fn add_wanted_claims(&self, wanted: &mut WantedClaims) {
-        let mut add = |name: &str| wanted.add(&ClaimPath::new(name));
         for requirement in self.requirements() {
-            requirement.claims.iter().for_each(|(path, _)| add(path.as_str()));
+            requirement.claims.iter().for_each(|(path, _)| wanted.add(path));
             let names: [(bool, &[&str]); 4] = [
                 (requirement.looks_at_email(), &["email_verified"]),
                 (!requirement.scopes.is_empty(), &["scope", "scp"]),
                 (!requirement.acr.is_empty(), &["acr"]),
                 (requirement.max_auth_age.is_some(), &["auth_time"]),
             ];
-            names.iter().filter(|(wanted, _)| *wanted).flat_map(|(_, names)| *names).for_each(|name| add(name));
+            names
+                .iter()
+                .filter(|(wanted, _)| *wanted)
+                .flat_map(|(_, names)| *names)
+                .for_each(|name| wanted.add(&ClaimPath::new(name)));
         }
         let expressions = || self.rules.iter().filter_map(|it| it.rule.when.as_ref());
         if expressions().any(Expression::looks_at_email) {

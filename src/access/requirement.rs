@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use serde_json::{Map, Value};
 
 use super::Assurance;
-use crate::identity::PackedIdentity;
+use crate::identity::{PackedIdentity, held};
 use crate::settings::{Email, Requirement};
 use crate::world::UnixTime;
 
@@ -90,32 +90,40 @@ impl Requirement {
     }
 
     fn is_assured(&self, claims: &Map<String, Value>, now: UnixTime) -> bool {
-        let acr = claims.get("acr").filter(|acr| !acr.is_array());
+        let acr = claims.get("acr");
         let old = |most: std::time::Duration| {
             let seen = claims.get("auth_time").and_then(seconds);
             #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are exact in a double")]
             let earliest = now.as_secs() as f64 - most.as_secs_f64();
             seen.is_none_or(|seen| seen.partial_cmp(&earliest).is_none_or(Ordering::is_lt))
         };
-        (self.acr.is_empty() || acr.is_some_and(|acr| self.acr.iter().any(|it| is_or_holds(acr, it))))
+        (self.acr.is_empty() || acr.is_some_and(|acr| self.acr.iter().any(|it| is(acr, it))))
             && !self.max_auth_age.is_some_and(old)
     }
 }
 
 /// The e-mail address that counts for rules: it has exactly one `@`, and the provider verified it, unless `unverified` ones count.
 pub(super) fn counted_email(user: &PackedIdentity, unverified: bool) -> Option<Email> {
-    let verified = || user.claims().get("email_verified").is_some_and(|it| is_or_holds(it, "true"));
+    let verified = || user.claims().get("email_verified").is_some_and(|it| is(it, "true"));
     Email::parse(user.email()).filter(|_| unverified || verified())
 }
 
-/// Whether a claim is `text`, as a text, number or truth, or a list that holds it.
+/// Whether a claim is `text`, or a list that holds it, or an object with a member of that name.
 fn is_or_holds(claim: &Value, text: &str) -> bool {
+    match claim {
+        Value::Array(items) => items.iter().any(|item| is(item, text)),
+        Value::Object(members) => held(members).any(|name| name == text),
+        other => is(other, text),
+    }
+}
+
+/// Whether a claim is `text`, as a text, number or truth.
+fn is(claim: &Value, text: &str) -> bool {
     match claim {
         Value::String(claim) => claim == text,
         Value::Number(number) => number.to_string() == text,
         Value::Bool(truth) => text == if *truth { "true" } else { "false" },
-        Value::Array(items) => items.iter().any(|item| !item.is_array() && is_or_holds(item, text)),
-        Value::Null | Value::Object(_) => false,
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
     }
 }
 
@@ -133,7 +141,8 @@ fn seconds(claim: &Value) -> Option<f64> {
 fn has_scope(claims: &Map<String, Value>, scope: &str) -> bool {
     ["scope", "scp"].iter().filter_map(|name| claims.get(*name)).any(|claim| match claim {
         Value::String(joined) => joined.split(' ').any(|it| it == scope),
-        other => is_or_holds(other, scope),
+        Value::Array(scopes) => scopes.iter().any(|it| is(it, scope)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
     })
 }
 
@@ -204,6 +213,7 @@ mod tests {
         check(emails("alice@example.com"), json!({}), Meets::Less);
         check(emails("alice@example.com"), json!({"email_verified": false}), Meets::Less);
         check(emails("alice@example.com"), json!({"email_verified": "true"}), Meets::All);
+        check(emails("alice@example.com"), json!({"email_verified": {"true": 1}}), Meets::Less);
         check(domains("example.com"), verified.clone(), Meets::All);
         check(domains("com"), verified.clone(), Meets::Less);
         check(domains("mail.example.com"), verified.clone(), Meets::Less);
@@ -223,6 +233,15 @@ mod tests {
         check(claim("staff", &["true"]), json!({"staff": true}), Meets::All);
         check(claim("staff", &["true"]), json!({"staff": null}), Meets::Less);
         check(claim("staff", &["true"]), json!({}), Meets::Less);
+        let roles = |value: Value| json!({"urn:zitadel:iam:org:project:roles": value});
+        let admin = claim("urn:zitadel:iam:org:project:roles", &["admin"]);
+        check(admin.clone(), roles(json!({"admin": {"2069": "example.com"}})), Meets::All);
+        check(admin.clone(), roles(json!({"admin": false, "user": {}})), Meets::Less);
+        check(admin.clone(), roles(json!({"admins": {}, "user": "admin"})), Meets::Less);
+        check(admin, roles(json!([{"admin": {}}])), Meets::Less);
+        let client = json!({"resource_access": {"app.example.com": {"roles": ["ops"]}, "app": {"roles": ["x"]}}});
+        check(claim("resource_access.app.example.com.roles", &["ops"]), client.clone(), Meets::All);
+        check(claim("resource_access.app.roles", &["ops"]), client, Meets::Less);
     }
 
     #[test]

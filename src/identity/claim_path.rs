@@ -2,46 +2,105 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-/// Where a claim is: its name, or a dotted path into nested objects.
-///
-/// A claim whose whole name is the text wins over a path, because names may hold dots (`https://example.com/roles`).
+/// Where a part of an identity is among claims: one place, or several of which the first counts that holds something.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ClaimPath(Box<str>);
+pub struct ClaimPath(Box<[Place]>);
+
+/// One place among claims.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A name, or names with dots between them: each way to split it is tried, the longest names first, because names may hold
+    /// dots (`https://example.com/roles`, `resource_access.app.example.com.roles`).
+    Text(Box<str>),
+    /// Names, each of a member of the one before.
+    Steps(Box<[Box<str>]>),
+}
 
 impl ClaimPath {
-    /// The path written as `text`.
+    /// The one place that is written as `text`.
     #[must_use]
     pub fn new(text: &str) -> Self {
-        Self(text.into())
+        Self::any([Place::Text(text.into())])
     }
 
-    /// The text.
+    /// These places; the first counts that holds something.
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+    pub fn any(places: impl IntoIterator<Item = Place>) -> Self {
+        Self(places.into_iter().collect())
     }
 
-    /// The value there; `null` counts as absent.
+    /// The value of the first place that holds one; `null` and an empty text are none (OIDC Core §5.3.2).
     #[must_use]
     pub fn find<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c Value> {
-        let found = claims.get(&*self.0).or_else(|| {
-            let mut steps = self.0.split('.');
-            let first = claims.get(steps.next()?)?;
-            steps.try_fold(first, |value, step| value.get(step))
-        });
-        found.filter(|value| !value.is_null())
+        self.values(claims).next()
+    }
+
+    /// The values of all places that hold one, in their order.
+    pub(super) fn values<'c>(&self, claims: &'c Map<String, Value>) -> impl Iterator<Item = &'c Value> {
+        self.0.iter().filter_map(|place| place.find(claims))
+    }
+
+    /// The names of claims that it may lead into.
+    pub fn first_names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().flat_map(|place| match place {
+            Place::Text(text) => {
+                let shorter = text.match_indices('.').map(|(dot, _)| &text[..dot]);
+                shorter.chain([&**text]).collect::<Vec<_>>()
+            }
+            Place::Steps(steps) => steps.iter().take(1).map(|step| &**step).collect(),
+        })
+    }
+}
+
+impl Place {
+    fn find<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c Value> {
+        match self {
+            Self::Text(text) => find_split(claims, text),
+            Self::Steps(steps) => {
+                let (last, before) = steps.split_last()?;
+                let mut members = claims;
+                for step in before {
+                    members = members.get(&**step)?.as_object()?;
+                }
+                members.get(&**last).filter(|value| says_something(value))
+            }
+        }
+    }
+}
+
+/// Each object within the claims is looked into once at most, as one way alone leads to it; so the costs are bounded.
+fn find_split<'c>(members: &'c Map<String, Value>, text: &str) -> Option<&'c Value> {
+    if let Some(value) = members.get(text).filter(|value| says_something(value)) {
+        return Some(value);
+    }
+    text.rmatch_indices('.').find_map(|(dot, _)| find_split(members.get(&text[..dot])?.as_object()?, &text[dot + 1..]))
+}
+
+fn says_something(value: &Value) -> bool {
+    !value.is_null() && value != ""
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Steps(steps) => write!(f, "[{}]", steps.join(", ")),
+        }
     }
 }
 
 impl fmt::Display for ClaimPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        for (at, place) in self.0.iter().enumerate() {
+            write!(f, "{}{place}", if at == 0 { "" } else { " or " })?;
+        }
+        Ok(())
     }
 }
 
 impl fmt::Debug for ClaimPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -50,28 +109,82 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn steps(names: &[&str]) -> Place {
+        Place::Steps(names.iter().map(|name| (*name).into()).collect())
+    }
+
     #[track_caller]
-    fn check(path: &str, expected: Option<Value>) {
+    fn check(path: &ClaimPath, expected: Option<Value>) {
         let claims = json!({
             "groups": ["a"],
             "realm_access": {"roles": ["x", "y"]},
             "https://example.com/roles": ["z"],
-            "a.b": 1, "a": {"b": 2, "c": null},
-            "nothing": null,
+            "a.b": 1, "a": {"b": 2, "c": null, "d": {"e": 3}, "d.e": 4},
+            "c.d": null, "c": {"d": 5, "e.f": {"g": 6}},
+            "resource_access": {
+                "app": {"roles": ["short"]},
+                "app.example.com": {"roles": ["long"]},
+                "app.example": {"com": {"other": 7}},
+            },
+            "nothing": null, "empty": "", "list": [{"a": 1}], "": {"": 8},
         });
-        let found = ClaimPath::new(path).find(claims.as_object().unwrap());
+        let found = path.find(claims.as_object().unwrap());
         assert_eq!(found.cloned(), expected, "{path}");
     }
 
     #[test]
     fn claims_are_found_by_name_and_by_path() {
-        check("groups", Some(json!(["a"])));
-        check("realm_access.roles", Some(json!(["x", "y"])));
-        check("https://example.com/roles", Some(json!(["z"])));
-        check("a.b", Some(json!(1)));
-        check("a.c", None);
-        check("nothing", None);
-        check("realm_access.roles.deeper", None);
-        check("", None);
+        let text = |text: &str, expected| check(&ClaimPath::new(text), expected);
+        text("groups", Some(json!(["a"])));
+        text("realm_access.roles", Some(json!(["x", "y"])));
+        text("https://example.com/roles", Some(json!(["z"])));
+        text("a.b", Some(json!(1)));
+        text("a.c", None);
+        text("a.d.e", Some(json!(4)));
+        text("c.d", Some(json!(5)));
+        text("c.e.f.g", Some(json!(6)));
+        text("resource_access.app.roles", Some(json!(["short"])));
+        text("resource_access.app.example.com.roles", Some(json!(["long"])));
+        text("resource_access.app.example.com.other", Some(json!(7)));
+        text("resource_access.app.example.org.roles", None);
+        text("nothing", None);
+        text("empty", None);
+        text("list.0.a", None);
+        text("realm_access.roles.deeper", None);
+        text("", Some(json!({"": 8})));
+        text(".", Some(json!(8)));
+        text("groups.", None);
+        text(&"a.".repeat(2000), None);
+    }
+
+    #[test]
+    fn steps_have_one_reading() {
+        let steps = |names: &[&str], expected| check(&ClaimPath::any([steps(names)]), expected);
+        steps(&["resource_access", "app.example.com", "roles"], Some(json!(["long"])));
+        steps(&["resource_access", "app", "example", "com", "roles"], None);
+        steps(&["a", "b"], Some(json!(2)));
+        steps(&["a.b"], Some(json!(1)));
+        steps(&["a", "c"], None);
+        steps(&["groups"], Some(json!(["a"])));
+        steps(&["groups", "0"], None);
+        steps(&[], None);
+    }
+
+    #[test]
+    fn of_several_places_the_first_counts_that_holds_something() {
+        let text = |text: &str| Place::Text(text.into());
+        let any = |places: &[Place], expected| check(&ClaimPath::any(places.iter().cloned()), expected);
+        any(&[text("missing"), text("groups"), text("a.b")], Some(json!(["a"])));
+        any(&[text("nothing"), text("empty"), text("a.b")], Some(json!(1)));
+        any(&[steps(&["a", "x"]), steps(&["a", "b"])], Some(json!(2)));
+        any(&[text("missing"), text("nothing")], None);
+        any(&[], None);
+    }
+
+    #[test]
+    fn the_claims_that_it_may_lead_into_are_known() {
+        let path = ClaimPath::any([Place::Text("a.b.c".into()), steps(&["d.e", "f"]), Place::Text("g".into())]);
+        assert_eq!(path.first_names().collect::<Vec<_>>(), ["a", "a.b", "a.b.c", "d.e", "g"]);
+        assert_eq!(path.to_string(), "a.b.c or [d.e, f] or g");
     }
 }

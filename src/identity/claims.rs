@@ -1,5 +1,6 @@
 use serde_json::{Map, Value};
 
+use super::ClaimPath;
 use crate::settings::ClaimNames;
 
 /// Who a session stands for.
@@ -29,8 +30,8 @@ pub struct InvalidIdentity;
 impl Identity {
     /// Reads an identity out of verified claims.
     ///
-    /// Providers differ: a list may be `null`, absent, one string, or hold numbers. What cannot be read counts as
-    /// unknown, except the subject.
+    /// Providers differ: a text may be a number; a list may be `null`, absent, one string, hold numbers, or be an object whose
+    /// members have the names. What cannot be read counts as unknown, except the subject; [`unusable`] tells of it.
     ///
     /// # Errors
     ///
@@ -40,8 +41,8 @@ impl Identity {
             Some(Value::String(subject)) if !subject.is_empty() => subject.clone(),
             _ => return Err(InvalidIdentity),
         };
-        let one = |path: &super::ClaimPath| path.find(claims).and_then(scalar).unwrap_or_default();
-        let many = |path: &super::ClaimPath| path.find(claims).map(list).unwrap_or_default();
+        let one = |path: &ClaimPath| path.values(claims).find_map(scalar).unwrap_or_default();
+        let many = |path: &ClaimPath| path.find(claims).map(list).unwrap_or_default();
         Ok(Self {
             username: one(&names.username),
             email: one(&names.email),
@@ -72,17 +73,38 @@ pub(super) fn scalar(value: &Value) -> Option<String> {
     }
 }
 
+/// The names in a list, or those of an object's members, as Zitadel writes roles; a member that is `false` or `null` says that the
+/// user does not have it.
 pub(super) fn list(value: &Value) -> Vec<String> {
-    match value {
-        Value::Array(items) => items.iter().filter_map(scalar).filter(|text| !text.is_empty()).collect(),
-        other => scalar(other).filter(|text| !text.is_empty()).into_iter().collect(),
-    }
+    let names: Vec<String> = match value {
+        Value::Array(items) => items.iter().filter_map(scalar).collect(),
+        Value::Object(members) => held(members).cloned().collect(),
+        other => scalar(other).into_iter().collect(),
+    };
+    names.into_iter().filter(|text| !text.is_empty()).collect()
+}
+
+/// The names of an object's members that are not denied.
+pub fn held(members: &Map<String, Value>) -> impl Iterator<Item = &String> {
+    members.iter().filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false))).map(|(name, _)| name)
+}
+
+/// The claims of `names` that are there and hold nothing that an identity could.
+#[must_use]
+pub fn unusable<'n>(claims: &Map<String, Value>, names: &'n ClaimNames) -> Vec<&'n ClaimPath> {
+    let ones = [&names.username, &names.email, &names.name, &names.uid].into_iter();
+    let ones = ones.filter(|path| path.find(claims).is_some() && path.values(claims).find_map(scalar).is_none());
+    let is_list_of_others = |value: &Value| {
+        value.as_array().is_some_and(|items| !items.is_empty() && items.iter().all(|it| scalar(it).is_none()))
+    };
+    let manies = [&names.groups, &names.entitlements].into_iter();
+    ones.chain(manies.filter(|path| path.find(claims).is_some_and(is_list_of_others))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::ClaimPath;
+    use crate::identity::Place;
     use serde_json::json;
 
     fn names() -> ClaimNames {
@@ -111,7 +133,51 @@ mod tests {
         groups(json!("single"), &["single"]);
         groups(json!(""), &[]);
         groups(json!(["a", null, 7, true, {"x": 1}, ["y"], ""]), &["a", "7", "true"]);
-        groups(json!({"not": "a list"}), &[]);
+        groups(json!([{"name": "admins"}, {"name": "staff"}]), &[]);
+    }
+
+    /// Zitadel's roles, sets as Go writes them, and truths for each name.
+    #[test]
+    fn the_members_of_an_object_are_a_list() {
+        groups(json!({"admin": {"2069": "example.com"}, "user": {"2069": "example.com"}}), &["admin", "user"]);
+        groups(json!({"admin": {}, "user": {}}), &["admin", "user"]);
+        groups(json!({"admin": false, "staff": true, "user": null, "": true, "ops": 0}), &["ops", "staff"]);
+        groups(json!({}), &[]);
+    }
+
+    #[test]
+    fn a_text_is_the_first_that_can_be_used() {
+        let mut names = names();
+        let places = ["preferred_username", "email"].map(|text| Place::Text(text.into()));
+        names.username = ClaimPath::any(places);
+        for (username, expected) in [
+            (json!("alice"), "alice"),
+            (json!(7), "7"),
+            (json!(null), "a@example.test"),
+            (json!(""), "a@example.test"),
+            (json!({"first": "alice"}), "a@example.test"),
+        ] {
+            let claims = json!({"sub": "s", "preferred_username": username, "email": "a@example.test"});
+            let identity = Identity::from_claims(claims.as_object().unwrap(), &names).unwrap();
+            assert_eq!(identity.username, expected, "{claims}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        let check = |claims: Value, expected: &[&str]| {
+            let names = names();
+            let found = unusable(claims.as_object().unwrap(), &names);
+            assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), expected, "{claims}");
+        };
+        check(json!({"sub": "s"}), &[]);
+        check(json!({"sub": "s", "preferred_username": 7, "email": "", "name": null}), &[]);
+        check(json!({"sub": "s", "preferred_username": {}, "name": ["Alice"]}), &["preferred_username", "name"]);
+        check(json!({"realm_access": {"roles": []}, "entitlements": {}}), &[]);
+        check(
+            json!({"realm_access": {"roles": [{"name": "x"}]}, "entitlements": [[]]}),
+            &["realm_access.roles", "entitlements"],
+        );
     }
 
     #[test]

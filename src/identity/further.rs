@@ -94,10 +94,10 @@ const fn empty() -> HeaderValue {
     HeaderValue::from_static("")
 }
 
-/// One value, or several with commas between them; an object says nothing that a field could hold.
+/// One value, or several with commas between them; of an object the names of its members.
 fn claim(value: &Value) -> HeaderValue {
     match value {
-        Value::Array(_) => header_value(&join(&list(value), SEPARATOR)),
+        Value::Array(_) | Value::Object(_) => header_value(&join(&list(value), SEPARATOR)),
         other => scalar(other).map_or_else(empty, |text| header_value(&identifier(&text))),
     }
 }
@@ -154,14 +154,14 @@ mod tests {
         check(claim("a"), &json!({"a": 0.5}), "0.5");
         check(claim("a"), &json!({"a": true}), "true");
         check(claim("a"), &json!({"a": ["x", 1, "y,z", "Ärger|Spaß"]}), "x,1,y%2Cz,Ärger|Spaß");
-        check(claim("a"), &json!({"a": {"b": 1}}), "");
+        check(claim("a"), &json!({"a": {"b": 1, "c,d": {}, "e": false}}), "b,c%2Cd");
         check(claim("a"), &json!({"a": null}), "");
         check(claim("a"), &none, "");
         check(claim("a"), &json!({"a": "x\r\nSet-Cookie: y"}), "x\u{fffd}\u{fffd}Set-Cookie: y");
         let attributes = |value: Value| json!({"ak_proxy": {"user_attributes": {"additionalHeaders": value}}});
         check(HeaderSource::Attribute, &attributes(json!({"X-Team": "blue", "x-other": "red"})), "blue");
         check(HeaderSource::Attribute, &attributes(json!({"x-team": 7})), "7");
-        check(HeaderSource::Attribute, &attributes(json!({"x-team": {"a": 1}})), "");
+        check(HeaderSource::Attribute, &attributes(json!({"x-team": {"a": 1}})), "a");
         check(HeaderSource::Attribute, &attributes(json!(["X-Team"])), "");
         check(HeaderSource::Attribute, &none, "");
         check(HeaderSource::Identity(IdentityField::Username), &none, "alice");

@@ -9,8 +9,8 @@ pub(crate) mod invariants;
 mod packed;
 mod wanted;
 
-pub use claim_path::ClaimPath;
-pub use claims::{Identity, InvalidIdentity};
+pub use claim_path::{ClaimPath, Place};
+pub use claims::{Identity, InvalidIdentity, held, unusable};
 pub use further::FurtherHeaders;
 pub use header_block::{HeaderTemplate, IDENTITY_HEADERS, Meta, header_value, wire_bytes};
 pub use packed::PackedIdentity;

@@ -19,9 +19,7 @@ impl WantedClaims {
 
     /// Keeps what `path` may lead to.
     pub fn add(&mut self, path: &ClaimPath) {
-        let text = path.as_str();
-        self.names.insert(text.to_owned());
-        self.names.extend(text.split_once('.').map(|(first, _)| first.to_owned()));
+        self.names.extend(path.first_names().map(str::to_owned));
     }
 
     /// Those of `claims` that are kept.

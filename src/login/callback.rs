@@ -193,6 +193,7 @@ impl Logins {
         outcome.cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
         let identity = Identity::from_claims(&login.claims, &provider.settings().claims)
             .map_err(|error| CallbackError::Identity { error, target: attempt.target.clone() })?;
+        self.tell_of_claims(app, &provider.settings().claims, &identity, &login.claims);
         outcome.user = Some(identity.label().to_owned());
         let opened = self.open_session(app, visitor, identity, login, &attempt, &mut outcome.cookies).await?;
         outcome.opened = Some(opened);

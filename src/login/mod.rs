@@ -4,6 +4,7 @@
 
 mod attempt;
 mod callback;
+mod claims;
 mod guard;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
@@ -69,6 +70,8 @@ pub struct Logins {
     revoker: Arc<Revoker>,
     rarely_refreshed: Rarely,
     rarely_store: Rarely,
+    rarely_nameless: Rarely,
+    rarely_unusable: Rarely,
 }
 
 /// What [`Logins`] is made of.
@@ -118,6 +121,8 @@ impl Logins {
             revoker: parts.revoker,
             rarely_refreshed: Rarely::default(),
             rarely_store: Rarely::default(),
+            rarely_nameless: Rarely::default(),
+            rarely_unusable: Rarely::default(),
         }
     }
 

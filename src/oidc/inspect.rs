@@ -105,6 +105,7 @@ pub async fn inspect(settings: &IdentityProvider, world: &World) -> Vec<Finding>
     findings.push(signing(settings, &metadata, keys));
     findings.push(client_authentication(settings, &metadata));
     findings.push(scopes(settings, &metadata));
+    findings.extend(user_name(settings, &metadata));
     findings.push(refresh_tokens(settings, &metadata));
     findings.push(pkce(&metadata));
     if metadata.requires_pushed_requests() {
@@ -218,6 +219,20 @@ fn scopes(settings: &IdentityProvider, metadata: &Metadata) -> Finding {
     }
     let level = if missing.iter().any(|scope| scope == "openid") { Level::Failure } else { Level::Warning };
     Finding::new(level, CHECK, format!("the provider does not list {}", missing.join(", ")))
+}
+
+/// Whether users will have a name, where the provider says what it tells of them.
+fn user_name(settings: &IdentityProvider, metadata: &Metadata) -> Option<Finding> {
+    const CHECK: &str = "user name";
+    let (path, announced) = (&settings.claims.username, metadata.claims()?);
+    if path.first_names().any(|name| announced.contains(&name)) {
+        return Some(Finding::new(Level::Good, CHECK, path.to_string()));
+    }
+    let message = format!(
+        "the provider does not list {path} among its claims: applications may get an empty user name; claims.username names \
+         another claim, or several of which the first counts that is there"
+    );
+    Some(Finding::new(Level::Warning, CHECK, message))
 }
 
 fn refresh_tokens(settings: &IdentityProvider, metadata: &Metadata) -> Finding {

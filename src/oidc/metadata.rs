@@ -235,6 +235,12 @@ impl Metadata {
         self.document.scopes_supported().map(|scopes| scopes.iter().map(|scope| scope.as_str()).collect())
     }
 
+    /// Claims that the provider announces, if it announces any.
+    #[must_use]
+    pub fn claims(&self) -> Option<Vec<&str>> {
+        self.document.claims_supported().map(|claims| claims.iter().map(|claim| claim.as_str()).collect())
+    }
+
     /// Names of the ID token algorithms that the provider announces and we accept.
     #[must_use]
     pub fn signing_algorithms(&self) -> Vec<String> {

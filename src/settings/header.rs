@@ -7,6 +7,7 @@ use http::header::AUTHORIZATION;
 
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
+use super::typed::FlatList;
 use super::{Application, BasicAuth, ClaimPath, FurtherHeader, HeaderSource, HeaderSwitches, IdentityField};
 
 /// Fields that proxies, browsers or we need for something else. A dash at the end stands for all that begin so.
@@ -130,7 +131,7 @@ pub(super) fn read_all(tables: Vec<Table<'_>>) -> Vec<FurtherHeader> {
 fn read(mut table: Table<'_>) -> Option<FurtherHeader> {
     let name = table.read("name", |item| name(item.text()?));
     table.missing("name", "the field that the application reads: X-WEBAUTH-ROLE");
-    let claim = table.text("claim").map(|text| HeaderSource::Claim(ClaimPath::new(&text)));
+    let claim = table.claim_path("claim", FlatList::Ambiguous).map(HeaderSource::Claim);
     let text = table.text("text").map(HeaderSource::Text);
     let groups = groups(&mut table);
     let default = table.text("default");
@@ -161,13 +162,14 @@ fn groups(table: &mut Table<'_>) -> Option<Vec<(String, String)>> {
 /// Reads `[application.basic_auth]`.
 pub(super) fn basic_auth(mut table: Table<'_>) -> Option<BasicAuth> {
     let given = table.first_key().is_some();
-    let (username, password) = (table.text("username"), table.text("password"));
+    let mut claim = |key| table.claim_path(key, FlatList::Ambiguous);
+    let (username, password) = (claim("username"), claim("password"));
     if given {
         table.missing("password", "the claim that holds it: ak_proxy.user_attributes.app_password");
     }
     table.finish();
-    let username = ClaimPath::new(username.as_deref().unwrap_or("email"));
-    password.map(|password| BasicAuth { username, password: ClaimPath::new(&password) })
+    let username = username.unwrap_or_else(|| ClaimPath::new("email"));
+    password.map(|password| BasicAuth { username, password })
 }
 
 /// Notes which headers would be sent twice.

@@ -8,6 +8,7 @@ use super::address::issuer;
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::session::secret;
+use super::typed::FlatList;
 use super::values::is_slug;
 use super::{ClaimNames, ClaimPath, IdentityProvider, OfflineAccess, TokenEndpointAuthMethod};
 
@@ -143,17 +144,14 @@ fn with_openid(scopes: Option<Vec<String>>) -> Vec<String> {
 }
 
 pub(super) fn claims(mut table: Table<'_>) -> ClaimNames {
-    let mut claim = |key, default| {
-        let text = table.text(key);
-        ClaimPath::new(text.as_deref().unwrap_or(default))
-    };
+    let mut claim = |key, default, flat| table.claim_path(key, flat).unwrap_or_else(|| ClaimPath::new(default));
     let claims = ClaimNames {
-        username: claim("username", "preferred_username"),
-        email: claim("email", "email"),
-        name: claim("name", "name"),
-        groups: claim("groups", "groups"),
-        entitlements: claim("entitlements", "entitlements"),
-        uid: claim("uid", "sub"),
+        username: claim("username", "preferred_username", FlatList::Alternatives),
+        email: claim("email", "email", FlatList::Alternatives),
+        name: claim("name", "name", FlatList::Alternatives),
+        groups: claim("groups", "groups", FlatList::Ambiguous),
+        entitlements: claim("entitlements", "entitlements", FlatList::Ambiguous),
+        uid: claim("uid", "sub", FlatList::Alternatives),
     };
     table.finish();
     claims

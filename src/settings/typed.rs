@@ -3,10 +3,22 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use figment::value::Value;
+
 use super::item::Item;
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::values::spelled;
+use crate::identity::{ClaimPath, Place};
+
+/// What a list of texts means where a claim is named.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum FlatList {
+    /// Several claims, of which the first counts that is there.
+    Alternatives,
+    /// Nothing: it might be alternatives or the steps of a path, and a wrong guess takes names of one thing for those of another.
+    Ambiguous,
+}
 
 impl Table<'_> {
     /// A text that is not blank.
@@ -85,6 +97,42 @@ impl Table<'_> {
             parse(self.report().item(value)).map_err(|complaint| self.wrong_element(key, i, complaint)).ok()
         });
         Some(parsed.collect())
+    }
+
+    /// Where a claim is: a text, or a list of places of which the first counts that holds something; a place is a text, or a
+    /// list of the steps of a path.
+    pub(super) fn claim_path(&mut self, key: &'static str, flat: FlatList) -> Option<ClaimPath> {
+        self.read(key, |item| {
+            let is_list = |text: &str| {
+                text.trim_start().starts_with('[') || (flat == FlatList::Alternatives && text.contains(','))
+            };
+            let values = match item.value {
+                Value::Array(..) => item.list(&[])?,
+                Value::String(_, text) if item.is_text && is_list(text) => item.list(&[','])?,
+                _ => return Ok(ClaimPath::new(item.text()?)),
+            };
+            if values.is_empty() {
+                return Err(complaint("is an empty list", "name a claim, or remove the key"));
+            }
+            if flat == FlatList::Ambiguous && values.len() > 1 && values.iter().any(|value| value.as_str().is_some()) {
+                let hint = "one path in steps is a list within a list: [[\"a\", \"b\"]]; several claims of which the first counts \
+                            that is there: [[\"a\"], [\"b\"]]";
+                return Err(complaint("has more than one reading", hint));
+            }
+            let places = values.iter().map(|value| place(Item { value, is_text: false }));
+            places.collect::<Result<Vec<_>, _>>().map(ClaimPath::any)
+        })
+    }
+}
+
+fn place(item: Item<'_>) -> Result<Place, Complaint> {
+    match item.value {
+        Value::Array(_, steps) if steps.is_empty() => Err(complaint("is an empty list", "name each step of the path")),
+        Value::Array(_, steps) => {
+            let step = |value| Item { value, is_text: false }.text().map(Box::from);
+            steps.iter().map(step).collect::<Result<_, _>>().map(Place::Steps)
+        }
+        _ => Ok(Place::Text(item.text()?.into())),
     }
 }
 

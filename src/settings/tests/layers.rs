@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use secrecy::ExposeSecret;
 
 use super::{MINIMAL, loaded, refused};
-use crate::settings::{Admin, Mistakes, RedisMode, Settings, Sources, Store, admin, load};
+use crate::settings::{Admin, ClaimPath, Mistakes, RedisMode, Settings, Sources, Store, admin, load};
 
 const QUICK: [(&str, &str); 4] = [
     ("FOREPOST_ISSUER", "https://id.example.com/"),
@@ -108,6 +108,8 @@ fn whole_tables_fit_into_a_variable() {
             ("FOREPOST_IDENTITY_PROVIDER__KC__CLIENT_ID", "a"),
             ("FOREPOST_IDENTITY_PROVIDER__KC__SCOPES", "openid groups,email"),
             ("FOREPOST_IDENTITY_PROVIDER__KC__CLAIMS__GROUPS", "realm_access.roles"),
+            ("FOREPOST_IDENTITY_PROVIDER__KC__CLAIMS__USERNAME", "preferred_username, email"),
+            ("FOREPOST_IDENTITY_PROVIDER__KC__CLAIMS__ENTITLEMENTS", "[['resource_access', 'a.b', 'roles']]"),
             ("FOREPOST_IDENTITY_PROVIDER__KC__AUTHORIZATION_PARAMETERS", "{prompt = \"login\"}"),
         ]),
         ..Sources::default()
@@ -117,7 +119,9 @@ fn whole_tables_fit_into_a_variable() {
     assert_eq!(settings.applications[0].public_paths.len(), 1);
     let provider = &settings.identity_providers["kc"];
     assert_eq!(provider.scopes, ["openid", "groups", "email"]);
-    assert_eq!(provider.claims.groups.as_str(), "realm_access.roles");
+    assert_eq!(provider.claims.groups, ClaimPath::new("realm_access.roles"));
+    assert_eq!(provider.claims.username.to_string(), "preferred_username or email");
+    assert_eq!(provider.claims.entitlements.to_string(), "[resource_access, a.b, roles]");
     assert_eq!(provider.authorization_parameters["prompt"], "login");
 }
 

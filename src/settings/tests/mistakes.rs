@@ -141,6 +141,14 @@ fn in_the_protocol_of_a_provider() {
     provider("jwks_cooldown = \"2h\"", &["out of range"]);
     provider("claims = { usrname = \"a\" }", &["claims.usrname", "did you mean username?"]);
     provider("claims = { groups = \"\" }", &["claims.groups: is empty"]);
+    provider("claims = { username = [] }", &["claims.username: is an empty list"]);
+    provider("claims = { username = [\"\"] }", &["claims.username: is empty"]);
+    provider("claims = { username = [[]] }", &["claims.username: is an empty list", "each step"]);
+    provider("claims = { username = [7] }", &["claims.username:", "put it in quotes"]);
+    provider("claims = { username = [[[\"a\"]]] }", &["claims.username:", "wanted a text"]);
+    // Steps or alternatives: to guess would make groups of what are none.
+    provider("claims = { groups = [\"a\", \"b\"] }", &["claims.groups: has more than one reading", "[[\"a\", \"b\"]]"]);
+    provider("claims = { groups = [\"a\", [\"b\"]] }", &["claims.groups: has more than one reading"]);
     for owned in [
         "client_id",
         "redirect_uri",
