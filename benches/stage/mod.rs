@@ -101,7 +101,8 @@ impl Stage {
         let id_token: String = "eyJhbGciOiJSUzI1NiJ9.".chars().cycle().take(ID_TOKEN_BYTES).collect();
         let new = NewSession {
             application: Arc::clone(&self.app.slug),
-            identity: PackedIdentity::new(identity, &id_token, self.app.headers.jwt),
+            identity: PackedIdentity::new(identity, &id_token, self.app.headers.jwt)
+                .keeping(Arc::clone(self.app.wanted_claims.kept())),
             began_at: self.world.now(),
             lifetime: LIFETIME,
             idle_timeout: Some(LIFETIME),

@@ -53,7 +53,7 @@ pub struct Application {
     pub header_template: HeaderTemplate,
     /// The headers besides those.
     pub further_headers: FurtherHeaders,
-    /// What is kept of the claims beside the identity.
+    /// Which claims its settings look at.
     pub wanted_claims: WantedClaims,
     /// What programs may show in place of a session.
     pub tokens: Option<Box<settings::Tokens>>,
@@ -74,7 +74,7 @@ impl Application {
         let outpost = format!("{}{}{OUTPOST_PATH}", settings.external_host.origin(), settings.external_host.base_path);
         let policy = Policy::new(&settings);
         let further_headers = FurtherHeaders::new(settings.further_headers, settings.basic_auth);
-        let mut wanted_claims = WantedClaims::default();
+        let mut wanted_claims = WantedClaims::of(&provider.claims);
         policy.add_wanted_claims(&mut wanted_claims);
         further_headers.add_wanted_claims(&mut wanted_claims);
         Self {
@@ -156,7 +156,9 @@ impl Application {
     /// What a session of this application keeps of a user whom `claims` describe.
     #[must_use]
     pub fn pack(&self, identity: Identity, id_token: &str, claims: &Map<String, Value>) -> PackedIdentity {
-        PackedIdentity::new(identity, id_token, self.headers.jwt).with_claims(self.wanted_claims.pick(claims))
+        PackedIdentity::new(identity, id_token, self.headers.jwt)
+            .with_claims(self.wanted_claims.pick(claims))
+            .keeping(Arc::clone(self.wanted_claims.kept()))
     }
 
     /// All headers for a user, `jwks` being where the provider's keys are.

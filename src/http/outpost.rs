@@ -177,12 +177,12 @@ impl Outpost {
                 return Err(NotInMemory);
             }
             let session = self.store.cached(&token).ok_or(NotInMemory)?;
-            if session.is_valid_for(app, now) && !self.logins.has_ended(&token) {
+            if session.may_count_for(app, now) && !self.logins.has_ended(&token) {
                 held = Some(Held { token, session });
             }
         }
         match held {
-            Some(held) if held.session.needs_confirmation(now) => Err(NotInMemory),
+            Some(held) if held.session.needs_confirmation(app, now) => Err(NotInMemory),
             held => Ok(held),
         }
     }
@@ -203,7 +203,7 @@ impl Outpost {
             return Ok(None);
         }
         let now = self.world.now();
-        if let Some(at) = held.iter().position(|held| !held.session.needs_confirmation(now)) {
+        if let Some(at) = held.iter().position(|held| !held.session.needs_confirmation(app, now)) {
             return Ok(Some(held.swap_remove(at)));
         }
         let mut none = Ok(None);
@@ -228,7 +228,7 @@ impl Outpost {
             }
             let session = self.store.load(&token).await?;
             let now = self.world.now();
-            if let Some(session) = session.filter(|it| it.is_valid_for(app, now) && !self.logins.has_ended(&token)) {
+            if let Some(session) = session.filter(|it| it.may_count_for(app, now) && !self.logins.has_ended(&token)) {
                 held.push(Held { token, session });
             }
         }

@@ -54,6 +54,15 @@ impl Identity {
         })
     }
 
+    /// Whether what made `before` somebody is gone: the user name, or whatever else the user was called.
+    ///
+    /// Providers go on with the grant of a user who was deleted or disabled, and say nothing of such a user but the subject.
+    #[must_use]
+    pub fn is_nobody_after(&self, before: &Self) -> bool {
+        let is_called = |it: &Self| [&it.username, &it.email, &it.name].iter().any(|text| !text.is_empty());
+        (self.username.is_empty() && !before.username.is_empty()) || (!is_called(self) && is_called(before))
+    }
+
     /// How this user is called in pages and logs.
     #[must_use]
     pub fn label(&self) -> &str {
@@ -188,6 +197,25 @@ mod tests {
             assert_eq!(got, Err(InvalidIdentity), "{claims}");
         }
         assert_eq!(Identity::from_claims(&Map::new(), &names()), Err(InvalidIdentity));
+    }
+
+    #[test]
+    fn who_loses_every_name_is_nobody() {
+        let of = |username: &str, email: &str, name: &str| {
+            let [username, email, name] = [username, email, name].map(str::to_owned);
+            Identity { subject: "s".into(), username, email, name, ..Identity::default() }
+        };
+        let check = |before: &Identity, after: &Identity, expected: bool| {
+            assert_eq!(after.is_nobody_after(before), expected, "{before:?} {after:?}");
+        };
+        check(&of("alice", "a@b", "Alice"), &of("", "", ""), true);
+        check(&of("alice", "a@b", "Alice"), &of("", "a@b", "Alice"), true);
+        check(&of("", "a@b", "Alice"), &of("", "", ""), true);
+        check(&of("", "", "Alice"), &of("", "", ""), true);
+        check(&of("alice", "a@b", "Alice"), &of("alicia", "", ""), false);
+        check(&of("", "a@b", "Alice"), &of("", "", "Alice"), false);
+        check(&of("", "", ""), &of("", "", ""), false);
+        check(&of("", "", ""), &of("alice", "", ""), false);
     }
 
     #[test]

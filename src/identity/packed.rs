@@ -1,14 +1,14 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Map, Value};
 
-use super::Identity;
 use super::header_block::{HeaderTemplate, IDENTITY_VALUES, render};
+use super::{Identity, Kept};
 
 /// Positions in the values, in the order of the header fields.
 const USERNAME: usize = 0;
@@ -32,6 +32,7 @@ pub struct PackedIdentity {
     send_token: bool,
     untold: Option<Box<Identity>>,
     claims: Option<Box<Map<String, Value>>>,
+    kept: Arc<Kept>,
 }
 
 impl PackedIdentity {
@@ -42,7 +43,7 @@ impl PackedIdentity {
         let mut values = slices(&[&username, &groups, &entitlements, &email, &name, &uid, id_token]);
         // HTTP/2 then keeps it out of its table (RFC 7541 §7.1.3), and nothing prints it.
         values[ID_TOKEN].set_sensitive(true);
-        let mut packed = Self { values, send_token, untold: None, claims: None };
+        let mut packed = Self { values, send_token, untold: None, claims: None, kept: Arc::default() };
         if packed.told() != identity {
             packed.untold = Some(Box::new(identity));
         }
@@ -54,6 +55,19 @@ impl PackedIdentity {
     pub fn with_claims(mut self, claims: Map<String, Value>) -> Self {
         self.claims = (!claims.is_empty()).then(|| Box::new(claims));
         self
+    }
+
+    /// Notes which claims were looked for: of these, what is not there the user has not.
+    #[must_use]
+    pub fn keeping(mut self, kept: Arc<Kept>) -> Self {
+        self.kept = kept;
+        self
+    }
+
+    /// Which claims were looked for; of all others nothing is known.
+    #[must_use]
+    pub const fn kept(&self) -> &Arc<Kept> {
+        &self.kept
     }
 
     /// The claims that are kept beside it; those of `WantedClaims`, as they were at the login or its last refresh.

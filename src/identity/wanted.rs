@@ -1,32 +1,126 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::ClaimPath;
+use crate::settings::ClaimNames;
 
-/// Which claims are kept beside the identity, because an application's settings look at them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Which claims an application's settings look at: those that an identity is made of, and those that are kept beside it.
+#[derive(Debug)]
 pub struct WantedClaims {
+    /// Tells it from all others of this process.
+    id: u64,
+    /// All that the settings name.
+    paths: Vec<ClaimPath>,
+    kept: Arc<Kept>,
+}
+
+/// What was kept of a user's claims when a session was made or refreshed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Whether all claims were kept.
+    #[serde(default)]
     all: bool,
+    /// Names of the claims that were kept, where they were there.
+    #[serde(default)]
     names: BTreeSet<String>,
+    /// Where the parts of the identity were read from.
+    #[serde(default)]
+    identity: Vec<String>,
+}
+
+impl Kept {
+    /// Whether a session that kept this knows all that `wanted` asks for, so that what it lacks the user has not.
+    #[must_use]
+    pub fn covers(&self, wanted: &Self) -> bool {
+        self.identity == wanted.identity && (self.all || (!wanted.all && wanted.names.is_subset(&self.names)))
+    }
+}
+
+impl Default for WantedClaims {
+    /// None.
+    fn default() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        Self { id: COUNT.fetch_add(1, Ordering::Relaxed) + 1, paths: Vec::new(), kept: Arc::default() }
+    }
 }
 
 impl WantedClaims {
+    /// What an identity is made of.
+    #[must_use]
+    pub fn of(names: &ClaimNames) -> Self {
+        let ClaimNames { username, email, name, groups, entitlements, uid } = names;
+        let paths = [username, email, name, groups, entitlements, uid].map(Clone::clone);
+        let identity = paths.iter().map(ToString::to_string).collect();
+        Self { paths: paths.into(), kept: Arc::new(Kept { identity, ..Kept::default() }), ..Self::default() }
+    }
+
+    /// A number that no other has in this process.
+    #[must_use]
+    pub const fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Keeps all there are.
     pub fn add_all(&mut self) {
-        self.all = true;
+        Arc::make_mut(&mut self.kept).all = true;
     }
 
     /// Keeps what `path` may lead to.
     pub fn add(&mut self, path: &ClaimPath) {
-        self.names.extend(path.first_names().map(str::to_owned));
+        Arc::make_mut(&mut self.kept).names.extend(path.first_names().map(str::to_owned));
+        self.paths.push(path.clone());
     }
 
     /// Those of `claims` that are kept.
     #[must_use]
     pub fn pick(&self, claims: &Map<String, Value>) -> Map<String, Value> {
-        let wanted = claims.iter().filter(|(name, _)| self.all || self.names.contains(*name));
+        let wanted = claims.iter().filter(|(name, _)| self.kept.all || self.kept.names.contains(*name));
         wanted.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// What a session keeps that is made now.
+    #[must_use]
+    pub const fn kept(&self) -> &Arc<Kept> {
+        &self.kept
+    }
+
+    /// Whether `claims` may not be all: one that is wanted is missing, or whichever there are is wanted.
+    #[must_use]
+    pub fn are_lacking(&self, claims: &Map<String, Value>) -> bool {
+        self.kept.all || self.missing(claims).next().is_some()
+    }
+
+    /// Adds from `more` what `claims` do not say. Of a claim that both have, what `claims` say counts; only where a path leads
+    /// nowhere in it, members that it lacks are added.
+    pub fn fill(&self, claims: &mut Map<String, Value>, more: Map<String, Value>) {
+        let incomplete: BTreeSet<String> =
+            self.missing(claims).flat_map(ClaimPath::first_names).map(str::to_owned).collect();
+        for (name, value) in more {
+            match claims.get_mut(&name) {
+                Some(Value::Object(members)) if incomplete.contains(&name) => add_members(members, value),
+                Some(known) if !known.is_null() && known != "" => {}
+                Some(_) | None => drop(claims.insert(name, value)),
+            }
+        }
+    }
+
+    fn missing<'w>(&'w self, claims: &Map<String, Value>) -> impl Iterator<Item = &'w ClaimPath> {
+        self.paths.iter().filter(move |path| path.find(claims).is_none())
+    }
+}
+
+fn add_members(members: &mut Map<String, Value>, more: Value) {
+    let Value::Object(more) = more else { return };
+    for (name, value) in more {
+        match members.get_mut(&name) {
+            Some(Value::Object(inner)) => add_members(inner, value),
+            Some(_) => {}
+            None => drop(members.insert(name, value)),
+        }
     }
 }
 
@@ -35,12 +129,17 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    #[track_caller]
-    fn check(paths: &[&str], expected: &[&str]) {
+    fn of(paths: &[&str]) -> WantedClaims {
         let mut wanted = WantedClaims::default();
         for path in paths {
             wanted.add(&ClaimPath::new(path));
         }
+        wanted
+    }
+
+    #[track_caller]
+    fn check(paths: &[&str], expected: &[&str]) {
+        let mut wanted = of(paths);
         let claims =
             json!({"sub": "s", "acr": "1", "realm_access": {"roles": ["a"]}, "https://a.b/c": 1, "a": {"b": 1}});
         let picked = wanted.pick(claims.as_object().unwrap());
@@ -56,5 +155,59 @@ mod tests {
         check(&["realm_access.roles"], &["realm_access"]);
         check(&["https://a.b/c"], &["https://a.b/c"]);
         check(&["a.b"], &["a"]);
+    }
+
+    #[test]
+    fn what_is_missing_is_known() {
+        let claims = json!({"sub": "s", "a": {"b": 1}, "n": null, "e": "", "l": []});
+        let lacking = |paths: &[&str]| of(paths).are_lacking(claims.as_object().unwrap());
+        assert!(!lacking(&[]) && !lacking(&["sub"]) && !lacking(&["a.b", "l"]));
+        assert!(lacking(&["a.c"]) && lacking(&["sub", "x"]) && lacking(&["n"]) && lacking(&["e"]));
+        let mut all = of(&[]);
+        all.add_all();
+        assert!(all.are_lacking(claims.as_object().unwrap()));
+    }
+
+    #[test]
+    fn gaps_are_filled_and_nothing_is_replaced() {
+        #[track_caller]
+        fn filled(paths: &[&str], claims: Value, more: Value, expected: Value) {
+            let (Value::Object(mut claims), Value::Object(more)) = (claims, more) else { panic!("objects") };
+            of(paths).fill(&mut claims, more);
+            assert_eq!(Value::Object(claims), expected);
+        }
+        filled(&[], json!({"a": 1}), json!({"a": 2, "b": 3}), json!({"a": 1, "b": 3}));
+        filled(&[], json!({"a": null, "b": ""}), json!({"a": 2, "b": 3}), json!({"a": 2, "b": 3}));
+        filled(&[], json!({"a": [], "b": false}), json!({"a": [2], "b": true}), json!({"a": [], "b": false}));
+        let (short, long) =
+            (json!({"r": {"x": {"roles": [1]}}}), json!({"r": {"x": {"roles": [2], "more": 3}, "y": 4}}));
+        // What is there is as it was said; where the path leads nowhere, the rest of it is added.
+        filled(&["r.x.roles"], short.clone(), long.clone(), short.clone());
+        filled(&["r.y"], short, long, json!({"r": {"x": {"roles": [1], "more": 3}, "y": 4}}));
+        filled(&["r.y"], json!({"r": 7}), json!({"r": {"y": 1}}), json!({"r": 7}));
+    }
+
+    #[test]
+    fn what_was_kept_covers_what_is_wanted_or_not() {
+        let all = |mut wanted: WantedClaims| {
+            wanted.add_all();
+            wanted.kept
+        };
+        let (none, one, two): (Arc<Kept>, _, _) = (of(&[]).kept, of(&["a"]).kept, of(&["a", "b.c"]).kept);
+        let every = all(of(&[]));
+        for (kept, wanted, expected) in [
+            (&none, &none, true),
+            (&two, &one, true),
+            (&one, &two, false),
+            (&none, &one, false),
+            (&every, &two, true),
+            (&every, &every, true),
+            (&two, &every, false),
+        ] {
+            assert_eq!(kept.covers(wanted), expected, "{kept:?} {wanted:?}");
+        }
+        let of_groups = |groups: &str| Kept { identity: vec![groups.to_owned()], ..Kept::default() };
+        assert!(of_groups("a").covers(&of_groups("a")) && !of_groups("a").covers(&of_groups("b")));
+        assert!(!Kept::default().covers(&of_groups("a")) && !every.covers(&of_groups("a")));
     }
 }

@@ -178,7 +178,7 @@ impl Logins {
             nonce: &kept.nonce,
             pkce_verifier: &kept.pkce_verifier,
         };
-        let login = match provider.complete(&exchange).await {
+        let login = match provider.complete(&exchange, &app.wanted_claims).await {
             Ok(login) => login,
             Err(error) => {
                 if matches!(error, OidcError::NotReady | OidcError::Unreachable(_)) {

@@ -102,7 +102,7 @@ impl Logins {
         let now = self.world.now();
         match newest {
             Ok(Some(session)) if !session.is_valid_for(app, now) || self.has_ended(token) => Confirmed::Ended,
-            Ok(Some(session)) if session.needs_confirmation(now) => Confirmed::Unknown,
+            Ok(Some(session)) if session.needs_confirmation(app, now) => Confirmed::Unknown,
             Ok(Some(session)) => Confirmed::Session(session),
             Ok(None) => Confirmed::Ended,
             Err(error) => {
@@ -159,7 +159,10 @@ impl Logins {
                 if let Some(refreshable) = newest.refreshable() {
                     refreshable.take_up();
                 }
-                let wants = |it: &Refreshable| !is_newer || it.schedule.is_due(now) || it.schedule.is_over(now);
+                let knows_enough = newest.knows_enough_for(app);
+                let wants = |it: &Refreshable| {
+                    !is_newer || it.schedule.is_due(now) || it.schedule.is_over(now) || !knows_enough
+                };
                 if newest.refreshable().is_some_and(wants) {
                     Asking { logins: self, app, provider, token, session: &newest, lease: &lease }.ask().await
                 } else {

@@ -37,7 +37,7 @@ pub struct CodeExchange<'a> {
 
 /// What a completed login proved.
 pub struct Login {
-    /// The ID token's verified claims, with those of userinfo where it lacked some.
+    /// The ID token's verified claims, with those of userinfo and of the access token where it lacked some.
     pub claims: Map<String, Value>,
     /// The ID token as received.
     pub id_token: String,
@@ -168,16 +168,6 @@ impl Ready {
             return Err(OidcError::Malformed(missing.into()));
         }
         Ok(tokens)
-    }
-}
-
-/// Adds what the ID token did not say.
-pub(super) fn fill_gaps(claims: &mut Map<String, Value>, more: Map<String, Value>) {
-    for (name, value) in more {
-        let slot = claims.entry(name).or_insert(Value::Null);
-        if slot.is_null() {
-            *slot = value;
-        }
     }
 }
 

@@ -5,11 +5,13 @@ use serde_json::{Map, Value};
 use url::form_urlencoded::Serializer;
 
 use super::access_token::{AccessToken, reason, unfit, verify_bearer, verify_recipient, verify_times, with_subject};
+use super::claims::OtherSubject;
 use super::provider::checked;
 use super::revoke::form_request;
 use super::tokens::{Extras, Tokens};
 use super::verify::ExpectedNonce;
 use super::{AccessTokenError, Login, OidcError, Operation, Provider, Recipient};
+use crate::identity::WantedClaims;
 use crate::world::UnixTime;
 
 impl Provider {
@@ -44,7 +46,12 @@ impl Provider {
     /// # Errors
     ///
     /// [`AccessTokenError::Invalid`] when the provider refuses the pair; [`AccessTokenError::Unknown`] when it cannot be asked.
-    pub async fn redeem_app_password(&self, user: &str, password: &str) -> Result<Login, AccessTokenError> {
+    pub async fn redeem_app_password(
+        &self,
+        user: &str,
+        password: &str,
+        wanted: &WantedClaims,
+    ) -> Result<Login, AccessTokenError> {
         let unknown = AccessTokenError::Unknown;
         let ready = self.ready().ok_or(unknown(OidcError::NotReady))?;
         let request = {
@@ -66,7 +73,11 @@ impl Provider {
         let malformed = |_| unknown(OidcError::Malformed("the answer to an app password holds no tokens".to_owned()));
         let tokens: Tokens = serde_json::from_slice(answer.body()).map_err(malformed)?;
         let verified = self.verify_id_token(&ready, ExpectedNonce::NoneOr(None), &tokens).await.map_err(unknown)?;
-        Ok(Login::new(verified, Extras::default()))
+        let mut login = Login::new(verified, Extras::default());
+        let added = self.add_wanted_claims(&ready, &tokens, &mut login.claims, wanted).await.map_err(unknown)?;
+        let other = |OtherSubject| AccessTokenError::Invalid("userinfo speaks of another subject".to_owned());
+        added.map_err(other)?;
+        Ok(login)
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod access_token;
 mod asker;
+mod claims;
 mod endpoints;
 mod error;
 mod exchange;

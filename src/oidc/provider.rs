@@ -2,22 +2,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, StatusCode};
-use serde_json::{Map, Value};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::asker::Asker;
-use super::exchange::fill_gaps;
+use super::claims::OtherSubject;
 use super::source::Source;
 use super::tokens::Tokens;
-use super::userinfo::Userinfo;
 use super::verify::{ExpectedNonce, Failure, Verified};
 use super::{
     AuthorizationRequest, CodeExchange, EndSessionRequest, KeyRefresh, Keys, Login, Metadata, NoAnswer, Observer,
     OidcError, Operation,
 };
+use crate::identity::WantedClaims;
 use crate::settings::IdentityProvider;
 use crate::tls::TlsError;
 use crate::world::{UnixTime, World};
@@ -252,32 +251,20 @@ impl Provider {
         self.ready()?.end_session_url(&self.settings, request).map(String::from)
     }
 
-    /// Completes a login: redeems the code, verifies the ID token, asks userinfo for what is wanted and missing.
+    /// Completes a login: redeems the code, verifies the ID token, and looks elsewhere for what is wanted and missing.
     ///
     /// # Errors
     ///
     /// When any of it fails; nobody is signed in then.
-    pub async fn complete(&self, exchange: &CodeExchange<'_>) -> Result<Login, OidcError> {
+    pub async fn complete(&self, exchange: &CodeExchange<'_>, wanted: &WantedClaims) -> Result<Login, OidcError> {
         let ready = self.ready().ok_or(OidcError::NotReady)?;
         let asker = Asker::new(self, Operation::Token);
         let tokens = ready.redeem(&self.settings, exchange, &asker).await?;
-        let mut login = Login::new(
-            self.verify_id_token(&ready, ExpectedNonce::This(exchange.nonce), &tokens).await?,
-            asker.heard().extras,
-        );
-        if self.lacks_wanted_claims(&login.claims) {
-            let subject = match login.claims.get("sub") {
-                Some(Value::String(subject)) => subject.clone(),
-                _ => return Err(OidcError::InvalidToken("`sub` is missing".into())),
-            };
-            match self.userinfo(&ready, &tokens, &subject).await? {
-                Userinfo::Claims(more) => fill_gaps(&mut login.claims, more),
-                Userinfo::OtherSubject => {
-                    return Err(OidcError::InvalidToken("userinfo speaks of another subject".into()));
-                }
-                Userinfo::None => {}
-            }
-        }
+        let verified = self.verify_id_token(&ready, ExpectedNonce::This(exchange.nonce), &tokens).await?;
+        let mut login = Login::new(verified, asker.heard().extras);
+        self.add_wanted_claims(&ready, &tokens, &mut login.claims, wanted)
+            .await?
+            .map_err(|OtherSubject| OidcError::InvalidToken("userinfo speaks of another subject".into()))?;
         Ok(login)
     }
 
@@ -318,20 +305,13 @@ impl Provider {
     }
 
     /// Does what takes as long as a dozen checks where no check waits behind it: few at a time, and not in the runtime's turn.
-    async fn aside<T>(&self, work: impl FnOnce() -> T + Send) -> T {
+    pub(super) async fn aside<T>(&self, work: impl FnOnce() -> T + Send) -> T {
         // Nobody closes the semaphore.
         let _turn = self.turns.acquire().await;
         match Handle::current().runtime_flavor() {
             RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
             _ => work(),
         }
-    }
-
-    pub(super) fn lacks_wanted_claims(&self, claims: &Map<String, Value>) -> bool {
-        let names = &self.settings.claims;
-        [&names.username, &names.email, &names.name, &names.groups, &names.uid]
-            .into_iter()
-            .any(|path| path.find(claims).is_none())
     }
 
     /// Up to a fifth more, so that daemons started together do not ask together.

@@ -9,13 +9,15 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use super::asker::{Asker, Heard};
-use super::exchange::{expires_at, fill_gaps, session_id, token_error, told};
+use super::claims::{OtherSubject, say_nothing};
+use super::exchange::{expires_at, session_id, token_error, told};
 use super::jws::Jws;
 use super::refresh_error::INVALID_GRANT;
 use super::tokens::{Extras, Tokens};
 use super::userinfo::Userinfo;
 use super::verify::{ExpectedNonce, LEEWAY_SECONDS, said};
 use super::{OidcError, Operation, Provider, Ready, RefreshError, RefreshFailure};
+use crate::identity::WantedClaims;
 use crate::settings::IdentityProvider;
 use crate::world::UnixTime;
 
@@ -69,14 +71,18 @@ impl Provider {
     /// # Errors
     ///
     /// [`RefreshFailure`] tells what follows, and holds the new refresh token where there is one already.
-    pub async fn refresh_login(&self, previous: &PreviousLogin<'_>) -> Result<Refreshed, RefreshFailure> {
+    pub async fn refresh_login(
+        &self,
+        previous: &PreviousLogin<'_>,
+        wanted: &WantedClaims,
+    ) -> Result<Refreshed, RefreshFailure> {
         let before = Before::read(previous.id_token).map_err(RefreshError::from)?;
         let ready = self.ready().ok_or(RefreshError::NotReady)?;
         let asker = Asker::new(self, Operation::Refresh);
         let answer = ready.ask_for_refresh(self.settings(), previous.refresh_token, &asker).await;
         let heard = asker.heard();
         let result = match answer {
-            Ok(tokens) => self.judge(&ready, &before, &tokens).await,
+            Ok(tokens) => self.judge(&ready, &before, &tokens, wanted).await,
             Err(error) => Err(RefreshError::of_exchange(without_code(error, &heard), heard.may_be_done)),
         };
         let Extras { refresh_token: rotated, lifetime } = heard.extras;
@@ -94,10 +100,21 @@ impl Provider {
     }
 
     /// What the new tokens stand for.
-    async fn judge(&self, ready: &Arc<Ready>, before: &Before, tokens: &Tokens) -> Result<Judged, RefreshError> {
+    async fn judge(
+        &self,
+        ready: &Arc<Ready>,
+        before: &Before,
+        tokens: &Tokens,
+        wanted: &WantedClaims,
+    ) -> Result<Judged, RefreshError> {
         if tokens.id_token().is_none() {
             let mut claims = before.claims.clone();
-            overlay(&mut claims, self.newer(ready, tokens, before).await?);
+            match self.userinfo(ready, tokens, &before.subject).await? {
+                Userinfo::Claims(newer) => overlay(&mut claims, newer),
+                Userinfo::OtherSubject => return Err(RefreshError::Changed),
+                Userinfo::None => {}
+            }
+            self.add_claims_of_access_token(ready, tokens, &mut claims, &before.subject, wanted).await;
             return Ok(Judged { claims, id_token: None, lost_sid: false });
         }
         let verified = self.verify_id_token(ready, ExpectedNonce::NoneOr(before.nonce()), tokens).await?;
@@ -108,24 +125,11 @@ impl Provider {
         before.verify_order(&claims)?;
         let lost_sid = before.has_session() && session_id(&claims).is_none();
         // Whatever userinfo would say, the session is over.
-        if !lost_sid && self.lacks_wanted_claims(&claims) {
-            fill_gaps(&mut claims, self.newer(ready, tokens, before).await?);
+        if !lost_sid {
+            let added = self.add_wanted_claims(ready, tokens, &mut claims, wanted).await?;
+            added.map_err(|OtherSubject| RefreshError::Changed)?;
         }
         Ok(Judged { claims, id_token: Some(verified.id_token), lost_sid })
-    }
-
-    /// What userinfo says now.
-    async fn newer(
-        &self,
-        ready: &Arc<Ready>,
-        tokens: &Tokens,
-        before: &Before,
-    ) -> Result<Map<String, Value>, RefreshError> {
-        match self.userinfo(ready, tokens, &before.subject).await? {
-            Userinfo::Claims(claims) => Ok(claims),
-            Userinfo::OtherSubject => Err(RefreshError::Changed),
-            Userinfo::None => Ok(Map::new()),
-        }
     }
 }
 
@@ -136,9 +140,15 @@ struct Judged {
 }
 
 /// Userinfo is newer than an ID token that stays; but of the login itself only the ID token speaks.
+///
+/// Where userinfo says nothing of the user at all, what the old token said is no longer so: that is how Authelia speaks of a user
+/// who was deleted.
 fn overlay(claims: &mut Map<String, Value>, newer: Map<String, Value>) {
-    const OF_THE_LOGIN: [&str; 12] =
-        ["iss", "sub", "aud", "azp", "exp", "nbf", "iat", "jti", "nonce", "auth_time", "at_hash", "sid"];
+    const OF_THE_LOGIN: [&str; 14] =
+        ["iss", "sub", "aud", "azp", "exp", "nbf", "iat", "jti", "nonce", "auth_time", "at_hash", "sid", "acr", "amr"];
+    if say_nothing(&newer) {
+        claims.retain(|name, _| OF_THE_LOGIN.contains(&name.as_str()));
+    }
     for (name, value) in newer {
         if !(OF_THE_LOGIN.contains(&name.as_str()) && claims.contains_key(&name)) {
             claims.insert(name, value);

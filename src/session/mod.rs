@@ -77,6 +77,8 @@ pub struct Session {
     began_at: UnixTime,
     /// How long the list of revocations was when the session was not on it.
     looked_up: AtomicU64,
+    /// Of which [`WantedClaims`](crate::identity::WantedClaims) it is known that the session kept all; 0: of none.
+    knows_all_of: AtomicU64,
     provider: Option<Box<ProviderSide>>,
 }
 
@@ -174,6 +176,7 @@ impl Session {
             created_at: now,
             began_at: new.began_at,
             looked_up: AtomicU64::new(0),
+            knows_all_of: AtomicU64::new(0),
             provider: new.provider.boxed(),
         }
     }
@@ -192,6 +195,7 @@ impl Session {
             kept_check: AtomicU64::new(self.last_check()),
             began_at: self.began_at,
             looked_up: AtomicU64::new(0),
+            knows_all_of: AtomicU64::new(0),
             provider: renewal.provider.boxed(),
         }
     }
@@ -211,10 +215,33 @@ impl Session {
             && self.provider.as_ref().is_none_or(|provider| provider.may_vouch(now))
     }
 
-    /// Whether the session counts only once the provider was asked.
+    /// Whether the session kept all claims that `app`'s settings look at.
+    ///
+    /// Where a rule is newer than the last word of the provider, nobody knows what it would say: the session does not count.
     #[must_use]
-    pub fn needs_confirmation(&self, now: UnixTime) -> bool {
-        self.refreshable().is_some_and(|it| it.schedule.is_over(now))
+    pub fn knows_enough_for(&self, app: &Application) -> bool {
+        let wanted = &app.wanted_claims;
+        if self.knows_all_of.load(Ordering::Relaxed) == wanted.id() {
+            return true;
+        }
+        let knows = self.identity.kept().covers(wanted.kept());
+        if knows {
+            self.knows_all_of.store(wanted.id(), Ordering::Relaxed);
+        }
+        knows
+    }
+
+    /// Whether the session is `app`'s, lives at `now`, and knows enough for its settings or can learn it by a refresh.
+    #[must_use]
+    pub fn may_count_for(&self, app: &Application, now: UnixTime) -> bool {
+        self.is_valid_for(app, now)
+            && (self.knows_enough_for(app) || self.refreshable().is_some_and(Refreshable::is_usable))
+    }
+
+    /// Whether the session counts for `app` only once the provider was asked.
+    #[must_use]
+    pub fn needs_confirmation(&self, app: &Application, now: UnixTime) -> bool {
+        self.refreshable().is_some_and(|it| it.schedule.is_over(now)) || !self.knows_enough_for(app)
     }
 
     /// When the browser is to be sent to the provider and back without being asked anything.

@@ -13,6 +13,7 @@
 mod tests;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -24,7 +25,7 @@ use serde_json::{Map, Value};
 use super::revocation::Revocations;
 use super::{ProviderSide, Refreshable, Schedule, Session, SessionKey, SessionOutline, SessionToken};
 use crate::access::Assurance;
-use crate::identity::{Identity, PackedIdentity};
+use crate::identity::{Identity, Kept, PackedIdentity};
 use crate::world::{EntropyError, UnixTime, World};
 
 /// Written before each record; a record of another version counts as absent.
@@ -86,6 +87,8 @@ struct Rest<'s> {
     refresh: Option<Refresh<'s>>,
     silent_login: Option<Times>,
     claims: Cow<'s, Map<String, Value>>,
+    #[serde(default)]
+    kept: Cow<'s, Kept>,
     #[serde(default)]
     asked: Cow<'s, Assurance>,
 }
@@ -176,6 +179,7 @@ impl RecordKeys {
             refresh: session.refreshable().map(Refresh::of),
             silent_login: session.silent_login().map(Times::of),
             claims: Cow::Borrowed(session.identity.claims()),
+            kept: Cow::Borrowed(session.identity.kept()),
             asked: session.asked().map_or_else(Cow::default, Cow::Borrowed),
         };
         let head = Head { version: VERSION, ends_at: end(session) };
@@ -212,7 +216,8 @@ impl RecordKeys {
         Some(Session {
             application: outline.application.into(),
             identity: PackedIdentity::new(identity, &rest.id_token, rest.send_token)
-                .with_claims(rest.claims.into_owned()),
+                .with_claims(rest.claims.into_owned())
+                .keeping(Arc::new(rest.kept.into_owned())),
             expires_at: UnixTime::from_millis(outline.expires),
             idle_timeout: rest.idle_timeout.unwrap_or(u64::MAX),
             last_check: outline.last_check.into(),
@@ -220,6 +225,7 @@ impl RecordKeys {
             created_at: UnixTime::from_millis(outline.created),
             began_at: UnixTime::from_millis(outline.began),
             looked_up: AtomicU64::new(0),
+            knows_all_of: AtomicU64::new(0),
             provider: ProviderSide {
                 session_id: outline.session_id,
                 earlier_session_ids: outline.earlier_session_ids,

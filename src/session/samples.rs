@@ -35,7 +35,8 @@ fn signed_in(
     };
     let new = NewSession {
         application: Arc::clone(&app.slug),
-        identity: PackedIdentity::new(identity, "id.to.ken", app.headers.jwt),
+        identity: PackedIdentity::new(identity, "id.to.ken", app.headers.jwt)
+            .keeping(Arc::clone(app.wanted_claims.kept())),
         began_at: now,
         lifetime,
         idle_timeout,
@@ -51,7 +52,8 @@ pub(crate) fn in_session(session: Session, session_id: &str) -> Session {
 
 /// The same, tied to the provider like this.
 pub(crate) fn tied(mut session: Session, provider: ProviderSide) -> Session {
-    session.identity = PackedIdentity::new(session.identity().identity().into_owned(), "id.to.ken", true);
+    let kept = Arc::clone(session.identity().kept());
+    session.identity = PackedIdentity::new(session.identity().identity().into_owned(), "id.to.ken", true).keeping(kept);
     session.provider = provider.boxed();
     session
 }

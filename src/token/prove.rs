@@ -108,7 +108,8 @@ impl Asking<'_> {
     }
 
     async fn prove_password(&self, user: &str, password: &str) -> Result<Proven, Refused> {
-        let login = self.guess(Some(user), self.provider.redeem_app_password(user, password)).await?;
+        let login =
+            self.guess(Some(user), self.provider.redeem_app_password(user, password, &self.app.wanted_claims)).await?;
         let token = AccessToken { claims: login.claims, expires_at: None };
         self.proven(token, &self.provider.settings().claims, login.id_token, GOOD_BY_PROVIDER)
     }

@@ -15,6 +15,7 @@ mod running;
 mod web;
 
 mod browser;
+mod claims;
 mod command;
 mod concurrency;
 mod contract;

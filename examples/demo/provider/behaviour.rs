@@ -99,6 +99,8 @@ pub(crate) struct Behaviour {
     pub(crate) signing_key: SigningKey,
     /// Changes to the claims at the userinfo endpoint.
     pub(crate) userinfo: Patch,
+    /// What access tokens are.
+    pub(crate) access_token: AccessTokens,
     /// Changes to the answer of the token endpoint.
     pub(crate) token: Patch,
     /// Changes to what is said of active tokens.
@@ -123,6 +125,19 @@ pub(crate) struct Behaviour {
     pub(crate) callback: Patch,
     /// Further text behind the query of the way back: `&code=other`.
     pub(crate) callback_suffix: &'static str,
+}
+
+/// What access tokens are: opaque unless changed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AccessTokens {
+    /// JWTs that are made for somebody else (`account`), as Keycloak has them.
+    pub(crate) signed: bool,
+    /// Changes to their header.
+    pub(crate) header: Patch,
+    /// Changes to their claims.
+    pub(crate) claims: Patch,
+    /// Which key they are signed with.
+    pub(crate) signing_key: SigningKey,
 }
 
 /// How refresh tokens are treated; they come with the scope `offline_access`, and each use brings a new one.

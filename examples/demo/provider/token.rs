@@ -183,8 +183,8 @@ impl Asked<'_> {
     fn tokens(&self, client: &Client, grant: &Grant, occasion: Occasion) -> Result<Answer, Unspecified> {
         let behaviour = self.behaviour;
         let refreshed = occasion == Occasion::Refresh;
-        let access_token = keys::token::<24>()?;
         let now = self.shared.now();
+        let access_token = self.access_token(client, grant, now)?;
         let mut claims = self.shared.state().claims(&grant.sign_on.login, &grant.scope);
         if behaviour.user_claims_only_in_userinfo {
             claims.retain(|name, _| name == "sub");
@@ -241,6 +241,35 @@ impl Asked<'_> {
         self.shared.state().add_tokens(access_token, access, id_token);
         let answer = Rewrite::text(behaviour.rewrite.token, &Value::Object(answer));
         Ok(web::answer(StatusCode::OK, "application/json", answer.into()))
+    }
+
+    fn access_token(&self, client: &Client, grant: &Grant, now: u64) -> Result<String, Unspecified> {
+        let behaviour = self.behaviour;
+        if !behaviour.access_token.signed {
+            return keys::token::<24>();
+        }
+        let user = self.shared.state().claims(&grant.sign_on.login, "openid");
+        let mut claims = Map::new();
+        let own = [
+            ("iss", json!(self.shared.issuer)),
+            ("sub", json!(user.get("sub"))),
+            ("aud", json!("account")),
+            ("azp", json!(client.id)),
+            ("typ", json!("Bearer")),
+            ("jti", json!(keys::token::<12>()?)),
+            ("iat", json!(now)),
+            ("exp", json!(now + TOKEN_LIFETIME)),
+            ("scope", json!(grant.scope)),
+        ];
+        claims.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        behaviour.access_token.claims.apply(&mut claims);
+        let manner = Behaviour {
+            algorithm: behaviour.algorithm,
+            id_token_header: behaviour.access_token.header.clone(),
+            signing_key: behaviour.access_token.signing_key,
+            ..Behaviour::default()
+        };
+        sign(self.shared, &manner, client, &claims)
     }
 
     pub(super) fn userinfo(&self) -> Answer {

@@ -30,7 +30,7 @@ impl Asking<'_> {
         let id_token = self.session.identity().id_token();
         let previous = PreviousLogin { id_token, refresh_token: &refreshable.token };
         let began = Instant::now();
-        let result = self.provider.refresh_login(&previous).await;
+        let result = self.provider.refresh_login(&previous, &self.app.wanted_claims).await;
         if matches!(&result, Err(failure) if failure.error.is_absence() && began.elapsed() >= WAIT) {
             self.logins.absences.begin(self.provider.name(), self.logins.world.now());
         }
@@ -47,6 +47,9 @@ impl Asking<'_> {
         let Ok(identity) = Identity::from_claims(&refreshed.claims, &self.provider.settings().claims) else {
             return self.end("claims_name_nobody").await;
         };
+        if identity.is_nobody_after(&self.session.identity().identity()) {
+            return self.end("claims_name_nobody").await;
+        }
         let now = self.logins.world.now();
         let ends = [refreshed.id_token_expires_at(), refreshed.access_token_lifetime.map(|lifetime| now + lifetime)];
         let schedule = self.logins.schedule(now, ends);

@@ -45,6 +45,7 @@ fn same(one: &Session, other: &Session) {
     assert_eq!(one.identity().id_token(), other.identity().id_token());
     assert_eq!(one.identity().sends_token(), other.identity().sends_token());
     assert_eq!(one.identity().claims(), other.identity().claims());
+    assert_eq!(one.identity().kept(), other.identity().kept());
     assert_eq!((&one.application, one.created_at), (&other.application, other.created_at));
     assert_eq!((one.expires_at, one.idle_timeout), (other.expires_at, other.idle_timeout));
     assert_eq!((one.last_use(), one.was_checked()), (other.last_use(), other.was_checked()));

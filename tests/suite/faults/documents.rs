@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use forepost::identity::WantedClaims;
 use forepost::oidc::{
     AuthorizationRequest, CodeExchange, KeyRefresh, Observer, OidcError, Operation, Provider as Known,
 };
@@ -65,7 +66,8 @@ impl Watched {
 
     async fn complete(&self, code: &str) -> Result<(), OidcError> {
         let exchange = CodeExchange { code, redirect_uri: CALLBACK, nonce: "nonce", pkce_verifier: VERIFIER };
-        self.known.complete(&exchange).await.map(drop)
+        let wanted = WantedClaims::of(&self.known.settings().claims);
+        self.known.complete(&exchange, &wanted).await.map(drop)
     }
 }
 

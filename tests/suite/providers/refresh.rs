@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use forepost::identity::WantedClaims;
 use forepost::oidc::{
     AuthorizationRequest, CodeExchange, Consequence, KeyRefresh, Login, Observer, Operation, PreviousLogin, Provider,
     RefreshFailure, Refreshed, Revocation,
@@ -58,7 +59,8 @@ impl Visit {
         let code = callback.query_pairs().find(|(name, _)| name == "code").map(|(_, code)| code.into_owned()).unwrap();
         let exchange =
             CodeExchange { code: &code, redirect_uri: &redirect_uri, nonce: "nonce-nonce", pkce_verifier: VERIFIER };
-        let login = known.complete(&exchange).await.unwrap();
+        let wanted = WantedClaims::of(&known.settings().claims);
+        let login = known.complete(&exchange, &wanted).await.unwrap();
         Self { provider, known, browser, login }
     }
 
@@ -76,7 +78,8 @@ impl Visit {
     }
 
     async fn refresh(&self, refresh_token: &SecretString) -> Result<Refreshed, RefreshFailure> {
-        self.known.refresh_login(&PreviousLogin { id_token: &self.login.id_token, refresh_token }).await
+        let wanted = WantedClaims::of(&self.known.settings().claims);
+        self.known.refresh_login(&PreviousLogin { id_token: &self.login.id_token, refresh_token }, &wanted).await
     }
 
     async fn refused(&self, refresh_token: &SecretString) -> Consequence {

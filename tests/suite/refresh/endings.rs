@@ -53,6 +53,37 @@ async fn sessions_end_where_the_provider_no_longer_vouches() {
     ends("an empty sid", |provider| refreshes_with(provider, "sid", Some(""))).await;
 }
 
+/// All that providers say of users, and what they leave of one who was deleted, in these places.
+fn says_no_more(behaviour: &mut Behaviour, names: &[&str]) {
+    for name in names {
+        behaviour.refreshing.id_token.remove(name);
+        behaviour.userinfo.remove(name);
+    }
+}
+
+/// Authelia refreshes for a user who was deleted, with the same subject, and says nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_end_where_nothing_but_the_subject_is_left() {
+    const ALL: [&str; 5] = ["name", "preferred_username", "email", "email_verified", "groups"];
+    ends("only the subject is left", |provider| provider.set(|it| says_no_more(it, &ALL))).await;
+    ends("the user name is gone", |provider| provider.set(|it| says_no_more(it, &["preferred_username"]))).await;
+    ends("an empty user name", |provider| {
+        provider.set(|it| {
+            it.refreshing.id_token.set("preferred_username", "");
+            it.userinfo.set("preferred_username", "");
+        });
+    })
+    .await;
+    // Where no new ID token comes, the old one's claims do not stand in for what userinfo no longer says.
+    ends("only the subject is left, and no ID token", |provider| {
+        provider.set(|it| {
+            says_no_more(it, &ALL);
+            it.refreshing.no_id_token = true;
+        });
+    })
+    .await;
+}
+
 /// A refresh token that comes by itself ends with the provider's own session.
 #[tokio::test]
 async fn sessions_end_with_the_providers_where_tokens_are_bound_to_it() {

@@ -2,6 +2,7 @@
 
 mod away;
 mod background;
+mod claims;
 mod endings;
 mod killed;
 mod revoked;

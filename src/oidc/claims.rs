@@ -1,0 +1,141 @@
+//! Claims that the ID token does not have: from userinfo, and from the access token.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::jws::Jws;
+use super::tokens::Tokens;
+use super::userinfo::Userinfo;
+use super::verify::{Failure, said, verify_issuer};
+use super::{OidcError, Provider, Ready, access_token};
+use crate::identity::WantedClaims;
+
+/// Claims that speak of a token or a login, and of the user only by its `sub`.
+const OF_THE_TOKEN: [&str; 26] = [
+    "iss",
+    "sub",
+    "aud",
+    "azp",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "nonce",
+    "auth_time",
+    "at_hash",
+    "c_hash",
+    "s_hash",
+    "sid",
+    "acr",
+    "amr",
+    "scope",
+    "scp",
+    "client_id",
+    "typ",
+    "token_type",
+    "cnf",
+    "events",
+    "act",
+    "may_act",
+    "session_state",
+];
+
+/// Claims about another subject than the ID token's.
+pub(super) struct OtherSubject;
+
+impl Provider {
+    /// Adds what is wanted and missing: first from userinfo, then from an access token that is a JWT, as Keycloak's realm roles
+    /// are there alone.
+    ///
+    /// # Errors
+    ///
+    /// When userinfo is needed and cannot be had; then nobody knows what it would say.
+    pub(super) async fn add_wanted_claims(
+        &self,
+        ready: &Arc<Ready>,
+        tokens: &Tokens,
+        claims: &mut Map<String, Value>,
+        wanted: &WantedClaims,
+    ) -> Result<Result<(), OtherSubject>, OidcError> {
+        if !wanted.are_lacking(claims) {
+            return Ok(Ok(()));
+        }
+        let Some(Value::String(subject)) = claims.get("sub").cloned() else {
+            return Err(OidcError::InvalidToken("`sub` is missing".into()));
+        };
+        match self.userinfo(ready, tokens, &subject).await? {
+            Userinfo::Claims(more) => wanted.fill(claims, more),
+            Userinfo::OtherSubject => return Ok(Err(OtherSubject)),
+            Userinfo::None => {}
+        }
+        self.add_claims_of_access_token(ready, tokens, claims, &subject, wanted).await;
+        Ok(Ok(()))
+    }
+
+    /// Adds what the access token says of `subject`, where anything is still missing.
+    pub(super) async fn add_claims_of_access_token(
+        &self,
+        ready: &Arc<Ready>,
+        tokens: &Tokens,
+        claims: &mut Map<String, Value>,
+        subject: &str,
+        wanted: &WantedClaims,
+    ) {
+        let token = tokens.access_token_text();
+        // Most that are no JWT have not three parts.
+        if !wanted.are_lacking(claims) || token.matches('.').count() != 2 {
+            return;
+        }
+        match self.claims_of_access_token(ready, token, subject).await {
+            Ok(more) => wanted.fill(claims, more),
+            Err(error) => {
+                tracing::debug!(identity_provider = self.name(), %error, "claims of an access token cannot be used");
+            }
+        }
+    }
+
+    /// What an access token says of `subject`, proven to be this provider's word.
+    ///
+    /// Its audience is not looked at: it is mostly somebody else's (`account` at Keycloak). The token is not shown to us by
+    /// anybody, but came beside the ID token, from the token endpoint, over TLS, as the answer to our own request; nobody can
+    /// put one of another client in its place. Where it names the client that it was made for, that must be us all the same.
+    async fn claims_of_access_token(
+        &self,
+        ready: &Arc<Ready>,
+        token: &str,
+        subject: &str,
+    ) -> Result<Map<String, Value>, OidcError> {
+        let jws = Jws::parse(token)?;
+        if !matches!(jws.kind()?.as_deref(), None | Some("jwt" | "at+jwt")) {
+            return Err(OidcError::InvalidToken("its `typ` is that of no access token".into()));
+        }
+        verify_issuer(&jws.claims, &self.settings().issuer)?;
+        if jws.claims.get("sub").and_then(Value::as_str) != Some(subject) {
+            return Err(OidcError::InvalidToken("`sub` is another subject".into()));
+        }
+        for name in ["azp", "client_id"] {
+            let client = jws.claims.get(name).filter(|client| !client.is_null());
+            if client.is_some_and(|client| *client != *self.settings().client_id) {
+                return Err(OidcError::InvalidToken(format!("`{name}` is another client")));
+            }
+        }
+        if access_token::verify_times(&jws.claims, self.now())?.is_none() {
+            return Err(OidcError::InvalidToken("`exp` is missing".into()));
+        }
+        // The keys are those that the ID token was verified with, or newer. No others are asked for: some providers sign access
+        // tokens with keys that are nobody's business, and each login would ask.
+        let newest = self.ready().unwrap_or_else(|| Arc::clone(ready));
+        self.aside(|| newest.verify_signature(self.settings(), &jws))
+            .await
+            .map_err(|(Failure::Keys(error) | Failure::Final(error))| error)?;
+        let mut claims = said(jws.claims);
+        claims.retain(|name, _| !OF_THE_TOKEN.contains(&name.as_str()));
+        Ok(claims)
+    }
+}
+
+/// Whether `claims` say nothing of the user.
+pub(super) fn say_nothing(claims: &Map<String, Value>) -> bool {
+    claims.keys().all(|name| OF_THE_TOKEN.contains(&name.as_str()))
+}

@@ -1,0 +1,76 @@
+//! Claims that come and go with refreshes.
+
+use serde_json::json;
+
+use super::scene::{AFTER, Scene};
+use crate::provider::{Behaviour, Endpoint};
+
+/// An application that looks for roles where Keycloak has them.
+async fn with_roles(prepare: impl FnOnce(&mut Behaviour)) -> Scene {
+    let prepare = |behaviour: &mut Behaviour| {
+        behaviour.access_token.signed = true;
+        behaviour.access_token.claims.set("realm_access", json!({"roles": ["dev"]}));
+        prepare(behaviour);
+    };
+    Scene::with(prepare, |settings| {
+        for provider in settings.identity_providers.values_mut() {
+            provider.claims.groups = forepost::settings::ClaimPath::new("realm_access.roles");
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn roles_follow_the_access_token_of_each_refresh() {
+    for no_id_token in [false, true] {
+        let scene = with_roles(|behaviour| behaviour.refreshing.no_id_token = no_id_token).await;
+        let mut browser = scene.sign_in().await;
+        assert_eq!(scene.check(&mut browser).await.header("x-authentik-groups"), "dev");
+        for roles in [json!(["dev", "ops"]), json!([])] {
+            let joined =
+                roles.as_array().unwrap().iter().map(|role| role.as_str().unwrap()).collect::<Vec<_>>().join("|");
+            scene.provider().set(|it| {
+                it.access_token.claims.set("realm_access", json!({ "roles": roles }));
+            });
+            scene.pass(AFTER);
+            scene.until(&mut browser, |reply| reply.is(200).header("x-authentik-groups") == joined).await;
+        }
+    }
+}
+
+/// Userinfo is asked at each refresh for what the ID token lacks, whichever claim that is.
+#[tokio::test]
+async fn what_is_missing_is_asked_for_at_each_refresh() {
+    let scene = Scene::with(
+        |it| {
+            it.id_token.set("entitlements", json!([]));
+        },
+        |_| (),
+    )
+    .await;
+    let mut browser = scene.sign_in().await;
+    assert_eq!(scene.provider().requests(Endpoint::Userinfo), 0, "all is in the ID token");
+    scene.provider().set(|it| {
+        it.refreshing.id_token.remove("entitlements");
+        it.userinfo.set("entitlements", json!(["print"]));
+    });
+    scene.pass(AFTER);
+    scene.until(&mut browser, |reply| reply.is(200).header("x-authentik-entitlements") == "print").await;
+}
+
+/// An address or a group that is gone takes nothing else with it.
+#[tokio::test]
+async fn what_a_user_can_lose_ends_no_session() {
+    let scene = Scene::new().await;
+    let mut browser = scene.sign_in().await;
+    scene.provider().set(|it| {
+        for name in ["email", "groups", "name"] {
+            it.id_token.remove(name);
+            it.userinfo.remove(name);
+        }
+    });
+    scene.pass(AFTER);
+    let reply = scene.until(&mut browser, |reply| reply.is(200).header("x-authentik-name").is_empty()).await;
+    let rest = ["username", "email", "groups"].map(|name| reply.header(&format!("x-authentik-{name}")));
+    assert_eq!(rest, ["alice", "", ""]);
+}
