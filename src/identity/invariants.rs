@@ -45,6 +45,10 @@ fn claims_hold(identity: &Identity, claims: &Map<String, Value>, path: &str) {
     for group in &identity.groups {
         assert!(!group.is_empty());
         let given = given.expect("groups come from a claim");
+        if let Value::Object(members) = given {
+            assert!(members.get(group).is_some_and(|it| !it.is_null() && it != false), "{group}");
+            continue;
+        }
         let listed = given.as_array().map_or(std::slice::from_ref(given), Vec::as_slice);
         assert!(listed.iter().any(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned) == *group), "{group}");
     }

@@ -64,6 +64,10 @@ impl Provider {
         let Some(Value::String(subject)) = claims.get("sub").cloned() else {
             return Err(OidcError::InvalidToken("`sub` is missing".into()));
         };
+        // The identity is refused for that, whatever else is known.
+        if subject.is_empty() {
+            return Ok(Ok(()));
+        }
         match self.userinfo(ready, tokens, &subject).await? {
             Userinfo::Claims(more) => wanted.fill(claims, more),
             Userinfo::OtherSubject => return Ok(Err(OtherSubject)),
