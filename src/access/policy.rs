@@ -141,7 +141,7 @@ impl Policy {
         }
         let expressions = || self.rules.iter().filter_map(|it| it.rule.when.as_ref());
         if expressions().any(Expression::looks_at_email) {
-            add("email_verified");
+            wanted.add(&ClaimPath::new("email_verified"));
         }
         if expressions().any(Expression::looks_at_claims) {
             wanted.add_all();

@@ -99,7 +99,7 @@ impl WantedClaims {
     pub fn fill(&self, claims: &mut Map<String, Value>, more: Map<String, Value>) {
         let incomplete: BTreeSet<String> =
             self.missing(claims).flat_map(ClaimPath::first_names).map(str::to_owned).collect();
-        for (name, value) in more {
+        for (name, value) in more.into_iter().filter(|(_, value)| !value.is_null()) {
             match claims.get_mut(&name) {
                 Some(Value::Object(members)) if incomplete.contains(&name) => add_members(members, value),
                 Some(known) if !known.is_null() && known != "" => {}
@@ -178,6 +178,7 @@ mod tests {
         }
         filled(&[], json!({"a": 1}), json!({"a": 2, "b": 3}), json!({"a": 1, "b": 3}));
         filled(&[], json!({"a": null, "b": ""}), json!({"a": 2, "b": 3}), json!({"a": 2, "b": 3}));
+        filled(&[], json!({"a": ""}), json!({"a": null, "b": null}), json!({"a": ""}));
         filled(&[], json!({"a": [], "b": false}), json!({"a": [2], "b": true}), json!({"a": [], "b": false}));
         let (short, long) =
             (json!({"r": {"x": {"roles": [1]}}}), json!({"r": {"x": {"roles": [2], "more": 3}, "y": 4}}));

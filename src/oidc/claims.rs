@@ -141,5 +141,5 @@ impl Provider {
 
 /// Whether `claims` say nothing of the user.
 pub(super) fn say_nothing(claims: &Map<String, Value>) -> bool {
-    claims.keys().all(|name| OF_THE_TOKEN.contains(&name.as_str()))
+    claims.iter().all(|(name, value)| value.is_null() || OF_THE_TOKEN.contains(&name.as_str()))
 }

@@ -150,7 +150,12 @@ fn overlay(claims: &mut Map<String, Value>, newer: Map<String, Value>) {
         claims.retain(|name, _| OF_THE_LOGIN.contains(&name.as_str()));
     }
     for (name, value) in newer {
-        if !(OF_THE_LOGIN.contains(&name.as_str()) && claims.contains_key(&name)) {
+        if OF_THE_LOGIN.contains(&name.as_str()) && claims.contains_key(&name) {
+            continue;
+        }
+        if value.is_null() {
+            claims.remove(&name);
+        } else {
             claims.insert(name, value);
         }
     }

@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 use super::jws::Jws;
 use super::provider::checked;
 use super::tokens::Tokens;
-use super::verify::{said, verify_audience, verify_issuer};
+use super::verify::{verify_audience, verify_issuer};
 use super::{OidcError, Operation, Provider, Ready, members};
 
 /// What there is at userinfo.
 pub(super) enum Userinfo {
-    /// All claims that are not `null`.
+    /// All claims, `null` among them: what an older answer said is no longer so.
     Claims(Map<String, Value>),
     /// Claims about somebody else, which are nobody's business.
     OtherSubject,
@@ -47,7 +47,6 @@ impl Provider {
         } else {
             members::parse(answer.body()).map_err(|why| OidcError::Malformed(format!("userinfo: {why}")))?
         };
-        let claims = said(claims);
         match claims.get("sub") {
             Some(Value::String(found)) if found == subject => Ok(Userinfo::Claims(claims)),
             Some(Value::String(_)) => Ok(Userinfo::OtherSubject),

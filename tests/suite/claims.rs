@@ -87,7 +87,7 @@ async fn userinfo_is_not_asked_in_vain() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn groups_are_found_wherever_a_provider_has_them() {
-    const CLIENT: &str = r#"resource_access.app.example.com.roles"#;
+    const CLIENT: &str = "resource_access.app.example.com.roles";
     let zitadel = json!({"admin": {"2069": "example.com"}, "user": {"2069": "example.com"}});
     let keycloak = json!({"app": {"roles": ["short"]}, "app.example.com": {"roles": ["long"]}});
     for (path, claim, value, expected) in [

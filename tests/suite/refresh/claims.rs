@@ -74,3 +74,16 @@ async fn what_a_user_can_lose_ends_no_session() {
     let rest = ["username", "email", "groups"].map(|name| reply.header(&format!("x-authentik-{name}")));
     assert_eq!(rest, ["alice", "", ""]);
 }
+
+/// Where no new ID token comes, what userinfo denies is gone, although the old ID token has it.
+#[tokio::test]
+async fn null_at_userinfo_takes_back_what_an_older_id_token_said() {
+    let scene = Scene::with(|it| it.refreshing.no_id_token = true, |_| ()).await;
+    let mut browser = scene.sign_in().await;
+    assert_eq!(scene.check(&mut browser).await.header("x-authentik-groups"), "admins|staff");
+    scene.provider().set(|it| {
+        it.userinfo.set("groups", json!(null));
+    });
+    scene.pass(AFTER);
+    scene.until(&mut browser, |reply| reply.is(200).header("x-authentik-groups").is_empty()).await;
+}

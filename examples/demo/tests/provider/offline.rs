@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use forepost::identity::WantedClaims;
 use forepost::oidc::{Consequence, PreviousLogin, Prompt, Provider as Known, RefreshError};
 use forepost::settings::IdentityProvider;
 use forepost::world::World;
@@ -92,7 +93,7 @@ async fn silence_is_not_absence() {
     scene.provider.stop().await;
     let token = login.refresh_token.clone().unwrap();
     let previous = PreviousLogin { id_token: &login.id_token, refresh_token: &token };
-    let failure = known.refresh_login(&previous).await.err().unwrap();
+    let failure = known.refresh_login(&previous, &WantedClaims::of(&known.settings().claims)).await.err().unwrap();
     assert!(matches!(failure.error, RefreshError::Unreachable(_)), "{failure}");
     assert_eq!(failure.consequence(), Consequence::TryLater);
 }
