@@ -150,7 +150,6 @@ impl Daemon {
             metrics: Arc::clone(&metrics),
             applications: applications.iter().map(|app| app.slug.to_string()).collect(),
             identity_providers: names,
-            world: world.clone(),
             patience: admin::PATIENCE,
         };
         let mut tasks = JoinSet::new();

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Add;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A point in time, in milliseconds since the Unix epoch.
@@ -39,6 +39,19 @@ impl UnixTime {
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// How many milliseconds later than `other` this is; negative when it is earlier.
+    #[must_use]
+    pub fn ahead_of(self, other: Self) -> i64 {
+        let signed = |millis| i64::try_from(millis).unwrap_or(i64::MAX);
+        signed(self.0).saturating_sub(signed(other.0))
+    }
+
+    /// The instant `millis` milliseconds later, or earlier where that is negative.
+    #[must_use]
+    pub const fn shifted(self, millis: i64) -> Self {
+        Self(self.0.saturating_add_signed(millis))
     }
 }
 
@@ -78,6 +91,8 @@ pub struct World {
     clock: Arc<dyn Clock>,
     /// No further moment is before this one, in milliseconds.
     latest: Arc<AtomicU64>,
+    /// How far the clock that moments are measured with is ahead of `clock`, in milliseconds.
+    ahead: Arc<AtomicI64>,
 }
 
 impl fmt::Debug for World {
@@ -96,7 +111,7 @@ impl World {
     /// A world whose time is told by `clock`.
     #[must_use]
     pub fn with_clock(clock: impl Clock + 'static) -> Self {
-        Self { clock: Arc::new(clock), latest: Arc::default() }
+        Self { clock: Arc::new(clock), latest: Arc::default(), ahead: Arc::default() }
     }
 
     /// The time now.
@@ -109,9 +124,10 @@ impl World {
     ///
     /// What has to be told apart by what came first is marked with moments, not with times (a hybrid logical clock). Moments
     /// are not ahead of the clock of their own accord, however often one is asked for.
+    /// Where processes share their sessions, all of them measure moments with one clock ([`World::measure_with`]).
     #[must_use]
     pub fn moment(&self) -> UnixTime {
-        let now = self.now().as_millis();
+        let now = self.now().shifted(self.ahead.load(Ordering::Relaxed)).as_millis();
         UnixTime::from_millis(self.latest.fetch_max(now, Ordering::AcqRel).max(now))
     }
 
@@ -126,6 +142,17 @@ impl World {
     /// Has all further moments be after `moment`, which another process gave, or this one before it ended.
     pub fn saw(&self, moment: UnixTime) {
         self.latest.fetch_max(moment.as_millis().saturating_add(1), Ordering::AcqRel);
+    }
+
+    /// Measures further moments with the clock that shows `shared` now, as other processes do.
+    pub fn measure_with(&self, shared: UnixTime) {
+        self.ahead.store(shared.ahead_of(self.now()), Ordering::Relaxed);
+    }
+
+    /// The latest moment that was given or seen, for a process that comes later ([`World::saw`]).
+    #[must_use]
+    pub fn latest(&self) -> UnixTime {
+        UnixTime::from_millis(self.latest.load(Ordering::Acquire))
     }
 
     /// `N` bytes from the operating system's secure generator.
@@ -152,14 +179,32 @@ mod tests {
         assert_eq!(UnixTime::from_millis(u64::MAX) + Duration::from_secs(1), UnixTime::from_millis(u64::MAX));
     }
 
+    struct Fixed(Arc<AtomicU64>);
+
+    impl Clock for Fixed {
+        fn now(&self) -> UnixTime {
+            UnixTime::from_millis(self.0.load(Ordering::Relaxed))
+        }
+    }
+
+    #[test]
+    fn two_processes_measure_moments_with_one_clock() {
+        let [right, fast, slow] =
+            [100_000, 120_000, 80_000].map(|now| World::with_clock(Fixed(Arc::new(AtomicU64::new(now)))));
+        for world in [&right, &fast, &slow] {
+            world.measure_with(UnixTime::from_millis(100_000));
+            assert_eq!(world.moment().as_millis(), 100_000);
+            world.measure_with(UnixTime::from_millis(99_000));
+            assert_eq!(world.moment().as_millis(), 100_000, "not backwards");
+            assert_eq!(world.latest().as_millis(), 100_000);
+        }
+        assert_eq!(fast.now().as_millis(), 120_000);
+        assert_eq!(UnixTime::from_millis(5).shifted(-7), UnixTime::default());
+        assert_eq!(UnixTime::from_millis(u64::MAX).ahead_of(UnixTime::default()), i64::MAX);
+    }
+
     #[test]
     fn moments_go_forward_whatever_the_clock_does() {
-        struct Fixed(Arc<AtomicU64>);
-        impl Clock for Fixed {
-            fn now(&self) -> UnixTime {
-                UnixTime::from_millis(self.0.load(Ordering::Relaxed))
-            }
-        }
         let time = Arc::new(AtomicU64::new(1000));
         let world = World::with_clock(Fixed(Arc::clone(&time)));
         let at = |now| {

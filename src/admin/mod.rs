@@ -35,7 +35,6 @@ use crate::serve::{Connection, Failure, Handler, Peer};
 use crate::session::{SessionKey, SessionStore, StoreError};
 use crate::telemetry::audit::{AuditLine, Event};
 use crate::telemetry::metrics::Metrics;
-use crate::world::World;
 
 /// In the audit log and in metrics.
 const REASON: &str = "operator";
@@ -52,8 +51,6 @@ pub struct Admin {
     pub applications: Vec<String>,
     /// The name of each identity provider by its issuer.
     pub identity_providers: HashMap<String, String>,
-    /// The time.
-    pub world: World,
     /// So long an order waits for sessions to be counted, which cannot be counted once they have ended.
     pub patience: Duration,
 }

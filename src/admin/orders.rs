@@ -116,7 +116,7 @@ impl Admin {
     }
 
     async fn revoke(&self, whom: Whom<'_>) -> Result<(), StoreError> {
-        self.store.revoke(&Revocation { whom, at: self.world.end_moment(), once: None }).await?;
+        self.store.revoke(&Revocation { whom, once: None }).await?;
         self.metrics.revocation(REASON);
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::session::samples::{alice, bob};
 use crate::session::{
     Begun, Finished, Lease, MemoryStore, Page, Revocation, Session, SessionOutline, SessionToken, StoreFuture,
 };
-use crate::world::UnixTime;
+use crate::world::{UnixTime, World};
 
 const ISSUER: &str = "https://id.example.com";
 
@@ -25,7 +25,6 @@ fn admin(store: Arc<dyn SessionStore>) -> Admin {
         metrics: Arc::new(Metrics::new("test", [(SLUG, "app.example.com")], ["main"], &["traefik"], &["allow"])),
         applications: vec![SLUG.to_owned()],
         identity_providers: HashMap::from([(ISSUER.to_owned(), "main".to_owned())]),
-        world: World::system(),
         patience: PATIENCE,
     }
 }

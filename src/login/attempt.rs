@@ -40,9 +40,10 @@ struct State {
     target: String,
     #[serde(rename = "t")]
     began: u64,
-    /// So many milliseconds later than `began` is its moment: the clock was set back, or something just ended.
+    /// So many milliseconds later than `began` is its moment: the clock was set back, something just ended, or moments are
+    /// measured with another clock.
     #[serde(rename = "m", default, skip_serializing_if = "is_nothing")]
-    ahead: u64,
+    ahead: i64,
     #[serde(rename = "s", default, skip_serializing_if = "Interaction::is_usual")]
     interaction: Interaction,
     #[serde(rename = "w", default, skip_serializing_if = "Assurance::is_none")]
@@ -89,7 +90,7 @@ impl NewAttempt {
         world: &World,
     ) -> Result<Self, SealerError> {
         let now = world.now();
-        let ahead = u64::try_from(world.moment().since(now).as_millis()).unwrap_or(u64::MAX);
+        let ahead = world.moment().ahead_of(now);
         let id = random_text::<16>(world)?;
         let secrets = Secrets {
             id: id.clone(),
@@ -146,7 +147,7 @@ fn superfluous(
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
-const fn is_nothing(millis: &u64) -> bool {
+const fn is_nothing(millis: &i64) -> bool {
     *millis == 0
 }
 
@@ -187,7 +188,7 @@ impl ReturnedAttempt {
         let state: State = open(sealer, STATE, state)?;
         (*state.application == *app.slug).then(|| Self {
             began: UnixTime::from_millis(state.began),
-            moment: UnixTime::from_millis(state.began.saturating_add(state.ahead)),
+            moment: UnixTime::from_millis(state.began).shifted(state.ahead),
             target: ReturnTarget::parse(app, &state.target).unwrap_or_else(|| ReturnTarget::home(app)),
             id: state.id,
             interaction: state.interaction,

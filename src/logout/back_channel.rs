@@ -9,7 +9,6 @@ use crate::lifecycle::to_the_end;
 use crate::oidc::{LogoutToken, LogoutTokenError, Provider};
 use crate::session::{Once, Revocation, SessionStore, StoreError, Whom};
 use crate::telemetry::audit::{Asker, AuditLine, Event};
-use crate::world::UnixTime;
 
 const PARAMETER: &str = "logout_token";
 
@@ -90,8 +89,8 @@ impl Logouts {
     pub async fn obey(&self, media_type: Option<&[u8]>, form: &[u8], asker: Asker) -> Result<Obeyed, BackChannelError> {
         let text = logout_token(media_type, form).map_err(BackChannelError::Request)?;
         let (provider, token) = self.verify(&text).await?;
-        let (provider, store, at) = (Arc::clone(provider), Arc::clone(&self.store), self.world.end_moment());
-        let follow = async move { follow(&provider, &token, &*store, at, &asker).await };
+        let (provider, store) = (Arc::clone(provider), Arc::clone(&self.store));
+        let follow = async move { follow(&provider, &token, &*store, &asker).await };
         to_the_end(&self.background, follow).await
     }
 
@@ -118,7 +117,6 @@ async fn follow(
     provider: &Provider,
     token: &LogoutToken,
     store: &dyn SessionStore,
-    at: UnixTime,
     asker: &Asker,
 ) -> Result<Obeyed, BackChannelError> {
     let issuer = &*provider.settings().issuer;
@@ -129,7 +127,7 @@ async fn follow(
     };
     let once = Once { issuer, id: &token.jti, until: token.expires_at };
     let identity_provider = provider.name().to_owned();
-    let first = match store.revoke(&Revocation { whom, at, once: Some(once) }).await {
+    let first = match store.revoke(&Revocation { whom, once: Some(once) }).await {
         Ok(first) => first,
         Err(error) => return Err(BackChannelError::Store { identity_provider, error }),
     };

@@ -80,10 +80,10 @@ impl Logouts {
         if own.is_none() && !self.unproved.take(asker.client) {
             return Err(FrontChannelError::TooMany);
         }
-        let (store, at) = (Arc::clone(&self.store), self.world.end_moment());
+        let store = Arc::clone(&self.store);
         let leave = async move {
             let whom = Whom::ProviderSession { issuer: &issuer, session_id: &session_id, subject: None };
-            store.revoke(&Revocation { whom, at, once: None }).await?;
+            store.revoke(&Revocation { whom, once: None }).await?;
             let Some((ended, token, cookie)) = own else {
                 AuditLine {
                     identity_provider: Some(&identity_provider),

@@ -25,7 +25,7 @@ use crate::lifecycle::to_the_end;
 use crate::oidc::{EndSessionRequest, Provider};
 use crate::session::{Audited, Revocation, Session, SessionStore, SessionToken, StoreError, Whom};
 use crate::telemetry::audit::{Asker, Event};
-use crate::world::{UnixTime, World};
+use crate::world::World;
 use budget::Budgets;
 
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -185,7 +185,6 @@ impl Logouts {
             provider: self.providers.get(&app.identity_provider).map(Arc::clone),
             revoker: Arc::clone(&self.revoker),
             asker,
-            at: self.world.end_moment(),
             // Without randomness it has no name, and a minute has to pass.
             name: self.world.random::<16>().ok().map(|name| URL_SAFE_NO_PAD.encode(name)),
         };
@@ -200,7 +199,6 @@ struct Departure {
     provider: Option<Arc<Provider>>,
     revoker: Arc<Revoker>,
     asker: Asker,
-    at: UnixTime,
     /// By which we know the browser again that comes back from the provider; tells nothing, and nobody can guess it.
     name: Option<String>,
 }
@@ -213,7 +211,7 @@ impl Departure {
             (Some((token, session)), Some(provider)) if everywhere => {
                 let (issuer, subject) = (&*provider.settings().issuer, session.identity().subject());
                 let whom = Whom::Subject { issuer, subject };
-                self.store.revoke(&Revocation { whom, at: self.at, once: None }).await?;
+                self.store.revoke(&Revocation { whom, once: None }).await?;
                 self.audit(token, session, Event::Revocation, "sign_out_everywhere");
                 true
             }
@@ -244,7 +242,7 @@ impl Departure {
             let origin = session.origin();
             if !ended.contains(&origin) {
                 let whom = Whom::SameOrigin { issuer, origin: &origin };
-                self.store.revoke(&Revocation { whom, at: self.at, once: None }).await?;
+                self.store.revoke(&Revocation { whom, once: None }).await?;
                 ended.push(origin);
             }
         }

@@ -57,6 +57,7 @@ async fn is_there(store: &impl SessionStore, token: &SessionToken) -> bool {
 pub(super) async fn contract(store: impl SessionStore) {
     contract_but_for_time(&store).await;
     reclaiming(&store).await;
+    contract_of_clocks(&store).await;
 }
 
 /// The same for a store that has a clock of its own; nothing is in it afterwards but what was revoked.
@@ -183,8 +184,8 @@ async fn showing(store: &impl SessionStore) {
     assert_eq!(all(store).await, []);
 }
 
-async fn revoke(store: &impl SessionStore, whom: Whom<'_>, at: UnixTime) {
-    assert!(store.revoke(&Revocation { whom, at, once: None }).await.unwrap());
+async fn revoke(store: &impl SessionStore, whom: Whom<'_>) {
+    assert!(store.revoke(&Revocation { whom, once: None }).await.unwrap());
 }
 
 async fn revoking(store: &impl SessionStore) {
@@ -192,14 +193,14 @@ async fn revoking(store: &impl SessionStore) {
     let (one, other) = (saved(store, session(60)).await, saved(store, session(60)).await);
     let of_bob = saved(store, bob(&single("https://app.example.com"), now(), Duration::from_mins(1))).await;
     assert!(is_there(store, &one).await);
-    revoke(store, Whom::Subject { issuer: ISSUER, subject: "nobody" }, now()).await;
+    revoke(store, Whom::Subject { issuer: ISSUER, subject: "nobody" }).await;
     assert!(is_there(store, &one).await);
     let refreshing = saved(store, refreshable("token", None)).await;
     let (unanswered, untouched) =
         (saved(store, refreshable("token", None)).await, saved(store, refreshable("token", None)).await);
     let leases = (lease(store, &unanswered, "token").await, lease(store, &untouched, "token").await);
     let lease = lease(store, &refreshing, "token").await;
-    revoke(store, alices, now()).await;
+    revoke(store, alices).await;
     for token in [&one, &other, &refreshing, &unanswered, &untouched] {
         assert!(!is_there(store, token).await);
         assert!(store.outline(token.key()).await.unwrap().is_none());
@@ -220,19 +221,41 @@ async fn revoking(store: &impl SessionStore) {
 
     let old = alice(&single("https://app.example.com"), UnixTime::from_millis(now().as_millis() - 1000), HOUR, None);
     let in_flight = saved(store, old).await;
-    revoke(store, alices, now()).await;
+    revoke(store, alices).await;
     assert!(!is_there(store, &in_flight).await, "its login began before");
 
     let once = Once { issuer: ISSUER, id: "jti", until: now() + Duration::from_mins(2) };
-    let order = Revocation { whom: Whom::Everybody, at: now(), once: Some(once) };
+    let order = Revocation { whom: Whom::Everybody, once: Some(once) };
     assert!(store.revoke(&order).await.unwrap());
     assert!(!is_there(store, &of_bob).await);
     let later = now() + Duration::from_secs(5);
-    let again = Revocation { at: later, ..order };
     let newer = saved(store, alice(&single("https://app.example.com"), later, HOUR, None)).await;
-    assert!(!store.revoke(&again).await.unwrap(), "followed before");
+    assert!(!store.revoke(&order).await.unwrap(), "followed before");
     assert!(is_there(store, &newer).await);
     assert!(store.remove(&newer).await.unwrap().is_some());
+    assert_eq!(all(store).await, []);
+}
+
+/// Whatever clock a login began by, an order that is given later means it.
+pub(super) async fn contract_of_clocks(store: &impl SessionStore) {
+    let app = single("https://app.example.com");
+    let alices = Whom::Subject { issuer: ISSUER, subject: "alice-subject" };
+    let rows = [alices, Whom::Everybody, Whom::Application(SLUG)];
+    for (row, whom) in rows.into_iter().enumerate() {
+        let ahead = Duration::from_secs(40 + 100 * row as u64);
+        let [fast, seen] = [(); 2].map(|()| alice(&app, now() + ahead, HOUR, None));
+        let (fast, seen) = (saved(store, fast).await, saved(store, seen).await);
+        assert!(is_there(store, &seen).await);
+        revoke(store, whom).await;
+        for token in [fast, seen] {
+            assert!(!is_there(store, &token).await, "{whom:?}");
+        }
+    }
+    let far = now() + Duration::from_hours(24 * 365 * 9);
+    let absurd = saved(store, alice(&app, far, HOUR, None)).await;
+    assert!(store.load(&absurd).await.unwrap().is_none_or(|session| !session.lives(now())), "not by this clock");
+    revoke(store, Whom::Everybody).await;
+    store.remove(&absurd).await.unwrap();
     assert_eq!(all(store).await, []);
 }
 
@@ -260,11 +283,11 @@ async fn moving(store: &impl SessionStore) {
         let lease = lease(store, &token, "token").await;
         let order = Whom::ProviderSession { issuer: ISSUER, session_id: &named(revoked), subject: None };
         if during {
-            revoke(store, order, later).await;
+            revoke(store, order).await;
         }
         store.finish_refresh(&token, &lease, renewed).await.unwrap();
         if !during {
-            revoke(store, order, later).await;
+            revoke(store, order).await;
         }
         assert_eq!(is_there(store, &token).await, !ends, "{revoked}, during the refresh: {during}");
         assert_eq!(store.outline(token.key()).await.unwrap().is_some(), !ends, "{revoked} is not shown");

@@ -1,7 +1,9 @@
 //! Sessions in a file of this machine: they survive the process, however it ends.
 
+mod checked;
 mod database;
 mod directory;
+mod list;
 mod shared;
 mod tables;
 #[cfg(test)]
@@ -20,13 +22,14 @@ use tokio::time::Instant;
 
 pub use directory::{FileError, StateDirectory};
 
-use self::database::State;
+use self::database::{Database, State};
+use self::list::List;
 use self::shared::Shared;
 use self::writer::{Outcome, Request, Work};
 use super::map::{Evicted, SessionMap};
 use super::record::RecordKeys;
 use super::refresh::{Leases, Turn};
-use super::revocation::{LATE, Revocations};
+use super::revocation::{Entry, LATE, Revocations};
 use super::{
     Begun, Finished, Lease, Page, Refreshable, Revocation, Session, SessionKey, SessionOutline, SessionStore,
     SessionToken, StoreError, StoreFuture, StoreParts,
@@ -80,11 +83,14 @@ impl FileStore {
     ///
     /// When the file cannot be used, or the system gives no thread.
     pub fn new(directory: StateDirectory, parts: StoreParts<'_>) -> Result<Self, FileError> {
-        let database = directory.into_database();
         let lifetime = u64::try_from(parts.lifetime.as_millis()).unwrap_or(u64::MAX);
-        let longest = database.write(|tables| tables.longest_lifetime(lifetime))?;
+        let (database, entries) = with_list(directory.into_database(), &parts, lifetime)?;
+        let list = List::new(parts.secret, parts.world.clone());
+        let longest = database.list().map_or(lifetime, |list| list.lifetime());
+        // From here on, whatever the clock shows, new logins and orders come after all that are in the file.
+        parts.world.saw(database.latest());
         let revocations = Revocations::new(parts.secret, parts.issuers);
-        for entry in database.write(|tables| tables.revocations())? {
+        for entry in entries {
             parts.world.saw(entry.at);
             revocations.add(entry);
         }
@@ -94,6 +100,7 @@ impl FileStore {
             revocations,
             world: parts.world,
             unreadable: Rarely::default(),
+            list,
             database,
         });
         let (queue, requests) = mpsc::channel(QUEUE);
@@ -199,8 +206,11 @@ impl FileStore {
     }
 
     async fn revoke(&self, revocation: &Revocation<'_>) -> Result<bool, StoreError> {
-        let until = revocation.at.max(self.shared.world.now()) + self.longest_lifetime + LATE;
-        let entries = self.shared.revocations.entries(revocation, until);
+        let world = &self.shared.world;
+        let at = world.end_moment();
+        // By a clock that was ahead at the time, sessions may live for so much longer.
+        let until = at.max(world.now()) + self.longest_lifetime + LATE;
+        let entries = self.shared.revocations.entries(revocation, at, until);
         Ok(matches!(self.write(Work::Revoke(entries)).await?, Outcome::Done(true)))
     }
 
@@ -272,6 +282,20 @@ impl FileStore {
     }
 }
 
+/// The database with the list of revocations in it, which was read whole; a new one after a change of the secret.
+fn with_list(database: Database, parts: &StoreParts<'_>, lifetime: u64) -> Result<(Database, Vec<Entry>), FileError> {
+    let list = List::new(parts.secret, parts.world.clone());
+    if let Ok(entries) = database.read_list(&list, lifetime)? {
+        return Ok((database, entries));
+    }
+    // Without the other secret nothing in it opens, and the list would be lacking when that one came back.
+    tracing::warn!(path = %database.path().display(), "session.secret is another one: all sessions have ended");
+    let database = database.replace()?;
+    let entries = database.read_list(&list, lifetime)?;
+    let entries = entries.map_err(|_| FileError::damaged(database.path(), "another process writes to it"))?;
+    Ok((database, entries))
+}
+
 impl SessionStore for FileStore {
     fn cached(&self, token: &SessionToken) -> Option<Arc<Session>> {
         self.shared.cache.get(&token.key()).filter(|session| !self.shared.revocations.cover(session))
@@ -289,6 +313,7 @@ impl SessionStore for FileStore {
     fn save<'s>(&'s self, token: &'s SessionToken, session: Arc<Session>) -> StoreFuture<'s, ()> {
         Box::pin(async move {
             let record = self.shared.record(token, &session)?;
+            self.shared.world.saw(session.began_at);
             self.write(Work::Save { key: token.key(), record, session }).await.map(|_| ())
         })
     }

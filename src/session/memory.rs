@@ -58,8 +58,9 @@ impl MemoryStore {
     }
 
     fn revoke(&self, revocation: &Revocation<'_>) -> bool {
-        let until = revocation.at.max(self.world.now()) + self.lifetime + LATE;
-        self.revocations.follow(&self.revocations.entries(revocation, until))
+        let at = self.world.end_moment();
+        let until = at.max(self.world.now()) + self.lifetime + LATE;
+        self.revocations.follow(&self.revocations.entries(revocation, at, until))
     }
 
     fn forget(&self, key: &SessionKey) -> Option<Arc<Session>> {
@@ -99,6 +100,7 @@ impl SessionStore for MemoryStore {
     }
 
     fn save<'s>(&'s self, token: &'s SessionToken, session: Arc<Session>) -> StoreFuture<'s, ()> {
+        self.world.saw(session.began_at);
         self.sessions.insert(token.key(), session);
         now(())
     }

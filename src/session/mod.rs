@@ -55,6 +55,10 @@ pub struct StoreParts<'p> {
     pub world: World,
 }
 
+/// A session that began so far ahead of the clock does not count: the clock was wrong then, and by it the session would outlive
+/// the longest lifetime.
+const MOST_AHEAD: Duration = Duration::from_hours(1);
+
 /// A use is written down when the idle time-out divided by this has passed since the last one that was.
 const KEPT_SHARE: u64 = 10;
 
@@ -207,11 +211,14 @@ impl Session {
     }
 
     /// Whether the session lives at `now`; the end is the first instant at which it does not.
+    ///
+    /// One that began more than an hour ahead of `now` does not.
     #[must_use]
     pub fn lives(&self, now: UnixTime) -> bool {
         // Most checks come so soon after another one that the first comparison says it.
         (now < self.last_use() + Duration::from_millis(self.idle_timeout) || now < self.kept_end(self.kept_use()))
             && now < self.expires_at
+            && self.created_at <= now + MOST_AHEAD
             && self.provider.as_ref().is_none_or(|provider| provider.may_vouch(now))
     }
 

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::revocation::Revocations;
-use super::{ProviderSide, Refreshable, Schedule, Session, SessionKey, SessionOutline, SessionToken};
+use super::{MOST_AHEAD, ProviderSide, Refreshable, Schedule, Session, SessionKey, SessionOutline, SessionToken};
 use crate::access::Assurance;
 use crate::identity::{Identity, Kept, PackedIdentity};
 use crate::world::{EntropyError, UnixTime, World};
@@ -254,7 +254,8 @@ impl RecordKeys {
     ) -> Option<SessionOutline> {
         let mut shown = self.outline(&key, record)?.shown(key);
         let kept_end = Head::read(record)?.ends_at;
-        let ended = cached.map_or(kept_end <= now.as_secs(), |session| !session.lives(now));
+        let has_begun = UnixTime::from_millis(shown.created_at) <= now + MOST_AHEAD;
+        let ended = cached.map_or(kept_end <= now.as_secs() || !has_begun, |session| !session.lives(now));
         if ended || revocations.name(&shown.revocable()) {
             return None;
         }

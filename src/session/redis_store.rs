@@ -1,8 +1,10 @@
 //! Sessions in a Redis or Valkey, which several processes share.
 
+mod chain;
 mod clocks;
 mod freshness;
 mod hearing;
+mod list;
 mod refresh;
 mod removed;
 #[cfg(test)]
@@ -19,6 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::clocks::Clocks;
 use self::freshness::Freshness;
 use self::hearing::Reread;
+use self::list::{List, Listing};
 use self::refresh::LEASE;
 use self::removed::RemovedKeys;
 use super::map::SessionMap;
@@ -55,6 +58,7 @@ struct Shared {
     cache: SessionMap,
     keys: RecordKeys,
     revocations: Revocations,
+    list: List,
     removed: RemovedKeys,
     /// What comes again after a gap.
     reread: Reread,
@@ -81,14 +85,16 @@ impl RedisStore {
     }
 
     fn with_lease(settings: &RedisSettings, parts: StoreParts<'_>, lease: Duration) -> Result<Self, StoreError> {
+        let list = List::new(parts.secret);
         let shared = Arc::new(Shared {
-            redis: Redis::new(settings).map_err(failed)?,
+            redis: Redis::new(settings).map_err(failed)?.with_list(&list.key.name()),
             staleness: settings.staleness,
             patience: settings.timeout,
             lease,
             cache: SessionMap::new(parts.max_sessions),
             keys: RecordKeys::new(parts.secret),
             revocations: Revocations::new(parts.secret, parts.issuers),
+            list,
             removed: RemovedKeys::default(),
             reread: Reread::default(),
             world: parts.world,
@@ -137,24 +143,21 @@ impl RedisStore {
         // So that all processes keep revocations for as long as this session may live.
         shared.longest().await?;
         let (record, ttl) = shared.record(token, &session)?;
-        shared.redis.put(token.key().as_bytes(), &record, ttl).await.map_err(failed)?;
+        // Whoever gives an order later, by whatever clock, hears of it from the server.
+        shared.world.saw(session.began_at);
+        let latest = shared.world.latest().as_millis();
+        shared.redis.put(token.key().as_bytes(), &record, ttl, latest).await.map_err(failed)?;
         self.keep_uses(shared.cache.insert(token.key(), session));
         Ok(())
     }
 
     async fn revoke(&self, revocation: &Revocation<'_>) -> Result<bool, StoreError> {
-        let (shared, now) = (&self.shared, self.shared.world.now());
-        // How long it is remembered is for those to know who hear of it.
-        let entries = shared.revocations.entries(revocation, UnixTime::from_millis(u64::MAX));
-        let told: Vec<_> = entries.revoked.iter().map(|entry| entry.bytes()).collect();
-        let told: Vec<&[u8]> = told.iter().map(<[u8; 24]>::as_slice).collect();
-        let once = entries.once.as_ref().map(|once| (once.tag.0.as_slice(), once.until.since(now)));
+        let shared = &self.shared;
         let proof = shared.proof().await;
-        let followed = shared.redis.revoke(&told, once).await.map_err(failed)?;
-        if followed {
-            for entry in entries.revoked {
-                shared.revocations.add(entry);
-            }
+        let members = shared.put_on_list(Listing::Order(revocation)).await?;
+        let followed = members.is_some();
+        for entry in members.into_iter().flatten() {
+            shared.revocations.add(entry);
         }
         shared.stands(proof)?;
         Ok(followed)
@@ -217,7 +220,10 @@ impl Shared {
     }
 
     fn shown(&self, key: SessionKey, record: &[u8], cached: Option<&Session>) -> Option<SessionOutline> {
-        self.keys.shown(key, record, cached, &self.revocations, self.world.now())
+        let shown = self.keys.shown(key, record, cached, &self.revocations, self.world.now())?;
+        // An order that follows means it.
+        self.world.saw(shown.began_at);
+        Some(shown)
     }
 }
 

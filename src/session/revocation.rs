@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod tests;
+pub(super) mod vouched;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +21,7 @@ use crate::world::UnixTime;
 
 const LABEL: &[u8] = b"session revocation 1";
 
-const TAG_LENGTH: usize = 16;
+pub(super) const TAG_LENGTH: usize = 16;
 
 /// A login that is under way when it is revoked may be completed so much later, by clocks that differ; so much longer than a
 /// session lives an entry counts.
@@ -73,13 +74,13 @@ pub struct Origin {
     pub(super) auth_times: Vec<u64>,
 }
 
-/// An order to end sessions.
+/// An order to end sessions: those whose login began before it, whatever the clock showed then.
+///
+/// It has no time of its own. The store that keeps the records gives it one that is later than all of theirs.
 #[derive(Clone, Copy, Debug)]
 pub struct Revocation<'r> {
     /// Whose.
     pub whom: Whom<'r>,
-    /// Those whose login began at that moment or before ([`crate::world::World::end_moment`]); a later one is a new login.
-    pub at: UnixTime,
     /// Makes sure that the order is followed once, however often it is given.
     pub once: Option<Once<'r>>,
 }
@@ -107,23 +108,6 @@ pub(super) struct Entry {
     pub(super) at: UnixTime,
     /// When the last session that could be meant has ended of itself.
     pub(super) until: UnixTime,
-}
-
-impl Entry {
-    /// An entry that others read, who know themselves how long sessions live.
-    pub(super) fn bytes(self) -> [u8; TAG_LENGTH + 8] {
-        let mut bytes = [0; TAG_LENGTH + 8];
-        bytes[..TAG_LENGTH].copy_from_slice(&self.tag.0);
-        bytes[TAG_LENGTH..].copy_from_slice(&self.at.as_millis().to_be_bytes());
-        bytes
-    }
-
-    /// Reads [`Entry::bytes`].
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
-        let (tag, at) = bytes.split_first_chunk()?;
-        let at = UnixTime::from_millis(u64::from_be_bytes(at.try_into().ok()?));
-        Some(Self { tag: Tag(*tag), at, until: UnixTime::from_millis(u64::MAX) })
-    }
 }
 
 /// An order as it is written down.
@@ -213,8 +197,7 @@ impl TagKey {
         tags
     }
 
-    /// What `revocation` is, written down until `until`.
-    pub(super) fn entries(&self, revocation: &Revocation<'_>, until: UnixTime) -> Entries {
+    fn entries(&self, revocation: &Revocation<'_>, at: UnixTime, until: UnixTime) -> Entries {
         let tags = match revocation.whom {
             Whom::Subject { issuer, subject } => vec![self.subject(issuer, subject)],
             Whom::ProviderSession { issuer, session_id, subject } => {
@@ -227,7 +210,7 @@ impl TagKey {
             Whom::Everybody => vec![self.everybody()],
         };
         Entries {
-            revoked: tags.into_iter().map(|tag| Entry { tag, at: revocation.at, until }).collect(),
+            revoked: tags.into_iter().map(|tag| Entry { tag, at, until }).collect(),
             once: revocation.once.map(|once| Entry {
                 tag: self.tag(&["order", once.issuer, once.id]),
                 at: UnixTime::default(),
@@ -268,9 +251,9 @@ impl Revocations {
         Self { key: TagKey::new(secret), issuers, added: AtomicU64::new(0), list: RwLock::default() }
     }
 
-    /// What `revocation` is, written down until `until`.
-    pub(super) fn entries(&self, revocation: &Revocation<'_>, until: UnixTime) -> Entries {
-        self.key.entries(revocation, until)
+    /// What `revocation` is, for sessions whose login began at the moment `at` or before, written down until `until`.
+    pub(super) fn entries(&self, revocation: &Revocation<'_>, at: UnixTime, until: UnixTime) -> Entries {
+        self.key.entries(revocation, at, until)
     }
 
     /// The provider that vouches for the users of an application.
@@ -335,15 +318,10 @@ impl Revocations {
         tags.iter().any(|tag| list.get(tag).is_some_and(|entry| session.began_at <= entry.at))
     }
 
-    /// What is about sessions that began at that time or later.
-    pub(super) fn since(&self, began_at: UnixTime) -> Vec<Entry> {
+    /// What can still mean somebody `now`.
+    pub(super) fn counting(&self, now: UnixTime) -> Vec<Entry> {
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
-        list.values().filter(|entry| began_at <= entry.at).copied().collect()
-    }
-
-    /// Takes off what is about sessions that began before `began_at` only: there are none any more.
-    pub(super) fn forget_before(&self, began_at: UnixTime) {
-        self.list.write().unwrap_or_else(PoisonError::into_inner).retain(|_, entry| began_at <= entry.at);
+        list.values().filter(|entry| now < entry.until).copied().collect()
     }
 
     /// Takes off what can no longer mean anybody.

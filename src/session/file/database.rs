@@ -2,14 +2,18 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use redb::backends::FileBackend;
 use redb::{Builder, DatabaseError, ReadableDatabase as _, ReadableTableMetadata as _, StorageBackend};
 
 use super::SessionKey;
+use super::checked::Checked;
 use super::directory::{FileError, open_private};
-use super::tables::{NUMBERS, RECORDS, Tables};
+use super::list::List;
+use super::tables::{NUMBERS, OtherSecret, RECORDS, Tables};
+use crate::session::revocation::Entry;
+use crate::world::UnixTime;
 
 /// Sessions are in memory of our own already; the rest is left to the system's page cache.
 const CACHE_BYTES: usize = 16 << 20;
@@ -22,6 +26,8 @@ pub(super) struct Database {
     opener: Opener,
     /// `None` where it could not be opened again.
     opened: RwLock<Option<redb::Database>>,
+    /// What is known of the list of revocations; `None` until it was read.
+    list: Mutex<Option<List>>,
     count: AtomicU64,
     /// Whether redb does nothing any more until the file is opened again.
     broken: AtomicBool,
@@ -61,12 +67,8 @@ impl Database {
     pub(super) fn open_with(path: PathBuf, opener: Opener) -> Result<Self, FileError> {
         let opened = RwLock::new(Some(opener(&path, Missing::Make)?));
         let (count, broken, state) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU8::new(State::Writable as u8));
-        let database = Self { path, opener, opened, count, broken, state };
-        let proven = database.write(|tables| {
-            tables.prove()?;
-            Ok(())
-        });
-        match proven {
+        let database = Self { path, opener, opened, list: Mutex::default(), count, broken, state };
+        match database.prove() {
             // The sessions that are in the file can be served.
             Err(error @ FileError::Full { .. }) => {
                 database.reopen()?;
@@ -79,6 +81,41 @@ impl Database {
             other => other?,
         }
         Ok(database)
+    }
+
+    /// Makes a new file in the place of this one, in which nothing can be used any more.
+    pub(super) fn replace(self) -> Result<Self, FileError> {
+        let Self { path, opener, opened, .. } = self;
+        drop(opened);
+        std::fs::remove_file(&path).map_err(|cause| FileError::io(&path, cause))?;
+        Self::open_with(path, opener)
+    }
+
+    /// Writes something, and with it what is known of the list of revocations.
+    pub(super) fn prove(&self) -> Result<(), FileError> {
+        self.write(|tables| {
+            tables.prove()?;
+            Ok(())
+        })
+    }
+
+    /// Reads the list of revocations whole, of which nothing but `list` is known yet.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be believed; the inner one, when it was written under another secret.
+    pub(super) fn read_list(&self, list: &List, lifetime: u64) -> Result<Result<Vec<Entry>, OtherSecret>, FileError> {
+        self.write(|tables| tables.read_list(list.clone(), lifetime))
+    }
+
+    /// What is known of the list of revocations.
+    pub(super) fn list(&self) -> Option<List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The latest moment that the file knows of.
+    pub(super) fn latest(&self) -> UnixTime {
+        self.list().map_or_else(UnixTime::default, |list| list.latest())
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -130,10 +167,10 @@ impl Database {
             let mut transaction = database.begin_write()?;
             // After a crash the file is used at once, however large it is.
             transaction.set_quick_repair(true);
-            let mut tables = Tables::open(&transaction)?;
+            let mut tables = Tables::open(&transaction, self.list())?;
             let made = change(&mut tables)?;
             let (changed, count) = (tables.have_changed(), tables.count()?);
-            drop(tables);
+            let list = tables.close()?;
             if changed {
                 transaction.commit()?;
                 self.count.store(count, Ordering::Relaxed);
@@ -141,6 +178,7 @@ impl Database {
             } else {
                 transaction.abort()?;
             }
+            *self.list.lock().unwrap_or_else(PoisonError::into_inner) = list;
             Ok(made)
         });
         match &written {
@@ -214,7 +252,7 @@ pub(super) fn open_backend<B: StorageBackend>(
     path: &Path,
     backend: impl FnOnce() -> Result<B, DatabaseError>,
 ) -> Result<redb::Database, FileError> {
-    let open = || Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend()?);
+    let open = || Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(Checked(backend()?));
     match catch_unwind(AssertUnwindSafe(open)) {
         Ok(result) => result.map_err(|error| explained(path, error.into())),
         Err(_) => Err(FileError::damaged(path, "its parts do not fit together")),

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::FileError;
 use super::database::Database;
+use super::list::List;
 use crate::session::map::{Evicted, SessionMap};
 use crate::session::record::RecordKeys;
 use crate::session::revocation::Revocations;
@@ -17,6 +18,8 @@ pub(super) struct Shared {
     pub(super) revocations: Revocations,
     pub(super) world: World,
     pub(super) unreadable: Rarely,
+    /// To read the list of revocations with.
+    pub(super) list: List,
 }
 
 impl Shared {

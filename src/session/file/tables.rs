@@ -1,6 +1,7 @@
 use redb::{ReadableTable as _, ReadableTableMetadata as _, TableDefinition};
 
 use super::SessionKey;
+use super::list::{HEAD_LENGTH, HeadBytes, List, Mistrust, Row};
 use crate::session::record::Head;
 use crate::session::revocation::{Entries, Entry, Tag};
 use crate::world::UnixTime;
@@ -15,10 +16,12 @@ pub(super) const NUMBERS: TableDefinition<'_, &[u8; 32], u64> = TableDefinition:
 const ENDS: TableDefinition<'_, End, ()> = TableDefinition::new("record ends");
 /// The names of sessions whose refresh was begun and not ended.
 const REFRESHES: TableDefinition<'_, &[u8; 32], ()> = TableDefinition::new("refreshes");
-/// Revocations: the tag, then until when it counts and what it is about, both in milliseconds.
-const REVOCATIONS: TableDefinition<'_, &[u8; 16], (u64, u64)> = TableDefinition::new("revocations");
-/// The longest lifetime that sessions in the file may have, in milliseconds.
-const LIFETIME: TableDefinition<'_, (), u64> = TableDefinition::new("lifetime");
+/// Revocations by their tags.
+const REVOCATIONS: TableDefinition<'_, &[u8; 16], Row<'static>> = TableDefinition::new("revocations");
+/// What vouches for all of them.
+const LIST: TableDefinition<'_, (), &HeadBytes> = TableDefinition::new("list");
+/// How often it was tried whether anything can be written.
+const PROOFS: TableDefinition<'_, (), u64> = TableDefinition::new("proofs");
 
 /// When a session ends, in whole seconds, and its number.
 pub(super) type End = (u64, u64);
@@ -29,21 +32,26 @@ pub(super) struct Tables<'t> {
     numbers: redb::Table<'t, &'static [u8; 32], u64>,
     ends: redb::Table<'t, End, ()>,
     refreshes: redb::Table<'t, &'static [u8; 32], ()>,
-    revocations: redb::Table<'t, &'static [u8; 16], (u64, u64)>,
-    lifetime: redb::Table<'t, (), u64>,
+    revocations: redb::Table<'t, &'static [u8; 16], Row<'static>>,
+    heads: redb::Table<'t, (), &'static HeadBytes>,
+    proofs: redb::Table<'t, (), u64>,
+    /// `None` until it was read.
+    list: Option<List>,
     changed: bool,
 }
 
 impl<'t> Tables<'t> {
-    /// Opens the tables, and makes them where there are none.
-    pub(super) fn open(transaction: &'t redb::WriteTransaction) -> Result<Self, redb::Error> {
+    /// Opens the tables, and makes them where there are none; `list` is what is known of the list of revocations.
+    pub(super) fn open(transaction: &'t redb::WriteTransaction, list: Option<List>) -> Result<Self, redb::Error> {
         Ok(Self {
             records: transaction.open_table(RECORDS)?,
             numbers: transaction.open_table(NUMBERS)?,
             ends: transaction.open_table(ENDS)?,
             refreshes: transaction.open_table(REFRESHES)?,
             revocations: transaction.open_table(REVOCATIONS)?,
-            lifetime: transaction.open_table(LIFETIME)?,
+            heads: transaction.open_table(LIST)?,
+            proofs: transaction.open_table(PROOFS)?,
+            list,
             changed: false,
         })
     }
@@ -61,9 +69,17 @@ impl<'t> Tables<'t> {
     /// Has something written, which shows that it can be done.
     pub(super) fn prove(&mut self) -> Result<(), redb::Error> {
         self.changed = true;
-        let lifetime = self.lifetime.get(())?.map_or(0, |lifetime| lifetime.value());
-        self.lifetime.insert((), lifetime)?;
+        let proofs = self.proofs.get(())?.map_or(0, |proofs| proofs.value());
+        self.proofs.insert((), proofs.wrapping_add(1))?;
         Ok(())
+    }
+
+    /// Ends what is to be committed: what vouches for the list is written anew. Gives what is known of the list then.
+    pub(super) fn close(mut self) -> Result<Option<List>, redb::Error> {
+        if let Some(list) = self.list.as_mut().filter(|_| self.changed) {
+            self.heads.insert((), &list.head())?;
+        }
+        Ok(self.list)
     }
 
     /// Puts `record` in the place of what was there.
@@ -149,34 +165,81 @@ impl<'t> Tables<'t> {
     /// Writes revocations down, unless the order was followed before.
     pub(super) fn revoke(&mut self, entries: &Entries) -> Result<bool, redb::Error> {
         if let Some(once) = &entries.once
-            && self.revocations.get(&once.tag.0)?.is_some()
+            && self.revocation(once.tag)?.is_some()
         {
             return Ok(false);
         }
         for entry in entries.revoked.iter().chain(&entries.once) {
-            let known = self.revocations.get(&entry.tag.0)?.map_or((0, 0), |known| known.value());
-            let newer = (known.0.max(entry.until.as_millis()), known.1.max(entry.at.as_millis()));
-            self.revocations.insert(&entry.tag.0, newer)?;
+            let known = self.revocation(entry.tag)?;
+            let newer = known.map_or(*entry, |known| Entry {
+                tag: entry.tag,
+                at: entry.at.max(known.at),
+                until: entry.until.max(known.until),
+            });
+            let list = self.list.as_mut().ok_or_else(unread)?;
+            if let Some(known) = &known {
+                list.take(known);
+            }
+            list.put(&newer);
+            let row = (newer.until.as_millis(), newer.at.as_millis(), &list.code(&newer));
+            self.revocations.insert(&newer.tag.0, row)?;
         }
         self.changed = true;
         Ok(true)
     }
 
-    /// All revocations.
-    pub(super) fn revocations(&self) -> Result<Vec<Entry>, redb::Error> {
-        let entries = self.revocations.iter()?;
-        entries
-            .map(|entry| {
-                let (tag, times) = entry?;
-                let [until, at] = <[u64; 2]>::from(times.value()).map(UnixTime::from_millis);
-                Ok(Entry { tag: Tag(*tag.value()), at, until })
-            })
-            .collect()
+    fn revocation(&self, tag: Tag) -> Result<Option<Entry>, redb::Error> {
+        let list = self.list.as_ref().ok_or_else(unread)?;
+        let Some(row) = self.revocations.get(&tag.0)? else { return Ok(None) };
+        list.entry(tag.0, row.value()).map(Some).ok_or_else(|| damaged(CHANGED))
+    }
+
+    /// Reads the list of revocations whole, for sessions that live for `lifetime` milliseconds at most from now on.
+    ///
+    /// A file in which nothing is yet has none, and gets one.
+    ///
+    /// # Errors
+    ///
+    /// When not all of it can be believed; the inner one, when it was written under another secret.
+    pub(super) fn read_list(
+        &mut self,
+        mut list: List,
+        lifetime: u64,
+    ) -> Result<Result<Vec<Entry>, OtherSecret>, redb::Error> {
+        let Some(head) = self.heads.get(())?.map(|head| *head.value()) else {
+            if !self.records.is_empty()? || !self.revocations.is_empty()? {
+                return Err(damaged("its head is missing"));
+            }
+            list.lengthen(lifetime);
+            (self.list, self.changed) = (Some(list), true);
+            return Ok(Ok(Vec::new()));
+        };
+        let (mut entries, mut changed) = (Vec::new(), false);
+        for row in self.revocations.iter()? {
+            let (tag, row) = row?;
+            match list.entry(*tag.value(), row.value()) {
+                Some(entry) => {
+                    list.put(&entry);
+                    entries.push(entry);
+                }
+                // Of another secret, or changed: the head says which.
+                None => changed = true,
+            }
+        }
+        match list.believe(&head) {
+            Err(Mistrust::OtherSecret) => return Ok(Err(OtherSecret)),
+            Err(Mistrust::Damaged(_)) | Ok(()) if changed => return Err(damaged(CHANGED)),
+            Err(Mistrust::Damaged(what)) => return Err(damaged(what)),
+            Ok(()) => {}
+        }
+        self.changed |= list.lengthen(lifetime);
+        self.list = Some(list);
+        Ok(Ok(entries))
     }
 
     /// Takes revocations out that count no longer.
     pub(super) fn forget_revocations(&mut self, now: UnixTime) -> Result<(), redb::Error> {
-        let over = |(until, _): (u64, u64)| until <= now.as_millis();
+        let over = |(until, ..): Row<'_>| until <= now.as_millis();
         let mut any = false;
         for entry in self.revocations.iter()? {
             // An iterator that failed once fails for ever.
@@ -187,18 +250,32 @@ impl<'t> Tables<'t> {
         }
         if any {
             self.changed = true;
-            self.revocations.retain(|_, times| !over(times))?;
+            let list = self.list.as_mut().ok_or_else(unread)?;
+            self.revocations.retain(|tag, row| {
+                let entry = list.entry(*tag, row).filter(|_| over(row));
+                if let Some(entry) = &entry {
+                    list.take(entry);
+                }
+                // What nothing vouches for stays, and is found by who reads the list next.
+                entry.is_none()
+            })?;
         }
         Ok(())
     }
-
-    /// Notes that sessions live for `lifetime` at most from now on; the longest that sessions in the file may have.
-    pub(super) fn longest_lifetime(&mut self, lifetime: u64) -> Result<u64, redb::Error> {
-        let known = self.lifetime.get(())?.map_or(0, |known| known.value());
-        if lifetime > known {
-            self.changed = true;
-            self.lifetime.insert((), lifetime)?;
-        }
-        Ok(known.max(lifetime))
-    }
 }
+
+/// The list was written under another secret, as was whatever else is in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OtherSecret;
+
+const CHANGED: &str = "an entry was changed";
+
+fn damaged(what: &str) -> redb::Error {
+    redb::Error::Corrupted(format!("the list of revocations: {what}"))
+}
+
+fn unread() -> redb::Error {
+    damaged("it was not read")
+}
+
+const _: () = assert!(HEAD_LENGTH == 80, "part of the format");

@@ -3,6 +3,7 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::database::State;
 use super::shared::Shared;
 use super::tables::Tables;
 use super::unwritten::Unwritten;
@@ -113,6 +114,16 @@ impl Writer {
                 }
             }
         }
+        self.note_latest();
+    }
+
+    /// Writes down the latest moment for who comes next, so that also logins under way come before their orders.
+    fn note_latest(&self) {
+        let database = &self.shared.database;
+        if database.state() == State::Writable && database.latest() < self.shared.world.latest() {
+            // Without it, the file is as after a crash.
+            let _ = database.prove();
+        }
     }
 
     /// Does all of it in one transaction; after an error the file is opened again, and nothing of it counts as done.
@@ -137,7 +148,10 @@ impl Writer {
         if shared.database.reopen()? {
             // An order whose transaction failed may be in the file all the same, and is not followed twice. Until that is
             // known, nothing is written.
-            let known = shared.database.write(|tables| tables.revocations());
+            let known = shared.database.read_list(&shared.list, 0).and_then(|known| {
+                let path = shared.database.path();
+                known.map_err(|_| FileError::damaged(path, "its list of revocations is another one"))
+            });
             for entry in known.inspect_err(|_| shared.database.doubt())? {
                 shared.revocations.add(entry);
             }

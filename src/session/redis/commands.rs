@@ -3,8 +3,9 @@ use std::time::Duration;
 use redis::{Cmd, Value};
 
 use super::error::RedisError;
-use super::script::{BEGIN, FINISH, LONGEST, REMOVE, RENEW, REVOKE, TRIM};
-use super::value::{bytes, done, number, only, optional_bytes};
+use super::script::{BEGIN, FINISH, LONGEST, ORDER, REMOVE, RENEW, SAVE, TRIM, TRIM_LIST};
+use super::stream::EntryId;
+use super::value::{bytes, done, list, number, only, optional_bytes};
 use super::{Redis, Shared, Way};
 
 /// About how many removals are kept: anybody may sign out with cookies that were never given. Who missed more forgets what it
@@ -35,6 +36,36 @@ pub(crate) enum Begun {
     Gone,
 }
 
+/// An order as it goes on the list of revocations.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Order<'a> {
+    /// The entry.
+    pub(crate) entry: &'a [u8],
+    /// What vouches for the list without it; nothing where there is no list.
+    pub(crate) head: &'a [u8],
+    /// What vouches for it afterwards.
+    pub(crate) new_head: &'a [u8],
+    /// Its moment, in milliseconds: the order is not listed where a login that was saved began later.
+    pub(crate) at: Option<u64>,
+    /// Its name, and for how long that is remembered: it is listed once.
+    pub(crate) once: Option<(&'a [u8], Duration)>,
+    /// Whether nothing else is on the list from now on.
+    pub(crate) anew: bool,
+}
+
+/// What comes of [`Redis::order`]; only after the first one anything has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Listed {
+    /// It is on the list.
+    Done,
+    /// An order of this name was on it before.
+    Repeated,
+    /// The list has this head.
+    OtherHead(Vec<u8>),
+    /// A login that was saved began at this moment, in milliseconds.
+    Late(u64),
+}
+
 /// How a refresh ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Finish<'a> {
@@ -57,9 +88,16 @@ impl Redis {
         optional_bytes(only(self.send(&name, &[command("GET", &[name.as_bytes()])]).await?)?)
     }
 
-    /// Writes a new record, which lives so long.
-    pub(crate) async fn put(&self, key: &[u8; 32], record: &[u8], ttl: Duration) -> Result<(), RedisError> {
-        let name = self.record(key);
+    /// Writes a new record, which lives so long, of a login that began at the moment `began`, in milliseconds.
+    ///
+    /// In a Cluster the moment has a round trip of its own, before the record.
+    pub(crate) async fn put(&self, key: &[u8; 32], record: &[u8], ttl: Duration, began: u64) -> Result<(), RedisError> {
+        let (name, latest, began) = (self.record(key), self.shared(Shared::Latest), began.to_string());
+        if let Way::One(_) = &self.way {
+            return done(&self.run(&SAVE, &[&name, &latest], &[record, &millis(ttl), began.as_bytes()]).await?)
+                .map(drop);
+        }
+        number(&self.run(&LONGEST, &[&*latest], &[began.as_bytes()]).await?)?;
         let set = command("SET", &[name.as_bytes(), record, b"PX", &millis(ttl)]);
         done(&only(self.send(&name, &[set]).await?)?).map(drop)
     }
@@ -139,15 +177,36 @@ impl Redis {
         done(&finished)
     }
 
-    /// Tells all followers of revocations, for good.
-    ///
-    /// With a tag they take effect only when the tag was not given before, or longer ago than its time; else it is false.
-    pub(crate) async fn revoke(&self, entries: &[&[u8]], once: Option<(&[u8], Duration)>) -> Result<bool, RedisError> {
-        let stream = self.shared(Shared::Revocations);
-        let Some((tag, ttl)) = once else { return done(&self.run(&REVOKE, &[&*stream], entries).await?) };
-        let (once, ttl) = (self.shared(Shared::Once(tag)), millis(ttl));
-        let arguments: Vec<&[u8]> = std::iter::once(&*ttl).chain(entries.iter().copied()).collect();
-        done(&self.run(&REVOKE, &[&*stream, &once], &arguments).await?)
+    /// Puts an order on the list of revocations and tells all followers, for good.
+    pub(crate) async fn order(&self, order: &Order<'_>) -> Result<Listed, RedisError> {
+        let names = [Shared::Revocations, Shared::Head, Shared::Latest].map(|which| self.shared(which));
+        let once = order.once.map(|(tag, ttl)| (self.shared(Shared::Once(tag)), millis(ttl)));
+        let (once, ttl) = once.unzip();
+        let keys: Vec<&str> = names.iter().chain(&once).map(String::as_str).collect();
+        let (at, ttl) = (order.at.map(|at| at.to_string()).unwrap_or_default(), ttl.unwrap_or_default());
+        let anew: &[u8] = if order.anew { b"1" } else { b"0" };
+        let arguments = [order.head, order.new_head, at.as_bytes(), &ttl, anew, order.entry];
+        let answer = self.run(&ORDER, &keys, &arguments).await?;
+        let [outcome, detail] = list(&answer)? else { return Err(RedisError::Unexpected) };
+        match (bytes(outcome)?, bytes(detail)?) {
+            (b"listed", _) => Ok(Listed::Done),
+            (b"repeated", _) => Ok(Listed::Repeated),
+            (b"head", head) => Ok(Listed::OtherHead(head.to_vec())),
+            (b"late", _) => Ok(Listed::Late(number(detail)?)),
+            _ => Err(RedisError::Unexpected),
+        }
+    }
+
+    /// Drops the entries before `first` from the list of revocations, where its head is `head`, and gives it another one.
+    pub(crate) async fn trim_list(&self, first: EntryId, head: &[u8], new_head: &[u8]) -> Result<bool, RedisError> {
+        let [stream, name] = [Shared::Revocations, Shared::Head].map(|which| self.shared(which));
+        done(&self.run(&TRIM_LIST, &[&stream, &name], &[head, new_head, first.to_string().as_bytes()]).await?)
+    }
+
+    /// Keeps the latest moment ever given, for orders that others give.
+    pub(crate) async fn note_latest(&self, moment: u64) -> Result<u64, RedisError> {
+        let name = self.shared(Shared::Latest);
+        number(&self.run(&LONGEST, &[&*name], &[moment.to_string().as_bytes()]).await?)
     }
 
     /// Keeps the largest number ever given, and gives it.
@@ -156,16 +215,13 @@ impl Redis {
         number(&self.run(&LONGEST, &[&*name], &[lifetime_ms.to_string().as_bytes()]).await?)
     }
 
-    /// Frees what the two streams hold that is older than this by the server's clock, which named the entries; a few may stay.
+    /// Frees what the stream of removals holds that is older than this by the server's clock, which named the entries; a few may
+    /// stay.
     ///
     /// Gives the server's time, in milliseconds.
-    pub(crate) async fn trim(&self, revocations: Duration, removals: Duration) -> Result<u64, RedisError> {
-        let streams = [Shared::Revocations, Shared::Removals].map(|stream| self.shared(stream));
-        number(
-            &self
-                .run(&TRIM, &streams.each_ref().map(String::as_str), &[&millis(revocations), &millis(removals)])
-                .await?,
-        )
+    pub(crate) async fn trim(&self, removals: Duration) -> Result<u64, RedisError> {
+        let stream = self.shared(Shared::Removals);
+        number(&self.run(&TRIM, &[&*stream], &[&millis(removals)]).await?)
     }
 
     /// Runs a script on a record and its lease.

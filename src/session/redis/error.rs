@@ -19,6 +19,9 @@ pub(crate) enum RedisError {
     /// What came back is nothing that was asked for.
     #[error("Redis answers with something else")]
     Unexpected,
+    /// What is there is not what was written.
+    #[error("the list of revocations in Redis is damaged: {0}")]
+    Damaged(&'static str),
     /// The certificate authorities cannot be read, or the TLS library refuses its own defaults.
     #[error("TLS for Redis cannot be set up: {0}")]
     Tls(String),

@@ -11,6 +11,7 @@ use super::connection::Connection;
 use super::error::RedisError;
 use super::link::Pause;
 use super::stream::{EntryId, Info, entries, history};
+use super::value::{list, number, optional_bytes};
 use super::{Redis, Shared, Way};
 
 /// Entries of each stream that are read at once.
@@ -22,18 +23,43 @@ const PROOFS: u32 = 6;
 
 /// What is told about the two streams; all of it from one task, in order.
 pub(crate) trait Follower: Send + Sync {
-    /// An entry of [`Redis::revoke`]; after a gap the old ones come again.
-    fn revoked(&self, entry: &[u8]);
+    /// An entry of [`Redis::order`]; after a gap the old ones come again.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisError::Damaged`] when it is not what was written there.
+    fn revoked(&self, id: EntryId, entry: &[u8]) -> Result<(), RedisError>;
 
     /// A record was removed.
     fn removed(&self, key: &[u8; 32]);
 
-    /// Everything that was revoked or removed before `at` has been told.
-    fn current(&self, at: Instant);
+    /// What stands beside the streams, as often as it is asked for.
+    fn heard(&self, heard: &Heard);
+
+    /// Everything that was revoked or removed before `at` has been told, and was [`Follower::heard`] last.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisError::Damaged`] when the list of revocations is not what was written there.
+    fn current(&self, at: Instant) -> Result<(), RedisError>;
+
+    /// The list of revocations is damaged; what was told of it is told again.
+    fn damaged(&self, what: &'static str);
 
     /// Something may not have been told, or nothing was yet: what was cached before this call cannot be relied on any more,
     /// and which sessions are revoked is known again at the next [`Follower::current`].
     fn gap(&self);
+}
+
+/// What stands beside the streams.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Heard {
+    /// What vouches for the list of revocations; empty where nothing does.
+    pub(crate) head: Vec<u8>,
+    /// The latest moment at which a login began whose session was saved, in milliseconds.
+    pub(crate) latest: u64,
+    /// The server's time, in milliseconds.
+    pub(crate) time: u64,
 }
 
 /// How far the streams of one server were read.
@@ -41,6 +67,8 @@ struct Position {
     history: String,
     revocations: Reading,
     removals: Reading,
+    /// Whether there was more last time, and nothing came.
+    stuck: bool,
 }
 
 /// How far a stream was read, and how it is known that no entry was left out: the server counts them too.
@@ -76,6 +104,10 @@ impl Redis {
             if pause.is_first() {
                 tracing::warn!(%error, "revocations cannot be followed");
             }
+            if let RedisError::Damaged(what) = error {
+                position = None;
+                follower.damaged(what);
+            }
             tokio::time::sleep(pause.prolong(&error)).await;
         }
     }
@@ -101,17 +133,17 @@ impl Redis {
             let deadline = before + block.unwrap_or_default() + self.dialer.timeout;
             let (round, found) = match position {
                 Some(position) => self.round(&connection, follower, position, block, deadline).await?,
-                None => (Round::Gap, self.glance(&connection, deadline).await?),
+                None => (Round::Gap, self.glance(&connection, follower, deadline).await?),
             };
             block = matches!(round, Round::Current).then_some(self.staleness / PROOFS);
             match round {
                 Round::Current => {
                     link.leads_to(&address, deadline).await?;
+                    follower.current(before)?;
                     if !pause.is_first() {
                         tracing::info!("revocations are followed again");
                     }
                     *pause = Pause::default();
-                    follower.current(before);
                 }
                 Round::More => {}
                 Round::Gap => {
@@ -128,8 +160,14 @@ impl Redis {
     }
 
     /// Where the streams are now: at the beginning of all revocations, and at the end of the removals.
-    async fn glance(&self, connection: &Connection, deadline: Instant) -> Result<Position, RedisError> {
-        position_of(&connection.send(&self.questions(), deadline).await?).map(|(position, ..)| position)
+    async fn glance(
+        &self,
+        connection: &Connection,
+        follower: &dyn Follower,
+        deadline: Instant,
+    ) -> Result<Position, RedisError> {
+        let (found, _, _) = place_of(&connection.send(&self.questions(), deadline).await?, follower)?;
+        Ok(found)
     }
 
     /// Asks for entries after `position`, waits for some for the time of `block`, tells them, and moves the position; with the
@@ -155,10 +193,11 @@ impl Redis {
         let commands: Vec<Cmd> = std::iter::once(read).chain(self.questions()).collect();
         let answers = connection.send(&commands, deadline).await?;
         let (read, answers) = answers.split_first().ok_or(RedisError::Unexpected)?;
-        let (found, of_revocations, of_removals) = position_of(answers)?;
+        let (found, of_revocations, of_removals) = place_of(answers, follower)?;
+        let seen = (position.revocations.seen, position.removals.seen);
         for (id, entry) in entries(read, &revocations)? {
             position.revocations.pass(id);
-            follower.revoked(entry);
+            follower.revoked(id, entry)?;
         }
         for (id, key) in entries(read, &removals)? {
             position.removals.pass(id);
@@ -170,15 +209,30 @@ impl Redis {
         let round = match (position.revocations.reaches(of_revocations), position.removals.reaches(of_removals)) {
             (Round::Gap, _) | (_, Round::Gap) => Round::Gap,
             (Round::Current, Round::Current) => Round::Current,
-            _ => Round::More,
+            _ if seen != (position.revocations.seen, position.removals.seen) => Round::More,
+            // What comes between two questions is there at the next one.
+            _ if !std::mem::replace(&mut position.stuck, true) => return Ok((Round::More, found)),
+            (Round::More, _) => return Err(RedisError::Damaged("its end is missing")),
+            _ => Round::Gap,
         };
+        position.stuck = false;
         Ok((round, found))
     }
 
     /// Asks for what tells whether something is missing.
-    fn questions(&self) -> [Cmd; 3] {
+    ///
+    /// What vouches for the list comes before what tells whether all of the list was read.
+    fn questions(&self) -> [Cmd; 6] {
+        let get = |which| command("GET", &[self.shared(which).as_bytes()]);
         let info = |stream| command("XINFO", &[b"STREAM", self.shared(stream).as_bytes()]);
-        [info(Shared::Revocations), info(Shared::Removals), command("INFO", &[b"replication"])]
+        [
+            get(Shared::Head),
+            get(Shared::Latest),
+            info(Shared::Revocations),
+            info(Shared::Removals),
+            command("INFO", &[b"replication"]),
+            command("TIME", &[]),
+        ]
     }
 }
 
@@ -200,12 +254,23 @@ impl Reading {
     }
 }
 
-/// The answers to [`Redis::questions`], and where to begin by them.
-fn position_of(answers: &[Value]) -> Result<(Position, Info, Info), RedisError> {
-    let [revocations, removals, replication] = answers else { return Err(RedisError::Unexpected) };
+/// The answers to [`Redis::questions`]: where to begin by them, and what they say of the streams.
+fn place_of(answers: &[Value], follower: &dyn Follower) -> Result<(Position, Info, Info), RedisError> {
+    let [head, latest, revocations, removals, replication, time] = answers else { return Err(RedisError::Unexpected) };
+    let latest = match latest {
+        Value::Nil => 0,
+        latest => number(latest)?,
+    };
+    let [seconds, micros] = list(time)? else { return Err(RedisError::Unexpected) };
+    let time = number(seconds)?.saturating_mul(1000).saturating_add(number(micros)? / 1000);
+    let head = optional_bytes(head.clone())?.unwrap_or_default();
+    follower.heard(&Heard { head, latest, time });
     let history = history(replication)?;
     let (of_revocations, of_removals) = (Info::read(revocations)?, Info::read(removals)?);
-    let whole = Reading { seen: EntryId::default(), count: of_revocations.added.saturating_sub(of_revocations.length) };
+    // Where nothing is left, there is nothing to come before the next entry.
+    let seen = if of_revocations.length == 0 { of_revocations.last } else { EntryId::default() };
+    let whole = Reading { seen, count: of_revocations.added.saturating_sub(of_revocations.length) };
     let end = Reading { seen: of_removals.last, count: of_removals.added };
-    Ok((Position { history, revocations: whole, removals: end }, of_revocations, of_removals))
+    let position = Position { history, revocations: whole, removals: end, stuck: false };
+    Ok((position, of_revocations, of_removals))
 }

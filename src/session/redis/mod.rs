@@ -38,11 +38,12 @@ use self::sentinel::Sentinels;
 use self::value::only;
 use crate::settings::{RedisAddress, RedisMode, RedisSettings};
 
-pub(crate) use commands::{Begun, Finish};
+pub(crate) use commands::{Begun, Finish, Listed, Order};
 pub(crate) use error::RedisError;
-pub(crate) use follow::Follower;
+pub(crate) use follow::{Follower, Heard};
 pub(crate) use many::Update;
 pub(crate) use scan::Cursor;
+pub(crate) use stream::EntryId;
 
 /// Servers that send an operation on before there is a pause.
 const MOST_REDIRECTS: usize = 4;
@@ -53,6 +54,8 @@ const WAIT: Duration = Duration::from_millis(20);
 pub(crate) struct Redis {
     way: Way,
     prefix: String,
+    /// Tells the list of revocations from those under other secrets.
+    list: String,
     staleness: Duration,
     dialer: Arc<Dialer>,
 }
@@ -71,6 +74,10 @@ enum Shared<'a> {
     Revocations,
     Removals,
     Longest,
+    /// What vouches for the revocations.
+    Head,
+    /// The latest moment at which a login began whose session was saved.
+    Latest,
     Once(&'a [u8]),
 }
 
@@ -92,7 +99,13 @@ impl Redis {
             (RedisMode::Single, [address, ..]) => one(Place::Server(address.clone())),
             (RedisMode::Single, []) => return Err(RedisError::Away("it has no address".to_owned())),
         };
-        Ok(Self { way, prefix: settings.prefix.clone(), staleness: settings.staleness, dialer })
+        let list = String::new();
+        Ok(Self { way, prefix: settings.prefix.clone(), list, staleness: settings.staleness, dialer })
+    }
+
+    /// The same with a list of revocations, and what belongs to it, of this name.
+    pub(crate) fn with_list(self, name: &[u8]) -> Self {
+        Self { list: format!(":{}", URL_SAFE_NO_PAD.encode(name)), ..self }
     }
 
     fn record(&self, key: &[u8; 32]) -> String {
@@ -108,9 +121,11 @@ impl Redis {
             Shared::Revocations => String::new(),
             Shared::Removals => ":removals".to_owned(),
             Shared::Longest => ":longest".to_owned(),
+            Shared::Head => ":head".to_owned(),
+            Shared::Latest => ":latest".to_owned(),
             Shared::Once(tag) => format!(":once:{}", URL_SAFE_NO_PAD.encode(tag)),
         };
-        format!("{}{{revocations}}{end}", self.prefix)
+        format!("{}{{revocations}}{}{end}", self.prefix, self.list)
     }
 
     /// When an operation that begins now has to be over.

@@ -111,27 +111,48 @@ redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return 1",
 );
 
-/// Adds entries, unless a second key exists, which is made: its time in milliseconds (only with the key), entries.
+/// Saves a record, and notes when its login began: record, time in milliseconds, moment.
 ///
-/// The second key comes last, so that an order that failed half-way can be given again.
-pub(super) static REVOKE: Script = Script::new(
-    "local first = 1
-if KEYS[2] then
-    if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
-    first = 2
-end
-for i = first, #ARGV do redis.call('XADD', KEYS[1], '*', 'e', ARGV[i]) end
-if KEYS[2] then redis.call('SET', KEYS[2], '', 'PX', ARGV[1]) end
+/// The moment comes first: an order to end sessions must not miss a record.
+pub(super) static SAVE: Script = Script::new(
+    "local latest = tonumber(redis.call('GET', KEYS[2]) or '0')
+if tonumber(ARGV[3]) > latest then redis.call('SET', KEYS[2], ARGV[3]) end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1",
 );
 
-/// Drops from two streams what is older than the two lengths of time, in milliseconds; gives the time.
+/// Puts an order on the list: the head as it has to be, the new one, the order's moment or nothing, the time of the fourth key in
+/// milliseconds, whether the list begins anew, and the entry.
+///
+/// Not where the fourth key exists, which is made; the head is another one; or a login that was saved began after the order.
+/// The fourth key comes last, so that an order that failed half-way can be given again.
+pub(super) static ORDER: Script = Script::new(
+    "if KEYS[4] and redis.call('EXISTS', KEYS[4]) == 1 then return {'repeated', ''} end
+local head = redis.call('GET', KEYS[2]) or ''
+if head ~= ARGV[1] then return {'head', head} end
+local at = tonumber(ARGV[3])
+local latest = redis.call('GET', KEYS[3]) or '0'
+if at and tonumber(latest) > at then return {'late', latest} end
+if ARGV[5] == '1' then redis.call('DEL', KEYS[1]) end
+redis.call('XADD', KEYS[1], '*', 'e', ARGV[6])
+redis.call('SET', KEYS[2], ARGV[2])
+if KEYS[4] then redis.call('SET', KEYS[4], '', 'PX', ARGV[4]) end
+return {'listed', ''}",
+);
+
+/// Drops the entries before one from the list, where its head is still the one that is given, and gives it another one.
+pub(super) static TRIM_LIST: Script = Script::new(
+    "if (redis.call('GET', KEYS[2]) or '') ~= ARGV[1] then return 0 end
+redis.call('XTRIM', KEYS[1], 'MINID', ARGV[3])
+redis.call('SET', KEYS[2], ARGV[2])
+return 1",
+);
+
+/// Drops from a stream what is older than a length of time, in milliseconds; gives the time.
 pub(super) static TRIM: Script = Script::new(
     "local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-for i = 1, 2 do
-    redis.call('XTRIM', KEYS[i], 'MINID', '~', string.format('%.0f', math.max(now - ARGV[i], 0)))
-end
+redis.call('XTRIM', KEYS[1], 'MINID', '~', string.format('%.0f', math.max(now - ARGV[1], 0)))
 return string.format('%.0f', now)",
 );
 

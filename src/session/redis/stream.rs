@@ -9,9 +9,19 @@ use super::value::{bytes, list, number};
 
 /// The name of an entry: the server's milliseconds, and a number within them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct EntryId(u64, u64);
+pub(crate) struct EntryId(u64, u64);
 
 impl EntryId {
+    /// The server's time when it was added, in milliseconds.
+    pub(crate) const fn millis(self) -> u64 {
+        self.0
+    }
+
+    /// The first that comes after this one.
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0, self.1.saturating_add(1))
+    }
+
     fn read(value: &Value) -> Result<Self, RedisError> {
         let text = std::str::from_utf8(bytes(value)?).ok();
         let parts = text.and_then(|text| text.split_once('-')).map(|(millis, number)| (millis.parse(), number.parse()));

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 
 use super::Shared;
+use super::list::Listing;
 use super::refresh::LEASE_RENEWALS;
 use crate::session::map::Evicted;
-use crate::session::redis::Follower;
+use crate::session::redis::{EntryId, Follower, Heard, RedisError};
 use crate::session::revocation::{Entry, Tag};
 use crate::session::{Session, SessionKey};
 use crate::world::UnixTime;
@@ -60,13 +61,11 @@ impl Shared {
 
     async fn revoke_again(&self, lacking: &[Entry]) -> bool {
         for entries in lacking.chunks(CHUNK) {
-            let told: Vec<_> = entries.iter().map(|entry| entry.bytes()).collect();
-            let told: Vec<&[u8]> = told.iter().map(<[u8; 24]>::as_slice).collect();
-            if self.redis.revoke(&told, None).await.is_err() {
+            if self.put_on_list(Listing::Again(entries)).await.is_err() {
                 return false;
             }
         }
-        true
+        self.redis.note_latest(self.world.latest().as_millis()).await.is_ok()
     }
 
     async fn remove_those_again(self: &Arc<Self>) -> bool {
@@ -84,13 +83,13 @@ impl Shared {
 }
 
 impl Follower for Arc<Shared> {
-    fn revoked(&self, entry: &[u8]) {
-        // Nobody else writes there; what is no entry means nobody.
-        if let Some(entry) = Entry::read(entry) {
+    fn revoked(&self, id: EntryId, entry: &[u8]) -> Result<(), RedisError> {
+        for entry in self.list.pass(id, entry)? {
             self.world.saw(entry.at);
             self.revocations.add(entry);
             self.reread.note(entry);
         }
+        Ok(())
     }
 
     fn removed(&self, key: &[u8; 32]) {
@@ -100,15 +99,27 @@ impl Follower for Arc<Shared> {
         self.cache.remove(&key);
     }
 
-    fn current(&self, at: Instant) {
-        if let Some(lacking) = self.reread.lacking(|| self.revocations.since(self.oldest(self.world.now()))) {
+    fn heard(&self, heard: &Heard) {
+        self.note_heard(heard);
+    }
+
+    fn current(&self, at: Instant) -> Result<(), RedisError> {
+        self.list.is_whole()?;
+        if let Some(lacking) = self.reread.lacking(|| self.revocations.counting(self.oldest(self.list.time()))) {
             self.tell_again(lacking);
         }
         self.freshness.hear(at);
+        Ok(())
+    }
+
+    fn damaged(&self, what: &'static str) {
+        self.freshness.doubt();
+        tokio::spawn(Self::clone(self).begin_list_anew(what));
     }
 
     fn gap(&self) {
         self.freshness.doubt();
+        self.list.read_anew();
         self.reread.begin();
         let unkept: Evicted = self.cache.find(Session::has_unkept_use).flatten().collect();
         self.cache.clear();

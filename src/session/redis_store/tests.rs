@@ -1,3 +1,5 @@
+mod clocks;
+mod damage;
 mod ending;
 mod uses;
 
@@ -6,15 +8,22 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::app::samples::single;
-use crate::session::contract::{ISSUER, contract_but_for_time, parts, token};
+use crate::session::contract::{ISSUER, SECRET, contract_but_for_time, contract_of_clocks, parts, token};
+use crate::session::redis::tests::server::list_name;
 use crate::session::redis::tests::server::{Server, owner, settings, until};
 use crate::session::redis::tests::stage::{
     Manner, cluster, cluster_of, cluster_settings, cluster_settings_of, watched,
 };
+use crate::session::revocation::vouched::ListKey;
 use crate::session::samples::{alice, tied};
 use crate::session::{Once, ProviderSide, Refreshable, Schedule, Whom};
 
 const LONG: Duration = Duration::from_hours(1);
+
+/// The name of the list of revocations, or of what stands beside it.
+fn list(beside: &str) -> String {
+    list_name(&ListKey::new(SECRET).name()) + beside
+}
 
 fn store(settings: &RedisSettings) -> RedisStore {
     RedisStore::with_lease(settings, parts(1000), Duration::from_secs(1)).unwrap()
@@ -48,7 +57,9 @@ async fn saved(store: &RedisStore, session: Arc<Session>) -> SessionToken {
 #[tokio::test]
 async fn redis_keeps_the_contract() {
     let server = Server::start("redis-server", &[]).await;
-    contract_but_for_time(&store(&settings(server.address))).await;
+    let store = store(&settings(server.address));
+    contract_but_for_time(&store).await;
+    contract_of_clocks(&store).await;
 }
 
 #[tokio::test]
@@ -60,7 +71,9 @@ async fn valkey_keeps_the_contract() {
 #[tokio::test]
 async fn a_cluster_keeps_the_contract() {
     let servers = cluster("redis-server").await;
-    contract_but_for_time(&store(&cluster_settings(&servers))).await;
+    let store = store(&cluster_settings(&servers));
+    contract_but_for_time(&store).await;
+    contract_of_clocks(&store).await;
 }
 
 #[tokio::test]
@@ -99,7 +112,7 @@ async fn what_one_process_saves_another_knows_and_ends_for_both() {
     until("the sign-out is heard of", async || one.cached(&signed_out).is_none()).await;
     assert!(one.load(&signed_out).await.unwrap().is_none());
     let whom = Whom::Subject { issuer: ISSUER, subject: "alice-subject" };
-    one.revoke(&Revocation { whom, at: World::system().now(), once: None }).await.unwrap();
+    one.revoke(&Revocation { whom, once: None }).await.unwrap();
     until("the revocation is heard of", async || other.cached(&revoked).is_none()).await;
     assert!(other.load(&revoked).await.unwrap().is_none());
     let later = store(&settings(server.address));
@@ -216,7 +229,7 @@ async fn what_lies_in_redis_opens_and_tells_nothing() {
     let (server, store, _) = scene().await;
     let token = saved(&store, refreshable("refresh-token", None, LONG)).await;
     let whom = Whom::Subject { issuer: ISSUER, subject: "bob-subject" };
-    store.revoke(&Revocation { whom, at: World::system().now(), once: None }).await.unwrap();
+    store.revoke(&Revocation { whom, once: None }).await.unwrap();
     let ::redis::Value::Array(names) = server.ask(&["KEYS", "*"]).await else { panic!("a list of names") };
     let mut seen = Vec::new();
     for name in names {

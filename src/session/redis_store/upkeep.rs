@@ -32,7 +32,7 @@ impl RedisStore {
         shared.cache.reclaim(|session| !session.lives(now) || shared.revocations.cover(session)).await;
         shared.removed.reclaim();
         // First, because nothing else frees memory.
-        let trimmed = shared.trim(now).await;
+        let trimmed = shared.trim().await;
         let kept = shared.keep_uses(shared.cache.find(Session::has_unkept_use).flatten().collect()).await;
         let counted = shared.redis.count().await.map(|count| shared.count.store(count, Ordering::Relaxed));
         trimmed.and(kept).and(counted.map_err(failed))
@@ -40,9 +40,9 @@ impl RedisStore {
 }
 
 impl Shared {
-    /// Nobody has a session any more whose login began before that.
-    pub(super) fn oldest(&self, now: UnixTime) -> UnixTime {
-        before(now, self.remembered())
+    /// What the server got before that means nobody any more, when its clock shows `time`.
+    pub(super) fn oldest(&self, time: UnixTime) -> UnixTime {
+        before(time, self.remembered())
     }
 
     /// So long a revocation may mean somebody.
@@ -52,14 +52,17 @@ impl Shared {
     }
 
     /// Frees what nobody needs of what was revoked and removed.
-    async fn trim(&self, now: UnixTime) -> Result<(), StoreError> {
+    async fn trim(&self) -> Result<(), StoreError> {
         let longest = self.redis.longest(self.lifetime).await.map_err(failed)?;
         self.longest().await?.store(longest, Ordering::Relaxed);
-        self.revocations.forget_before(self.oldest(now));
         let asked = self.world.now();
-        let told = self.redis.trim(self.remembered(), REMOVALS_KEPT).await.map_err(failed)?;
-        self.clocks.compare(asked, UnixTime::from_millis(told), self.world.now());
-        Ok(())
+        let time = self.redis.trim(REMOVALS_KEPT).await.map_err(failed)?;
+        let time = UnixTime::from_millis(time);
+        self.clocks.compare(asked, time, self.world.now());
+        // By the server's clock alone, with which it names what it gets: one that is wrong here drops nothing early.
+        let oldest = self.oldest(time);
+        self.revocations.reclaim(oldest);
+        self.trim_list(oldest).await
     }
 
     /// Writes down when these were used last, with two round trips for several of them.

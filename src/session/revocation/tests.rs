@@ -27,8 +27,8 @@ fn session(session_id: Option<&str>) -> Session {
 fn check(session_id: Option<&str>, whom: Whom<'_>, second: u64, expected: bool) {
     let (revocations, session) = (revocations(), session(session_id));
     assert!(!revocations.cover(&session));
-    let order = Revocation { whom, at: at(second), once: None };
-    assert!(revocations.follow(&revocations.entries(&order, at(10_000))));
+    let order = Revocation { whom, once: None };
+    assert!(revocations.follow(&revocations.entries(&order, at(second), at(10_000))));
     assert_eq!(revocations.cover(&session), expected, "{whom:?} at {second}");
     assert_eq!(revocations.cover(&session), expected, "asked again");
     revocations.reclaim(at(9_999));
@@ -75,7 +75,7 @@ fn refreshed(session_ids: &[Option<&str>]) -> Session {
 fn check_refreshed(session_ids: &[Option<&str>], session_id: &str, expected: bool) {
     let (revocations, session) = (revocations(), refreshed(session_ids));
     let whom = Whom::ProviderSession { issuer: ISSUER, session_id, subject: Some("alice-subject") };
-    revocations.follow(&revocations.entries(&Revocation { whom, at: at(100), once: None }, at(10_000)));
+    revocations.follow(&revocations.entries(&Revocation { whom, once: None }, at(100), at(10_000)));
     assert_eq!(revocations.cover(&session), expected, "{session_ids:?} {session_id}");
 }
 
@@ -117,15 +117,15 @@ fn check_origin(one: (&[Option<&str>], &[u64]), other: (&[Option<&str>], &[u64])
     }
     let origin = left.origin();
     for (issuer, ends) in [("https://other.example.com", false), (ISSUER, true)] {
-        let order = Revocation { whom: Whom::SameOrigin { issuer, origin: &origin }, at: at(100), once: None };
-        revocations.follow(&revocations.entries(&order, at(10_000)));
+        let order = Revocation { whom: Whom::SameOrigin { issuer, origin: &origin }, once: None };
+        revocations.follow(&revocations.entries(&order, at(100), at(10_000)));
         assert_eq!(revocations.cover(&left), ends, "{one:?} itself");
         assert_eq!(revocations.cover(&other_session), ends && expected, "{one:?} {other:?}");
     }
     let stranger = Origin { subject: "bob-subject".to_owned(), ..origin };
     let revocations = self::revocations();
-    let order = Revocation { whom: Whom::SameOrigin { issuer: ISSUER, origin: &stranger }, at: at(100), once: None };
-    revocations.follow(&revocations.entries(&order, at(10_000)));
+    let order = Revocation { whom: Whom::SameOrigin { issuer: ISSUER, origin: &stranger }, once: None };
+    revocations.follow(&revocations.entries(&order, at(100), at(10_000)));
     let shares_a_name = one.0.iter().flatten().any(|name| other.0.contains(&Some(name)));
     assert_eq!(revocations.name(&other_session.revocable()), shares_a_name, "of somebody else");
 }
@@ -169,23 +169,12 @@ fn a_refresh_changes_no_time_of_login() {
 }
 
 #[test]
-fn entries_come_back() {
-    let entry = Entry { tag: Tag([7; 16]), at: at(100), until: UnixTime::from_millis(u64::MAX) };
-    assert_eq!(Entry::read(&entry.bytes()), Some(entry));
-    for bytes in [&[][..], &[0; 16], &[0; 23], &[0; 25]] {
-        assert_eq!(Entry::read(bytes), None);
-    }
-}
-
-#[test]
-fn what_is_about_nobody_any_more_is_forgotten() {
-    let (revocations, session) = (revocations(), session(None));
-    let order = Revocation { whom: Whom::Everybody, at: at(100), once: None };
-    revocations.follow(&revocations.entries(&order, at(10_000)));
-    revocations.forget_before(at(100));
-    assert!(revocations.name(&session.revocable()));
-    revocations.forget_before(at(101));
-    assert!(!revocations.name(&session.revocable()));
+fn what_can_mean_somebody_is_counted() {
+    let revocations = revocations();
+    let order = Revocation { whom: Whom::Everybody, once: None };
+    revocations.follow(&revocations.entries(&order, at(100), at(10_000)));
+    assert_eq!(revocations.counting(at(9_999)).len(), 1);
+    assert_eq!(revocations.counting(at(10_000)).len(), 0);
 }
 
 #[test]
@@ -193,7 +182,7 @@ fn an_order_is_followed_once() {
     let revocations = revocations();
     let order = |id| {
         let once = Once { issuer: ISSUER, id, until: at(500) };
-        revocations.entries(&Revocation { whom: Whom::Everybody, at: at(100), once: Some(once) }, at(10_000))
+        revocations.entries(&Revocation { whom: Whom::Everybody, once: Some(once) }, at(100), at(10_000))
     };
     assert!(revocations.follow(&order("one")));
     assert!(!revocations.follow(&order("one")));
@@ -207,8 +196,8 @@ fn an_order_is_followed_once() {
 fn a_later_revocation_counts_beside_an_earlier_one() {
     let revocations = revocations();
     for second in [50, 100, 60] {
-        let order = Revocation { whom: Whom::Everybody, at: at(second), once: None };
-        revocations.follow(&revocations.entries(&order, at(10_000)));
+        let order = Revocation { whom: Whom::Everybody, once: None };
+        revocations.follow(&revocations.entries(&order, at(second), at(10_000)));
         assert_eq!(revocations.cover(&session(None)), second >= 60);
     }
 }
@@ -222,6 +211,4 @@ fn tags_are_those_of_the_first_release() {
         keys.subject(ISSUER, "alice-subject").0,
         [118, 80, 48, 187, 139, 68, 90, 21, 55, 10, 206, 62, 20, 87, 244, 233]
     );
-    let entry = Entry { tag: Tag([7; 16]), at: at(100), until: at(200) };
-    assert_eq!(entry.bytes(), [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 0, 0, 0, 0, 0, 1, 0x86, 0xa0]);
 }

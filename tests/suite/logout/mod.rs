@@ -2,6 +2,7 @@
 
 mod audit;
 mod back_channel;
+mod clocks;
 mod dropped;
 mod front_channel;
 mod http2;

@@ -67,7 +67,7 @@ async fn cluster_is_followed(program: &'static str, manner: Manner) {
     told.until_current().await;
     assert_eq!((told.revoked().last().unwrap().as_str(), told.gaps()), ("b", gaps + 1));
     for number in 0..50 {
-        redis.put(&[number; 32], b"one", LONG).await.unwrap();
+        redis.put(&[number; 32], b"one", LONG, 0).await.unwrap();
         redis.remove(&[number; 32]).await.unwrap();
     }
 }
@@ -75,7 +75,7 @@ async fn cluster_is_followed(program: &'static str, manner: Manner) {
 async fn sentinels_lead(program: &'static str, manner: Manner) {
     let mut stage = watched(program, &manner).await;
     let redis = Arc::new(open(&stage.settings));
-    redis.put(&KEY, b"one", LONG).await.unwrap();
+    redis.put(&KEY, b"one", LONG, 0).await.unwrap();
     redis.revoke(&[b"a"], None).await.unwrap();
     let (told, _) = Told::follow(&redis);
     told.until_current().await;

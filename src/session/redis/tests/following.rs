@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use super::on_each_program;
 use super::server::{Server, open, settings, until};
 use crate::session::redis::commands::command;
-use crate::session::redis::{Follower, Redis};
+use crate::session::redis::{EntryId, Follower, Heard, Redis, RedisError};
+use crate::world::{UnixTime, World};
 
 on_each_program![
     what_was_and_what_comes_is_told,
@@ -30,17 +31,30 @@ pub(super) struct Told {
 }
 
 impl Follower for Told {
-    fn revoked(&self, entry: &[u8]) {
+    fn revoked(&self, id: EntryId, entry: &[u8]) -> Result<(), RedisError> {
+        assert!(id > EntryId::default());
         self.revoked.lock().unwrap().push(entry.to_vec());
+        Ok(())
+    }
+
+    fn heard(&self, heard: &Heard) {
+        let now = World::system().now();
+        let time = UnixTime::from_millis(heard.time);
+        assert!(time.since(now).max(now.since(time)) < Duration::from_secs(10), "{heard:?}");
+    }
+
+    fn damaged(&self, what: &'static str) {
+        panic!("{what}")
     }
 
     fn removed(&self, key: &[u8; 32]) {
         self.removed.lock().unwrap().push(*key);
     }
 
-    fn current(&self, at: Instant) {
+    fn current(&self, at: Instant) -> Result<(), RedisError> {
         let before = self.current.lock().unwrap().replace(at);
         assert!(before.is_none_or(|before| before <= at), "freshness went back");
+        Ok(())
     }
 
     fn gap(&self) {

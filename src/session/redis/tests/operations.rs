@@ -5,7 +5,7 @@ use redis::Value;
 
 use super::on_each_program;
 use super::server::{Server, open, settings, until};
-use crate::session::redis::{Begun, Cursor, Finish, Redis, Update};
+use crate::session::redis::{Begun, Cursor, EntryId, Finish, Listed, Order, Redis, Update};
 
 pub(super) const LONG: Duration = Duration::from_mins(1);
 const SHORT: Duration = Duration::from_millis(30);
@@ -22,6 +22,7 @@ on_each_program![
     uses_are_written_once,
     many_records_at_once,
     revocations_take_effect_once,
+    orders_come_one_after_the_other,
     all_records_are_found,
 ];
 
@@ -45,7 +46,7 @@ async fn records(program: &'static str) {
     let server = Server::start(program, &[]).await;
     let redis = open(&settings(server.address));
     assert_eq!(redis.get(&KEY).await.unwrap(), None);
-    redis.put(&KEY, b"one\0\r\n", LONG).await.unwrap();
+    redis.put(&KEY, b"one\0\r\n", LONG, 0).await.unwrap();
     assert_eq!(redis.get(&KEY).await.unwrap().unwrap(), b"one\0\r\n");
     let name = redis.record(&KEY);
     assert_eq!(name, "test:s:{BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc}");
@@ -53,7 +54,7 @@ async fn records(program: &'static str) {
     assert!((50_000..=60_000).contains(&left), "{left}");
     assert_eq!(redis.remove(&KEY).await.unwrap().unwrap(), b"one\0\r\n");
     assert_eq!(redis.remove(&KEY).await.unwrap(), None);
-    redis.put(&KEY, b"", Duration::ZERO).await.unwrap();
+    redis.put(&KEY, b"", Duration::ZERO, 0).await.unwrap();
     until("its end", async || redis.get(&KEY).await.unwrap().is_none()).await;
     // Scripts come back to a server that forgot them.
     server.ask(&["SCRIPT", "FLUSH"]).await;
@@ -67,7 +68,7 @@ async fn a_lease_is_one_owners(program: &'static str) {
 
 pub(super) async fn leases(redis: &Redis) {
     assert_eq!(redis.begin_refresh(&KEY, &OURS, LONG, true).await.unwrap(), Begun::Gone);
-    redis.put(&KEY, b"old", LONG).await.unwrap();
+    redis.put(&KEY, b"old", LONG, 0).await.unwrap();
     assert_eq!(taken(redis.begin_refresh(&KEY, &OURS, LONG, false).await.unwrap()), b"old");
     for owner in [&OURS, &THEIRS] {
         assert_eq!(redis.begin_refresh(&KEY, owner, LONG, true).await.unwrap(), Begun::Busy);
@@ -90,7 +91,7 @@ pub(super) async fn leases(redis: &Redis) {
 async fn what_lost_its_lease_changes_nothing(program: &'static str) {
     let server = Server::start(program, &[]).await;
     let redis = open(&settings(server.address));
-    redis.put(&KEY, b"old", LONG).await.unwrap();
+    redis.put(&KEY, b"old", LONG, 0).await.unwrap();
     taken(redis.begin_refresh(&KEY, &OURS, SHORT, false).await.unwrap());
     until("the end of the lease", async || {
         redis.begin_refresh(&KEY, &THEIRS, LONG, false).await.unwrap() == Begun::Abandoned(b"old".to_vec())
@@ -108,7 +109,7 @@ async fn what_lost_its_lease_changes_nothing(program: &'static str) {
 async fn what_is_removed_stays_away(program: &'static str) {
     let server = Server::start(program, &[]).await;
     let redis = open(&settings(server.address));
-    redis.put(&KEY, b"old", LONG).await.unwrap();
+    redis.put(&KEY, b"old", LONG, 0).await.unwrap();
     taken(redis.begin_refresh(&KEY, &OURS, LONG, false).await.unwrap());
     assert_eq!(redis.remove(&KEY).await.unwrap().unwrap(), b"old");
     assert!(!redis.renew_refresh(&KEY, &OURS, LONG).await.unwrap());
@@ -116,7 +117,7 @@ async fn what_is_removed_stays_away(program: &'static str) {
     assert!(!redis.update(&KEY, b"old", b"new", LONG).await.unwrap());
     assert_eq!(redis.get(&KEY).await.unwrap(), None);
     // Also where only the record went.
-    redis.put(&KEY, b"old", LONG).await.unwrap();
+    redis.put(&KEY, b"old", LONG, 0).await.unwrap();
     taken(redis.begin_refresh(&KEY, &OURS, LONG, false).await.unwrap());
     server.ask(&["DEL", &redis.record(&KEY)]).await;
     assert!(!redis.finish_refresh(&KEY, &OURS, Finish::Replace(b"new", LONG)).await.unwrap());
@@ -132,7 +133,7 @@ async fn marks_live_as_long_as_their_record(program: &'static str) {
             assert!((least..=most).contains(&left), "{name}: {left}");
         }
     };
-    redis.put(&KEY, b"old", LONG).await.unwrap();
+    redis.put(&KEY, b"old", LONG, 0).await.unwrap();
     taken(redis.begin_refresh(&KEY, &OURS, SHORT, false).await.unwrap());
     check(50_000, 60_000).await;
     assert!(redis.update(&KEY, b"old", b"new", LONG * 10).await.unwrap());
@@ -145,7 +146,7 @@ async fn uses_are_written_once(program: &'static str) {
     let server = Server::start(program, &[]).await;
     let redis = open(&settings(server.address));
     assert!(!redis.update(&KEY, b"", b"new", LONG).await.unwrap());
-    redis.put(&KEY, b"old", LONG).await.unwrap();
+    redis.put(&KEY, b"old", LONG, 0).await.unwrap();
     assert!(redis.update(&KEY, b"old", b"new", LONG).await.unwrap());
     assert!(!redis.update(&KEY, b"old", b"newer", LONG).await.unwrap());
     assert_eq!(redis.get(&KEY).await.unwrap().unwrap(), b"new");
@@ -155,7 +156,7 @@ async fn uses_are_written_once(program: &'static str) {
 pub(super) async fn many_at_once(redis: &Redis) {
     let keys: Vec<[u8; 32]> = (0..60).map(|number| [number; 32]).collect();
     for key in &keys[..50] {
-        redis.put(key, &key[..1], LONG).await.unwrap();
+        redis.put(key, &key[..1], LONG, 0).await.unwrap();
     }
     assert_eq!(redis.which_exist(&keys).await.unwrap(), keys[..50]);
     let found: Vec<_> = redis.get_many(&keys).await.into_iter().map(Result::unwrap).collect();
@@ -195,19 +196,41 @@ async fn revocations_take_effect_once(program: &'static str) {
     assert!(!redis.revoke(&[b"d"], Some((b"jti", LONG))).await.unwrap());
     assert!(redis.revoke(&[b"d"], Some((b"other", SHORT))).await.unwrap());
     length(4).await;
-    until("the tag's end", async || redis.revoke(&[], Some((b"other", LONG))).await.unwrap()).await;
-    length(4).await;
+    until("the tag's end", async || redis.revoke(&[b"e"], Some((b"other", LONG))).await.unwrap()).await;
+    length(5).await;
     for (given, kept) in [(5, 5), (3, 5), (34_560_000_000, 34_560_000_000), (7, 34_560_000_000)] {
         assert_eq!(redis.longest(given).await.unwrap(), kept);
     }
-    redis.trim(LONG, LONG).await.unwrap();
-    length(4).await;
-    for _ in 0..200 {
-        redis.revoke(&[b"e"], None).await.unwrap();
-    }
-    redis.trim(Duration::ZERO, Duration::ZERO).await.unwrap();
-    let Value::Int(left) = server.ask(&["XLEN", stream]).await else { panic!() };
-    assert!(left < 200, "{left}");
+    redis.trim(Duration::ZERO).await.unwrap();
+    length(5).await;
+}
+
+/// What vouches for the list changes with it, or nothing does.
+async fn orders_come_one_after_the_other(program: &'static str) {
+    let server = Server::start(program, &[]).await;
+    let redis = open(&settings(server.address));
+    let order = |head, new_head| Order { entry: b"e", head, new_head, at: Some(100), ..Order::default() };
+    let other = |head: &[u8]| Listed::OtherHead(head.to_vec());
+    assert_eq!(redis.order(&order(b"", b"one")).await.unwrap(), Listed::Done);
+    assert_eq!(redis.order(&order(b"", b"two")).await.unwrap(), other(b"one"));
+    assert_eq!(redis.order(&order(b"one", b"two")).await.unwrap(), Listed::Done);
+    redis.put(&KEY, b"record", LONG, 100).await.unwrap();
+    assert_eq!(redis.order(&order(b"two", b"three")).await.unwrap(), Listed::Done);
+    redis.put(&KEY, b"record", LONG, 101).await.unwrap();
+    redis.put(&KEY, b"record", LONG, 99).await.unwrap();
+    assert_eq!(redis.order(&order(b"three", b"four")).await.unwrap(), Listed::Late(101));
+    assert_eq!(redis.order(&Order { at: None, ..order(b"three", b"four") }).await.unwrap(), Listed::Done);
+    assert_eq!(redis.note_latest(100).await.unwrap(), 101);
+    let length = async || server.ask(&["XLEN", "test:{revocations}"]).await;
+    assert_eq!(length().await, Value::Int(4));
+    let first = EntryId::default();
+    assert!(!redis.trim_list(first, b"three", b"five").await.unwrap());
+    assert!(redis.trim_list(first, b"four", b"five").await.unwrap());
+    assert_eq!(length().await, Value::Int(4));
+    let anew = Order { at: Some(101), anew: true, ..order(b"five", b"six") };
+    assert_eq!(redis.order(&anew).await.unwrap(), Listed::Done);
+    assert_eq!(length().await, Value::Int(1));
+    assert_eq!(redis.order(&anew).await.unwrap(), other(b"six"));
 }
 
 async fn all_records_are_found(program: &'static str) {
@@ -220,7 +243,7 @@ pub(super) async fn finds_all(redis: &Redis, ask: impl AsyncFn(&[&str])) {
     let mut expected = BTreeMap::new();
     for number in 0..=255 {
         let key = [number; 32];
-        redis.put(&key, &[number], LONG).await.unwrap();
+        redis.put(&key, &[number], LONG, 0).await.unwrap();
         expected.insert(key, vec![number]);
     }
     ask(&["SET", "{0}", "else"]).await;

@@ -23,7 +23,7 @@ async fn a_silent_server_ends_in_time(program: &'static str) {
     let timeout = Duration::from_millis(300);
     let connected = open(&RedisSettings { timeout, ..settings(server.address) });
     let fresh = open(&RedisSettings { timeout, ..settings(server.address) });
-    connected.put(&KEY, b"one", LONG).await.unwrap();
+    connected.put(&KEY, b"one", LONG, 0).await.unwrap();
     server.signal("STOP");
     for redis in [&connected, &fresh] {
         for _ in 0..3 {
@@ -43,10 +43,10 @@ async fn a_server_that_comes_back_is_used(program: &'static str) {
     let mut server = Server::prepare(program, reserved_address(), &[]);
     let redis = open(&settings(server.address));
     for _ in 0..2 {
-        let error = redis.put(&KEY, b"one", LONG).await.unwrap_err();
+        let error = redis.put(&KEY, b"one", LONG, 0).await.unwrap_err();
         assert!(matches!(error, RedisError::Away(_)), "{error}");
         server.run();
-        until("a connection", async || redis.put(&KEY, b"one", LONG).await.is_ok()).await;
+        until("a connection", async || redis.put(&KEY, b"one", LONG, 0).await.is_ok()).await;
         server.kill();
     }
 }
@@ -62,18 +62,18 @@ async fn users_and_databases(program: &'static str) {
         ..settings(server.address)
     };
     let redis = Arc::new(open(&with("forepost", "password")));
-    redis.put(&KEY, b"one", LONG).await.unwrap();
+    redis.put(&KEY, b"one", LONG, 0).await.unwrap();
     let (told, _) = Told::follow(&redis);
     told.until_current().await;
     redis.remove(&KEY).await.unwrap();
-    redis.trim(LONG, LONG).await.unwrap();
+    redis.trim(LONG).await.unwrap();
     assert_eq!((redis.longest(5).await.unwrap(), redis.count().await.unwrap()), (5, 0));
     for (user, secret) in [("forepost", "hunter2"), ("nobody", "password")] {
         let error = open(&with(user, secret)).get(&KEY).await.unwrap_err().to_string();
         assert!(error.contains("password") && !error.contains("hunter"), "{error}");
     }
     let error = open(&RedisSettings { prefix: "other:".to_owned(), ..with("forepost", "password") });
-    let error = error.put(&KEY, b"one", LONG).await.unwrap_err();
+    let error = error.put(&KEY, b"one", LONG, 0).await.unwrap_err();
     assert_eq!(error, RedisError::Refused("NOPERM".to_owned()));
     assert!(!format!("{:?}", with("forepost", "hunter2")).contains("hunter2"));
 }
@@ -99,7 +99,7 @@ async fn tls_and_its_authorities() {
     let _server = Server::start("redis-server", &tls).await;
     let with = |ca_file| RedisSettings { tls: true, ca_file, ..settings(address) };
     let redis = Arc::new(open(&with(Some(ca))));
-    redis.put(&KEY, b"one", LONG).await.unwrap();
+    redis.put(&KEY, b"one", LONG, 0).await.unwrap();
     let (told, _) = Told::follow(&redis);
     told.until_current().await;
     for ca_file in [None, Some(other_ca)] {

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Value};
 use tempfile::TempDir;
@@ -13,7 +15,7 @@ use tempfile::TempDir;
 use super::port::reserved_address;
 use super::tool::{Running, command};
 use crate::session::redis::cluster::slot;
-use crate::session::redis::{Redis, RedisError, Update};
+use crate::session::redis::{Listed, Order, Redis, RedisError, Update};
 use crate::settings::{RedisAddress, RedisMode, RedisSettings};
 
 /// How long something may take that has to come.
@@ -128,6 +130,20 @@ impl Redis {
         Ok(taken.record)
     }
 
+    /// Puts entries on the list, for which nothing vouches.
+    pub(in crate::session) async fn revoke(
+        &self,
+        entries: &[&[u8]],
+        mut once: Option<(&[u8], Duration)>,
+    ) -> Result<bool, RedisError> {
+        let mut done = true;
+        for entry in entries {
+            let listed = self.order(&Order { entry, once: once.take(), ..Order::default() }).await?;
+            done &= listed == Listed::Done;
+        }
+        Ok(done)
+    }
+
     /// Replaces one record.
     pub(super) async fn update(
         &self,
@@ -155,6 +171,11 @@ pub(in crate::session) fn settings(address: SocketAddr) -> RedisSettings {
         timeout: Duration::from_secs(2),
         staleness: Duration::from_secs(1),
     }
+}
+
+/// The name of the list of revocations that is called `name`.
+pub(in crate::session) fn list_name(name: &[u8]) -> String {
+    format!("test:{{revocations}}:{}", URL_SAFE_NO_PAD.encode(name))
 }
 
 pub(in crate::session) fn at(address: SocketAddr) -> RedisAddress {

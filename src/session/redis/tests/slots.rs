@@ -17,7 +17,7 @@ async fn a_cluster_does_the_same(program: &'static str) {
     assert!(redis.revoke(&[b"a"], Some((b"jti", LONG))).await.unwrap());
     assert!(!redis.revoke(&[b"a"], Some((b"jti", LONG))).await.unwrap());
     assert_eq!(redis.longest(5).await.unwrap(), 5);
-    redis.trim(LONG, LONG).await.unwrap();
+    redis.trim(LONG).await.unwrap();
     assert_eq!(redis.remove(&KEY).await.unwrap().unwrap(), b"new");
     many_at_once(&redis).await;
     finds_all(&redis, async |command| drop(servers[2].ask(command).await)).await;
@@ -47,7 +47,7 @@ async fn id(server: &Server) -> String {
 async fn a_server_without_slots_is_connected_once(program: &'static str) {
     let mut servers = cluster(program).await;
     let redis = open(&cluster_settings(&servers));
-    redis.put(&KEY, b"one", LONG).await.unwrap();
+    redis.put(&KEY, b"one", LONG, 0).await.unwrap();
     let slot = slot(redis.record(&KEY).as_bytes());
     let (old, slot) = (usize::from(slot / 5462), slot.to_string());
     let new = node(program, &Manner::Plain, Some(&servers[old])).await;

@@ -2,9 +2,9 @@
 
 use super::*;
 
-fn order(at: UnixTime) -> Revocation<'static> {
-    let once = Once { issuer: ISSUER, id: "jti", until: at + LONG };
-    Revocation { whom: Whom::Subject { issuer: ISSUER, subject: "alice-subject" }, at, once: Some(once) }
+fn order() -> Revocation<'static> {
+    let once = Once { issuer: ISSUER, id: "jti", until: World::system().now() + LONG };
+    Revocation { whom: Whom::Subject { issuer: ISSUER, subject: "alice-subject" }, once: Some(once) }
 }
 
 fn name(token: &SessionToken) -> String {
@@ -25,7 +25,7 @@ async fn what_may_be_lost_is_not_acknowledged() {
     }
     server.ask(&["ACL", "SETUSER", "default", "-xread"]).await;
     until("nothing is heard", async || !store.is_up()).await;
-    let order = order(World::system().now());
+    let order = order();
     assert!(store.revoke(&order).await.is_err());
     assert!(store.remove(&tokens[0]).await.is_err());
     assert!(store.end(tokens[1].key()).await.is_err());
@@ -46,16 +46,13 @@ async fn an_order_that_the_server_lost_is_told_again() {
     let (token, session) = (token(), of_alice(ProviderSide::default()));
     one.save(&token, Arc::clone(&session)).await.unwrap();
     assert!(other.load(&token).await.unwrap().is_some());
-    assert!(one.revoke(&order(World::system().now())).await.unwrap());
+    assert!(one.revoke(&order()).await.unwrap());
     until("the order is heard of", async || other.cached(&token).is_none()).await;
     drop(one);
     server.kill();
     server.run();
     server.until_ready().await;
-    until("the list is as it was", async || {
-        server.ask(&["XLEN", "test:{revocations}"]).await == ::redis::Value::Int(1)
-    })
-    .await;
+    until("the list is as it was", async || server.ask(&["XLEN", &list("")]).await == ::redis::Value::Int(1)).await;
     let late = store(&settings(server.address));
     late.save(&token, session).await.unwrap();
     assert!(late.load(&token).await.unwrap().is_none());
@@ -88,16 +85,16 @@ async fn a_record_that_comes_back_opens_nothing() {
     assert!(one.end(token.key()).await.unwrap().is_some());
     until("the end is heard of", async || other.cached(&token).is_none()).await;
     for _ in 0..2 {
-        one.shared.redis.put(token.key().as_bytes(), &record, LONG).await.unwrap();
+        one.shared.redis.put(token.key().as_bytes(), &record, LONG, 0).await.unwrap();
         assert!(other.load(&token).await.unwrap().is_none());
         until("it is gone", async || !is_there(&server, &token).await).await;
-        one.shared.redis.put(token.key().as_bytes(), &record, LONG).await.unwrap();
+        one.shared.redis.put(token.key().as_bytes(), &record, LONG, 0).await.unwrap();
         assert!(matches!(other.begin_refresh(&token).await.unwrap(), Begun::Gone));
         until("it is gone", async || !is_there(&server, &token).await).await;
-        one.shared.redis.put(token.key().as_bytes(), &record, LONG).await.unwrap();
+        one.shared.redis.put(token.key().as_bytes(), &record, LONG, 0).await.unwrap();
         assert!(one.outline(token.key()).await.unwrap().is_none());
         until("it is gone", async || !is_there(&server, &token).await).await;
-        one.shared.redis.put(token.key().as_bytes(), &record, LONG).await.unwrap();
+        one.shared.redis.put(token.key().as_bytes(), &record, LONG, 0).await.unwrap();
         assert!(other.page(None).await.unwrap().unwrap().sessions.is_empty());
         until("it is gone", async || !is_there(&server, &token).await).await;
     }

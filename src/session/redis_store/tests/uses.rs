@@ -101,7 +101,7 @@ async fn what_can_be_written_is_while_a_part_of_a_cluster_is_away() {
 async fn old_entries_go_also_where_no_use_can_be_written() {
     let server = Server::start("redis-server", &[]).await;
     let add = "for i = 1, 300 do redis.call('XADD', KEYS[1], '1-' .. i, 'k', ARGV[1]) end";
-    server.ask(&["EVAL", add, "1", "test:{revocations}:removals", &"k".repeat(32)]).await;
+    server.ask(&["EVAL", add, "1", &list(":removals"), &"k".repeat(32)]).await;
     let store = store(&settings(server.address));
     until("it is followed", async || store.is_up()).await;
     let app = single("https://app.example.com");
@@ -110,7 +110,7 @@ async fn old_entries_go_also_where_no_use_can_be_written() {
     session.touch(session.last_use() + Duration::from_mins(30));
     server.ask(&["ACL", "SETUSER", "default", "-set"]).await;
     assert!(store.reclaim(World::system().now()).await.is_err());
-    let ::redis::Value::Int(left) = server.ask(&["XLEN", "test:{revocations}:removals"]).await else { panic!() };
+    let ::redis::Value::Int(left) = server.ask(&["XLEN", &list(":removals")]).await else { panic!() };
     assert!(left < 300, "{left}");
     assert_eq!(store.count(), 1, "and all are counted");
 }
@@ -124,8 +124,8 @@ async fn uses_are_written_down_before_all_is_forgotten() {
     let session = Arc::new(alice(&app, World::system().now(), LONG * 24, Some(LONG)));
     let token = saved(&store, Arc::clone(&session)).await;
     session.touch(session.last_use() + Duration::from_mins(30));
-    server.ask(&["XADD", "test:{revocations}", "*", "e", "news"]).await;
-    server.ask(&["DEL", "test:{revocations}"]).await;
+    server.ask(&["XADD", &list(":removals"), "*", "k", &"k".repeat(32)]).await;
+    server.ask(&["DEL", &list(":removals")]).await;
     until("all is looked up again", async || store.shared.cache.get(&token.key()).is_none()).await;
     until("it is written", async || !session.has_unkept_use()).await;
     assert_eq!(store.load(&token).await.unwrap().unwrap().last_use(), session.last_use());

@@ -1,0 +1,176 @@
+//! The list of revocations in Redis: orders are put on it one after the other, and a damaged one begins anew.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::chain::{Chain, Head, written};
+use super::{Shared, failed};
+use crate::session::redis::{EntryId, Heard, Listed, Order, RedisError};
+use crate::session::revocation::Entry;
+use crate::session::revocation::vouched::ListKey;
+use crate::session::{Revocation, StoreError, Whom};
+use crate::telemetry::audit::{AuditLine, Event};
+use crate::world::UnixTime;
+
+/// So often an order is tried that others, or logins by a clock that is ahead, come before.
+const MOST_TRIES: u32 = 100;
+
+/// What is put on the list.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Listing<'l> {
+    /// An order.
+    Order(&'l Revocation<'l>),
+    /// What was on it before, and is not any more.
+    Again(&'l [Entry]),
+}
+
+/// What this process knows of the list.
+pub(super) struct List {
+    pub(super) key: ListKey,
+    known: Mutex<Known>,
+    /// One order of this process after the other.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Known {
+    head: Head,
+    chain: Chain,
+    heard: Heard,
+}
+
+impl List {
+    pub(super) fn new(secret: &[u8]) -> Self {
+        Self { key: ListKey::new(secret), known: Mutex::default(), turn: tokio::sync::Mutex::default() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to read it anew.
+    pub(super) fn read_anew(&self) {
+        self.known().chain = Chain::default();
+    }
+
+    /// Reads the entry that comes next.
+    pub(super) fn pass(&self, id: EntryId, entry: &[u8]) -> Result<Vec<Entry>, RedisError> {
+        self.known().chain.pass(id, entry, &self.key)
+    }
+
+    /// Whether all of it was read, by what was heard last.
+    pub(super) fn is_whole(&self) -> Result<(), RedisError> {
+        let mut known = self.known();
+        let head = Head::read(&known.heard.head, &self.key)?;
+        known.chain.agrees(head)?;
+        known.head = head;
+        Ok(())
+    }
+
+    /// The server's time, as it was heard last.
+    pub(super) fn time(&self) -> UnixTime {
+        UnixTime::from_millis(self.known().heard.time)
+    }
+}
+
+impl Shared {
+    pub(super) fn note_heard(&self, heard: &Heard) {
+        self.world.measure_with(UnixTime::from_millis(heard.time));
+        self.world.saw(UnixTime::from_millis(heard.latest));
+        self.list.known().heard = heard.clone();
+    }
+
+    /// Puts something on the list, as what is meant by it then; `None` where the order was given before.
+    pub(super) async fn put_on_list(&self, listing: Listing<'_>) -> Result<Option<Vec<Entry>>, StoreError> {
+        let (key, _turn) = (&self.list.key, self.list.turn.lock().await);
+        for _ in 0..MOST_TRIES {
+            let head = self.list.known().head;
+            let (at, members, once) = self.members(listing);
+            let new_head = head.next();
+            let order = Order {
+                entry: &written(new_head.last, &members, key),
+                head: &head.bytes(key),
+                new_head: &new_head.bytes(key),
+                at,
+                once: once.as_ref().map(|once| (once.tag.0.as_slice(), once.until.since(self.world.now()))),
+                anew: false,
+            };
+            match self.redis.order(&order).await.map_err(failed)? {
+                Listed::Done => {
+                    self.list.known().head = new_head;
+                    return Ok(Some(members));
+                }
+                Listed::Repeated => return Ok(None),
+                Listed::OtherHead(bytes) => {
+                    let head = Head::read(&bytes, key).map_err(failed)?;
+                    self.list.known().head = head;
+                }
+                Listed::Late(moment) => self.world.saw(UnixTime::from_millis(moment)),
+            }
+        }
+        Err(StoreError("other orders came first all the time".to_owned()))
+    }
+
+    /// The moment of what is put on the list, whom it means, and what makes sure that it is followed once.
+    fn members(&self, listing: Listing<'_>) -> (Option<u64>, Vec<Entry>, Option<Entry>) {
+        match listing {
+            Listing::Order(revocation) => {
+                let at = self.world.end_moment();
+                // How long it is remembered depends on when the server got it, which is heard with it.
+                let entries = self.revocations.entries(revocation, at, self.list.time());
+                (Some(at.as_millis()), entries.revoked, entries.once)
+            }
+            Listing::Again(members) => (None, members.to_vec(), None),
+        }
+    }
+
+    /// Ends all sessions: which of them were revoked is not known any more. The list begins with that order.
+    pub(super) async fn begin_list_anew(self: Arc<Self>, what: &'static str) {
+        let (key, _turn) = (&self.list.key, self.list.turn.lock().await);
+        let (found, last) = {
+            let known = self.list.known();
+            (known.heard.head.clone(), known.chain.last().max(known.head.last))
+        };
+        let last = Head::read(&found, key).map_or(last, |head| head.last.max(last));
+        let new_head = Head { first: 1, last }.anew();
+        for _ in 0..MOST_TRIES {
+            let (at, members, _) = self.members(Listing::Order(&Revocation { whom: Whom::Everybody, once: None }));
+            let entry = written(new_head.last, &members, key);
+            let new_bytes = new_head.bytes(key);
+            let order = Order { entry: &entry, head: &found, new_head: &new_bytes, at, once: None, anew: true };
+            match self.redis.order(&order).await {
+                Ok(Listed::Late(moment)) => self.world.saw(UnixTime::from_millis(moment)),
+                Ok(Listed::Done) => {
+                    for entry in members {
+                        self.revocations.add(entry);
+                    }
+                    tracing::error!(
+                        error = what,
+                        "the list of revocations in Redis was damaged: all sessions have ended"
+                    );
+                    return AuditLine::new(Event::Revocation, "damaged_list").write();
+                }
+                // Another process did the same, or it is tried again once the list was read again.
+                Ok(Listed::OtherHead(_) | Listed::Repeated) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Takes off the list what the server got before `oldest`.
+    pub(super) async fn trim_list(&self, oldest: UnixTime) -> Result<(), StoreError> {
+        let (head, remains) = {
+            let known = self.list.known();
+            (known.head, known.chain.without_those_before(oldest.as_millis(), known.head))
+        };
+        if let Some((first, new_head)) = remains {
+            let (before, after) = (head.bytes(&self.list.key), new_head.bytes(&self.list.key));
+            // Where an order came in between, the next time will do.
+            if self.redis.trim_list(first, &before, &after).await.map_err(failed)? {
+                self.list.known().head = new_head;
+            }
+        }
+        let mut known = self.list.known();
+        let first = known.head.first;
+        known.chain.forget_before(first);
+        Ok(())
+    }
+}
