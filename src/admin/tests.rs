@@ -250,11 +250,11 @@ fn readiness_shows_that_the_store_is_away() {
         shutdown: shutdown.clone(),
     };
     let up = status(Arc::new(MemoryStore::new(parts(1))));
-    assert_eq!(up.answer("/ready").status(), StatusCode::OK);
-    assert_eq!(up.answer("/metrics").status(), 200);
+    assert_eq!(up.answer("/ready", "").status(), StatusCode::OK);
+    assert_eq!(up.answer("/metrics", "").status(), 200);
     assert!(metrics.encode(0).contains("forepost_store_up 1\n"));
     let down = status(Arc::new(Away::default()));
-    assert_eq!(down.answer("/ready").status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(down.answer("/metrics").status(), 200);
+    assert_eq!(down.answer("/ready", "").status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(down.answer("/metrics", "").status(), 200);
     assert!(metrics.encode(0).contains("forepost_store_up 0\n"));
 }

@@ -62,8 +62,10 @@ pub(super) fn unconfirmed(app: &Application, target: &ReturnTarget, html: bool, 
         identity_provider = %app.identity_provider,
         "a session waits for the provider to be confirmed (session.revalidate_within)"
     );
-    // Not a login: the session may be good.
-    away(app, target.as_str(), html, request_id)
+    // Not a redirect to a login: the session may be good, and the provider that does not answer may show no login either.
+    let page =
+        Page::Unconfirmed { application: &app.name, retry_url: target.as_str(), login_url: &login_url(app, target) };
+    reply::page(StatusCode::SERVICE_UNAVAILABLE, &page, html, request_id)
 }
 
 fn away(app: &Application, retry_url: &str, html: bool, request_id: RequestId) -> Answer {
@@ -121,12 +123,9 @@ pub(super) fn callback(app: &Application, error: &CallbackError, html: bool, req
         CallbackError::Provider { error: OidcError::NotReady | OidcError::Unreachable(_), target } => {
             away(app, &retry(target), html, request_id)
         }
-        CallbackError::Provider { error, target } => fail(
-            StatusCode::BAD_GATEWAY,
-            "The identity provider's answer could not be accepted.",
-            hint(error),
-            &retry(target),
-        ),
+        CallbackError::Provider { error, target } => {
+            fail(StatusCode::BAD_GATEWAY, refusal(error), hint(error), &retry(target))
+        }
         CallbackError::Identity { target, .. } => fail(
             StatusCode::BAD_GATEWAY,
             "The identity provider did not say who you are.",
@@ -173,10 +172,24 @@ fn denial(code: &str) -> (StatusCode, &'static str) {
     }
 }
 
+/// What the provider refuses, for the person at the browser.
+fn refusal(error: &OidcError) -> &'static str {
+    if is_client_refusal(error) {
+        "The identity provider refuses this application."
+    } else {
+        "The identity provider's answer could not be accepted."
+    }
+}
+
+/// Whether the provider refuses our client; Keycloak calls a wrong secret `unauthorized_client`.
+fn is_client_refusal(error: &OidcError) -> bool {
+    matches!(error, OidcError::Refused { code, .. } if code == "invalid_client" || code == "unauthorized_client")
+}
+
 fn hint(error: &OidcError) -> &'static str {
     match error {
-        OidcError::Refused { code, .. } if code == "invalid_client" => {
-            "The provider does not accept client_id, client_secret or token_endpoint_auth_method."
+        error if is_client_refusal(error) => {
+            "The provider does not accept client_id, client_secret or token_endpoint_auth_method, or the client is disabled there."
         }
         OidcError::Refused { code, .. } if code == "invalid_grant" => {
             "The provider does not accept the code: it was used before, is too old, or the redirect URI differs."

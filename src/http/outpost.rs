@@ -210,7 +210,7 @@ impl Outpost {
         for Held { token, session } in held {
             match self.logins.confirm(app, &token, &session).await {
                 Confirmed::Session(session) => return Ok(Some(Held { token, session })),
-                Confirmed::Ended => {}
+                Confirmed::Refused => {}
                 Confirmed::Unknown => none = Err(SessionError::Unconfirmed),
             }
         }

@@ -18,6 +18,9 @@ use crate::serve::{Connection, Failure, Handler};
 use crate::session::SessionStore;
 use crate::telemetry::metrics::{CONTENT_TYPE as METRICS_TYPE, Metrics};
 
+/// The query of `/ready` that asks about logins.
+const LOGINS: &str = "logins";
+
 /// Answers `/metrics`, `/ready` and the contract's `ping`.
 pub struct Status {
     /// What is counted.
@@ -31,9 +34,9 @@ pub struct Status {
 }
 
 impl Status {
-    /// The answer for a path.
+    /// The answer for a path and its query.
     #[must_use]
-    pub fn answer(&self, path: &str) -> Response<Full<Bytes>> {
+    pub fn answer(&self, path: &str, query: &str) -> Response<Full<Bytes>> {
         match path {
             "/metrics" => {
                 self.metrics.set_store(self.store.is_up(), self.store.is_durable());
@@ -41,22 +44,34 @@ impl Status {
                 answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(METRICS_TYPE));
                 answer
             }
-            "/ready" => self.ready(),
+            "/ready" => self.ready(query == LOGINS),
             _ if path.strip_prefix(OUTPOST_PATH) == Some("/ping") => reply::alive(),
             _ => reply::not_found(),
         }
     }
 
-    /// 200 when logins are possible, else 503; sessions that exist are served either way.
-    fn ready(&self) -> Response<Full<Bytes>> {
+    /// 200 when requests can be answered and logins begun, else 503; sessions that exist are served either way.
+    ///
+    /// With `of_logins` only when a login would succeed, too: a provider that refuses our client is known, and of no use. That
+    /// is for whoever alerts, and not for whoever takes a process out of service: another process is refused as well.
+    fn ready(&self, of_logins: bool) -> Response<Full<Bytes>> {
+        let all = |is_ready: fn(&Provider) -> bool| self.providers.iter().all(|provider| is_ready(provider));
+        let (stopping, store) = (self.shutdown.has_begun(), self.store.is_up());
+        let ready = !stopping && store && all(|provider| provider.ready().is_some());
+        let logins = ready && all(Provider::is_ready_for_logins);
         let providers: Map<String, Value> = self
             .providers
             .iter()
-            .map(|provider| (provider.name().to_owned(), Value::Bool(provider.ready().is_some())))
+            .map(|provider| (provider.name().to_owned(), Value::Bool(provider.is_ready_for_logins())))
             .collect();
-        let (stopping, store) = (self.shutdown.has_begun(), self.store.is_up());
-        let ready = !stopping && store && providers.values().all(|ready| *ready == Value::Bool(true));
-        let body = json!({"ready": ready, "stopping": stopping, "store": store, "identity_providers": providers});
+        let body = json!({
+            "ready": ready,
+            "logins": logins,
+            "stopping": stopping,
+            "store": store,
+            "identity_providers": providers,
+        });
+        let ready = if of_logins { logins } else { ready };
         let mut answer = Response::new(Full::from(body.to_string()));
         *answer.status_mut() = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -66,7 +81,7 @@ impl Status {
 
 impl Handler for Status {
     async fn handle(&self, head: &Parts, _body: Incoming, _connection: &Connection) -> Response<Full<Bytes>> {
-        self.answer(head.uri.path())
+        self.answer(head.uri.path(), head.uri.query().unwrap_or_default())
     }
 
     fn failed(&self, _head: &Parts, _failure: Failure) -> Response<Full<Bytes>> {

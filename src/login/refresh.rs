@@ -43,8 +43,8 @@ const STORE_PATIENCE: Duration = Duration::from_secs(5);
 pub enum Confirmed {
     /// It vouches for this one.
     Session(Arc<Session>),
-    /// Nobody vouches for it any more.
-    Ended,
+    /// It does not vouch: the session has ended, or the provider answers and refuses. Only another login helps.
+    Refused,
     /// Nothing: it is away, or the store is.
     Unknown,
 }
@@ -90,7 +90,7 @@ impl Logins {
             let provider = self.provider(app).map_or(Duration::ZERO, |provider| provider.settings().timeout);
             // Where it takes longer, nothing is known yet.
             if timeout(provider + STORE_PATIENCE, landed(flight)).await == Ok(Outcome::Ended) {
-                return Confirmed::Ended;
+                return Confirmed::Refused;
             }
         }
         self.newest(app, token).await
@@ -101,10 +101,13 @@ impl Logins {
         let newest = self.store.load(token).await;
         let now = self.world.now();
         match newest {
-            Ok(Some(session)) if !session.is_valid_for(app, now) || self.has_ended(token) => Confirmed::Ended,
-            Ok(Some(session)) if session.needs_confirmation(app, now) => Confirmed::Unknown,
+            Ok(Some(session)) if !session.is_valid_for(app, now) || self.has_ended(token) => Confirmed::Refused,
+            Ok(Some(session)) if session.needs_confirmation(app, now) => {
+                let refused = session.refreshable().is_some_and(|it| it.schedule.was_refused());
+                if refused { Confirmed::Refused } else { Confirmed::Unknown }
+            }
             Ok(Some(session)) => Confirmed::Session(session),
-            Ok(None) => Confirmed::Ended,
+            Ok(None) => Confirmed::Refused,
             Err(error) => {
                 self.store_failed(app, &error);
                 Confirmed::Unknown
@@ -150,6 +153,9 @@ impl Logins {
         let Some(turns) = self.refresh_turns.get(provider.name()) else { return Outcome::Open };
         let Ok(_turn) = turns.acquire().await else { return Outcome::Open };
         if self.absences.lasts(provider.name(), self.world.now()) {
+            if let Some(refreshable) = session.refreshable() {
+                refreshable.schedule.note_failure(false);
+            }
             return Outcome::Open;
         }
         match self.begin_refresh(token, provider.settings().timeout).await {

@@ -23,6 +23,7 @@ mod refresh;
 mod refresh_error;
 mod revoke;
 mod source;
+mod standing;
 mod tokens;
 mod userinfo;
 mod verify;
@@ -37,7 +38,7 @@ pub use logout_token::{LogoutToken, LogoutTokenError};
 pub use metadata::Metadata;
 pub use provider::{Provider, Ready};
 pub use refresh::{PreviousLogin, Refreshed};
-pub use refresh_error::{Consequence, RefreshError, RefreshFailure};
+pub use refresh_error::{Consequence, RefreshError, RefreshFailure, ends_grant};
 pub use revoke::Revocation;
 
 use std::time::Duration;

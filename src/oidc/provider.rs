@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::asker::Asker;
 use super::claims::OtherSubject;
 use super::source::Source;
+use super::standing::Standing;
 use super::tokens::Tokens;
 use super::verify::{ExpectedNonce, Failure, Verified};
 use super::{
@@ -38,12 +39,15 @@ pub struct Provider {
     turns: Semaphore,
     /// Whether logins can go through it, or its tokens are only verified.
     signs_people_in: bool,
+    pub(super) standing: Standing,
 }
 
 /// An answer that says the server is ill is no answer to the question.
 pub(super) fn checked(operation: Operation, response: Response<Vec<u8>>) -> Result<Response<Vec<u8>>, OidcError> {
     let status = response.status();
-    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || status.is_redirection() {
+    let is_later =
+        matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS);
+    if status.is_server_error() || is_later || status.is_redirection() {
         return Err(OidcError::Unreachable(format!("{} answered {status}", operation.as_str())));
     }
     Ok(response)
@@ -87,6 +91,7 @@ impl Provider {
             became_ready: watch::Sender::new(false),
             turns: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             signs_people_in: true,
+            standing: Standing::default(),
         })
     }
 
@@ -164,7 +169,7 @@ impl Provider {
     ///
     /// Failures are retried with growing pauses; what is known stays in use meanwhile.
     pub async fn keep_ready(&self, stop: CancellationToken) {
-        self.source.observer().ready(self.name(), false);
+        self.tell_readiness();
         let mut pause = FIRST_RETRY;
         loop {
             let known = self.ready().is_some();
@@ -212,8 +217,12 @@ impl Provider {
         let (asked_at, ready) = discovered?;
         let fresh_for = self.source.learn(asked_at, ready).keys.fresh_for;
         self.became_ready.send_replace(true);
-        self.source.observer().ready(self.name(), true);
+        self.tell_readiness();
         Ok(fresh_for)
+    }
+
+    pub(super) fn tell_readiness(&self) {
+        self.source.observer().ready(self.name(), self.is_ready_for_logins());
     }
 
     /// Metadata and keys, and when those were asked for.
@@ -259,9 +268,12 @@ impl Provider {
     pub async fn complete(&self, exchange: &CodeExchange<'_>, wanted: &WantedClaims) -> Result<Login, OidcError> {
         let ready = self.ready().ok_or(OidcError::NotReady)?;
         let asker = Asker::new(self, Operation::Token);
-        let tokens = ready.redeem(&self.settings, exchange, &asker).await?;
+        let tokens = ready.redeem(&self.settings, exchange, &asker).await;
+        let heard = asker.heard();
+        self.note_answer(&tokens, heard.status);
+        let tokens = tokens?;
         let verified = self.verify_id_token(&ready, ExpectedNonce::This(exchange.nonce), &tokens).await?;
-        let mut login = Login::new(verified, asker.heard().extras);
+        let mut login = Login::new(verified, heard.extras);
         self.add_wanted_claims(&ready, &tokens, &mut login.claims, wanted)
             .await?
             .map_err(|OtherSubject| OidcError::InvalidToken("userinfo speaks of another subject".into()))?;

@@ -3,16 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
 use openidconnect::{AsyncHttpClient, RefreshToken};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
-use super::asker::{Asker, Heard};
+use super::asker::Asker;
 use super::claims::{OtherSubject, say_nothing};
 use super::exchange::{expires_at, session_id, token_error, told};
 use super::jws::Jws;
-use super::refresh_error::INVALID_GRANT;
 use super::tokens::{Extras, Tokens};
 use super::userinfo::Userinfo;
 use super::verify::{ExpectedNonce, LEEWAY_SECONDS, said};
@@ -81,9 +79,10 @@ impl Provider {
         let asker = Asker::new(self, Operation::Refresh);
         let answer = ready.ask_for_refresh(self.settings(), previous.refresh_token, &asker).await;
         let heard = asker.heard();
+        self.note_answer(&answer, heard.status);
         let result = match answer {
             Ok(tokens) => self.judge(&ready, &before, &tokens, wanted).await,
-            Err(error) => Err(RefreshError::of_exchange(without_code(error, &heard), heard.may_be_done)),
+            Err(error) => Err(RefreshError::of_answer(error, &heard)),
         };
         let Extras { refresh_token: rotated, lifetime } = heard.extras;
         match result {
@@ -178,20 +177,6 @@ impl Ready {
             .request_async(token_endpoint)
             .await
             .map_err(|error| token_error(error, &told(settings, [refresh_token.expose_secret(), ""])))
-    }
-}
-
-/// Some providers refuse without a code, in HTML or in silence.
-fn without_code(error: OidcError, heard: &Heard) -> OidcError {
-    match (error, heard.status) {
-        // So Glewlwyd refuses a token that is spent, expired or revoked; what stands between us and a provider has words.
-        (OidcError::Malformed(_), Some(StatusCode::BAD_REQUEST)) if heard.wordless => {
-            OidcError::Refused { code: INVALID_GRANT.to_owned(), description: Some("400 without a word".to_owned()) }
-        }
-        (OidcError::Malformed(_), Some(status)) if status.is_client_error() => {
-            OidcError::Refused { code: format!("the token endpoint answered {status}"), description: None }
-        }
-        (error, _) => error,
     }
 }
 

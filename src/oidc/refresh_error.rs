@@ -1,21 +1,62 @@
+use http::StatusCode;
 use secrecy::SecretString;
 
 use super::OidcError;
+use super::asker::Heard;
 
 /// The code of a grant that is gone (RFC 6749 §5.2).
-pub(super) const INVALID_GRANT: &str = "invalid_grant";
+const INVALID_GRANT: &str = "invalid_grant";
+
+/// Codes that say of the grant or its user that there are no tokens, whatever the status: those of OAuth, of OpenID Connect
+/// (OIDC Core §3.1.2.6), and that of bearer tokens (RFC 6750 §3.1), which some servers use for refresh tokens.
+const OF_THE_GRANT: [&str; 8] = [
+    INVALID_GRANT,
+    "access_denied",
+    "invalid_token",
+    "expired_token",
+    "login_required",
+    "interaction_required",
+    "consent_required",
+    "account_selection_required",
+];
+
+/// Codes that say of the request, and nothing of the grant: RFC 6749 §5.2, RFC 8628 §3.5, RFC 8707 §2, RFC 9396 §5, RFC 9449 §5.
+const OF_THE_REQUEST: [&str; 9] = [
+    "invalid_request",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "authorization_pending",
+    "invalid_target",
+    "invalid_authorization_details",
+    "invalid_dpop_proof",
+    "use_dpop_nonce",
+];
+
+/// Not among the codes of RFC 6749 §5.2, but used, and they mean what they say.
+const OF_AN_ILL_SERVER: [&str; 3] = ["server_error", "temporarily_unavailable", "slow_down"];
 
 /// Why a login could not be refreshed, by what follows from it.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
-    /// The grant is gone (`invalid_grant`, RFC 6749 §5.2): so is the login.
-    #[error("the provider ended the grant{}", description.as_ref().map(|it| format!(" ({it})")).unwrap_or_default())]
+    /// The grant is gone (`invalid_grant`, RFC 6749 §5.2, or a code that RFC 6749 does not know): so is the login.
+    #[error("the provider ended the grant: {code}{}", in_brackets(description.as_deref()))]
     Ended {
+        /// The error code, cleaned.
+        code: String,
+        /// The provider's words, cleaned and shortened.
+        description: Option<String>,
+    },
+    /// The provider refuses our client: it is unknown or disabled there, or its secret is another one.
+    #[error("the provider refuses this client: {code}{}", in_brackets(description.as_deref()))]
+    ClientRefused {
+        /// The error code, cleaned.
+        code: String,
         /// The provider's words, cleaned and shortened.
         description: Option<String>,
     },
     /// The provider refuses for another reason: mostly a mistake in a configuration, there or here.
-    #[error("the provider refused: {code}{}", description.as_ref().map(|it| format!(" ({it})")).unwrap_or_default())]
+    #[error("the provider refused: {code}{}", in_brackets(description.as_deref()))]
     Refused {
         /// The error code, cleaned; or what was answered, where there was none.
         code: String,
@@ -39,6 +80,10 @@ pub enum RefreshError {
     Unproven(OidcError),
 }
 
+fn in_brackets(words: Option<&str>) -> String {
+    words.map(|words| format!(" ({words})")).unwrap_or_default()
+}
+
 /// What follows from a refresh that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consequence {
@@ -56,6 +101,7 @@ impl RefreshError {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Ended { .. } => "invalid_grant",
+            Self::ClientRefused { .. } => "client_refused",
             Self::Refused { .. } => "refused",
             Self::NotReady => "not_ready",
             Self::Unreachable(_) => "unreachable",
@@ -65,7 +111,9 @@ impl RefreshError {
         }
     }
 
-    /// Whether no answer came that says anything about the login.
+    /// Whether no answer came that says anything about the login: the provider is away.
+    ///
+    /// What is no absence is an answer that does not vouch for the user.
     #[must_use]
     pub const fn is_absence(&self) -> bool {
         matches!(self, Self::NotReady | Self::Unreachable(_) | Self::Unanswered(_))
@@ -78,17 +126,65 @@ impl RefreshError {
             Self::Ended { .. } | Self::Changed => Consequence::EndSession,
             Self::Unanswered(_) => Consequence::TokenSpent,
             // Where tokens came without a new refresh token, the old one stays good (RFC 6749 §6).
-            Self::Refused { .. } | Self::NotReady | Self::Unreachable(_) | Self::Unproven(_) => Consequence::TryLater,
+            Self::ClientRefused { .. }
+            | Self::Refused { .. }
+            | Self::NotReady
+            | Self::Unreachable(_)
+            | Self::Unproven(_) => Consequence::TryLater,
         }
     }
 
-    /// The error of the token endpoint, which `may_be_done` with the refresh although it did not say so.
-    pub(super) fn of_exchange(error: OidcError, may_be_done: bool) -> Self {
-        match error {
-            OidcError::Unreachable(why) | OidcError::Malformed(why) if may_be_done => Self::Unanswered(why),
-            error => error.into(),
+    /// The error of the token endpoint, of whose answer this much was `heard`.
+    pub(super) fn of_answer(error: OidcError, heard: &Heard) -> Self {
+        match (error, heard.status) {
+            (OidcError::Unreachable(why) | OidcError::Malformed(why), _) if heard.may_be_done => Self::Unanswered(why),
+            (OidcError::Refused { code, description }, status) => {
+                Self::of_refusal(status.unwrap_or(StatusCode::BAD_REQUEST), code, description)
+            }
+            // So Glewlwyd refuses a token that is spent, expired or revoked; what stands between us and a provider has words.
+            (OidcError::Malformed(_), Some(StatusCode::BAD_REQUEST)) if heard.wordless => {
+                Self::Ended { code: INVALID_GRANT.to_owned(), description: Some("400 without a word".to_owned()) }
+            }
+            (OidcError::Malformed(_), Some(status)) if status.is_client_error() => {
+                Self::Refused { code: format!("the token endpoint answered {status}"), description: None }
+            }
+            (error, _) => error.into(),
         }
     }
+
+    /// What a refusal with a code is about.
+    fn of_refusal(status: StatusCode, code: String, description: Option<String>) -> Self {
+        let is_one_of = |codes: &[&str]| codes.contains(&code.as_str());
+        // What our request said of the grant is the refresh token alone, so an unknown code is about that. An error that
+        // repeats the status line is that of a framework or a gateway.
+        let is_unknown = status == StatusCode::BAD_REQUEST
+            && !is_one_of(&OF_THE_REQUEST)
+            && !status.canonical_reason().is_some_and(|reason| code.eq_ignore_ascii_case(reason))
+            && code != status.as_str();
+        if is_one_of(&OF_AN_ILL_SERVER) {
+            Self::Unreachable(code)
+        } else if is_client_refusal(status, &code) {
+            Self::ClientRefused { code, description }
+        } else if is_one_of(&OF_THE_GRANT) || is_unknown {
+            Self::Ended { code, description }
+        } else {
+            Self::Refused { code, description }
+        }
+    }
+}
+
+/// Whether an error of the token endpoint means that our client is not accepted at all.
+///
+/// RFC 6749 §5.2 has `invalid_client` for it. Keycloak calls a wrong secret `unauthorized_client`, with the status of a failed
+/// authentication; with 400 it is the grant type that this client may not use.
+pub(super) fn is_client_refusal(status: StatusCode, code: &str) -> bool {
+    code == "invalid_client" || code == "unauthorized_client" && status == StatusCode::UNAUTHORIZED
+}
+
+/// Whether a refusal with this code leaves nothing but another login to somebody who wanted new tokens.
+#[must_use]
+pub fn ends_grant(code: &str) -> bool {
+    matches!(RefreshError::of_refusal(StatusCode::BAD_REQUEST, code.to_owned(), None), RefreshError::Ended { .. })
 }
 
 /// A refresh that failed.
@@ -125,12 +221,7 @@ impl From<OidcError> for RefreshError {
         match error {
             OidcError::NotReady => Self::NotReady,
             OidcError::Unreachable(why) => Self::Unreachable(why),
-            OidcError::Refused { code, description } => match code.as_str() {
-                INVALID_GRANT => Self::Ended { description },
-                // Not among the codes of RFC 6749 §5.2, but used, and they mean what they say.
-                "server_error" | "temporarily_unavailable" | "slow_down" => Self::Unreachable(code),
-                _ => Self::Refused { code, description },
-            },
+            OidcError::Refused { code, description } => Self::Refused { code, description },
             error @ (OidcError::Malformed(_)
             | OidcError::IssuerMismatch { .. }
             | OidcError::InvalidToken(_)
@@ -143,34 +234,78 @@ impl From<OidcError> for RefreshError {
 mod tests {
     use super::*;
 
+    /// An answer with this status.
+    fn heard(status: u16, may_be_done: bool) -> Heard {
+        Heard { status: StatusCode::from_u16(status).ok(), may_be_done, ..Heard::default() }
+    }
+
     #[track_caller]
-    fn check(error: OidcError, may_be_done: bool, alone: Consequence, with_a_new_token: Consequence) {
+    fn check(error: OidcError, heard: &Heard, name: &str, alone: Consequence, with_a_new_token: Consequence) {
         let told = error.to_string();
-        let mut failure = RefreshFailure::from(RefreshError::of_exchange(error, may_be_done));
+        let mut failure = RefreshFailure::from(RefreshError::of_answer(error, heard));
+        assert_eq!(failure.error.as_str(), name, "{told}");
         assert_eq!((failure.error.consequence(), failure.consequence()), (alone, alone), "{told}");
         failure.rotated = Some("new".to_owned().into());
         assert_eq!(failure.consequence(), with_a_new_token, "{told}");
     }
 
-    fn refused(code: &str) -> OidcError {
-        OidcError::Refused { code: code.into(), description: None }
+    #[track_caller]
+    fn refused(status: u16, code: &str, name: &str, consequence: Consequence) {
+        let error = OidcError::Refused { code: code.into(), description: None };
+        check(error, &heard(status, false), name, consequence, consequence);
     }
 
     #[test]
-    fn each_error_has_its_consequence() {
-        use Consequence::{EndSession, TokenSpent, TryLater};
-        check(refused("invalid_grant"), false, EndSession, EndSession);
-        check(refused("invalid_grant"), true, EndSession, EndSession);
-        for code in ["invalid_client", "unauthorized_client", "invalid_scope", "invalid_request", "server_error", "x"] {
-            check(refused(code), false, TryLater, TryLater);
+    fn each_refusal_has_its_consequence() {
+        use Consequence::{EndSession, TryLater};
+        for status in [400, 401, 403] {
+            for code in OF_THE_GRANT {
+                refused(status, code, "invalid_grant", EndSession);
+            }
+            for code in OF_AN_ILL_SERVER {
+                refused(status, code, "unreachable", TryLater);
+            }
+            refused(status, "invalid_client", "client_refused", TryLater);
+            for code in OF_THE_REQUEST.into_iter().filter(|code| *code != "unauthorized_client") {
+                refused(status, code, "refused", TryLater);
+            }
         }
-        check(OidcError::NotReady, false, TryLater, TryLater);
-        check(OidcError::Unreachable("refused".into()), false, TryLater, TryLater);
-        check(OidcError::Unreachable("time-out".into()), true, TokenSpent, TryLater);
-        check(OidcError::Malformed("<html>".into()), true, TokenSpent, TryLater);
-        check(OidcError::Malformed("no URL".into()), false, TryLater, TryLater);
-        check(OidcError::InvalidToken("signature".into()), true, TryLater, TryLater);
-        check(OidcError::Configuration("clock".into()), false, TryLater, TryLater);
+        refused(401, "unauthorized_client", "client_refused", TryLater);
+        refused(400, "unauthorized_client", "refused", TryLater);
+        // What RFC 6749 does not know.
+        for code in ["Refresh token is invalid or expired", "token_expired", "invalid_refresh_token", "x"] {
+            refused(400, code, "invalid_grant", EndSession);
+            for status in [401, 403, 404, 410, 422] {
+                refused(status, code, "refused", TryLater);
+            }
+        }
+        for (status, code) in [(400, "Bad Request"), (400, "bad request"), (400, "400"), (403, "Forbidden")] {
+            refused(status, code, "refused", TryLater);
+        }
+        assert!(ends_grant("invalid_grant") && ends_grant("Refresh token is invalid or expired"));
+        assert!(!ends_grant("invalid_client") && !ends_grant("invalid_scope") && !ends_grant("server_error"));
+    }
+
+    #[test]
+    fn each_other_error_has_its_consequence() {
+        use Consequence::{EndSession, TokenSpent, TryLater};
+        let unsent = Heard::default();
+        let lost = Heard { may_be_done: true, ..Heard::default() };
+        let unreachable = |why: &str| OidcError::Unreachable(why.into());
+        let malformed = || OidcError::Malformed("<html>".into());
+        check(OidcError::NotReady, &unsent, "not_ready", TryLater, TryLater);
+        check(unreachable("refused"), &unsent, "unreachable", TryLater, TryLater);
+        check(unreachable("time-out"), &lost, "unanswered", TokenSpent, TryLater);
+        check(malformed(), &heard(200, true), "unanswered", TokenSpent, TryLater);
+        check(malformed(), &unsent, "unproven", TryLater, TryLater);
+        for status in [400, 401, 403, 404] {
+            check(malformed(), &heard(status, false), "refused", TryLater, TryLater);
+        }
+        let wordless = |status| Heard { wordless: true, ..heard(status, false) };
+        check(malformed(), &wordless(400), "invalid_grant", EndSession, EndSession);
+        check(malformed(), &wordless(403), "refused", TryLater, TryLater);
+        check(OidcError::InvalidToken("signature".into()), &heard(200, true), "unproven", TryLater, TryLater);
+        check(OidcError::Configuration("clock".into()), &unsent, "unproven", TryLater, TryLater);
         assert_eq!(RefreshError::Changed.consequence(), EndSession);
     }
 }

@@ -77,6 +77,15 @@ pub enum Page<'a> {
         /// Begins the login again.
         retry_url: &'a str,
     },
+    /// The session counts only once the identity provider has confirmed it, and that cannot be reached.
+    Unconfirmed {
+        /// Name of the application.
+        application: &'a str,
+        /// What was asked for.
+        retry_url: &'a str,
+        /// Begins a login.
+        login_url: &'a str,
+    },
     /// The browser came back from the identity provider without the cookie of its login attempt.
     CookieMissing {
         /// Name of the application.
@@ -134,6 +143,7 @@ impl<'a> Page<'a> {
             Self::NotSignedOutEverywhere { .. } => "Not signed out elsewhere",
             Self::ConfirmSignOut { .. } => "Sign out?",
             Self::ProviderAway { .. } => "Login is not possible right now",
+            Self::Unconfirmed { .. } => "Your sign-in cannot be confirmed right now",
             Self::CookieMissing { .. } => "Login could not be completed",
             Self::BadRequest { .. } => "This request cannot be answered",
             Self::LoginLoop { .. } => "Login stopped",
@@ -149,7 +159,7 @@ impl<'a> Page<'a> {
             Self::SignedOut { .. } => "signed_out",
             Self::NotSignedOutEverywhere { .. } => "not_signed_in",
             Self::ConfirmSignOut { .. } => "confirm_sign_out",
-            Self::ProviderAway { .. } => "provider_unavailable",
+            Self::ProviderAway { .. } | Self::Unconfirmed { .. } => "provider_unavailable",
             Self::CookieMissing { .. } => "login_cookie_missing",
             Self::BadRequest { .. } => "bad_request",
             Self::LoginLoop { .. } => "login_loop",
@@ -172,6 +182,9 @@ impl<'a> Page<'a> {
             }
             Self::ConfirmSignOut { .. } => "A sign-out must be confirmed with a POST request.",
             Self::ProviderAway { .. } => "The identity provider cannot be reached at the moment.",
+            Self::Unconfirmed { .. } => {
+                "The identity provider cannot be reached at the moment, and the session must be confirmed by it."
+            }
             Self::CookieMissing { .. } => "The cookie that the login began with did not come back.",
             Self::BadRequest { what } => what,
             Self::LoginLoop { .. } => "Several logins in a row ended without the session cookie coming back.",
@@ -200,6 +213,7 @@ fn policy(page: &Page<'_>) -> HeaderValue {
         | Page::SignedOut { .. }
         | Page::NotSignedOutEverywhere { .. }
         | Page::ProviderAway { .. }
+        | Page::Unconfirmed { .. }
         | Page::CookieMissing { .. }
         | Page::BadRequest { .. }
         | Page::LoginLoop { .. } => "'none'",

@@ -29,6 +29,8 @@ pub struct Schedule {
     confirm_again: AtomicU64,
     /// Whether there is nothing to ask with.
     given_up: AtomicBool,
+    /// Whether the last answer did not vouch for the user.
+    refused: AtomicBool,
 }
 
 impl Schedule {
@@ -36,7 +38,22 @@ impl Schedule {
     #[must_use]
     pub const fn new(due_at: UnixTime, confirm_by: UnixTime) -> Self {
         let due_at = AtomicU64::new(due_at.as_millis());
-        Self { due_at, confirm_by, confirm_again: AtomicU64::new(0), given_up: AtomicBool::new(false) }
+        Self {
+            due_at,
+            confirm_by,
+            confirm_again: AtomicU64::new(0),
+            given_up: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
+        }
+    }
+
+    /// The same after a failure that left another token to ask with: to be asked at `due_at`, and while somebody waits no sooner
+    /// than with the one before.
+    #[must_use]
+    pub fn after_failure(&self, due_at: UnixTime) -> Self {
+        let confirm_again = AtomicU64::new(self.confirm_again.load(Ordering::Relaxed));
+        let refused = AtomicBool::new(self.was_refused());
+        Self { confirm_again, refused, ..Self::new(due_at, self.confirm_by) }
     }
 
     /// Takes the turn to ask where that is due: of all who want it at once, one gets it. The next turn is at `again`.
@@ -68,7 +85,18 @@ impl Schedule {
         self.confirm_by <= now
     }
 
-    /// From when on that is so.
+    /// Notes whether the provider answered and did not vouch for the user; otherwise it did not answer.
+    pub fn note_failure(&self, refused: bool) {
+        self.refused.store(refused, Ordering::Relaxed);
+    }
+
+    /// Whether the last answer did not vouch for the user, as far as this process knows; without an answer since, `false`.
+    #[must_use]
+    pub fn was_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// From when on the session counts only once the provider was asked.
     #[must_use]
     pub const fn confirm_by(&self) -> UnixTime {
         self.confirm_by

@@ -8,7 +8,7 @@ use super::discovery::{self, Target, address, covers};
 use super::failure::Failure;
 use super::kept::{self, Kept, Lock};
 use super::{Run, TokenArguments, device};
-use crate::oidc::Metadata;
+use crate::oidc::{Metadata, ends_grant};
 
 impl Run<'_> {
     /// A kept token, else a refreshed one, else one of a new login.
@@ -115,7 +115,7 @@ impl Run<'_> {
         let asked = self.world.now();
         let answer = match client.post(&self.http, &endpoint, &parameters).await {
             Ok(answer) => answer,
-            Err(Refusal::Error { code, .. }) if code == "invalid_grant" => {
+            Err(Refusal::Error { code, .. }) if ends_grant(&code) => {
                 self.screen.say("The provider has ended the last login.");
                 return Ok(None);
             }

@@ -9,7 +9,7 @@ use crate::app::Application;
 use crate::identity::Identity;
 use crate::login::Logins;
 use crate::oidc::{Consequence, PreviousLogin, Provider, RefreshFailure, Refreshed};
-use crate::session::{Finished, Lease, ProviderSide, Refreshable, Renewal, Schedule, Session, SessionToken};
+use crate::session::{Finished, Lease, ProviderSide, Refreshable, Renewal, Session, SessionToken};
 
 /// A failure that took longer made us wait; a quick one costs nobody anything, and may concern one user alone.
 const WAIT: Duration = Duration::from_secs(1);
@@ -93,6 +93,7 @@ impl Asking<'_> {
             return self.end(failure.error.as_str()).await;
         }
         self.tell(&failure);
+        refreshable.schedule.note_failure(!failure.error.is_absence());
         if consequence != Consequence::TokenSpent || refreshable.is_reusable() {
             self.logins.failed(self.app, self.token, self.session, failure.error.as_str());
         }
@@ -105,7 +106,7 @@ impl Asking<'_> {
                 self.logins.give_up(self.app, self.token).await
             }
             (Consequence::TryLater | Consequence::EndSession, Some(token)) => {
-                let schedule = Schedule::new(self.logins.world.now() + RETRY, refreshable.schedule.confirm_by());
+                let schedule = refreshable.schedule.after_failure(self.logins.world.now() + RETRY);
                 let renewal = Renewal {
                     identity: self.session.identity().clone(),
                     provider: ProviderSide {

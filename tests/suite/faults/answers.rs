@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 
 use super::odd::{Manner, Odd};
-use super::{AWAY, Ending, Row, UNACCEPTED, opens_nothing, play, row, side_by_side, stage, up_to_callback};
+use super::{AWAY, Ending, REFUSED, Row, UNACCEPTED, opens_nothing, play, row, side_by_side, stage, up_to_callback};
 use crate::provider::{Endpoint, Fault};
 
 /// More than the greatest body that is read, with what systems buffer underneath; far less than the 50 MB offered.
@@ -62,7 +62,7 @@ async fn a_token_endpoint_that_misbehaves_ends_on_a_page() {
         token("no UTF-8", body(b"{\"access_token\":\"\xff\"}".as_slice()), UNACCEPTED),
         token("ten thousand lists", body("[".repeat(10_000)), UNACCEPTED),
         token("the code was used before", refusal("invalid_grant"), UNACCEPTED),
-        token("we are not known", refusal("invalid_client"), UNACCEPTED),
+        token("we are not known", refusal("invalid_client"), REFUSED),
         token("an error of their own", refusal("<script>alert(1)</script>\r\n"), UNACCEPTED),
         row(
             "no ID token",

@@ -47,6 +47,8 @@ struct Ending {
 
 const UNACCEPTED: Ending =
     Ending { status: 502, page: "The identity provider's answer could not be accepted.", error: "login_failed" };
+const REFUSED: Ending =
+    Ending { status: 502, page: "The identity provider refuses this application.", error: "login_failed" };
 const AWAY: Ending = Ending { status: 503, page: "Login is not possible right now", error: "provider_unavailable" };
 const OTHER_ISSUER: Ending = Ending {
     status: 400,

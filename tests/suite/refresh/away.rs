@@ -53,8 +53,8 @@ async fn comes_back(scene: &Scene, browser: &mut Browser) {
 #[tokio::test]
 async fn errors_end_nothing() {
     let codes = [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
-    let pages = [StatusCode::BAD_GATEWAY, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND].map(page);
-    for fault in codes.map(Fault::status).into_iter().chain(pages) {
+    let later = [StatusCode::REQUEST_TIMEOUT, StatusCode::BAD_GATEWAY, StatusCode::FOUND].map(page);
+    for fault in codes.map(Fault::status).into_iter().chain(later) {
         let scene = Scene::new().await;
         let mut browser = scene.sign_in().await;
         scene.set_fault(Some(fault));
@@ -68,10 +68,10 @@ async fn errors_end_nothing() {
     }
 }
 
-/// A configuration that the provider refuses is no reason to sign anybody out.
+/// So do errors that mean the same, whatever their status.
 #[tokio::test]
-async fn refusals_that_are_not_about_the_grant_end_nothing() {
-    for code in ["invalid_client", "unauthorized_client", "invalid_scope", "temporarily_unavailable"] {
+async fn errors_of_an_ill_provider_end_nothing() {
+    for code in ["server_error", "temporarily_unavailable", "slow_down"] {
         let scene = Scene::new().await;
         let mut browser = scene.sign_in().await;
         scene.provider().set(|behaviour| behaviour.refreshing.refuse = Some(code));
@@ -79,6 +79,22 @@ async fn refusals_that_are_not_about_the_grant_end_nothing() {
         scene.provider().set(|behaviour| behaviour.refreshing.refuse = None);
         comes_back(&scene, &mut browser).await;
     }
+}
+
+/// What people see while their session has to be confirmed: what is the matter, and a way out.
+#[tokio::test]
+async fn the_page_of_an_unconfirmed_session_has_a_way_out() {
+    let scene = Scene::new().await;
+    let mut browser = scene.sign_in().await;
+    scene.provider().set(|behaviour| behaviour.refreshing.refuse = Some("server_error"));
+    scene.pass(WITHIN);
+    let page = scene.check(&mut browser).await;
+    page.is(503).contains("Your sign-in cannot be confirmed right now").contains("Try again");
+    assert!(!page.body.contains("not affected"), "{page:#?}");
+    let way = page.body.split("href=\"").map(|rest| rest.split('"').next().unwrap()).find(|it| it.contains("/start?"));
+    let login = browser.get(way.unwrap()).await;
+    scene.stage.complete(&mut browser, login, "alice").await.is(200);
+    assert_eq!(scene.script(&mut browser).await.is(200).header("x-authentik-username"), "alice");
 }
 
 /// The way to an endpoint, which can be broken and mended.

@@ -48,6 +48,20 @@ async fn sessions_end_where_the_provider_no_longer_vouches() {
     ends("the user is gone", |provider| provider.remove_user("alice")).await;
     ends("the grant is gone", Provider::end_grants).await;
     ends("refused", |provider| provider.set(|it| it.refreshing.refuse = Some("invalid_grant"))).await;
+    // RFC 6749 knows none of these for a refresh.
+    for code in ["access_denied", "interaction_required", "token_expired", "The refresh token is not valid."] {
+        ends(code, |provider| provider.set(|it| it.refreshing.refuse = Some(code))).await;
+    }
+    ends("as Pocket ID says it", |provider| {
+        let body = r#"{"error":"Refresh token is invalid or expired"}"#.into();
+        let fault = Fault { status: Some(StatusCode::BAD_REQUEST), body: Some(body), ..Fault::default() };
+        provider.set(|it| drop(it.faults.insert(Endpoint::Token, fault)));
+    })
+    .await;
+    ends("without a word", |provider| {
+        provider.set(|it| drop(it.faults.insert(Endpoint::Token, Fault::status(StatusCode::BAD_REQUEST))));
+    })
+    .await;
     ends("another subject", |provider| refreshes_with(provider, "sub", Some("id-mallory"))).await;
     ends("no sid", |provider| refreshes_with(provider, "sid", None)).await;
     ends("an empty sid", |provider| refreshes_with(provider, "sid", Some(""))).await;

@@ -5,6 +5,7 @@ mod background;
 mod claims;
 mod endings;
 mod killed;
+mod refusals;
 mod revoked;
 mod scene;
 mod silent;
