@@ -19,7 +19,7 @@ use forepost::session::{
     SessionToken, StateDirectory, StoreParts,
 };
 use forepost::settings::{Settings, Store};
-use forepost::world::World;
+use forepost::world::{UnixTime, World};
 use redis::{Cmd, Value};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -104,7 +104,7 @@ fn session(number: usize, world: &World) -> Session {
     let refreshable = Refreshable { token: text(200).into(), rotates: None, schedule };
     let new = NewSession {
         application: Arc::from("app"),
-        identity: PackedIdentity::new(identity, &text(1024), true),
+        identity: PackedIdentity::new(identity, &text(1024), Some(UnixTime::from_millis(u64::MAX))),
         began_at: now,
         lifetime: LIFETIME,
         idle_timeout: Some(Duration::from_hours(8)),

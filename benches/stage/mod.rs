@@ -17,7 +17,7 @@ use forepost::serve::Peer;
 use forepost::session::{NewSession, ProviderSide, Session, SessionStore, SessionToken};
 use forepost::settings::Settings;
 use forepost::telemetry::log::{self, LogError};
-use forepost::world::World;
+use forepost::world::{UnixTime, World};
 
 pub(crate) use self::request::{Browser, question};
 
@@ -101,8 +101,12 @@ impl Stage {
         let id_token: String = "eyJhbGciOiJSUzI1NiJ9.".chars().cycle().take(ID_TOKEN_BYTES).collect();
         let new = NewSession {
             application: Arc::clone(&self.app.slug),
-            identity: PackedIdentity::new(identity, &id_token, self.app.headers.jwt)
-                .keeping(Arc::clone(self.app.wanted_claims.kept())),
+            identity: PackedIdentity::new(
+                identity,
+                &id_token,
+                self.app.headers.jwt.then_some(UnixTime::from_millis(u64::MAX)),
+            )
+            .keeping(Arc::clone(self.app.wanted_claims.kept())),
             began_at: self.world.now(),
             lifetime: LIFETIME,
             idle_timeout: Some(LIFETIME),

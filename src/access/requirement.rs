@@ -166,7 +166,7 @@ mod tests {
             groups: vec!["staff".into(), "ops".into()],
             ..Identity::default()
         };
-        let user = PackedIdentity::new(identity, "", false).with_claims(claims.as_object().unwrap().clone());
+        let user = PackedIdentity::new(identity, "", None).with_claims(claims.as_object().unwrap().clone());
         assert_eq!(
             meets_any(std::slice::from_ref(&requirement), &user, false, NOW),
             expected,

@@ -14,6 +14,7 @@ use crate::cookie::CookiePolicy;
 use crate::host::{Authority, CookieDomain, Host};
 use crate::identity::{FurtherHeaders, HeaderTemplate, Identity, Meta, PackedIdentity, WantedClaims, header_value};
 use crate::settings::{self, Cors, ExternalHost, HeaderSwitches};
+use crate::world::UnixTime;
 
 /// The path below which the outpost's own endpoints lie, on every application.
 pub const OUTPOST_PATH: &str = "/outpost.goauthentik.io";
@@ -153,18 +154,27 @@ impl Application {
         authority.is_some_and(|it| audience.strip_suffix('/').unwrap_or(audience) == self.resource(&it.host))
     }
 
-    /// What a session of this application keeps of a user whom `claims` describe.
+    /// What a session of this application keeps of a user whom `claims` describe, and whose ID token ends at `token_ends`.
+    ///
+    /// A token without an end is not sent.
     #[must_use]
-    pub fn pack(&self, identity: Identity, id_token: &str, claims: &Map<String, Value>) -> PackedIdentity {
-        PackedIdentity::new(identity, id_token, self.headers.jwt)
+    pub fn pack(
+        &self,
+        identity: Identity,
+        id_token: &str,
+        token_ends: Option<UnixTime>,
+        claims: &Map<String, Value>,
+    ) -> PackedIdentity {
+        let sent_until = token_ends.filter(|_| self.headers.jwt);
+        PackedIdentity::new(identity, id_token, sent_until)
             .with_claims(self.wanted_claims.pick(claims))
             .keeping(Arc::clone(self.wanted_claims.kept()))
     }
 
-    /// All headers for a user, `jwks` being where the provider's keys are.
+    /// All headers for a user at `now`, `jwks` being where the provider's keys are.
     #[must_use]
-    pub fn headers_for(&self, identity: &PackedIdentity, jwks: &HeaderValue) -> HeaderMap {
-        let mut headers = identity.headers(&self.header_template, jwks);
+    pub fn headers_for(&self, identity: &PackedIdentity, jwks: &HeaderValue, now: UnixTime) -> HeaderMap {
+        let mut headers = identity.headers(&self.header_template, jwks, now);
         self.further_headers.fill(identity, &mut headers);
         headers
     }

@@ -168,9 +168,9 @@ impl Outpost {
         let (answer, verdict, permit) = match decision {
             Decision::Allow(permit) => match self.silent_login(dialect, app, original, &permit, received, now) {
                 Some(answer) => (answer, Verdict::SilentLogin, None),
-                None => (self.allow(app, &permit), Verdict::Allow, Some(permit)),
+                None => (self.allow(app, &permit, now), Verdict::Allow, Some(permit)),
             },
-            Decision::Pass(permit) => (self.allow(app, &permit), Verdict::Pass, Some(permit)),
+            Decision::Pass(permit) => (self.allow(app, &permit, now), Verdict::Pass, Some(permit)),
             Decision::StartLogin(_) if !self.store.is_up() => {
                 let html = original.client.accepts_html();
                 (self.store_away(app, &store_is_down(), html, received.id), Verdict::StoreAway, None)
@@ -208,10 +208,10 @@ impl Outpost {
         Checked { answer, permit: None, verdict, app: Some(app), user: None }
     }
 
-    pub(super) fn allow(&self, app: &Application, permit: &Permit) -> Answer {
+    pub(super) fn allow(&self, app: &Application, permit: &Permit, now: UnixTime) -> Answer {
         let jwks = self.logins.jwks(app);
         let headers = match permit.session() {
-            Some(session) => app.headers_for(session.identity(), &jwks),
+            Some(session) => app.headers_for(session.identity(), &jwks, now),
             None => app.header_template.anonymous(&jwks),
         };
         reply::allow(permit, headers)

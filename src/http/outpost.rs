@@ -182,7 +182,11 @@ impl Outpost {
             }
         }
         match held {
-            Some(held) if held.session.needs_confirmation(app, now) => Err(NotInMemory),
+            Some(Held { token, session })
+                if session.needs_confirmation(app, now) || self.logins.awaits_id_token(&token, &session, now) =>
+            {
+                Err(NotInMemory)
+            }
             held => Ok(held),
         }
     }
@@ -203,8 +207,10 @@ impl Outpost {
             return Ok(None);
         }
         let now = self.world.now();
-        if let Some(at) = held.iter().position(|held| !held.session.needs_confirmation(app, now)) {
-            return Ok(Some(held.swap_remove(at)));
+        if let Some(at) = held.iter().position(|held| !held.session.needs_confirmation(app, now))
+            && let Some(held) = self.with_id_token(app, held.swap_remove(at), now).await
+        {
+            return Ok(Some(held));
         }
         let mut none = Ok(None);
         for Held { token, session } in held {
@@ -215,6 +221,19 @@ impl Outpost {
             }
         }
         none
+    }
+
+    /// The same session with an ID token that has not ended, where the provider gives one now; `None`: the session has ended.
+    async fn with_id_token(&self, app: &Arc<Application>, held: Held, now: UnixTime) -> Option<Held> {
+        if !self.logins.awaits_id_token(&held.token, &held.session, now) {
+            return Some(held);
+        }
+        match self.logins.renew_id_token(app, &held.token, &held.session).await {
+            Confirmed::Session(session) => Some(Held { session, ..held }),
+            Confirmed::Refused => None,
+            // The session counts all the same.
+            Confirmed::Unknown => Some(held),
+        }
     }
 
     /// The valid sessions that a request carries for `app`, whether or not the provider is to be asked about them; none of

@@ -135,7 +135,7 @@ mod tests {
             groups: ["staff", "Küche", "a,b", "50%", "%2C", " c"].map(String::from).to_vec(),
             ..Identity::default()
         };
-        PackedIdentity::new(identity, "id.to.ken", true).with_claims(claims.as_object().unwrap().clone())
+        PackedIdentity::new(identity, "id.to.ken", None).with_claims(claims.as_object().unwrap().clone())
     }
 
     #[track_caller]

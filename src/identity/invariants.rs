@@ -9,6 +9,7 @@ use super::{
     wire_bytes,
 };
 use crate::settings::{ClaimNames, FurtherHeader, HeaderSource, IdentityField};
+use crate::world::UnixTime;
 
 /// Takes the first line of `text` for the path of the groups, and what follows for the claims.
 pub(crate) fn hold(text: &str) {
@@ -56,10 +57,10 @@ fn claims_hold(identity: &Identity, claims: &Map<String, Value>, path: &str) {
 
 /// All fields are there once, none breaks its line, and a list can be taken apart again.
 fn block_holds(identity: &Identity) {
-    let packed = PackedIdentity::new(identity.clone(), "id.to.ken", true);
+    let packed = PackedIdentity::new(identity.clone(), "id.to.ken", Some(UnixTime::from_secs(1)));
     assert_eq!(*packed.identity(), *identity);
     assert_eq!((packed.label(), packed.subject()), (identity.label(), identity.subject.as_str()));
-    let headers = packed.headers(&HeaderTemplate::new(meta(), std::iter::empty()), &HeaderValue::from_static("x"));
+    let headers = packed.headers(&HeaderTemplate::new(meta(), std::iter::empty()), &HeaderValue::from_static("x"), UnixTime::default());
     assert_eq!(headers.len(), IDENTITY_HEADERS.len());
     let mut bytes = 0;
     for name in &IDENTITY_HEADERS {

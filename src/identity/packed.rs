@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::header_block::{HeaderTemplate, IDENTITY_VALUES, render};
 use super::{Identity, Kept};
+use crate::world::UnixTime;
 
 /// Positions in the values, in the order of the header fields.
 const USERNAME: usize = 0;
@@ -28,22 +29,23 @@ const LIST_SEPARATOR: u8 = b'|';
 #[derive(Clone)]
 pub struct PackedIdentity {
     values: [HeaderValue; IDENTITY_VALUES],
-    /// Whether the ID token is sent to the application, or only kept.
-    send_token: bool,
+    /// Until when the ID token is sent to the application; at the epoch: never, it is only kept.
+    sent_until: UnixTime,
     untold: Option<Box<Identity>>,
     claims: Option<Box<Map<String, Value>>>,
     kept: Arc<Kept>,
 }
 
 impl PackedIdentity {
-    /// Packs `identity`; its ID token is sent to the application where `send_token` says so.
+    /// Packs `identity`; its ID token is sent to the application until `sent_until`, which is its end; `None`: it is only kept.
     #[must_use]
-    pub fn new(identity: Identity, id_token: &str, send_token: bool) -> Self {
+    pub fn new(identity: Identity, id_token: &str, sent_until: Option<UnixTime>) -> Self {
         let [username, groups, entitlements, email, name, uid] = render(&identity);
         let mut values = slices(&[&username, &groups, &entitlements, &email, &name, &uid, id_token]);
         // HTTP/2 then keeps it out of its table (RFC 7541 §7.1.3), and nothing prints it.
         values[ID_TOKEN].set_sensitive(true);
-        let mut packed = Self { values, send_token, untold: None, claims: None, kept: Arc::default() };
+        let sent_until = sent_until.unwrap_or_default();
+        let mut packed = Self { values, sent_until, untold: None, claims: None, kept: Arc::default() };
         if packed.told() != identity {
             packed.untold = Some(Box::new(identity));
         }
@@ -127,16 +129,24 @@ impl PackedIdentity {
         self.text(ID_TOKEN)
     }
 
-    /// Whether the ID token is sent to the application.
+    /// Until when the ID token is sent to the application; `None`: it is only kept.
     #[must_use]
-    pub const fn sends_token(&self) -> bool {
-        self.send_token
+    pub fn sent_until(&self) -> Option<UnixTime> {
+        Some(self.sent_until).filter(|until| *until > UnixTime::default())
     }
 
-    /// All identity headers for this user, `jwks` being where the provider's keys are.
+    /// Whether the application would get the ID token, if that had not ended by `now`.
     #[must_use]
-    pub fn headers(&self, template: &HeaderTemplate, jwks: &HeaderValue) -> HeaderMap {
-        let sent = if self.send_token { self.values.len() } else { ID_TOKEN };
+    pub fn lacks_token(&self, now: UnixTime) -> bool {
+        self.sent_until <= now && self.sent_until > UnixTime::default()
+    }
+
+    /// All identity headers for this user at `now`, `jwks` being where the provider's keys are.
+    ///
+    /// An ID token that has ended is not sent (`exp`, RFC 7519 §4.1.4): its header is empty.
+    #[must_use]
+    pub fn headers(&self, template: &HeaderTemplate, jwks: &HeaderValue, now: UnixTime) -> HeaderMap {
+        let sent = if now < self.sent_until { self.values.len() } else { ID_TOKEN };
         template.fill(&self.values[..sent], jwks)
     }
 
@@ -206,7 +216,7 @@ mod tests {
 
     #[track_caller]
     fn check(identity: Identity, untold: bool) {
-        let packed = PackedIdentity::new(identity.clone(), "id.to.ken", true);
+        let packed = PackedIdentity::new(identity.clone(), "id.to.ken", None);
         assert_eq!(*packed.identity(), identity);
         assert_eq!(packed.untold.is_some(), untold, "{identity:?}");
         assert_eq!((packed.label(), packed.subject()), (identity.label(), "subject"));
@@ -233,14 +243,28 @@ mod tests {
     }
 
     #[test]
-    fn a_token_can_be_kept_without_being_sent() {
+    fn a_token_is_sent_until_it_ends_or_only_kept() {
         let template = HeaderTemplate::samples();
         let jwks = HeaderValue::from_static("https://idp.test/jwks");
-        let sent =
-            |send| PackedIdentity::new(identity("alice", &[], "subject"), "id.to.ken", send).headers(&template, &jwks);
-        assert_eq!(sent(true)["x-authentik-jwt"], "id.to.ken");
-        assert_eq!(sent(false)["x-authentik-jwt"], "");
-        assert_eq!(sent(false)["x-authentik-username"], "alice");
-        assert_eq!(sent(false)["x-authentik-meta-jwks"], "https://idp.test/jwks");
+        let at = UnixTime::from_millis;
+        let sent = |until: Option<u64>, now| {
+            let packed = PackedIdentity::new(identity("alice", &[], "subject"), "id.to.ken", until.map(at));
+            assert_eq!(packed.lacks_token(at(now)), until.is_some_and(|until| until <= now));
+            packed.headers(&template, &jwks, at(now))
+        };
+        for (until, now, token) in [
+            (Some(1000), 999, "id.to.ken"),
+            (Some(1000), 1000, ""),
+            (Some(1000), 1001, ""),
+            (Some(u64::MAX), 1001, "id.to.ken"),
+            (None, 999, ""),
+            (None, 0, ""),
+        ] {
+            let headers = sent(until, now);
+            assert_eq!(headers["x-authentik-jwt"], token, "{until:?} {now}");
+            assert_eq!(headers["x-authentik-username"], "alice");
+            assert_eq!(headers["x-authentik-meta-jwks"], "https://idp.test/jwks");
+            assert_eq!(headers.len(), 12);
+        }
     }
 }

@@ -247,8 +247,8 @@ impl Logins {
         let refreshable = login.refresh_token.zip(schedule);
         let refreshable = refreshable.map(|(token, schedule)| Refreshable { token, rotates: None, schedule });
         let silent_login = if refreshable.is_none() { self.silent_schedule(now) } else { None };
-        let identity = app.pack(identity, &login.id_token, &login.claims);
-        let bytes = wire_bytes(&app.headers_for(&identity, &self.jwks(app)));
+        let identity = app.pack(identity, &login.id_token, login.id_token_expires_at(), &login.claims);
+        let bytes = wire_bytes(&app.headers_for(&identity, &self.jwks(app), now));
         if bytes > app.headers.warn_bytes {
             self.metrics.header_block_too_large(Some(&app.slug));
             tracing::warn!(
@@ -277,6 +277,9 @@ impl Logins {
             },
             now,
         ));
+        if session.refreshable().is_none() {
+            self.tell_of_tokens_that_end(app, &session, "the session is not refreshed (no refresh token, or session.revalidate_after is off)");
+        }
         if self.guard.completed(&app.slug, &session, attempt.began(), now) == Verdict::Loop {
             return Err(CallbackError::Loop);
         }

@@ -72,6 +72,7 @@ pub struct Logins {
     rarely_store: Rarely,
     rarely_nameless: Rarely,
     rarely_unusable: Rarely,
+    rarely_ending: Rarely,
 }
 
 /// What [`Logins`] is made of.
@@ -123,6 +124,7 @@ impl Logins {
             rarely_store: Rarely::default(),
             rarely_nameless: Rarely::default(),
             rarely_unusable: Rarely::default(),
+            rarely_ending: Rarely::default(),
         }
     }
 

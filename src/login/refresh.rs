@@ -86,6 +86,38 @@ impl Logins {
         session: &Arc<Session>,
     ) -> Confirmed {
         let asks = || session.refreshable().is_some_and(|it| it.schedule.take_confirmation(self.world.now()));
+        self.ask(app, token, session, asks).await
+    }
+
+    /// Whether the ID token of a session has ended, and one is to be waited for: a refresh is due, or under way.
+    ///
+    /// Where one failed, the next is due after a pause only, and requests go on without the token meanwhile.
+    #[must_use]
+    pub fn awaits_id_token(&self, token: &SessionToken, session: &Session, now: UnixTime) -> bool {
+        let is_due = || session.refreshable().is_some_and(|it| it.schedule.is_due(now));
+        session.wants_token(now) && (is_due() || self.flights.has(&token.key()))
+    }
+
+    /// Gets a session an ID token in the place of one that has ended; no longer than [`Logins::confirm`] waits for an answer.
+    pub async fn renew_id_token(
+        self: &Arc<Self>,
+        app: &Arc<Application>,
+        token: &SessionToken,
+        session: &Arc<Session>,
+    ) -> Confirmed {
+        let now = self.world.now();
+        let asks = || session.refreshable().is_some_and(|it| it.schedule.take_turn(now, now + RETRY));
+        self.ask(app, token, session, asks).await
+    }
+
+    /// Waits for a refresh that is under way, or for a new one where one may begin.
+    async fn ask(
+        self: &Arc<Self>,
+        app: &Arc<Application>,
+        token: &SessionToken,
+        session: &Arc<Session>,
+        asks: impl FnOnce() -> bool,
+    ) -> Confirmed {
         if let Some(flight) = self.fly(app, token, session, asks) {
             let provider = self.provider(app).map_or(Duration::ZERO, |provider| provider.settings().timeout);
             // Where it takes longer, nothing is known yet.
@@ -239,6 +271,20 @@ impl Logins {
                 return None;
             }
             sleep(GLANCE).await;
+        }
+    }
+
+    /// Says that an application will get no ID token for a part of a session.
+    pub(super) fn tell_of_tokens_that_end(&self, app: &Application, session: &Session, why: &'static str) {
+        let ends_early = session.identity().sent_until().is_some_and(|ends| ends < session.expires_at());
+        if let (true, Some(further)) = (ends_early, self.rarely_ending.due()) {
+            tracing::warn!(
+                application = %app.slug,
+                identity_provider = %app.identity_provider,
+                why,
+                further,
+                "X-authentik-jwt is empty once the ID token has ended (application.headers.jwt)"
+            );
         }
     }
 

@@ -56,7 +56,13 @@ impl Refreshed {
     /// When the new ID token ends; `None`: there is none, or it ends on no date.
     #[must_use]
     pub fn id_token_expires_at(&self) -> Option<UnixTime> {
-        self.id_token.as_ref().and_then(|_| expires_at(&self.claims))
+        self.id_token.as_ref().and_then(|_| self.newest_id_token_expires_at())
+    }
+
+    /// When the newest ID token ends that there is; `None`: on no date.
+    #[must_use]
+    pub fn newest_id_token_expires_at(&self) -> Option<UnixTime> {
+        expires_at(&self.claims)
     }
 }
 

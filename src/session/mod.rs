@@ -251,6 +251,12 @@ impl Session {
         self.refreshable().is_some_and(|it| it.schedule.is_over(now)) || !self.knows_enough_for(app)
     }
 
+    /// Whether the ID token that its application gets has ended, and a refresh may bring another one.
+    #[must_use]
+    pub fn wants_token(&self, now: UnixTime) -> bool {
+        self.identity.lacks_token(now) && self.refreshable().is_some_and(Refreshable::may_bring_token)
+    }
+
     /// When the browser is to be sent to the provider and back without being asked anything.
     #[must_use]
     pub fn silent_login(&self) -> Option<&Schedule> {

@@ -82,6 +82,9 @@ struct Rest<'s> {
     entitlements: Cow<'s, [String]>,
     id_token: Cow<'s, str>,
     send_token: bool,
+    /// Until when; a record of an earlier release does not know, and its token is sent as it was then.
+    #[serde(default)]
+    sent_until: Option<u64>,
     /// In milliseconds.
     idle_timeout: Option<u64>,
     refresh: Option<Refresh<'s>>,
@@ -174,7 +177,8 @@ impl RecordKeys {
             groups: Cow::Borrowed(&identity.groups),
             entitlements: Cow::Borrowed(&identity.entitlements),
             id_token: Cow::Borrowed(session.identity.id_token()),
-            send_token: session.identity.sends_token(),
+            send_token: session.identity.sent_until().is_some(),
+            sent_until: session.identity.sent_until().map(UnixTime::as_millis),
             idle_timeout: (session.idle_timeout != u64::MAX).then_some(session.idle_timeout),
             refresh: session.refreshable().map(Refresh::of),
             silent_login: session.silent_login().map(Times::of),
@@ -213,9 +217,10 @@ impl RecordKeys {
             groups: rest.groups.into_owned(),
             entitlements: rest.entitlements.into_owned(),
         };
+        let sent_until = rest.send_token.then(|| UnixTime::from_millis(rest.sent_until.unwrap_or(outline.expires)));
         Some(Session {
             application: outline.application.into(),
-            identity: PackedIdentity::new(identity, &rest.id_token, rest.send_token)
+            identity: PackedIdentity::new(identity, &rest.id_token, sent_until)
                 .with_claims(rest.claims.into_owned())
                 .keeping(Arc::new(rest.kept.into_owned())),
             expires_at: UnixTime::from_millis(outline.expires),

@@ -31,6 +31,8 @@ pub struct Schedule {
     given_up: AtomicBool,
     /// Whether the last answer did not vouch for the user.
     refused: AtomicBool,
+    /// Whether the last answer brought no ID token.
+    no_token: AtomicBool,
 }
 
 impl Schedule {
@@ -44,6 +46,7 @@ impl Schedule {
             confirm_again: AtomicU64::new(0),
             given_up: AtomicBool::new(false),
             refused: AtomicBool::new(false),
+            no_token: AtomicBool::new(false),
         }
     }
 
@@ -134,6 +137,17 @@ impl Refreshable {
     #[must_use]
     pub fn is_usable(&self) -> bool {
         !self.schedule.given_up.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a refresh brought no ID token.
+    pub fn note_no_token(&self) {
+        self.schedule.no_token.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a refresh may bring an ID token, as far as this process knows.
+    #[must_use]
+    pub fn may_bring_token(&self) -> bool {
+        self.is_usable() && !self.schedule.no_token.load(Ordering::Relaxed)
     }
 
     /// Whether the same token may be sent twice: the provider is known to leave it valid.

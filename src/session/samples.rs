@@ -8,6 +8,9 @@ use crate::app::Application;
 use crate::identity::{Identity, PackedIdentity};
 use crate::world::UnixTime;
 
+/// Tokens of samples do not end.
+const FOREVER: UnixTime = UnixTime::from_millis(u64::MAX);
+
 pub(crate) fn alice(app: &Application, now: UnixTime, lifetime: Duration, idle_timeout: Option<Duration>) -> Session {
     signed_in(app, "alice", &["admins", "staff"], now, lifetime, idle_timeout)
 }
@@ -35,7 +38,7 @@ fn signed_in(
     };
     let new = NewSession {
         application: Arc::clone(&app.slug),
-        identity: PackedIdentity::new(identity, "id.to.ken", app.headers.jwt)
+        identity: PackedIdentity::new(identity, "id.to.ken", app.headers.jwt.then_some(FOREVER))
             .keeping(Arc::clone(app.wanted_claims.kept())),
         began_at: now,
         lifetime,
@@ -53,7 +56,8 @@ pub(crate) fn in_session(session: Session, session_id: &str) -> Session {
 /// The same, tied to the provider like this.
 pub(crate) fn tied(mut session: Session, provider: ProviderSide) -> Session {
     let kept = Arc::clone(session.identity().kept());
-    session.identity = PackedIdentity::new(session.identity().identity().into_owned(), "id.to.ken", true).keeping(kept);
+    session.identity =
+        PackedIdentity::new(session.identity().identity().into_owned(), "id.to.ken", Some(FOREVER)).keeping(kept);
     session.provider = provider.boxed();
     session
 }

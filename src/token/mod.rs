@@ -263,7 +263,7 @@ fn session(app: &Application, proven: Proven, now: UnixTime) -> Session {
     let lifetime = proven.until.since(now);
     let new = NewSession {
         application: Arc::clone(&app.slug),
-        identity: app.pack(proven.identity, &proven.told, &proven.claims),
+        identity: app.pack(proven.identity, &proven.told, Some(proven.until), &proven.claims),
         began_at: now,
         lifetime,
         idle_timeout: None,

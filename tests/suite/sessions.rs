@@ -335,7 +335,7 @@ async fn fill(scene: &Scene, sessions: usize) {
         };
         let new = NewSession {
             application: "app".into(),
-            identity: PackedIdentity::new(identity, "id.to.ken", true),
+            identity: PackedIdentity::new(identity, "id.to.ken", None),
             began_at: world.now(),
             lifetime: Duration::from_hours(1),
             idle_timeout: None,

@@ -45,7 +45,7 @@ fn check(text: &str, claims: Option<Json>, expected: Result<bool, &str>) {
             groups: vec!["staff".into(), "ops".into()],
             ..Identity::default()
         };
-        PackedIdentity::new(identity, "", false).with_claims(claims.as_object().unwrap().clone())
+        PackedIdentity::new(identity, "", None).with_claims(claims.as_object().unwrap().clone())
     });
     let asked =
         Asked { host: Some("app.example.com"), path: Some("/a"), method: None, client: None, scheme: Some("https") };
@@ -90,7 +90,7 @@ fn of_email(text: &str, email: &str, verified: bool, unverified: bool) -> Option
     let expression = Expression::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
     let claims = json!({"email": email, "email_verified": verified});
     let identity = Identity { subject: "7".into(), email: email.into(), ..Identity::default() };
-    let user = PackedIdentity::new(identity, "", false).with_claims(claims.as_object().unwrap().clone());
+    let user = PackedIdentity::new(identity, "", None).with_claims(claims.as_object().unwrap().clone());
     let asked = Asked { host: Some("a"), path: Some("/"), method: None, client: None, scheme: None };
     expression.holds(&asked, Some(&user), unverified, UnixTime::from_secs(1_700_000_000)).ok()
 }

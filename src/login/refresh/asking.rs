@@ -53,6 +53,7 @@ impl Asking<'_> {
         let now = self.logins.world.now();
         let ends = [refreshed.id_token_expires_at(), refreshed.access_token_lifetime.map(|lifetime| now + lifetime)];
         let schedule = self.logins.schedule(now, ends);
+        let (token_ends, is_new) = (refreshed.newest_id_token_expires_at(), refreshed.id_token.is_some());
         let id_token = refreshed.id_token.as_deref().unwrap_or_else(|| self.session.identity().id_token());
         // A provider that gives no new ID token says nothing about its session either.
         let session_id = refreshed.session_id().or_else(|| self.session.session_id()).map(str::to_owned);
@@ -64,7 +65,7 @@ impl Asking<'_> {
             }
         }
         let renewal = Renewal {
-            identity: self.app.pack(identity, id_token, &claims),
+            identity: self.app.pack(identity, id_token, token_ends, &claims),
             provider: ProviderSide {
                 session_id,
                 earlier_session_ids: Vec::new(),
@@ -79,7 +80,12 @@ impl Asking<'_> {
                 asked: self.session.asked().cloned().unwrap_or_default(),
             },
         };
-        self.keep(Arc::new(self.session.renewed(renewal))).await
+        let renewed = Arc::new(self.session.renewed(renewal));
+        if let (false, Some(refreshable)) = (is_new, renewed.refreshable()) {
+            refreshable.note_no_token();
+            self.logins.tell_of_tokens_that_end(self.app, &renewed, "refreshes bring no new one");
+        }
+        self.keep(renewed).await
     }
 
     /// Whether the provider was seen to give a new refresh token.

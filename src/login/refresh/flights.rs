@@ -45,6 +45,11 @@ impl Flights {
         Some((receiver, Some(sender)))
     }
 
+    /// Whether one of `key` is under way.
+    pub(super) fn has(&self, key: &SessionKey) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
+    }
+
     pub(super) fn land(&self, key: &SessionKey) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
@@ -66,7 +71,9 @@ mod tests {
         let (second, none) = flights.join(one, || unreachable!("nobody begins another")).unwrap();
         assert!(none.is_none());
         let (elsewhere, _pilot) = flights.join(other, || true).unwrap();
+        assert!(flights.has(&one));
         flights.land(&one);
+        assert!(!flights.has(&one) && flights.has(&other));
         let (third, next) = flights.join(one, || true).unwrap();
         assert!(next.is_some(), "it has landed");
         if let Some(pilot) = pilot {

@@ -17,7 +17,7 @@ fn token() -> SessionToken {
 fn session(identity: Identity, id_token: &str, idle_timeout: Option<Duration>) -> Session {
     let new = NewSession {
         application: "app".into(),
-        identity: PackedIdentity::new(identity, id_token, true),
+        identity: PackedIdentity::new(identity, id_token, Some(UnixTime::from_secs(1_700_000_000))),
         began_at: UnixTime::from_millis(1_699_999_990_000),
         lifetime: Duration::from_hours(24),
         idle_timeout,
@@ -43,7 +43,7 @@ fn of_alice() -> (SessionToken, Session) {
 fn same(one: &Session, other: &Session) {
     assert_eq!(one.identity().identity(), other.identity().identity());
     assert_eq!(one.identity().id_token(), other.identity().id_token());
-    assert_eq!(one.identity().sends_token(), other.identity().sends_token());
+    assert_eq!(one.identity().sent_until().is_some(), other.identity().sent_until().is_some());
     assert_eq!(one.identity().claims(), other.identity().claims());
     assert_eq!(one.identity().kept(), other.identity().kept());
     assert_eq!((&one.application, one.created_at), (&other.application, other.created_at));
@@ -56,6 +56,14 @@ fn same(one: &Session, other: &Session) {
     assert_eq!(refresh(one), refresh(other));
     let silent = |session: &Session| session.silent_login().map(Times::of).map(|times| json(&times));
     assert_eq!(silent(one), silent(other));
+}
+
+#[test]
+fn the_end_of_the_id_token_is_kept() {
+    let (token, session) = of_alice();
+    let opened = opened(&token, &sealed(&session, &token)).unwrap();
+    assert_eq!(opened.identity().sent_until(), Some(UnixTime::from_secs(1_700_000_000)));
+    assert!(opened.identity().lacks_token(UnixTime::from_secs(1_700_000_000)));
 }
 
 #[test]

@@ -229,7 +229,7 @@ pub(super) fn alice(app: &Application, world: &World) -> Session {
     };
     let new = NewSession {
         application: Arc::clone(&app.slug),
-        identity: PackedIdentity::new(identity, "id.to.ken", true),
+        identity: PackedIdentity::new(identity, "id.to.ken", None),
         began_at: world.moment(),
         lifetime: Duration::from_hours(1),
         idle_timeout: None,

@@ -4,6 +4,7 @@ mod away;
 mod background;
 mod claims;
 mod endings;
+mod id_token;
 mod killed;
 mod refusals;
 mod revoked;
