@@ -96,6 +96,16 @@ impl Outpost {
             Ok(Destination::Provider(location)) => {
                 (reply::redirect(&location, visit.is_post(), Vec::new()), "silent_login_refused")
             }
+            Ok(Destination::Again { location, error }) => {
+                tracing::info!(
+                    request_id = %visit.request_id,
+                    application = %app.slug,
+                    identity_provider = %app.identity_provider,
+                    %error,
+                    "a login begins again"
+                );
+                (reply::redirect(&location, visit.is_post(), Vec::new()), "begun_again")
+            }
             Err(error) => {
                 let answer = failure::callback(app, &error, visit.html, visit.request_id);
                 (answer, error.as_str())

@@ -11,8 +11,8 @@ use crate::app::Application;
 use crate::cookie::{Sealer, SealerError, cookies};
 use crate::world::{UnixTime, World};
 
-/// From the start of an attempt to its callback.
-pub(super) const LIFETIME: Duration = Duration::from_mins(10);
+/// From the start of an attempt to its callback: as long as login pages of providers live (Keycloak's: 30 minutes).
+pub(super) const LIFETIME: Duration = Duration::from_mins(30);
 
 /// Attempts that one browser may have under way; the oldest makes room, once it is settled.
 const MOST_LIVE: usize = 8;
@@ -48,6 +48,9 @@ struct State {
     interaction: Interaction,
     #[serde(rename = "w", default, skip_serializing_if = "Assurance::is_none")]
     assurance: Assurance,
+    /// It took the place of one that failed.
+    #[serde(rename = "g", default, skip_serializing_if = "is_false")]
+    is_second: bool,
 }
 
 /// The half that only the browser holds, sealed, in a cookie of its own.
@@ -106,6 +109,7 @@ impl NewAttempt {
             ahead,
             interaction: wish.interaction,
             assurance: wish.assurance.clone(),
+            is_second: wish.is_second,
         };
         let value = seal(sealer, world, COOKIE, &secrets)?;
         let mut cookies = vec![app.cookies.set_attempt(&id, &value, LIFETIME)];
@@ -151,6 +155,11 @@ const fn is_nothing(millis: &i64) -> bool {
     *millis == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
 const fn is_id_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
@@ -172,6 +181,8 @@ pub(super) struct ReturnedAttempt {
     pub(super) interaction: Interaction,
     /// How the login was to come about.
     pub(super) assurance: Assurance,
+    /// Whether it took the place of one that failed: no third one begins by itself.
+    pub(super) is_second: bool,
 }
 
 /// What the browser kept for its attempt.
@@ -193,6 +204,7 @@ impl ReturnedAttempt {
             id: state.id,
             interaction: state.interaction,
             assurance: state.assurance,
+            is_second: state.is_second,
         })
     }
 

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::attempt::ReturnedAttempt;
 use super::guard::Verdict;
-use super::{CallbackParams, Interaction, Logins, ReturnTarget, StartError, Visitor};
+use super::{CallbackParams, Interaction, Logins, ReturnTarget, StartError, Visitor, Wish};
 use crate::app::Application;
 use crate::identity::{Identity, InvalidIdentity, wire_bytes};
 use crate::oidc::{CodeExchange, Login, OidcError, Provider, clean};
@@ -25,6 +25,13 @@ pub enum Destination {
     Target(ReturnTarget),
     /// To the provider once more, which has to ask the person.
     Provider(String),
+    /// To the provider once more, in another attempt.
+    Again {
+        /// The authorisation request.
+        location: String,
+        /// Why this attempt failed.
+        error: Box<CallbackError>,
+    },
 }
 
 /// How a callback ended.
@@ -95,6 +102,24 @@ pub enum CallbackError {
 }
 
 impl CallbackError {
+    /// Whether nothing helps but another attempt, and that mostly does.
+    ///
+    /// - The attempt is gone: its time is over, its cookie was lost, or it was used and the browser has no session.
+    /// - The provider says that something of its own has expired (Keycloak, when an old form is posted again:
+    ///   `temporarily_unavailable`, `authentication_expired`; Hydra: `request_unauthorized`, "The login request has expired").
+    /// - The code was used before, or has expired (`invalid_grant`, RFC 6749 §5.2).
+    fn is_mended_by_another_attempt(&self) -> bool {
+        match self {
+            Self::AttemptGone(_) => true,
+            Self::Denied { code, description, .. } => {
+                let words = description.as_deref().unwrap_or_default().to_ascii_lowercase();
+                code != "access_denied" && ["expired", "timed out", "timeout"].iter().any(|it| words.contains(it))
+            }
+            Self::Provider { error: OidcError::Refused { code, .. }, .. } => code == "invalid_grant",
+            _ => false,
+        }
+    }
+
     /// The name in metrics.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
@@ -137,7 +162,7 @@ impl Logins {
         visitor: &Visitor<'_>,
         outcome: &mut CallbackOutcome,
     ) -> Result<Destination, CallbackError> {
-        let Visitor { headers, session, .. } = *visitor;
+        let session = visitor.session;
         let params = CallbackParams::parse(query).map_err(|_| CallbackError::Malformed("a parameter is repeated"))?;
         let state = params.state.as_deref().ok_or(CallbackError::Malformed("no state"))?;
         let attempt = match ReturnedAttempt::open(app, state, &self.sealer) {
@@ -145,32 +170,68 @@ impl Logins {
             None if session.is_some() => return Ok(Destination::Target(ReturnTarget::home(app))),
             None => return Err(CallbackError::ForeignState),
         };
+        match self.complete(app, &attempt, &params, visitor, outcome).await {
+            Err(error) if error.is_mended_by_another_attempt() && !attempt.is_second => {
+                self.begin_again(app, attempt, error, visitor, &mut outcome.cookies)
+            }
+            result => result,
+        }
+    }
+
+    /// Another attempt in the place of one that failed; once, as whatever fails for the same reason again would go round.
+    fn begin_again(
+        &self,
+        app: &Application,
+        attempt: ReturnedAttempt,
+        error: CallbackError,
+        visitor: &Visitor<'_>,
+        cookies: &mut Vec<HeaderValue>,
+    ) -> Result<Destination, CallbackError> {
+        // Who was to be asked nothing has no session any more.
+        let interaction = if attempt.interaction.is_silent() { Interaction::Allowed } else { attempt.interaction };
+        let wish = Wish { interaction, assurance: attempt.assurance, is_second: true };
+        let Ok(begun) = self.begin(app, &attempt.target, wish, visitor.headers) else { return Err(error) };
+        cookies.extend(begun.cookies);
+        Ok(Destination::Again { location: begun.location, error: Box::new(error) })
+    }
+
+    async fn complete(
+        self: &Arc<Self>,
+        app: &Arc<Application>,
+        attempt: &ReturnedAttempt,
+        params: &CallbackParams,
+        visitor: &Visitor<'_>,
+        outcome: &mut CallbackOutcome,
+    ) -> Result<Destination, CallbackError> {
+        let Visitor { headers, session, .. } = *visitor;
         let now = self.world.now();
         let kept = attempt.kept(app, headers, &self.sealer, now).filter(|_| !self.used.contains(attempt.id()));
-        let gone = |target| {
+        let gone = || {
+            let target = attempt.target.clone();
             if session.is_some() { Ok(Destination::Target(target)) } else { Err(CallbackError::AttemptGone(target)) }
         };
         let Some(kept) = kept else {
-            return gone(attempt.target);
+            return gone();
         };
-        let provider = self.provider(app).ok_or_else(|| failed(OidcError::NotReady, &attempt))?;
+        let provider = self.provider(app).ok_or_else(|| failed(OidcError::NotReady, attempt))?;
         verify_issuer(provider, params.iss.as_deref())?;
         if let Some(code) = &params.error {
             outcome.cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
             if attempt.interaction.is_silent() {
-                return self.silence_broken(app, code, attempt.target, visitor, &mut outcome.cookies).await;
+                let target = attempt.target.clone();
+                return self.silence_broken(app, code, target, visitor, &mut outcome.cookies).await;
             }
             return Err(CallbackError::Denied {
                 code: clean(code),
                 description: params.error_description.as_deref().map(clean),
-                target: attempt.target,
+                target: attempt.target.clone(),
             });
         }
         let code = params.code.as_deref().ok_or(CallbackError::Malformed("neither code nor error"))?;
 
         // Before the code is redeemed, so that of two requests with one code only one redeems it.
         if !self.used.claim(attempt.id()) {
-            return gone(attempt.target);
+            return gone();
         }
         let exchange = CodeExchange {
             code,
@@ -187,7 +248,7 @@ impl Logins {
                 } else {
                     outcome.cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
                 }
-                return Err(failed(error, &attempt));
+                return Err(failed(error, attempt));
             }
         };
         outcome.cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
@@ -195,9 +256,9 @@ impl Logins {
             .map_err(|error| CallbackError::Identity { error, target: attempt.target.clone() })?;
         self.tell_of_claims(app, &provider.settings().claims, &identity, &login.claims);
         outcome.user = Some(identity.label().to_owned());
-        let opened = self.open_session(app, visitor, identity, login, &attempt, &mut outcome.cookies).await?;
+        let opened = self.open_session(app, visitor, identity, login, attempt, &mut outcome.cookies).await?;
         outcome.opened = Some(opened);
-        Ok(Destination::Target(attempt.target))
+        Ok(Destination::Target(attempt.target.clone()))
     }
 
     /// A silent login failed: either the provider no longer vouches for anybody without asking, or it has a problem.

@@ -62,6 +62,8 @@ pub struct Wish {
     pub interaction: Interaction,
     /// How it must come about.
     pub assurance: Assurance,
+    /// Whether it takes the place of one that failed in a way that only another one mends.
+    pub is_second: bool,
 }
 
 impl Wish {
@@ -80,19 +82,19 @@ impl Wish {
                 _ => {}
             }
         }
-        Self { interaction: Interaction::requested(query), assurance }
+        Self { interaction: Interaction::requested(query), assurance, is_second: false }
     }
 }
 
 impl From<Interaction> for Wish {
     fn from(interaction: Interaction) -> Self {
-        Self { interaction, assurance: Assurance::default() }
+        Self { interaction, ..Self::default() }
     }
 }
 
 impl From<Assurance> for Wish {
     fn from(assurance: Assurance) -> Self {
-        Self { interaction: Interaction::Allowed, assurance }
+        Self { assurance, ..Self::default() }
     }
 }
 

@@ -131,8 +131,7 @@ async function cookieMissing(page) {
     await asked(page);
     await page.context().clearCookies();
     await signIn(page, 'alice');
-    await look(page, 'cookie-missing', 400, 'Login could not be completed');
-    await button(page, 'Try again').click();
+    // Another attempt begins by itself, and nobody sees it.
     await ends(page, at('whoami', '/late'), 'Who am I?');
 }
 

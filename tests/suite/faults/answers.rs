@@ -61,7 +61,7 @@ async fn a_token_endpoint_that_misbehaves_ends_on_a_page() {
         token("two megabytes", body(vec![b' '; 2 << 20]), UNACCEPTED),
         token("no UTF-8", body(b"{\"access_token\":\"\xff\"}".as_slice()), UNACCEPTED),
         token("ten thousand lists", body("[".repeat(10_000)), UNACCEPTED),
-        token("the code was used before", refusal("invalid_grant"), UNACCEPTED),
+        token("the code was used before", refusal("invalid_grant"), UNACCEPTED).begins_again(),
         token("we are not known", refusal("invalid_client"), REFUSED),
         token("an error of their own", refusal("<script>alert(1)</script>\r\n"), UNACCEPTED),
         row(

@@ -97,17 +97,24 @@ struct Row {
     fault: Change,
     timeout: Duration,
     ending: Ending,
+    begins_again: bool,
 }
 
 /// A provider that turns faulty once the daemon knows it.
 fn row(name: &'static str, fault: impl FnOnce(&mut Behaviour) + Send + 'static, ending: Ending) -> Row {
-    Row { name, announced: Box::new(|_| ()), fault: Box::new(fault), timeout: PATIENT, ending }
+    Row { name, announced: Box::new(|_| ()), fault: Box::new(fault), timeout: PATIENT, ending, begins_again: false }
 }
 
 impl Row {
     /// What the provider is like before the daemon looks at its metadata.
     fn announced(mut self, change: impl FnOnce(&mut Behaviour) + Send + 'static) -> Self {
         self.announced = Box::new(change);
+        self
+    }
+
+    /// Another login begins first; it ends like this.
+    fn begins_again(mut self) -> Self {
+        self.begins_again = true;
         self
     }
 
@@ -126,7 +133,12 @@ impl Row {
             if !html {
                 browser.headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
             }
-            let reply = browser.get(callback.location().as_str()).await;
+            let mut reply = browser.get(callback.location().as_str()).await;
+            if self.begins_again {
+                assert!(!reply.header("set-cookie").contains("authentik_proxy_1"), "{reply:#?}");
+                let callback = at_the_provider(&mut browser, &reply, "alice").await;
+                reply = browser.get(callback.location().as_str()).await;
+            }
             self.ending.check(&reply, html);
             opens_nothing(&stage, &mut browser).await;
         }

@@ -30,6 +30,10 @@ async fn nobody_is_in(stage: &Stage, browser: &mut Browser, reply: &Reply) {
     stage.check("traefik", browser, APP).await.is(302);
 }
 
+fn state(callback: &Url) -> Option<String> {
+    callback.query_pairs().find(|(name, _)| name == "state").map(|(_, state)| state.into_owned())
+}
+
 #[tokio::test]
 async fn case_002_054_067_a_state_counts_for_its_browser_and_as_it_was_made() {
     let stage = stage().await;
@@ -37,12 +41,15 @@ async fn case_002_054_067_a_state_counts_for_its_browser_and_as_it_was_made() {
     let callback = up_to_callback(&stage, &mut alice, "alice").await;
     let mut mallory = stage.browser();
     let reply = mallory.get(callback.as_str()).await;
-    nobody_is_in(&stage, &mut mallory, reply.is(400)).await;
+    // A login of his own begins, in which nothing is of alice's.
+    nobody_is_in(&stage, &mut mallory, reply.is(302)).await;
+    assert!(reply.location().as_str().starts_with(stage.provider.issuer()));
+    assert_ne!(reply.parameter("state").as_deref(), state(&callback).as_deref());
     // With an attempt of his own, too; that is what Mallory's browser has by now.
     let reply = mallory.get(callback.as_str()).await;
-    nobody_is_in(&stage, &mut mallory, reply.is(400)).await;
+    nobody_is_in(&stage, &mut mallory, reply.is(302)).await;
 
-    let state = callback.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+    let state = state(&callback).unwrap();
     for at in (0..state.len()).step_by(7) {
         let other = if &state[at..=at] == "A" { "B" } else { "A" };
         let forged = format!("{}{other}{}", &state[..at], &state[at + 1..]);
@@ -130,7 +137,8 @@ async fn case_097b_a_callback_counts_once() {
     browser.get(callback.as_str()).await.is(302);
     let before = stage.provider.requests(Endpoint::Token);
     let reply = second.get(callback.as_str()).await;
-    nobody_is_in(&stage, &mut second, reply.is(400)).await;
+    nobody_is_in(&stage, &mut second, reply.is(302)).await;
+    assert!(reply.location().as_str().starts_with(stage.provider.issuer()), "another login begins");
     assert_eq!(stage.provider.requests(Endpoint::Token), before, "the code is not even tried");
 }
 
