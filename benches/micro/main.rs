@@ -21,7 +21,7 @@ use forepost::cookie::cookies;
 use forepost::forwarded::{Dialect, Question};
 use forepost::session::{MemoryStore, Session, SessionStore, SessionToken, StoreParts};
 use forepost::settings::{PathPattern, PublicPathRule, Settings};
-use forepost::world::World;
+use forepost::world::{UnixTime, World};
 use http::HeaderValue;
 use http::header::COOKIE;
 use http::request::Parts;
@@ -162,7 +162,7 @@ fn application(rules: usize) -> Application {
 #[divan::bench(sample_size = 200)]
 fn header_block(bencher: Bencher) {
     let (template, jwks) = (&STAGE.app.header_template, HeaderValue::from_static("https://id.example.com/jwks/"));
-    bencher.bench(|| black_box(&KEPT[0].1).identity().headers(template, &jwks));
+    bencher.bench(|| black_box(&KEPT[0].1).identity().headers(template, &jwks, UnixTime::from_secs(1)));
 }
 
 // As many requests at once as stay in the processor's cache: a real one has just been read.

@@ -273,7 +273,7 @@ fn row(app: &Application, row: Row, nobody: &str, alice: &str, claims: &serde_js
     let session = Arc::new(Session::new(
         NewSession {
             application: Arc::clone(&app.slug),
-            identity: app.pack(identity, "", claims.as_object().unwrap()),
+            identity: app.pack(identity, "", None, claims.as_object().unwrap()),
             began_at: NOW,
             lifetime: Duration::from_hours(1),
             idle_timeout: None,
@@ -549,7 +549,7 @@ fn assured(app: &Application, claims: &serde_json::Value, ago: u64, asked: Assur
     let identity = Identity { subject: "1".into(), username: "alice".into(), ..Identity::default() };
     let new = NewSession {
         application: Arc::clone(&app.slug),
-        identity: app.pack(identity, "", claims.as_object().unwrap()),
+        identity: app.pack(identity, "", None, claims.as_object().unwrap()),
         began_at: began,
         lifetime: Duration::from_hours(10),
         idle_timeout: None,

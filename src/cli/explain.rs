@@ -103,7 +103,7 @@ fn explain(settings: &Settings, asked: &ExplainArguments) -> Result<(String, boo
             Some(Arc::new(Session::new(
                 NewSession {
                     application: Arc::clone(&app.slug),
-                    identity: app.pack(identity, "", &claims),
+                    identity: app.pack(identity, "", None, &claims),
                     began_at: now,
                     lifetime: settings.session.lifetime,
                     idle_timeout: settings.session.idle_timeout,

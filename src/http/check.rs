@@ -229,7 +229,7 @@ impl Outpost {
     ) -> Option<Answer> {
         let session = permit.session().filter(|session| session.silent_login().is_some())?;
         let is_page = original.kind() == RequestKind::Navigation && original.client.is_on_top();
-        if !is_page || !self.logins.wants_silent_login(session, now) {
+        if !is_page || !self.logins.wants_silent_login(app, session, &received.parts.headers, now) {
             return None;
         }
         let target = ReturnTarget::of(app, original);

@@ -62,7 +62,9 @@ impl Outpost {
         let user = session.map(|session| User::Session(Arc::clone(session)));
         let checked = |answer, verdict, permit| Checked { answer, permit, verdict, app: Some(app), user };
         let refusal = match (decide(app, original, client_for(app, received), session, now), &shown.outcome) {
-            (Decision::Allow(permit), _) => return checked(self.allow(app, &permit, now), Verdict::Allow, Some(permit)),
+            (Decision::Allow(permit), _) => {
+                return checked(self.allow(app, &permit, now), Verdict::Allow, Some(permit));
+            }
             // What is public asks nobody who he is, and may have tokens of its own.
             (Decision::Pass(permit), _) => return checked(self.allow(app, &permit, now), Verdict::Pass, Some(permit)),
             (Decision::Forbid(forbidden), outcome) => {

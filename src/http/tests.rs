@@ -167,7 +167,7 @@ impl Stage {
             metrics: Arc::clone(&metrics),
             lifetime: HOUR,
             idle_timeout: None,
-            revalidation: Revalidation { after: None, within: HOUR, silent_login: false },
+            revalidation: Revalidation { after: None, within: HOUR, silent_login: false, reauthorize_after: None },
             revoker,
         }));
         let mut cookies = BTreeMap::new();

@@ -60,7 +60,11 @@ fn block_holds(identity: &Identity) {
     let packed = PackedIdentity::new(identity.clone(), "id.to.ken", Some(UnixTime::from_secs(1)));
     assert_eq!(*packed.identity(), *identity);
     assert_eq!((packed.label(), packed.subject()), (identity.label(), identity.subject.as_str()));
-    let headers = packed.headers(&HeaderTemplate::new(meta(), std::iter::empty()), &HeaderValue::from_static("x"), UnixTime::default());
+    let headers = packed.headers(
+        &HeaderTemplate::new(meta(), std::iter::empty()),
+        &HeaderValue::from_static("x"),
+        UnixTime::default(),
+    );
     assert_eq!(headers.len(), IDENTITY_HEADERS.len());
     let mut bytes = 0;
     for name in &IDENTITY_HEADERS {

@@ -19,6 +19,16 @@ const LONGEST_SAVE: Duration = Duration::from_secs(5);
 /// Between two tries.
 const GLANCE: Duration = Duration::from_millis(100);
 
+/// The user may not use the application any more (RFC 6749 §4.1.2.1).
+const DENIED: &str = "access_denied";
+
+/// Why a session ends for whose user the provider does not vouch without asking.
+const REASON: &str = "silent_login_refused";
+
+/// Errors with which the provider does not vouch for the user of a silent login (OIDC Core §3.1.2.6); others are problems.
+const ENDING: [&str; 5] =
+    [DENIED, "login_required", "interaction_required", "consent_required", "account_selection_required"];
+
 /// Where a callback sends the browser.
 pub enum Destination {
     /// Where it wanted to go.
@@ -206,12 +216,17 @@ impl Logins {
         let Visitor { headers, session, .. } = *visitor;
         let now = self.world.now();
         let kept = attempt.kept(app, headers, &self.sealer, now).filter(|_| !self.used.contains(attempt.id()));
-        let gone = || {
+        let gone = |cookies: &mut Vec<HeaderValue>| {
             let target = attempt.target.clone();
-            if session.is_some() { Ok(Destination::Target(target)) } else { Err(CallbackError::AttemptGone(target)) }
+            let Some(session) = session else { return Err(CallbackError::AttemptGone(target)) };
+            if attempt.interaction.is_silent() {
+                // It came back, if to no avail: another one at once would go round.
+                self.postpone_silent_login(app, session, now, cookies);
+            }
+            Ok(Destination::Target(target))
         };
         let Some(kept) = kept else {
-            return gone();
+            return gone(&mut outcome.cookies);
         };
         let provider = self.provider(app).ok_or_else(|| failed(OidcError::NotReady, attempt))?;
         verify_issuer(provider, params.iss.as_deref())?;
@@ -219,7 +234,14 @@ impl Logins {
             outcome.cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
             if attempt.interaction.is_silent() {
                 let target = attempt.target.clone();
-                return self.silence_broken(app, code, target, visitor, &mut outcome.cookies).await;
+                if self.silence_broken(app, code, visitor, &mut outcome.cookies).await? {
+                    return Ok(Destination::Target(target));
+                }
+                if code != DENIED {
+                    let begun = self.begin(app, &target, Interaction::Allowed, headers)?;
+                    outcome.cookies.extend(begun.cookies);
+                    return Ok(Destination::Provider(begun.location));
+                }
             }
             return Err(CallbackError::Denied {
                 code: clean(code),
@@ -228,10 +250,15 @@ impl Logins {
             });
         }
         let code = params.code.as_deref().ok_or(CallbackError::Malformed("neither code nor error"))?;
+        if attempt.interaction.is_silent() && session.is_some_and(|session| attempt.began() <= session.created_at()) {
+            // Another tab was faster, and the provider vouched for the user after this attempt began.
+            outcome.cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
+            return Ok(Destination::Target(attempt.target.clone()));
+        }
 
         // Before the code is redeemed, so that of two requests with one code only one redeems it.
         if !self.used.claim(attempt.id()) {
-            return gone();
+            return gone(&mut outcome.cookies);
         }
         let exchange = CodeExchange {
             code,
@@ -261,33 +288,33 @@ impl Logins {
         Ok(Destination::Target(attempt.target.clone()))
     }
 
-    /// A silent login failed: either the provider no longer vouches for anybody without asking, or it has a problem.
+    /// A silent login failed: either the provider no longer vouches for the user, or it has a problem. Whether the session goes on.
     async fn silence_broken(
         self: &Arc<Self>,
         app: &Arc<Application>,
         code: &str,
-        target: ReturnTarget,
         visitor: &Visitor<'_>,
         cookies: &mut Vec<HeaderValue>,
-    ) -> Result<Destination, CallbackError> {
-        // OIDC Core §3.1.2.6.
-        if !["login_required", "interaction_required", "consent_required", "account_selection_required"].contains(&code)
-        {
-            return Ok(Destination::Target(target));
+    ) -> Result<bool, CallbackError> {
+        let now = self.world.now();
+        if let Some(session) = visitor.session {
+            // Anybody's link can begin a silent login: it ends no session that need not be confirmed by one.
+            let is_due = session.silent_login().is_some_and(|it| it.is_due(now));
+            if !is_due || !ENDING.contains(&code) {
+                self.postpone_silent_login(app, session, now, cookies);
+                return Ok(true);
+            }
+        } else if !ENDING.contains(&code) {
+            return Ok(true);
         }
-        // Anybody's link can begin a silent login: it ends no session that is confirmed in another way.
-        if visitor.session.is_some_and(|session| session.silent_login().is_none()) {
-            return Ok(Destination::Target(target));
-        }
+        let reason = if code == DENIED { DENIED } else { REASON };
         for token in SessionToken::all(app.cookies.session(), visitor.headers) {
             // Another application's cookie may have the same name.
             if let Some(session) = self.store.load(&token).await?.filter(|session| session.is_of(app)) {
-                self.end(app, &token, &session, "silent_login_refused", Some(&visitor.asker)).await;
+                self.end(app, &token, &session, reason, Some(&visitor.asker)).await;
             }
         }
-        let begun = self.begin(app, &target, Interaction::Allowed, visitor.headers)?;
-        cookies.extend(begun.cookies);
-        Ok(Destination::Provider(begun.location))
+        Ok(false)
     }
 
     /// Keeps a new session under a new token; the one that this browser had before is forgotten.
@@ -303,12 +330,13 @@ impl Logins {
         let now: UnixTime = self.world.now();
         let session_id = login.session_id().map(str::to_owned);
         let auth_times = auth_times(&login, &identity, visitor);
-        let ends = [login.id_token_expires_at(), login.access_token_lifetime.map(|lifetime| now + lifetime)];
+        let token_ends = login.id_token_expires_at();
+        let ends = [token_ends, login.access_token_lifetime.map(|lifetime| now + lifetime)];
         let schedule = login.refresh_token.as_ref().and_then(|_| self.schedule(now, ends));
         let refreshable = login.refresh_token.zip(schedule);
         let refreshable = refreshable.map(|(token, schedule)| Refreshable { token, rotates: None, schedule });
-        let silent_login = if refreshable.is_none() { self.silent_schedule(now) } else { None };
-        let identity = app.pack(identity, &login.id_token, login.id_token_expires_at(), &login.claims);
+        let silent_login = self.silent_schedule(now, refreshable.is_some());
+        let identity = app.pack(identity, &login.id_token, token_ends, &login.claims);
         let bytes = wire_bytes(&app.headers_for(&identity, &self.jwks(app), now));
         if bytes > app.headers.warn_bytes {
             self.metrics.header_block_too_large(Some(&app.slug));
@@ -339,7 +367,11 @@ impl Logins {
             now,
         ));
         if session.refreshable().is_none() {
-            self.tell_of_tokens_that_end(app, &session, "the session is not refreshed (no refresh token, or session.revalidate_after is off)");
+            self.tell_of_tokens_that_end(
+                app,
+                &session,
+                "the session is not refreshed (no refresh token, or session.revalidate_after is off)",
+            );
         }
         if self.guard.completed(&app.slug, &session, attempt.began(), now) == Verdict::Loop {
             return Err(CallbackError::Loop);

@@ -2,6 +2,7 @@
 //!
 //! Nothing is kept on the server before a login succeeds: an attempt lives in its sealed state and a sealed cookie.
 
+mod answered;
 mod attempt;
 mod callback;
 mod claims;

@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderValue};
+
 use super::Logins;
+use super::answered::Answered;
+use crate::app::Application;
 use crate::session::{Schedule, Session};
+use crate::settings::Revalidation;
 use crate::world::UnixTime;
 
 /// However short tokens live, a provider is not asked more often about one session.
@@ -19,19 +24,42 @@ impl Logins {
     }
 
     /// When to send a browser to the provider and back that signed in `now`; `None`: never.
-    pub(super) fn silent_schedule(&self, now: UnixTime) -> Option<Schedule> {
-        let after = self.revalidation.after.filter(|_| self.revalidation.silent_login)?;
-        Some(Schedule::new(now + after, now + self.revalidation.within))
+    ///
+    /// Where refreshes vouch for a user meanwhile, the session goes on for `revalidate_within` after that is due.
+    pub(super) fn silent_schedule(&self, now: UnixTime, is_refreshed: bool) -> Option<Schedule> {
+        let Revalidation { after, within, silent_login, reauthorize_after } = self.revalidation;
+        let instead = after.filter(|_| silent_login && !is_refreshed).map(|after| (after, within));
+        let besides = reauthorize_after.map(|after| (after, after + within));
+        let (after, within) = [instead, besides].into_iter().flatten().min()?;
+        Some(Schedule::new(now + after, now + within))
     }
 
-    /// Whether a browser is to be sent to the provider and back `now`; of all who ask, one is.
+    /// Whether a browser, whose request has these `headers`, is to be sent to the provider and back `now`.
+    ///
+    /// Until the provider answers, each of its pages is: one that denies on a page of its own never sends anybody back.
     #[must_use]
-    pub fn wants_silent_login(&self, session: &Session, now: UnixTime) -> bool {
-        let after = self.revalidation.after.filter(|_| self.revalidation.silent_login);
-        match (after, session.silent_login()) {
-            (Some(after), Some(schedule)) => schedule.take_turn(now, now + after),
-            _ => false,
+    pub fn wants_silent_login(&self, app: &Application, session: &Session, headers: &HeaderMap, now: UnixTime) -> bool {
+        let Some(schedule) = session.silent_login().filter(|it| it.is_due(now)) else { return false };
+        if let Some(until) = Answered::until(app, session, headers, &self.sealer) {
+            schedule.postpone(until);
         }
+        schedule.take_trip(now)
+    }
+
+    /// Notes that the provider answered a silent login without ending the session: the next one is due after a pause.
+    ///
+    /// Another replica learns it from the cookie, which it sees with the browser's next request.
+    pub(super) fn postpone_silent_login(
+        &self,
+        app: &Application,
+        session: &Session,
+        now: UnixTime,
+        cookies: &mut Vec<HeaderValue>,
+    ) {
+        let Some(schedule) = session.silent_login().filter(|it| it.is_due(now)) else { return };
+        let Some(pause) = self.revalidation.after.or(self.revalidation.reauthorize_after) else { return };
+        schedule.postpone(now + pause);
+        cookies.extend(Answered::cookie(app, session, now + pause, pause, &self.sealer, &self.world));
     }
 }
 

@@ -43,8 +43,7 @@ impl Provider {
             Err(error) if refused => tracing::error!(
                 identity_provider,
                 %error,
-                "the identity provider refuses this client: no login and no refresh works \
-                 (client_id, client_secret, token_endpoint_auth_method; is the client enabled there?)"
+                "the identity provider refuses this client (client_id, client_secret; is it enabled there?)"
             ),
             _ => tracing::info!(identity_provider, "the identity provider accepts this client again"),
         }

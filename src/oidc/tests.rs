@@ -474,6 +474,7 @@ fn authentik_refreshes_are_understood() {
         let claims = refreshed(&recording, "refresh-after-session-logout").claims;
         assert_eq!(exchange::session_id(&claims).is_some(), recording.release == RELEASES[0]);
         let refused = refusal(&recording.read("refresh-old-token-again")).unwrap();
-        assert!(matches!(RefreshError::from(refused), RefreshError::Ended { .. }));
+        let heard = asker::Heard { status: Some(http::StatusCode::BAD_REQUEST), ..asker::Heard::default() };
+        assert!(matches!(RefreshError::of_answer(refused, &heard), RefreshError::Ended { .. }));
     }
 }

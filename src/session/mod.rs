@@ -98,7 +98,8 @@ pub struct ProviderSide {
     pub auth_times: Vec<u64>,
     /// How the login is refreshed.
     pub refreshable: Option<Refreshable>,
-    /// When the browser is sent to the provider and back, where the login cannot be refreshed.
+    /// When the browser is sent to the provider and back: where the login cannot be refreshed, and where refreshes are not
+    /// proof enough.
     pub silent_login: Option<Schedule>,
     /// How the login was asked to come about.
     pub asked: Assurance,
@@ -108,11 +109,13 @@ impl ProviderSide {
     /// Whether the provider vouches for the user, or can still be asked.
     fn may_vouch(&self, now: UnixTime) -> bool {
         let spent = self.refreshable.as_ref().filter(|it| !it.is_usable()).map(|it| &it.schedule);
-        !spent.or(self.silent_login.as_ref()).is_some_and(|schedule| schedule.is_over(now))
+        ![spent, self.silent_login.as_ref()].into_iter().flatten().any(|schedule| schedule.is_over(now))
     }
 
-    /// Notes in which sessions of the provider the session was before a refresh: those of `before`.
+    /// Takes over what a refresh does not change from `before`: in which sessions of the provider the session was, and when
+    /// the browser is sent there.
     fn follow(&mut self, before: Option<&Self>) {
+        self.silent_login = before.and_then(|it| it.silent_login.as_ref()).map(Schedule::unchanged);
         let (last, earlier) = before.map_or((&None, &[][..]), |it| (&it.session_id, &it.earlier_session_ids));
         self.earlier_session_ids = earlier.to_vec();
         self.auth_times = before.map_or_else(Vec::new, |before| before.auth_times.clone());

@@ -15,6 +15,11 @@ use crate::world::UnixTime;
 /// How long a process may take for a refresh before it counts as having died over it.
 const LONGEST_REFRESH: Duration = Duration::from_mins(10);
 
+/// In this time a browser is sent to the provider so many times without an answer. People are slower; what is faster is a
+/// crowd of tabs, or goes round. Browsers give up after twenty redirects, and each time takes three or four.
+const BURST: Duration = Duration::from_secs(10);
+const MOST_IN_BURST: u64 = 4;
+
 /// Between two tries to confirm a session that somebody waits for.
 const CONFIRMATION_PAUSE: Duration = Duration::from_secs(1);
 
@@ -33,6 +38,8 @@ pub struct Schedule {
     refused: AtomicBool,
     /// Whether the last answer brought no ID token.
     no_token: AtomicBool,
+    /// The second in which a burst of trips of the browser began, times 256, and how many they are.
+    burst: AtomicU64,
 }
 
 impl Schedule {
@@ -47,7 +54,14 @@ impl Schedule {
             given_up: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             no_token: AtomicBool::new(false),
+            burst: AtomicU64::new(0),
         }
+    }
+
+    /// The same once more, for a session that takes another's place.
+    pub(super) fn unchanged(&self) -> Self {
+        let burst = AtomicU64::new(self.burst.load(Ordering::Relaxed));
+        Self { burst, ..Self::new(self.due_at(), self.confirm_by) }
     }
 
     /// The same after a failure that left another token to ask with: to be asked at `due_at`, and while somebody waits no sooner
@@ -65,6 +79,26 @@ impl Schedule {
         let due = self.due_at.load(Ordering::Relaxed);
         due <= now.as_millis()
             && self.due_at.compare_exchange(due, again.as_millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Sends the browser on a trip to the provider where that is due. It stays due until [`Schedule::postpone`], as nobody knows
+    /// whether an answer will come; only a burst of trips is stopped.
+    #[must_use]
+    pub fn take_trip(&self, now: UnixTime) -> bool {
+        let trip = |burst: u64| {
+            let (began, count) = (UnixTime::from_secs(burst >> 8), burst & 0xff);
+            if now < began || began + BURST <= now {
+                Some(now.as_secs() << 8 | 1)
+            } else {
+                (count < MOST_IN_BURST).then_some(burst + 1)
+            }
+        };
+        self.is_due(now) && self.burst.fetch_update(Ordering::Relaxed, Ordering::Relaxed, trip).is_ok()
+    }
+
+    /// Notes that the provider answered, so that the next question is not due before `again`.
+    pub fn postpone(&self, again: UnixTime) {
+        self.due_at.fetch_max(again.as_millis(), Ordering::Relaxed);
     }
 
     /// Takes the turn to ask while somebody waits: of all who want it within a second, one gets it.
@@ -322,6 +356,29 @@ mod tests {
         let under_way = given(leases.begin(key(1), false, NOW));
         leases.retain(NOW, |_| false);
         assert!(leases.hold(&key(1), &under_way), "memory may have let go of its session");
+    }
+
+    #[test]
+    fn a_trip_stays_due_until_an_answer_comes() {
+        let at = UnixTime::from_secs;
+        let schedule = Schedule::new(at(100), at(200));
+        assert!(!schedule.take_trip(at(99)));
+        for second in [100, 100, 101, 109] {
+            assert!(schedule.take_trip(at(second)), "{second}");
+        }
+        assert!(!schedule.take_trip(at(109)), "a burst");
+        for second in [110, 130, 150, 155, 158, 159] {
+            assert!(schedule.take_trip(at(second)), "{second}");
+        }
+        let schedule = schedule.unchanged();
+        assert!(!schedule.take_trip(at(159)), "of the same session");
+        assert!(schedule.take_trip(at(20 * 60)));
+        schedule.postpone(at(30 * 60));
+        schedule.postpone(at(25 * 60));
+        assert!(!schedule.take_trip(at(30 * 60 - 1)) && schedule.take_trip(at(30 * 60)));
+        assert!(schedule.take_trip(at(100 * 60)));
+        let earlier = Schedule::new(at(0), at(200));
+        assert!(earlier.take_trip(at(1000)) && earlier.take_trip(at(500)), "a clock that was set back");
     }
 
     #[test]

@@ -434,6 +434,8 @@ pub struct Revalidation {
     pub within: Duration,
     /// Whether browsers without a refresh token are sent to it and back, unseen.
     pub silent_login: bool,
+    /// So long after a login every browser is sent to it and back, also with a refresh token; `None`: never.
+    pub reauthorize_after: Option<Duration>,
 }
 
 /// What is written about requests, and how.

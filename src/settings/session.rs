@@ -62,6 +62,7 @@ fn revalidation(table: &mut Table<'_>) -> Revalidation {
     let default_within = after.map_or(Duration::ZERO, |after| 2 * after).max(Duration::from_hours(1));
     let within = table.duration("revalidate_within", default_within, shortest..=LONGEST);
     let silent_login = table.boolean("silent_login", false);
+    let reauthorize_after = table.optional_duration("reauthorize_after", None, shortest..=LONGEST);
     match after {
         Some(after) if within < after => {
             let problem = "is shorter than revalidate_after";
@@ -73,7 +74,7 @@ fn revalidation(table: &mut Table<'_>) -> Revalidation {
         }
         Some(_) | None => {}
     }
-    Revalidation { after, within, silent_login }
+    Revalidation { after, within, silent_login, reauthorize_after }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -49,7 +49,7 @@ impl Scene {
 /// Where the provider sends a browser that is signed in there.
 async fn sent_back(browser: &mut Browser, reply: &Reply) -> Reply {
     let callback = browser.get(reply.location().as_str()).await;
-    browser.get(callback.is(302).location().as_str()).await
+    browser.get(callback.location().as_str()).await
 }
 
 #[tokio::test]

@@ -257,6 +257,7 @@ fn audit_reasons_are_those_of_the_code() {
             ".failed(",
             ".forget(",
             "const REASON: ",
+            "const DENIED: ",
             "const TOKEN_MAY_BE_SPENT: ",
         ] {
             known.extend(words_behind(source, before).into_iter().map(str::to_owned));

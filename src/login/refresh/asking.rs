@@ -76,6 +76,7 @@ impl Asking<'_> {
                     rotates: Some(refreshed.rotated || self.rotated_before()),
                     schedule,
                 }),
+                // As it was.
                 silent_login: None,
                 asked: self.session.asked().cloned().unwrap_or_default(),
             },
@@ -120,6 +121,7 @@ impl Asking<'_> {
                         earlier_session_ids: Vec::new(),
                         auth_times: Vec::new(),
                         refreshable: Some(Refreshable { token, rotates: Some(true), schedule }),
+                        // As it was.
                         silent_login: None,
                         asked: self.session.asked().cloned().unwrap_or_default(),
                     },

@@ -80,7 +80,7 @@ async fn a_way_back_that_is_wrong_leads_nowhere() {
         parameter("another state", "state", "other", FOREIGN),
         parameter("an empty state", "state", "", FOREIGN),
         parameter("another code", "code", "other", super::UNACCEPTED).begins_again(),
-        parameter("an empty code", "code", "", super::UNACCEPTED).begins_again(),
+        parameter("an empty code", "code", "", super::UNACCEPTED),
         row(
             "an error beside the code",
             |b| {

@@ -141,5 +141,5 @@ async fn glewlwyd_tells_only_what_is_asked_for() {
 async fn glewlwyd_with_a_wrong_secret_ends_on_a_page() {
     let provider = RealProvider::Glewlwyd(Glewlwyd::start(ORIGIN).await);
     let scene = Scene::of(provider, "client_secret = \"another\"").await;
-    scene.sign_in(&mut scene.browser(), "alice").await.is(502).contains("could not be accepted");
+    scene.sign_in(&mut scene.browser(), "alice").await.is(502).contains("refuses this application");
 }

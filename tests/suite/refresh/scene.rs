@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use forepost::daemon::Daemon;
 use forepost::settings::{RedisAddress, RedisMode, RedisSettings, Settings};
 use forepost::world::World;
 use http::Method;
@@ -46,6 +47,11 @@ impl Scene {
         let stage = Arc::new(Stage::tuned(World::with_clock(hands.clone()), prepare, tune).await);
         stage.daemon.ready().await;
         Self { stage, hands }
+    }
+
+    /// Another daemon under the same clock, for the same provider.
+    pub(super) async fn second(&self, tune: impl FnOnce(&mut Settings)) -> Daemon {
+        self.stage.another(World::with_clock(self.hands.clone()), tune).await
     }
 
     /// Lets so many seconds pass.

@@ -1,10 +1,12 @@
 //! Sessions without a refresh token: the browser goes to the provider and back, and nobody sees it.
 
+use forepost::settings::{Settings, Store};
 use http::Method;
 use tokio::task::JoinSet;
 
-use super::scene::{AFTER, APP, SCRIPT, SECOND, Scene, WITHIN};
-use crate::provider::{Behaviour, Endpoint};
+use super::scene::{AFTER, APP, SCRIPT, SECOND, Scene, WITHIN, redis_settings};
+use crate::provider::{Behaviour, Endpoint, Fault};
+use crate::support::redis::Redis;
 use crate::support::{Browser, Reply};
 
 const FRAME: [(&str, &str); 2] = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")];
@@ -18,7 +20,9 @@ async fn scene() -> Scene {
 
 fn cookie(browser: &Browser) -> String {
     let url = APP.parse().unwrap();
-    assert_eq!(browser.cookie_names(&url).len(), 1, "only the session");
+    let names = browser.cookie_names(&url);
+    let sessions = names.iter().filter(|name| !name.ends_with("_login_answered")).count();
+    assert_eq!(sessions, 1, "only the session: {names:?}");
     browser.cookie(&url, "").unwrap()
 }
 
@@ -73,15 +77,15 @@ async fn nginx_goes_by_way_of_our_own_address() {
     assert_eq!(asked.is(401).header("x-forepost-action"), "redirect");
     let start = asked.location();
     assert!(start.as_str().starts_with("https://app.example.com/outpost.goauthentik.io/start?"), "{start}");
-    scene.stage.check("nginx", &mut browser, APP).await.is(200);
     let leaving = browser.get(start.as_str()).await;
     is_silent(&scene, &leaving);
     assert_eq!(callback(&mut browser, &leaving).await.is(302).header("location"), APP);
     scene.stage.check("nginx", &mut browser, APP).await.is(200);
 }
 
+/// Those that come back after the first one find its session, and redeem no code.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_twenty_tabs_one_is_sent() {
+async fn of_twenty_tabs_a_few_are_sent() {
     let scene = scene().await;
     let browser = scene.sign_in().await;
     scene.pass(AFTER);
@@ -97,11 +101,216 @@ async fn of_twenty_tabs_one_is_sent() {
     let mut tabs = tabs.join_all().await;
     tabs.sort_by_key(|(_, reply)| reply.status);
     let statuses: Vec<_> = tabs.iter().map(|(_, reply)| reply.status.as_u16()).collect();
-    assert_eq!(statuses, [vec![200; 19], vec![302]].concat());
-    let (mut browser, leaving) = tabs.pop().unwrap();
+    assert_eq!(statuses, [vec![200; 16], vec![302; 4]].concat());
+    let mut browser = browser.clone();
+    let sent = tabs.split_off(16);
+    for (_, leaving) in &sent {
+        browser.learn(leaving);
+    }
+    for (_, leaving) in &sent {
+        is_silent(&scene, leaving);
+        assert_eq!(callback(&mut browser, leaving).await.is(302).header("location"), APP);
+        scene.check(&mut browser).await.is(200);
+    }
+    assert_eq!(scene.asked(), 2);
+    cookie(&browser);
+}
+
+/// authentik denies on a page of its own, whatever `prompt` says.
+fn deny_on_a_page(scene: &Scene) {
+    let fault = Fault { body: Some("<html>Permission denied</html>".into()), ..Fault::default() };
+    scene.provider().set(|behaviour| drop(behaviour.faults.insert(Endpoint::Authorize, fault)));
+}
+
+fn permit(scene: &Scene) {
+    scene.provider().set(|behaviour| drop(behaviour.faults.remove(&Endpoint::Authorize)));
+}
+
+#[tokio::test]
+async fn a_denial_on_a_page_of_the_providers_own_buys_no_time() {
+    let scene = scene().await;
+    let mut browser = scene.sign_in().await;
+    deny_on_a_page(&scene);
+    let mut passed = AFTER;
+    scene.pass(AFTER);
+    while passed < WITHIN {
+        for dialect in ["traefik", "caddy", "envoy"] {
+            let leaving = scene.stage.check(dialect, &mut browser, APP).await;
+            is_silent(&scene, &leaving);
+            browser.get(leaving.location().as_str()).await.is(200).contains("Permission denied");
+        }
+        let leaving = scene.stage.check("nginx", &mut browser, APP).await;
+        assert_eq!(leaving.is(401).header("x-forepost-action"), "redirect");
+        scene.script(&mut browser).await.is(200);
+        scene.pass(20 * SECOND);
+        passed += 20 * SECOND;
+    }
+    scene.script(&mut browser).await.is(401);
+    assert_eq!(scene.check(&mut browser).await.is(302).parameter("prompt"), None);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_late_counts() {
+    let scene = scene().await;
+    let mut browser = scene.sign_in().await;
+    deny_on_a_page(&scene);
+    scene.pass(AFTER);
+    for _ in 0..3 {
+        let leaving = scene.check(&mut browser).await;
+        is_silent(&scene, &leaving);
+        browser.get(leaving.location().as_str()).await.is(200);
+    }
+    permit(&scene);
+    scene.pass(10 * SECOND);
+    let leaving = scene.check(&mut browser).await;
     is_silent(&scene, &leaving);
     callback(&mut browser, &leaving).await.is(302);
+    for _ in 0..3 {
+        scene.check(&mut browser).await.is(200);
+    }
+    scene.pass(AFTER - SECOND);
     scene.check(&mut browser).await.is(200);
+}
+
+/// Whatever sends a browser back without an answer, it is not sent off for ever.
+#[tokio::test]
+async fn what_goes_round_without_an_answer_is_stopped() {
+    let scene = scene().await;
+    let mut browser = scene.sign_in().await;
+    scene.pass(AFTER);
+    for _ in 0..4 {
+        is_silent(&scene, &scene.check(&mut browser).await);
+    }
+    for _ in 0..3 {
+        scene.check(&mut browser).await.is(200);
+    }
+    scene.pass(10 * SECOND);
+    is_silent(&scene, &scene.check(&mut browser).await);
+}
+
+#[tokio::test]
+async fn a_provider_that_denies_ends_the_session() {
+    let scene = scene().await;
+    let mut browser = scene.sign_in().await;
+    let mut before = browser.clone();
+    scene.provider().set(|behaviour| behaviour.refuse = Some("access_denied"));
+    scene.pass(AFTER);
+    let leaving = scene.check(&mut browser).await;
+    is_silent(&scene, &leaving);
+    callback(&mut browser, &leaving).await.is(403).contains("The identity provider did not grant access.");
+    scene.script(&mut before).await.is(401);
+    assert_eq!(scene.check(&mut before).await.is(302).parameter("prompt"), None);
+}
+
+/// A browser whose attempt is gone when it comes back has an answer, if none that says anything.
+#[tokio::test]
+async fn a_lost_attempt_does_not_go_round() {
+    let scene = scene().await;
+    let mut browser = scene.sign_in().await;
+    scene.pass(AFTER);
+    let mut elsewhere = browser.clone();
+    let leaving = scene.check(&mut elsewhere).await;
+    is_silent(&scene, &leaving);
+    // This one has the session, and not the cookie of the attempt.
+    assert_eq!(callback(&mut browser, &leaving).await.is(302).header("location"), APP);
+    for _ in 0..3 {
+        scene.check(&mut browser).await.is(200);
+    }
+    scene.pass(AFTER);
+    is_silent(&scene, &scene.check(&mut browser).await);
+}
+
+/// An hour after the login, also where refreshes work all the time.
+const AGAIN: u64 = 60 * 60;
+
+async fn refreshed_scene() -> Scene {
+    let again = Some(std::time::Duration::from_secs(AGAIN));
+    Scene::with(|_| (), |settings| settings.session.revalidation.reauthorize_after = again).await
+}
+
+#[tokio::test]
+async fn with_a_refresh_token_a_browser_makes_the_trip_as_well() {
+    let scene = refreshed_scene().await;
+    let mut browser = scene.sign_in().await;
+    let first = cookie(&browser);
+    for round in 1..AGAIN / AFTER {
+        let name = format!("Alice {round}");
+        scene.rename(&name, &["staff"]);
+        scene.pass(AFTER);
+        scene.until_named(&mut browser, &name).await;
+    }
+    scene.pass(AFTER);
+    assert_eq!(cookie(&browser), first);
+    scene.script(&mut browser).await.is(200);
+    let leaving = scene.check(&mut browser).await;
+    is_silent(&scene, &leaving);
+    callback(&mut browser, &leaving).await.is(302);
+    assert_ne!(cookie(&browser), first);
+    scene.check(&mut browser).await.is(200);
+    scene.pass(AGAIN - SECOND);
+    scene.check(&mut browser).await.is(200);
+    scene.pass(SECOND);
+    is_silent(&scene, &scene.check(&mut browser).await);
+}
+
+#[tokio::test]
+async fn a_permission_that_was_taken_away_ends_sessions_with_refresh_tokens_too() {
+    // As an error that is sent back.
+    let scene = refreshed_scene().await;
+    let mut browser = scene.sign_in().await;
+    scene.provider().set(|behaviour| behaviour.refuse = Some("access_denied"));
+    scene.pass(AGAIN);
+    let leaving = scene.check(&mut browser).await;
+    is_silent(&scene, &leaving);
+    callback(&mut browser.clone(), &leaving).await.is(403);
+    scene.script(&mut browser).await.is(401);
+
+    // As a page: refreshes go on, and end with what was granted to be unconfirmed.
+    let scene = refreshed_scene().await;
+    let mut browser = scene.sign_in().await;
+    deny_on_a_page(&scene);
+    let mut passed = 0;
+    while passed < AGAIN + WITHIN {
+        scene.script(&mut browser).await.is(200);
+        let page = scene.check(&mut browser).await;
+        if passed < AGAIN {
+            page.is(200);
+        } else {
+            is_silent(&scene, &page);
+        }
+        scene.pass(AFTER);
+        passed += AFTER;
+    }
+    scene.script(&mut browser).await.is(401);
+    assert_eq!(scene.check(&mut browser).await.is(302).parameter("prompt"), None);
+}
+
+/// The other replica hears of an answer from the browser.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_one_replica_saw_counts_at_the_other() {
+    let redis = Redis::start(&[]).await;
+    let share = |settings: &mut Settings| {
+        settings.session.revalidation.silent_login = true;
+        settings.session.store = Store::Redis(redis_settings(redis.address));
+        settings.session.secret = Some("a-secret-of-some-length-for-both-of-them".to_owned().into());
+    };
+    let scene = Scene::with(|behaviour| behaviour.refreshing.unannounced = true, share).await;
+    let second = scene.second(share).await;
+    let mut browser = scene.sign_in().await;
+    let address = second.http_address().unwrap();
+    let at_second = async |browser: &Browser| {
+        let mut there = browser.clone().route("*", address);
+        crate::support::ask("traefik", &mut there, Method::GET, APP, &[]).await
+    };
+    at_second(&browser).await.is(200);
+    scene.provider().set(|behaviour| behaviour.refuse = Some("server_error"));
+    scene.pass(AFTER);
+    let leaving = scene.check(&mut browser).await;
+    is_silent(&scene, &leaving);
+    is_silent(&scene, &at_second(&browser).await);
+    assert_eq!(callback(&mut browser, &leaving).await.is(302).header("location"), APP);
+    scene.check(&mut browser).await.is(200);
+    at_second(&browser).await.is(200);
 }
 
 #[tokio::test]
@@ -126,7 +335,7 @@ async fn who_is_signed_in_nowhere_is_asked_and_the_session_ends() {
 
 #[tokio::test]
 async fn a_provider_with_a_problem_ends_nothing_and_nothing_goes_round() {
-    for error in ["server_error", "temporarily_unavailable", "access_denied", "invalid_scope"] {
+    for error in ["server_error", "temporarily_unavailable", "invalid_request", "invalid_scope"] {
         let scene = scene().await;
         let mut browser = scene.sign_in().await;
         let kept = cookie(&browser);

@@ -113,6 +113,14 @@ impl Stage {
         Self { daemon: start_tuned(&toml, world, tune).await, provider }
     }
 
+    /// Another daemon for the same provider, as that of [`Stage::tuned`] is.
+    pub(crate) async fn another(&self, world: World, tune: impl FnOnce(&mut Settings)) -> Daemon {
+        let toml = configuration(&self.provider, "proxy-secret", "", APPLICATIONS);
+        let daemon = start_tuned(&toml, world, tune).await;
+        daemon.ready().await;
+        daemon
+    }
+
     /// A daemon that looks for new keys of the provider once in this time, however many tokens want them.
     pub(crate) async fn with_key_cooldown(cooldown: Duration) -> Self {
         let tune = |settings: &mut Settings| {

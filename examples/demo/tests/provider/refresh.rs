@@ -240,7 +240,7 @@ async fn check(name: &str, expected: (Told, bool), change: impl FnOnce(&mut Beha
             assert!(!text.contains(visit.token().expose_secret()), "{name}: {text}");
             let told = match error {
                 RefreshError::Ended { .. } => Told::Ended,
-                RefreshError::Refused { code, .. } => match expected.0 {
+                RefreshError::ClientRefused { code, .. } | RefreshError::Refused { code, .. } => match expected.0 {
                     Told::Refused(expected) if code.contains(expected) => Told::Refused(expected),
                     _ => panic!("{name}: {code}"),
                 },
