@@ -1,6 +1,7 @@
 //! The decision: who are you, may you, where to. Pure; written once for all dialects.
 
 mod assurance;
+mod condition;
 mod expression;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;

@@ -6,20 +6,16 @@
 //! a condition that cannot be known: the request must be let in whether it holds or not. An ambiguous path, which no honest client
 //! needs, is such a condition: every rule counts that is not known to be for other requests.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
-use http::Method;
-
-use super::expression::Asked;
+use super::condition::{Holds, Seen};
 use super::readings::{is_plain, readings};
 use super::requirement::{Meets, meets_any};
 use super::witness::{Counting, Matches, Place, Reading, Witness};
 use super::{Assurance, Expression};
 use crate::forwarded::OriginalRequest;
-use crate::host::{Host, Scheme};
 use crate::identity::{ClaimPath, PackedIdentity, WantedClaims};
-use crate::settings::{self, Action, HostPattern, PathPattern, Requirement, Rule};
+use crate::settings::{self, Action, HostPattern, Requirement, Rule};
 use crate::world::UnixTime;
 
 /// Who gets in to an application.
@@ -50,15 +46,6 @@ struct Needs {
 struct Ordered {
     place: Place,
     rule: Rule,
-}
-
-/// Whether something holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Holds {
-    Yes,
-    No,
-    /// Nobody knows.
-    Perhaps,
 }
 
 /// Who asks for what.
@@ -295,13 +282,6 @@ impl Policy {
     }
 }
 
-/// What one reading knows of the request; `None` is not known.
-#[derive(Clone, Copy)]
-struct Seen<'s> {
-    host: Option<&'s Host<'s>>,
-    path: Option<&'s str>,
-}
-
 /// What has been said so far.
 #[derive(Default)]
 struct Sum {
@@ -323,79 +303,6 @@ impl Sum {
             (false, Some(meets)) => Outcome::Required(meets),
             (false, None) if self.public => Outcome::Public,
             (true, _) | (false, None) => Outcome::Denied,
-        }
-    }
-}
-
-impl Rule {
-    fn holds(&self, question: &Question<'_>, seen: Seen<'_>, unmet: &mut Option<Cow<'static, str>>) -> Holds {
-        let original = question.original;
-        let mut whole = Holds::Yes;
-        let mut note = |holds: Holds, name: &dyn Fn() -> Cow<'static, str>| {
-            if holds != Holds::Yes && whole == Holds::Yes {
-                *unmet = Some(name());
-            }
-            if holds == Holds::No && whole == Holds::Perhaps {
-                *unmet = Some(name());
-            }
-            whole = match (whole, holds) {
-                (Holds::No, _) | (_, Holds::No) => Holds::No,
-                (Holds::Perhaps, _) | (_, Holds::Perhaps) => Holds::Perhaps,
-                (Holds::Yes, Holds::Yes) => Holds::Yes,
-            };
-            whole != Holds::No
-        };
-        let go_on = note(any(&self.hosts, seen.host, |pattern, host| pattern.matches(host)), &|| "hosts".into())
-            && note(self.holds_for_method(original.method.as_ref()), &|| "methods".into())
-            && note(any(&self.networks, question.client, |net, client| net.contains(client)), &|| "networks".into())
-            && note(any(&self.paths, seen.path, |pattern, path| pattern.matches(path)), &|| "paths".into());
-        if go_on && let Some(when) = &self.when {
-            let asked = Asked {
-                host: seen.host.map(Host::as_str),
-                path: seen.path,
-                method: original.method.as_ref().map(http::Method::as_str),
-                client: question.client,
-                scheme: original.scheme.map(Scheme::as_str),
-            };
-            let (holds, why) = match when.holds(&asked, question.user, question.unverified_email, question.now) {
-                Ok(true) => (Holds::Yes, String::new()),
-                Ok(false) => (Holds::No, String::new()),
-                Err(why) => (Holds::Perhaps, why),
-            };
-            note(holds, &|| if why.is_empty() { "when".into() } else { format!("when: {why}").into() });
-        }
-        whole
-    }
-
-    /// Servers answer HEAD by what they have for GET (RFC 9110 §9.3.2), so a rule for GET alone may be for it.
-    fn holds_for_method(&self, method: Option<&Method>) -> Holds {
-        match any(&self.methods, method, |one, method| one == *method) {
-            Holds::No if method == Some(&Method::HEAD) && self.methods.contains(&Method::GET) => Holds::Perhaps,
-            holds => holds,
-        }
-    }
-}
-
-/// Whether one of `wanted` fits, where any is wanted; nobody knows where nothing is known to fit.
-fn any<W, K>(wanted: &[W], known: Option<K>, fits: impl Fn(&W, &K) -> bool) -> Holds {
-    match known {
-        _ if wanted.is_empty() => Holds::Yes,
-        None => Holds::Perhaps,
-        Some(known) if wanted.iter().any(|it| fits(it, &known)) => Holds::Yes,
-        Some(_) => Holds::No,
-    }
-}
-
-impl PathPattern {
-    /// Whether it matches one reading of a path.
-    fn matches(&self, path: &str) -> bool {
-        match self {
-            Self::Path(whole) => path == whole,
-            Self::Prefix(prefix) => {
-                let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-                path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            }
-            Self::Regex(regex) => regex.is_match(path),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod address;
 mod application;
+mod email;
 mod header;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
@@ -24,11 +25,12 @@ mod typed;
 mod values;
 
 pub(crate) use address::is_loopback;
+pub use email::Email;
 pub use header::FurtherNames;
 pub use load::{Sources, admin, load};
 pub use mistakes::{Mistake, Mistakes};
 pub use redis::{RedisAddress, RedisMode, RedisSettings};
-pub use rule::{Action, Email, HostPattern, Requirement, Rule};
+pub use rule::{Action, HostPattern, Requirement, Rule};
 pub use tokens::{Basic, Bearer, TokenIssuer, Tokens};
 
 use std::collections::BTreeMap;
