@@ -3,7 +3,7 @@
 mod stores;
 mod warnings;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,6 +141,8 @@ impl Daemon {
         let reclaim_interval = RECLAIM_INTERVAL.min(idle_timeout / RECLAIMS_PER_IDLE_TIMEOUT);
         let server = settings.server.clone();
         let names = issuers_and_names(&settings);
+        let introspects: HashSet<_> =
+            settings.identity_providers.keys().filter(|name| settings.introspects(name)).cloned().collect();
         let Assembly { outpost, applications, providers, token_issuers, logins, store, metrics, revoker, background } =
             Assembly::new(settings, world.clone())?;
         // Behind the store, which makes the directory that the socket may lie in.
@@ -161,6 +163,12 @@ impl Daemon {
             tasks.spawn(async move {
                 entropy.get_or_init(gather_entropy).await;
                 provider.keep_ready(stop).await;
+            });
+        }
+        for provider in providers.iter().filter(|provider| introspects.contains(provider.name())) {
+            let (provider, stop) = (Arc::clone(provider), shutdown.token());
+            tasks.spawn(async move {
+                stop.run_until_cancelled(provider.warn_without_introspection()).await;
             });
         }
         let addresses = (listeners.http_address(), listeners.https_address(), listeners.metrics_address());

@@ -22,7 +22,8 @@ pub(super) async fn run(settings: &Settings, as_json: bool) -> ExitCode {
         findings.push(("settings".to_owned(), Finding::new(Level::Warning, "danger", format!("{danger} is on"))));
     }
     for (name, provider) in &settings.identity_providers {
-        let found = inspect(provider, &World::system()).await;
+        let introspects = settings.introspects(name);
+        let found = inspect(provider, introspects, &World::system()).await;
         findings.extend(found.into_iter().map(|finding| (format!("identity_provider.{name}"), finding)));
     }
     let mut told = HashSet::new();

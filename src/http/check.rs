@@ -66,14 +66,18 @@ impl Outpost {
             Ok(original) => match self.place(dialect, original, received) {
                 Place::Application(app) => {
                     let now = self.world.now();
-                    if let Some((accepted, presented)) = presented(app, received) {
+                    let shown = presented(app, received);
+                    let session = match shown {
+                        Some((accepted, presented)) if !self.yields(app, accepted, presented) => None,
+                        _ => self.session_in_memory(app, &received.parts.headers, now).ok()?,
+                    };
+                    if let (None, Some((accepted, presented))) = (&session, shown) {
                         let outcome = self.tokens.known(app, presented, now)?;
                         let shown = Shown { accepted, scheme: presented.scheme(), outcome };
-                        let checked = self.judge_credentials(dialect, app, original, shown, received, now);
-                        return Some(self.finish(dialect, Some(original), checked, received, began));
+                        self.judge_credentials(dialect, app, original, shown, received, now)
+                    } else {
+                        self.judge(dialect, app, original, session, received, now)
                     }
-                    let session = self.session_in_memory(app, &received.parts.headers, now).ok()?;
-                    self.judge(dialect, app, original, session, received, now)
                 }
                 Place::Outpost(..) => return None,
                 Place::Nowhere(checked) => checked,
@@ -88,25 +92,41 @@ impl Outpost {
         let original = parse(dialect, received);
         let checked = match &original {
             Ok(original) => match self.place(dialect, original, received) {
-                Place::Application(app) if let Some((accepted, presented)) = presented(app, received) => {
-                    let outcome = self.tokens.verify(app, accepted, presented, received.client()).await;
-                    let shown = Shown { accepted, scheme: presented.scheme(), outcome };
-                    self.judge_credentials(dialect, app, original, shown, received, self.world.now())
-                }
-                Place::Application(app) => match self.session(app, received).await {
-                    Ok(session) => self.judge(dialect, app, original, session, received, self.world.now()),
-                    // Where nobody needs a session, none has to be confirmed.
-                    Err(SessionError::Unconfirmed) if is_open(app, original, received, self.world.now()) => {
-                        self.judge(dialect, app, original, None, received, self.world.now())
-                    }
-                    Err(error) => self.unknown(app, original, received, &error),
-                },
+                Place::Application(app) => self.protected(dialect, app, original, received).await,
                 Place::Outpost(route, app) => self.outpost_route(dialect, route, app, original, received).await,
                 Place::Nowhere(checked) => checked,
             },
             Err(error) => refuse_question(dialect, *error, received),
         };
         self.finish(dialect, original.as_ref().ok(), checked, received, began)
+    }
+
+    /// Answers a question about a request to `app`: by its session, or by the credential that it shows.
+    async fn protected<'o>(
+        &self,
+        dialect: Dialect,
+        app: &'o Arc<Application>,
+        original: &OriginalRequest<'_>,
+        received: &Received<'_>,
+    ) -> Checked<'o> {
+        let shown = presented(app, received);
+        let session = match shown {
+            Some((accepted, presented)) if !self.yields(app, accepted, presented) => Ok(None),
+            _ => self.session(app, received).await,
+        };
+        match (session, shown) {
+            (Ok(None), Some((accepted, presented))) => {
+                let outcome = self.tokens.verify(app, accepted, presented, received.client()).await;
+                let shown = Shown { accepted, scheme: presented.scheme(), outcome };
+                self.judge_credentials(dialect, app, original, shown, received, self.world.now())
+            }
+            (Ok(session), _) => self.judge(dialect, app, original, session, received, self.world.now()),
+            // Where nobody needs a session, none has to be confirmed.
+            (Err(SessionError::Unconfirmed), _) if is_open(app, original, received, self.world.now()) => {
+                self.judge(dialect, app, original, None, received, self.world.now())
+            }
+            (Err(error), _) => self.unknown(app, original, received, &error),
+        }
     }
 
     fn finish(

@@ -20,8 +20,9 @@ use crate::access::{Because, Decision, decide};
 use crate::app::{Application, OUTPOST_PATH};
 use crate::forwarded::{Dialect, OriginalRequest};
 use crate::host::Host;
+use crate::oidc::Provider;
 use crate::pages::Page;
-use crate::settings::{Bearer, Tokens};
+use crate::settings::{Bearer, IdentityProvider, Tokens};
 use crate::token::{Bad, Outcome, Presented, Scheme};
 use crate::world::UnixTime;
 
@@ -88,6 +89,12 @@ impl Outpost {
         checked(answer, verdict, None)
     }
 
+    /// Whether a valid session counts before this credential: the operator says so, or it is plainly the application's own.
+    pub(super) fn yields(&self, app: &Application, accepted: &Tokens, presented: Presented<'_>) -> bool {
+        let foreign = |provider: &Arc<Provider>| presented.is_foreign(accepted, &provider.settings().issuer);
+        accepted.prefer_session || self.logins.provider(app).is_some_and(foreign)
+    }
+
     /// What programs must know to get a token for an application (RFC 9728 §2).
     pub(super) fn resource(
         &self,
@@ -100,7 +107,7 @@ impl Outpost {
             let accepted = app.tokens.as_deref().filter(|it| it.bearer != Bearer::Off)?;
             let resource = resource_at(app, accepted, own_host(app, host), path)?;
             let provider = self.logins.provider(app)?.settings();
-            Some(metadata(app, accepted, resource, &provider.issuer, provider.cli_client_id.as_deref()))
+            Some(metadata(app, accepted, resource, provider))
         });
         let Some(document) = found else {
             return (reply::with_request_id(reply::not_found(), received.id.to_string()), "not_found");
@@ -243,26 +250,21 @@ fn resource_at(app: &Application, accepted: &Tokens, host: &Host<'_>, path: &str
     accepted.audiences.contains(&part).then_some(part)
 }
 
-fn metadata(
-    app: &Application,
-    accepted: &Tokens,
-    resource: String,
-    issuer: &str,
-    cli_client_id: Option<&str>,
-) -> Map<String, Value> {
+fn metadata(app: &Application, accepted: &Tokens, resource: String, provider: &IdentityProvider) -> Map<String, Value> {
     let mut document = Map::new();
     let mut add = |name: &str, value| document.insert(name.to_owned(), value);
-    let servers: Vec<_> =
-        std::iter::once(issuer).chain(accepted.issuers.iter().map(|issuer| issuer.issuer.as_str())).collect();
+    let servers: Vec<_> = std::iter::once(provider.issuer.as_str())
+        .chain(accepted.issuers.iter().map(|issuer| issuer.issuer.as_str()))
+        .collect();
     add("resource", Value::String(resource));
     add("resource_name", json!(app.name));
     add("authorization_servers", json!(servers));
     add("bearer_methods_supported", json!(["header"]));
-    if !accepted.scopes.is_empty() {
-        add("scopes_supported", json!(accepted.scopes));
-    }
+    // With the provider's own, a token names its user; what brings refresh tokens is not of the application.
+    let named = provider.scopes.iter().filter(|scope| *scope != "offline_access" && !accepted.scopes.contains(scope));
+    add("scopes_supported", json!(accepted.scopes.iter().chain(named).collect::<Vec<_>>()));
     // Not of the RFC: by which client a command-line program gets a token.
-    if let Some(client) = cli_client_id {
+    if let Some(client) = &provider.cli_client_id {
         add("forepost_cli_client_id", json!(client));
     }
     document

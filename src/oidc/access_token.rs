@@ -106,18 +106,54 @@ fn read(
 /// An ID token is told to applications, so it must open nothing. Where a provider also signs people in, a token has to look
 /// like an access token: its type is `at+jwt` (RFC 9068 §2.1) or Keycloak's `Bearer`, or it names a scope or a client.
 fn verify_kind(kind: Option<&str>, claims: &Map<String, Value>, signs_people_in: bool) -> Result<(), OidcError> {
+    verify_no_other_kind(kind, claims)?;
+    let has = |names: &[&str]| names.iter().any(|name| claims.contains_key(*name));
+    if kind == Some("at+jwt") || has(&["scope", "scp", "client_id", "typ"]) || !signs_people_in {
+        return Ok(());
+    }
+    Err(unfit("it looks like an ID token: no typ at+jwt, no `scope`, no `client_id`"))
+}
+
+/// What no ID token, refresh token or token of another kind passes that shows what it is.
+///
+/// An access token may have a `nonce` (authentik's has one, where the login had), but then it names a scope: ID tokens do not,
+/// although some name a client.
+fn verify_no_other_kind(kind: Option<&str>, claims: &Map<String, Value>) -> Result<(), OidcError> {
     verify_bearer(claims)?;
     match kind {
         Some("at+jwt") => return Ok(()),
         None | Some("jwt") => {}
-        Some(_) => return Err(unfit("its `typ` is that of no access token")),
+        Some(_) => return Err(unfit("its `typ` is not that of an access token")),
     }
     let has = |names: &[&str]| names.iter().any(|name| claims.contains_key(*name));
-    let is_access_token = has(&["scope", "scp", "client_id"]) || claims.contains_key("typ");
-    if has(&["at_hash", "c_hash", "s_hash"]) || (!is_access_token && (signs_people_in || has(&["nonce"]))) {
-        return Err(unfit("it is an ID token, or looks like one: no typ at+jwt, no scope, no client_id"));
+    if has(&["at_hash", "c_hash", "s_hash"]) {
+        return Err(unfit("it is an ID token (`at_hash`, `c_hash`, `s_hash`)"));
+    }
+    if has(&["nonce"]) && !has(&["scope", "scp"]) && !claims.contains_key("typ") {
+        return Err(unfit("it looks like an ID token: a `nonce`, and no `scope`"));
     }
     Ok(())
+}
+
+/// Looks at a token that the provider called active, with `answer` (RFC 7662 §2.2): some providers say so of ID tokens and refresh
+/// tokens, too.
+///
+/// A JWT has to show, by itself or in the answer, that it is an access token. Of an opaque token only the answer tells.
+pub(super) fn verify_active(token: &str, answer: &Map<String, Value>) -> Result<(), OidcError> {
+    verify_bearer(answer)?;
+    let Ok(jws) = Jws::parse(token) else { return Ok(()) };
+    let kind = jws.kind()?;
+    let mut claims = jws.claims.clone();
+    for name in ["scope", "scp"] {
+        if let (None, Some(value)) = (claims.get(name), answer.get(name)) {
+            claims.insert(name.to_owned(), value.clone());
+        }
+    }
+    verify_no_other_kind(kind.as_deref(), &claims)?;
+    if kind.as_deref() == Some("at+jwt") || ["scope", "scp", "typ"].iter().any(|name| claims.contains_key(*name)) {
+        return Ok(());
+    }
+    Err(unfit("it looks like an ID token: no typ at+jwt, and no `scope` in it or in what the provider says of it"))
 }
 
 /// What must hold of each token, whoever speaks of it.
@@ -129,15 +165,24 @@ pub(super) fn verify_bearer(claims: &Map<String, Value>) -> Result<(), OidcError
     if claims.contains_key("events") {
         return Err(unfit("it reports an event"));
     }
-    for name in ["typ", "token_type"] {
+    // `token_use` is Hydra's, Dex's and Cognito's; `tokenType` is Casdoor's.
+    for name in ["typ", "token_type", "token_use", "tokenType"] {
         match claims.get(name) {
             None | Some(Value::Null) => {}
-            Some(Value::String(kind)) if kind.eq_ignore_ascii_case("bearer") => {}
-            Some(Value::String(kind)) if name == "token_type" && kind.eq_ignore_ascii_case("access_token") => {}
-            Some(_) => return Err(unfit(&format!("its `{name}` is not Bearer"))),
+            Some(Value::String(kind)) if is_access_token_kind(name, kind) => {}
+            Some(_) => return Err(unfit(&format!("its `{name}` is not that of a bearer access token"))),
         }
     }
     Ok(())
+}
+
+fn is_access_token_kind(name: &str, kind: &str) -> bool {
+    let kind = kind.to_ascii_lowercase().replace('-', "_");
+    match name {
+        "typ" => kind == "bearer",
+        "token_use" => kind == "access_token" || kind == "access",
+        _ => kind == "bearer" || kind == "access_token",
+    }
 }
 
 /// For us, or of a client whose tokens we accept, which it was also made for.
@@ -163,6 +208,29 @@ pub(super) fn verify_recipient(claims: &Map<String, Value>, recipient: &Recipien
         None if audiences.is_empty() && client.is_some_and(|client| (recipient.is_ours)(client)) => Ok(()),
         None => Err(unfit("it is for somebody else (`aud`), of a client that is not accepted (`azp`, `client_id`)")),
     }
+}
+
+/// Whether the token is that of a client in `accept_clients`, for itself.
+pub(super) fn is_of_accepted_client(claims: &Map<String, Value>, recipient: &Recipient<'_>) -> bool {
+    let client = client(claims).ok().flatten();
+    client.is_some_and(|client| recipient.accept_clients.iter().any(|it| it == client))
+}
+
+/// Whether the token is a client's own, without a user: it has no other subject than the client (RFC 9068 §2.2).
+#[must_use]
+pub fn own_client(claims: &Map<String, Value>) -> Option<&str> {
+    let client = client(claims).ok().flatten()?;
+    let subject = text(claims, "sub")?;
+    (subject == client || subject.strip_prefix("client:") == Some(client)).then_some(client)
+}
+
+/// The scopes of a token: a text with blanks (RFC 8693 §4.2), or a list.
+pub fn scopes(claims: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    ["scope", "scp"].into_iter().filter_map(|name| claims.get(name)).flat_map(|value| match value {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+        Value::String(text) => text.split(' ').collect(),
+        _ => Vec::new(),
+    })
 }
 
 /// The client that got the token; two names of two clients are none.
@@ -215,143 +283,4 @@ pub(super) fn reason(error: OidcError) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    const NOW: UnixTime = UnixTime::from_secs(1_000_000);
-
-    fn members(value: Value) -> Map<String, Value> {
-        match value {
-            Value::Object(members) => members,
-            _ => panic!("no object"),
-        }
-    }
-
-    #[track_caller]
-    fn kind(header: Option<&str>, claims: Value, login_provider: bool, expected: bool) {
-        let found = verify_kind(header, &members(claims.clone()), login_provider);
-        assert_eq!(found.is_ok(), expected, "{header:?} {claims} {login_provider}: {found:?}");
-    }
-
-    #[test]
-    fn id_tokens_are_no_access_tokens() {
-        kind(Some("at+jwt"), json!({}), true, true);
-        kind(Some("jwt"), json!({"scope": "openid", "azp": "proxy", "nonce": "n"}), true, true);
-        kind(None, json!({"scp": ["a"]}), true, true);
-        kind(None, json!({"client_id": "ci"}), true, true);
-        kind(Some("jwt"), json!({"typ": "Bearer"}), true, true);
-        kind(Some("jwt"), json!({"typ": "ID", "scope": "openid"}), true, false);
-        kind(Some("jwt"), json!({"typ": "Refresh", "scope": "openid"}), true, false);
-        kind(Some("at+jwt"), json!({"typ": "DPoP"}), true, false);
-        kind(Some("jwt"), json!({}), true, false);
-        kind(Some("jwt"), json!({"azp": "proxy"}), true, false);
-        kind(Some("jwt"), json!({"nonce": "n"}), true, false);
-        kind(Some("jwt"), json!({"at_hash": "x", "scope": "openid"}), true, false);
-        kind(Some("logout+jwt"), json!({"scope": "openid"}), true, false);
-        kind(Some("dpop+jwt"), json!({"scope": "openid"}), true, false);
-        kind(Some("jwt"), json!({"scope": "openid", "events": {}}), true, false);
-        kind(Some("at+jwt"), json!({"cnf": {"jkt": "x"}}), true, false);
-        // An issuer that signs nobody in makes only such tokens.
-        kind(None, json!({}), false, true);
-        kind(Some("jwt"), json!({"nonce": "n"}), false, false);
-        kind(Some("jwt"), json!({"at_hash": "x"}), false, false);
-    }
-
-    #[track_caller]
-    fn recipient(claims: Value, expected: bool) {
-        let is_ours = |audience: &str| ["proxy", "https://app.example.com"].contains(&audience);
-        let recipient = Recipient { is_ours: &is_ours, accept_clients: &["friend".to_owned()] };
-        let found = verify_recipient(&members(claims.clone()), &recipient);
-        assert_eq!(found.is_ok(), expected, "{claims}: {found:?}");
-    }
-
-    #[test]
-    fn case_017_074_089_only_what_is_for_us() {
-        recipient(json!({"aud": "proxy"}), true);
-        recipient(json!({"aud": ["other", "https://app.example.com"], "azp": "stranger"}), true);
-        recipient(json!({"aud": "friend", "azp": "friend"}), true);
-        recipient(json!({"aud": ["friend", "x"], "client_id": "friend"}), true);
-        recipient(json!({"client_id": "friend"}), true);
-        recipient(json!({"client_id": "proxy"}), true);
-        recipient(json!({}), false);
-        recipient(json!({"aud": []}), false);
-        recipient(json!({"aud": "other"}), false);
-        recipient(json!({"aud": "other", "client_id": "proxy"}), false);
-        recipient(json!({"aud": "friend"}), false);
-        recipient(json!({"aud": "friend", "azp": "stranger"}), false);
-        recipient(json!({"aud": "other", "azp": "friend"}), false);
-        recipient(json!({"aud": "friend", "azp": "friend", "client_id": "stranger"}), false);
-        recipient(json!({"aud": "prox"}), false);
-        recipient(json!({"aud": "PROXY"}), false);
-        recipient(json!({"aud": ["proxy", 7]}), false);
-        recipient(json!({"aud": {"proxy": 1}}), false);
-        recipient(json!({"aud": null, "client_id": "proxy"}), false);
-    }
-
-    #[track_caller]
-    fn times(claims: Value, expected: Result<Option<u64>, ()>) {
-        let found = verify_times(&members(claims.clone()), NOW);
-        let end = found.as_ref().map(|end| end.map(UnixTime::as_secs)).map_err(|_| ());
-        assert_eq!(end, expected, "{claims}: {found:?}");
-    }
-
-    #[test]
-    fn times_are_judged() {
-        times(json!({}), Ok(None));
-        times(json!({"exp": 1_000_001}), Ok(Some(1_000_001)));
-        times(json!({"exp": 1_000_000}), Err(()));
-        times(json!({"exp": 1}), Err(()));
-        times(json!({"exp": "1000001"}), Err(()));
-        times(json!({"exp": 1e300}), Err(()));
-        times(json!({"exp": null}), Err(()));
-        times(json!({"nbf": 1_000_060, "iat": 1_000_060}), Ok(None));
-        times(json!({"nbf": 1_000_061}), Err(()));
-        times(json!({"iat": 1_000_061}), Err(()));
-        times(json!({"iat": -1}), Err(()));
-    }
-
-    #[test]
-    fn a_client_without_a_user_is_nobodys_namesake() {
-        let subject =
-            |claims| with_subject(members(claims)).ok().and_then(|claims| claims["sub"].as_str().map(str::to_owned));
-        assert_eq!(subject(json!({"sub": "alice", "client_id": "ci"})).as_deref(), Some("alice"));
-        assert_eq!(subject(json!({"client_id": "ci"})).as_deref(), Some("client:ci"));
-        assert_eq!(subject(json!({"azp": "ci", "sub": null})).as_deref(), Some("client:ci"));
-        assert_eq!(subject(json!({})), None);
-        assert_eq!(subject(json!({"client_id": ""})), None);
-        assert_eq!(subject(json!({"azp": "a", "client_id": "b"})), None);
-    }
-
-    #[track_caller]
-    fn said(answer: Value, expected: bool) {
-        let is_ours = |audience: &str| audience == "proxy";
-        let recipient = Recipient { is_ours: &is_ours, accept_clients: &[] };
-        let found = super::super::introspect::read(members(answer.clone()), "https://idp.example.com", &recipient, NOW);
-        assert_eq!(found.is_ok(), expected, "{answer}: {found:?}");
-    }
-
-    #[test]
-    fn case_017_what_the_provider_says_of_a_token() {
-        said(json!({"active": true, "client_id": "proxy", "sub": "alice"}), true);
-        said(json!({"active": true, "aud": ["proxy"], "client_id": "other", "sub": "alice"}), true);
-        said(
-            json!({"active": true, "client_id": "proxy", "token_type": "Bearer", "iss": "https://idp.example.com"}),
-            true,
-        );
-        said(json!({"active": false, "client_id": "proxy", "sub": "alice"}), false);
-        said(json!({"active": "true", "client_id": "proxy", "sub": "alice"}), false);
-        said(json!({"active": 1, "client_id": "proxy", "sub": "alice"}), false);
-        said(json!({"client_id": "proxy", "sub": "alice"}), false);
-        said(json!({"active": true, "sub": "alice"}), false);
-        said(json!({"active": true, "client_id": "other", "sub": "alice"}), false);
-        said(json!({"active": true, "client_id": "proxy", "aud": "other", "sub": "alice"}), false);
-        said(json!({"active": true, "client_id": "proxy", "iss": "https://other.example.com"}), false);
-        said(json!({"active": true, "client_id": "proxy", "exp": 1_000_000}), false);
-        said(json!({"active": true, "client_id": "proxy", "nbf": 1_000_100}), false);
-        said(json!({"active": true, "client_id": "proxy", "token_type": "refresh_token"}), false);
-        said(json!({"active": true, "client_id": "proxy", "token_type": "DPoP"}), false);
-        said(json!({"active": true, "client_id": "proxy", "cnf": {}}), false);
-    }
-}
+mod tests;

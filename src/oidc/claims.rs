@@ -8,7 +8,7 @@ use super::jws::Jws;
 use super::tokens::Tokens;
 use super::userinfo::Userinfo;
 use super::verify::{Failure, said, verify_issuer};
-use super::{OidcError, Provider, Ready, access_token};
+use super::{AccessTokenError, OidcError, Provider, Ready, access_token, scopes};
 use crate::identity::WantedClaims;
 
 /// Claims that speak of a token or a login, and of the user only by its `sub`.
@@ -68,13 +68,44 @@ impl Provider {
         if subject.is_empty() {
             return Ok(Ok(()));
         }
-        match self.userinfo(ready, tokens, &subject).await? {
+        match self.userinfo(ready, tokens.access_token_text(), &subject).await? {
             Userinfo::Claims(more) => wanted.fill(claims, more),
             Userinfo::OtherSubject => return Ok(Err(OtherSubject)),
             Userinfo::None => {}
         }
         self.add_claims_of_access_token(ready, tokens, claims, &subject, wanted).await;
         Ok(Ok(()))
+    }
+
+    /// Adds what is wanted, and what neither a bearer token nor the provider's answer about it says, from userinfo.
+    ///
+    /// Userinfo wants the scope `openid` (OIDC Core §5.3.1); where no scope is told, it is asked. What it refuses says nothing more.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessTokenError::Invalid`] when it speaks of another subject; [`AccessTokenError::Unknown`] when it does not answer.
+    pub async fn add_userinfo(
+        &self,
+        token: &str,
+        claims: &mut Map<String, Value>,
+        wanted: &WantedClaims,
+    ) -> Result<(), AccessTokenError> {
+        let scopes: Vec<&str> = scopes(claims).collect();
+        let may_ask = scopes.is_empty() || scopes.contains(&"openid");
+        if !may_ask || !wanted.are_lacking(claims) || access_token::own_client(claims).is_some() {
+            return Ok(());
+        }
+        let Some(Value::String(subject)) = claims.get("sub").cloned() else { return Ok(()) };
+        let ready = self.ready().ok_or(AccessTokenError::Unknown(OidcError::NotReady))?;
+        match self.userinfo(&ready, token, &subject).await {
+            Ok(Userinfo::Claims(more)) => wanted.fill(claims, more),
+            Ok(Userinfo::None) | Err(OidcError::Refused { .. }) => {}
+            Ok(Userinfo::OtherSubject) => {
+                return Err(AccessTokenError::Invalid("userinfo speaks of another subject".to_owned()));
+            }
+            Err(error) => return Err(AccessTokenError::Unknown(error)),
+        }
+        Ok(())
     }
 
     /// Adds what the access token says of `subject`, where anything is still missing.

@@ -11,6 +11,10 @@ use crate::world::World;
 const NOTABLE_SKEW: u64 = 5;
 const BREAKING_SKEW: u64 = 60;
 
+/// What an operator can do where [`super::Metadata::introspection_endpoint`] is missing and needed.
+pub(crate) const NO_INTROSPECTION: &str = "the provider names none in its metadata, so every token that it would be asked about is \
+                                           refused: set application.tokens.bearer = \"jwt\", or have the provider announce it";
+
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -72,7 +76,9 @@ impl Finding {
 }
 
 /// Asks the provider for its metadata and keys, and compares them with what is configured.
-pub async fn inspect(settings: &IdentityProvider, world: &World) -> Vec<Finding> {
+///
+/// `introspects` says whether an application has the provider asked about tokens (RFC 7662).
+pub async fn inspect(settings: &IdentityProvider, introspects: bool, world: &World) -> Vec<Finding> {
     let mut findings = Vec::new();
     let http = match HttpClient::new(settings.ca_file.as_deref(), settings.timeout) {
         Ok(http) => http,
@@ -108,11 +114,19 @@ pub async fn inspect(settings: &IdentityProvider, world: &World) -> Vec<Finding>
     findings.extend(user_name(settings, &metadata));
     findings.push(refresh_tokens(settings, &metadata));
     findings.push(pkce(&metadata));
+    if introspects {
+        findings.push(introspection(&metadata));
+    }
     if metadata.requires_pushed_requests() {
         let message = "the provider wants pushed authorization requests (RFC 9126), which are not supported";
         findings.push(Finding::new(Level::Failure, "pushed requests", message));
     }
     findings
+}
+
+fn introspection(metadata: &Metadata) -> Finding {
+    let message = metadata.introspection_endpoint().map_or(NO_INTROSPECTION, |endpoint| endpoint.as_str());
+    Finding::judged(metadata.introspection_endpoint().is_some(), Level::Failure, "introspection endpoint", message)
 }
 
 async fn fetch(http: &HttpClient, address: &str) -> Result<(HeaderMap, Vec<u8>), OidcError> {

@@ -28,7 +28,7 @@ mod tokens;
 mod userinfo;
 mod verify;
 
-pub use access_token::{AccessToken, AccessTokenError, Recipient, claimed_issuer};
+pub use access_token::{AccessToken, AccessTokenError, Recipient, claimed_issuer, own_client, scopes};
 pub use endpoints::{AuthorizationRequest, EndSessionRequest, Prompt};
 pub use error::{OidcError, clean};
 pub use exchange::{CodeExchange, Login};

@@ -114,7 +114,7 @@ impl Provider {
     ) -> Result<Judged, RefreshError> {
         if tokens.id_token().is_none() {
             let mut claims = before.claims.clone();
-            match self.userinfo(ready, tokens, &before.subject).await? {
+            match self.userinfo(ready, tokens.access_token_text(), &before.subject).await? {
                 Userinfo::Claims(newer) => overlay(&mut claims, newer),
                 Userinfo::OtherSubject => return Err(RefreshError::Changed),
                 Userinfo::None => {}

@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 
 use super::jws::Jws;
 use super::provider::checked;
-use super::tokens::Tokens;
 use super::verify::{verify_audience, verify_issuer};
 use super::{OidcError, Operation, Provider, Ready, members};
 
@@ -30,13 +29,13 @@ impl Provider {
     pub(super) async fn userinfo(
         &self,
         ready: &Arc<Ready>,
-        tokens: &Tokens,
+        access_token: &str,
         subject: &str,
     ) -> Result<Userinfo, OidcError> {
         let Some(endpoint) = ready.metadata.userinfo_endpoint() else {
             return Ok(Userinfo::None);
         };
-        let answer = self.send(Operation::Userinfo, request(endpoint, tokens.access_token_text())?).await?;
+        let answer = self.send(Operation::Userinfo, request(endpoint, access_token)?).await?;
         let answer = checked(Operation::Userinfo, answer)?;
         let status = answer.status();
         if status != StatusCode::OK {

@@ -89,6 +89,13 @@ impl Settings {
         dangers
     }
 
+    /// Whether an application has this identity provider asked about tokens (RFC 7662).
+    #[must_use]
+    pub fn introspects(&self, identity_provider: &str) -> bool {
+        let mut its = self.applications.iter().filter(|app| app.identity_provider == identity_provider);
+        its.any(|app| app.tokens.as_ref().is_some_and(Tokens::needs_introspection))
+    }
+
     /// All further issuers of tokens, with their applications.
     pub fn token_issuers(&self) -> impl Iterator<Item = (&Application, &TokenIssuer)> {
         self.applications.iter().flat_map(|app| {

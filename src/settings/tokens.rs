@@ -24,6 +24,10 @@ pub struct Tokens {
     pub accept_clients: Vec<String>,
     /// Scopes that every bearer token needs.
     pub scopes: Vec<String>,
+    /// Accept tokens that name no user; the application then gets an empty user name.
+    pub allow_unnamed: bool,
+    /// Whether a valid session counts before `Authorization`, which is then the application's own.
+    pub prefer_session: bool,
     /// Further issuers of JWTs.
     pub issuers: Vec<TokenIssuer>,
 }
@@ -84,6 +88,8 @@ pub(super) fn read(mut table: Table<'_>, issuer_tables: Option<Vec<Table<'_>>>) 
     let mut texts = |key| table.each(key, LIST, |item| item.text().map(str::to_owned)).unwrap_or_default();
     let (audiences, accept_clients) = (texts("audiences"), texts("accept_clients"));
     let scopes = table.each("scopes", LIST, |item| scope(item.text()?)).unwrap_or_default();
+    let allow_unnamed = table.boolean("allow_unnamed", false);
+    let prefer_session = table.boolean("prefer_session", false);
     if bearer == Bearer::Off {
         for key in ["audiences", "accept_clients", "scopes"] {
             if table.was_given(key) {
@@ -95,7 +101,24 @@ pub(super) fn read(mut table: Table<'_>, issuer_tables: Option<Vec<Table<'_>>>) 
     let issuers = issuers(issuer_tables.unwrap_or_default(), bearer);
     table.finish();
     let accepts_any = bearer != Bearer::Off || basic != Basic::Off;
-    accepts_any.then_some(Tokens { bearer, basic, audiences, accept_clients, scopes, issuers })
+    accepts_any.then_some(Tokens {
+        bearer,
+        basic,
+        audiences,
+        accept_clients,
+        scopes,
+        allow_unnamed,
+        prefer_session,
+        issuers,
+    })
+}
+
+impl Tokens {
+    /// Whether the provider is asked about tokens (RFC 7662), so that it needs an introspection endpoint.
+    #[must_use]
+    pub fn needs_introspection(&self) -> bool {
+        matches!(self.bearer, Bearer::Introspection | Bearer::Both)
+    }
 }
 
 impl TokenIssuer {

@@ -19,7 +19,7 @@ use tokio::sync::{OnceCell, Semaphore};
 pub use presented::{Presented, Scheme};
 
 use crate::app::Application;
-use crate::oidc::Provider;
+use crate::oidc::{Provider, scopes};
 use crate::session::{NewSession, ProviderSide, Session};
 use crate::settings::Tokens as Accepted;
 use crate::telemetry::Rarely;
@@ -27,7 +27,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::world::{UnixTime, World};
 use limit::Guesses;
 use presented::Key;
-use prove::{Asking, Proven, Refused, scopes};
+use prove::{Asking, Proven, Refused};
 
 /// Until it is looked at again.
 const BAD: Duration = Duration::from_secs(10);

@@ -5,13 +5,17 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, header};
 
+use crate::oidc::claimed_issuer;
 use crate::settings::{Basic, Bearer, Tokens};
 
 /// More than any header section holds.
 const LONGEST: usize = 64 << 10;
 
-/// A user name and a password, each; RFC 7617 knows no limit.
+/// A user name, and a password of a user, in bytes; RFC 7617 knows no limit.
 const LONGEST_PART: usize = 1024;
+
+/// A token in the place of a password, in bytes: access tokens of authentik are JWTs with all of the user's groups.
+const LONGEST_TOKEN: usize = 16 << 10;
 
 /// The user name that makes the password a token, at authentik.
 const TOKEN_USER: &str = "goauthentik.io/token";
@@ -88,6 +92,21 @@ impl<'r> Presented<'r> {
         self.scheme
     }
 
+    /// Whether it is plainly not meant for forepost, with `issuer` as the issuer of the application's provider: no JWT where only
+    /// JWTs are accepted, or a JWT of an issuer that is none of the application's.
+    #[must_use]
+    pub fn is_foreign(self, accepted: &Tokens, issuer: &str) -> bool {
+        let Some(token) = self.text.filter(|_| self.scheme == Scheme::Bearer) else { return false };
+        // The provider may vouch for tokens of other clients under other issuers.
+        let asks_about_others = accepted.needs_introspection() && !accepted.accept_clients.is_empty();
+        match claimed_issuer(token) {
+            Some(named) => {
+                named != issuer && !asks_about_others && accepted.issuers.iter().all(|known| known.issuer != named)
+            }
+            None => !accepted.needs_introspection(),
+        }
+    }
+
     /// By which it is known, for the application with this number.
     pub(super) fn key(self, application: usize) -> Key {
         let mut context = Context::new(&SHA256);
@@ -108,8 +127,10 @@ impl<'r> Presented<'r> {
         }
         let decoded = String::from_utf8(STANDARD.decode(text).ok()?).ok()?;
         let (user, password) = decoded.split_once(':')?;
-        let usable = |part: &str| !part.is_empty() && part.len() <= LONGEST_PART && !part.chars().any(char::is_control);
-        (usable(user) && usable(password))
+        let longest = if user == TOKEN_USER { LONGEST_TOKEN } else { LONGEST_PART };
+        let usable =
+            |part: &str, longest| !part.is_empty() && part.len() <= longest && !part.chars().any(char::is_control);
+        (usable(user, LONGEST_PART) && usable(password, longest))
             .then(|| Credential::Password { user: user.to_owned(), password: password.to_owned() })
     }
 }
@@ -139,7 +160,48 @@ mod tests {
 
     fn accepted(bearer: Bearer, basic: Basic) -> Tokens {
         let empty = Vec::new;
-        Tokens { bearer, basic, audiences: empty(), accept_clients: empty(), scopes: empty(), issuers: Vec::new() }
+        Tokens {
+            bearer,
+            basic,
+            audiences: empty(),
+            accept_clients: empty(),
+            scopes: empty(),
+            allow_unnamed: false,
+            prefer_session: false,
+            issuers: Vec::new(),
+        }
+    }
+
+    #[track_caller]
+    fn foreign(accepted: &Tokens, field: &str, expected: bool) {
+        let mut headers = HeaderMap::new();
+        headers.append(header::AUTHORIZATION, HeaderValue::from_str(field).unwrap());
+        let found = Presented::find(accepted, &headers).unwrap();
+        assert_eq!(found.is_foreign(accepted, "https://idp.example.com"), expected, "{field}");
+    }
+
+    #[test]
+    fn only_what_is_plainly_not_ours_is_foreign() {
+        let jwt = |claims: &str| {
+            let part = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+            format!("Bearer {}.{}.c2ln", part(r#"{"alg":"RS256"}"#), part(claims))
+        };
+        let ours = jwt(r#"{"iss":"https://idp.example.com"}"#);
+        let other = jwt(r#"{"iss":"https://other.example.com"}"#);
+        let nobodys = jwt("{}");
+        for bearer in [Bearer::Jwt, Bearer::Both, Bearer::Introspection] {
+            let accepted = accepted(bearer, Basic::Authentik);
+            foreign(&accepted, &ours, false);
+            foreign(&accepted, &other, true);
+            for unknown in [nobodys.as_str(), "Bearer opaque"] {
+                foreign(&accepted, unknown, bearer == Bearer::Jwt);
+            }
+            foreign(&accepted, "Basic YTpi", false);
+            foreign(&accepted, "Bearer a b", false);
+            let mut accepted = accepted;
+            accepted.accept_clients = vec!["friend".to_owned()];
+            foreign(&accepted, &other, bearer == Bearer::Jwt);
+        }
     }
 
     /// `None`: not our business; `Some(None)`: bad; else what is verified.
@@ -200,6 +262,10 @@ mod tests {
         basic("alice", None);
         basic("alice:a\nb", None);
         basic(&format!("alice:{}", "x".repeat(1025)), None);
+        let token = format!("goauthentik.io/token:{}", "x".repeat(1800));
+        let split = token.replacen(':', "|", 1);
+        basic(&token, Some(&split));
+        basic(&format!("goauthentik.io/token:{}", "x".repeat((16 << 10) + 1)), None);
         check(Bearer::Off, Basic::Authentik, &["Basic !!!"], Some(None));
         check(Bearer::Off, Basic::Authentik, &["Basic /w=="], Some(None));
     }

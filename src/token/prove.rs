@@ -10,7 +10,7 @@ use super::presented::Credential;
 use super::{Bad, Tokens};
 use crate::app::Application;
 use crate::identity::Identity;
-use crate::oidc::{AccessToken, AccessTokenError, Provider, Recipient, claimed_issuer};
+use crate::oidc::{AccessToken, AccessTokenError, Provider, Recipient, claimed_issuer, own_client};
 use crate::settings::{Bearer, ClaimNames, TokenIssuer, Tokens as Accepted};
 use crate::world::UnixTime;
 
@@ -69,12 +69,17 @@ impl Asking<'_> {
             let client_id = &self.provider.settings().client_id;
             let is_ours = |audience: &str| audience == client_id || self.is_application(audience);
             let recipient = Recipient { is_ours: &is_ours, accept_clients: &self.accepted.accept_clients };
-            let proven = self.provider.verify_access_token(token, &recipient).await.map_err(refused)?;
+            let mut proven = self.provider.verify_access_token(token, &recipient).await.map_err(refused)?;
+            self.add_userinfo(token, &mut proven.claims).await?;
             return self.proven(proven, &self.provider.settings().claims, token.to_owned(), GOOD_JWT);
         }
         let known = self.tokens.issuers.get(&self.app.number).map_or(&[][..], Vec::as_slice).iter();
         let found = known.zip(&self.accepted.issuers).find(|(_, settings)| settings.issuer == issuer);
         let Some((provider, settings)) = found else {
+            // The provider may vouch for it: authentik has an issuer for each application.
+            if self.accepted.bearer == Bearer::Both && !self.accepted.accept_clients.is_empty() {
+                return self.introspect(token).await;
+            }
             return Err(Refused(Bad::Invalid, "its issuer is none of the application's".to_owned()));
         };
         let is_ours =
@@ -104,7 +109,19 @@ impl Asking<'_> {
                 "the provider calls a token inactive; some say so too when client_secret is wrong"
             );
         }
-        self.proven(asked?, &self.provider.settings().claims, String::new(), GOOD_BY_PROVIDER)
+        let mut told = asked?;
+        // What it names the user by where no claim does (RFC 7662 §2.2).
+        let username = told.claims.get("username").and_then(Value::as_str).unwrap_or_default().to_owned();
+        self.add_userinfo(token, &mut told.claims).await?;
+        let names = &self.provider.settings().claims;
+        let identity = identity(&told.claims, names)?;
+        let identity = if identity.username.is_empty() { Identity { username, ..identity } } else { identity };
+        self.proven_as(identity, told, String::new(), GOOD_BY_PROVIDER)
+    }
+
+    /// Asks userinfo for what the application wants and `claims` do not say; the answer is kept with the verdict.
+    async fn add_userinfo(&self, token: &str, claims: &mut Map<String, Value>) -> Result<(), Refused> {
+        self.provider.add_userinfo(token, claims, &self.app.wanted_claims).await.map_err(refused)
     }
 
     async fn prove_password(&self, user: &str, password: &str) -> Result<Proven, Refused> {
@@ -140,12 +157,37 @@ impl Asking<'_> {
     }
 
     fn proven(&self, token: AccessToken, names: &ClaimNames, told: String, most: Duration) -> Result<Proven, Refused> {
-        let identity = Identity::from_claims(&token.claims, names);
-        let identity = identity.map_err(|error| Refused(Bad::Invalid, error.to_string()))?;
+        self.proven_as(identity(&token.claims, names)?, token, told, most)
+    }
+
+    fn proven_as(
+        &self,
+        identity: Identity,
+        token: AccessToken,
+        told: String,
+        most: Duration,
+    ) -> Result<Proven, Refused> {
+        self.verify_named(&identity, &token.claims)?;
         let until = self.tokens.world.now() + most;
         let until = token.expires_at.map_or(until, |end| end.min(until));
         Ok(Proven { identity, claims: token.claims, told, until })
     }
+
+    /// The application takes an empty user name for whatever it likes. So only the operator lets in who has none: a client by its
+    /// name, for what it does itself, or any.
+    fn verify_named(&self, identity: &Identity, claims: &Map<String, Value>) -> Result<(), Refused> {
+        let accepted = |client: &str| self.accepted.accept_clients.iter().any(|it| it == client);
+        if !identity.username.is_empty() || self.accepted.allow_unnamed || own_client(claims).is_some_and(accepted) {
+            return Ok(());
+        }
+        let why =
+            "it names no user: ask for the scopes that bring the user name, or set application.tokens.allow_unnamed";
+        Err(Refused(Bad::Invalid, why.to_owned()))
+    }
+}
+
+fn identity(claims: &Map<String, Value>, names: &ClaimNames) -> Result<Identity, Refused> {
+    Identity::from_claims(claims, names).map_err(|error| Refused(Bad::Invalid, error.to_string()))
 }
 
 fn refused(error: AccessTokenError) -> Refused {
@@ -176,13 +218,4 @@ fn set_apart(proven: &mut Proven, issuer: &TokenIssuer) {
     claims.insert("iss".to_owned(), Value::String(issuer.issuer.clone()));
     claims.insert(issuer.name.clone(), Value::Object(std::mem::take(&mut proven.claims)));
     proven.claims = claims;
-}
-
-/// The scopes of a token: a text with blanks (RFC 8693 §4.2), or a list.
-pub(super) fn scopes(claims: &Map<String, Value>) -> impl Iterator<Item = &str> {
-    ["scope", "scp"].into_iter().filter_map(|name| claims.get(name)).flat_map(|value| match value {
-        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
-        Value::String(text) => text.split(' ').collect(),
-        _ => Vec::new(),
-    })
 }

@@ -1,5 +1,6 @@
 //! Programs: bearer tokens, app passwords, and how they learn where to get them.
 
+mod beside;
 mod metadata;
 mod opaque;
 mod passwords;
@@ -48,12 +49,29 @@ external_host = "https://password.example.com"
 basic = "authentik"
 
 [[application]]
+slug = "own"
+external_host = "https://own.example.com"
+[application.tokens]
+bearer = "jwt"
+basic = "authentik"
+prefer_session = true
+
+[[application]]
+slug = "unnamed"
+external_host = "https://unnamed.example.com"
+[application.tokens]
+bearer = "both"
+accept_clients = ["friend"]
+allow_unnamed = true
+
+[[application]]
 slug = "plain"
 external_host = "https://plain.example.com"
 "#;
 
 async fn stage() -> Stage {
-    let origins = ["https://app.example.com", "https://plain.example.com"];
+    let origins = ["app", "opaque", "own", "plain"].map(|name| format!("https://{name}.example.com"));
+    let origins: Vec<_> = origins.iter().map(String::as_str).collect();
     let config = Config { clients: vec![client("proxy", Some("proxy-secret"), &origins)], ..Config::default() };
     let provider = Provider::start(config).await.unwrap();
     Stage::of(provider, "proxy-secret", "cli_client_id = \"cli\"", APPLICATIONS).await

@@ -107,6 +107,8 @@ pub(crate) struct Behaviour {
     pub(crate) introspection: Patch,
     /// Every client learns of the tokens of every other, as some providers have it.
     pub(crate) introspection_of_all: bool,
+    /// ID tokens are active tokens too, as some providers have it.
+    pub(crate) introspection_of_id_tokens: bool,
     /// Take this as the app password of every user, as authentik has them; nobody has one otherwise.
     pub(crate) app_password: Option<&'static str>,
     /// What is different at a refresh.

@@ -63,7 +63,7 @@ async fn oidc_provider_rotates_keys_with_overlap() {
 async fn oidc_provider_that_wants_pushed_requests_is_diagnosed() {
     let provider = OpenIdProvider::with(ORIGIN, &json!({}), json!({"pushed": true}));
     let settings = Settings::from_toml(&toml(&provider.issuer, &secret())).unwrap();
-    let findings = inspect(&settings.identity_providers["idp"], &World::system()).await;
+    let findings = inspect(&settings.identity_providers["idp"], false, &World::system()).await;
     let failures: Vec<_> = findings.iter().filter(|finding| finding.level == Level::Failure).collect();
     assert_eq!(failures.len(), 1, "{findings:#?}");
     assert_eq!(failures[0].check, "pushed requests");
@@ -100,7 +100,7 @@ async fn providers_that_work_pass_the_inspection() {
     let glewlwyds = format!("client_secret = \"{}\"", Glewlwyd::CLIENT_SECRET);
     for (issuer, settings) in [(&openid.issuer, secret()), (&glewlwyd.issuer, glewlwyds)] {
         let settings = Settings::from_toml(&toml(issuer, &settings)).unwrap();
-        let findings = inspect(&settings.identity_providers["idp"], &World::system()).await;
+        let findings = inspect(&settings.identity_providers["idp"], false, &World::system()).await;
         assert!(findings.iter().all(|it| matches!(it.level, Level::Good | Level::Note)), "{findings:#?}");
     }
 }

@@ -5,10 +5,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use crate::support::port::reserved_address;
 use crate::support::tool::{self, Running};
@@ -32,6 +34,8 @@ pub(super) struct Hydra {
 impl Hydra {
     pub(super) const CLIENT_ID: &str = "proxy";
     pub(super) const CLIENT_SECRET: &str = "the-secret_of.a-test";
+    /// What our client may ask tokens for.
+    pub(super) const AUDIENCE: &str = "https://api.example.com";
 
     /// Starts a provider that knows the application at `origin`; its access tokens are `opaque` or `jwt`.
     pub(super) async fn start(origin: &str, access_tokens: &str) -> Self {
@@ -62,7 +66,7 @@ impl Hydra {
         let client = json!({
             "client_id": Self::CLIENT_ID, "client_secret": Self::CLIENT_SECRET,
             "grant_types": ["authorization_code", "refresh_token", "client_credentials"], "response_types": ["code"],
-            "scope": "openid profile email groups offline_access",
+            "scope": "openid profile email groups offline_access", "audience": [Self::AUDIENCE],
             "redirect_uris": [format!("{origin}/outpost.goauthentik.io/callback?X-authentik-auth-callback=true")],
             "post_logout_redirect_uris": [format!("{origin}/outpost.goauthentik.io/signed_out")],
             "token_endpoint_auth_method": "client_secret_basic",
@@ -79,15 +83,42 @@ impl Hydra {
         admin.send(method, &format!("http://administration{path}"), &headers, body.as_deref()).await
     }
 
+    /// An access token of a user for [`Self::AUDIENCE`], as a program gets it that signs in like the application.
+    pub(super) async fn access_token(&self, user: &str, scope: &str) -> String {
+        let redirect_uri = "https://app.example.com/outpost.goauthentik.io/callback?X-authentik-auth-callback=true";
+        let mut authorization = Url::parse(&format!("{}/oauth2/auth", self.issuer)).unwrap();
+        authorization.query_pairs_mut().extend_pairs([
+            ("client_id", Self::CLIENT_ID),
+            ("response_type", "code"),
+            ("scope", scope),
+            ("redirect_uri", redirect_uri),
+            ("audience", Self::AUDIENCE),
+            ("state", "a-state-of-some-length"),
+        ]);
+        let mut browser = Browser::new().route("*", self.address);
+        let code = self.sign_in_for(&mut browser, &authorization, user, scope).await.parameter("code").unwrap();
+        let form = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([("grant_type", "authorization_code"), ("code", &code), ("redirect_uri", redirect_uri)])
+            .finish();
+        let basic = format!("Basic {}", STANDARD.encode(format!("{}:{}", Self::CLIENT_ID, Self::CLIENT_SECRET)));
+        let endpoint = format!("{}/oauth2/token", self.issuer);
+        let reply = browser.send(Method::POST, &endpoint, &[("authorization", &basic)], Some(&form)).await;
+        reply.is(200).json()["access_token"].as_str().unwrap().to_owned()
+    }
+
     /// Answers an authorization request as a person and their consent would, up to the redirect that leaves Hydra.
     pub(super) async fn sign_in(&self, browser: &mut Browser, authorization: &Url, user: &str) -> Reply {
+        self.sign_in_for(browser, authorization, user, "openid profile email groups offline_access").await
+    }
+
+    async fn sign_in_for(&self, browser: &mut Browser, authorization: &Url, user: &str, scope: &str) -> Reply {
         let asked = browser.get(authorization.as_str()).await;
         let accepted = json!({"subject": user, "remember": true, "remember_for": 3600});
         let asked = self.accept(browser, "login", &asked, &accepted).await;
         let groups = if user == "alice" { json!(["admins", "staff"]) } else { json!(["staff"]) };
         let claims = json!({"preferred_username": user, "email": format!("{user}@example.test"), "groups": groups});
         let accepted = json!({
-            "grant_scope": ["openid", "profile", "email", "groups", "offline_access"],
+            "grant_scope": scope.split(' ').collect::<Vec<_>>(), "grant_access_token_audience": [Self::AUDIENCE],
             "session": {"id_token": claims},
         });
         self.accept(browser, "consent", &asked, &accepted).await

@@ -20,7 +20,8 @@ impl Scene {
         let resources = json!({"https://app.example.com/": "jwt", "https://other.example.com/": "jwt"});
         let provider = OpenIdProvider::with(ORIGIN, &json!({}), json!({"resources": resources}));
         let settings = format!("client_secret = \"{}\"", OpenIdProvider::CLIENT_SECRET);
-        let tokens = format!("[application.tokens]\nbearer = \"{bearer}\"\nscopes = [\"read\"]\n");
+        let tokens =
+            format!("[application.tokens]\nbearer = \"{bearer}\"\nscopes = [\"read\"]\nallow_unnamed = true\n");
         let daemon = start_daemon(&format!("{}\n{tokens}", super::scene::toml(&provider.issuer, &settings))).await;
         daemon.ready().await;
         let browser =

@@ -19,6 +19,7 @@ async fn programs_learn_where_to_get_a_token() {
         "resource_name": "app",
         "authorization_servers": [stage.provider.issuer()],
         "bearer_methods_supported": ["header"],
+        "scopes_supported": ["openid", "profile", "email", "groups"],
         "forepost_cli_client_id": "cli",
     });
     assert_eq!(reply.is(200).json(), document);
@@ -29,7 +30,7 @@ async fn programs_learn_where_to_get_a_token() {
     let part = program.get(&format!("{well_known}/mcp")).await;
     assert_eq!(part.is(200).json()["resource"], "https://app.example.com/mcp");
     let scoped = program.get("https://scoped.example.com/.well-known/oauth-protected-resource").await;
-    assert_eq!(scoped.json()["scopes_supported"], json!(["write"]));
+    assert_eq!(scoped.json()["scopes_supported"], json!(["write", "openid", "profile", "email", "groups"]));
     for path in [
         "https://app.example.com/.well-known/oauth-protected-resource/other",
         "https://plain.example.com/outpost.goauthentik.io/oauth-protected-resource",

@@ -47,7 +47,7 @@ async fn case_091_a_scope_is_asked_for_where_it_is_needed() {
         let challenge = reply.is(403).header("www-authenticate");
         assert!(challenge.starts_with("Bearer error=\"insufficient_scope\", scope=\"write\""), "{challenge}");
     }
-    let writer = stage.provider.opaque_token("proxy", "alice", "openid write").unwrap();
+    let writer = stage.provider.opaque_token("proxy", "alice", "openid profile write").unwrap();
     bearer(&stage, SCOPED, &writer).await.is(200);
 }
 
@@ -63,6 +63,9 @@ async fn case_017_092_answers_that_prove_nothing() {
         ("exp", json!(1)),
         ("nbf", json!(32_503_680_000_u64)),
         ("token_type", json!("refresh_token")),
+        ("token_use", json!("refresh_token")),
+        ("tokenType", json!("refresh-token")),
+        ("typ", json!("Refresh")),
         ("cnf", json!({"jkt": "x"})),
     ];
     for (name, value) in answers {
@@ -104,4 +107,101 @@ async fn what_nobody_can_say_is_no_answer() {
     super::show(&stage, "envoy", OPAQUE, &format!("Bearer {token}")).await.is(403);
     stage.provider.set(|behaviour| behaviour.faults.clear());
     bearer(&stage, OPAQUE, &token).await.is(200);
+}
+
+/// What one application is told, it could show to another of the same provider, where the provider calls it active.
+#[tokio::test]
+async fn an_id_token_opens_no_other_application() {
+    let stage = stage().await;
+    let mut browser = super::signed_in(&stage, "https://plain.example.com/").await;
+    let plain = stage.check("traefik", &mut browser, "https://plain.example.com/").await;
+    let id_token = plain.is(200).header("x-authentik-jwt");
+    assert_eq!(id_token.split('.').count(), 3);
+    stage.provider.set(|behaviour| {
+        behaviour.introspection_of_id_tokens = true;
+        behaviour.introspection.set("client_id", json!("proxy"));
+    });
+    for url in [OPAQUE, SCOPED, super::APP] {
+        refused(&bearer(&stage, url, &id_token).await, url);
+    }
+}
+
+/// authentik has an issuer for each application; a token of its command-line client names that of its own.
+#[tokio::test]
+async fn the_provider_vouches_for_an_accepted_client_of_another_issuer() {
+    let stage = stage().await;
+    stage.provider.set(|behaviour| {
+        behaviour.introspection_of_all = true;
+        behaviour.introspection_of_id_tokens = true;
+    });
+    let mut claims = super::claims(&stage);
+    claims.extend([
+        ("iss".to_owned(), json!("https://idp.example.com/application/o/cli/")),
+        ("aud".to_owned(), json!("friend")),
+        ("client_id".to_owned(), json!("friend")),
+    ]);
+    let url = "https://unnamed.example.com/page";
+    let token = stage.provider.sign("proxy", &claims).unwrap();
+    assert_eq!(bearer(&stage, url, &token).await.is(200).header("x-authentik-username"), "alice");
+    // Who is not accepted by name stays a stranger.
+    refused(&bearer(&stage, OPAQUE, &token).await, "not accepted there");
+    claims.extend([("aud".to_owned(), json!("stranger")), ("client_id".to_owned(), json!("stranger"))]);
+    let token = stage.provider.sign("proxy", &claims).unwrap();
+    refused(&bearer(&stage, url, &token).await, "a stranger's");
+}
+
+#[tokio::test]
+async fn a_provider_that_does_not_answer_about_a_token_refuses_it() {
+    let stage = stage().await;
+    let token = stage.provider.opaque_token("proxy", "alice", "openid profile groups").unwrap();
+    // Pocket ID's answer to the token of another client.
+    let fault = Fault { status: Some(http::StatusCode::BAD_REQUEST), ..Fault::default() };
+    stage.provider.set(|behaviour| drop(behaviour.faults.insert(Endpoint::Introspection, fault)));
+    refused(&bearer(&stage, OPAQUE, &token).await, "400");
+}
+
+#[tokio::test]
+async fn a_token_that_names_nobody_is_no_user() {
+    let stage = stage().await;
+    stage.provider.set(|behaviour| {
+        behaviour.introspection.remove("preferred_username");
+        behaviour.userinfo.remove("preferred_username");
+    });
+    let token = stage.provider.opaque_token("proxy", "alice", "openid profile groups").unwrap();
+    refused(&bearer(&stage, OPAQUE, &token).await, "nobody");
+    let unnamed = bearer(&stage, "https://unnamed.example.com/page", &token).await;
+    assert_eq!(unnamed.is(200).header("x-authentik-username"), "");
+    // RFC 7662 has a member for the name.
+    stage.provider.set(|behaviour| {
+        behaviour.introspection.set("username", json!("alice"));
+    });
+    let token = stage.provider.opaque_token("proxy", "alice", "openid profile groups").unwrap();
+    assert_eq!(bearer(&stage, OPAQUE, &token).await.is(200).header("x-authentik-username"), "alice");
+}
+
+#[tokio::test]
+async fn userinfo_names_whom_a_token_does_not() {
+    let stage = stage().await;
+    stage.provider.set(|behaviour| {
+        for name in ["preferred_username", "groups", "email", "name"] {
+            behaviour.introspection.remove(name);
+        }
+    });
+    let token = stage.provider.opaque_token("proxy", "alice", "openid profile groups").unwrap();
+    for _ in 0..3 {
+        let reply = bearer(&stage, OPAQUE, &token).await;
+        assert_eq!(reply.is(200).header("x-authentik-username"), "alice");
+        assert_eq!(reply.header("x-authentik-groups"), "admins|staff");
+    }
+    assert_eq!(stage.provider.requests(Endpoint::Userinfo), 1, "asked once");
+    // Who has the token of a client alone has no userinfo.
+    let narrow = stage.provider.opaque_token("proxy", "alice", "profile groups").unwrap();
+    refused(&bearer(&stage, OPAQUE, &narrow).await, "no scope openid");
+    assert_eq!(stage.provider.requests(Endpoint::Userinfo), 1);
+    // Claims about another user are nobody's.
+    stage.provider.set(|behaviour| {
+        behaviour.userinfo.set("sub", json!("bob"));
+    });
+    let token = stage.provider.opaque_token("proxy", "alice", "openid profile groups").unwrap();
+    refused(&bearer(&stage, OPAQUE, &token).await, "another subject");
 }

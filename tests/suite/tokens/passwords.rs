@@ -57,4 +57,12 @@ async fn a_password_may_be_a_token() {
     let reply = basic(&stage, "goauthentik.io/token", &token).await;
     assert_eq!(reply.is(200).header("x-authentik-username"), "alice");
     basic(&stage, "goauthentik.io/token", "unknown").await.is(401);
+    // Access tokens of authentik are JWTs with all groups in them.
+    stage.provider.set(|behaviour| behaviour.introspection_of_id_tokens = true);
+    let mut claims = super::claims(&stage);
+    claims.insert("groups".to_owned(), vec!["a group of some length"; 40].into());
+    let token = stage.provider.sign("proxy", &claims).unwrap();
+    assert!(token.len() > 1100, "{}", token.len());
+    let reply = basic(&stage, "goauthentik.io/token", &token).await;
+    assert_eq!(reply.is(200).header("x-authentik-username"), "alice");
 }

@@ -74,6 +74,23 @@ async fn case_017_074_089_claims_that_prove_nothing() {
         claims.insert("nonce".to_owned(), json!("n"));
     })
     .await;
+    check(&stage, "an ID token that names a client", false, |claims| {
+        claims.remove("scope");
+        claims.insert("nonce".to_owned(), json!("n"));
+    })
+    .await;
+    check(&stage, "another refresh token", false, set("tokenType", json!("refresh-token"))).await;
+    check(&stage, "no user", false, without("preferred_username")).await;
+    check(&stage, "an accepted client's own", true, |claims| {
+        claims.retain(|name, _| !["sub", "preferred_username"].contains(&&**name));
+        claims.extend([("aud".to_owned(), json!("friend")), ("client_id".to_owned(), json!("friend"))]);
+    })
+    .await;
+    check(&stage, "an accepted client's user without a name", false, |claims| {
+        claims.remove("preferred_username");
+        claims.extend([("aud".to_owned(), json!("friend")), ("client_id".to_owned(), json!("friend"))]);
+    })
+    .await;
     check(&stage, "an ID token without a nonce", false, |claims| {
         claims.retain(|name, _| !["scope", "client_id"].contains(&&**name));
     })
@@ -144,7 +161,10 @@ async fn a_thousand_bad_tokens_cost_the_provider_nothing() {
 async fn a_bad_token_counts_whatever_else_is_there() {
     let stage = stage().await;
     let mut browser = signed_in(&stage, APP).await;
-    let headers = [("authorization", "Bearer bad"), ("sec-fetch-mode", "navigate"), ("accept", "text/html")];
+    stage.provider.set(|behaviour| behaviour.signing_key = SigningKey::Stray);
+    let bad = format!("Bearer {}", stage.provider.sign("proxy", &claims(&stage)).unwrap());
+    stage.provider.set(|behaviour| behaviour.signing_key = SigningKey::Published);
+    let headers = [("authorization", bad.as_str()), ("sec-fetch-mode", "navigate"), ("accept", "text/html")];
     for dialect in ["traefik", "caddy", "nginx", "envoy"] {
         refused(&stage.ask(dialect, &mut browser, Method::GET, APP, &headers).await, dialect);
         // What is public asks nobody, and may have tokens of its own.
