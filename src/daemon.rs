@@ -25,7 +25,7 @@ use crate::oidc::{KeyRefresh, Observer, Operation, Provider};
 use crate::serve::{BindError, Drained, Listeners, Serving};
 use crate::session::{FileError, SessionStore, StoreError};
 use crate::settings::{self, Settings};
-use crate::telemetry::log::Sampler;
+use crate::telemetry::log::{self, Sampler};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::TlsError;
 use crate::token::{TokenParts, Tokens};
@@ -36,6 +36,9 @@ const RECLAIM_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Sessions that may be idle for a short time only are looked at so many times in it.
 const RECLAIMS_PER_IDLE_TIMEOUT: u32 = 10;
+
+/// How often is told what was left out of the log.
+const LEFT_OUT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// By so much more than the time that passed a clock may go forward.
 const CLOCK_JUMP: Duration = Duration::from_mins(2);
@@ -156,6 +159,7 @@ impl Daemon {
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(reclaim(Arc::clone(&store), world, reclaim_interval, shutdown.token()));
+        tasks.spawn(tell_left_out(shutdown.token()));
         let status = Status { metrics, store, providers: providers.clone(), shutdown: shutdown.clone() };
         let entropy = Arc::new(OnceCell::new());
         for provider in providers.iter().chain(&token_issuers).map(Arc::clone) {
@@ -392,6 +396,15 @@ async fn reclaim(store: Arc<dyn SessionStore>, world: World, interval: Duration,
             tracing::warn!(%error, "ended sessions could not be removed");
         }
     }
+}
+
+/// Says what was left out of the log, until `stop` and once more then.
+async fn tell_left_out(stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(LEFT_OUT_INTERVAL);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        log::tell_left_out();
+    }
+    log::tell_left_out();
 }
 
 impl Observer for Metrics {

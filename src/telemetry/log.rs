@@ -4,6 +4,9 @@
 //! value is written as an escape. Tokens, cookies, codes and queries are not logged at all; [`RequestLine`]
 //! has no place for them.
 
+mod cut;
+mod flood;
+
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _};
 use std::net::IpAddr;
@@ -11,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Method;
+use prometheus_client::metrics::counter::Counter;
 use tracing::field::{self, Field};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
@@ -21,10 +25,15 @@ use tracing_subscriber::fmt::format::{self, Format, Json, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 
+use self::cut::{Cutting, MOST, cut_json};
+use self::flood::{FLOOD, Flood, Limited};
 use crate::settings::{Log, LogFormat, RoutineChecks};
 
 /// The target of the lines about requests, for filters: `info,forepost::access=off`.
 pub const ACCESS: &str = "forepost::access";
+
+/// Outcomes of which the settings say how many are written (`log.routine_checks`).
+const SAMPLED: [&str; 3] = ["allow", "pass", "challenge"];
 
 /// Why logging cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +56,8 @@ pub enum LogError {
 /// # Errors
 ///
 /// When the level is not understood, and when logging was set up before.
+///
+/// Of events that come often, lines are left out ([`tell_left_out`]), and a panic is one line.
 pub fn init(log: &Log) -> Result<(), LogError> {
     let terminal = io::stderr().is_terminal();
     let style = match log.format {
@@ -57,8 +68,28 @@ pub fn init(log: &Log) -> Result<(), LogError> {
             Style::Human { color: terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) }
         }
     };
-    let dispatch = dispatch(style, filter(&log.level)?, io::stderr);
-    tracing::dispatcher::set_global_default(dispatch).map_err(|_| LogError::AlreadySet)
+    let dispatch = dispatch(style, filter(&log.level)?, io::stderr, &FLOOD);
+    tracing::dispatcher::set_global_default(dispatch).map_err(|_| LogError::AlreadySet)?;
+    std::panic::set_hook(Box::new(tell_panic));
+    Ok(())
+}
+
+/// Says of which events lines were left out since it was last told; to be called every now and then, and at the end.
+pub fn tell_left_out() {
+    FLOOD.tell();
+}
+
+/// Counts the lines that were left out in this process.
+pub(super) fn left_out() -> Counter {
+    FLOOD.left_out.clone()
+}
+
+/// One line, in the form of all others; who caught it goes on, and tells what failed by it.
+fn tell_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let cause = panic.payload_as_str().unwrap_or("unknown");
+    let thread = std::thread::current();
+    let location = panic.location().map(field::display);
+    tracing::error!(thread = thread.name(), location, error = cause, "a thread panicked");
 }
 
 #[derive(Clone, Copy)]
@@ -67,7 +98,7 @@ enum Style {
     Human { color: bool },
 }
 
-fn dispatch<W>(style: Style, filter: EnvFilter, writer: W) -> tracing::Dispatch
+fn dispatch<W>(style: Style, filter: EnvFilter, writer: W, flood: &'static Flood) -> tracing::Dispatch
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -75,11 +106,12 @@ where
     match style {
         Style::Json => builder
             .fmt_fields(JsonFields::new())
-            .event_format(OneLine(format::format().json().flatten_event(true)))
+            .event_format(Limited(OneLine(format::format().json().flatten_event(true)), flood))
             .with_writer(writer)
             .into(),
         Style::Human { color } => {
-            builder.with_ansi(color).fmt_fields(format::debug_fn(human_field).delimited(" ")).with_writer(writer).into()
+            let builder = builder.with_ansi(color).map_event_format(|format| Limited(format, flood));
+            builder.fmt_fields(format::debug_fn(human_field).delimited(" ")).with_writer(writer).into()
         }
     }
 }
@@ -148,6 +180,9 @@ where
     fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut line = String::with_capacity(512);
         self.0.format_event(ctx, Writer::new(&mut line), event)?;
+        if line.len() > MOST {
+            line = cut_json(&line);
+        }
         Escaping(&mut writer).write_str(line.trim_end_matches('\n'))?;
         writer.write_char('\n')
     }
@@ -157,7 +192,7 @@ fn human_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
     if field.name() != "message" {
         write!(writer, "{}=", field.name())?;
     }
-    write!(Escaping(writer), "{value:?}")
+    write!(Cutting::new(Escaping(writer)), "{value:?}")
 }
 
 /// Decides which checks are written: of the routine ones as many as configured, and each of the others.

@@ -70,6 +70,7 @@ pub struct Metrics {
     provider_ready: Family<ProviderLabels, Gauge>,
     header_blocks: Family<ApplicationLabels, Counter>,
     connections: Histogram,
+    left_out: Counter,
 }
 
 /// Where an application and its host stand in the tables.
@@ -125,6 +126,7 @@ impl Metrics {
             provider_ready: Family::default(),
             header_blocks: Family::default(),
             connections: Histogram::new(CONNECTION_BOUNDS),
+            left_out: super::log::left_out(),
         };
         metrics.start_at_zero();
         metrics.register();
@@ -186,6 +188,11 @@ impl Metrics {
             "requests_per_connection",
             "Requests that a connection carried; about 1 means that the proxy keeps none alive",
             self.connections.clone(),
+        );
+        ours.register(
+            "log_lines_left_out",
+            "Lines left out of the log, of events that came often",
+            self.left_out.clone(),
         );
     }
 

@@ -5,8 +5,8 @@ use super::*;
 const SHORT: Duration = Duration::from_millis(200);
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
-/// Sends `start`, then a byte again and again, until the server closes; gives the time that took.
-async fn drip(server: &Running, start: &[u8], byte: u8) -> Duration {
+/// Sends `start`, then `more` again and again, until the server closes; gives the time that took.
+async fn drip(server: &Running, start: &[u8], more: &[u8]) -> Duration {
     let begun = Instant::now();
     let (mut read, mut write) = server.connect().await.0.into_split();
     write.write_all(start).await.unwrap();
@@ -18,7 +18,7 @@ async fn drip(server: &Running, start: &[u8], byte: u8) -> Duration {
         let mut interval = tokio::time::interval(SHORT / 20);
         loop {
             interval.tick().await;
-            if write.write_all(&[byte]).await.is_err() {
+            if write.write_all(more).await.is_err() {
                 std::future::pending::<()>().await;
             }
         }
@@ -42,7 +42,7 @@ async fn slow_headers_are_cut() {
         (&[PREFACE, b"\0\x40\0\x01\x04\0\0\0\x01"].concat(), 0),
     ];
     for (start, byte) in starts {
-        let took = drip(&server, start, byte).await;
+        let took = drip(&server, start, &[byte]).await;
         assert!(took >= SHORT, "{took:?} for {}", start.escape_ascii());
     }
 }
@@ -50,7 +50,7 @@ async fn slow_headers_are_cut() {
 #[tokio::test]
 async fn slow_headers_are_cut_on_a_used_connection() {
     let server = Running::start(Server { header_timeout: SHORT, ..http() }).await;
-    drip(&server, [GET, "GET / HT"].concat().as_bytes(), b'x').await;
+    drip(&server, [GET, "GET / HT"].concat().as_bytes(), b"x").await;
     let mut client = server.connect().await;
     client.get().await;
     client.send("GET / HT").await;
@@ -81,6 +81,29 @@ async fn idle_connections_are_closed() {
     http2_get(&mut client, "/").await;
     used.assert_closed().await;
     within(connection).await.unwrap().unwrap();
+}
+
+/// Frames that ask for nothing do not keep a connection, whatever else came over it before.
+#[tokio::test]
+async fn frames_without_a_request_are_no_use_of_a_connection() {
+    let server = Running::start(Server { idle_timeout: SHORT, ..http() }).await;
+    // HEADERS of `GET /` at the authority `a`.
+    let request = b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a";
+    let frames: [&[u8]; 7] = [
+        b"\0\0\x08\x06\0\0\0\0\0pingping",
+        b"\0\0\x08\x06\x01\0\0\0\0pingping",
+        b"\0\0\0\x04\0\0\0\0\0",
+        b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\xff\xff",
+        b"\0\0\x03\xfe\0\0\0\0\0any",
+        b"\0\0\x04\x08\0\0\0\0\0\0\0\0\x01",
+        b"\0\0\x05\x02\0\0\0\0\x03\0\0\0\0\0",
+    ];
+    for start in [PREFACE.to_vec(), [PREFACE, request].concat()] {
+        for frame in frames {
+            let took = drip(&server, &start, frame).await;
+            assert!((SHORT..SHORT * 50).contains(&took), "{took:?} of {}", frame.escape_ascii());
+        }
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::bounded::Bounded;
 use super::error::{RedisError, clean};
 use crate::settings::{RedisAddress, RedisSettings};
 use crate::tls;
@@ -70,7 +71,7 @@ impl Dialer {
     {
         // Time is kept here, where it is known how long which operation may take.
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
-        let connected = MultiplexedConnection::new_with_config(&self.user, stream, config).await;
+        let connected = MultiplexedConnection::new_with_config(&self.user, Bounded::new(stream), config).await;
         let (connection, driver) = connected.map_err(|error| RedisError::connection(&error))?;
         let driver = Arc::new(AbortOnDropHandle::new(tokio::spawn(driver)));
         Ok(Connection { shared: connection, timeout: self.timeout, _driver: driver })

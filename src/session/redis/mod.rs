@@ -7,6 +7,7 @@
 //! The commands are sent over connections of the `redis` crate, but the way to the right server is found here: its own client for
 //! Clusters repeats commands, also those that must not take place twice, and asks a silent server again and again.
 
+mod bounded;
 mod cluster;
 mod commands;
 mod connection;

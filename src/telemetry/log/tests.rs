@@ -21,7 +21,8 @@ impl io::Write for Captured {
 fn capture(style: Style, level: &str, log: impl FnOnce()) -> String {
     let captured = Captured::default();
     let writer = captured.clone();
-    let dispatch = dispatch(style, filter(level).unwrap(), move || writer.clone());
+    let flood = Box::leak(Box::new(Flood::default()));
+    let dispatch = dispatch(style, filter(level).unwrap(), move || writer.clone(), flood);
     tracing::dispatcher::with_default(&dispatch, log);
     let bytes = captured.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap()
@@ -121,6 +122,65 @@ fn no_value_makes_a_second_line_or_moves_the_terminal() {
     }
 }
 
+/// What a client sent takes a bounded room in the log.
+#[test]
+fn long_values_are_cut() {
+    let long = "/ü".repeat(45_000);
+    for style in [Style::Json, Style::Human { color: false }] {
+        let text = capture(style, "info", || {
+            check_line(&long).write();
+            tracing::warn!(error = %long, debugged = ?long, "message {long}");
+        });
+        assert_eq!(text.matches('\n').count(), 2);
+        let longest = text.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(longest < 5 * MOST && text.contains("/ü…"), "{longest}");
+        if let Style::Json = style {
+            for line in text.lines() {
+                serde_json::from_str::<serde_json::Value>(line).unwrap();
+            }
+        }
+    }
+}
+
+/// Of each event and outcome, and nothing that matters is drowned.
+#[test]
+fn floods_are_left_out_and_counted() {
+    let captured = Captured::default();
+    let (writer, flood): (_, &'static Flood) = (captured.clone(), Box::leak(Box::new(Flood::default())));
+    let dispatch = dispatch(Style::Json, filter("debug").unwrap(), move || writer.clone(), flood);
+    tracing::dispatcher::with_default(&dispatch, || {
+        for _ in 0..10_000 {
+            RequestLine { outcome: "start_login", ..check_line("a") }.write();
+            tracing::warn!("question refused");
+        }
+        for _ in 0..1000 {
+            check_line("a").write();
+            tracing::info!(target: crate::telemetry::audit::AUDIT, "audit");
+            tracing::debug!("detail");
+        }
+        RequestLine { outcome: "login", ..check_line("a") }.write();
+        flood.tell();
+        flood.tell();
+    });
+    let bytes = captured.0.lock().unwrap().clone();
+    let lines: Vec<serde_json::Value> =
+        String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let count = |name: &str, value: &str| lines.iter().filter(|line| line[name] == value).count() as u64;
+    for (name, value, all) in
+        [("outcome", "allow", 1000), ("message", "audit", 1000), ("message", "detail", 1000), ("outcome", "login", 1)]
+    {
+        assert_eq!(count(name, value), all, "{value}");
+    }
+    let (logins, refusals) = (count("outcome", "start_login"), count("message", "question refused"));
+    assert!((100..1000).contains(&logins) && (100..1000).contains(&refusals), "{logins}, {refusals}");
+    let told: Vec<_> = lines.iter().filter(|line| line["message"] == "lines were left out of the log").collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    for (event, written) in [("request (start_login)", logins), ("question refused", refusals)] {
+        assert!(told.iter().any(|line| line["event"] == event && line["lines"] == 10_000 - written), "{told:?}");
+    }
+    assert_eq!(flood.left_out.get(), 20_000 - logins - refusals);
+}
+
 #[test]
 fn lines_for_people_read_well() {
     let text = capture(Style::Human { color: false }, "info", || {
@@ -189,6 +249,29 @@ fn routine_checks_are_sampled_and_others_never() {
     sampled(RoutineChecks::Off, [false; 6]);
     sampled(RoutineChecks::OneIn(3), [true, false, false, true, false, false]);
     sampled(RoutineChecks::OneIn(0), [true; 6]);
+}
+
+/// Runs in a process of its own, for [`a_panic_is_one_line`].
+#[test]
+#[ignore = "it changes what the whole process does at a panic"]
+fn panics_in_a_thread() {
+    init(&Log { format: LogFormat::Json, level: "info".into(), routine_checks: RoutineChecks::All }).unwrap();
+    let reader = std::thread::Builder::new().name("reader".to_owned());
+    assert!(reader.spawn(|| panic!("its parts\ndo not fit")).unwrap().join().is_err());
+}
+
+#[test]
+fn a_panic_is_one_line() {
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    again.args(["--ignored", "--exact", "telemetry::log::tests::panics_in_a_thread", "--nocapture"]);
+    let output = again.env("RUST_BACKTRACE", "1").output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{text}");
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [line] = &lines[..] else { panic!("{text}") };
+    assert_eq!((&line["message"], &line["level"]), (&"a thread panicked".into(), &"ERROR".into()));
+    assert_eq!((&line["thread"], &line["error"]), (&"reader".into(), &"its parts\ndo not fit".into()));
+    assert!(line["location"].as_str().unwrap().contains("tests.rs:"), "{line}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use secrecy::SecretString;
 use tokio::time::Instant;
@@ -76,6 +77,27 @@ async fn users_and_databases(program: &'static str) {
     let error = error.put(&KEY, b"one", LONG, 0).await.unwrap_err();
     assert_eq!(error, RedisError::Refused("NOPERM".to_owned()));
     assert!(!format!("{:?}", with("forepost", "hunter2")).contains("hunter2"));
+}
+
+/// Whatever a server says of the size of its answers, it ends at a bound, and at once.
+#[tokio::test]
+async fn an_answer_without_measure_ends_the_connection() {
+    for answer in ["$99999999999\r\n", "*99999999\r\n", "*2\r\n$5\r\nhello\r\n*600000\r\n"] {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let settings = settings(listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 1024]).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+                // It says no more, and waits.
+                let _ = stream.read(&mut [0; 1024]).await;
+            }
+        });
+        let error = open(&settings).get(&KEY).await.unwrap_err();
+        assert!(matches!(error, RedisError::Away(_)), "{error}");
+        server.abort();
+    }
 }
 
 /// Only Redis: no package of Valkey speaks TLS.
