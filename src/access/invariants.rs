@@ -121,6 +121,7 @@ fn decided(app: &Application, target: Target<'_>) -> Decision {
     let original = OriginalRequest {
         scheme: Some(Scheme::Https),
         authority: Authority { host: app.external_host.host.clone(), port: None },
+        asked_at: None,
         target,
         method: None,
         client: ClientHints::new(&nothing, false),

@@ -72,6 +72,7 @@ fn request(target: &str, kind: RequestKind) -> OriginalRequest<'_> {
     let original = OriginalRequest {
         scheme: Some(Scheme::Https),
         authority: Authority::parse("app.example.com").unwrap(),
+        asked_at: None,
         target: Target::parse(target).unwrap(),
         method: Some(method),
         client: hints(kind),

@@ -34,6 +34,18 @@ impl Registry {
         self.by_exact_host(host).or_else(|| self.by_domain.iter().find(|app| app.owns(host))).or(self.any_host.as_ref())
     }
 
+    /// Whether browsers ask for an application at `host`.
+    ///
+    /// At the external host of a cookie domain they need find nothing but forepost's own pages, and proxies may know it by
+    /// that name.
+    #[must_use]
+    pub fn serves_browsers(&self, host: &Host<'_>) -> bool {
+        match self.by_exact_host(host) {
+            Some(app) => app.cookie_domain.is_none(),
+            None => self.by_domain.iter().any(|app| app.owns(host)),
+        }
+    }
+
     fn by_exact_host(&self, host: &Host<'_>) -> Option<&Arc<Application>> {
         let found = self.by_host.binary_search_by(|app| app.external_host.host.as_str().cmp(host.as_str()));
         self.by_host.get(found.ok()?)
@@ -75,6 +87,26 @@ mod tests {
         check("evilexample.com", None);
         check("example.com.evil.test", None);
         check("localhost", None);
+    }
+
+    #[test]
+    fn names_of_applications_are_told_from_those_of_forepost() {
+        let registry = registry(false);
+        for (host, expected) in [
+            ("app.example.com", true),
+            ("grafana.dev.example.com", true),
+            ("wiki.example.com", true),
+            ("x.dev.example.com", true),
+            ("auth.example.com", false),
+            ("auth.dev.example.com", false),
+            ("forepost", false),
+            ("127.0.0.1", false),
+            ("forepost.identity.svc.cluster.local", false),
+        ] {
+            assert_eq!(registry.serves_browsers(&Host::parse(host).unwrap()), expected, "{host}");
+        }
+        let only = Registry::new(vec![Arc::new(samples::single("https://app.example.com"))], true);
+        assert!(!only.serves_browsers(&Host::parse("forepost").unwrap()));
     }
 
     #[test]

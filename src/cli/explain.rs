@@ -87,6 +87,7 @@ fn explain(settings: &Settings, asked: &ExplainArguments) -> Result<(String, boo
     let original = OriginalRequest {
         scheme: Some(scheme),
         authority,
+        asked_at: None,
         target,
         method: match asked.method.as_str() {
             "-" => None,

@@ -3,8 +3,8 @@
 use http::header::AsHeaderName;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
-use super::ForwardedError;
-use crate::host::{Authority, Scheme};
+use super::{ForwardedError, Question};
+use crate::host::{Authority, Host, Scheme};
 
 // Statics, because a name looked up as text is parsed again each time.
 pub(super) static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -80,6 +80,23 @@ pub(super) fn authority<'r>(text: &'r str, name: &'static str) -> Result<Authori
 /// When the field is repeated or no authority.
 pub fn forwarded_authority(headers: &HeaderMap) -> Result<Option<Authority<'_>>, ForwardedError> {
     single(headers, &X_FORWARDED_HOST)?.map(|text| authority(text, X_FORWARDED_HOST.as_str())).transpose()
+}
+
+/// The host that a question is sent to, where it is not that of `authority`; ports may differ.
+///
+/// # Errors
+///
+/// As [`request_authority`].
+pub(super) fn other_host<'r>(
+    question: &Question<'r>,
+    authority: &Authority<'_>,
+) -> Result<Option<Host<'r>>, ForwardedError> {
+    // Mostly the two are one text.
+    if question.uri.authority().is_none() && single(question.headers, &HOST)? == Some(authority.host.as_str()) {
+        return Ok(None);
+    }
+    let named = request_authority(question.uri, question.headers)?.host;
+    Ok((named != authority.host).then_some(named))
 }
 
 /// Host and port that a request to us names (RFC 9112 §3.2): the `Host` field, or HTTP/2's `:authority`.

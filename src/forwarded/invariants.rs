@@ -45,10 +45,17 @@ impl Written {
             Dialect::Traefik | Dialect::Caddy => {
                 &["x-forwarded-proto", "x-forwarded-host", "x-forwarded-uri", "x-forwarded-method"]
             }
-            Dialect::Nginx if self.headers.contains_key("x-original-url") => &["x-original-url", "x-forwarded-method"],
-            Dialect::Nginx => {
-                &["x-original-uri", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-uri", "x-forwarded-method"]
+            Dialect::Nginx if self.headers.contains_key("x-original-url") => {
+                &["x-original-url", "host", "x-forwarded-method"]
             }
+            Dialect::Nginx => &[
+                "x-original-uri",
+                "x-forwarded-proto",
+                "x-forwarded-host",
+                "x-forwarded-uri",
+                "host",
+                "x-forwarded-method",
+            ],
             Dialect::Envoy => &["host", "x-forwarded-proto"],
         }
     }
@@ -68,7 +75,9 @@ pub(crate) fn hold(text: &[u8]) {
     let Ok(original) = written.ask(&written.headers) else { return };
     assert!(written.trusted || written.dialect == Dialect::Envoy, "a stranger spoke for a client");
     original_holds(&original);
+    assert!(original.asked_at.is_none() || written.dialect == Dialect::Nginx, "no other dialect compares them");
     if written.dialect == Dialect::Nginx {
+        named_host_holds(&written, &original);
         assert_eq!(original.method, None, "nginx's clients choose it");
     }
     only_own_fields_count(&written, &original);
@@ -76,6 +85,12 @@ pub(crate) fn hold(text: &[u8]) {
     {
         target_holds(&app, &ReturnTarget::of(&app, &original));
     }
+}
+
+/// The question's own host is a host, and what it is has one value.
+fn named_host_holds(written: &Written, original: &OriginalRequest<'_>) {
+    let named = super::request_authority(&written.uri, &written.headers).expect("a question has a host").host;
+    assert_eq!(original.asked_at.as_ref(), (named != original.authority.host).then_some(&named));
 }
 
 fn original_holds(original: &OriginalRequest<'_>) {
@@ -105,8 +120,8 @@ fn only_own_fields_count(written: &Written, original: &OriginalRequest<'_>) {
         .collect();
     let alone = written.ask(&fewer).expect("the own fields are enough");
     assert_eq!(
-        (alone.scheme, &alone.authority, alone.target, &alone.method),
-        (original.scheme, &original.authority, original.target, &original.method)
+        (alone.scheme, &alone.authority, &alone.asked_at, alone.target, &alone.method),
+        (original.scheme, &original.authority, &original.asked_at, original.target, &original.method)
     );
     for name in own.iter().filter(|name| fewer.contains_key(**name)) {
         let mut repeated = fewer.clone();
@@ -190,7 +205,8 @@ mod tests {
             super::hold(format!(
                 "{dialect} trusted GET /\nx-forwarded-proto: https\nx-forwarded-host: {host}\nx-forwarded-uri: {target}{more}"
             ).as_bytes());
-            super::hold(format!("nginx trusted GET /\nx-original-url: https://{host}{target}{more}").as_bytes());
+            super::hold(format!("nginx trusted GET /\nhost: {host}\nx-original-url: https://{host}{target}{more}").as_bytes());
+            super::hold(format!("nginx trusted GET /\nhost: forepost\nx-original-url: https://{host}{target}{more}").as_bytes());
         }
     }
 }

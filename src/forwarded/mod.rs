@@ -24,7 +24,7 @@ pub(crate) use peer::network_of;
 pub use peer::{PeerAddress, TrustedProxies};
 pub use target::Target;
 
-use crate::host::{Authority, Scheme};
+use crate::host::{Authority, Host, Scheme};
 
 /// How one proxy puts its question and takes our answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,6 +90,9 @@ pub struct OriginalRequest<'r> {
     pub scheme: Option<Scheme>,
     /// Host and port of the URL that is authorised; the application is chosen by it and by nothing else.
     pub authority: Authority<'r>,
+    /// Another host, that the question itself is sent to, where the dialect compares them: forepost's own where the proxy
+    /// does not hand on the browser's `Host`.
+    pub asked_at: Option<Host<'r>>,
     /// Path and query.
     pub target: Target<'r>,
     /// As [`parse_method`] reads it; `None` where the proxy does not say it in a way that a client could not forge.
@@ -152,7 +155,8 @@ fn assemble<'r>(
     target: Target<'r>,
     method: Option<Method>,
 ) -> OriginalRequest<'r> {
-    OriginalRequest { scheme, authority, target, method, client: ClientHints::new(question.headers, websocket) }
+    let client = ClientHints::new(question.headers, websocket);
+    OriginalRequest { scheme, authority, asked_at: None, target, method, client }
 }
 
 #[cfg(test)]

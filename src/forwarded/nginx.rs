@@ -9,7 +9,11 @@ static X_ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 
 /// `X-Original-URL` is what the operator's configuration sets; everything else may be the client's own.
 ///
-/// So the method stays unknown: a client that could choose it would reach rules for other methods. What HAProxy's script names is
+/// The URL is one text out of several that a client chose. Whoever pasted it together from a `Host` like `app.example.com/open?`
+/// handed that on beside it, so the question's own `Host` must be a host with perhaps a port. It need not be the same one:
+/// ingress-nginx sends that of its `auth-url`. What it may be is decided where applications are known.
+///
+/// The method stays unknown: a client that could choose it would reach rules for other methods. What HAProxy's script names is
 /// read for one thing alone: what is no method is refused. Only where no
 /// `X-Original-…` field is there at all (Traefik's ingress-nginx provider) do the `X-Forwarded-…` fields count.
 pub(super) fn parse<'r>(question: &Question<'r>) -> Result<OriginalRequest<'r>, ForwardedError> {
@@ -26,7 +30,8 @@ pub(super) fn parse<'r>(question: &Question<'r>) -> Result<OriginalRequest<'r>, 
         }
         None => from_forwarded(question)?,
     };
-    Ok(assemble(question, Some(scheme), websocket, authority, target, None))
+    let asked_at = field::other_host(question, &authority)?;
+    Ok(OriginalRequest { asked_at, ..assemble(question, Some(scheme), websocket, authority, target, None) })
 }
 
 type Parts<'r> = (crate::host::Scheme, bool, crate::host::Authority<'r>, Target<'r>);

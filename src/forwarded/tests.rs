@@ -132,16 +132,18 @@ fn bytes_that_are_no_text_are_refused() {
     assert_eq!(parse(Traefik, &request, true), Err(Malformed("x-forwarded-uri")));
 }
 
+const APP: (&str, &str) = ("host", "app.test");
 const URL: (&str, &str) = ("x-original-url", "https://app.test:444/a/../b//c;d?x=/y#");
 
 #[test]
 fn nginx_believes_the_original_url_alone() {
     let line = "GET /outpost.goauthentik.io/auth/nginx";
-    check(Nginx, line, &[URL], Ok("? https://app.test:444/a/../b//c;d?x=/y# Navigation"));
+    check(Nginx, line, &[APP, URL], Ok("? https://app.test:444/a/../b//c;d?x=/y# Navigation"));
     check(
         Nginx,
         line,
         &[
+            APP,
             URL,
             ("x-forwarded-host", "evil.test"),
             ("x-forwarded-uri", "/public"),
@@ -150,14 +152,14 @@ fn nginx_believes_the_original_url_alone() {
         ],
         Ok("? https://app.test:444/a/../b//c;d?x=/y# Navigation"),
     );
-    check(Nginx, line, &[URL, URL], Err(Repeated("x-original-url")));
+    check(Nginx, line, &[APP, URL, URL], Err(Repeated("x-original-url")));
     // HAProxy's script names the method: it grants nothing, and what is none is refused.
-    check(Nginx, line, &[URL, ("x-forwarded-method", "post")], Err(Malformed("x-forwarded-method")));
-    check(Nginx, line, &[URL, METHOD, METHOD], Err(Repeated("x-forwarded-method")));
-    check(Nginx, "get /outpost.goauthentik.io/auth/nginx", &[URL], Err(Malformed("method")));
-    check(Nginx, line, &[("x-original-uri", "/a"), PROTO, HOST, URI], Err(Missing("x-original-url")));
+    check(Nginx, line, &[APP, URL, ("x-forwarded-method", "post")], Err(Malformed("x-forwarded-method")));
+    check(Nginx, line, &[APP, URL, METHOD, METHOD], Err(Repeated("x-forwarded-method")));
+    check(Nginx, "get /outpost.goauthentik.io/auth/nginx", &[APP, URL], Err(Malformed("method")));
+    check(Nginx, line, &[APP, ("x-original-uri", "/a"), PROTO, HOST, URI], Err(Missing("x-original-url")));
     check(Nginx, line, &[], Err(Missing("x-original-url")));
-    check(Nginx, line, &[PROTO, HOST, URI, METHOD], Ok("? https://app.test/a%20b?x=1,2 Navigation"));
+    check(Nginx, line, &[APP, PROTO, HOST, URI, METHOD], Ok("? https://app.test/a%20b?x=1,2 Navigation"));
     for url in [
         "/relative",
         "https://",
@@ -167,7 +169,59 @@ fn nginx_believes_the_original_url_alone() {
         "https://a@app.test/",
         "https://\tapp.test/",
     ] {
-        check(Nginx, line, &[("x-original-url", url)], Err(Malformed("x-original-url")));
+        check(Nginx, line, &[APP, ("x-original-url", url)], Err(Malformed("x-original-url")));
+    }
+}
+
+/// The host that an nginx question for `https://app.test:444/…` is sent to, as it is told from that one.
+#[track_caller]
+fn asked_at(fields: &[(&str, &str)], expected: Result<Option<&str>, ForwardedError>) {
+    let request = question("GET /outpost.goauthentik.io/auth/nginx", fields);
+    let question = Question { method: request.method(), uri: request.uri(), headers: request.headers(), trusted: true };
+    let got = Nginx.parse(&question).map(|original| original.asked_at.map(|host| host.as_str().to_owned()));
+    assert_eq!(got.as_ref().map(Option::as_deref), expected.as_ref().map(|it| *it), "{fields:?}");
+}
+
+#[test]
+fn nginx_is_asked_at_one_host() {
+    for told in [&[URL][..], &[PROTO, HOST, URI]] {
+        let with = |host| [&[("host", host)], told].concat();
+        for host in ["app.test", "app.test:444", "app.test:8080", "APP.test.", "APP.test.:80"] {
+            asked_at(&with(host), Ok(None));
+        }
+        for (host, expected) in [
+            ("forepost:9000", "forepost"),
+            ("127.0.0.1:9000", "127.0.0.1"),
+            ("[::1]:9000", "[::1]"),
+            ("AUTH.app.test", "auth.app.test"),
+            ("app", "app"),
+        ] {
+            asked_at(&with(host), Ok(Some(expected)));
+        }
+        for host in [
+            "app.test/open?",
+            "app.test?",
+            "app.test#",
+            "app.test/",
+            "x@app.test",
+            "app.test:",
+            "app.test:444/open?",
+            "app.test:x",
+            "app.test\\",
+            "app.test;",
+            "app.test/..",
+            "http://app.test",
+            "/",
+            "?",
+            "[app.test",
+            "a b",
+        ] {
+            asked_at(&with(host), Err(Malformed("host")));
+        }
+        asked_at(&with("app.test, app.test"), Err(Repeated("host")));
+        asked_at(&[with("app.test"), vec![("host", "app.test")]].concat(), Err(Repeated("host")));
+        asked_at(&with(""), Err(Missing("host")));
+        asked_at(told, Err(Missing("host")));
     }
 }
 

@@ -47,6 +47,14 @@ pub(super) enum Misaddressed<'r> {
         /// By `X-Forwarded-Host`.
         forwarded: Authority<'r>,
     },
+    /// A question about one host is sent to another one, where browsers find an application.
+    #[error("a question about {about} is sent to {asked_at}, which is the host of an application")]
+    AskedElsewhere {
+        /// The host of the URL that is asked about.
+        about: Host<'r>,
+        /// The question's own `Host`.
+        asked_at: Host<'r>,
+    },
 }
 
 impl Outpost {
@@ -69,7 +77,8 @@ impl Outpost {
         Ok(Addressed { authority: Some(forwarded), app })
     }
 
-    /// Checks that a question, whose application is known by other means, does not name another one in `X-Forwarded-Host`.
+    /// Checks that a question, whose application is known by other means, does not name another one in `X-Forwarded-Host`, and is
+    /// not sent to an application's host that it is not about.
     ///
     /// With Traefik and Caddy that field is the means. Where it is the client's own, nothing but the client's own request is
     /// refused.
@@ -79,6 +88,9 @@ impl Outpost {
         original: &OriginalRequest<'r>,
         received: &Received<'r>,
     ) -> Result<(), Misaddressed<'r>> {
+        if let Some(asked_at) = original.asked_at.clone().filter(|host| self.registry.serves_browsers(host)) {
+            return Err(Misaddressed::AskedElsewhere { about: original.authority.host.clone(), asked_at });
+        }
         match dialect {
             Dialect::Nginx | Dialect::Envoy if received.trusted => {
                 // What is no host names no application.
@@ -127,6 +139,7 @@ impl Misaddressed<'_> {
         match self {
             Self::Malformed(_) => "The request, or what the proxy says about it, is malformed.",
             Self::TwoApplications { .. } => "The request and the proxy name hosts of two different applications.",
+            Self::AskedElsewhere { .. } => "The request names two hosts.",
         }
     }
 }

@@ -51,6 +51,52 @@ async fn case_043_048_spellings_of_a_host_are_one_host() {
 }
 
 #[tokio::test]
+async fn case_116_a_host_pasted_into_a_url_opens_nothing() {
+    let stage = stage().await;
+    let app = "app.example.com";
+    for byte in (0x21..=0x7e).map(char::from) {
+        for host in [
+            format!("{app}{byte}public/x?"),
+            format!("{app}/public/x{byte}"),
+            format!("open.example.test/public/x{byte}"),
+            format!("open.example.test{byte}{app}"),
+        ] {
+            for dialect in DIALECTS {
+                let answer = raw::ask(&stage, dialect, &host, b"/page", &[]).await;
+                assert!(!is_2xx(answer), "{dialect} {host} {answer}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn case_117_an_application_is_not_asked_about_at_another_ones_host() {
+    let stage = stage().await;
+    let (app, open) = ("https://app.example.com/public/x", "https://open.example.test/public/x");
+    for (asked_at, url, expected) in [
+        ("app.example.com", app, 200),
+        ("APP.example.com.:8443", app, 200),
+        // Names of forepost: of its own, or of the domain's login.
+        ("forepost:9000", app, 200),
+        ("127.0.0.1:9000", app, 200),
+        ("[::1]", open, 200),
+        ("auth.example.test", app, 200),
+        ("auth.example.test", open, 200),
+        ("admin.example.com", app, 403),
+        ("app.example.com", open, 403),
+        ("wiki.example.test", app, 403),
+        ("wiki.example.test", open, 403),
+        ("app.example.com, app.example.com", app, 403),
+        ("app.example.com:", app, 403),
+        ("", app, 403),
+    ] {
+        let (host, url) = (format!("Host: {asked_at}"), format!("X-Original-URL: {url}"));
+        let lines = [&b"GET /outpost.goauthentik.io/auth/nginx HTTP/1.1"[..], host.as_bytes(), url.as_bytes()];
+        assert_eq!(raw::status(&stage, &lines).await, expected, "{asked_at:?} {url}");
+    }
+}
+
+#[tokio::test]
 async fn case_101_the_host_field_moves_no_redirect_uri() {
     let stage = stage().await;
     for host in
