@@ -49,13 +49,20 @@ local function address_of(backend)
     end
 end
 
-local function question(txn)
-    local client = txn.http:req_get_headers()
-    local scheme = txn.sf:ssl_fc() == 1 and "https" or "http"
-    local host = joined(client["host"], ",") or ""
+-- The one host that the client names: a name, an IPv4 address or an IPv6 address in brackets, perhaps with a port.
+local function host_of(client)
+    local text = joined(client["host"], ",") or ""
+    local host = text:match("^(.*):%d+$") or text
+    return (host:find("^[%w._-]+$") or host:find("^%[[%x:.]+%]$")) and text
+end
+
+-- Scheme, host and target are fields of their own: in one text, a part of one could be read as a part of another.
+local function question(txn, client, host)
     local headers = {
         ["host"] = { host },
-        ["x-original-url"] = { scheme .. "://" .. host .. txn.sf:pathq() },
+        ["x-forwarded-proto"] = { txn.sf:ssl_fc() == 1 and "https" or "http" },
+        ["x-forwarded-host"] = { host },
+        ["x-forwarded-uri"] = { txn.sf:pathq() },
         ["x-forwarded-method"] = { txn.sf:method() },
         ["x-forwarded-for"] = { txn.sf:src() },
     }
@@ -138,9 +145,15 @@ local function forward_auth(txn, backend)
         txn:Alert("forward-auth: no server of backend " .. backend .. " has an address")
         return
     end
+    local client = txn.http:req_get_headers()
+    local host = host_of(client)
+    if not host then
+        refuse(txn, { status = 400, headers = {} })
+        return
+    end
     local answer = core.httpclient():get({
         url = address .. "/outpost.goauthentik.io/auth/nginx",
-        headers = question(txn),
+        headers = question(txn, client, host),
         timeout = 5000,
     })
     if not answer or answer.status == 0 then

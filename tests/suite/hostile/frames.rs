@@ -8,10 +8,10 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::within;
 
-pub(super) const DATA: u8 = 0;
-pub(super) const HEADERS: u8 = 1;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
 pub(super) const PRIORITY: u8 = 2;
-pub(super) const RST_STREAM: u8 = 3;
+pub(crate) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const PUSH_PROMISE: u8 = 5;
 pub(super) const PING: u8 = 6;
@@ -19,8 +19,8 @@ const GOAWAY: u8 = 7;
 pub(super) const WINDOW_UPDATE: u8 = 8;
 pub(super) const CONTINUATION: u8 = 9;
 /// Flags of HEADERS.
-pub(super) const END_STREAM: u8 = 1;
-pub(super) const END_HEADERS: u8 = 4;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 
 /// Error codes (RFC 9113 §7).
 pub(super) const PROTOCOL_ERROR: u32 = 1;
@@ -31,7 +31,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What the other side made of our frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub(crate) enum Event {
     /// A stream was answered.
     Status(u32, u16),
     /// A stream was reset, with an error code.
@@ -44,7 +44,7 @@ pub(super) enum Event {
     Closed,
 }
 
-pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut frame = vec![length[1], length[2], length[3], kind, flags];
     frame.extend(stream.to_be_bytes());
@@ -53,7 +53,7 @@ pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 }
 
 /// Fields without compression: "literal without indexing", new name, no Huffman code.
-pub(super) fn fields<N: AsRef<[u8]>, V: AsRef<[u8]>>(fields: &[(N, V)]) -> Vec<u8> {
+pub(crate) fn fields<N: AsRef<[u8]>, V: AsRef<[u8]>>(fields: &[(N, V)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         block.push(0);
@@ -111,14 +111,14 @@ pub(super) fn block(stream: u32, block: &[u8]) -> Vec<u8> {
 }
 
 /// A connection that has said that it speaks HTTP/2.
-pub(super) struct Peer {
+pub(crate) struct Peer {
     read: OwnedReadHalf,
     write: OwnedWriteHalf,
 }
 
 impl Peer {
     /// Wants no dynamic table in answers, so that a status can be read without keeping one.
-    pub(super) async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         let (read, write) = within(TcpStream::connect(address)).await.unwrap().into_split();
         let mut peer = Self { read, write };
         peer.send([PREFACE, &frame(SETTINGS, 0, 0, &[0, 1, 0, 0, 0, 0])].concat()).await;
@@ -130,7 +130,7 @@ impl Peer {
     }
 
     /// Whether the other side is still there to take it.
-    pub(super) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         within(self.write.write_all(bytes.as_ref())).await.is_ok()
     }
 
@@ -160,7 +160,7 @@ impl Peer {
     }
 
     /// The next event, pings answered.
-    pub(super) async fn event(&mut self) -> Event {
+    pub(crate) async fn event(&mut self) -> Event {
         loop {
             match event(&mut self.read).await {
                 Event::Ping(payload) => {
@@ -217,7 +217,9 @@ fn status(mut block: &[u8]) -> u16 {
     if block[0] & 0x80 != 0 {
         return INDEXED[usize::from(block[0] & 0x7f) - 8];
     }
-    assert!([0x08, 0x18, 0x48].contains(&block[0]), "no status first: {}", block.escape_ascii());
+    // A literal, whose name is one of those.
+    let is_literal = [0x00, 0x10, 0x40].contains(&(block[0] & 0xf0)) && (8..15).contains(&(block[0] & 0x0f));
+    assert!(is_literal, "no status first: {}", block.escape_ascii());
     let (huffman, value) = (block[1] & 0x80 != 0, &block[2..2 + usize::from(block[1] & 0x7f)]);
     if !huffman {
         return std::str::from_utf8(value).unwrap().parse().unwrap();

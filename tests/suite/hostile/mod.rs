@@ -3,7 +3,7 @@
 //! After every attack a fresh client gets right answers at once, and the end of the daemon proves three things: it
 //! counted no check as allowed but our own, it logged no panic, and it stopped in order.
 
-mod frames;
+pub(crate) mod frames;
 mod http1;
 mod http2;
 mod load;

@@ -1,9 +1,10 @@
-//! Which cookies the application sees.
+//! Which cookies forepost and the application see.
 
 use http::header::COOKIE;
 
 use super::application::Seen;
 use super::front::Front;
+use super::hosts::{Http2, get};
 use super::proxy::Proxy;
 use super::raw;
 
@@ -77,5 +78,40 @@ pub(super) async fn the_application_gets_its_own(proxy: Proxy) {
         }
         let expected: Vec<_> = field.split("; ").filter(|cookie| !session.contains(cookie)).collect();
         assert_eq!(own, expected, "{field}");
+    }
+}
+
+/// Several `Cookie` fields (RFC 9113 §8.2.3, and HTTP/1 clients that do it though they should not) are several cookies, and a comma
+/// is a part of one.
+pub(super) async fn stay_apart_on_the_way(proxy: Proxy) {
+    let front = Front::with_http2(proxy).await;
+    let line = front.cookie_line(&front.alice().await);
+    let ours = line.trim_start_matches("Cookie: ");
+    let joined = format!("theme=dark; {ours}");
+    let with_comma = format!("theme=dark,{ours}");
+    let mut http2 = Http2::to(front.http2);
+    for (cookies, expected) in [
+        (&[ours][..], 200),
+        (&[&joined], 200),
+        (&["theme=dark", ours], 200),
+        (&[ours, "theme=dark"], 200),
+        (&["a=1,b=2", ours, "c=3"], 200),
+        (&["a=1; b=2", "c=3", ours], 200),
+        // A sibling host can set this, and browsers send it.
+        (&[&with_comma], 401),
+        (&["a=1", &with_comma], 401),
+    ] {
+        let lines: Vec<_> = cookies.iter().map(|cookie| format!("Cookie: {cookie}")).collect();
+        let lines: Vec<_> = lines.iter().map(String::as_str).chain(["Accept: application/json"]).collect();
+        let status = raw::status(front.address, &front.request("GET /page", &lines)).await.unwrap();
+        assert_eq!(status, expected, "{cookies:?}");
+
+        let of_host = [(":authority", front.host()), ("accept", "application/json")];
+        let all: Vec<_> = of_host.into_iter().chain(cookies.iter().map(|cookie| ("cookie", *cookie))).collect();
+        assert_eq!(http2.status(&get("/page", &all)).await, Some(expected), "HTTP/2: {cookies:?}");
+
+        for seen in front.application.take() {
+            assert_eq!((seen.header("x-authentik-username").as_str(), expected), ("alice", 200), "{cookies:?}");
+        }
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Front {
     pub(super) origin: String,
     /// Where the proxy listens.
     pub(super) address: SocketAddr,
+    /// Where it speaks HTTP/2 without TLS, in [`Front::with_http2`] and [`Front::before`].
+    pub(super) http2: SocketAddr,
     pub(super) application: Application,
     pub(super) provider: OpenIdProvider,
     daemon: Daemon,
@@ -77,6 +79,29 @@ impl Front {
 
     /// The same with `more` settings of the application, and the files of the proxy as `edit` makes them.
     pub(super) async fn with(proxy: Proxy, more: &str, edit: impl Fn(&str, String) -> String) -> Self {
+        Self::assemble(proxy, more, None, edit).await
+    }
+
+    /// The same with HTTP/2, which browsers speak over TLS and this speaks without.
+    pub(super) async fn with_http2(proxy: Proxy) -> Self {
+        Self::before(proxy, None).await
+    }
+
+    /// The same with another application behind it.
+    pub(super) async fn before(proxy: Proxy, application: Option<SocketAddr>) -> Self {
+        let other = reserved_address();
+        let edit = |file: &str, text| proxy.add_http2(file, text, other);
+        let mut front = Self::assemble(proxy, "", application, edit).await;
+        front.http2 = if proxy.has_another_listener() { other } else { front.address };
+        front
+    }
+
+    async fn assemble(
+        proxy: Proxy,
+        more: &str,
+        behind: Option<SocketAddr>,
+        edit: impl Fn(&str, String) -> String,
+    ) -> Self {
         let address = reserved_address();
         let origin = format!("http://app.localhost:{}", address.port());
         let provider = OpenIdProvider::start(&origin);
@@ -84,10 +109,11 @@ impl Front {
         let daemon = start_daemon(&settings(&provider.issuer, address.port(), more)).await;
         daemon.ready().await;
         let forepost = [daemon.http_address().unwrap()];
-        let addresses = Addresses { proxy: address, forepost: &forepost, application: application.address };
+        let behind = behind.unwrap_or(application.address);
+        let addresses = Addresses { proxy: address, forepost: &forepost, application: behind };
         let folder = tempfile::tempdir().unwrap();
         let proxy = Running::start(proxy.prepare_edited(folder.path(), addresses, edit), folder.path());
-        let mut front = Self { origin, address, application, provider, daemon, proxy, folder };
+        let mut front = Self { origin, address, http2: address, application, provider, daemon, proxy, folder };
         front.until_ready().await;
         front
     }
@@ -124,6 +150,11 @@ impl Front {
             request.push_str("\r\n");
         }
         request + "\r\n"
+    }
+
+    /// The application's host and port.
+    pub(super) fn host(&self) -> &str {
+        self.origin.trim_start_matches("http://")
     }
 
     /// A browser that reaches the proxy and the provider.

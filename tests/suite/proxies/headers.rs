@@ -55,7 +55,13 @@ pub(super) async fn spoofed_identity_never_reaches_the_application(proxy: Proxy)
     // What a client's Connection names is for the proxy alone; forepost's headers are none of that.
     for named in ["X-authentik-username, x-authentik-groups", "X-authentik-jwt, upgrade, x-authentik-username"] {
         let request = front.request("GET /page", &[&cookies, &format!("Connection: {named}")]);
-        assert_eq!(raw::status(front.address, &request).await.unwrap(), 200, "{named}");
+        let status = raw::status(front.address, &request).await.unwrap();
+        if status == 400 && proxy == Proxy::Haproxy && named.contains("upgrade") {
+            // An upgrade to nothing.
+            front.application.saw_nothing();
+            continue;
+        }
+        assert_eq!(status, 200, "{named}");
         let seen = front.application.take_one();
         assert_eq!(seen.header("x-authentik-username"), "alice", "{named}");
         assert_eq!(seen.header("x-authentik-groups"), "admins|staff", "{named}");

@@ -3,9 +3,11 @@
 pub(crate) mod application;
 mod compose;
 mod cookies;
+mod copies;
 mod front;
 mod further;
 mod headers;
+mod hosts;
 mod login;
 mod mcp;
 pub(crate) mod proxy;
@@ -13,6 +15,7 @@ pub(crate) mod raw;
 mod refusals;
 pub(crate) mod replicas;
 mod rewritten;
+mod upgrades;
 mod yaml;
 
 /// Every scenario with every proxy, each a test of its own: `proxies::PROXY::SCENARIO`.
@@ -20,7 +23,7 @@ macro_rules! with_each_proxy {
     ($($name:ident: $proxy:ident),+ $(,)?) => {
         $(mod $name {
             use super::proxy::Proxy::$proxy;
-            use super::{cookies, further, headers, login, refusals};
+            use super::{cookies, further, headers, hosts, login, refusals, upgrades};
 
             #[tokio::test]
             async fn a_login_comes_back_to_the_very_url() {
@@ -90,6 +93,26 @@ macro_rules! with_each_proxy {
             #[tokio::test]
             async fn no_spelling_of_a_method_passes_for_another() {
                 refusals::no_spelling_of_a_method_passes_for_another($proxy).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn no_spelling_of_a_host_passes_for_a_public_path() {
+                hosts::no_spelling_of_a_host_passes_for_a_public_path($proxy).await;
+            }
+
+            #[tokio::test]
+            async fn another_applications_host_does_not_lead_here() {
+                hosts::another_applications_host_does_not_lead_here($proxy).await;
+            }
+
+            #[tokio::test]
+            async fn nothing_but_a_websocket_is_an_upgrade() {
+                upgrades::nothing_but_a_websocket_is_an_upgrade($proxy).await;
+            }
+
+            #[tokio::test]
+            async fn cookies_stay_apart_on_the_way() {
+                cookies::stay_apart_on_the_way($proxy).await;
             }
 
             #[tokio::test]

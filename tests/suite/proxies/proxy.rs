@@ -128,13 +128,33 @@ impl Proxy {
                 command
             }
             Self::Haproxy => {
-                place("haproxy.cfg", &[LISTEN, PORT, FOREPOST, WHOAMI]);
+                place("haproxy.cfg", &[LISTEN, PORT, HOST, FOREPOST, WHOAMI]);
                 place("forward-auth.lua", &[]);
                 let mut command = tool::command("haproxy");
                 command.args(["-db", "-f"]).arg(folder.join("haproxy.cfg"));
                 command
             }
         }
+    }
+
+    /// A file of the example, with HTTP/2 without TLS as well; `other` is for those that want another listener.
+    pub(super) fn add_http2(self, file: &str, text: String, other: SocketAddr) -> String {
+        match self {
+            Self::Nginx | Self::DistroNginx => ["", " default_server"].into_iter().fold(text, |text, which| {
+                let listen = format!("listen {LISTEN}:{PORT}{which};\n");
+                edited(&text, &listen, &format!("{listen}    listen {other} http2{which};\n"))
+            }),
+            Self::Caddy | Self::DistroCaddy => edited(&text, "\tservers {\n", "\tservers {\n\t\tprotocols h1 h2 h2c\n"),
+            // These speak it anyway; Envoy lets a client that it turned away linger for a second.
+            Self::Envoy if file == "envoy.yaml" => {
+                edited(&text, "stat_prefix: web\n", "stat_prefix: web\n          delayed_close_timeout: 0.01s\n")
+            }
+            Self::Envoy | Self::Haproxy | Self::Traefik => text,
+        }
+    }
+
+    pub(super) const fn has_another_listener(self) -> bool {
+        matches!(self, Self::Nginx | Self::DistroNginx)
     }
 
     /// The folder of the example.
@@ -162,6 +182,13 @@ impl Proxy {
         let flags = flags.map(|flag| flag.as_str().unwrap().to_owned());
         flags.filter(|flag| !flag.starts_with("--providers.")).collect()
     }
+}
+
+/// Replaces what must be in a text.
+#[track_caller]
+pub(super) fn edited(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "{from:?} is not in {text}");
+    text.replacen(from, to, 1)
 }
 
 /// What Traefik has to be told beside the usual to have a listener for questions.

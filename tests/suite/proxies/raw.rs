@@ -18,6 +18,19 @@ pub(crate) async fn status(address: SocketAddr, request: &str) -> io::Result<u16
     Ok(head.0)
 }
 
+/// Reads the head of a request or of an answer.
+///
+/// # Errors
+///
+/// When the connection ends within it.
+pub(super) async fn head(stream: &mut TcpStream) -> io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
 /// Sends a request; returns the connection behind the answer's head, and that head.
 ///
 /// # Errors
@@ -26,11 +39,7 @@ pub(crate) async fn status(address: SocketAddr, request: &str) -> io::Result<u16
 pub(super) async fn exchange(address: SocketAddr, request: &str) -> io::Result<(TcpStream, (u16, String))> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(request.as_bytes()).await?;
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await?);
-    }
-    let head = String::from_utf8_lossy(&head).into_owned();
+    let head = head(&mut stream).await?;
     let status = head.get(9..12).and_then(|digits| digits.parse().ok());
     let status = status.ok_or_else(|| io::Error::other(format!("not HTTP/1: {head}")))?;
     Ok((stream, (status, head)))

@@ -51,7 +51,7 @@ async fn case_043_048_spellings_of_a_host_are_one_host() {
 }
 
 #[tokio::test]
-async fn case_116_a_host_pasted_into_a_url_opens_nothing() {
+async fn a_host_pasted_into_a_url_opens_nothing() {
     let stage = stage().await;
     let app = "app.example.com";
     for byte in (0x21..=0x7e).map(char::from) {
@@ -70,7 +70,7 @@ async fn case_116_a_host_pasted_into_a_url_opens_nothing() {
 }
 
 #[tokio::test]
-async fn case_117_an_application_is_not_asked_about_at_another_ones_host() {
+async fn an_application_is_not_asked_about_at_another_ones_host() {
     let stage = stage().await;
     let (app, open) = ("https://app.example.com/public/x", "https://open.example.test/public/x");
     for (asked_at, url, expected) in [
