@@ -169,8 +169,3 @@ impl Provider {
         Ok(claims)
     }
 }
-
-/// Whether `claims` say nothing of the user.
-pub(super) fn say_nothing(claims: &Map<String, Value>) -> bool {
-    claims.iter().all(|(name, value)| value.is_null() || OF_THE_TOKEN.contains(&name.as_str()))
-}

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use super::asker::Asker;
-use super::claims::{OtherSubject, say_nothing};
+use super::claims::OtherSubject;
 use super::exchange::{expires_at, session_id, token_error, told};
 use super::jws::Jws;
 use super::tokens::{Extras, Tokens};
@@ -146,14 +146,10 @@ struct Judged {
 
 /// Userinfo is newer than an ID token that stays; but of the login itself only the ID token speaks.
 ///
-/// Where userinfo says nothing of the user at all, what the old token said is no longer so: that is how Authelia speaks of a user
-/// who was deleted.
+/// What userinfo is silent about is as the ID token has it: some providers tell at userinfo only what was asked for there.
 fn overlay(claims: &mut Map<String, Value>, newer: Map<String, Value>) {
     const OF_THE_LOGIN: [&str; 14] =
         ["iss", "sub", "aud", "azp", "exp", "nbf", "iat", "jti", "nonce", "auth_time", "at_hash", "sid", "acr", "amr"];
-    if say_nothing(&newer) {
-        claims.retain(|name, _| OF_THE_LOGIN.contains(&name.as_str()));
-    }
     for (name, value) in newer {
         if OF_THE_LOGIN.contains(&name.as_str()) && claims.contains_key(&name) {
             continue;

@@ -88,14 +88,20 @@ async fn sessions_end_where_nothing_but_the_subject_is_left() {
         });
     })
     .await;
-    // Where no new ID token comes, the old one's claims do not stand in for what userinfo no longer says.
-    ends("only the subject is left, and no ID token", |provider| {
-        provider.set(|it| {
-            says_no_more(it, &ALL);
-            it.refreshing.no_id_token = true;
-        });
-    })
-    .await;
+}
+
+/// The same where no new ID token comes, and userinfo alone ever said who it is.
+#[tokio::test]
+async fn a_session_ends_where_userinfo_says_no_longer_who_it_is() {
+    let prepare = |it: &mut Behaviour| {
+        it.user_claims_only_in_userinfo = true;
+        it.refreshing.no_id_token = true;
+    };
+    let scene = Scene::with(prepare, |_| ()).await;
+    let mut browser = scene.sign_in().await;
+    scene.provider().set(|it| says_no_more(it, &["name", "preferred_username", "email", "email_verified", "groups"]));
+    scene.pass(AFTER);
+    scene.until(&mut browser, |reply| reply.status == 302).await;
 }
 
 /// A refresh token that comes by itself ends with the provider's own session.
