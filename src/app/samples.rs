@@ -19,6 +19,7 @@ pub(crate) fn provider_settings(issuer: &str) -> settings::IdentityProvider {
         scopes: vec!["openid".into()],
         offline_access: OfflineAccess::Auto,
         token_endpoint_auth_method: TokenEndpointAuthMethod::Auto,
+        id_token_signed_response_alg: None,
         ca_file: None,
         timeout: Duration::from_secs(5),
         jwks_cooldown: Duration::from_secs(30),

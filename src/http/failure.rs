@@ -105,6 +105,13 @@ pub(super) fn callback(app: &Application, error: &CallbackError, html: bool, req
             let page = Page::CookieMissing { application: &app.name, retry_url: &retry(target) };
             reply::page(StatusCode::BAD_REQUEST, &page, html, request_id)
         }
+        CallbackError::IssuerMissing => fail(
+            StatusCode::BAD_REQUEST,
+            "The answer does not say which identity provider it is from.",
+            "It has no iss, which the provider's metadata promise (authorization_response_iss_parameter_supported, RFC 9207): \
+             the provider, or a proxy in front of it, leaves it out.",
+            &home,
+        ),
         CallbackError::OtherIssuer => fail(
             StatusCode::BAD_REQUEST,
             "The answer did not come from the identity provider of this application.",
@@ -154,6 +161,10 @@ fn operators_hint(error: &CallbackError) -> Option<&'static str> {
             "allow the scopes at the provider, or ask for less: identity_provider.scopes, \
              identity_provider.offline_access = \"never\"",
         ),
+        CallbackError::Provider { error: OidcError::InvalidToken(flaw) | OidcError::InvalidUserinfo(flaw), .. } => {
+            Some(flaw.remedy().text())
+        }
+        CallbackError::Provider { error, .. } if is_client_refusal(error) => Some(hint(error)),
         _ => None,
     }
 }
@@ -194,9 +205,7 @@ fn hint(error: &OidcError) -> &'static str {
         OidcError::Refused { code, .. } if code == "invalid_grant" => {
             "The provider does not accept the code: it was used before, is too old, or the redirect URI differs."
         }
-        OidcError::InvalidToken(_) => {
-            "The ID token does not verify: look at issuer, client id, clock and signing keys. The command forepost check compares them."
-        }
+        OidcError::InvalidToken(flaw) | OidcError::InvalidUserinfo(flaw) => flaw.remedy().text(),
         OidcError::IssuerMismatch { .. } => "The issuer differs from identity_provider.issuer; every character counts.",
         OidcError::Refused { .. }
         | OidcError::NotReady

@@ -68,6 +68,9 @@ pub enum CallbackError {
     /// The attempt's cookie did not come back, its time is over, or it was completed before.
     #[error("the attempt's cookie did not come back, is too old, or was used before")]
     AttemptGone(ReturnTarget),
+    /// The response names no issuer, and the provider promised to (RFC 9207 §2.4).
+    #[error("the response does not name its issuer (`iss`), and the provider's metadata promise that it does")]
+    IssuerMissing,
     /// The response names another issuer (RFC 9207 §2.4).
     #[error("the response is not from this application's provider (`iss`)")]
     OtherIssuer,
@@ -136,7 +139,7 @@ impl CallbackError {
         match self {
             Self::Malformed(_) | Self::ForeignState => "bad_request",
             Self::AttemptGone(_) => "attempt_gone",
-            Self::OtherIssuer => "other_issuer",
+            Self::OtherIssuer | Self::IssuerMissing => "other_issuer",
             Self::Denied { .. } => "denied",
             Self::Provider { error: OidcError::NotReady | OidcError::Unreachable(_), .. }
             | Self::Start(StartError::Provider(_)) => "provider_unreachable",
@@ -429,6 +432,7 @@ fn verify_issuer(provider: &Provider, iss: Option<&str>) -> Result<(), CallbackE
     match iss {
         Some(iss) if iss == provider.settings().issuer => Ok(()),
         None if !promised => Ok(()),
-        Some(_) | None => Err(CallbackError::OtherIssuer),
+        None => Err(CallbackError::IssuerMissing),
+        Some(_) => Err(CallbackError::OtherIssuer),
     }
 }

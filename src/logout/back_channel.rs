@@ -6,8 +6,9 @@ use url::form_urlencoded;
 
 use super::Logouts;
 use crate::lifecycle::to_the_end;
-use crate::oidc::{LogoutToken, LogoutTokenError, Provider};
+use crate::oidc::{Fit, LogoutToken, LogoutTokenError, Provider};
 use crate::session::{Once, Revocation, SessionStore, StoreError, Whom};
+use crate::settings::SigningAlgorithm;
 use crate::telemetry::audit::{Asker, AuditLine, Event};
 
 const PARAMETER: &str = "logout_token";
@@ -98,7 +99,11 @@ impl Logouts {
     async fn verify(&self, text: &str) -> Result<(&Arc<Provider>, LogoutToken), BackChannelError> {
         let mut refusal = BackChannelError::Token { identity_provider: None, error: LogoutTokenError::Foreign };
         for (name, provider) in &self.providers {
-            match provider.verify_logout_token(text).await {
+            let token = match provider.verify_logout_token(text).await {
+                Ok(token) => self.compare_algorithm(provider, token).await?,
+                Err(error) => Err(error),
+            };
+            match token {
                 Ok(token) => return Ok((provider, token)),
                 Err(LogoutTokenError::Foreign) => {}
                 Err(error @ LogoutTokenError::Malformed(_)) => {
@@ -110,6 +115,56 @@ impl Logouts {
             }
         }
         Err(refusal)
+    }
+}
+
+impl Logouts {
+    /// Refuses a token that is not signed as the ID tokens of its client are, though by the provider.
+    ///
+    /// After a start, or where another replica has the logins, this process has accepted no such ID token; then those of the
+    /// sessions that are kept count. Where nothing at all is known, there is no session that could end.
+    async fn compare_algorithm(
+        &self,
+        provider: &Provider,
+        token: LogoutToken,
+    ) -> Result<Result<LogoutToken, LogoutTokenError>, BackChannelError> {
+        if provider.fit(&token) == Fit::Good {
+            return Ok(Ok(token));
+        }
+        // One at a time: it looks at all sessions.
+        let _turn = self.looking.lock().await;
+        if provider.fit(&token) == Fit::Unknown {
+            let failed = |error| BackChannelError::Store { identity_provider: provider.name().to_owned(), error };
+            self.learn_algorithms(provider, token.algorithm).await.map_err(failed)?;
+        }
+        if provider.fit(&token) == Fit::Good || !provider.knows_algorithms() {
+            return Ok(Ok(token));
+        }
+        Ok(Err(LogoutTokenError::Invalid(format!(
+            "it is signed with {}, and ID tokens for this client with {}; the settings can name the algorithm of the \
+             registration (id_token_signed_response_alg)",
+            token.algorithm.as_str(),
+            provider.known_algorithms()
+        ))))
+    }
+
+    /// Tells the provider how the ID tokens of its sessions are signed, until one is signed with `wanted`.
+    async fn learn_algorithms(&self, provider: &Provider, wanted: SigningAlgorithm) -> Result<(), StoreError> {
+        let mut at = None;
+        loop {
+            let page = self.store.page(at).await?.unwrap_or_default();
+            let of_provider = page.sessions.iter().filter(|session| session.issuer == provider.settings().issuer);
+            for algorithm in of_provider.filter_map(|session| session.algorithm) {
+                provider.learn_algorithm(algorithm);
+                if algorithm == wanted {
+                    return Ok(());
+                }
+            }
+            match page.next {
+                Some(next) => at = Some(next),
+                None => return Ok(()),
+            }
+        }
     }
 }
 

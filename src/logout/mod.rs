@@ -12,6 +12,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
 pub use back_channel::{BackChannelError, Obeyed};
@@ -84,6 +85,8 @@ pub struct Logouts {
     everywhere: bool,
     unproved: Budgets,
     revoker: Arc<Revoker>,
+    /// Held by who looks at all sessions.
+    looking: Mutex<()>,
     background: TaskTracker,
 }
 
@@ -132,6 +135,7 @@ impl Logouts {
             everywhere: parts.everywhere,
             unproved: Budgets::new(parts.lifetime),
             revoker: parts.revoker,
+            looking: Mutex::default(),
             background: parts.background,
         }
     }

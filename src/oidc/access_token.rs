@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::jws::Jws;
+use super::jws::{Jws, Kind};
 use super::logout_token::date;
 use super::verify::{tolerated, verify_not_before};
 use super::{OidcError, Provider, Ready};
@@ -57,14 +57,14 @@ impl Provider {
         if token.len() > LARGEST {
             return Err(AccessTokenError::Invalid("it is too long".to_owned()));
         }
-        let jws = Jws::parse(token).map_err(invalid)?;
+        let jws = Jws::parse(token).map_err(|flaw| AccessTokenError::Invalid(flaw.to_string()))?;
         let ready = self.ready().ok_or(AccessTokenError::Unknown(OidcError::NotReady))?;
         // What costs nothing comes first, so that junk costs nothing.
         let read = read(&jws, self, recipient, self.now()).map_err(invalid)?;
-        let verify = |ready: &Ready| ready.verify_signature(self.settings(), &jws);
-        match self.with_keys(&ready, verify).await {
-            Ok(()) => Ok(read),
-            Err(unfit) => Err(invalid(unfit.token)),
+        let verify = |ready: &Ready| ready.verify_signature(self.settings(), &jws, Kind::Access);
+        match self.with_newest(&ready, verify).await {
+            Ok(_) => Ok(read),
+            Err(unfit) => Err(AccessTokenError::Invalid(unfit.token.to_string())),
         }
     }
 }
@@ -272,12 +272,12 @@ fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c str> {
 }
 
 pub(super) fn unfit(why: &str) -> OidcError {
-    OidcError::InvalidToken(why.to_owned())
+    OidcError::InvalidToken(why.to_owned().into())
 }
 
 pub(super) fn reason(error: OidcError) -> String {
     match error {
-        OidcError::InvalidToken(why) => why,
+        OidcError::InvalidToken(flaw) => flaw.to_string(),
         other => other.to_string(),
     }
 }

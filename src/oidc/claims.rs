@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::jws::Jws;
+use super::flaw::{Flaw, Remedy};
+use super::jws::{Jws, Kind};
 use super::tokens::Tokens;
 use super::userinfo::Userinfo;
-use super::verify::{Failure, said, verify_issuer};
+use super::verify::{said, verify_issuer};
 use super::{AccessTokenError, OidcError, Provider, Ready, access_token, scopes};
 use crate::identity::WantedClaims;
 
@@ -62,7 +63,7 @@ impl Provider {
             return Ok(Ok(()));
         }
         let Some(Value::String(subject)) = claims.get("sub").cloned() else {
-            return Err(OidcError::InvalidToken("`sub` is missing".into()));
+            return Err(Flaw::new("`sub` is missing", Remedy::Subject).into());
         };
         // The identity is refused for that, whatever else is known.
         if subject.is_empty() {
@@ -152,7 +153,7 @@ impl Provider {
         for name in ["azp", "client_id"] {
             let client = jws.claims.get(name).filter(|client| !client.is_null());
             if client.is_some_and(|client| *client != *self.settings().client_id) {
-                return Err(OidcError::InvalidToken(format!("`{name}` is another client")));
+                return Err(OidcError::InvalidToken(format!("`{name}` is another client").into()));
             }
         }
         if access_token::verify_times(&jws.claims, self.now())?.is_none() {
@@ -161,9 +162,7 @@ impl Provider {
         // The keys are those that the ID token was verified with, or newer. No others are asked for: some providers sign access
         // tokens with keys that are nobody's business, and each login would ask.
         let newest = self.ready().unwrap_or_else(|| Arc::clone(ready));
-        self.aside(|| newest.verify_signature(self.settings(), &jws))
-            .await
-            .map_err(|(Failure::Keys(error) | Failure::Final(error))| error)?;
+        self.aside(|| newest.verify_signature(self.settings(), &jws, Kind::Access)).await.map_err(Flaw::from)?;
         let mut claims = said(jws.claims);
         claims.retain(|name, _| !OF_THE_TOKEN.contains(&name.as_str()));
         Ok(claims)

@@ -1,3 +1,5 @@
+use super::flaw::Flaw;
+
 /// Why a login through a provider did not work, by what can be done about it.
 ///
 /// The texts are for the operator's log; they hold no token, code or body.
@@ -30,7 +32,10 @@ pub enum OidcError {
     },
     /// The ID token does not prove what it must.
     #[error("the ID token is not valid: {0}")]
-    InvalidToken(String),
+    InvalidToken(Flaw),
+    /// What userinfo says does not prove what it must.
+    #[error("the answer of userinfo is not valid: {0}")]
+    InvalidUserinfo(Flaw),
     /// Our own configuration makes the request impossible.
     #[error("{0}")]
     Configuration(String),
@@ -41,6 +46,12 @@ fn slash_hint(configured: &str, found: &str) -> &'static str {
         " (only the trailing slash differs)"
     } else {
         ""
+    }
+}
+
+impl From<Flaw> for OidcError {
+    fn from(flaw: Flaw) -> Self {
+        Self::InvalidToken(flaw)
     }
 }
 

@@ -112,9 +112,12 @@ pub(super) type OidcClient = Client<
 impl Ready {
     pub(super) fn client(&self, settings: &IdentityProvider) -> OidcClient {
         let secret = settings.client_secret.as_ref().map(|secret| ClientSecret::new(secret.expose_secret().to_owned()));
-        let metadata = self.metadata.document.clone().set_jwks(self.keys.set.clone());
-        Client::from_provider_metadata(metadata, ClientId::new(settings.client_id.clone()), secret)
-            .set_auth_type(self.auth_type(settings))
+        Client::from_provider_metadata(
+            self.metadata.document.clone(),
+            ClientId::new(settings.client_id.clone()),
+            secret,
+        )
+        .set_auth_type(self.auth_type(settings))
     }
 
     /// A client that knows where browsers come back to.

@@ -4,7 +4,7 @@ use http::{HeaderMap, Request, StatusCode, header};
 use secrecy::ExposeSecret;
 
 use super::{HttpClient, Keys, Metadata, OidcError};
-use crate::settings::{IdentityProvider, TokenEndpointAuthMethod};
+use crate::settings::{IdentityProvider, SigningAlgorithm, TokenEndpointAuthMethod};
 use crate::world::World;
 
 /// Seconds that clocks may differ before it is worth a warning; beyond the verifier's leeway, logins fail.
@@ -108,7 +108,7 @@ pub async fn inspect(settings: &IdentityProvider, introspects: bool, world: &Wor
         Ok((headers, body)) => Keys::parse(&body, &headers),
         Err(error) => Err(error),
     };
-    findings.push(signing(settings, &metadata, keys));
+    findings.extend(signing(settings, &metadata, keys));
     findings.push(client_authentication(settings, &metadata));
     findings.push(scopes(settings, &metadata));
     findings.extend(user_name(settings, &metadata));
@@ -172,32 +172,71 @@ fn endpoints(metadata: &Metadata) -> Vec<Finding> {
     ]
 }
 
-fn signing(settings: &IdentityProvider, metadata: &Metadata, keys: Result<Keys, OidcError>) -> Finding {
+/// Only what is used is named: algorithms that are supported, with a secret where they need one, and keys for these.
+fn signing(settings: &IdentityProvider, metadata: &Metadata, keys: Result<Keys, OidcError>) -> Vec<Finding> {
     const CHECK: &str = "signing keys";
-    let algorithms = metadata.signing_algorithms();
-    let symmetric = algorithms.iter().any(|name| name.starts_with("HS"));
-    let names = algorithms.join(", ");
-    match keys {
-        Err(error) => Finding::new(Level::Failure, CHECK, format!("{}: {error}", metadata.jwks_uri())),
-        Ok(keys) if !keys.is_empty() => Finding::judged(
-            !algorithms.is_empty(),
-            Level::Failure,
-            CHECK,
-            format!("{} usable; algorithms {names}", keys.len()),
-        ),
-        Ok(_) if symmetric && settings.client_secret.is_some() => Finding::new(
-            Level::Good,
-            CHECK,
-            format!("none published; tokens are signed with the client secret ({names})"),
-        ),
-        Ok(_) if symmetric => {
-            let message = "none published, and without a client secret tokens cannot be verified";
+    let has_secret = settings.client_secret.as_ref().is_some_and(|secret| !secret.expose_secret().is_empty());
+    let announced = metadata.id_token_algorithms();
+    let registered = settings.id_token_signed_response_alg;
+    let mut algorithms = registered.map_or_else(|| announced.clone(), |registered| vec![registered]);
+    algorithms.retain(|algorithm| has_secret || !algorithm.uses_client_secret());
+    let names = SigningAlgorithm::list(&algorithms);
+    let by_secret = algorithms.iter().any(|algorithm| algorithm.uses_client_secret());
+    let by_key = algorithms.iter().any(|algorithm| !algorithm.uses_client_secret());
+    let usable = keys.as_ref().map(|keys| keys.usable_with(&algorithms));
+    let address = metadata.jwks_uri();
+    let finding = match usable {
+        _ if algorithms.is_empty() && announced.iter().any(|algorithm| algorithm.uses_client_secret()) => {
+            let message = "tokens are signed with a client secret, and without one they cannot be verified";
             Finding::new(Level::Failure, CHECK, message)
         }
-        Ok(_) => {
-            Finding::new(Level::Failure, CHECK, format!("none usable at {}; algorithms {names}", metadata.jwks_uri()))
+        _ if algorithms.is_empty() => {
+            let all = SigningAlgorithm::list(&SigningAlgorithm::ALL);
+            Finding::new(
+                Level::Failure,
+                CHECK,
+                format!("the metadata announce none of the algorithms that work: {all}"),
+            )
         }
+        Err(error) => Finding::new(Level::Failure, CHECK, format!("{address}: {error}")),
+        Ok(0) if !by_secret => Finding::new(Level::Failure, CHECK, format!("none at {address} is usable for {names}")),
+        Ok(0) if by_key => Finding::new(
+            Level::Warning,
+            CHECK,
+            format!(
+                "none at {address} is usable; tokens verify only where they are signed with the client secret ({names})"
+            ),
+        ),
+        Ok(0) => {
+            Finding::new(Level::Good, CHECK, format!("none needed: tokens are signed with the client secret ({names})"))
+        }
+        Ok(usable) => Finding::new(Level::Good, CHECK, format!("{usable} usable; algorithms {names}")),
+    };
+    std::iter::once(finding).chain(registration(registered, &announced, metadata)).collect()
+}
+
+/// Whether the configured algorithm can be that of the registration.
+fn registration(
+    registered: Option<SigningAlgorithm>,
+    announced: &[SigningAlgorithm],
+    metadata: &Metadata,
+) -> Option<Finding> {
+    const CHECK: &str = "id_token_signed_response_alg";
+    let registered = registered?;
+    let name = registered.as_str();
+    // Keycloak alone is known by this.
+    if registered.uses_client_secret() && metadata.binds_refresh_tokens_to_sessions() {
+        let message =
+            format!("Keycloak signs {name} with a key of its own that no client has: choose RS256 or ES256 there");
+        return Some(Finding::new(Level::Failure, CHECK, message));
     }
+    if announced.contains(&registered) {
+        return Some(Finding::new(Level::Good, CHECK, format!("{name}, which the provider announces")));
+    }
+    let announced = SigningAlgorithm::list(announced);
+    let message =
+        format!("{name}, which the provider does not announce ({announced}); each login fails that has another");
+    Some(Finding::new(Level::Warning, CHECK, message))
 }
 
 fn client_authentication(settings: &IdentityProvider, metadata: &Metadata) -> Finding {
@@ -280,5 +319,83 @@ fn pkce(metadata: &Metadata) -> Finding {
             Finding::new(Level::Warning, "PKCE", "the provider announces PKCE without S256, which is what is sent")
         }
         None => Finding::new(Level::Note, "PKCE", "the provider does not announce it; S256 is sent all the same"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::app::samples::provider_settings;
+
+    const ISSUER: &str = "https://id.example.com";
+    const RSA: &str = r#"{"kty": "RSA", "n": "AAAA", "e": "AQAB"}"#;
+    const EC: &str = r#"{"kty": "EC", "crv": "P-256", "x": "AAAA", "y": "AAAA"}"#;
+    const ENCRYPTION: &str = r#"{"kty": "RSA", "n": "AAAA", "e": "AQAB", "use": "enc", "alg": "RSA-OAEP"}"#;
+
+    fn settings(secret: &str, registered: &str) -> IdentityProvider {
+        IdentityProvider {
+            client_secret: (!secret.is_empty()).then(|| secret.to_owned().into()),
+            id_token_signed_response_alg: SigningAlgorithm::named(registered),
+            ..provider_settings(ISSUER)
+        }
+    }
+
+    fn metadata(algorithms: &[&str], token_endpoint: &str) -> Metadata {
+        let document = json!({
+            "issuer": ISSUER,
+            "authorization_endpoint": format!("{ISSUER}/authorize"),
+            "token_endpoint": format!("{ISSUER}{token_endpoint}"),
+            "jwks_uri": format!("{ISSUER}/jwks"),
+            "response_types_supported": ["code"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": algorithms,
+        });
+        Metadata::parse(ISSUER, document.to_string().as_bytes()).unwrap()
+    }
+
+    #[track_caller]
+    fn check(settings: &IdentityProvider, algorithms: &[&str], keys: &[&str], expected: &[(Level, &str)]) {
+        let found = {
+            let keys = format!(r#"{{"keys": [{}]}}"#, keys.join(", "));
+            let keys = Keys::parse(keys.as_bytes(), &HeaderMap::new());
+            signing(settings, &metadata(algorithms, "/token"), keys)
+        };
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        for (finding, (level, text)) in found.iter().zip(expected) {
+            assert!(finding.level == *level && finding.message.contains(text), "{finding:?} is not {level:?} {text:?}");
+            for refused in ["none,", "ES256K", "ES512", "RSA1_5"] {
+                assert!(!finding.message.contains(refused), "{finding:?}");
+            }
+        }
+    }
+
+    /// No key is counted that is never used, and no algorithm named that is refused.
+    #[test]
+    fn keys_and_algorithms_are_told_as_they_are_used() {
+        use Level::{Failure, Good, Warning};
+        let secret = settings("secret", "");
+        let announced = ["none", "ES256K", "RS256", "ES512", "HS256", "RSA1_5"];
+        check(&secret, &announced, &[RSA, EC, ENCRYPTION], &[(Good, "1 usable; algorithms RS256, HS256")]);
+        check(&settings("", ""), &announced, &[RSA, EC, ENCRYPTION], &[(Good, "1 usable; algorithms RS256")]);
+        check(&secret, &["RS256", "ES256"], &[RSA, EC], &[(Good, "2 usable; algorithms RS256, ES256")]);
+        check(&secret, &["RS256"], &[EC, ENCRYPTION], &[(Failure, "is usable for RS256")]);
+        check(&secret, &["HS256"], &[], &[(Good, "signed with the client secret (HS256)")]);
+        check(&settings("", ""), &["HS256"], &[RSA], &[(Failure, "without one they cannot be verified")]);
+        check(&secret, &["RS256", "HS256"], &[], &[(Warning, "only where they are signed with the client secret")]);
+        check(&secret, &["none", "ES256K"], &[RSA], &[(Failure, "none of the algorithms that work: RS256, ")]);
+        let registered = settings("secret", "ES256");
+        let two = |text| [(Good, "1 usable; algorithms ES256"), text];
+        check(&registered, &["RS256", "ES256"], &[RSA, EC], &two((Good, "ES256, which the provider announces")));
+        check(&registered, &["RS256"], &[RSA, EC], &two((Warning, "does not announce (RS256)")));
+    }
+
+    #[test]
+    fn keycloak_signs_with_no_secret_of_a_client() {
+        let metadata = metadata(&["RS256", "HS256"], "/protocol/openid-connect/token");
+        let keys = Keys::parse(format!(r#"{{"keys": [{RSA}]}}"#).as_bytes(), &HeaderMap::new());
+        let found = signing(&settings("secret", "HS256"), &metadata, keys);
+        assert!(found.iter().any(|it| it.level == Level::Failure && it.message.contains("Keycloak")), "{found:#?}");
     }
 }

@@ -13,6 +13,7 @@ use url::Url;
 use super::jws::Jws;
 use super::tokens::Extras;
 use super::{Keys, Metadata, OidcError, clean, logout_token};
+use crate::settings::SigningAlgorithm;
 use crate::world::UnixTime;
 
 const ISSUER: &str = "https://idp.example.com";
@@ -51,16 +52,19 @@ fn metadata_holds(metadata: &Metadata) {
         let url = Url::parse(address).expect("an address is a URL");
         assert!(matches!(url.scheme(), "http" | "https") && url.has_host(), "{address}");
     }
-    assert!(metadata.signing_algorithms().iter().all(|name| !name.eq_ignore_ascii_case("none")));
+    let _ = (metadata.id_token_algorithms(), metadata.userinfo_algorithms());
     let _ = (metadata.token_endpoint_auth_methods(), metadata.scopes(), metadata.supports_pkce_s256());
     let _ = (metadata.frontchannel_logout_supported(), metadata.offers_offline_access());
 }
 
 /// No secret key is among public ones, and their time is bounded.
 fn keys_hold(keys: &Keys) {
-    assert_eq!(keys.len(), keys.set.keys().len());
-    for key in keys.set.keys() {
-        assert_ne!(*key.key_type(), CoreJsonWebKeyType::Symmetric);
+    assert_eq!(keys.usable_with(&SigningAlgorithm::ALL), keys.len(), "each is for something");
+    for algorithm in SigningAlgorithm::ALL {
+        for key in keys.fit(algorithm, None) {
+            assert_ne!(*key.jwk().key_type(), CoreJsonWebKeyType::Symmetric);
+            assert!(!algorithm.uses_client_secret());
+        }
     }
     assert!((Duration::from_mins(5)..=Duration::from_hours(24)).contains(&keys.fresh_for), "{:?}", keys.fresh_for);
 }
@@ -76,7 +80,7 @@ fn token_holds(token: &str) {
             assert!(logout.issued_at <= NOW + Duration::from_mins(1) && NOW < logout.expires_at);
             assert!(logout.expires_at.since(NOW) <= Duration::from_hours(25));
         }
-        Err(error) => error_holds(&error),
+        Err(flaw) => error_holds(&flaw.into()),
     }
 }
 

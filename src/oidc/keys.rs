@@ -1,18 +1,19 @@
 use std::time::Duration;
 
 use http::{HeaderMap, header};
-use openidconnect::JsonWebKeySet;
-use openidconnect::core::{CoreJsonWebKey, CoreJsonWebKeySet};
+use openidconnect::JsonWebKey;
+use openidconnect::core::{CoreJsonWebKey, CoreJwsSigningAlgorithm};
 use serde_json::Value;
 
 use super::OidcError;
+use crate::settings::SigningAlgorithm;
 
 /// Why keys are fetched again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyRefresh {
     /// Their time was nearly over.
     Scheduled,
-    /// A token named a key that is not among them.
+    /// A token did not fit what is known of the provider.
     UnknownKey,
 }
 
@@ -28,9 +29,11 @@ impl KeyRefresh {
 }
 
 /// A provider's public keys, and how long they may be used without looking again.
+///
+/// Each of them can verify signatures of an algorithm that is supported.
 #[derive(Clone, Debug)]
 pub struct Keys {
-    pub(super) set: CoreJsonWebKeySet,
+    keys: Vec<Key>,
     /// Until the next scheduled look.
     pub fresh_for: Duration,
 }
@@ -42,7 +45,8 @@ const MOST_FRESH: Duration = Duration::from_hours(24);
 impl Keys {
     /// Reads a JWK Set (RFC 7517 §5).
     ///
-    /// Keys that are incomplete, for encryption, or of a kind we do not know are passed over, as the RFC asks; a set
+    /// Keys that are incomplete, for encryption, or of a kind or for an algorithm that is not supported are passed over, as the
+    /// RFC asks; a set
     /// without `keys` is an empty one, because authentik answers `{}` where it signs with the client secret.
     ///
     /// # Errors
@@ -54,38 +58,101 @@ impl Keys {
         let members = document.as_object().ok_or_else(|| malformed("not an object"))?;
         let keys = match members.get("keys") {
             None | Some(Value::Null) => Vec::new(),
-            Some(Value::Array(keys)) => keys
-                .iter()
-                .filter(|key| can_verify(key))
-                .filter_map(|key| serde_json::from_value::<CoreJsonWebKey>(key.clone()).ok())
-                .collect(),
+            Some(Value::Array(keys)) => keys.iter().filter_map(Key::read).collect(),
             Some(_) => return Err(malformed("`keys` is not a list")),
         };
-        Ok(Self { set: JsonWebKeySet::new(keys), fresh_for: fresh_for(headers) })
+        Ok(Self { keys, fresh_for: fresh_for(headers) })
     }
 
-    /// How many usable keys there are.
+    /// How many keys there are.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.set.keys().len()
+    pub const fn len(&self) -> usize {
+        self.keys.len()
     }
 
     /// Whether there is none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.set.keys().is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// How many of them signatures of one of these algorithms can be verified with.
+    #[must_use]
+    pub fn usable_with(&self, algorithms: &[SigningAlgorithm]) -> usize {
+        self.keys.iter().filter(|key| key.algorithms.iter().any(|it| algorithms.contains(it))).count()
+    }
+
+    /// Those for `algorithm`, of this name where there is one.
+    pub(super) fn fit(&self, algorithm: SigningAlgorithm, name: Option<&str>) -> impl Iterator<Item = &Key> {
+        let has_name = move |key: &&Key| name.is_none() || key.jwk.key_id().map(|id| id.as_str()) == name;
+        self.keys.iter().filter(move |key| key.algorithms.contains(&algorithm)).filter(has_name)
     }
 }
 
-/// Whether the key is meant for signatures and has the parts that its kind needs (RFC 7518 §6, RFC 8037 §2).
-fn can_verify(key: &Value) -> bool {
-    let parts: &[&str] = match key.get("kty").and_then(Value::as_str) {
-        Some("RSA") => &["n", "e"],
-        Some("EC") => &["crv", "x", "y"],
-        Some("OKP") => &["crv", "x"],
-        Some(_) | None => return false,
-    };
-    key.get("use").is_none_or(|usage| usage == "sig") && parts.iter().all(|part| key.get(part).is_some())
+/// A public key for signatures.
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    jwk: CoreJsonWebKey,
+    /// What it is for; never empty.
+    algorithms: Vec<SigningAlgorithm>,
+}
+
+impl Key {
+    /// Reads a key that is meant for signatures, with the parts that its kind needs (RFC 7518 §6, RFC 8037 §2).
+    fn read(key: &Value) -> Option<Self> {
+        use SigningAlgorithm::{EdDsa, Es256, Es384, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
+        let text = |name: &str| key.get(name).and_then(Value::as_str);
+        let said = |name: &str| key.get(name).filter(|value| !value.is_null());
+        let (parts, algorithms): (&[&str], &[SigningAlgorithm]) = match (text("kty")?, text("crv")) {
+            ("RSA", _) => (&["n", "e"], &[Rs256, Rs384, Rs512, Ps256, Ps384, Ps512]),
+            ("EC", Some("P-256")) => (&["x", "y"], &[Es256]),
+            ("EC", Some("P-384")) => (&["x", "y"], &[Es384]),
+            ("OKP", Some("Ed25519")) => (&["x"], &[EdDsa]),
+            _ => return None,
+        };
+        let is_for_signatures = said("use").is_none_or(|usage| usage == "sig")
+            && said("key_ops").and_then(Value::as_array).is_none_or(|uses| uses.iter().any(|it| it == "verify"));
+        if !is_for_signatures || !parts.iter().all(|part| key.get(part).is_some()) {
+            return None;
+        }
+        // A key that names an algorithm is for that one alone (RFC 7517 §4.4).
+        let algorithms = match said("alg") {
+            None => algorithms.to_vec(),
+            Some(named) => {
+                let named = SigningAlgorithm::named(named.as_str()?)?;
+                algorithms.contains(&named).then(|| vec![named])?
+            }
+        };
+        Some(Self { jwk: serde_json::from_value(key.clone()).ok()?, algorithms })
+    }
+
+    /// Whether it made this signature; of any algorithm that it is not for it made none.
+    pub(super) fn made(&self, algorithm: SigningAlgorithm, input: &[u8], signature: &[u8]) -> bool {
+        self.algorithms.contains(&algorithm)
+            && library(algorithm).is_some_and(|it| self.jwk.verify_signature(&it, input, signature).is_ok())
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub(super) const fn jwk(&self) -> &CoreJsonWebKey {
+        &self.jwk
+    }
+}
+
+/// The library's name of an algorithm for public keys.
+const fn library(algorithm: SigningAlgorithm) -> Option<CoreJwsSigningAlgorithm> {
+    use CoreJwsSigningAlgorithm as Core;
+    Some(match algorithm {
+        SigningAlgorithm::Rs256 => Core::RsaSsaPkcs1V15Sha256,
+        SigningAlgorithm::Rs384 => Core::RsaSsaPkcs1V15Sha384,
+        SigningAlgorithm::Rs512 => Core::RsaSsaPkcs1V15Sha512,
+        SigningAlgorithm::Ps256 => Core::RsaSsaPssSha256,
+        SigningAlgorithm::Ps384 => Core::RsaSsaPssSha384,
+        SigningAlgorithm::Ps512 => Core::RsaSsaPssSha512,
+        SigningAlgorithm::Es256 => Core::EcdsaP256Sha256,
+        SigningAlgorithm::Es384 => Core::EcdsaP384Sha384,
+        SigningAlgorithm::EdDsa => Core::EdDsa,
+        SigningAlgorithm::Hs256 | SigningAlgorithm::Hs384 | SigningAlgorithm::Hs512 => return None,
+    })
 }
 
 /// `max-age` of `Cache-Control` (RFC 9111 §5.2.2.1) within sensible bounds.

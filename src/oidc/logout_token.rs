@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::jws::Jws;
-#[cfg(test)]
-use super::verify::Failure;
+use super::flaw::{Flaw, Remedy};
+use super::jws::{Jws, Kind};
 use super::verify::{LEEWAY_SECONDS, tolerated, verify_not_before};
-use super::{OidcError, Provider, Ready};
-use crate::settings::IdentityProvider;
+use super::{Provider, Ready};
+use crate::settings::{IdentityProvider, SigningAlgorithm};
 use crate::world::UnixTime;
 
 /// The member of `events` that makes a token a logout token (§2.4).
@@ -40,6 +39,8 @@ pub struct LogoutToken {
     pub jti: String,
     /// When it was made.
     pub issued_at: UnixTime,
+    /// How it is signed.
+    pub algorithm: SigningAlgorithm,
     /// From then on it is not accepted, with patience for clocks: so long a `jti` must be remembered.
     pub expires_at: UnixTime,
 }
@@ -81,10 +82,10 @@ impl Provider {
         verify_recipient(&jws.claims, self.settings())?;
         let ready = self.ready().ok_or(LogoutTokenError::NotReady)?;
         let logout = read(&jws, self.now()).map_err(|error| LogoutTokenError::Invalid(error.to_string()))?;
-        let verify = |ready: &Ready| ready.verify_signature(self.settings(), &jws);
-        match self.with_keys(&ready, verify).await {
-            Ok(()) => Ok(logout),
-            Err(unfit) => Err(match unfit.keys {
+        let verify = |ready: &Ready| ready.verify_signature(self.settings(), &jws, Kind::Logout);
+        match self.with_newest(&ready, verify).await {
+            Ok(_) => Ok(logout),
+            Err(unfit) => Err(match unfit.outdated {
                 Some(why) => LogoutTokenError::UnknownKey(why.to_string()),
                 None => LogoutTokenError::Invalid(unfit.token.to_string()),
             }),
@@ -103,9 +104,9 @@ pub(super) fn verify(
     let jws = take_apart(token).map_err(|error| error.to_string())?;
     verify_recipient(&jws.claims, settings).map_err(|error| error.to_string())?;
     let logout = read(&jws, now).map_err(|error| error.to_string())?;
-    match ready.verify_signature(settings, &jws) {
-        Ok(()) => Ok(logout),
-        Err(Failure::Keys(error) | Failure::Final(error)) => Err(error.to_string()),
+    match ready.verify_signature(settings, &jws, Kind::Logout) {
+        Ok(_) => Ok(logout),
+        Err(failure) => Err(Flaw::from(failure).to_string()),
     }
 }
 
@@ -117,7 +118,7 @@ fn take_apart(token: &str) -> Result<Jws<'_>, LogoutTokenError> {
 }
 
 /// Everything but the recipient and the signature.
-pub(super) fn read(jws: &Jws<'_>, now: UnixTime) -> Result<LogoutToken, OidcError> {
+pub(super) fn read(jws: &Jws<'_>, now: UnixTime) -> Result<LogoutToken, Flaw> {
     if !matches!(jws.kind()?.as_deref(), None | Some("jwt" | "logout+jwt")) {
         return Err(invalid("its `typ` is neither JWT nor logout+jwt"));
     }
@@ -129,6 +130,7 @@ pub(super) fn read(jws: &Jws<'_>, now: UnixTime) -> Result<LogoutToken, OidcErro
     if claims.contains_key("nonce") {
         return Err(invalid("it has a `nonce`"));
     }
+    let algorithm = jws.algorithm()?;
     let subject = text(claims, "sub")?;
     let session_id = match claims.get("sid") {
         // As the ID token's is read.
@@ -150,7 +152,7 @@ pub(super) fn read(jws: &Jws<'_>, now: UnixTime) -> Result<LogoutToken, OidcErro
     if now >= expires_at {
         return Err(invalid("expired"));
     }
-    Ok(LogoutToken { subject, session_id, jti, issued_at, expires_at })
+    Ok(LogoutToken { subject, session_id, jti, issued_at, algorithm, expires_at })
 }
 
 /// For this client, from this issuer; further audiences are no matter of ours.
@@ -166,24 +168,31 @@ fn verify_recipient(claims: &Map<String, Value>, settings: &IdentityProvider) ->
 }
 
 /// A text; an empty one says nothing, and anything else is a mistake.
-fn text(claims: &Map<String, Value>, name: &str) -> Result<Option<String>, OidcError> {
+fn text(claims: &Map<String, Value>, name: &str) -> Result<Option<String>, Flaw> {
     match claims.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
-        Some(_) => Err(invalid(&format!("`{name}` is no text"))),
+        Some(_) => Err(format!("`{name}` is no text").into()),
     }
 }
 
 /// A `NumericDate` (RFC 7519 §2).
-pub(super) fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<UnixTime>, OidcError> {
+pub(super) fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<UnixTime>, Flaw> {
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };
     let seconds = value.as_f64().filter(|seconds| (0.0..=LAST_DATE).contains(seconds));
     let seconds = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.map(|seconds| Some(UnixTime::default() + seconds)).ok_or_else(|| invalid(&format!("`{name}` is no date")))
+    seconds.map(|seconds| Some(UnixTime::default() + seconds)).ok_or_else(|| {
+        let remedy = match name {
+            "exp" => Remedy::Expiry,
+            "iat" => Remedy::IssuedAt,
+            _ => Remedy::Compare,
+        };
+        Flaw::new(format!("`{name}` is no date"), remedy)
+    })
 }
 
-fn invalid(why: &str) -> OidcError {
-    OidcError::InvalidToken(why.to_owned())
+fn invalid(why: &'static str) -> Flaw {
+    why.into()
 }

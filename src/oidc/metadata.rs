@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::OidcError;
+use crate::settings::SigningAlgorithm;
 
 /// The scope that brings refresh tokens (OIDC Core §11).
 pub(super) const OFFLINE_ACCESS: &str = "offline_access";
@@ -241,20 +242,16 @@ impl Metadata {
         self.document.claims_supported().map(|claims| claims.iter().map(|claim| claim.as_str()).collect())
     }
 
-    /// Names of the ID token algorithms that the provider announces and we accept.
+    /// How the provider signs ID tokens, as far as that is supported (`id_token_signing_alg_values_supported`).
     #[must_use]
-    pub fn signing_algorithms(&self) -> Vec<String> {
-        self.allowed_algorithms().iter().map(name_of).collect()
+    pub fn id_token_algorithms(&self) -> Vec<SigningAlgorithm> {
+        supported(self.document.id_token_signing_alg_values_supported())
     }
 
-    /// `none` is never among them, whatever the provider announces.
-    pub(super) fn allowed_algorithms(&self) -> Vec<CoreJwsSigningAlgorithm> {
-        self.document
-            .id_token_signing_alg_values_supported()
-            .iter()
-            .filter(|algorithm| **algorithm != CoreJwsSigningAlgorithm::None)
-            .cloned()
-            .collect()
+    /// The same of userinfo (`userinfo_signing_alg_values_supported`), which few sign.
+    #[must_use]
+    pub fn userinfo_algorithms(&self) -> Vec<SigningAlgorithm> {
+        self.document.userinfo_signing_alg_values_supported().map_or_else(Vec::new, |all| supported(all))
     }
 
     /// Names of the token endpoint's authentication methods; the specification's default where none are announced.
@@ -287,6 +284,10 @@ fn web_address(text: &str) -> Option<Url> {
 
 fn is_web(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https")
+}
+
+fn supported(algorithms: &[CoreJwsSigningAlgorithm]) -> Vec<SigningAlgorithm> {
+    algorithms.iter().filter_map(|algorithm| SigningAlgorithm::named(&name_of(algorithm))).collect()
 }
 
 /// The protocol's name of a value.

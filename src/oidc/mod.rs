@@ -5,9 +5,11 @@
 mod access_token;
 mod asker;
 mod claims;
+mod doubt;
 mod endpoints;
 mod error;
 mod exchange;
+mod flaw;
 mod http_client;
 pub mod inspect;
 mod introspect;
@@ -29,9 +31,11 @@ mod userinfo;
 mod verify;
 
 pub use access_token::{AccessToken, AccessTokenError, Recipient, claimed_issuer, own_client, scopes};
+pub use doubt::Fit;
 pub use endpoints::{AuthorizationRequest, EndSessionRequest, Prompt};
 pub use error::{OidcError, clean};
 pub use exchange::{CodeExchange, Login};
+pub use flaw::{Flaw, Remedy};
 pub use http_client::{HttpClient, NoAnswer};
 pub use keys::{KeyRefresh, Keys};
 pub use logout_token::{LogoutToken, LogoutTokenError};

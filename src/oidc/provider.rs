@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::asker::Asker;
 use super::claims::OtherSubject;
-use super::source::Source;
+use super::doubt::Algorithms;
+use super::flaw::{Flaw, Remedy};
+use super::source::{Parse, Source};
 use super::standing::Standing;
 use super::tokens::Tokens;
 use super::verify::{ExpectedNonce, Failure, Verified};
@@ -30,7 +32,7 @@ const LAST_RETRY: Duration = Duration::from_mins(1);
 ///
 /// Discovery and keys come in the background ([`Provider::keep_ready`]); what was known once serves until newer is there.
 pub struct Provider {
-    settings: IdentityProvider,
+    settings: Arc<IdentityProvider>,
     world: World,
     source: Arc<Source>,
     /// Says `true` once logins are possible.
@@ -40,6 +42,8 @@ pub struct Provider {
     /// Whether logins can go through it, or its tokens are only verified.
     signs_people_in: bool,
     pub(super) standing: Standing,
+    /// How ID tokens that were accepted are signed.
+    pub(super) algorithms: Algorithms,
 }
 
 /// An answer that says the server is ill is no answer to the question.
@@ -67,9 +71,11 @@ pub struct Ready {
 /// A token that was not accepted.
 pub(super) struct Unfit {
     /// Why.
-    pub(super) token: OidcError,
-    /// Why there were no newer keys, where they might have helped.
-    pub(super) keys: Option<OidcError>,
+    pub(super) token: Flaw,
+    /// Whether what is known of the provider does not fit it.
+    pub(super) stale: bool,
+    /// Why nothing newer is known of the provider, where that might have helped.
+    pub(super) outdated: Option<OidcError>,
 }
 
 impl Provider {
@@ -84,13 +90,25 @@ impl Provider {
         world: World,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, TlsError> {
+        Self::with(name, settings, world, observer, Metadata::parse)
+    }
+
+    fn with(
+        name: &str,
+        settings: IdentityProvider,
+        world: World,
+        observer: Arc<dyn Observer>,
+        parse: Parse,
+    ) -> Result<Self, TlsError> {
+        let settings = Arc::new(settings);
         Ok(Self {
-            source: Arc::new(Source::new(name, &settings, observer)?),
+            source: Arc::new(Source::new(name, Arc::clone(&settings), parse, observer)?),
             settings,
             world,
             became_ready: watch::Sender::new(false),
             turns: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             signs_people_in: true,
+            algorithms: Algorithms::default(),
             standing: Standing::default(),
         })
     }
@@ -106,7 +124,7 @@ impl Provider {
         world: World,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, TlsError> {
-        Ok(Self { signs_people_in: false, ..Self::new(name, settings, world, observer)? })
+        Ok(Self { signs_people_in: false, ..Self::with(name, settings, world, observer, Metadata::parse_issuer)? })
     }
 
     /// Whether logins can go through it.
@@ -145,8 +163,12 @@ impl Provider {
 
     /// The settings it was made from.
     #[must_use]
-    pub const fn settings(&self) -> &IdentityProvider {
+    pub fn settings(&self) -> &IdentityProvider {
         &self.settings
+    }
+
+    pub(super) fn source(&self) -> &Source {
+        &self.source
     }
 
     pub(super) fn now(&self) -> UnixTime {
@@ -180,7 +202,7 @@ impl Provider {
                     }
                     pause = FIRST_RETRY;
                     // Ahead of expiry, so that no login meets keys whose time is over.
-                    fresh_for.mul_f32(0.8)
+                    self.sooner_in_doubt(fresh_for.mul_f32(0.8))
                 }
                 Err(error) => {
                     tracing::warn!(
@@ -196,9 +218,14 @@ impl Provider {
                     wait
                 }
             };
+            let next = Instant::now() + wait;
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep_until(next) => {}
+                () = self.source.doubted() => tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep_until(next.min(Instant::now() + self.sooner_in_doubt(wait))) => {}
+                },
             }
         }
     }
@@ -210,30 +237,24 @@ impl Provider {
     /// When either cannot be had; what was known before stays.
     pub async fn refresh(&self) -> Result<Duration, OidcError> {
         let known = self.ready().is_some();
-        let discovered = self.discover().await;
+        let discovered = self.source.discover().await;
         if known {
             self.source.observer().keys_refreshed(self.name(), KeyRefresh::Scheduled, discovered.is_ok());
         }
         let (asked_at, ready) = discovered?;
+        let was_in_doubt = self.source.is_in_doubt();
         let fresh_for = self.source.learn(asked_at, ready).keys.fresh_for;
         self.became_ready.send_replace(true);
-        self.tell_readiness();
+        if was_in_doubt && !self.source.is_in_doubt() {
+            self.tell_trust();
+        } else {
+            self.tell_readiness();
+        }
         Ok(fresh_for)
     }
 
     pub(super) fn tell_readiness(&self) {
         self.source.observer().ready(self.name(), self.is_ready_for_logins());
-    }
-
-    /// Metadata and keys, and when those were asked for.
-    async fn discover(&self) -> Result<(Instant, Ready), OidcError> {
-        let address = Metadata::address(&self.settings.issuer);
-        let response = self.source.fetch(Operation::Discovery, &address).await?;
-        let parse = if self.signs_people_in { Metadata::parse } else { Metadata::parse_issuer };
-        let metadata = parse(&self.settings.issuer, response.body())?;
-        let asked_at = Instant::now();
-        let keys = self.source.fetch_keys(&metadata).await?;
-        Ok((asked_at, Ready { jwks_header: crate::identity::header_value(metadata.jwks_uri()), metadata, keys }))
     }
 
     pub(super) async fn send(
@@ -274,13 +295,17 @@ impl Provider {
         let tokens = tokens?;
         let verified = self.verify_id_token(&ready, ExpectedNonce::This(exchange.nonce), &tokens).await?;
         let mut login = Login::new(verified, heard.extras);
-        self.add_wanted_claims(&ready, &tokens, &mut login.claims, wanted)
-            .await?
-            .map_err(|OtherSubject| OidcError::InvalidToken("userinfo speaks of another subject".into()))?;
+        self.add_wanted_claims(&ready, &tokens, &mut login.claims, wanted).await?.map_err(|OtherSubject| {
+            let flaw = Flaw::new("`sub` is not that of the ID token", Remedy::OtherSubject);
+            OidcError::InvalidUserinfo(flaw)
+        })?;
         Ok(login)
     }
 
-    /// What the ID token among `tokens` says, verified with the newest keys where the known ones do not do.
+    /// What the ID token among `tokens` says, verified by what the provider publishes now where what is known does not do.
+    ///
+    /// It comes from the provider itself: one that what it publishes does not verify stands for all logins, and until that has
+    /// changed no login is possible.
     pub(super) async fn verify_id_token(
         &self,
         ready: &Arc<Ready>,
@@ -288,32 +313,47 @@ impl Provider {
         tokens: &Tokens,
     ) -> Result<Verified, OidcError> {
         let now = self.world.now();
-        self.with_keys(ready, |ready| ready.verify(&self.settings, nonce, tokens, now)).await.map_err(|unfit| {
-            if let Some(error) = unfit.keys {
-                tracing::warn!(identity_provider = self.name(), %error, "keys cannot be refreshed");
+        match self.with_newest(ready, |ready| ready.verify(&self.settings, nonce, tokens, now)).await {
+            Ok(verified) => {
+                self.trust();
+                self.algorithms.add(verified.algorithm);
+                Ok(verified)
             }
-            unfit.token
-        })
+            Err(unfit) => {
+                if let Some(error) = unfit.outdated {
+                    tracing::warn!(identity_provider = self.name(), %error, "metadata and keys cannot be refreshed");
+                }
+                if let Some(id_token) = tokens.id_token().filter(|_| unfit.stale) {
+                    self.doubt(id_token, &unfit.token).await;
+                }
+                Err(OidcError::InvalidToken(unfit.token))
+            }
+        }
     }
 
-    /// Verifies with the known keys, and once more with newer ones when none of the known ones made the signature.
-    pub(super) async fn with_keys<T>(
+    /// Verifies with what is known of the provider, and where that does not fit once more with what it publishes now.
+    pub(super) async fn with_newest<T>(
         &self,
         ready: &Arc<Ready>,
         verify: impl Fn(&Ready) -> Result<T, Failure> + Send + Sync,
     ) -> Result<T, Unfit> {
         let token = match self.aside(|| verify(ready)).await {
             Ok(verified) => return Ok(verified),
-            Err(Failure::Final(token)) => return Err(Unfit { token, keys: None }),
-            Err(Failure::Keys(token)) => token,
+            Err(Failure::Final(token)) => return Err(Unfit { token, stale: false, outdated: None }),
+            Err(Failure::Stale(token)) => token,
         };
-        match self.source.keys_after(ready).await {
-            Ok(newer) => self
-                .aside(|| verify(&newer))
-                .await
-                .map_err(|(Failure::Keys(token) | Failure::Final(token))| Unfit { token, keys: None }),
-            Err(keys) => Err(Unfit { token, keys: Some(keys) }),
+        let was_in_doubt = self.source.is_in_doubt();
+        let newer = match self.source.newer_than(ready).await {
+            Ok(newer) => newer,
+            Err(error) => return Err(Unfit { token, stale: true, outdated: Some(error) }),
+        };
+        if was_in_doubt && !self.source.is_in_doubt() {
+            self.tell_trust();
         }
+        self.aside(|| verify(&newer.ready)).await.map_err(|failure| {
+            let stale = matches!(failure, Failure::Stale(_));
+            Unfit { token: failure.into(), stale, outdated: newer.outdated.filter(|_| stale) }
+        })
     }
 
     /// Does what takes as long as a dozen checks where no check waits behind it: few at a time, and not in the runtime's turn.
@@ -324,6 +364,12 @@ impl Provider {
             RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
             _ => work(),
         }
+    }
+
+    /// How long to wait for the next look at the provider, where one is due after `wait`.
+    fn sooner_in_doubt(&self, wait: Duration) -> Duration {
+        let soon = self.jittered(self.settings.jwks_cooldown.max(FIRST_RETRY));
+        if self.source.is_in_doubt() { wait.min(soon) } else { wait }
     }
 
     /// Up to a fifth more, so that daemons started together do not ask together.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::asker::Asker;
 use super::claims::OtherSubject;
 use super::exchange::{expires_at, session_id, token_error, told};
+use super::flaw::{Flaw, Remedy};
 use super::jws::Jws;
 use super::tokens::{Extras, Tokens};
 use super::userinfo::Userinfo;
@@ -212,7 +213,7 @@ impl Before {
         let issued = |claims: &Map<String, Value>| claims.get("iat").and_then(Value::as_f64);
         match (issued(&self.claims), issued(newer)) {
             (Some(before), Some(now)) if now + leeway < before => {
-                Err(OidcError::InvalidToken("issued before the token that it follows (`iat`)".into()))
+                Err(Flaw::new("issued before the token that it follows (`iat`)", Remedy::Clock).into())
             }
             _ => Ok(()),
         }

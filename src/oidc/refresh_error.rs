@@ -225,6 +225,7 @@ impl From<OidcError> for RefreshError {
             error @ (OidcError::Malformed(_)
             | OidcError::IssuerMismatch { .. }
             | OidcError::InvalidToken(_)
+            | OidcError::InvalidUserinfo(_)
             | OidcError::Configuration(_)) => Self::Unproven(error),
         }
     }

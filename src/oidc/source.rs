@@ -1,9 +1,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use http::{Request, Response, StatusCode, header};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::{HttpClient, KeyRefresh, Keys, Metadata, NoAnswer, Observer, OidcError, Operation, Ready};
@@ -12,27 +11,44 @@ use crate::tls::TlsError;
 
 /// What is known about a provider, and the way to learn more of it.
 ///
-/// Behind a pointer of its own, so that keys that are being fetched arrive although nobody waits for them any more.
+/// Behind a pointer of its own, so that what is being fetched arrives although nobody waits for it any more.
 pub(super) struct Source {
     name: String,
+    settings: Arc<IdentityProvider>,
+    /// Reads the metadata of `settings.issuer`.
+    parse: Parse,
     http: HttpClient,
     observer: Arc<dyn Observer>,
-    cooldown: Duration,
     ready: ArcSwapOption<Ready>,
     fetches: Mutex<Fetches>,
+    /// An ID token that the provider gave, and that what is known of it does not verify.
+    doubt: ArcSwapOption<String>,
+    /// Is told of a doubt that was not there before.
+    doubts: Notify,
+}
+
+/// [`Metadata::parse`], or [`Metadata::parse_issuer`].
+pub(super) type Parse = fn(&str, &[u8]) -> Result<Metadata, OidcError>;
+
+/// What is known of the provider after another look.
+#[derive(Clone)]
+pub(super) struct Newer {
+    pub(super) ready: Arc<Ready>,
+    /// Why its metadata are those of before, where they could not be had: its keys are new then.
+    pub(super) outdated: Option<OidcError>,
 }
 
 #[derive(Default)]
 struct Fetches {
     /// When the keys that are known were asked for; of two answers the one that was asked for later counts.
     known: Option<Instant>,
-    /// When keys were last asked for because of an unknown one, whether they came or not.
+    /// When the provider was last asked because a token did not fit, whether it answered or not.
     forced: Option<Instant>,
     /// What such a fetch that is under way will bring.
     flight: Option<Flight>,
 }
 
-type Flight = watch::Receiver<Option<Result<Arc<Ready>, OidcError>>>;
+type Flight = watch::Receiver<Option<Result<Newer, OidcError>>>;
 
 /// Fails when it ended in a panic.
 fn is_under_way(flight: &Flight) -> bool {
@@ -45,14 +61,22 @@ impl Source {
     /// # Errors
     ///
     /// When its CA file cannot be used.
-    pub(super) fn new(name: &str, settings: &IdentityProvider, observer: Arc<dyn Observer>) -> Result<Self, TlsError> {
+    pub(super) fn new(
+        name: &str,
+        settings: Arc<IdentityProvider>,
+        parse: Parse,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, TlsError> {
         Ok(Self {
             name: name.to_owned(),
+            parse,
             http: HttpClient::new(settings.ca_file.as_deref(), settings.timeout)?,
+            settings,
             observer,
-            cooldown: settings.jwks_cooldown,
             ready: ArcSwapOption::empty(),
             fetches: Mutex::default(),
+            doubt: ArcSwapOption::empty(),
+            doubts: Notify::new(),
         })
     }
 
@@ -78,68 +102,112 @@ impl Source {
         self.put_to_use(discovered)
     }
 
-    /// Keys newer than those of `stale`: fetched once for all who wait, and at most once per cooldown.
+    /// Metadata and keys, and when those were asked for.
+    pub(super) async fn discover(&self) -> Result<(Instant, Ready), OidcError> {
+        self.complete(self.fetch_metadata().await?).await
+    }
+
+    async fn fetch_metadata(&self) -> Result<Metadata, OidcError> {
+        let address = Metadata::address(&self.settings.issuer);
+        let response = self.fetch(Operation::Discovery, &address).await?;
+        (self.parse)(&self.settings.issuer, response.body())
+    }
+
+    /// The keys that belong to `metadata`.
+    async fn complete(&self, metadata: Metadata) -> Result<(Instant, Ready), OidcError> {
+        let asked_at = Instant::now();
+        let keys = self.fetch_keys(&metadata).await?;
+        Ok((asked_at, Ready { jwks_header: crate::identity::header_value(metadata.jwks_uri()), metadata, keys }))
+    }
+
+    /// What is known of the provider after `stale`: asked for once for all who wait, and at most once per cooldown.
     ///
-    /// The fetch goes on when nobody waits any more. Anybody can cause one: if it ended with the request that it began for,
+    /// The look goes on when nobody waits any more. Anybody can cause one: if it ended with the request that it began for,
     /// whoever takes his request back would keep new keys away for each cooldown.
-    pub(super) async fn keys_after(self: &Arc<Self>, stale: &Arc<Ready>) -> Result<Arc<Ready>, OidcError> {
+    pub(super) async fn newer_than(self: &Arc<Self>, stale: &Arc<Ready>) -> Result<Newer, OidcError> {
         let mut flight = {
             let mut fetches = self.fetches();
             let current = self.ready().ok_or(OidcError::NotReady)?;
             if !Arc::ptr_eq(&current, stale) {
-                return Ok(current);
+                return Ok(Newer { ready: current, outdated: None });
             }
             if let Some(flight) = fetches.flight.as_ref().filter(|flight| is_under_way(flight)) {
                 flight.clone()
-            } else if fetches.forced.is_some_and(|last| last.elapsed() < self.cooldown) {
-                return Err(OidcError::Unreachable("asked for newer keys a moment ago".into()));
+            } else if fetches.forced.is_some_and(|last| last.elapsed() < self.settings.jwks_cooldown) {
+                return Err(OidcError::Unreachable("it was asked a moment ago (jwks_cooldown)".into()));
             } else {
                 let (pilot, flight) = watch::channel(None);
                 fetches.forced = Some(Instant::now());
                 fetches.flight = Some(flight.clone());
                 let source = Arc::clone(self);
                 tokio::spawn(async move {
-                    let newer = source.renew_keys(&current.metadata).await;
+                    let newer = source.look_again(&current.metadata).await;
                     pilot.send_replace(Some(newer));
                 });
                 flight
             }
         };
         let landed = flight.wait_for(Option::is_some).await.ok().and_then(|newer| newer.clone());
-        landed.unwrap_or_else(|| Err(OidcError::Unreachable("newer keys could not be asked for".into())))
+        landed.unwrap_or_else(|| Err(OidcError::Unreachable("it could not be asked again".into())))
     }
 
-    async fn renew_keys(&self, metadata: &Metadata) -> Result<Arc<Ready>, OidcError> {
-        let asked_at = Instant::now();
-        let keys = self.fetch_keys(metadata).await;
-        self.observer.keys_refreshed(&self.name, KeyRefresh::UnknownKey, keys.is_ok());
-        let keys = keys?;
-        let mut fetches = self.fetches();
-        let current = self.ready().ok_or(OidcError::NotReady)?;
-        if fetches.known > Some(asked_at) {
-            return Ok(current);
+    /// Discovers the provider anew; where it gives no metadata, new keys may still be where the last ones were.
+    async fn look_again(&self, known: &Metadata) -> Result<Newer, OidcError> {
+        let (metadata, outdated) = match self.fetch_metadata().await {
+            Ok(metadata) => (metadata, None),
+            Err(error) => (known.clone(), Some(error)),
+        };
+        let found = self.complete(metadata).await;
+        self.observer.keys_refreshed(&self.name, KeyRefresh::UnknownKey, found.is_ok());
+        match found {
+            Ok((asked_at, ready)) => Ok(Newer { ready: self.learn(asked_at, ready), outdated }),
+            Err(error) => Err(outdated.unwrap_or(error)),
         }
-        fetches.known = Some(asked_at);
-        let (metadata, jwks_header) = (current.metadata.clone(), current.jwks_header.clone());
-        Ok(self.put_to_use(Ready { metadata, keys, jwks_header }))
     }
 
     fn put_to_use(&self, ready: Ready) -> Arc<Ready> {
         let ready = Arc::new(ready);
         self.ready.store(Some(Arc::clone(&ready)));
+        if self.doubt.load().as_ref().is_some_and(|id_token| ready.made(&self.settings, id_token)) {
+            self.doubt.store(None);
+        }
         ready
+    }
+
+    /// Whether what is known of the provider did not verify the last ID token that it gave.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.doubt.load().is_some()
+    }
+
+    /// Remembers an ID token that the provider gave, and that what is known of it does not verify; `true` for the first.
+    pub(super) fn doubt(&self, id_token: &str) -> bool {
+        let is_first = self.doubt.swap(Some(Arc::new(id_token.to_owned()))).is_none();
+        if is_first {
+            self.doubts.notify_one();
+        }
+        is_first
+    }
+
+    /// Notes that an ID token was verified; `true` where there was a doubt.
+    pub(super) fn trust(&self) -> bool {
+        self.is_in_doubt() && self.doubt.swap(None).is_some()
+    }
+
+    /// Waits for a doubt that was not there before.
+    pub(super) async fn doubted(&self) {
+        self.doubts.notified().await;
     }
 
     fn fetches(&self) -> MutexGuard<'_, Fetches> {
         self.fetches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) async fn fetch_keys(&self, metadata: &Metadata) -> Result<Keys, OidcError> {
+    async fn fetch_keys(&self, metadata: &Metadata) -> Result<Keys, OidcError> {
         let response = self.fetch(Operation::Jwks, metadata.jwks_uri()).await?;
         Keys::parse(response.body(), response.headers())
     }
 
-    pub(super) async fn fetch(&self, operation: Operation, address: &str) -> Result<Response<Vec<u8>>, OidcError> {
+    async fn fetch(&self, operation: Operation, address: &str) -> Result<Response<Vec<u8>>, OidcError> {
         let request = Request::get(address)
             .header(header::ACCEPT, "application/json")
             .body(Vec::new())

@@ -12,10 +12,11 @@ pub(super) struct Standing {
 }
 
 impl Provider {
-    /// Whether logins can go through it: its metadata are known, and its last answer did not refuse our client.
+    /// Whether logins can go through it: its metadata are known and fit its ID tokens, and its last answer did not refuse our
+    /// client.
     #[must_use]
     pub fn is_ready_for_logins(&self) -> bool {
-        self.ready().is_some() && !self.refuses_client()
+        self.ready().is_some() && !self.refuses_client() && !self.source().is_in_doubt()
     }
 
     /// Whether the last answer of the token endpoint refused our client: it is unknown or disabled there, or its secret is

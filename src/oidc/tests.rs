@@ -10,12 +10,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::exchange::refusal;
+use super::jws::Kind;
 use super::tokens::Tokens;
 use super::verify::{ExpectedNonce, Failure, Verified};
 use super::*;
 use crate::app::samples::provider_settings;
 use crate::identity::Identity;
-use crate::settings::IdentityProvider;
+use crate::settings::{IdentityProvider, SigningAlgorithm};
 use crate::world::UnixTime;
 
 const RELEASES: [&str; 2] = ["2024.8.3", "2026.5.0-rc1"];
@@ -79,7 +80,7 @@ impl Recording {
         let tokens: Tokens = serde_json::from_slice(&self.read(tokens)).unwrap();
         ready
             .verify(settings, ExpectedNonce::This(nonce), &tokens, UnixTime::from_secs(at))
-            .map_err(|(Failure::Keys(error) | Failure::Final(error))| error.to_string())
+            .map_err(|failure| Flaw::from(failure).to_string())
     }
 }
 
@@ -141,7 +142,7 @@ fn an_hs256_token_needs_a_provider_that_says_so() {
         document["id_token_signing_alg_values_supported"] = serde_json::json!(["RS256", "none"]);
         let mut ready = recording.single();
         ready.metadata = Metadata::parse(ISSUER, document.to_string().as_bytes()).unwrap();
-        assert_eq!(ready.metadata.signing_algorithms(), ["RS256"], "`none` does not exist");
+        assert_eq!(ready.metadata.id_token_algorithms(), [SigningAlgorithm::Rs256], "`none` does not exist");
         let nonce = recording.text("nonce");
         refused(recording.verify(&ready, &recording.settings(), nonce, TOKENS, recording.issued_at()), "");
     }
@@ -165,7 +166,7 @@ fn rs256_tokens_verify_with_the_recorded_keys() {
             keys: Keys::parse(serde_json::json!({ "keys": keys }).to_string().as_bytes(), &HeaderMap::new()).unwrap(),
             jwks_header: ready.jwks_header.clone(),
         };
-        refused(verify(&with_keys(serde_json::json!([]))), "no known key made its signature");
+        refused(verify(&with_keys(serde_json::json!([]))), "holds no key that is usable");
 
         let published: Value = serde_json::from_slice(&recording.read("jwks-other-rs256")).unwrap();
         let right = &published["keys"][0];
@@ -176,11 +177,11 @@ fn rs256_tokens_verify_with_the_recorded_keys() {
             key["n"] = modulus.into();
             key
         };
-        refused(verify(&with_keys(serde_json::json!([wrong(20)]))), "no known key made its signature");
+        refused(verify(&with_keys(serde_json::json!([wrong(20)]))), "does not fit the key of its `kid`");
         // Several keys of one name: whichever fits.
         refused(verify(&with_keys(serde_json::json!([wrong(20), right]))), "nonce");
         refused(verify(&with_keys(serde_json::json!([right, wrong(20)]))), "nonce");
-        refused(verify(&with_keys(serde_json::json!([wrong(20), wrong(21)]))), "no known key made its signature");
+        refused(verify(&with_keys(serde_json::json!([wrong(20), wrong(21)]))), "does not fit the key of its `kid`");
     }
 }
 
@@ -246,10 +247,41 @@ fn key_sets_are_read_tolerantly() {
     keys(r#"{"keys": [{"kty": "unheard-of"}, 7, {"kty": "RSA"}]}"#, Some(0));
     keys(r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "AAAA", "use": "enc"}]}"#, Some(0));
     keys(r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "AAAA", "use": "sig"}]}"#, Some(1));
+    keys(r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "AAAA", "use": null, "alg": null}]}"#, Some(1));
+    keys(r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "AAAA", "key_ops": ["verify"]}]}"#, Some(1));
+    keys(r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "AAAA", "key_ops": ["encrypt"]}]}"#, Some(0));
+    for key in [
+        r#""kty": "OKP", "crv": "X25519", "x": "AAAA""#,
+        r#""kty": "OKP", "crv": "Ed448", "x": "AAAA""#,
+        r#""kty": "EC", "crv": "secp256k1", "x": "AAAA", "y": "AAAA", "alg": "ES256K""#,
+        r#""kty": "EC", "crv": "P-521", "x": "AAAA", "y": "AAAA""#,
+        r#""kty": "EC", "crv": "P-256", "x": "AAAA", "y": "AAAA", "alg": "ES384""#,
+        r#""kty": "RSA", "n": "AAAA", "e": "AQAB", "alg": "RSA-OAEP""#,
+        r#""kty": "RSA", "n": "AAAA", "e": "AQAB", "alg": "RSA1_5""#,
+        r#""kty": "RSA", "n": "AAAA", "e": "AQAB", "alg": "HS256""#,
+        r#""kty": "RSA", "n": "AAAA", "e": "AQAB", "alg": "none""#,
+        r#""kty": "oct", "k": "AAAA", "alg": "HS256""#,
+    ] {
+        keys(&format!(r#"{{"keys": [{{{key}}}]}}"#), Some(0));
+    }
     keys(&String::from_utf8(Recording::of(RELEASES[0]).read("jwks-other-rs256")).unwrap(), Some(1));
     keys(r#"{"keys": {}}"#, None);
     keys("[]", None);
     keys("<html>", None);
+}
+
+#[test]
+fn keys_are_counted_for_what_they_are_for() {
+    let document = r#"{"keys": [
+        {"kty": "RSA", "n": "AAAA", "e": "AQAB"}, {"kty": "RSA", "n": "AAAA", "e": "AQAB", "alg": "PS256"},
+        {"kty": "EC", "crv": "P-256", "x": "AAAA", "y": "AAAA"}
+    ]}"#;
+    let keys = Keys::parse(document.as_bytes(), &HeaderMap::new()).unwrap();
+    let usable = |names: &[&str]| {
+        keys.usable_with(&names.iter().filter_map(|name| SigningAlgorithm::named(name)).collect::<Vec<_>>())
+    };
+    assert_eq!((usable(&["RS256"]), usable(&["PS256"]), usable(&["ES256"])), (1, 2, 1));
+    assert_eq!((usable(&["RS256", "PS256", "ES256"]), usable(&["ES384", "EdDSA", "HS256"]), usable(&[])), (3, 0, 0));
 }
 
 #[track_caller]
@@ -296,7 +328,7 @@ fn a_code_of_hmac_with_the_wrong_length_is_refused() {
         let nonce = ExpectedNonce::This(recording.text("nonce"));
         let now = UnixTime::from_secs(recording.issued_at());
         let verified = recording.single().verify(&recording.settings(), nonce, &tokens, now);
-        refused(verified.map_err(|(Failure::Keys(error) | Failure::Final(error))| error.to_string()), "client secret");
+        refused(verified.map_err(|failure| Flaw::from(failure).to_string()), "client secret");
     }
 }
 
@@ -405,12 +437,13 @@ fn logout_tokens_are_of_their_kind_and_signed() {
     for kind in [r#""at+jwt""#, r#""id_token""#, r#""""#, r#""application/application/jwt""#, "null", "7"] {
         logout(|_| (), &format!(r#"{{"alg":"HS256","typ":{kind}}}"#), 0, "typ");
     }
-    logout(|_| (), r#"{"alg":"none"}"#, 0, "algorithm");
-    logout(|_| (), r#"{"alg":"None"}"#, 0, "algorithm");
-    logout(|_| (), r#"{"alg":"RS256"}"#, 0, "algorithm");
-    logout(|_| (), r#"{"alg":"HS384"}"#, 0, "algorithm");
-    logout(|_| (), r#"{"alg":["HS256"]}"#, 0, "algorithm");
-    logout(|_| (), "{}", 0, "algorithm");
+    logout(|_| (), r#"{"alg":"none"}"#, 0, "not signed");
+    logout(|_| (), r#"{"alg":"None"}"#, 0, "not signed");
+    logout(|_| (), r#"{"alg":"RS256"}"#, 0, "signed with RS256, and the provider's metadata announce HS256");
+    logout(|_| (), r#"{"alg":"HS384"}"#, 0, "signed with HS384");
+    logout(|_| (), r#"{"alg":"ES256K"}"#, 0, "not supported");
+    logout(|_| (), r#"{"alg":["HS256"]}"#, 0, "`alg` is no text");
+    logout(|_| (), "{}", 0, "no `alg`");
     logout(|_| (), r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, 0, "crit");
     logout(|_| (), r#"{"alg":"HS256","cty":"JWT"}"#, 0, "cty");
     logout(|_| (), "[]", 0, "header");
@@ -461,7 +494,7 @@ fn refreshed(recording: &Recording, file: &str) -> Verified {
     recording
         .single()
         .verify(&recording.settings(), nonce, &tokens, now)
-        .map_err(|(Failure::Keys(error) | Failure::Final(error))| error.to_string())
+        .map_err(|failure| Flaw::from(failure).to_string())
         .unwrap()
 }
 
@@ -476,5 +509,95 @@ fn authentik_refreshes_are_understood() {
         let refused = refusal(&recording.read("refresh-old-token-again")).unwrap();
         let heard = asker::Heard { status: Some(http::StatusCode::BAD_REQUEST), ..asker::Heard::default() };
         assert!(matches!(RefreshError::of_answer(refused, &heard), RefreshError::Ended { .. }));
+    }
+}
+
+/// An ID token of this header and these claims, signed with the client secret, and what is said of it.
+fn flaw(header: &str, change: impl FnOnce(&mut Value), settings: impl FnOnce(&mut IdentityProvider)) -> (Flaw, bool) {
+    let recording = Recording::of(RELEASES[1]);
+    let answer: Value = serde_json::from_slice(&recording.read(TOKENS)).unwrap();
+    let kept = jws::Jws::parse(answer["id_token"].as_str().unwrap()).unwrap().claims;
+    let mut claims = Value::Object(kept);
+    change(&mut claims);
+    let mut tokens = answer.clone();
+    tokens["id_token"] = signed(&recording, header, &claims).into();
+    let tokens: Tokens = serde_json::from_value(tokens).unwrap();
+    let mut ours = recording.settings();
+    settings(&mut ours);
+    let nonce = ExpectedNonce::This(recording.text("nonce"));
+    let verified = recording.single().verify(&ours, nonce, &tokens, UnixTime::from_secs(recording.issued_at()));
+    let Err(failure) = verified else { panic!("accepted") };
+    let stale = matches!(failure, Failure::Stale(_));
+    (failure.into(), stale)
+}
+
+/// What is said names the claim or the algorithm, and only what the provider publishes is asked for again.
+#[test]
+fn each_flaw_has_its_remedy() {
+    const HEADER: &str = r#"{"alg":"HS256"}"#;
+    #[track_caller]
+    fn check((flaw, stale): (Flaw, bool), what: &str, remedy: Remedy, may_be_stale: bool) {
+        assert!(flaw.to_string().contains(what), "{flaw:?} does not say {what:?}");
+        assert_eq!((flaw.remedy(), stale), (remedy, may_be_stale), "{flaw:?}");
+        assert!(!flaw.to_string().contains("eyJ"), "{flaw}");
+    }
+    let claim = |name: &'static str, value: Value| flaw(HEADER, move |claims| claims[name] = value, |_| ());
+    let without =
+        |name: &'static str| flaw(HEADER, move |claims| drop(claims.as_object_mut().unwrap().remove(name)), |_| ());
+    let header = |header: &str| flaw(header, |_| (), |_| ());
+    for (name, remedy) in [
+        ("sub", Remedy::Subject),
+        ("iat", Remedy::IssuedAt),
+        ("exp", Remedy::Expiry),
+        ("iss", Remedy::Issuer),
+        ("aud", Remedy::Audience),
+        ("nonce", Remedy::Nonce),
+    ] {
+        check(without(name), &format!("`{name}` is missing"), remedy, false);
+        check(claim(name, serde_json::json!({})), &format!("`{name}`"), remedy, false);
+    }
+    check(claim("nonce", "other".into()), "`nonce` is not that of this login", Remedy::Nonce, false);
+    check(claim("aud", "other".into()), "`aud`", Remedy::Audience, false);
+    check(claim("azp", "other".into()), "`azp`", Remedy::Party, false);
+    check(claim("exp", 1000.into()), "expired (`exp`)", Remedy::Clock, false);
+    check(claim("iat", 99_999_999_999_u64.into()), "`iat`", Remedy::Clock, false);
+    check(claim("nbf", 99_999_999_999_u64.into()), "`nbf`", Remedy::Clock, false);
+    check(claim("at_hash", "AAAA".into()), "`at_hash`", Remedy::AccessTokenHash, false);
+    check(claim("iss", "https://other.test/".into()), "https://other.test/", Remedy::Issuer, false);
+    let respelled = ISSUER.to_uppercase().replace("HTTPS", "https");
+    check(claim("iss", respelled.into()), "`iss` is another issuer", Remedy::Issuer, true);
+    check(claim("iss", ISSUER.trim_end_matches('/').into()), "`iss` is another issuer", Remedy::Issuer, true);
+
+    check(header(r#"{"alg":"none"}"#), "not signed", Remedy::Unsigned, false);
+    for name in ["ES256K", "ES512", "RSA1_5", "hs256", "\\u0000"] {
+        check(header(&format!(r#"{{"alg":"{name}"}}"#)), "is not supported", Remedy::Algorithm, false);
+    }
+    check(header("{}"), "no `alg`", Remedy::Algorithm, false);
+    check(header(r#"{"alg":"RS256"}"#), "announce HS256", Remedy::Announcement, true);
+    check(header(r#"{"alg":"HS512"}"#), "announce HS256", Remedy::Announcement, true);
+    check(header(r#"{"alg":"HS256","typ":"at+jwt"}"#), "`typ`", Remedy::Format, false);
+    let other_secret = |ours: &mut IdentityProvider| ours.client_secret = Some("other".to_owned().into());
+    check(flaw(HEADER, |_| (), other_secret), "not made with the client secret", Remedy::Secret, false);
+    check(flaw(HEADER, |_| (), |ours| ours.client_secret = None), "there is none", Remedy::NoSecret, false);
+    let registered = |ours: &mut IdentityProvider| ours.id_token_signed_response_alg = Some(SigningAlgorithm::Rs256);
+    check(flaw(HEADER, |_| (), registered), "id_token_signed_response_alg is RS256", Remedy::Registration, false);
+    let encrypted = jws::Jws::parse("eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkEyNTZHQ00ifQ.a.b.c.d").err().unwrap();
+    check((encrypted, false), "encrypted (JWE)", Remedy::Encryption, false);
+    check((jws::Jws::parse("a.b").err().unwrap(), false), "three parts", Remedy::Format, false);
+}
+
+#[test]
+fn the_registered_algorithm_is_the_only_one_for_id_tokens_and_logout_tokens() {
+    use SigningAlgorithm::{Es256, Hs256};
+    let recording = Recording::of(RELEASES[1]);
+    let (ready, mut settings) = (recording.single(), recording.settings());
+    let kinds = [Kind::IdToken, Kind::Logout, Kind::Access, Kind::Userinfo];
+    assert!(kinds.iter().all(|kind| ready.algorithms(&settings, *kind) == [Hs256]));
+    settings.id_token_signed_response_alg = Some(Es256);
+    for kind in [Kind::IdToken, Kind::Logout] {
+        assert_eq!(ready.algorithms(&settings, kind), [Es256], "{kind:?}");
+    }
+    for kind in [Kind::Access, Kind::Userinfo] {
+        assert_eq!(ready.algorithms(&settings, kind), [Hs256, Es256], "{kind:?}");
     }
 }

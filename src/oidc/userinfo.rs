@@ -5,7 +5,8 @@ use std::sync::Arc;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use serde_json::{Map, Value};
 
-use super::jws::Jws;
+use super::flaw::{Flaw, Remedy};
+use super::jws::{Jws, Kind};
 use super::provider::checked;
 use super::verify::{verify_audience, verify_issuer};
 use super::{OidcError, Operation, Provider, Ready, members};
@@ -49,24 +50,19 @@ impl Provider {
         match claims.get("sub") {
             Some(Value::String(found)) if found == subject => Ok(Userinfo::Claims(claims)),
             Some(Value::String(_)) => Ok(Userinfo::OtherSubject),
-            Some(_) => Err(OidcError::InvalidToken("userinfo: `sub` is not a text".into())),
-            None => Err(OidcError::InvalidToken("userinfo: `sub` is missing".into())),
+            Some(_) => Err(OidcError::InvalidUserinfo(Flaw::new("`sub` is not a text", Remedy::Subject))),
+            None => Err(OidcError::InvalidUserinfo(Flaw::new("`sub` is missing", Remedy::Subject))),
         }
     }
 
     /// The claims of a signed answer, with any algorithm that ID tokens may have.
     async fn signed_userinfo(&self, ready: &Arc<Ready>, token: &[u8]) -> Result<Map<String, Value>, OidcError> {
-        let named = |error: OidcError| match error {
-            OidcError::InvalidToken(why) => OidcError::InvalidToken(format!("userinfo: {why}")),
-            OidcError::Malformed(why) => OidcError::Malformed(format!("userinfo: {why}")),
-            error => error,
-        };
         let token = str::from_utf8(token).unwrap_or_default().trim();
-        let jws = Jws::parse(token).map_err(named)?;
-        verify_issuer(&jws.claims, &self.settings().issuer).map_err(named)?;
-        verify_audience(&jws.claims, &self.settings().client_id).map_err(named)?;
-        let verify = |ready: &Ready| ready.verify_signature(self.settings(), &jws);
-        self.with_keys(ready, verify).await.map_err(|unfit| named(unfit.token))?;
+        let jws = Jws::parse(token).map_err(OidcError::InvalidUserinfo)?;
+        verify_issuer(&jws.claims, &self.settings().issuer).map_err(OidcError::InvalidUserinfo)?;
+        verify_audience(&jws.claims, &self.settings().client_id).map_err(OidcError::InvalidUserinfo)?;
+        let verify = |ready: &Ready| ready.verify_signature(self.settings(), &jws, Kind::Userinfo);
+        self.with_newest(ready, verify).await.map_err(|unfit| OidcError::InvalidUserinfo(unfit.token))?;
         Ok(jws.claims)
     }
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{SessionKey, revocation::Revocable};
+use crate::settings::SigningAlgorithm;
 use crate::world::UnixTime;
 
 /// A session as an operator sees it; times are in milliseconds since the epoch.
@@ -27,6 +28,9 @@ pub struct SessionOutline {
     /// When the provider asked who it is, where there is no `sid`.
     #[serde(skip)]
     pub(super) auth_times: Vec<u64>,
+    /// How the ID token is signed.
+    #[serde(skip)]
+    pub algorithm: Option<SigningAlgorithm>,
     /// When the login began.
     #[serde(skip)]
     pub(super) began_at: UnixTime,

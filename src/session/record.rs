@@ -26,6 +26,7 @@ use super::revocation::Revocations;
 use super::{MOST_AHEAD, ProviderSide, Refreshable, Schedule, Session, SessionKey, SessionOutline, SessionToken};
 use crate::access::Assurance;
 use crate::identity::{Identity, Kept, PackedIdentity};
+use crate::settings::SigningAlgorithm;
 use crate::world::{EntropyError, UnixTime, World};
 
 /// Written before each record; a record of another version counts as absent.
@@ -63,6 +64,9 @@ pub(super) struct Outline {
     /// When the provider asked who it is, where there is no `sid`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) auth_times: Vec<u64>,
+    /// How the ID token is signed, by its name in the token; a record of an earlier release does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) algorithm: Option<String>,
     /// In milliseconds after the epoch, as all that follow.
     pub(super) began: u64,
     pub(super) created: u64,
@@ -335,6 +339,7 @@ impl Outline {
             session_id: session.session_id().map(str::to_owned),
             earlier_session_ids: session.earlier_session_ids().to_vec(),
             auth_times: session.auth_times().to_vec(),
+            algorithm: SigningAlgorithm::claimed(session.identity.id_token()).map(|it| it.as_str().to_owned()),
             began: session.began_at.as_millis(),
             created: session.created_at.as_millis(),
             expires: session.expires_at.as_millis(),
@@ -355,6 +360,7 @@ impl Outline {
             session_id: self.session_id,
             earlier_session_ids: self.earlier_session_ids,
             auth_times: self.auth_times,
+            algorithm: self.algorithm.as_deref().and_then(SigningAlgorithm::named),
             began_at: UnixTime::from_millis(self.began),
             created_at: self.created,
             expires_at: self.expires,

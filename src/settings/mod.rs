@@ -3,6 +3,7 @@
 //! [`load()`] layers defaults, file, environment and flags; every mistake is reported at once.
 
 mod address;
+mod algorithm;
 mod application;
 mod email;
 mod header;
@@ -25,6 +26,7 @@ mod typed;
 mod values;
 
 pub(crate) use address::is_loopback;
+pub use algorithm::SigningAlgorithm;
 pub use email::Email;
 pub use header::FurtherNames;
 pub use load::{Sources, admin, load};
@@ -181,7 +183,9 @@ pub struct IdentityProvider {
     pub offline_access: OfflineAccess,
     /// How the client proves itself at the token endpoint.
     pub token_endpoint_auth_method: TokenEndpointAuthMethod,
-    /// PEM file with certificate authorities trusted beside the system's.
+    /// The one algorithm that the registration has for ID tokens and logout tokens; `None`: what the metadata announce.
+    pub id_token_signed_response_alg: Option<SigningAlgorithm>,
+    /// PEM file with certificates trusted beside the system's authorities.
     pub ca_file: Option<PathBuf>,
     /// For one request to the provider, connection included.
     pub timeout: Duration,

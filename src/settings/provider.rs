@@ -10,7 +10,7 @@ use super::reader::Table;
 use super::session::secret;
 use super::typed::FlatList;
 use super::values::is_slug;
-use super::{ClaimNames, ClaimPath, IdentityProvider, OfflineAccess, TokenEndpointAuthMethod};
+use super::{ClaimNames, ClaimPath, IdentityProvider, OfflineAccess, SigningAlgorithm, TokenEndpointAuthMethod};
 
 /// Parameters of the authorisation request that the protocol needs for itself (OIDC Core §3.1.2.1, RFC 7636, RFC 9101).
 const OWNED_PARAMETERS: [&str; 12] = [
@@ -65,6 +65,8 @@ fn read(mut table: Table<'_>) -> Option<IdentityProvider> {
     );
     let has_secret = table.was_given("client_secret") || table.was_given("client_secret_file");
     check_method(&table, token_endpoint_auth_method, has_secret);
+    let id_token_signed_response_alg =
+        table.read("id_token_signed_response_alg", |item| signing_algorithm(item.text()?, has_secret));
     let ca_file = table.text("ca_file").map(PathBuf::from);
     let timeout = table.duration("timeout", second * 10, second..=second * 120);
     let jwks_cooldown = table.duration("jwks_cooldown", second * 30, second..=second * 3600);
@@ -81,6 +83,7 @@ fn read(mut table: Table<'_>) -> Option<IdentityProvider> {
         scopes: with_openid(scopes),
         offline_access,
         token_endpoint_auth_method,
+        id_token_signed_response_alg,
         ca_file,
         timeout,
         jwks_cooldown,
@@ -116,6 +119,18 @@ fn check_method(table: &Table<'_>, method: TokenEndpointAuthMethod, has_secret: 
         }
         _ => {}
     }
+}
+
+fn signing_algorithm(text: &str, has_secret: bool) -> Result<SigningAlgorithm, Complaint> {
+    let algorithm = SigningAlgorithm::named(text).ok_or_else(|| {
+        let hint = format!("one of {}", SigningAlgorithm::list(&SigningAlgorithm::ALL));
+        complaint(format!("{} is no algorithm that is supported", shown(text)), hint)
+    })?;
+    if algorithm.uses_client_secret() && !has_secret {
+        let problem = format!("{text} is made with the client secret, and none is given");
+        return Err(complaint(problem, "give client_secret or client_secret_file, or register RS256 or ES256"));
+    }
+    Ok(algorithm)
 }
 
 /// RFC 6749 §3.3.

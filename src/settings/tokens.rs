@@ -132,6 +132,7 @@ impl TokenIssuer {
             scopes: Vec::new(),
             offline_access: OfflineAccess::Never,
             token_endpoint_auth_method: TokenEndpointAuthMethod::None,
+            id_token_signed_response_alg: None,
             ca_file: self.ca_file.clone(),
             timeout: self.timeout,
             jwks_cooldown: self.jwks_cooldown,

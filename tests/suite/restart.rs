@@ -7,7 +7,7 @@ use http::Method;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use crate::provider::{LogoutToken, Provider};
+use crate::provider::{Algorithm, LogoutToken, Provider};
 use crate::support::process::{Running, borrowed, forepost, provider, quick_start};
 use crate::support::{Browser, Reply, ask, fill_in};
 
@@ -94,6 +94,28 @@ async fn sessions_survive_a_kill_and_signed_out_ones_stay_so() {
     daemon.signal("TERM");
     let (_, log) = daemon.end();
     assert!(!log.iter().any(|line| line.contains("\"ERROR\"")), "{log:#?}");
+}
+
+/// How the ID tokens of kept sessions are signed is known after a restart, before anybody signs in.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_logout_tokens_are_signed_as_id_tokens_are() {
+    let scene = Scene::new().await;
+    let mut alice = Browser::new();
+    let daemon = scene.start(&mut [&mut alice]);
+    sign_in(&mut alice, "alice").await.is(302);
+    daemon.signal("TERM");
+    assert_eq!(daemon.end().0, Some(0));
+
+    let daemon = scene.start(&mut [&mut alice]);
+    let of_alice = |algorithm| LogoutToken { subject: Some("id-alice".into()), algorithm, ..LogoutToken::default() };
+    for (algorithm, status) in [(Some(Algorithm::EdDsa), 400), (None, 200)] {
+        let token = scene.provider.logout_token("proxy", &of_alice(algorithm)).unwrap();
+        check(&mut alice).await.is(200);
+        alice.clone().post(BACK_CHANNEL, &format!("logout_token={token}")).await.is(status);
+    }
+    check(&mut alice).await.is(302);
+    daemon.signal("TERM");
+    assert_eq!(daemon.end().0, Some(0));
 }
 
 /// Kills the daemon in the midst of logins and sign-outs: what was answered holds, whatever else was under way.

@@ -97,6 +97,8 @@ pub(crate) struct Behaviour {
     pub(crate) algorithm: Algorithm,
     /// Which key they are signed with.
     pub(crate) signing_key: SigningKey,
+    /// Sign what userinfo says, in this way and with this key (OIDC Core §5.3.2).
+    pub(crate) userinfo_signing: Option<(Algorithm, SigningKey)>,
     /// Changes to the claims at the userinfo endpoint.
     pub(crate) userinfo: Patch,
     /// What access tokens are.

@@ -1,12 +1,13 @@
 //! Signing keys and JSON Web Tokens (RFC 7515, 7517, 7518, 8037).
 
-use aws_lc_rs::digest::{self, SHA256, SHA512};
+use aws_lc_rs::digest::{self, SHA256, SHA384, SHA512};
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
+    RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
 };
 use aws_lc_rs::{hmac, rand};
 use base64::Engine;
@@ -23,6 +24,10 @@ pub(crate) enum Algorithm {
     Es256,
     /// RSA PKCS#1 with SHA-256; the key is made at first use, because that is slow.
     Rs256,
+    /// RSA PSS with SHA-256, with a key of its own.
+    Ps256,
+    /// ECDSA on P-384.
+    Es384,
     /// Ed25519.
     EdDsa,
     /// HMAC with the client secret.
@@ -37,6 +42,8 @@ impl Algorithm {
         match self {
             Self::Es256 => "ES256",
             Self::Rs256 => "RS256",
+            Self::Ps256 => "PS256",
+            Self::Es384 => "ES384",
             Self::EdDsa => "EdDSA",
             Self::Hs256 => "HS256",
             Self::None => "none",
@@ -47,7 +54,8 @@ impl Algorithm {
     pub(crate) fn at_hash(self, access_token: &str) -> String {
         let hash = match self {
             Self::EdDsa => &SHA512,
-            Self::Es256 | Self::Rs256 | Self::Hs256 | Self::None => &SHA256,
+            Self::Es384 => &SHA384,
+            Self::Es256 | Self::Rs256 | Self::Ps256 | Self::Hs256 | Self::None => &SHA256,
         };
         let hash = digest::digest(hash, access_token.as_bytes());
         let bytes = hash.as_ref();
@@ -90,7 +98,9 @@ impl Signer<'_> {
 
 enum Pair {
     Es256(EcdsaKeyPair),
+    Es384(EcdsaKeyPair),
     Rs256(RsaKeyPair),
+    Ps256(RsaKeyPair),
     EdDsa(Ed25519KeyPair),
 }
 
@@ -116,6 +126,8 @@ impl Key {
     pub(crate) fn generate(algorithm: Algorithm) -> Result<Self, Unspecified> {
         let (name, pair) = match algorithm {
             Algorithm::Rs256 => ("rs", Pair::Rs256(RsaKeyPair::generate(KeySize::Rsa2048)?)),
+            Algorithm::Ps256 => ("ps", Pair::Ps256(RsaKeyPair::generate(KeySize::Rsa2048)?)),
+            Algorithm::Es384 => ("es", Pair::Es384(EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING)?)),
             Algorithm::EdDsa => ("ed", Pair::EdDsa(Ed25519KeyPair::generate()?)),
             Algorithm::Es256 | Algorithm::Hs256 | Algorithm::None => {
                 let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?;
@@ -128,7 +140,9 @@ impl Key {
     fn algorithm(&self) -> Algorithm {
         match self.pair {
             Pair::Es256(_) => Algorithm::Es256,
+            Pair::Es384(_) => Algorithm::Es384,
             Pair::Rs256(_) => Algorithm::Rs256,
+            Pair::Ps256(_) => Algorithm::Ps256,
             Pair::EdDsa(_) => Algorithm::EdDsa,
         }
     }
@@ -136,11 +150,13 @@ impl Key {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Unspecified> {
         let random = SystemRandom::new();
         match &self.pair {
-            Pair::Es256(pair) => Ok(pair.sign(&random, message)?.as_ref().to_vec()),
+            Pair::Es256(pair) | Pair::Es384(pair) => Ok(pair.sign(&random, message)?.as_ref().to_vec()),
             Pair::EdDsa(pair) => Ok(pair.sign(message).as_ref().to_vec()),
-            Pair::Rs256(pair) => {
+            Pair::Rs256(pair) | Pair::Ps256(pair) => {
+                let padding: &dyn RsaEncoding =
+                    if self.algorithm() == Algorithm::Ps256 { &RSA_PSS_SHA256 } else { &RSA_PKCS1_SHA256 };
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)?;
+                pair.sign(padding, &random, message, &mut signature)?;
                 Ok(signature)
             }
         }
@@ -149,16 +165,17 @@ impl Key {
     /// The public half as JSON Web Key.
     pub(crate) fn jwk(&self) -> Value {
         let mut jwk = match &self.pair {
-            Pair::Es256(pair) => {
+            Pair::Es256(pair) | Pair::Es384(pair) => {
                 // 0x04, then both coordinates (SEC 1 §2.3.3).
                 let point = &pair.public_key().as_ref()[1..];
                 let (x, y) = point.split_at(point.len() / 2);
-                json!({"kty": "EC", "crv": "P-256", "x": base64url(x), "y": base64url(y)})
+                let curve = if self.algorithm() == Algorithm::Es384 { "P-384" } else { "P-256" };
+                json!({"kty": "EC", "crv": curve, "x": base64url(x), "y": base64url(y)})
             }
             Pair::EdDsa(pair) => {
                 json!({"kty": "OKP", "crv": "Ed25519", "x": base64url(pair.public_key().as_ref())})
             }
-            Pair::Rs256(pair) => {
+            Pair::Rs256(pair) | Pair::Ps256(pair) => {
                 let (modulus, exponent) = rsa_numbers(pair.public_key().as_ref());
                 json!({"kty": "RSA", "n": base64url(modulus), "e": base64url(exponent)})
             }
@@ -176,9 +193,9 @@ impl Key {
     /// When the key cannot be written.
     pub(crate) fn public_bytes(&self, form: PublicForm) -> Result<Vec<u8>, Unspecified> {
         let der: PublicKeyX509Der<'_> = match &self.pair {
-            Pair::Es256(pair) => pair.public_key().as_der()?,
+            Pair::Es256(pair) | Pair::Es384(pair) => pair.public_key().as_der()?,
             Pair::EdDsa(pair) => pair.public_key().as_der()?,
-            Pair::Rs256(pair) => pair.public_key().as_der()?,
+            Pair::Rs256(pair) | Pair::Ps256(pair) => pair.public_key().as_der()?,
         };
         Ok(match form {
             PublicForm::Jwk => self.jwk().to_string().into_bytes(),

@@ -153,7 +153,7 @@ impl Asked<'_> {
             Endpoint::Authorize if get || post => self.authorize(),
             Endpoint::Login if post => self.login(),
             Endpoint::Token if post => self.token(),
-            Endpoint::Userinfo if get || post => Ok(self.userinfo()),
+            Endpoint::Userinfo if get || post => self.userinfo(),
             Endpoint::EndSession if get || post => Ok(self.end_session()),
             Endpoint::Revocation if post => Ok(self.revocation()),
             Endpoint::Introspection if post => Ok(self.introspection()),

@@ -8,6 +8,7 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::behaviour::Patch;
 use super::device::GRANT_TYPE;
 use super::state::{Access, Grant, SignOn, TOKEN_LIFETIME};
 use super::web::{self, Answer, Parameters};
@@ -279,7 +280,7 @@ impl Asked<'_> {
         sign(self.shared, &manner, client, &claims)
     }
 
-    pub(super) fn userinfo(&self) -> Answer {
+    pub(super) fn userinfo(&self) -> Result<Answer, Unspecified> {
         let header = self.seen.headers.get(AUTHORIZATION);
         let token = header
             .and_then(|value| value.to_str().ok())
@@ -292,12 +293,24 @@ impl Asked<'_> {
             let mut answer = web::json(StatusCode::UNAUTHORIZED, &json!({"error": "invalid_token"}));
             let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
             answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-            return answer;
+            return Ok(answer);
         };
         let mut claims = state.claims(&access.login, &access.scope);
+        let client = state.client(&access.client);
+        drop(state);
+        if let (Some(signing), Some(client)) = (self.behaviour.userinfo_signing, client) {
+            claims.insert("iss".to_owned(), json!(self.shared.issuer));
+            claims.insert("aud".to_owned(), json!(client.id));
+            self.behaviour.userinfo.apply(&mut claims);
+            let (algorithm, signing_key) = signing;
+            let (id_token_header, rewrite) = (Patch::default(), Rewrite::default());
+            let behaviour = Behaviour { id_token_header, algorithm, signing_key, rewrite, ..self.behaviour.clone() };
+            let token = sign(self.shared, &behaviour, &client, &claims)?;
+            return Ok(web::answer(StatusCode::OK, "application/jwt", token.into()));
+        }
         self.behaviour.userinfo.apply(&mut claims);
         let claims = Rewrite::text(self.behaviour.rewrite.userinfo, &Value::Object(claims));
-        web::answer(StatusCode::OK, "application/json", claims.into())
+        Ok(web::answer(StatusCode::OK, "application/json", claims.into()))
     }
 }
 
@@ -321,7 +334,7 @@ pub(super) fn sign(
     let signer = match algorithm {
         Algorithm::None => Signer::None,
         Algorithm::Hs256 => Signer::Secret(client.secret.as_deref().unwrap_or_default().as_bytes()),
-        Algorithm::Es256 | Algorithm::Rs256 | Algorithm::EdDsa => {
+        _ => {
             let published = keys.key(algorithm)?;
             let published_id = published.id.clone();
             let (id, signer) = match behaviour.signing_key {

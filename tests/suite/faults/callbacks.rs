@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use super::{Ending, FOREIGN, NO_ANSWER, OTHER_ISSUER, PATIENT, Row, opens_nothing, play, row, stage, up_to_callback};
+use super::{
+    Ending, FOREIGN, NO_ANSWER, NO_ISSUER, OTHER_ISSUER, PATIENT, Row, opens_nothing, play, row, stage, up_to_callback,
+};
 use crate::provider::Endpoint;
 
 fn error(name: &'static str, code: &'static str, status: u16, page: &'static str) -> [Row; 2] {
@@ -71,7 +73,7 @@ async fn a_way_back_that_is_wrong_leads_nowhere() {
     play(vec![
         parameter("another issuer", "iss", "http://evil.test", OTHER_ISSUER),
         parameter("an empty issuer", "iss", "", OTHER_ISSUER),
-        without("no issuer, though one was promised", "iss", OTHER_ISSUER),
+        without("no issuer, though one was promised", "iss", NO_ISSUER),
         row("the issuer twice", |b| b.callback_suffix = "&iss=http://evil.test", NO_ANSWER),
         row("the code twice", |b| b.callback_suffix = "&code=other", NO_ANSWER),
         row("the state twice", |b| b.callback_suffix = "&state=other", NO_ANSWER),

@@ -56,6 +56,7 @@ async fn a_flood_of_unknown_keys_costs_one_look_at_the_keys() {
     let stage = stage(|_| (), PATIENT).await;
     let all = waiting(&stage).await;
     let before = stage.provider.requests(Endpoint::Jwks);
+    let discoveries = stage.provider.requests(Endpoint::Discovery);
     stage.provider.set(|b| b.signing_key = SigningKey::Stray);
     for (mut browser, reply) in come_at_once(&stage, all).await {
         UNACCEPTED.check(&reply, true);
@@ -64,6 +65,7 @@ async fn a_flood_of_unknown_keys_costs_one_look_at_the_keys() {
     let mut browser = stage.browser();
     UNACCEPTED.check(&stage.sign_in(&mut browser, APP, "alice").await, true);
     assert_eq!(stage.provider.requests(Endpoint::Jwks), before + 1);
+    assert_eq!(stage.provider.requests(Endpoint::Discovery), discoveries + 1);
     // Those who are signed by known keys are not held up by it.
     stage.provider.set(|b| b.signing_key = SigningKey::Published);
     stage.sign_in(&mut stage.browser(), APP, "alice").await.is(200);
@@ -188,8 +190,9 @@ async fn what_a_failed_look_did_not_bring_a_scheduled_one_does() {
     let seen = provider.requests(Endpoint::Discovery);
     let failed_look = async {
         provider.wait_for_requests(Endpoint::Discovery, seen + 1).await;
+        provider.set(|b| drop(b.faults.insert(Endpoint::Discovery, Fault::status(StatusCode::BAD_GATEWAY))));
         assert!(ours.verify_logout_token(&token).await.is_err());
-        provider.set(|b| drop(b.faults.remove(&Endpoint::Jwks)));
+        provider.set(|b| b.faults.clear());
         gate.close();
     };
     let (scheduled, ()) = tokio::join!(ours.refresh(), failed_look);

@@ -4,9 +4,11 @@
 
 mod answers;
 mod callbacks;
+mod changes;
 mod documents;
 mod keys;
 mod odd;
+mod signing;
 mod tls;
 mod tokens;
 mod unusual;
@@ -55,6 +57,8 @@ const OTHER_ISSUER: Ending = Ending {
     page: "The answer did not come from the identity provider of this application.",
     error: "login_failed",
 };
+const NO_ISSUER: Ending =
+    Ending { status: 400, page: "The answer does not say which identity provider it is from.", error: "login_failed" };
 const NO_ANSWER: Ending =
     Ending { status: 400, page: "This address is only for answers of the identity provider.", error: "bad_request" };
 const FOREIGN: Ending =

@@ -243,6 +243,40 @@ async fn the_client_secret_is_a_key_where_the_provider_says_so() {
     assert!(!is_in(&stage, &alice, APP).await);
 }
 
+/// A client has one registered algorithm (the conformance suite's `wrong-alg`): others are the provider's own, and not for it.
+#[tokio::test]
+async fn a_token_of_another_algorithm_than_id_tokens_ends_nothing() {
+    let eddsa = || LogoutToken { algorithm: Some(Algorithm::EdDsa), ..of_user("alice") };
+    let stage = Stage::start().await;
+    // Nobody has signed in yet: there is nothing to compare with, and nothing to end.
+    send(&stage, &made(&stage, &eddsa())).await.is(200);
+    let mut alice = visitor(&stage, APP, "alice").await;
+    assert_eq!(send(&stage, &made(&stage, &eddsa())).await.is(400).json()["error"], "invalid_request");
+    assert!(is_in(&stage, &alice, APP).await);
+    send(&stage, &made(&stage, &of_user("alice"))).await.is(200);
+    assert!(!is_in(&stage, &alice, APP).await);
+
+    // A provider may change how it signs; the first ID token says so.
+    stage.sign_in(&mut alice, APP, "alice").await.is(200);
+    stage.provider.set(|it| it.algorithm = Algorithm::EdDsa);
+    visitor(&stage, APP, "bob").await;
+    send(&stage, &made(&stage, &eddsa())).await.is(200);
+    assert!(!is_in(&stage, &alice, APP).await);
+}
+
+#[tokio::test]
+async fn the_configured_algorithm_is_that_of_id_tokens_and_logout_tokens() {
+    let stage = Stage::with("id_token_signed_response_alg = \"EdDSA\"", APPLICATIONS).await;
+    stage.sign_in(&mut stage.browser(), APP, "alice").await.is(502).contains("id_token_signed_response_alg");
+    stage.provider.set(|it| it.algorithm = Algorithm::EdDsa);
+    let alice = visitor(&stage, APP, "alice").await;
+    let es256 = LogoutToken { algorithm: Some(Algorithm::Es256), ..of_user("alice") };
+    send(&stage, &made(&stage, &es256)).await.is(400);
+    assert!(is_in(&stage, &alice, APP).await);
+    send(&stage, &made(&stage, &of_user("alice"))).await.is(200);
+    assert!(!is_in(&stage, &alice, APP).await);
+}
+
 #[tokio::test]
 async fn every_algorithm_of_the_provider_counts() {
     for algorithm in [Algorithm::Es256, Algorithm::Rs256, Algorithm::EdDsa] {
@@ -286,7 +320,8 @@ async fn case_090_floods_of_junk_fetch_keys_once() {
     const MANY: usize = 2000;
     let stage = Stage::start().await;
     let alice = visitor(&stage, APP, "alice").await;
-    let before = stage.provider.requests(Endpoint::Jwks);
+    let looks = || [Endpoint::Discovery, Endpoint::Jwks].map(|it| stage.provider.requests(it));
+    let before = looks();
     let stray = LogoutToken { signing_key: SigningKey::Stray, ..of_user("alice") };
     let mut senders = tokio::task::JoinSet::new();
     for number in 0..8 {
@@ -301,7 +336,7 @@ async fn case_090_floods_of_junk_fetch_keys_once() {
         });
     }
     senders.join_all().await;
-    assert_eq!(stage.provider.requests(Endpoint::Jwks), before + 1);
+    assert_eq!(looks(), before.map(|count| count + 1));
     assert!(is_in(&stage, &alice, APP).await);
     send(&stage, &made(&stage, &of_user("alice"))).await.is(200);
     assert!(!is_in(&stage, &alice, APP).await);

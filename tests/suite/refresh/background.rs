@@ -6,7 +6,7 @@ use http::Method;
 use tokio::task::JoinSet;
 
 use super::scene::{AFTER, APP, SCRIPT, SECOND, SIGN_OUT, Scene, WITHIN, sent_token, token_claims};
-use crate::provider::{Behaviour, Endpoint};
+use crate::provider::{Algorithm, Behaviour, Endpoint};
 use crate::support::{Browser, Reply};
 
 /// Two hundred requests at once.
@@ -240,4 +240,17 @@ async fn each_refresh_token_is_sent_once() {
         sent.push(token);
     }
     assert_eq!(scene.asked(), 5);
+}
+
+#[tokio::test]
+async fn a_refresh_finds_out_that_the_provider_signs_in_another_way() {
+    for algorithm in [Algorithm::Rs256, Algorithm::Hs256] {
+        let scene = Scene::new().await;
+        let mut browser = scene.sign_in().await;
+        let before = scene.provider().requests(Endpoint::Discovery);
+        scene.provider().set(|behaviour| behaviour.algorithm = algorithm);
+        scene.pass(WITHIN);
+        scene.check(&mut browser).await.is(200);
+        assert_eq!(scene.provider().requests(Endpoint::Discovery), before + 1, "{algorithm:?}");
+    }
 }

@@ -100,6 +100,22 @@ async fn case_017_074_089_claims_that_prove_nothing() {
     check(&stage, "nobody", false, set("sub", json!(""))).await;
 }
 
+/// Programs find out as browsers do that the provider signs in another way.
+#[tokio::test]
+async fn a_provider_that_signs_in_another_way_is_looked_at_again() {
+    for algorithm in [Algorithm::Rs256, Algorithm::Hs256] {
+        let stage = stage().await;
+        let looks = || [Endpoint::Discovery, Endpoint::Jwks].map(|it| stage.provider.requests(it));
+        let before = looks();
+        stage.provider.set(|behaviour| behaviour.algorithm = algorithm);
+        for _ in 0..3 {
+            let token = stage.provider.sign("proxy", &claims(&stage)).unwrap();
+            assert_eq!(bearer(&stage, APP, &token).await.status, 200, "{algorithm:?}");
+        }
+        assert_eq!(looks(), before.map(|count| count + 1), "{algorithm:?}");
+    }
+}
+
 #[tokio::test]
 async fn case_042_089_090_signatures_that_prove_nothing() {
     let stage = stage().await;

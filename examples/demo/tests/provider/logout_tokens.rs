@@ -58,16 +58,16 @@ async fn what_the_provider_did_not_sign_is_refused() {
     }
     let signed = |signing_key| LogoutToken { signing_key, ..alice() };
     let by = |algorithm| LogoutToken { algorithm: Some(algorithm), ..alice() };
-    check(signed(SigningKey::Stray), "no known key").await;
-    check(signed(SigningKey::StrayWithPublishedId), "no known key").await;
+    check(signed(SigningKey::Stray), "key set").await;
+    check(signed(SigningKey::StrayWithPublishedId), "`kid`").await;
     for form in [PublicForm::Jwk, PublicForm::Der, PublicForm::Pem] {
-        check(signed(SigningKey::PublicKeyAsSecret(form)), "algorithm").await;
+        check(signed(SigningKey::PublicKeyAsSecret(form)), "metadata announce").await;
     }
-    check(by(Algorithm::Hs256), "algorithm").await;
-    check(by(Algorithm::None), "algorithm").await;
+    check(by(Algorithm::Hs256), "metadata announce").await;
+    check(by(Algorithm::None), "not signed").await;
     let mut confused = alice();
     confused.header.set("alg", "EdDSA");
-    check(confused, "no known key").await;
+    check(confused, "key set").await;
     let mut number = alice();
     number.header.set("kid", 7);
     check(number, "kid").await;
