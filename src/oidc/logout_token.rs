@@ -59,8 +59,8 @@ pub enum LogoutTokenError {
     /// Nothing in it can be read, so nobody can tell whose it would be.
     #[error("the logout token is not valid: {0}")]
     Malformed(String),
-    /// None of the known keys made its signature, and newer ones could not be had: a later delivery may be accepted.
-    #[error("no known key made the logout token's signature, and newer keys cannot be had: {0}")]
+    /// What is known of the provider does not fit it, and nothing newer could be had: a later delivery may be accepted.
+    #[error("the logout token does not fit what is known of the provider, and nothing newer can be had: {0}")]
     UnknownKey(String),
     /// It is no logout token, or one that proves nothing.
     #[error("the logout token is not valid: {0}")]
