@@ -151,6 +151,14 @@ impl Realm {
         self.submit(browser, &page, user).await
     }
 
+    /// The login form that an authorization request leads to.
+    pub(super) async fn form(&self, browser: &mut Browser, authorization: &Url) -> Reply {
+        let page = browser.get(authorization.as_str()).await;
+        let page = browser.follow_on_host(page).await;
+        page.is(200).contains("kc-form-login");
+        page
+    }
+
     /// Fills in the login form of `page`, up to the redirect that leaves Keycloak.
     pub(super) async fn submit(&self, browser: &mut Browser, page: &Reply, user: &str) -> Reply {
         let form = format!("username={user}&password=x&credentialId=");
@@ -192,13 +200,13 @@ fn representation(name: &str, client_id: &str, origins: &[&str], attributes: Val
     let user = |user: &str, name: (&str, &str), roles: &[&str]| {
         json!({
             "username": user, "enabled": true, "email": format!("{user}@example.test"), "emailVerified": true,
-            "firstName": name.0, "lastName": name.1, "realmRoles": roles,
+            "firstName": name.0, "lastName": name.1, "realmRoles": roles, "clientRoles": {client_id: ["editors"]},
             "credentials": [{"type": "password", "value": "x", "temporary": false}],
         })
     };
     json!({
         "realm": name, "enabled": true, "sslRequired": "none", "clients": [client],
-        "roles": {"realm": [{"name": "admins"}, {"name": "staff"}]},
+        "roles": {"realm": [{"name": "admins"}, {"name": "staff"}], "client": {client_id: [{"name": "editors"}]}},
         "users": [
             user("alice", ("Alice", "Ärger"), &["admins", "staff"]),
             user("bob", ("Bob", "Builder"), &["staff"]),

@@ -8,6 +8,7 @@ use super::scene::{ORIGIN, PAGE};
 use super::whole::{Scene, application};
 
 const CLIENT: (&str, &str) = ("proxy", Realm::CLIENT_SECRET);
+const OTHER_PAGE: &str = "https://other.example.com/page";
 
 async fn start(realm: &str, attributes: Value, keys: &str, rest: &str) -> Scene<Realm> {
     let realm = Realm::new(realm, CLIENT.0, &[ORIGIN], attributes).await;
@@ -45,4 +46,78 @@ async fn a_session_that_ends_there_ends_here() {
     scene.provider.call(Method::POST, &path, &Value::Null).await.is(204);
     scene.until(&mut alice, |reply| reply.status == 302).await;
     scene.check_page(&mut bob, PAGE).await.is(200);
+}
+
+/// Realm and client roles are in the access token alone; a client id may have dots.
+#[tokio::test]
+async fn roles_are_read_from_the_access_token() {
+    let client = ("app.example.com", Realm::CLIENT_SECRET);
+    for (claim, expected) in [("realm_access.roles", "admins"), ("resource_access.app.example.com.roles", "editors")] {
+        let name = claim.split('.').next().unwrap().replace('_', "-");
+        let realm = Realm::new(&name, client.0, &[ORIGIN], json!({})).await;
+        let keys = format!("claims = {{ groups = \"{claim}\" }}");
+        let scene = Scene::start(realm, client, &keys, &application("")).await;
+        let groups = scene.sign_in(&mut scene.browser(), "alice").await.is(200).header("x-authentik-groups");
+        assert!(groups.split('|').any(|group| group == expected), "{claim}: {groups}");
+    }
+}
+
+/// Userinfo may be signed with other algorithms than RS256.
+#[tokio::test]
+async fn signed_userinfo_is_read() {
+    for algorithm in ["RS256", "PS256", "ES256", "EdDSA"] {
+        let attributes = json!({"user.info.response.signature.alg": algorithm});
+        let keys = "claims = { groups = \"missing\" }";
+        let name = format!("userinfo-{}", algorithm.to_lowercase());
+        let scene = start(&name, attributes, keys, &application("")).await;
+        let entered = scene.sign_in(&mut scene.browser(), "alice").await;
+        assert_eq!(entered.is(200).header("x-authentik-username"), "alice", "{algorithm}");
+    }
+}
+
+/// A sign-out at one application ends the session at Keycloak, which tells the other by the back channel.
+#[tokio::test]
+async fn a_sign_out_ends_both_applications_and_the_session_there() {
+    let attributes = json!({"backchannel.logout.session.required": "true"});
+    let realm = Realm::new("sign-out", CLIENT.0, &[ORIGIN, "https://other.example.com"], attributes).await;
+    let other = "[[application]]\nname = \"Other\"\nslug = \"other\"\nexternal_host = \"https://other.example.com\"\n";
+    let scene = Scene::start(realm, CLIENT, "", &format!("{}{other}", application(""))).await;
+    let http = scene.daemon.http_address().unwrap();
+    let url = format!("http://{http}/outpost.goauthentik.io/backchannel-logout");
+    scene.provider.change_client(CLIENT.0, &json!({"attributes": {"backchannel.logout.url": url}})).await;
+    let (mut alice, mut elsewhere) = (scene.browser(), scene.browser());
+    scene.sign_in(&mut alice, "alice").await.is(200);
+    scene.sign_in_at(&mut alice, OTHER_PAGE, "alice").await.is(200);
+    scene.sign_in(&mut elsewhere, "alice").await.is(200);
+    assert_eq!(scene.provider.sessions("alice").await, 2);
+
+    let sign_out = format!("{ORIGIN}/outpost.goauthentik.io/sign_out");
+    let leaving = alice.send(Method::GET, &sign_out, &[("sec-fetch-site", "same-origin")], None).await;
+    let back = alice.get(leaving.is(302).location().as_str()).await;
+    let back = alice.follow_on_host(back).await;
+    assert_eq!(back.location().as_str(), format!("{ORIGIN}/outpost.goauthentik.io/signed_out"));
+    alice.follow(back).await.is(200).contains("Signed out");
+    assert_eq!(scene.provider.sessions("alice").await, 1, "the session of the other browser stays");
+    scene.check_page(&mut alice, OTHER_PAGE).await.is(302);
+    let authorization = scene.check(&mut alice).await.is(302).location();
+    scene.provider.form(&mut alice, &authorization).await;
+    scene.check(&mut elsewhere).await.is(200);
+}
+
+/// A login form that is posted again comes back with `temporarily_unavailable`, and Keycloak wants a new login at once.
+#[tokio::test]
+async fn a_form_that_is_posted_again_begins_a_new_login() {
+    let scene = start("old-form", json!({}), "", &application("")).await;
+    let mut browser = scene.browser();
+    let authorization = scene.check(&mut browser).await.is(302).location();
+    let form = scene.provider.form(&mut browser, &authorization).await;
+    // The answer to the first post gets lost.
+    scene.provider.submit(&mut browser, &form, "alice").await.is(302);
+    let back = scene.provider.submit(&mut browser, &form, "alice").await;
+    assert_eq!(back.parameter("error").as_deref(), Some("temporarily_unavailable"), "{back:#?}");
+    let again = browser.get(back.location().as_str()).await;
+    let back = scene.provider.sign_in(&mut browser, &again.is(302).location(), "alice").await;
+    let entered = browser.get(back.location().as_str()).await;
+    assert_eq!(entered.is(302).location().as_str(), PAGE);
+    scene.check(&mut browser).await.is(200);
 }
