@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::keycloak::Realm;
 use super::scene::{ORIGIN, PAGE};
 use super::whole::{Scene, application};
+use crate::support::Browser;
 
 const CLIENT: (&str, &str) = ("proxy", Realm::CLIENT_SECRET);
 const OTHER_PAGE: &str = "https://other.example.com/page";
@@ -120,4 +121,24 @@ async fn a_form_that_is_posted_again_begins_a_new_login() {
     let entered = browser.get(back.location().as_str()).await;
     assert_eq!(entered.is(302).location().as_str(), PAGE);
     scene.check(&mut browser).await.is(200);
+}
+
+/// A client that Keycloak refuses vouches for nobody: users are sent to log in, and readiness tells the operator.
+#[tokio::test]
+async fn a_disabled_client_ends_in_logins_and_is_told() {
+    let session = "[session]\nrevalidate_after = \"1s\"\nrevalidate_within = \"2s\"\n";
+    let scene = start("disabled-client", json!({}), "", &format!("{}{session}", application(""))).await;
+    let mut operator = Browser::new().route("*", scene.daemon.metrics_address().unwrap());
+    let ready = "http://metrics/ready?logins";
+    let mut alice = scene.browser();
+    scene.sign_in(&mut alice, "alice").await.is(200);
+    operator.get(ready).await.is(200);
+
+    scene.provider.change_client(CLIENT.0, &json!({"enabled": false})).await;
+    scene.until(&mut alice, |reply| reply.status == 302).await;
+    operator.get(ready).await.is(503);
+
+    scene.provider.change_client(CLIENT.0, &json!({"enabled": true})).await;
+    scene.sign_in(&mut alice, "alice").await.is(200);
+    operator.get(ready).await.is(200);
 }
