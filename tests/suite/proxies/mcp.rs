@@ -39,6 +39,7 @@ fn settings(issuer: &str, origin: &str) -> String {
 
         [application.tokens]
         bearer = "jwt"
+        accept_clients = ["{id}"]
         scopes = ["read"]
         "#
     )
