@@ -100,11 +100,17 @@ local function of_forepost(cookie)
     return name:find("^authentik_proxy_") ~= nil
 end
 
+-- Without the blanks around it, in linear time: a client may send many within.
+local function trimmed(text)
+    local first = text:find("%S")
+    return first and text:match(".*%S", first) or ""
+end
+
 local function keep_cookies_of_the_application(txn)
     local fields, kept, i = txn.http:req_get_headers()["cookie"], {}, 0
     while fields and fields[i] do
         for cookie in fields[i]:gmatch("[^;]+") do
-            cookie = cookie:match("^%s*(.-)%s*$")
+            cookie = trimmed(cookie)
             if not of_forepost(cookie) then
                 table.insert(kept, cookie)
             end
@@ -116,6 +122,9 @@ local function keep_cookies_of_the_application(txn)
         txn.http:req_add_header("cookie", table.concat(kept, "; "))
     end
 end
+
+-- All that the application must have from forepost.
+local HANDED_ON = { "authorization", table.unpack(IDENTITY) }
 
 local function allow(txn, answer)
     for _, name in ipairs(IDENTITY) do
@@ -132,6 +141,15 @@ local function allow(txn, answer)
         txn.http:req_set_header("authorization", authorization)
     end
     keep_cookies_of_the_application(txn)
+    -- HAProxy drops what its buffer has no room for, and says nothing.
+    local handed_on = txn.http:req_get_headers()
+    for _, name in ipairs(HANDED_ON) do
+        local value = joined(answer.headers[name], ",")
+        if value and joined(handed_on[name], ",") ~= value then
+            txn:Alert("forward-auth: the buffer has no room for " .. name .. " (tune.bufsize)")
+            return
+        end
+    end
     local cookie = joined(answer.headers["set-cookie"])
     if cookie then
         txn:set_var("txn.forepost_cookie", cookie)

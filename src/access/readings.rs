@@ -18,6 +18,9 @@ use crate::unicode::is_control;
 /// Above this many readings a path is not judged but taken as ambiguous.
 pub(super) const MAX_READINGS: usize = 64;
 
+/// Nor where the readings are longer than this together, in bytes: each step looks at each of them.
+const MAX_BYTES: usize = 32 << 10;
+
 /// Longer paths are not judged either: rules would cost too much on them.
 const MAX_LENGTH: usize = 4096;
 
@@ -45,7 +48,7 @@ pub enum Ambiguity {
     UnicodeEscape,
     /// Above 4096 bytes.
     TooLong,
-    /// Above 64.
+    /// Above 64, or above 32 KiB of them together.
     TooManyReadings,
 }
 
@@ -59,7 +62,7 @@ impl fmt::Display for Ambiguity {
             Self::NotUtf8 => f.write_str("it is not UTF-8"),
             Self::UnicodeEscape => f.write_str("it holds an escape like %u002f"),
             Self::TooLong => write!(f, "it is longer than {MAX_LENGTH} bytes"),
-            Self::TooManyReadings => write!(f, "it has more than {MAX_READINGS} readings"),
+            Self::TooManyReadings => f.write_str("it has too many readings"),
         }
     }
 }
@@ -84,6 +87,7 @@ pub(crate) fn readings(path: &str, base: &str) -> Readings {
     }
     found.look_at(path, base);
     let mut fresh = vec![path.to_owned()];
+    let mut bytes = path.len();
     while let Some(reading) = fresh.pop() {
         for step in STEPS {
             let Some(other) = step(&reading) else {
@@ -93,9 +97,10 @@ pub(crate) fn readings(path: &str, base: &str) -> Readings {
                 continue;
             }
             found.look_at(&other, base);
+            bytes += other.len();
             found.paths.insert(other.clone());
             fresh.push(other);
-            if found.paths.len() > MAX_READINGS {
+            if found.paths.len() > MAX_READINGS || bytes > MAX_BYTES {
                 found.ambiguity.get_or_insert(Ambiguity::TooManyReadings);
                 found.may_name_host = true;
                 return found;
@@ -298,6 +303,10 @@ mod tests {
     fn endless_paths_are_ambiguous() {
         ambiguous(&format!("/%{}41", "25".repeat(100)), "", Some(Ambiguity::TooManyReadings));
         ambiguous(&"/a".repeat(3000), "", Some(Ambiguity::TooLong));
+        // Each step looks at all of each reading, so long ones are fewer.
+        let long = readings(&"/;".repeat(2000), "");
+        assert_eq!(long.ambiguity, Some(Ambiguity::TooManyReadings));
+        assert!(long.paths.len() < 20, "{}", long.paths.len());
         assert!(is_plain(&"/a".repeat(2048)) && !is_plain(&"/a".repeat(2049)));
         assert!(readings(&"//a".repeat(3000), "").may_name_host && !readings(&"/a".repeat(3000), "").may_name_host);
     }

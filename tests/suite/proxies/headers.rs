@@ -162,6 +162,27 @@ pub(super) async fn there_is_room_for_many_cookies(proxy: Proxy) {
     browser.get(&front.url("/outpost.goauthentik.io/start?rd=/page")).await.is(302);
 }
 
+/// HAProxy drops headers that its buffer has no room for. So the client must not choose which of forepost's arrive.
+#[tokio::test]
+async fn haproxy_hands_on_all_identity_headers_or_refuses() {
+    let front = Front::start(Proxy::Haproxy).await;
+    let mut statuses = Vec::new();
+    for size in (56_000..66_000).step_by(200) {
+        let filler = "x".repeat(size / 8);
+        let fields: Vec<_> = (0..8).map(|number| format!("X-Filler-{number}: {filler}")).collect();
+        let fields: Vec<_> = fields.iter().map(String::as_str).collect();
+        let status = raw::status(front.address, &front.request("GET /public/page", &fields)).await;
+        statuses.push(status.as_ref().ok().copied());
+        for seen in front.application.take() {
+            assert_eq!(seen.header("x-authentik-meta-app"), "app", "{size}");
+            assert!(seen.header("x-authentik-meta-version").starts_with("forepost/"), "{size}");
+            assert_eq!(status.as_ref().ok(), Some(&200), "{size}");
+        }
+    }
+    assert_eq!(statuses[0], Some(200));
+    assert!(!matches!(statuses.last(), Some(Some(200))), "{statuses:?}");
+}
+
 /// What a proxy in front of this one might say, pointing at a page that is public.
 fn claims(front: &Front) -> Vec<(&'static str, String)> {
     let another = front.origin.replace("app.", "another.");
