@@ -95,7 +95,10 @@ impl Requirement {
             let seen = claims.get("auth_time").and_then(seconds);
             #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are exact in a double")]
             let earliest = now.as_secs() as f64 - most.as_secs_f64();
-            seen.is_none_or(|seen| seen.partial_cmp(&earliest).is_none_or(Ordering::is_lt))
+            // A login in the future (a provider that counts milliseconds) would be new for ever.
+            #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are exact in a double")]
+            let latest = now.as_secs() as f64 + CLOCK_LEEWAY_SECONDS;
+            seen.is_none_or(|seen| seen > latest || seen.partial_cmp(&earliest).is_none_or(Ordering::is_lt))
         };
         (self.acr.is_empty() || acr.is_some_and(|acr| self.acr.iter().any(|it| is(acr, it))))
             && !self.max_auth_age.is_some_and(old)
@@ -128,6 +131,9 @@ fn is(claim: &Value, text: &str) -> bool {
 }
 
 /// A number of seconds (OIDC Core §2), which some write with a fraction or as a text.
+/// By so many seconds the clocks of provider and forepost may differ.
+const CLOCK_LEEWAY_SECONDS: f64 = 60.0;
+
 fn seconds(claim: &Value) -> Option<f64> {
     let seconds = match claim {
         Value::Number(number) => number.as_f64(),
@@ -267,6 +273,9 @@ mod tests {
         check(age.clone(), json!({"auth_time": 1_000_000 - 300}), Meets::All);
         check(age.clone(), json!({"auth_time": 1_000_000 - 301}), unmet(&age));
         check(age.clone(), json!({"auth_time": "1000000"}), Meets::All);
+        check(age.clone(), json!({"auth_time": 1_000_060}), Meets::All);
+        check(age.clone(), json!({"auth_time": 1_000_061}), unmet(&age));
+        check(age.clone(), json!({"auth_time": 1_000_000_000_u64}), unmet(&age));
         for odd in [json!("inf"), json!("NaN"), json!("yesterday"), json!([1_000_000]), json!(true)] {
             check(age.clone(), json!({"auth_time": odd}), unmet(&age));
         }

@@ -14,4 +14,4 @@ pub use claims::{Identity, InvalidIdentity, held, unusable};
 pub use further::FurtherHeaders;
 pub use header_block::{HeaderTemplate, IDENTITY_HEADERS, Meta, header_value, wire_bytes};
 pub use packed::PackedIdentity;
-pub use wanted::{Kept, WantedClaims};
+pub use wanted::{Kept, WantedClaims, replace_flag_with_address};

@@ -96,7 +96,8 @@ impl WantedClaims {
 
     /// Adds from `more` what `claims` do not say. Of a claim that both have, what `claims` say counts; only where a path leads
     /// nowhere in it, members that it lacks are added.
-    pub fn fill(&self, claims: &mut Map<String, Value>, more: Map<String, Value>) {
+    pub fn fill(&self, claims: &mut Map<String, Value>, mut more: Map<String, Value>) {
+        keep_flag_with_address(claims, &mut more);
         let incomplete: BTreeSet<String> =
             self.missing(claims).flat_map(ClaimPath::first_names).map(str::to_owned).collect();
         for (name, value) in more.into_iter().filter(|(_, value)| !value.is_null()) {
@@ -110,6 +111,33 @@ impl WantedClaims {
 
     fn missing<'w>(&'w self, claims: &Map<String, Value>) -> impl Iterator<Item = &'w ClaimPath> {
         self.paths.iter().filter(move |path| path.find(claims).is_none())
+    }
+}
+
+/// `email_verified` speaks of the address beside it (OIDC Core §5.1), so it counts from the same document alone.
+///
+/// `claims` say the address, where they have one; else `more` do.
+fn keep_flag_with_address(claims: &mut Map<String, Value>, more: &mut Map<String, Value>) {
+    if address(claims).is_none() {
+        if address(more).is_some() {
+            claims.remove("email_verified");
+        }
+    } else if address(more) != address(claims) {
+        more.remove("email_verified");
+    }
+}
+
+/// The address that a document has.
+fn address(claims: &Map<String, Value>) -> Option<&Value> {
+    claims.get("email").filter(|email| !email.is_null() && *email != "")
+}
+
+/// Takes the flag of an address out of `claims` that `newer` replace, and out of `newer` where they have no address.
+pub fn replace_flag_with_address(claims: &mut Map<String, Value>, newer: &mut Map<String, Value>) {
+    match address(newer) {
+        Some(email) if claims.get("email") != Some(email) => drop(claims.remove("email_verified")),
+        Some(_) => {}
+        None => drop(newer.remove("email_verified")),
     }
 }
 
@@ -135,6 +163,51 @@ mod tests {
             wanted.add(&ClaimPath::new(path));
         }
         wanted
+    }
+
+    #[track_caller]
+    fn filled(claims: Value, more: Value, expected: Value) {
+        let (Value::Object(mut claims), Value::Object(more)) = (claims, more) else { panic!("objects") };
+        of(&["email", "email_verified"]).fill(&mut claims, more);
+        assert_eq!(Value::Object(claims), expected);
+    }
+
+    #[test]
+    fn an_address_is_verified_by_its_own_document() {
+        let (ours, other) = ("x@example.com", "y@evil.test");
+        filled(json!({"email": ours}), json!({"email": other, "email_verified": true}), json!({"email": ours}));
+        filled(json!({"email": ours}), json!({"email_verified": true}), json!({"email": ours}));
+        filled(
+            json!({"email": ours}),
+            json!({"email": ours, "email_verified": true}),
+            json!({"email": ours, "email_verified": true}),
+        );
+        filled(
+            json!({"email_verified": true}),
+            json!({"email": ours, "email_verified": false}),
+            json!({"email": ours, "email_verified": false}),
+        );
+        filled(json!({"email_verified": true}), json!({"email": ours}), json!({"email": ours}));
+        filled(
+            json!({"email": ours, "email_verified": false}),
+            json!({"email": ours, "email_verified": true}),
+            json!({"email": ours, "email_verified": false}),
+        );
+    }
+
+    #[track_caller]
+    fn newer(before: Value, newer: Value, expected: (Value, Value)) {
+        let (Value::Object(mut before), Value::Object(mut newer)) = (before, newer) else { panic!("objects") };
+        replace_flag_with_address(&mut before, &mut newer);
+        assert_eq!((Value::Object(before), Value::Object(newer)), expected);
+    }
+
+    #[test]
+    fn a_newer_address_is_not_verified_by_the_older_one() {
+        let (old, new) = (json!({"email": "y@evil.test", "email_verified": true}), json!({"email": "x@example.com"}));
+        newer(old.clone(), new.clone(), (json!({"email": "y@evil.test"}), new));
+        newer(old.clone(), json!({"email": "y@evil.test"}), (old.clone(), json!({"email": "y@evil.test"})));
+        newer(json!({"email": "x"}), json!({"email_verified": true}), (json!({"email": "x"}), json!({})));
     }
 
     #[track_caller]

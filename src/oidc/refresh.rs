@@ -16,7 +16,7 @@ use super::tokens::{Extras, Tokens};
 use super::userinfo::Userinfo;
 use super::verify::{ExpectedNonce, LEEWAY_SECONDS, said};
 use super::{OidcError, Operation, Provider, Ready, RefreshError, RefreshFailure};
-use crate::identity::WantedClaims;
+use crate::identity::{WantedClaims, replace_flag_with_address};
 use crate::settings::IdentityProvider;
 use crate::world::UnixTime;
 
@@ -148,9 +148,10 @@ struct Judged {
 /// Userinfo is newer than an ID token that stays; but of the login itself only the ID token speaks.
 ///
 /// What userinfo is silent about is as the ID token has it: some providers tell at userinfo only what was asked for there.
-fn overlay(claims: &mut Map<String, Value>, newer: Map<String, Value>) {
+fn overlay(claims: &mut Map<String, Value>, mut newer: Map<String, Value>) {
     const OF_THE_LOGIN: [&str; 14] =
         ["iss", "sub", "aud", "azp", "exp", "nbf", "iat", "jti", "nonce", "auth_time", "at_hash", "sid", "acr", "amr"];
+    replace_flag_with_address(claims, &mut newer);
     for (name, value) in newer {
         if OF_THE_LOGIN.contains(&name.as_str()) && claims.contains_key(&name) {
             continue;
