@@ -305,7 +305,7 @@ mod tests {
         ambiguous(&"/a".repeat(3000), "", Some(Ambiguity::TooLong));
         // Each step looks at all of each reading, so long ones are fewer.
         let long = readings(&"/;".repeat(2000), "");
-        assert_eq!(long.ambiguity, Some(Ambiguity::TooManyReadings));
+        assert!(long.ambiguity.is_some() && long.may_name_host);
         assert!(long.paths.len() < 20, "{}", long.paths.len());
         assert!(is_plain(&"/a".repeat(2048)) && !is_plain(&"/a".repeat(2049)));
         assert!(readings(&"//a".repeat(3000), "").may_name_host && !readings(&"/a".repeat(3000), "").may_name_host);

@@ -139,6 +139,8 @@ async fn a_disabled_client_ends_in_logins_and_is_told() {
     operator.get(ready).await.is(503);
 
     scene.provider.change_client(CLIENT.0, &json!({"enabled": true})).await;
-    scene.sign_in(&mut alice, "alice").await.is(200);
+    let authorization = scene.check(&mut alice).await.is(302).location();
+    let back = scene.provider.sign_in(&mut alice, &authorization, "alice").await;
+    alice.get(back.location().as_str()).await.is(302);
     operator.get(ready).await.is(200);
 }
