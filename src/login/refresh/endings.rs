@@ -52,7 +52,7 @@ impl Logins {
         self.endings.have(token)
     }
 
-    /// Ends sessions that one request brought, as [`Logins::end`] does.
+    /// Ends sessions that one request brought, as `Logins::end` does.
     pub async fn end_all<'s>(
         self: &Arc<Self>,
         app: &Arc<Application>,

@@ -139,8 +139,7 @@ async fn a_disabled_client_ends_in_logins_and_is_told() {
     operator.get(ready).await.is(503);
 
     scene.provider.change_client(CLIENT.0, &json!({"enabled": true})).await;
-    let authorization = scene.check(&mut alice).await.is(302).location();
-    let back = scene.provider.sign_in(&mut alice, &authorization, "alice").await;
-    alice.get(back.location().as_str()).await.is(302);
+    // The old session may count again by then, once a refresh works.
+    scene.sign_in(&mut scene.browser(), "bob").await;
     operator.get(ready).await.is(200);
 }
