@@ -1,3 +1,5 @@
+mod superfluous;
+
 use std::time::Duration;
 
 use base64::Engine;
@@ -5,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 
+use self::superfluous::superfluous;
 use super::{Interaction, ReturnTarget, Wish};
 use crate::access::Assurance;
 use crate::app::Application;
@@ -13,18 +16,6 @@ use crate::world::{UnixTime, World};
 
 /// From the start of an attempt to its callback: as long as login pages of providers live (Keycloak's: 30 minutes).
 pub(super) const LIFETIME: Duration = Duration::from_mins(30);
-
-/// Attempts that one browser may have under way; the oldest makes room, once it is settled.
-const MOST_LIVE: usize = 8;
-
-/// Younger attempts may belong to tabs that were restored together, each of which will come back.
-const SETTLED: Duration = Duration::from_mins(1);
-
-/// Attempts that one browser may have under way however young; their cookies still fit into a header line of 8 kB.
-const MOST_AT_ONCE: usize = 20;
-
-/// Stale cookies that one answer takes back at most.
-const MOST_EXPIRED: usize = 8;
 
 const STATE: &str = "state";
 const COOKIE: &str = "attempt";
@@ -123,33 +114,6 @@ impl NewAttempt {
     }
 }
 
-/// Names of attempt cookies that are dead, or too many: the oldest first.
-fn superfluous(
-    app: &Application,
-    headers: &HeaderMap,
-    sealer: &Sealer,
-    now: UnixTime,
-) -> impl Iterator<Item = String> + use<> {
-    let prefix = app.cookies.attempt_prefix();
-    let mut attempts: Vec<(u64, String)> = cookies(headers)
-        .filter(|(name, _)| name.starts_with(prefix) && name[prefix.len()..].bytes().all(is_id_byte))
-        .map(|(name, value)| {
-            let began = open::<Secrets>(sealer, COOKIE, value)
-                .filter(|secrets| is_live(secrets.began, now))
-                .map_or(0, |secrets| secrets.began);
-            (began, name.to_owned())
-        })
-        .collect();
-    attempts.sort();
-    let live = attempts.iter().filter(|(began, _)| *began > 0).count();
-    let dead = attempts.len() - live;
-    let is_settled = |began: u64| began > 0 && UnixTime::from_millis(began) + SETTLED <= now;
-    let settled = attempts.iter().filter(|(began, _)| is_settled(*began)).count();
-    let beyond = |most: usize| (live + 1).saturating_sub(most);
-    let expired = dead + beyond(MOST_LIVE).min(settled).max(beyond(MOST_AT_ONCE));
-    attempts.into_iter().take(expired.min(MOST_EXPIRED)).map(|(_, name)| name)
-}
-
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
 const fn is_nothing(millis: &i64) -> bool {
     *millis == 0
@@ -158,10 +122,6 @@ const fn is_nothing(millis: &i64) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
 const fn is_false(flag: &bool) -> bool {
     !*flag
-}
-
-const fn is_id_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
 fn is_live(began: u64, now: UnixTime) -> bool {
@@ -261,6 +221,7 @@ mod tests {
 
     use http::header::COOKIE as COOKIE_HEADER;
 
+    use super::superfluous::{SETTLED, is_id_byte};
     use super::*;
     use crate::app::samples::single;
     use crate::world::Clock;
