@@ -1,8 +1,11 @@
 //! Whether logins through a provider would work: looked at once, for an operator.
 
+mod finding;
+
 use http::{HeaderMap, Request, StatusCode, header};
 use secrecy::ExposeSecret;
 
+pub use self::finding::{Finding, Level};
 use super::{HttpClient, Keys, Metadata, OidcError};
 use crate::settings::{IdentityProvider, SigningAlgorithm, TokenEndpointAuthMethod};
 use crate::world::World;
@@ -14,66 +17,6 @@ const BREAKING_SKEW: u64 = 60;
 /// What an operator can do where [`super::Metadata::introspection_endpoint`] is missing and needed.
 pub(crate) const NO_INTROSPECTION: &str = "the provider names none in its metadata, so every token that it would be asked about is \
                                            refused: set application.tokens.bearer = \"jwt\", or have the provider announce it";
-
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// As it must be.
-    Good,
-    /// For the operator to know.
-    Note,
-    /// May surprise.
-    Warning,
-    /// A login would break.
-    Failure,
-}
-
-impl Level {
-    /// The mark before a line.
-    #[must_use]
-    pub const fn mark(self) -> &'static str {
-        match self {
-            Self::Good => "[ok]",
-            Self::Note => "[note]",
-            Self::Warning => "[warn]",
-            Self::Failure => "[FAIL]",
-        }
-    }
-
-    /// The name in JSON.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Good => "ok",
-            Self::Note => "note",
-            Self::Warning => "warning",
-            Self::Failure => "failure",
-        }
-    }
-}
-
-/// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// How bad it is.
-    pub level: Level,
-    /// What was looked at.
-    pub check: &'static str,
-    /// What was found, and what to do.
-    pub message: String,
-}
-
-impl Finding {
-    /// A finding about `check`.
-    #[must_use]
-    pub fn new(level: Level, check: &'static str, message: impl Into<String>) -> Self {
-        Self { level, check, message: message.into() }
-    }
-
-    fn judged(good: bool, otherwise: Level, check: &'static str, message: impl Into<String>) -> Self {
-        Self::new(if good { Level::Good } else { otherwise }, check, message)
-    }
-}
 
 /// Asks the provider for its metadata and keys, and compares them with what is configured.
 ///
