@@ -31,19 +31,19 @@ pub use email::Email;
 pub use header::FurtherNames;
 pub use load::{Sources, admin, load};
 pub use mistakes::{Mistake, Mistakes};
+pub use provider::{ClaimNames, IdentityProvider, OfflineAccess, TokenEndpointAuthMethod};
 pub use redis::{RedisAddress, RedisMode, RedisSettings};
 pub use rule::{Action, HostPattern, Requirement, Rule};
+pub use server::{Admin, Https, Server};
+pub use session::{Log, LogFormat, Revalidation, RoutineChecks, Session, Store};
 pub use tokens::{Basic, Bearer, TokenIssuer, Tokens};
 
+pub use crate::identity::ClaimPath;
+
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use http::{HeaderName, Method};
-use ipnet::IpNet;
 use regex::Regex;
-use secrecy::SecretString;
 
 use crate::host::{CookieDomain, Host, Scheme};
 
@@ -106,147 +106,6 @@ impl Settings {
         })
     }
 }
-
-/// Listeners, limits and whom to believe.
-#[derive(Clone, Debug)]
-pub struct Server {
-    /// The name sent as `X-authentik-meta-outpost`.
-    pub name: String,
-    /// Cleartext HTTP/1.1 and HTTP/2; `None` when switched off.
-    pub http: Option<SocketAddr>,
-    /// TLS, when a certificate is configured.
-    pub https: Option<Https>,
-    /// Metrics, liveness and readiness; `None` when switched off.
-    pub metrics: Option<SocketAddr>,
-    /// A Unix socket that speaks the same as `http`.
-    pub unix_socket: Option<PathBuf>,
-    /// A Unix socket for operators, who see and end sessions there.
-    pub admin: Admin,
-    /// Peers whose forwarded headers are read.
-    pub trusted_proxies: Vec<IpNet>,
-    /// Connections served at once, all listeners together; further ones wait to be accepted.
-    pub max_connections: usize,
-    /// Bytes of a request's header section.
-    pub max_header_bytes: usize,
-    /// Header fields of a request.
-    pub max_headers: usize,
-    /// From the first byte of a request's header section to its last.
-    pub header_timeout: Duration,
-    /// From the end of the header section to the end of the answer.
-    pub request_timeout: Duration,
-    /// A kept-alive connection without a request.
-    pub idle_timeout: Duration,
-    /// For the TLS handshake.
-    pub tls_handshake_timeout: Duration,
-    /// From the signal to the end of the process, for what is in flight.
-    pub shutdown_timeout: Duration,
-    /// With one application configured, let it answer for hosts that are not its own.
-    pub danger_any_host: bool,
-}
-
-/// Where operators reach the running daemon: a Unix socket that only its owner can use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Admin {
-    /// Nowhere.
-    Off,
-    /// There, or the daemon does not start.
-    At(PathBuf),
-    /// Nobody said where: there as far as that can be had; `None`: no directory of the daemon's is known.
-    Usual(Option<PathBuf>),
-}
-
-/// The TLS listener.
-#[derive(Clone, Debug)]
-pub struct Https {
-    /// Where to listen.
-    pub listen: SocketAddr,
-    /// PEM file with the certificate chain, leaf first.
-    pub certificate: PathBuf,
-    /// PEM file with the private key.
-    pub key: PathBuf,
-    /// How often the two files are looked at for a change.
-    pub reload_interval: Duration,
-}
-
-/// An OpenID provider and our registration there.
-#[derive(Clone, Debug)]
-pub struct IdentityProvider {
-    /// The issuer identifier, compared to the last character (OIDC Discovery §4.3).
-    pub issuer: String,
-    /// Our client identifier.
-    pub client_id: String,
-    /// Our secret; `None` for a public client.
-    pub client_secret: Option<SecretString>,
-    /// Scopes to ask for; always with `openid`.
-    pub scopes: Vec<String>,
-    /// Whether `offline_access` is asked for, too; never [`OfflineAccess::Never`] where it is among the scopes.
-    pub offline_access: OfflineAccess,
-    /// How the client proves itself at the token endpoint.
-    pub token_endpoint_auth_method: TokenEndpointAuthMethod,
-    /// The one algorithm that the registration has for ID tokens and logout tokens; `None`: what the metadata announce.
-    pub id_token_signed_response_alg: Option<SigningAlgorithm>,
-    /// PEM file with certificates trusted beside the system's authorities.
-    pub ca_file: Option<PathBuf>,
-    /// For one request to the provider, connection included.
-    pub timeout: Duration,
-    /// Least time between two key refreshes that unknown key ids ask for.
-    pub jwks_cooldown: Duration,
-    /// Where in the claims the parts of an identity are.
-    pub claims: ClaimNames,
-    /// Further parameters of the authorisation request; none that the protocol owns.
-    pub authorization_parameters: BTreeMap<String, String>,
-    /// Whether whoever names a session of the provider (`sid`) ends ours of it (Front-Channel Logout 1.0).
-    pub frontchannel_logout: bool,
-    /// Whether the redirect URI carries `?X-authentik-auth-callback=true`, as authentik registers it.
-    pub callback_marker: bool,
-    /// The client by which command-line programs get tokens; published with each application that accepts some.
-    pub cli_client_id: Option<String>,
-    /// Speak to an issuer in cleartext although it is not on this machine.
-    pub danger_http_issuer: bool,
-}
-
-/// Whether the scope that brings refresh tokens is asked for (OIDC Core §11).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OfflineAccess {
-    /// Where the provider announces it and, as far as is known, gives no refresh token without it.
-    Auto,
-    /// Everywhere.
-    Always,
-    /// Nowhere; a provider may give refresh tokens all the same.
-    Never,
-}
-
-/// How the client proves itself at the token endpoint (OIDC Core §9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenEndpointAuthMethod {
-    /// What the provider's metadata allows, basic before post.
-    Auto,
-    /// HTTP Basic with form-encoded id and secret (RFC 6749 §2.3.1).
-    ClientSecretBasic,
-    /// Id and secret in the body.
-    ClientSecretPost,
-    /// A public client: id only.
-    None,
-}
-
-/// Names or dotted paths of claims (`realm_access.roles`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaimNames {
-    /// For `X-authentik-username`.
-    pub username: ClaimPath,
-    /// For `X-authentik-email`.
-    pub email: ClaimPath,
-    /// For `X-authentik-name`.
-    pub name: ClaimPath,
-    /// For `X-authentik-groups` and `required_groups`.
-    pub groups: ClaimPath,
-    /// For `X-authentik-entitlements`.
-    pub entitlements: ClaimPath,
-    /// For `X-authentik-uid`.
-    pub uid: ClaimPath,
-}
-
-pub use crate::identity::ClaimPath;
 
 /// What a proxy protects.
 #[derive(Clone, Debug)]
@@ -405,81 +264,4 @@ pub enum PathPattern {
     Prefix(String),
     /// A regular expression for the whole path.
     Regex(Regex),
-}
-
-/// Where sessions are kept.
-#[derive(Clone, Debug)]
-pub enum Store {
-    /// In this process; they end with it.
-    Memory,
-    /// In a file in this directory.
-    File(PathBuf),
-    /// In a Redis or Valkey, for several processes.
-    Redis(RedisSettings),
-}
-
-/// Lifetimes, cookies and where sessions are kept.
-#[derive(Clone, Debug)]
-pub struct Session {
-    /// Where sessions are kept.
-    pub store: Store,
-    /// From login to the end, whatever happens in between.
-    pub lifetime: Duration,
-    /// Without a request; `None`: no limit.
-    pub idle_timeout: Option<Duration>,
-    /// Sessions in memory at once; the longest unused go first.
-    pub max_sessions: u64,
-    /// Whether users are offered to end all of their sessions.
-    pub sign_out_everywhere: bool,
-    /// What cookies and records are sealed with; `None`: the one that lies in the directory of the store, else a random one,
-    /// and logins under way end with the process. Always there with a Redis, because all processes need the same.
-    pub secret: Option<SecretString>,
-    /// How the provider is asked whether it still vouches for a user.
-    pub revalidation: Revalidation,
-}
-
-/// How the provider is asked whether it still vouches for a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Revalidation {
-    /// So long after it was asked for the last time it is asked again, beside the requests; `None`: never.
-    pub after: Option<Duration>,
-    /// So long after it was asked successfully a session is used no more without asking.
-    pub within: Duration,
-    /// Whether browsers without a refresh token are sent to it and back, unseen.
-    pub silent_login: bool,
-    /// So long after a login every browser is sent to it and back, also with a refresh token; `None`: never.
-    pub reauthorize_after: Option<Duration>,
-}
-
-/// What is written about requests, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
-    /// The form of a line.
-    pub format: LogFormat,
-    /// A `tracing` filter: `info`, `forepost=debug`.
-    pub level: String,
-    /// Which of the checks that end as most do are written.
-    pub routine_checks: RoutineChecks,
-}
-
-/// The form of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Human at a terminal, JSON elsewhere.
-    Auto,
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Human,
-}
-
-/// Which of the checks that end as most do are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RoutineChecks {
-    /// Each.
-    All,
-    /// One in so many, two at least.
-    OneIn(u32),
-    /// None.
-    Off,
 }

@@ -9,8 +9,85 @@ use secrecy::{ExposeSecret, SecretString};
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::values::LONGEST;
-use super::{Log, LogFormat, RedisSettings, Revalidation, RoutineChecks, Session, Store, redis};
+use super::{RedisSettings, redis};
 use crate::telemetry::log::check_level;
+
+/// Where sessions are kept.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// In this process; they end with it.
+    Memory,
+    /// In a file in this directory.
+    File(PathBuf),
+    /// In a Redis or Valkey, for several processes.
+    Redis(RedisSettings),
+}
+
+/// Lifetimes, cookies and where sessions are kept.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Where sessions are kept.
+    pub store: Store,
+    /// From login to the end, whatever happens in between.
+    pub lifetime: Duration,
+    /// Without a request; `None`: no limit.
+    pub idle_timeout: Option<Duration>,
+    /// Sessions in memory at once; the longest unused go first.
+    pub max_sessions: u64,
+    /// Whether users are offered to end all of their sessions.
+    pub sign_out_everywhere: bool,
+    /// What cookies and records are sealed with; `None`: the one that lies in the directory of the store, else a random one,
+    /// and logins under way end with the process. Always there with a Redis, because all processes need the same.
+    pub secret: Option<SecretString>,
+    /// How the provider is asked whether it still vouches for a user.
+    pub revalidation: Revalidation,
+}
+
+/// How the provider is asked whether it still vouches for a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revalidation {
+    /// So long after it was asked for the last time it is asked again, beside the requests; `None`: never.
+    pub after: Option<Duration>,
+    /// So long after it was asked successfully a session is used no more without asking.
+    pub within: Duration,
+    /// Whether browsers without a refresh token are sent to it and back, unseen.
+    pub silent_login: bool,
+    /// So long after a login every browser is sent to it and back, also with a refresh token; `None`: never.
+    pub reauthorize_after: Option<Duration>,
+}
+
+/// What is written about requests, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// A `tracing` filter: `info`, `forepost=debug`.
+    pub level: String,
+    /// Which of the checks that end as most do are written.
+    pub routine_checks: RoutineChecks,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Human at a terminal, JSON elsewhere.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Human,
+}
+
+/// Which of the checks that end as most do are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoutineChecks {
+    /// Each.
+    All,
+    /// One in so many, two at least.
+    OneIn(u32),
+    /// None.
+    Off,
+}
 
 /// Of the checks that end as most do one in so many is written: the proxy's own log has each of them, and a line costs more
 /// than the check itself.
