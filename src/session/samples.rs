@@ -6,10 +6,19 @@ use std::time::Duration;
 use super::{NewSession, ProviderSide, Session};
 use crate::app::Application;
 use crate::identity::{Identity, PackedIdentity};
-use crate::world::UnixTime;
+use crate::world::{Clock, UnixTime, World};
 
 /// Tokens of samples do not end.
 const FOREVER: UnixTime = UnixTime::from_millis(u64::MAX);
+
+/// The right time, and so many seconds.
+pub(crate) struct Shifted(pub(crate) i64);
+
+impl Clock for Shifted {
+    fn now(&self) -> UnixTime {
+        World::system().now().shifted(self.0 * 1000)
+    }
+}
 
 pub(crate) fn alice(app: &Application, now: UnixTime, lifetime: Duration, idle_timeout: Option<Duration>) -> Session {
     signed_in(app, "alice", &["admins", "staff"], now, lifetime, idle_timeout)

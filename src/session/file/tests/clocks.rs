@@ -2,16 +2,8 @@
 
 use super::*;
 use crate::session::Once;
-use crate::world::{Clock, UnixTime};
-
-/// The right time, and so many seconds.
-struct Shifted(i64);
-
-impl Clock for Shifted {
-    fn now(&self) -> UnixTime {
-        World::system().now().shifted(self.0 * 1000)
-    }
-}
+use crate::session::samples::Shifted;
+use crate::world::UnixTime;
 
 fn shifted(folder: &TempDir, seconds: i64) -> FileStore {
     let parts = StoreParts { world: World::with_clock(Shifted(seconds)), ..parts(1000) };

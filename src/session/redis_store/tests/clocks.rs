@@ -1,16 +1,7 @@
 //! Processes whose clocks differ by 20 seconds.
 
 use super::*;
-use crate::world::Clock;
-
-/// The right time, and so many seconds.
-struct Shifted(i64);
-
-impl Clock for Shifted {
-    fn now(&self) -> UnixTime {
-        World::system().now().shifted(self.0 * 1000)
-    }
-}
+use crate::session::samples::Shifted;
 
 fn shifted(server: &Server, seconds: i64) -> RedisStore {
     let parts = StoreParts { world: World::with_clock(Shifted(seconds)), ..parts(1000) };
