@@ -1,5 +1,8 @@
 //! Recorded answers of real providers, read and verified.
 
+mod flaws;
+mod logout_tokens;
+
 use std::path::PathBuf;
 
 use aws_lc_rs::hmac;
@@ -12,7 +15,7 @@ use serde_json::Value;
 use super::exchange::refusal;
 use super::jws::Kind;
 use super::tokens::Tokens;
-use super::verify::{ExpectedNonce, Failure, Verified};
+use super::verify::{ExpectedNonce, Verified};
 use super::*;
 use crate::app::samples::provider_settings;
 use crate::identity::Identity;
@@ -332,156 +335,6 @@ fn a_code_of_hmac_with_the_wrong_length_is_refused() {
     }
 }
 
-/// Sends back what it is given, so that a table can say what differs from the recorded logout token.
-fn logout_token(change: impl FnOnce(&mut Value), header: &str, later: u64) -> Result<LogoutToken, String> {
-    let recording = Recording::of(RELEASES[1]);
-    let text = String::from_utf8(recorded("2026.5.0-rc1/backchannel-logout-token.txt")).unwrap();
-    let text = text.trim();
-    let mut claims: Value =
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text.split('.').nth(1).unwrap()).unwrap()).unwrap();
-    let issued_at = claims["iat"].as_u64().unwrap();
-    change(&mut claims);
-    let token = if header.is_empty() { text.to_owned() } else { signed(&recording, header, &claims) };
-    logout_token::verify(&recording.single(), &recording.settings(), &token, UnixTime::from_secs(issued_at + later))
-}
-
-const LOGOUT: &str = r#"{"alg":"HS256","typ":"logout+jwt"}"#;
-
-#[test]
-fn the_recorded_logout_token_is_accepted() {
-    let logout = logout_token(|_| (), "", 0).unwrap();
-    assert_eq!(logout, logout_token(|_| (), LOGOUT, 0).unwrap());
-    assert_eq!(logout.jti, "bf3f653d-05f1-4e64-89e1-13fc20a2c89b");
-    assert!(logout.subject.unwrap().starts_with("9038afa6") && logout.session_id.unwrap().starts_with("f3ab5f9a"));
-    assert_eq!(logout.expires_at.as_secs() - logout.issued_at.as_secs(), 3600 + 60);
-}
-
-#[track_caller]
-fn logout(change: impl FnOnce(&mut Value), header: &str, later: u64, expected: &str) {
-    let got = logout_token(change, header, later).map_or_else(|error| error, |_| "accepted".to_owned());
-    assert!(got.contains(expected), "{got:?} does not say {expected:?}");
-}
-
-#[track_caller]
-fn logout_with(name: &str, value: impl Into<Value>, expected: &str) {
-    logout(|claims| claims[name] = value.into(), LOGOUT, 0, expected);
-}
-
-#[track_caller]
-fn logout_without(names: &[&str], expected: &str) {
-    let remove = |claims: &mut Value| names.iter().for_each(|name| drop(claims.as_object_mut().unwrap().remove(*name)));
-    logout(remove, LOGOUT, 0, expected);
-}
-
-#[test]
-fn logout_tokens_say_what_they_must() {
-    let event = "http://schemas.openid.net/event/backchannel-logout";
-    logout_with("iss", "https://evil.test/", "another issuer");
-    logout_with("aud", "other", "another client");
-    logout_with("aud", serde_json::json!(["other"]), "another client");
-    logout_with("aud", serde_json::json!(["other", Recording::of(RELEASES[1]).text("client_id")]), "accepted");
-    logout_with("aud", serde_json::json!({}), "another client");
-    logout_with("events", serde_json::json!({ event: {} , "other": 1 }), "accepted");
-    logout_with("events", serde_json::json!({ event: true }), "events");
-    logout_with("events", serde_json::json!({ event: null }), "events");
-    logout_with("events", serde_json::json!([event]), "events");
-    logout_with("events", event, "events");
-    logout_with("nonce", "x", "nonce");
-    logout_with("nonce", Value::Null, "nonce");
-    logout_with("sub", 7, "`sub` is no text");
-    logout_with("sid", serde_json::json!(["x"]), "`sid` is no text");
-    logout_with("sid", "", "accepted");
-    logout_with("jti", 7, "`jti` is no text");
-    logout_with("jti", "", "`jti` is missing");
-    logout_with("iat", -1, "`iat` is no date");
-    logout_with("iat", 1e300, "`iat` is no date");
-    logout_with("iat", "now", "`iat` is no date");
-    logout_with("exp", 1e300, "`exp` is no date");
-    logout_with("exp", -1, "`exp` is no date");
-    logout_with("exp", "1795303425", "`exp` is no date");
-    logout_with("exp", 1000, "expired");
-    logout_with("nbf", 99_999_999_999_u64, "nbf");
-    logout_without(&["sub"], "accepted");
-    logout_without(&["sid"], "accepted");
-    logout_without(&["sub", "sid"], "neither a user nor a session");
-    for (name, why) in
-        [("iss", "another issuer"), ("aud", "another"), ("iat", "iat"), ("jti", "jti"), ("events", "events")]
-    {
-        logout_without(&[name], why);
-    }
-    logout(|claims| drop(claims["sid"].take()), LOGOUT, 0, "`sid` is no text");
-}
-
-#[test]
-fn logout_tokens_have_their_time() {
-    logout(|_| (), LOGOUT, 3600 + 59, "accepted");
-    logout(|_| (), LOGOUT, 3600 + 60, "expired");
-    let endless = |claims: &mut Value| drop(claims.as_object_mut().unwrap().remove("exp"));
-    logout(endless, LOGOUT, 120 + 59, "accepted");
-    logout(endless, LOGOUT, 120 + 60, "expired");
-    let ages = |claims: &mut Value| claims["exp"] = 99_999_999_999_u64.into();
-    logout(ages, LOGOUT, 24 * 3600 + 59, "accepted");
-    logout(ages, LOGOUT, 24 * 3600 + 60, "expired");
-    let ahead = |by: u64| move |claims: &mut Value| claims["iat"] = (claims["iat"].as_u64().unwrap() + by).into();
-    logout(ahead(60), LOGOUT, 0, "accepted");
-    logout(ahead(61), LOGOUT, 0, "issued in the future");
-}
-
-#[test]
-fn logout_tokens_are_of_their_kind_and_signed() {
-    for kind in ["JWT", "jwt", "application/jwt", "logout+jwt", "Logout+JWT", "application/logout+jwt"] {
-        logout(|_| (), &format!(r#"{{"alg":"HS256","typ":"{kind}"}}"#), 0, "accepted");
-    }
-    logout(|_| (), r#"{"alg":"HS256"}"#, 0, "accepted");
-    logout(|_| (), r#"{"alg":"HS256","kid":"anything"}"#, 0, "accepted");
-    for kind in [r#""at+jwt""#, r#""id_token""#, r#""""#, r#""application/application/jwt""#, "null", "7"] {
-        logout(|_| (), &format!(r#"{{"alg":"HS256","typ":{kind}}}"#), 0, "typ");
-    }
-    logout(|_| (), r#"{"alg":"none"}"#, 0, "not signed");
-    logout(|_| (), r#"{"alg":"None"}"#, 0, "not signed");
-    logout(|_| (), r#"{"alg":"RS256"}"#, 0, "signed with RS256, and the provider's metadata announce HS256");
-    logout(|_| (), r#"{"alg":"HS384"}"#, 0, "signed with HS384");
-    logout(|_| (), r#"{"alg":"ES256K"}"#, 0, "not supported");
-    logout(|_| (), r#"{"alg":["HS256"]}"#, 0, "`alg` is no text");
-    logout(|_| (), "{}", 0, "no `alg`");
-    logout(|_| (), r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, 0, "crit");
-    logout(|_| (), r#"{"alg":"HS256","cty":"JWT"}"#, 0, "cty");
-    logout(|_| (), "[]", 0, "header");
-}
-
-/// Judged in this order: whether it is for us, what it says, who signed it.
-#[test]
-fn a_logout_token_with_another_signature_is_refused() {
-    let recording = Recording::of(RELEASES[1]);
-    let text = String::from_utf8(recorded("2026.5.0-rc1/backchannel-logout-token.txt")).unwrap();
-    let now = UnixTime::from_secs(recording.issued_at() + 386);
-    let check = |settings: &IdentityProvider, token: &str, why: &str| {
-        let got = logout_token::verify(&recording.single(), settings, token, now);
-        let got = got.map_or_else(|error| error, |_| "accepted".to_owned());
-        assert!(got.contains(why), "{got:?} does not say {why:?}");
-    };
-    let (settings, text) = (recording.settings(), text.trim());
-    let input = text.rsplit_once('.').unwrap().0;
-    check(&settings, text, "accepted");
-    check(&settings, &format!("{input}."), "client secret");
-    check(&settings, &format!("{input}.AAAA"), "client secret");
-    check(&settings, &format!("{text}AAAA"), "client secret");
-    check(&settings, &format!("{text}="), "base64url");
-    check(&settings, &format!("{text}.AAAA"), "three parts");
-    check(&settings, input, "three parts");
-    check(&settings, "", "three parts");
-    check(&settings, &"a.".repeat(9000), "too long");
-    for secret in [None, Some(String::new().into())] {
-        let public = IdentityProvider { client_secret: secret, ..settings.clone() };
-        check(&public, text, "there is none");
-    }
-    let other = IdentityProvider { client_secret: Some("other".to_owned().into()), ..settings.clone() };
-    check(&other, text, "client secret");
-    // An ID token is none, although all of it is right.
-    let tokens: Value = serde_json::from_slice(&recording.read(TOKENS)).unwrap();
-    check(&settings, tokens["id_token"].as_str().unwrap(), "events");
-}
-
 /// The claims of a recorded answer to a refresh, as old as it is there.
 fn refreshed(recording: &Recording, file: &str) -> Verified {
     let body = recording.read(file);
@@ -510,80 +363,6 @@ fn authentik_refreshes_are_understood() {
         let heard = asker::Heard { status: Some(http::StatusCode::BAD_REQUEST), ..asker::Heard::default() };
         assert!(matches!(RefreshError::of_answer(refused, &heard), RefreshError::Ended { .. }));
     }
-}
-
-/// An ID token of this header and these claims, signed with the client secret, and what is said of it.
-fn flaw(header: &str, change: impl FnOnce(&mut Value), settings: impl FnOnce(&mut IdentityProvider)) -> (Flaw, bool) {
-    let recording = Recording::of(RELEASES[1]);
-    let answer: Value = serde_json::from_slice(&recording.read(TOKENS)).unwrap();
-    let kept = jws::Jws::parse(answer["id_token"].as_str().unwrap()).unwrap().claims;
-    let mut claims = Value::Object(kept);
-    change(&mut claims);
-    let mut tokens = answer.clone();
-    tokens["id_token"] = signed(&recording, header, &claims).into();
-    let tokens: Tokens = serde_json::from_value(tokens).unwrap();
-    let mut ours = recording.settings();
-    settings(&mut ours);
-    let nonce = ExpectedNonce::This(recording.text("nonce"));
-    let verified = recording.single().verify(&ours, nonce, &tokens, UnixTime::from_secs(recording.issued_at()));
-    let Err(failure) = verified else { panic!("accepted") };
-    let stale = matches!(failure, Failure::Stale(_));
-    (failure.into(), stale)
-}
-
-/// What is said names the claim or the algorithm, and only what the provider publishes is asked for again.
-#[test]
-fn each_flaw_has_its_remedy() {
-    const HEADER: &str = r#"{"alg":"HS256"}"#;
-    #[track_caller]
-    fn check((flaw, stale): (Flaw, bool), what: &str, remedy: Remedy, may_be_stale: bool) {
-        assert!(flaw.to_string().contains(what), "{flaw:?} does not say {what:?}");
-        assert_eq!((flaw.remedy(), stale), (remedy, may_be_stale), "{flaw:?}");
-        assert!(!flaw.to_string().contains("eyJ"), "{flaw}");
-    }
-    let claim = |name: &'static str, value: Value| flaw(HEADER, move |claims| claims[name] = value, |_| ());
-    let without =
-        |name: &'static str| flaw(HEADER, move |claims| drop(claims.as_object_mut().unwrap().remove(name)), |_| ());
-    let header = |header: &str| flaw(header, |_| (), |_| ());
-    for (name, remedy) in [
-        ("sub", Remedy::Subject),
-        ("iat", Remedy::IssuedAt),
-        ("exp", Remedy::Expiry),
-        ("iss", Remedy::Issuer),
-        ("aud", Remedy::Audience),
-        ("nonce", Remedy::Nonce),
-    ] {
-        check(without(name), &format!("`{name}` is missing"), remedy, false);
-        check(claim(name, serde_json::json!({})), &format!("`{name}`"), remedy, false);
-    }
-    check(claim("nonce", "other".into()), "`nonce` is not that of this login", Remedy::Nonce, false);
-    check(claim("aud", "other".into()), "`aud`", Remedy::Audience, false);
-    check(claim("azp", "other".into()), "`azp`", Remedy::Party, false);
-    check(claim("exp", 1000.into()), "expired (`exp`)", Remedy::Clock, false);
-    check(claim("iat", 99_999_999_999_u64.into()), "`iat`", Remedy::Clock, false);
-    check(claim("nbf", 99_999_999_999_u64.into()), "`nbf`", Remedy::Clock, false);
-    check(claim("at_hash", "AAAA".into()), "`at_hash`", Remedy::AccessTokenHash, false);
-    check(claim("iss", "https://other.test/".into()), "https://other.test/", Remedy::Issuer, false);
-    let respelled = ISSUER.to_uppercase().replace("HTTPS", "https");
-    check(claim("iss", respelled.into()), "`iss` is another issuer", Remedy::Issuer, true);
-    check(claim("iss", ISSUER.trim_end_matches('/').into()), "`iss` is another issuer", Remedy::Issuer, true);
-
-    check(header(r#"{"alg":"none"}"#), "not signed", Remedy::Unsigned, false);
-    for name in ["ES256K", "ES512", "RSA1_5", "hs256", "\\u0000"] {
-        check(header(&format!(r#"{{"alg":"{name}"}}"#)), "is not supported", Remedy::Algorithm, false);
-    }
-    check(header("{}"), "no `alg`", Remedy::Algorithm, false);
-    check(header(r#"{"alg":"RS256"}"#), "announce HS256", Remedy::Announcement, true);
-    check(header(r#"{"alg":"HS512"}"#), "announce HS256", Remedy::Announcement, true);
-    check(header(r#"{"alg":"HS256","typ":"at+jwt"}"#), "`typ`", Remedy::Format, false);
-    let other_secret = |ours: &mut IdentityProvider| ours.client_secret = Some("other".to_owned().into());
-    check(flaw(HEADER, |_| (), other_secret), "not made with the client secret", Remedy::Secret, false);
-    check(flaw(HEADER, |_| (), |ours| ours.client_secret = None), "there is none", Remedy::NoSecret, false);
-    let registered = |ours: &mut IdentityProvider| ours.id_token_signed_response_alg = Some(SigningAlgorithm::Rs256);
-    check(flaw(HEADER, |_| (), registered), "id_token_signed_response_alg is RS256", Remedy::Registration, false);
-    let encrypted = jws::Jws::parse("eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkEyNTZHQ00ifQ.a.b.c.d").err().unwrap();
-    check((encrypted, false), "encrypted (JWE)", Remedy::Encryption, false);
-    check((jws::Jws::parse("a.b").err().unwrap(), false), "three parts", Remedy::Format, false);
 }
 
 #[test]
