@@ -27,3 +27,13 @@ async fn an_id_token_opens_nothing() {
         scene.show(&id_token).await.is(401);
     }
 }
+
+#[tokio::test]
+async fn a_refresh_brings_an_id_token_with_groups() {
+    let rest = format!("{}[session]\nrevalidate_after = \"1s\"\n", application(""));
+    let scene = Scene::start(Dex::start(&[ORIGIN]).await, CLIENT, SCOPES, &rest).await;
+    let mut browser = scene.browser();
+    let first = scene.sign_in(&mut browser, "alice").await.is(200).header("x-authentik-jwt");
+    let renewed = scene.until(&mut browser, |reply| reply.is(200).header("x-authentik-jwt") != first).await;
+    assert_eq!(renewed.header("x-authentik-groups"), "admins|staff");
+}

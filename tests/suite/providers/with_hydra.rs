@@ -1,5 +1,8 @@
 //! What Ory Hydra does that other providers do not.
 
+use http::Method;
+use serde_json::Value;
+
 use super::hydra::Hydra;
 use super::scene::ORIGIN;
 use super::whole::{Scene, application};
@@ -37,4 +40,26 @@ async fn userinfo_names_the_user_of_an_access_token() {
     let opaque = application(&format!("{keys}bearer = \"introspection\""));
     let scene = Scene::start(scene.provider, CLIENT, SCOPES, &opaque).await;
     scene.show(&alice).await.is(401);
+}
+
+/// The consent app is not asked again, and the end of the login at Hydra is not the end of the grant.
+#[tokio::test]
+async fn a_refresh_repeats_what_the_login_said_until_the_grant_ends() {
+    let rest = format!("{}[session]\nrevalidate_after = \"1s\"\n", application(""));
+    let scene = Scene::start(Hydra::start(ORIGIN, "opaque").await, CLIENT, SCOPES, &rest).await;
+    let mut browser = scene.browser();
+    let mut last = scene.sign_in(&mut browser, "alice").await;
+    let path = "/admin/oauth2/auth/sessions/login?subject=alice";
+    scene.provider.admin(Method::DELETE, path, &Value::Null).await.is(204);
+    for _ in 0..2 {
+        let token = last.is(200).header("x-authentik-jwt");
+        let renewed = scene.until(&mut browser, |reply| reply.is(200).header("x-authentik-jwt") != token).await;
+        assert_eq!(renewed.header("x-authentik-groups"), "admins|staff");
+        let (before, after) = (last.token_claims(), renewed.token_claims());
+        assert!(before["sid"].is_string() && before["sid"] == after["sid"], "{before} {after}");
+        last = renewed;
+    }
+    let path = "/admin/oauth2/auth/sessions/consent?subject=alice&all=true";
+    scene.provider.admin(Method::DELETE, path, &Value::Null).await.is(204);
+    scene.until(&mut browser, |reply| reply.status == 302).await;
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::keycloak::Realm;
 use super::scene::{ORIGIN, PAGE};
 use super::whole::{Scene, application};
-use crate::support::Browser;
+use crate::support::{Browser, Reply};
 
 const CLIENT: (&str, &str) = ("proxy", Realm::CLIENT_SECRET);
 const OTHER_PAGE: &str = "https://other.example.com/page";
@@ -142,4 +142,66 @@ async fn a_disabled_client_ends_in_logins_and_is_told() {
     // The old session may count again by then, once a refresh works.
     scene.sign_in(&mut scene.browser(), "bob").await;
     operator.get(ready).await.is(200);
+}
+
+const EACH_SECOND: &str = "[session]\nrevalidate_after = \"1s\"\n";
+
+/// Refreshes until the group is gone, and stays in the same session of Keycloak.
+async fn loses(scene: &Scene<Realm>, browser: &mut Browser, entered: &Reply, group: &str) {
+    let has = |reply: &Reply| reply.is(200).header("x-authentik-groups").split('|').any(|it| it == group);
+    assert!(has(entered), "{entered:#?}");
+    let renewed = scene.until(browser, |reply| !has(reply)).await;
+    let (before, after) = (entered.token_claims(), renewed.token_claims());
+    assert!(before["sid"].is_string() && before["sid"] == after["sid"], "{before} {after}");
+    assert_ne!(before["jti"], after["jti"]);
+    assert_eq!(renewed.header("x-authentik-username"), "alice");
+}
+
+#[tokio::test]
+async fn a_refresh_brings_the_roles_of_now() {
+    let keys = "claims = { groups = \"realm_access.roles\" }";
+    let scene = start("roles-of-now", json!({}), keys, &format!("{}{EACH_SECOND}", application(""))).await;
+    let mut browser = scene.browser();
+    let entered = scene.sign_in(&mut browser, "alice").await;
+    let role = scene.provider.call(Method::GET, "/roles/admins", &Value::Null).await.is(200).json();
+    let path = format!("/users/{}/role-mappings/realm", scene.provider.user_id("alice").await);
+    scene.provider.call(Method::DELETE, &path, &json!([role])).await.is(204);
+    loses(&scene, &mut browser, &entered, "admins").await;
+}
+
+/// Wherever the client has them put.
+#[tokio::test]
+async fn a_refresh_brings_the_groups_of_now() {
+    for document in ["id.token", "userinfo.token"] {
+        let name = format!("groups-of-now-{}", document.replace('.', "-"));
+        let scene = start(&name, json!({}), "", &format!("{}{EACH_SECOND}", application(""))).await;
+        scene.provider.tell_groups(CLIENT.0, document).await;
+        let membership = scene.provider.add_to_new_group("alice", "team").await;
+        let mut browser = scene.browser();
+        let entered = scene.sign_in(&mut browser, "alice").await;
+        scene.provider.call(Method::DELETE, &membership, &Value::Null).await.is(204);
+        loses(&scene, &mut browser, &entered, "team").await;
+    }
+}
+
+/// With nothing but refreshes to tell it.
+#[tokio::test]
+async fn a_refresh_ends_sessions_that_have_ended_there() {
+    let scene = start("ended-there", json!({}), "", &format!("{}{EACH_SECOND}", application(""))).await;
+    let (mut alice, mut bob) = (scene.browser(), scene.browser());
+    let hint = scene.sign_in(&mut alice, "alice").await.is(200).header("x-authentik-jwt");
+    scene.sign_in(&mut bob, "bob").await.is(200);
+    let sign_out = format!("{}/protocol/openid-connect/logout?id_token_hint={hint}", scene.provider.issuer);
+    alice.get(&sign_out).await.is(200);
+    scene.until(&mut alice, |reply| reply.status == 302).await;
+
+    scene.sign_in(&mut alice, "alice").await.is(200);
+    let user = format!("/users/{}", scene.provider.user_id("alice").await);
+    scene.provider.call(Method::POST, &format!("{user}/logout"), &Value::Null).await.is(204);
+    scene.until(&mut alice, |reply| reply.status == 302).await;
+    scene.check(&mut bob).await.is(200);
+
+    let user = format!("/users/{}", scene.provider.user_id("bob").await);
+    scene.provider.call(Method::PUT, &user, &json!({"enabled": false})).await.is(204);
+    scene.until(&mut bob, |reply| reply.status == 302).await;
 }
