@@ -40,6 +40,16 @@ impl Scene {
         assert!(!reply.header("set-cookie").contains("authentik_proxy_1"), "{reply:#?}");
     }
 
+    /// Fills in a login page when its attempt is over; what begins another one.
+    async fn too_late(&self, browser: &mut Browser) -> Reply {
+        let page = self.page(browser).await;
+        self.pass(31 * MINUTE);
+        let callback = fill_in(browser, &page, "alice").await.location();
+        let again = browser.get(callback.as_str()).await;
+        self.is_again(&again);
+        again
+    }
+
     async fn is_in(&self, browser: &mut Browser, back: &Reply) {
         assert_eq!(back.is(302).header("location"), APP);
         self.stage.check("traefik", browser, APP).await.is(200);
@@ -70,11 +80,7 @@ async fn a_login_page_works_as_long_as_those_of_providers_do() {
 async fn after_that_another_login_begins_by_itself() {
     let scene = Scene::new().await;
     let mut browser = scene.stage.browser();
-    let page = scene.page(&mut browser).await;
-    scene.pass(31 * MINUTE);
-    let callback = fill_in(&mut browser, &page, "alice").await.location();
-    let again = browser.get(callback.as_str()).await;
-    scene.is_again(&again);
+    let again = scene.too_late(&mut browser).await;
     let back = sent_back(&mut browser, &again).await;
     scene.is_in(&mut browser, &back).await;
     let asked = [Endpoint::Login, Endpoint::Authorize, Endpoint::Token].map(|it| scene.stage.provider.requests(it));
@@ -85,11 +91,7 @@ async fn after_that_another_login_begins_by_itself() {
 async fn a_third_one_does_not() {
     let scene = Scene::new().await;
     let mut browser = scene.stage.browser();
-    let page = scene.page(&mut browser).await;
-    scene.pass(31 * MINUTE);
-    let callback = fill_in(&mut browser, &page, "alice").await.location();
-    let again = browser.get(callback.as_str()).await;
-    scene.is_again(&again);
+    let again = scene.too_late(&mut browser).await;
     let callback = browser.get(again.location().as_str()).await.location();
     scene.pass(31 * MINUTE);
     let ended = browser.get(callback.as_str()).await;

@@ -257,13 +257,9 @@ fn stop(daemon: Running) {
     daemon.end();
 }
 
-const DENIES: &str = "rule = [{ when = \"identity != null && 'suspended' in identity.claims\", deny = true }]";
-const REQUIRES: &str = "rule = [{ require = { claims = { team = ['blue'] } } }]";
-
-/// A rule is newer than the login: with a refresh token, the provider is asked before anybody is let in or refused.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_is_asked_about_before_a_newer_rule_decides() {
-    let scene = Restarts::new("always").await;
+/// A browser that signed in before any rule was there, and no daemon any more; `offline_access` is as in the settings.
+async fn signed_in_before(offline_access: &'static str) -> (Restarts, Browser) {
+    let scene = Restarts::new(offline_access).await;
     let mut browser = Browser::new();
     scene.provider.set(|b| {
         b.userinfo.set("suspended", true).set("team", "blue");
@@ -272,6 +268,16 @@ async fn a_session_is_asked_about_before_a_newer_rule_decides() {
     sign_in(&mut browser).await;
     check(&mut browser).await.is(200);
     stop(daemon);
+    (scene, browser)
+}
+
+const DENIES: &str = "rule = [{ when = \"identity != null && 'suspended' in identity.claims\", deny = true }]";
+const REQUIRES: &str = "rule = [{ require = { claims = { team = ['blue'] } } }]";
+
+/// A rule is newer than the login: with a refresh token, the provider is asked before anybody is let in or refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_is_asked_about_before_a_newer_rule_decides() {
+    let (scene, mut browser) = signed_in_before("always").await;
     let asked = scene.provider.requests(Endpoint::Token);
     let daemon = scene.start(&mut browser, REQUIRES, "groups");
     check(&mut browser).await.is(200);
@@ -300,15 +306,7 @@ async fn a_session_is_asked_about_before_a_newer_rule_decides() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_refresh_token_a_newer_rule_asks_for_a_login() {
     for (rule, status) in [(DENIES, 403), (REQUIRES, 200)] {
-        let scene = Restarts::new("never").await;
-        let mut browser = Browser::new();
-        scene.provider.set(|b| {
-            b.userinfo.set("suspended", true).set("team", "blue");
-        });
-        let daemon = scene.start(&mut browser, "required_groups = []", "groups");
-        sign_in(&mut browser).await;
-        check(&mut browser).await.is(200);
-        stop(daemon);
+        let (scene, mut browser) = signed_in_before("never").await;
         let daemon = scene.start(&mut browser, rule, "groups");
         let script = [("accept", "application/json"), ("sec-fetch-mode", "cors")];
         ask("traefik", &mut browser, Method::GET, APP, &script).await.is(401);

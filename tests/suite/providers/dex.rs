@@ -1,22 +1,17 @@
 //! Dex, with two users of its own.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
 use url::Url;
 
 use crate::support::port::reserved_address;
-use crate::support::tool::{self, Running};
+use crate::support::tool::{self, Running, START_DEADLINE};
 use crate::support::{Browser, Reply};
 
-/// A provider that takes longer does not become ready.
-const START_DEADLINE: Duration = Duration::from_mins(1);
-/// Between two looks at a starting provider.
-const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// bcrypt of the password `x`.
 const PASSWORD_HASH: &str = "$2a$10$jzwPsMrOd12nYWe3mZ/rpuQ3CFpdhSRhLV9Z0ESgZUDtsppcpABxm";
 
@@ -43,14 +38,7 @@ impl Dex {
         let mut command = tool::command("dex");
         command.arg("serve").arg(&file);
         let mut running = Running::start(command, folder.path());
-        let listening = async {
-            while TcpStream::connect(address).is_err() {
-                running.still_runs();
-                tokio::time::sleep(POLL_INTERVAL).await;
-            }
-        };
-        let ready = tokio::time::timeout(START_DEADLINE, listening).await;
-        assert!(ready.is_ok(), "Dex is not ready:\n{}", running.messages());
+        running.until_ready("Dex", START_DEADLINE, async || tool::listens(address).await).await;
         Self { issuer, address, _running: running, _folder: folder }
     }
 

@@ -1,10 +1,9 @@
 //! Glewlwyd, as Debian packages it: shares no code with the other provider, and has habits of its own.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
@@ -12,18 +11,13 @@ use tempfile::TempDir;
 use url::Url;
 
 use crate::support::port::reserved_address;
-use crate::support::tool::{self, Running};
+use crate::support::tool::{self, Running, START_DEADLINE};
 use crate::support::{Browser, Reply};
 
 /// The scheme of its database, with an administrator whose password is no secret.
 const SCHEME: &str = "/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3";
 const WEBAPP: &str = "/usr/share/glewlwyd/webapp";
 const SCOPES: [&str; 4] = ["openid", "profile", "email", "groups"];
-
-/// A provider that takes longer will never be ready.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two looks at a starting provider.
-const GLANCE: Duration = Duration::from_millis(10);
 
 /// A running provider, where one client is registered.
 #[derive(Debug)]
@@ -67,15 +61,7 @@ impl Glewlwyd {
         let mut command = tool::command("glewlwyd");
         command.arg(format!("--config-file={}", self.folder.path().join("configuration").display()));
         let mut running = Running::start(command, self.folder.path());
-        let listening = async {
-            while TcpStream::connect(self.address).is_err() {
-                running.still_runs();
-                tokio::time::sleep(GLANCE).await;
-            }
-        };
-        let ready = tokio::time::timeout(PATIENCE, listening).await;
-        assert!(ready.is_ok(), "glewlwyd is not ready:\n{}", running.messages());
-        running.still_runs();
+        running.until_ready("glewlwyd", START_DEADLINE, async || tool::listens(self.address).await).await;
         self.running = Some(running);
     }
 

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,14 +11,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use url::{Url, form_urlencoded};
 
+use super::whole::is_healthy;
 use crate::support::port::reserved_address;
-use crate::support::tool::{self, Running};
+use crate::support::tool::{self, Running, START_DEADLINE};
 use crate::support::{Browser, Reply};
-
-/// A provider that takes longer does not become ready.
-const START_DEADLINE: Duration = Duration::from_mins(1);
-/// Between two looks at a starting provider.
-const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A running provider, where one client is registered.
 #[derive(Debug)]
@@ -60,7 +55,7 @@ impl Hydra {
             .env("SERVE_ADMIN_PORT", administration.port().to_string());
         let mut running = Running::start(serve, folder.path());
         for address in [administration, address] {
-            until_ready(address, &mut running).await;
+            running.until_ready("Hydra", START_DEADLINE, async || is_healthy(address).await).await;
         }
         let provider = Self { issuer, address, administration, _running: running, _folder: folder };
         let client = json!({
@@ -148,21 +143,4 @@ fn command(database: &Path) -> Command {
         .env("LOG_LEVEL", "error")
         .env("SQA_OPT_OUT", "true");
     command
-}
-
-async fn until_ready(address: SocketAddr, running: &mut Running) {
-    let ready = async {
-        loop {
-            running.still_runs();
-            if tokio::net::TcpStream::connect(address).await.is_ok() {
-                let health = Browser::new().route("*", address).get("http://hydra/health/ready").await;
-                if health.status == 200 {
-                    return;
-                }
-            }
-            tokio::time::sleep(POLL_INTERVAL).await;
-        }
-    };
-    let ready = tokio::time::timeout(START_DEADLINE, ready).await;
-    assert!(ready.is_ok(), "Hydra is not ready:\n{}", running.messages());
 }

@@ -12,14 +12,13 @@ use http::Method;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::whole::is_healthy;
 use crate::support::port::reserved_address;
 use crate::support::tool::{self, Running};
 use crate::support::{Browser, Reply};
 
 /// A server that takes longer does not become ready. It takes about 15 s on two idle cores.
 const START_DEADLINE: Duration = Duration::from_mins(4);
-/// Between two looks at a starting server.
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 static SERVER: LazyLock<SocketAddr> = LazyLock::new(start);
 
@@ -31,30 +30,13 @@ fn start() -> SocketAddr {
         let folder = tempfile::tempdir().unwrap();
         let mut running = Running::start(command(address, management), folder.path());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(wait_until_ready(management, &mut running));
+        runtime.block_on(running.until_ready("Keycloak", START_DEADLINE, async || is_healthy(management).await));
         sender.send(address).unwrap();
         loop {
             thread::park();
         }
     });
     receiver.recv().expect("Keycloak starts; the reason is above")
-}
-
-async fn wait_until_ready(management: SocketAddr, running: &mut Running) {
-    let ready = async {
-        loop {
-            running.still_runs();
-            if tokio::net::TcpStream::connect(management).await.is_ok() {
-                let health = Browser::new().route("*", management).get("http://keycloak/health/ready").await;
-                if health.status == 200 {
-                    return;
-                }
-            }
-            tokio::time::sleep(POLL_INTERVAL).await;
-        }
-    };
-    let ready = tokio::time::timeout(START_DEADLINE, ready).await;
-    assert!(ready.is_ok(), "Keycloak is not ready:\n{}", running.messages());
 }
 
 /// What `kc.sh start --optimized` runs, without the shell, which would leave Java behind when a test is killed.
@@ -120,10 +102,29 @@ impl Realm {
         self.admin(method, &format!("/admin/realms/{}{path}", self.name), body).await
     }
 
+    /// The representation of a client.
+    async fn client(&self, client_id: &str) -> Value {
+        let clients = self.call(Method::GET, &format!("/clients?clientId={client_id}"), &Value::Null).await;
+        clients.is(200).json()[0].clone()
+    }
+
+    /// Puts a user's groups into the claim `groups` of the client's documents that are named: `id.token`, `userinfo.token`.
+    pub(super) async fn tell_groups(&self, client_id: &str, document: &str) {
+        let mut configuration = json!({"claim.name": "groups", "full.path": "false", "access.token.claim": "false"});
+        for each in ["id.token", "userinfo.token"] {
+            configuration[format!("{each}.claim")] = json!((each == document).to_string());
+        }
+        let mapper = json!({
+            "name": "groups", "protocol": "openid-connect", "protocolMapper": "oidc-group-membership-mapper",
+            "config": configuration,
+        });
+        let path = format!("/clients/{}/protocol-mappers/models", self.client(client_id).await["id"].as_str().unwrap());
+        self.call(Method::POST, &path, &mapper).await.is(201);
+    }
+
     /// Changes members of the client's representation; those of `attributes` one by one.
     pub(super) async fn change_client(&self, client_id: &str, changes: &Value) {
-        let clients = self.call(Method::GET, &format!("/clients?clientId={client_id}"), &Value::Null).await;
-        let mut client = clients.is(200).json()[0].clone();
+        let mut client = self.client(client_id).await;
         merge(&mut client, changes);
         let path = format!("/clients/{}", client["id"].as_str().unwrap());
         self.call(Method::PUT, &path, &client).await.is(204);
@@ -133,6 +134,16 @@ impl Realm {
     pub(super) async fn user_id(&self, user: &str) -> String {
         let users = self.call(Method::GET, &format!("/users?exact=true&username={user}"), &Value::Null).await;
         users.is(200).json()[0]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Makes a group with one member, and says where the membership is.
+    pub(super) async fn add_to_new_group(&self, user: &str, group: &str) -> String {
+        self.call(Method::POST, "/groups", &json!({"name": group})).await.is(201);
+        let groups = self.call(Method::GET, &format!("/groups?exact=true&search={group}"), &Value::Null).await;
+        let id = groups.is(200).json()[0]["id"].as_str().unwrap().to_owned();
+        let path = format!("/users/{}/groups/{id}", self.user_id(user).await);
+        self.call(Method::PUT, &path, &json!({})).await.is(204);
+        path
     }
 
     /// How many sessions Keycloak has of a user.

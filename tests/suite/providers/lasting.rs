@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::scene::{Claims, Kind, ORIGIN, RealProvider, Scene};
-use crate::support::{Browser, OpenIdProvider, Reply};
+use crate::support::{Browser, OpenIdProvider, Reply, until_answer};
 
 /// Longer than any of it takes.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -19,15 +17,7 @@ fn settings(provider: &str) -> String {
 
 /// Asks about the page until `wanted` holds of the answer.
 async fn until(scene: &Scene, browser: &mut Browser, wanted: impl Fn(&Reply) -> bool) -> Reply {
-    let seen = async {
-        loop {
-            let reply = scene.check(browser).await;
-            if wanted(&reply) {
-                return reply;
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, seen).await.expect("it comes")
+    until_answer(async || scene.check(browser).await, wanted).await
 }
 
 #[tokio::test]
@@ -88,9 +78,7 @@ async fn glewlwyd_logs_out_through_the_back_channel() {
     scene.sign_in(&mut elsewhere, "alice").await.is(200);
     scene.sign_in(&mut bob, "bob").await.is(200);
 
-    let id_token = entered.is(200).header("x-authentik-jwt");
-    let claims = URL_SAFE_NO_PAD.decode(id_token.split('.').nth(1).unwrap()).unwrap();
-    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    let claims = entered.is(200).token_claims();
     provider.end_session(&mut alice, claims["sid"].as_str().unwrap()).await;
     until(&scene, &mut alice, |reply| reply.status == 302).await;
     scene.check(&mut elsewhere).await.is(200);

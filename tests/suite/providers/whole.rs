@@ -1,7 +1,6 @@
 //! A daemon in front of a provider that is built or installed whole: Keycloak, Hydra, Dex.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use forepost::daemon::Daemon;
 use http::Method;
@@ -11,10 +10,7 @@ use super::dex::Dex;
 use super::hydra::Hydra;
 use super::keycloak::Realm;
 use super::scene::PAGE;
-use crate::support::{Browser, Reply, ask, start_daemon};
-
-/// Longer than any answer takes.
-const DEADLINE: Duration = Duration::from_mins(1);
+use crate::support::{Browser, Reply, ask, start_daemon, tool, until_answer};
 
 /// What the scene needs of a provider.
 pub(super) trait WholeProvider {
@@ -99,16 +95,15 @@ impl<P: WholeProvider> Scene<P> {
 
     /// Asks about the page until `wanted` holds of the answer.
     pub(super) async fn until(&self, browser: &mut Browser, wanted: impl Fn(&Reply) -> bool) -> Reply {
-        let seen = async {
-            loop {
-                let reply = self.check(browser).await;
-                if wanted(&reply) {
-                    return reply;
-                }
-            }
-        };
-        tokio::time::timeout(DEADLINE, seen).await.expect("the answer comes")
+        until_answer(async || self.check(browser).await, wanted).await
     }
+}
+
+/// Whether a provider says that it is ready, in the way of Keycloak and Hydra.
+pub(super) async fn is_healthy(address: SocketAddr) -> bool {
+    // The browser fails the test where nobody listens.
+    tool::listens(address).await
+        && Browser::new().route("*", address).get("http://provider/health/ready").await.status == 200
 }
 
 /// The configuration of one application, with further keys of its table.

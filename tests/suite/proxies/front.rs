@@ -1,7 +1,6 @@
 //! A proxy in front of forepost and an application, and a provider behind them.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use forepost::daemon::Daemon;
 use tempfile::TempDir;
@@ -11,13 +10,8 @@ use super::application::Application;
 use super::proxy::{Addresses, Proxy};
 use super::raw;
 use crate::support::port::reserved_address;
-use crate::support::tool::Running;
+use crate::support::tool::{Running, START_DEADLINE};
 use crate::support::{Browser, OpenIdProvider, Reply, start_daemon};
-
-/// A proxy that takes longer will never be ready.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two looks at a starting proxy.
-const GLANCE: Duration = Duration::from_millis(10);
 
 /// Everything that a browser can meet.
 pub(super) struct Front {
@@ -120,19 +114,9 @@ impl Front {
 
     /// Waits for the application's answer on a public path.
     async fn until_ready(&mut self) {
-        let request = self.request("GET /public/ready", &[]);
-        let ready = async {
-            loop {
-                if raw::status(self.address, &request).await.is_ok_and(|status| status == 200) {
-                    break;
-                }
-                self.proxy.still_runs();
-                tokio::time::sleep(GLANCE).await;
-            }
-        };
-        let ready = tokio::time::timeout(PATIENCE, ready).await;
-        assert!(ready.is_ok(), "the proxy is not ready:\n{}", self.proxy.messages());
-        self.proxy.still_runs();
+        let (address, request) = (self.address, self.request("GET /public/ready", &[]));
+        let is_up = async || raw::status(address, &request).await.is_ok_and(|status| status == 200);
+        self.proxy.until_ready("the proxy", START_DEADLINE, is_up).await;
         self.application.take();
     }
 

@@ -3,18 +3,14 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::proxy::{Addresses, Proxy};
 use super::raw;
 use crate::support::port::reserved_address;
-use crate::support::tool::{self, Running};
+use crate::support::tool::{self, Running, START_DEADLINE};
 use crate::support::{OpenIdProvider, start_daemon};
-
-const PATIENCE: Duration = Duration::from_secs(30);
-const GLANCE: Duration = Duration::from_millis(10);
 
 fn mcp(arguments: &[&str]) -> Command {
     let mut command = tool::command("node");
@@ -67,14 +63,9 @@ async fn comes_through(proxy: Proxy) {
     let mut running = Running::start(proxy.prepare(folder.path(), addresses), folder.path());
     let host = origin.trim_start_matches("http://");
     let ready = format!("GET /mcp HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\nConnection: close\r\n\r\n");
-    let up = async {
-        // Forepost refuses; before it is asked, a proxy may say anything else.
-        while !raw::status(address, &ready).await.is_ok_and(|status| status == 401) {
-            running.still_runs();
-            tokio::time::sleep(GLANCE).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, up).await.expect("the proxy starts");
+    // Forepost refuses; before it is asked, a proxy may say anything else.
+    let is_up = async || raw::status(address, &ready).await.is_ok_and(|status| status == 401);
+    running.until_ready("the proxy", START_DEADLINE, is_up).await;
 
     let url = format!("{origin}/mcp");
     let mut client = mcp(&["client", &url, &provider.issuer, OpenIdProvider::CLIENT_ID, OpenIdProvider::CLIENT_SECRET]);

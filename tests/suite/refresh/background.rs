@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use tokio::task::JoinSet;
 
-use super::scene::{AFTER, APP, SCRIPT, SECOND, SIGN_OUT, Scene, WITHIN, sent_token, token_claims};
+use super::scene::{AFTER, APP, SCRIPT, SECOND, SIGN_OUT, Scene, WITHIN, sent_token};
 use crate::provider::{Algorithm, Behaviour, Endpoint};
 use crate::support::{Browser, Reply};
 
@@ -76,8 +76,8 @@ async fn what_the_provider_says_anew_takes_effect() {
     assert_eq!(after.header("x-authentik-name"), "Alice Alt");
     assert_eq!(after.header("x-authentik-groups"), "staff|admins");
     assert_eq!(before.header("x-authentik-uid"), after.header("x-authentik-uid"));
-    let issued = |reply| token_claims(reply)["iat"].as_u64().unwrap();
-    assert_eq!((issued(&after) - issued(&before), token_claims(&after)["name"].as_str()), (600, Some("Alice Alt")));
+    let issued = |reply: &Reply| reply.token_claims()["iat"].as_u64().unwrap();
+    assert_eq!((issued(&after) - issued(&before), after.token_claims()["name"].as_str()), (600, Some("Alice Alt")));
     assert_eq!(scene.asked(), 3);
 }
 

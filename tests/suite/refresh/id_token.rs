@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use tokio::task::JoinSet;
 
-use super::scene::{AFTER, APP, RETRY, SCRIPT, SECOND, Scene, WITHIN, token_claims};
+use super::scene::{AFTER, APP, RETRY, SCRIPT, SECOND, Scene, WITHIN};
 use crate::provider::{Behaviour, Fault};
 use crate::support::{Browser, Reply};
 
@@ -45,7 +45,7 @@ fn lacks(reply: &Reply) {
 #[track_caller]
 fn has(reply: &Reply) -> u64 {
     assert!(!reply.is(200).header("x-authentik-jwt").is_empty(), "{reply:#?}");
-    token_claims(reply)["exp"].as_u64().unwrap()
+    reply.token_claims()["exp"].as_u64().unwrap()
 }
 
 async fn crowd(scene: &Scene, browser: &Browser) -> Vec<Reply> {

@@ -1,7 +1,6 @@
 //! Refreshes of a daemon that is told to stop, or is killed, with its sessions in a file.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{Method, StatusCode};
 use serde_json::Value;
@@ -12,12 +11,9 @@ use tokio::time::Instant;
 use super::scene::{APP, sent_token};
 use crate::provider::{Endpoint, Fault, Provider, User};
 use crate::support::process::{Running, borrowed, provider, quick_start};
-use crate::support::{Browser, Reply, ask, fill_in};
+use crate::support::{Browser, Reply, ask, fill_in, until_answer};
 
 const START: &str = "https://app.example.com/outpost.goauthentik.io/start?rd=/page";
-
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A provider, and a daemon that comes and goes; sessions are refreshed each second.
 struct Scene {
@@ -62,15 +58,9 @@ impl Scene {
 
     /// Checks until `wanted` holds of an answer, or of the provider.
     async fn until(&mut self, wanted: impl Fn(&Provider, &Reply) -> bool) -> Reply {
-        let seen = async {
-            loop {
-                let reply = self.check().await;
-                if wanted(&self.provider, &reply) {
-                    return reply;
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, seen).await.expect("it comes")
+        let Self { provider, browser, .. } = self;
+        let check = async || ask("traefik", browser, Method::GET, APP, &[]).await;
+        until_answer(check, |reply| wanted(provider, reply)).await
     }
 
     async fn until_asked(&mut self, count: u64) {

@@ -2,17 +2,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use forepost::daemon::Daemon;
 use forepost::settings::{RedisAddress, RedisMode, RedisSettings, Settings};
 use forepost::world::World;
 use http::Method;
-use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::provider::{Behaviour, Endpoint, Fault, Provider, User};
-use crate::support::{Browser, Hands, Reply, Stage};
+use crate::support::{Browser, Hands, Reply, Stage, until_answer};
 
 pub(super) const APP: &str = "https://app.example.com/page";
 pub(super) const SIGN_OUT: &str = "https://app.example.com/outpost.goauthentik.io/sign_out";
@@ -27,9 +24,6 @@ pub(super) const WITHIN: u64 = 60 * 60;
 pub(super) const RETRY: u64 = 30;
 
 pub(super) const SECOND: u64 = 1;
-
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A provider and a daemon under one clock.
 pub(super) struct Scene {
@@ -112,15 +106,7 @@ impl Scene {
     }
 
     pub(super) async fn until_at(&self, browser: &mut Browser, url: &str, wanted: impl Fn(&Reply) -> bool) -> Reply {
-        let seen = async {
-            loop {
-                let reply = self.stage.check("traefik", browser, url).await;
-                if wanted(&reply) {
-                    return reply;
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, seen).await.expect("it comes")
+        until_answer(async || self.stage.check("traefik", browser, url).await, wanted).await
     }
 
     /// Checks until the user has this name.
@@ -143,13 +129,6 @@ pub(super) fn redis_settings(address: SocketAddr) -> RedisSettings {
         timeout: Duration::from_secs(10),
         staleness: Duration::from_mins(1),
     }
-}
-
-/// The claims of the token that an application gets.
-pub(super) fn token_claims(reply: &Reply) -> Value {
-    let token = reply.header("x-authentik-jwt");
-    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
-    serde_json::from_slice(&payload).unwrap()
 }
 
 /// The refresh token that the provider was sent last.

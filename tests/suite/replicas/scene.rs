@@ -132,11 +132,7 @@ impl Scene {
             }
             true
         };
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !ready().await {
-            proxy.still_runs();
-            assert!(Instant::now() < deadline, "{:?} {}", raw::status(address, &request).await, proxy.messages());
-        }
+        proxy.until_ready("the proxy", tool::START_DEADLINE, ready).await;
         Self { origin, address, provider, replicas, _application: application, _proxy: proxy, _folder: folder }
     }
 

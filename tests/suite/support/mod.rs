@@ -13,4 +13,4 @@ pub(crate) mod tool;
 pub(crate) use browser::{Browser, Reply};
 pub(crate) use clock::Hands;
 pub(crate) use openid::{OpenIdProvider, told};
-pub(crate) use stage::{APPLICATIONS, Stage, ask, client, fill_in, start_daemon, start_tuned};
+pub(crate) use stage::{APPLICATIONS, Stage, ask, client, fill_in, start_daemon, start_tuned, until_answer};

@@ -7,6 +7,7 @@ use forepost::daemon::Daemon;
 use forepost::settings::Settings;
 use forepost::world::World;
 use http::Method;
+use tokio::time::timeout;
 
 use super::{Browser, Reply};
 use crate::provider::{Behaviour, Client, Config, Provider};
@@ -180,6 +181,22 @@ impl Stage {
         assert!(callback.path().ends_with("/outpost.goauthentik.io/callback"), "{callback}");
         browser.get(callback.as_str()).await
     }
+}
+
+/// Longer than anything takes that has to come.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Asks until `wanted` holds of the answer.
+pub(crate) async fn until_answer(mut ask: impl AsyncFnMut() -> Reply, wanted: impl Fn(&Reply) -> bool) -> Reply {
+    let seen = async {
+        loop {
+            let reply = ask().await;
+            if wanted(&reply) {
+                return reply;
+            }
+        }
+    };
+    timeout(PATIENCE, seen).await.expect("the answer comes")
 }
 
 /// Asks the forepost that `browser` is routed to about a request for `url`, as `dialect`'s proxy would.

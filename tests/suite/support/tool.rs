@@ -2,8 +2,18 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+/// A program that takes longer does not become ready.
+pub(crate) const START_DEADLINE: Duration = Duration::from_mins(1);
+/// Between two looks at a starting program.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Where the tools are.
 #[track_caller]
@@ -20,6 +30,11 @@ pub(crate) fn command(name: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(path).stdin(Stdio::null()).stdout(Stdio::null());
     command
+}
+
+/// Whether somebody listens there.
+pub(crate) async fn listens(address: SocketAddr) -> bool {
+    TcpStream::connect(address).await.is_ok()
 }
 
 /// A running program; dropping it kills it.
@@ -42,6 +57,25 @@ impl Running {
     /// What the program wrote to standard error so far.
     pub(crate) fn messages(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until the program, which messages call `name`, is ready; fails when it ends before, or takes longer than `deadline`.
+    pub(crate) async fn until_ready(
+        &mut self,
+        name: &str,
+        deadline: Duration,
+        mut is_ready: impl AsyncFnMut() -> bool,
+    ) {
+        let ready = async {
+            while !is_ready().await {
+                self.still_runs();
+                sleep(POLL_INTERVAL).await;
+            }
+        };
+        let ready = timeout(deadline, ready).await;
+        assert!(ready.is_ok(), "{name} is not ready:\n{}", self.messages());
+        // Another program may have the address.
+        self.still_runs();
     }
 
     /// Fails when the program has ended.
