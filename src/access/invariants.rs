@@ -7,8 +7,8 @@ use percent_encoding::percent_decode_str;
 use regex::Regex;
 use url::Url;
 
-use super::readings::{MAX_READINGS, STEPS, readings};
-use super::{Ambiguity, Decision, Readings, decide};
+use super::readings::{STEPS, readings};
+use super::{Decision, Readings, decide};
 use crate::app::{Application, samples};
 use crate::forwarded::{ClientHints, OriginalRequest, Target};
 use crate::host::{Authority, Scheme};
@@ -55,7 +55,7 @@ fn patterns() -> [(PathPattern, Expected); 3] {
 
 /// The readings begin with a slash and hold the raw path; unless there are too many, they are closed under all steps.
 fn readings_hold(path: &str) {
-    let Readings { paths, ambiguity, may_name_host } = readings(path, BASE);
+    let Readings { paths, ambiguity, may_name_host, is_complete } = readings(path, BASE);
     assert!(paths.contains(path));
     let is_odd = |it: &String| it.starts_with("//") || it.contains(char::is_control);
     assert!(ambiguity.is_some() || !paths.iter().any(is_odd), "{path:?} can be {paths:?}");
@@ -63,7 +63,7 @@ fn readings_hold(path: &str) {
     for reading in &paths {
         assert!(reading.starts_with('/'), "{path:?} is read as {reading:?}");
     }
-    if matches!(ambiguity, Some(Ambiguity::TooLong)) || paths.len() > MAX_READINGS {
+    if !is_complete {
         assert!(ambiguity.is_some());
         return;
     }

@@ -18,8 +18,14 @@ use crate::unicode::is_control;
 /// Above this many readings a path is not judged but taken as ambiguous.
 pub(super) const MAX_READINGS: usize = 64;
 
-/// Nor where the readings are longer than this together, in bytes: each step looks at each of them.
-const MAX_BYTES: usize = 32 << 10;
+/// The readings of a path of `length` bytes have so many together at most: each step looks at all of each reading, so what a path costs
+/// grows as its length does. Honest long paths have two or three readings.
+const fn most_bytes(length: usize) -> usize {
+    2 * length + (4 << 10)
+}
+
+/// Steps make readings that are known already as well, up to so many times as much.
+const MOST_MADE: usize = 8;
 
 /// Longer paths are not judged either: rules would cost too much on them.
 const MAX_LENGTH: usize = 4096;
@@ -33,6 +39,8 @@ pub struct Readings {
     pub ambiguity: Option<Ambiguity>,
     /// Whether some server may take a part of it for the host.
     pub may_name_host: bool,
+    /// Whether `paths` are all that the steps make of it.
+    pub is_complete: bool,
 }
 
 /// Why a path may be any path to some server.
@@ -48,7 +56,7 @@ pub enum Ambiguity {
     UnicodeEscape,
     /// Above 4096 bytes.
     TooLong,
-    /// Above 64, or above 32 KiB of them together.
+    /// Above 64, or above twice the length of the path and 4 KiB of them together.
     TooManyReadings,
 }
 
@@ -76,10 +84,12 @@ impl fmt::Display for Ambiguity {
 /// removed, blanks and dots at the end of a segment removed, what follows an authority (RFC 3986 §4.2), and characters
 /// replaced by compatible ones (NFKC).
 pub(crate) fn readings(path: &str, base: &str) -> Readings {
-    let mut found = Readings { paths: BTreeSet::from([path.to_owned()]), ambiguity: None, may_name_host: false };
+    let paths = BTreeSet::from([path.to_owned()]);
+    let mut found = Readings { paths, ambiguity: None, may_name_host: false, is_complete: true };
     if path.len() > MAX_LENGTH {
         found.ambiguity = Some(Ambiguity::TooLong);
         found.may_name_host = !has_one_reading(path);
+        found.is_complete = false;
         return found;
     }
     if is_plain(path) {
@@ -87,23 +97,26 @@ pub(crate) fn readings(path: &str, base: &str) -> Readings {
     }
     found.look_at(path, base);
     let mut fresh = vec![path.to_owned()];
-    let mut bytes = path.len();
+    let (mut bytes, mut made) = (path.len(), 0);
     while let Some(reading) = fresh.pop() {
         for step in STEPS {
             let Some(other) = step(&reading) else {
                 continue;
             };
-            if found.paths.contains(&other) {
-                continue;
-            }
-            found.look_at(&other, base);
-            bytes += other.len();
-            found.paths.insert(other.clone());
-            fresh.push(other);
-            if found.paths.len() > MAX_READINGS || bytes > MAX_BYTES {
+            let is_new = !found.paths.contains(&other);
+            made += other.len();
+            bytes += if is_new { other.len() } else { 0 };
+            let most = most_bytes(path.len());
+            if bytes > most || made > MOST_MADE * most || (is_new && found.paths.len() == MAX_READINGS) {
                 found.ambiguity.get_or_insert(Ambiguity::TooManyReadings);
                 found.may_name_host = true;
+                found.is_complete = false;
                 return found;
+            }
+            if is_new {
+                found.look_at(&other, base);
+                found.paths.insert(other.clone());
+                fresh.push(other);
             }
         }
     }
@@ -303,11 +316,85 @@ mod tests {
     fn endless_paths_are_ambiguous() {
         ambiguous(&format!("/%{}41", "25".repeat(100)), "", Some(Ambiguity::TooManyReadings));
         ambiguous(&"/a".repeat(3000), "", Some(Ambiguity::TooLong));
-        // Each step looks at all of each reading, so long ones are fewer.
-        let long = readings(&"/;".repeat(2000), "");
-        assert!(long.ambiguity.is_some() && long.may_name_host);
-        assert!(long.paths.len() < 20, "{}", long.paths.len());
         assert!(is_plain(&"/a".repeat(2048)) && !is_plain(&"/a".repeat(2049)));
         assert!(readings(&"//a".repeat(3000), "").may_name_host && !readings(&"/a".repeat(3000), "").may_name_host);
+    }
+
+    /// What is repeated in paths that are made to have many readings.
+    const SHAPES: [&str; 29] = [
+        "/",
+        "//",
+        "///x",
+        "/.",
+        "/..",
+        "/a/..",
+        "/../a",
+        "//;/",
+        "/;",
+        ";",
+        "/a;b",
+        "/..;",
+        "\\",
+        "/\\",
+        "/%2f",
+        "%2f",
+        "%2F/..",
+        "/%5c",
+        "%25",
+        "/%252e%252e",
+        "%",
+        "/%0a",
+        "\u{ad}",
+        "/\u{ff0f}",
+        "%ef%bc%8f",
+        "\u{fdfa}",
+        "%EF%B7%BA",
+        "/ .",
+        "#?",
+    ];
+
+    /// What is counted is what the machine has to do: the bytes of all readings, each of which all steps look at, and the
+    /// bytes that the steps make of them, whether they are known already or not.
+    #[test]
+    fn readings_cost_as_much_as_the_path_is_long() {
+        let lengths = [1, 60, 1000, 2500, MAX_LENGTH - 16, MAX_LENGTH, MAX_LENGTH + 1, 70_000];
+        for shape in SHAPES {
+            for (ending, length) in
+                ["", "a", "/..", "%2f%2e%2e%5c;/. "].iter().flat_map(|it| lengths.map(|len| (it, len)))
+            {
+                let repeated = shape.repeat(length.div_ceil(shape.len())) + ending;
+                let path = if repeated.starts_with('/') { repeated } else { format!("/{repeated}") };
+                let Readings { paths, is_complete, ambiguity, .. } = readings(&path, "");
+                assert!(is_complete || ambiguity.is_some(), "{shape:?} {ending:?} {length}");
+                if path.len() > MAX_LENGTH {
+                    assert_eq!((paths.len(), is_complete), (1, false), "{shape:?} {ending:?} {length}");
+                    continue;
+                }
+                let looked_at: usize = paths.iter().map(String::len).sum();
+                let most = most_bytes(path.len());
+                let what = format!("{shape:?} {ending:?} {length}: {looked_at} of {most}");
+                assert!(looked_at <= most && paths.len() <= MAX_READINGS, "{what}");
+                // Where reading stopped, it stopped because of that.
+                let made = paths.iter().flat_map(|path| STEPS.iter().filter_map(move |step| step(path)));
+                assert!(!is_complete || made.map(|it| it.len()).sum::<usize>() <= MOST_MADE * most, "{what}");
+            }
+        }
+    }
+
+    /// They need not be short to be honest.
+    #[test]
+    fn long_honest_paths_are_judged() {
+        for segment in [
+            "/Gr%C3%B6%C3%9Fe%20und%20Ma%C3%9F",
+            "/a%20b",
+            "/x;y=1",
+            "//a",
+            "/\u{e9}\u{ad}",
+            "/a/../b/./c",
+            "/%E6%97%A5%E6%9C%AC",
+        ] {
+            let path = segment.repeat(4000 / segment.len()).replacen("//a", "/a", 1);
+            ambiguous(&path, "", None);
+        }
     }
 }

@@ -79,6 +79,19 @@ fn expressions_hold_or_not_or_nobody_knows() {
         Ok(true),
     );
     check("identity != null && has(identity.claims.org)", Some(json!({})), Ok(false));
+    for (claims, has, is_true, as_text) in [
+        (json!({}), Ok(false), Err(""), Err("")),
+        (json!({"x": null}), Ok(true), Ok(false), Err("")),
+        (json!({"x": false}), Ok(true), Ok(false), Ok(false)),
+        (json!({"x": true}), Ok(true), Ok(true), Ok(true)),
+        (json!({"x": "true"}), Ok(true), Ok(false), Ok(true)),
+        (json!({"x": ""}), Ok(true), Ok(false), Ok(false)),
+        (json!({"x": []}), Ok(true), Ok(false), Err("")),
+    ] {
+        check("identity != null && has(identity.claims.x)", Some(claims.clone()), has);
+        check("identity != null && identity.claims.x == true", Some(claims.clone()), is_true);
+        check("identity != null && string(identity.claims.x) == 'true'", Some(claims), as_text);
+    }
     let many: Vec<u32> = (0..2000).collect();
     check("identity != null && 'ops' in identity.groups", Some(json!({"many": many})), Err("too many"));
     check("now.getHours() >= 22 && now.getDayOfWeek() == 2", None, Ok(true));
