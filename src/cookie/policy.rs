@@ -4,8 +4,11 @@ use cookie::{Cookie, SameSite};
 use http::HeaderValue;
 
 use super::CookieName;
-use crate::host::{CookieDomain, Scheme};
+use crate::host::{CookieDomain, Host, Scheme};
 use crate::session::SessionToken;
+
+/// Cookies that one answer takes back.
+const MOST_EXPIRED: usize = 24;
 
 /// What the cookies of one application are called, and their attributes; nobody else sets any.
 #[derive(Clone, Debug)]
@@ -76,19 +79,55 @@ impl CookiePolicy {
         self.build(name, "", Duration::ZERO)
     }
 
+    /// Takes back what other hosts can make a browser send under the session's name to `path` of `visited`: cookies of a domain that
+    /// both are in, for each part of the path. `answering` is the host whose answer this is for.
+    ///
+    /// None where no other host can set such a cookie (`__Host-`), and 24 at most, those of the shortest paths first: an answer
+    /// has to fit into a proxy's buffers. Browsers let no answer take back what was set for a domain beside its host.
+    #[must_use]
+    pub fn expire_planted(&self, answering: &Host<'_>, visited: &Host<'_>, path: &str) -> Vec<HeaderValue> {
+        if self.session.as_str().starts_with("__Host-") {
+            return Vec::new();
+        }
+        let domains =
+            std::iter::successors(Some(answering.as_str()), |it| it.split_once('.').map(|(_, parent)| parent));
+        let domains =
+            domains.filter_map(|text| CookieDomain::parse(text).ok()).filter(|domain| domain.contains(visited));
+        let domains: Vec<_> = domains.collect();
+        // A path and the same with a slash at its end are two, and both match what is below (RFC 6265 §5.1.4).
+        let below = path.match_indices('/').skip(1).flat_map(|(end, _)| [&path[..end], &path[..=end]]);
+        let mut paths: Vec<_> = ["/"].into_iter().chain(below).chain([path]).filter(|it| !it.contains(';')).collect();
+        paths.dedup();
+        let all = paths.iter().flat_map(|path| domains.iter().map(move |domain| (*path, domain.as_str())));
+        let expired = |(path, domain)| self.made(self.session.as_str(), "", Duration::ZERO, path, Some(domain));
+        all.take(MOST_EXPIRED).filter_map(expired).collect()
+    }
+
     /// `SameSite=Lax`: the callback is a cross-site navigation, on which `Strict` cookies are not sent.
     fn build(&self, name: &str, value: &str, lifetime: Duration) -> HeaderValue {
+        self.made(name, value, lifetime, "/", self.domain.as_deref())
+            .expect("names and values are of our own making and visible ASCII")
+    }
+
+    fn made(
+        &self,
+        name: &str,
+        value: &str,
+        lifetime: Duration,
+        path: &str,
+        domain: Option<&str>,
+    ) -> Option<HeaderValue> {
         let seconds = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
         let mut cookie = Cookie::build((name, value))
-            .path("/")
+            .path(path)
             .http_only(true)
             .secure(self.secure)
             .same_site(SameSite::Lax)
             .max_age(cookie::time::Duration::seconds(seconds));
-        if let Some(domain) = &self.domain {
-            cookie = cookie.domain(domain.as_str());
+        if let Some(domain) = domain {
+            cookie = cookie.domain(domain);
         }
-        HeaderValue::try_from(cookie.to_string()).expect("names and values are of our own making and visible ASCII")
+        HeaderValue::try_from(cookie.to_string()).ok()
     }
 }
 
@@ -117,5 +156,45 @@ mod tests {
             "__Secure-authentik_proxy_1241936d=; HttpOnly; SameSite=Lax; Secure; Path=/; Domain=example.com; Max-Age=0",
         );
         check(Scheme::Http, None, "authentik_proxy_1241936d=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0");
+    }
+
+    /// Paths and domains of the cookies that are taken back.
+    #[track_caller]
+    fn planted(scheme: Scheme, domain: Option<&str>, hosts: [&str; 2], path: &str, expected: &[(&str, &str)]) {
+        let domain = domain.map(|text| CookieDomain::parse(text).unwrap());
+        let policy = CookiePolicy::new(scheme, domain.as_ref(), "proxy");
+        let [answering, visited] = hosts.map(|host| Host::parse(host).unwrap());
+        let expired = policy.expire_planted(&answering, &visited, path);
+        let attributes = |line: &HeaderValue| {
+            let line = line.to_str().unwrap().to_owned();
+            assert!(line.starts_with(&format!("{}=; ", policy.session().as_str())), "{line}");
+            assert!(line.contains("; Max-Age=0"), "{line}");
+            let value =
+                |name: &str| line.split("; ").find_map(|it| it.strip_prefix(name)).unwrap_or_default().to_owned();
+            (value("Path="), value("Domain="))
+        };
+        let got: Vec<_> = expired.iter().map(attributes).collect();
+        let got: Vec<_> = got.iter().map(|(path, domain)| (path.as_str(), domain.as_str())).collect();
+        assert_eq!(got, expected, "{hosts:?} {path}");
+    }
+
+    #[test]
+    fn what_other_hosts_planted_is_taken_back_for_each_part_of_the_path() {
+        let (domain, own) = (Some("example.com"), Scheme::Https);
+        planted(own, None, ["app.example.com"; 2], "/a", &[]);
+        planted(own, domain, ["a.example.com"; 2], "/", &[("/", "a.example.com"), ("/", "example.com")]);
+        let of_domain = |paths: &[&'static str]| paths.iter().map(|path| (*path, "example.com")).collect::<Vec<_>>();
+        let hosts = ["auth.example.com", "wiki.dev.example.com"];
+        planted(own, domain, hosts, "/a/b", &of_domain(&["/", "/a", "/a/", "/a/b"]));
+        planted(own, domain, hosts, "/a/", &of_domain(&["/", "/a", "/a/"]));
+        planted(own, domain, hosts, "//a;b/c", &of_domain(&["/", "//"]));
+        planted(own, domain, ["example.com", "wiki.example.com"], "/", &of_domain(&["/"]));
+        planted(Scheme::Http, None, ["example.com"; 2], "/", &of_domain(&["/"]));
+        for alone in ["localhost", "127.0.0.1", "[::1]"] {
+            planted(Scheme::Http, None, [alone; 2], "/a", &[]);
+        }
+        let many = CookiePolicy::new(Scheme::Http, None, "proxy");
+        let host = Host::parse("a.b.c.example.com").unwrap();
+        assert_eq!(many.expire_planted(&host, &host, &"/a".repeat(1000)).len(), MOST_EXPIRED);
     }
 }

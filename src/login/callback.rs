@@ -284,6 +284,8 @@ impl Logins {
             );
         }
         if self.guard.completed(&app.slug, &session, attempt.began(), now) == Verdict::Loop {
+            // Perhaps the cookie does come back, among more of its name than are looked at.
+            set_cookies.extend(attempt.target.expire_planted(app));
             return Err(CallbackError::Loop);
         }
         let token = SessionToken::generate(&self.world)?;

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use http::HeaderValue;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
@@ -99,11 +100,23 @@ impl ReturnTarget {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Takes back the session cookies that other hosts may have set for this place; for an answer at the application's own address.
+    #[must_use]
+    pub fn expire_planted(&self, app: &Application) -> Vec<HeaderValue> {
+        let Some((authority, rest)) = self.0.split_once("://").and_then(|(_, behind)| behind.split_once('/')) else {
+            return Vec::new();
+        };
+        let Ok(authority) = Authority::parse(authority) else { return Vec::new() };
+        let end = rest.find(['?', '#']).unwrap_or(rest.len());
+        app.cookies.expire_planted(&app.external_host.host, &authority.host, &format!("/{}", &rest[..end]))
+    }
 }
 
 /// Going back to the outpost's own endpoints would begin another login, or end the session at once.
 ///
-/// The proxy may read more into a path than the browser did (`..%2f`): whatever has a reading that leads there counts.
+/// The proxy may read more into a path than the browser did (`..%2f`): whatever has a reading that leads there counts, and so does what
+/// has more readings than are looked at.
 fn is_outpost_path(app: &Application, path: &str) -> bool {
     let is_own = |path: &str| {
         let below = path.strip_prefix(app.external_host.base_path.as_str()).unwrap_or(path);
@@ -112,8 +125,10 @@ fn is_outpost_path(app: &Application, path: &str) -> bool {
     if is_plain(path) {
         return is_own(path);
     }
-    is_own(&percent_decode_str(path).decode_utf8_lossy())
-        || readings(path, &app.external_host.base_path).paths.iter().any(|path| is_own(path))
+    let readings = readings(path, &app.external_host.base_path);
+    !readings.is_complete
+        || is_own(&percent_decode_str(path).decode_utf8_lossy())
+        || readings.paths.iter().any(|path| is_own(path))
 }
 
 impl fmt::Debug for ReturnTarget {

@@ -187,7 +187,9 @@ impl<'a> Page<'a> {
             }
             Self::CookieMissing { .. } => "The cookie that the login began with did not come back.",
             Self::BadRequest { what } => what,
-            Self::LoginLoop { .. } => "Several logins in a row ended without the session cookie coming back.",
+            Self::LoginLoop { .. } => {
+                "Several logins in a row ended without a session cookie that counts: it did not come back, or came back among too many of its name."
+            }
         }
     }
 }

@@ -50,8 +50,8 @@ pub enum CallbackError {
         /// For another try.
         target: ReturnTarget,
     },
-    /// Login follows login; the session cookie never comes back.
-    #[error("the third login in a row without a request that brought the session cookie")]
+    /// Login follows login; the session cookie never comes back, or comes among too many.
+    #[error("the third login in a row without a request whose session cookie counted")]
     Loop,
     /// The session could not be kept.
     #[error(transparent)]

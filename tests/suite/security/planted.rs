@@ -156,6 +156,49 @@ async fn a_planted_session_makes_no_loop() {
     assert_eq!(logins, 1);
 }
 
+/// Above eight different tokens none counts, so a login helps nothing. It ends on a page, which takes the planted cookies back.
+#[tokio::test]
+async fn too_many_planted_cookies_end_on_a_page_and_are_taken_back() {
+    let stage = stage().await;
+    let target = "https://deep.example.test/a/b/c/d/e?x=y";
+    let url = Url::parse(target).unwrap();
+    let mut victim = stage.browser();
+    stage.sign_in(&mut victim, target, "alice").await.is(200);
+    let name = victim.cookie_names(&url).remove(0);
+    let check = async |victim: &mut crate::support::Browser| {
+        let field = victim.cookie_field(&url);
+        stage.ask("traefik", victim, Method::GET, target, &[("cookie", &field)]).await
+    };
+    check(&mut victim).await.is(200);
+
+    // A page of another host of the domain does this.
+    let sibling = Url::parse("https://evil.example.test/").unwrap();
+    let parts = ["/a", "/a/", "/a/b", "/a/b/", "/a/b/c", "/a/b/c/", "/a/b/c/d", "/a/b/c/d/"];
+    for (number, path) in parts.iter().enumerate() {
+        check(&mut victim).await.is(200);
+        let value = format!("{number:042}A");
+        victim.set_cookie(&sibling, &format!("{name}={value}; Domain=example.test; Path={path}; Secure"));
+    }
+    let mut logins = 0;
+    let stopped = loop {
+        let reply = check(&mut victim).await;
+        logins += 1;
+        let back = stage.come_back(&mut victim, reply, "alice").await;
+        if !back.status.is_redirection() {
+            break back;
+        }
+        assert_eq!(back.location().as_str(), target);
+        assert!(logins < 4, "a loop");
+    };
+    assert_eq!(logins, 3);
+    stopped.is(400).contains("Login stopped").contains("too many cookies");
+    assert!(victim.cookie_names(&url).is_empty(), "{:?}", victim.cookie_field(&url));
+    // The next login is a usual one.
+    let reply = check(&mut victim).await;
+    stage.come_back(&mut victim, reply, "alice").await.is(302);
+    assert_eq!(check(&mut victim).await.is(200).header("x-authentik-username"), "alice");
+}
+
 /// What counts is who the sessions of one application are of.
 #[tokio::test]
 async fn sessions_of_other_applications_contradict_nothing() {

@@ -78,6 +78,7 @@ struct Kept {
     value: String,
     domain: String,
     host_only: bool,
+    path: String,
     secure: bool,
 }
 
@@ -117,6 +118,11 @@ impl Browser {
     /// The value of the one cookie whose name contains `part`.
     pub(crate) fn cookie(&self, url: &Url, part: &str) -> Option<String> {
         self.matching(url).find(|cookie| cookie.name.contains(part)).map(|cookie| cookie.value.clone())
+    }
+
+    /// All that would be sent to `url`, as a value of `Cookie`.
+    pub(crate) fn cookie_field(&self, url: &Url) -> String {
+        self.matching(url).map(|it| format!("{}={}", it.name, it.value)).collect::<Vec<_>>().join("; ")
     }
 
     /// Sets a cookie as a page of `url`'s host could.
@@ -205,9 +211,9 @@ impl Browser {
         if form.is_some() {
             fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         }
-        let cookies: Vec<_> = self.matching(&url).map(|it| format!("{}={}", it.name, it.value)).collect();
+        let cookies = self.cookie_field(&url);
         if !cookies.is_empty() {
-            fields.insert(COOKIE, HeaderValue::try_from(cookies.join("; ")).unwrap());
+            fields.insert(COOKIE, HeaderValue::try_from(cookies).unwrap());
         }
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
@@ -224,10 +230,14 @@ impl Browser {
 
     fn matching(&self, url: &Url) -> impl Iterator<Item = &Kept> {
         let host = url.host_str().unwrap().to_owned();
+        let path = url.path().to_owned();
         let secure = is_secure(url);
         self.cookies.iter().filter(move |cookie| {
             let below = host.strip_suffix(&cookie.domain).is_some_and(|it| it.ends_with('.'));
-            (host == cookie.domain || (!cookie.host_only && below)) && (secure || !cookie.secure)
+            let of_host = host == cookie.domain || (!cookie.host_only && below);
+            let below = path.strip_prefix(&cookie.path);
+            let of_path = below.is_some_and(|it| it.is_empty() || it.starts_with('/') || cookie.path.ends_with('/'));
+            of_host && of_path && (secure || !cookie.secure)
         })
     }
 
@@ -257,10 +267,11 @@ impl Browser {
             value: value.to_owned(),
             domain: domain.unwrap_or(host).to_owned(),
             host_only: domain.is_none(),
+            path: attribute("path").unwrap_or("/").to_owned(),
             secure,
         };
-        self.cookies
-            .retain(|it| (&it.name, &it.domain, it.host_only) != (&cookie.name, &cookie.domain, cookie.host_only));
+        let which = |it: &Kept| (it.name.clone(), it.domain.clone(), it.host_only, it.path.clone());
+        self.cookies.retain(|it| which(it) != which(&cookie));
         if attribute("max-age") != Some("0") {
             self.cookies.push(cookie);
         }
