@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::access::Policy;
 use crate::cookie::CookiePolicy;
-use crate::host::{Authority, CookieDomain, Host};
+use crate::host::{Authority, CookieDomain, Host, Scheme};
 use crate::identity::{FurtherHeaders, HeaderTemplate, Identity, Meta, PackedIdentity, WantedClaims, header_value};
 use crate::settings::{self, Cors, ExternalHost, HeaderSwitches};
 use crate::world::UnixTime;
@@ -130,6 +130,13 @@ impl Application {
     #[must_use]
     pub fn owns(&self, host: &Host<'_>) -> bool {
         *host == self.external_host.host || self.cookie_domain.as_ref().is_some_and(|domain| domain.contains(host))
+    }
+
+    /// Whether pages of this origin are its own: scheme, host and port (RFC 6454 §5), as browsers see them.
+    #[must_use]
+    pub fn has_origin(&self, scheme: Scheme, authority: &Authority<'_>) -> bool {
+        let port = authority.port.filter(|port| *port != scheme.default_port());
+        scheme == self.external_host.scheme && port == self.external_host.port && self.owns(&authority.host)
     }
 
     /// The origin of its pages on one of its hosts, as browsers write it (RFC 6454 §6.2).

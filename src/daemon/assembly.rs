@@ -72,6 +72,7 @@ impl Assembly {
             world: world.clone(),
             store: Arc::clone(&store),
             providers: providers.clone(),
+            provider_names: provider_names(&applications),
             lifetime: settings.session.lifetime,
             everywhere: settings.session.sign_out_everywhere,
             revoker: Arc::clone(&revoker),
@@ -174,4 +175,9 @@ impl Observer for Metrics {
     fn ready(&self, provider: &str, ready: bool) {
         self.set_provider_ready(provider, ready);
     }
+}
+
+/// The name of each application's identity provider, by its slug.
+fn provider_names(applications: &[Arc<Application>]) -> HashMap<String, String> {
+    applications.iter().map(|app| (app.slug.to_string(), app.identity_provider.clone())).collect()
 }

@@ -148,13 +148,21 @@ impl Logouts {
         ))))
     }
 
-    /// Tells the provider how the ID tokens of its sessions are signed, until one is signed with `wanted`.
+    /// Whether the sessions of this application come from the client that we are at `provider`: others of the same issuer may be registered
+    /// with another algorithm.
+    fn is_of_client(&self, application: &str, provider: &Provider) -> bool {
+        let own = self.provider_names.get(application).and_then(|name| self.providers.get(name));
+        let client = |provider: &Provider| (provider.settings().issuer.clone(), provider.settings().client_id.clone());
+        own.is_some_and(|own| client(own) == client(provider))
+    }
+
+    /// Tells the provider how the ID tokens of its client's sessions are signed, until one is signed with `wanted`.
     async fn learn_algorithms(&self, provider: &Provider, wanted: SigningAlgorithm) -> Result<(), StoreError> {
         let mut at = None;
         loop {
             let page = self.store.page(at).await?.unwrap_or_default();
-            let of_provider = page.sessions.iter().filter(|session| session.issuer == provider.settings().issuer);
-            for algorithm in of_provider.filter_map(|session| session.algorithm) {
+            let of_client = page.sessions.iter().filter(|session| self.is_of_client(&session.application, provider));
+            for algorithm in of_client.filter_map(|session| session.algorithm) {
                 provider.learn_algorithm(algorithm);
                 if algorithm == wanted {
                     return Ok(());

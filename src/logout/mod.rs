@@ -4,6 +4,7 @@ mod back_channel;
 mod budget;
 mod front_channel;
 mod tokens;
+mod wanted;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,17 +12,16 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue};
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
 pub use back_channel::{BackChannelError, Obeyed};
 pub use front_channel::{FrontChannelError, Left};
 pub use tokens::Revoker;
+pub use wanted::{is_wanted, is_wanted_everywhere};
 
 use crate::app::Application;
-use crate::forwarded::single;
-use crate::host::{Authority, Host, Scheme};
 use crate::lifecycle::to_the_end;
 use crate::oidc::{EndSessionRequest, Provider};
 use crate::session::{Audited, Revocation, Session, SessionStore, SessionToken, StoreError, Whom};
@@ -29,59 +29,13 @@ use crate::telemetry::audit::{Asker, Event};
 use crate::world::World;
 use budget::Budgets;
 
-static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-static ORIGIN: HeaderName = http::header::ORIGIN;
-static REFERER: HeaderName = http::header::REFERER;
-
-/// Whether a sign-out was asked for by the application's own pages or by the person.
-///
-/// A link on any other host must not sign anybody out. Fetch Metadata tells where browsers send it; else `Origin`, which
-/// browsers put on every POST, and at last `Referer`, must name one of the application's hosts. A whole site
-/// (`same-site`) is never the application's: another host of it, or another port of this one, may belong to anybody; only
-/// where the application has a cookie domain, its hosts may ask for each other.
-#[must_use]
-pub fn is_wanted(app: &Application, method: &Method, headers: &HeaderMap) -> bool {
-    match single(headers, &SEC_FETCH_SITE) {
-        Ok(Some("same-origin" | "none")) => return true,
-        Ok(Some("same-site")) if app.cookie_domain.is_some() => {}
-        Ok(Some(_)) | Err(_) => return false,
-        Ok(None) => {}
-    }
-    let named = match single(headers, &ORIGIN) {
-        Ok(Some(origin)) => Some(origin),
-        Ok(None) if *method == Method::GET || *method == Method::HEAD => single(headers, &REFERER).ok().flatten(),
-        Ok(None) | Err(_) => None,
-    };
-    named.and_then(authority_of).is_some_and(|authority| app.owns(&authority.host))
-}
-
-/// Whether a sign-out everywhere was asked for by a page of this very host, the one that offers it.
-///
-/// A neighbour under the same domain may end the session here, whose cookie it can overwrite anyway, and no other.
-#[must_use]
-pub fn is_wanted_everywhere(app: &Application, host: &Host<'_>, method: &Method, headers: &HeaderMap) -> bool {
-    *method == Method::POST
-        && match single(headers, &SEC_FETCH_SITE) {
-            Ok(Some(site)) => site == "same-origin",
-            Ok(None) => single(headers, &ORIGIN).ok().flatten().is_some_and(|it| it == app.origin_on(host)),
-            Err(_) => false,
-        }
-}
-
-fn authority_of(url: &str) -> Option<Authority<'_>> {
-    let (scheme, rest) = url.split_once("://")?;
-    if ![Scheme::Http, Scheme::Https].iter().any(|it| it.as_str() == scheme) {
-        return None;
-    }
-    Authority::parse(rest.split('/').next()?).ok()
-}
-
 /// What logouts need.
 pub struct Logouts {
     world: World,
     store: Arc<dyn SessionStore>,
     /// Asked in the order of their names.
     providers: BTreeMap<String, Arc<Provider>>,
+    provider_names: HashMap<String, String>,
     everywhere: bool,
     unproved: Budgets,
     revoker: Arc<Revoker>,
@@ -98,6 +52,8 @@ pub struct LogoutParts {
     pub store: Arc<dyn SessionStore>,
     /// All identity providers, by name.
     pub providers: HashMap<String, Arc<Provider>>,
+    /// The name of each application's provider, by its slug.
+    pub provider_names: HashMap<String, String>,
     /// Of a session; so long a revocation is remembered.
     pub lifetime: Duration,
     /// Whether users may end all of their sessions.
@@ -132,6 +88,7 @@ impl Logouts {
             world: parts.world,
             store: parts.store,
             providers: parts.providers.into_iter().collect(),
+            provider_names: parts.provider_names,
             everywhere: parts.everywhere,
             unproved: Budgets::new(parts.lifetime),
             revoker: parts.revoker,
@@ -271,91 +228,5 @@ impl Departure {
 
     fn audit(&self, token: &SessionToken, session: &Session, event: Event, reason: &str) {
         Audited::new(&self.app, token, session).line(event, reason).asked_by(&self.asker).write();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::app::samples::{domain, single};
-
-    #[track_caller]
-    fn check(app: &Application, method: Method, fields: &[(&'static str, &str)], expected: bool) {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(*name, HeaderValue::try_from(*value).unwrap());
-        }
-        assert_eq!(is_wanted(app, &method, &headers), expected, "{method} {fields:?}");
-    }
-
-    #[test]
-    fn only_the_applications_own_pages_sign_out() {
-        let app = single("https://app.example.com");
-        let get = || Method::GET;
-        check(&app, get(), &[("sec-fetch-site", "same-origin")], true);
-        check(&app, get(), &[("sec-fetch-site", "same-site")], false);
-        check(&app, get(), &[("sec-fetch-site", "same-site"), ("referer", "https://evil.example.com/")], false);
-        check(&app, get(), &[("sec-fetch-site", "same-site"), ("referer", "https://app.example.com:8443/")], false);
-        check(&app, get(), &[("sec-fetch-site", "Same-Origin")], false);
-        check(&app, get(), &[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "same-origin")], false);
-        check(&app, Method::POST, &[("sec-fetch-site", "same-site"), ("origin", "https://evil.example.com")], false);
-        check(&app, get(), &[("sec-fetch-site", "none")], true);
-        check(&app, get(), &[("sec-fetch-site", "cross-site")], false);
-        check(&app, get(), &[("sec-fetch-site", "cross-site"), ("referer", "https://app.example.com/")], false);
-        check(&app, get(), &[("referer", "https://app.example.com/x")], true);
-        check(&app, get(), &[("referer", "https://evil.test/app.example.com")], false);
-        check(&app, get(), &[("referer", "https://app.example.com.evil.test/")], false);
-        check(&app, get(), &[], false);
-        check(&app, Method::POST, &[("origin", "https://app.example.com")], true);
-        check(&app, Method::POST, &[("origin", "https://evil.test")], false);
-        check(&app, Method::POST, &[("origin", "null")], false);
-        check(&app, Method::POST, &[("referer", "https://app.example.com/")], false);
-        check(&app, Method::POST, &[], false);
-
-        let whole = domain("https://auth.example.com", "example.com");
-        let dev = domain("https://auth.dev.example.com", "dev.example.com");
-        let same_site = |field| [("sec-fetch-site", "same-site"), field];
-        for app in [&whole, &dev] {
-            check(app, get(), &same_site(("referer", "https://wiki.dev.example.com/")), true);
-            check(app, Method::POST, &same_site(("origin", "https://wiki.dev.example.com")), true);
-            check(app, Method::POST, &same_site(("referer", "https://wiki.dev.example.com/")), false);
-            check(app, get(), &[("sec-fetch-site", "same-site")], false);
-            check(app, get(), &[("sec-fetch-site", "cross-site"), ("referer", "https://wiki.dev.example.com/")], false);
-        }
-        check(&whole, get(), &same_site(("referer", "https://evil.example.com/")), true);
-        check(&dev, get(), &same_site(("referer", "https://evil.example.com/")), false);
-        check(&whole, get(), &[("referer", "https://portal.example.com/")], true);
-        check(&whole, get(), &[("referer", "https://evilexample.com/")], false);
-    }
-
-    #[track_caller]
-    fn everywhere(app: &Application, host: &str, fields: &[(&'static str, &str)], expected: bool) {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(*name, HeaderValue::try_from(*value).unwrap());
-        }
-        let host = Host::parse(host).unwrap();
-        assert_eq!(is_wanted_everywhere(app, &host, &Method::POST, &headers), expected, "{host} {fields:?}");
-        assert!(!is_wanted_everywhere(app, &host, &Method::GET, &headers), "{host} {fields:?}");
-    }
-
-    #[test]
-    fn only_the_page_that_offers_it_signs_out_everywhere() {
-        let app = single("https://app.example.com:8443");
-        let check = |fields, expected| everywhere(&app, "app.example.com", fields, expected);
-        check(&[("sec-fetch-site", "same-origin")], true);
-        check(&[("sec-fetch-site", "same-site"), ("origin", "https://app.example.com:8443")], false);
-        check(&[("sec-fetch-site", "none")], false);
-        check(&[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "same-origin")], false);
-        check(&[("origin", "https://app.example.com:8443")], true);
-        check(&[("origin", "https://app.example.com")], false);
-        check(&[("origin", "http://app.example.com:8443")], false);
-        check(&[("origin", "https://other.example.com:8443")], false);
-        check(&[("origin", "https://app.example.com:8443"), ("origin", "https://app.example.com:8443")], false);
-        check(&[("referer", "https://app.example.com:8443/")], false);
-        check(&[], false);
-        let whole = domain("https://auth.example.com", "example.com");
-        everywhere(&whole, "wiki.example.com", &[("origin", "https://wiki.example.com")], true);
-        everywhere(&whole, "wiki.example.com", &[("origin", "https://auth.example.com")], false);
     }
 }

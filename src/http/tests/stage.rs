@@ -135,6 +135,7 @@ impl Stage {
             world: world.clone(),
             store: Arc::clone(&store),
             providers: [("default".to_owned(), Arc::clone(&provider))].into(),
+            provider_names: std::collections::HashMap::new(),
             lifetime: HOUR,
             everywhere: false,
             revoker: Arc::clone(&revoker),

@@ -264,6 +264,35 @@ async fn a_token_of_another_algorithm_than_id_tokens_ends_nothing() {
     assert!(!is_in(&stage, &alice, APP).await);
 }
 
+/// Two clients of one issuer are two registrations: how the ID tokens of one are signed says nothing about the other.
+#[tokio::test]
+async fn the_algorithm_of_another_client_ends_nothing() {
+    let clients = vec![
+        client("proxy", Some("proxy-secret"), &["https://app.example.com"]),
+        client("other", None, &["https://other.example.com"]),
+    ];
+    let provider = Provider::start(Config { clients, ..Config::default() }).await.unwrap();
+    let applications = format!(
+        "[identity_provider.other]\nissuer = \"{}\"\nclient_id = \"other\"\n\
+         [[application]]\nname = \"The App\"\nslug = \"app\"\nidentity_provider = \"idp\"\n\
+         external_host = \"https://app.example.com\"\n\
+         [[application]]\nname = \"Other\"\nslug = \"other\"\nidentity_provider = \"other\"\n\
+         external_host = \"https://other.example.com\"\n",
+        provider.issuer()
+    );
+    let stage = Stage::of(provider, "proxy-secret", "", &applications).await;
+    let alice = visitor(&stage, APP, "alice").await;
+    stage.provider.set(|it| it.algorithm = Algorithm::EdDsa);
+    let other = visitor(&stage, "https://other.example.com/", "alice").await;
+    let eddsa = LogoutToken { algorithm: Some(Algorithm::EdDsa), ..of_user("alice") };
+    let refusal = send(&stage, &made(&stage, &eddsa)).await;
+    assert_eq!(refusal.is(400).json()["error"], "invalid_request");
+    assert!(is_in(&stage, &alice, APP).await && is_in(&stage, &other, "https://other.example.com/").await);
+    let of_other = stage.provider.logout_token("other", &eddsa).unwrap();
+    send(&stage, &of_other).await.is(200);
+    assert!(!is_in(&stage, &alice, APP).await, "the order is for all applications of the issuer");
+}
+
 #[tokio::test]
 async fn the_configured_algorithm_is_that_of_id_tokens_and_logout_tokens() {
     let stage = Stage::with("id_token_signed_response_alg = \"EdDSA\"", APPLICATIONS).await;

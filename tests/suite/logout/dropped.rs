@@ -184,6 +184,7 @@ impl Scene {
             world: world.clone(),
             store: Arc::clone(&store) as Arc<dyn SessionStore>,
             providers: HashMap::from([("idp".to_owned(), known)]),
+            provider_names: std::collections::HashMap::new(),
             lifetime,
             everywhere: true,
             revoker: Arc::clone(&revoker),
