@@ -102,8 +102,8 @@ fn claim(value: &Value) -> HeaderValue {
     }
 }
 
-/// `Basic` credentials (RFC 7617 §2); none where there is neither name nor password, or a colon in the name would move the
-/// border between them.
+/// `Basic` credentials (RFC 7617 §2); none where the name or the password is missing, as an application may take an empty one for
+/// somebody's, or a colon in the name would move the border between them.
 fn basic(basic_auth: &BasicAuth, identity: &PackedIdentity) -> HeaderValue {
     let text = |path: &ClaimPath| match path.find(identity.claims()) {
         Some(Value::String(text)) => Some(text.clone()),
@@ -111,7 +111,7 @@ fn basic(basic_auth: &BasicAuth, identity: &PackedIdentity) -> HeaderValue {
     };
     let username = text(&basic_auth.username).unwrap_or_else(|| identity.identity().email.clone());
     let password = text(&basic_auth.password).unwrap_or_default();
-    if (username.is_empty() && password.is_empty()) || username.contains(':') {
+    if username.is_empty() || password.is_empty() || username.contains(':') {
         return empty();
     }
     let mut value = header_value(&format!("Basic {}", STANDARD.encode(format!("{username}:{password}"))));
@@ -193,8 +193,18 @@ mod tests {
     fn basic_credentials_are_those_of_the_claims() {
         basic_is(&json!({"attributes": {"user": "foo", "password": "bar"}}), Some("foo:bar"));
         basic_is(&json!({"attributes": {"password": "b:ar"}}), Some("alice@example.test:b:ar"));
-        basic_is(&json!({}), Some("alice@example.test:"));
-        basic_is(&json!({"attributes": {"user": 7, "password": ["x"]}}), Some("alice@example.test:"));
+        basic_is(&json!({"attributes": {"user": 7, "password": "bar"}}), Some("alice@example.test:bar"));
+        for password in [json!(null), json!(""), json!(7), json!(["x"]), json!({"x": "y"}), json!(true)] {
+            basic_is(&json!({"attributes": {"user": "foo", "password": password}}), None);
+        }
+        basic_is(&json!({}), None);
+        basic_is(&json!({"attributes": {"user": "foo"}}), None);
+        basic_is(&json!({"attributes": {"user": "", "password": "bar"}}), Some("alice@example.test:bar"));
+        let nobody = Identity { subject: "s".into(), ..Identity::default() };
+        let claims = json!({"p": "bar"}).as_object().unwrap().clone();
+        let nobody = PackedIdentity::new(nobody, "", None).with_claims(claims);
+        let basic_auth = BasicAuth { username: ClaimPath::new("u"), password: ClaimPath::new("p") };
+        assert_eq!(basic(&basic_auth, &nobody), "");
         basic_is(&json!({"attributes": {"user": "a:b", "password": "c"}}), None);
     }
 

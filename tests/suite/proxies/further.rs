@@ -80,6 +80,17 @@ pub(super) fn with_documented_lines(proxy: Proxy, file: &str, mut text: String) 
     text
 }
 
+/// No claim has the password: the application gets no credentials, and the client's own in no case.
+pub(super) async fn without_a_password_there_are_no_credentials(proxy: Proxy) {
+    let settings = "basic_auth = { password = \"no_such_claim\" }";
+    let front = Front::with(proxy, settings, |file, text| with_documented_lines(proxy, file, text)).await;
+    let cookies = front.cookie_line(&front.alice().await);
+    for spelling in ["Authorization", "authorization", "AUTHORIZATION"] {
+        let field = format!("{spelling}: Basic spoofed");
+        only_forepost_is_heard(&front, &cookies, &field, "authorization", "").await;
+    }
+}
+
 pub(super) async fn other_names_come_from_forepost_by_the_documented_lines(proxy: Proxy) {
     let settings = r#"
         basic_auth = { password = "sub" }
