@@ -2,6 +2,7 @@
 
 pub(crate) mod application;
 mod compose;
+mod connection;
 mod cookies;
 mod copies;
 mod front;
@@ -10,6 +11,7 @@ mod headers;
 mod hosts;
 mod login;
 mod mcp;
+mod own_paths;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 mod refusals;
@@ -23,7 +25,7 @@ macro_rules! with_each_proxy {
     ($($name:ident: $proxy:ident),+ $(,)?) => {
         $(mod $name {
             use super::proxy::Proxy::$proxy;
-            use super::{cookies, further, headers, hosts, login, refusals, upgrades};
+            use super::{connection, cookies, further, headers, hosts, login, own_paths, refusals, upgrades};
 
             #[tokio::test]
             async fn a_login_comes_back_to_the_very_url() {
@@ -63,6 +65,21 @@ macro_rules! with_each_proxy {
             #[tokio::test]
             async fn what_only_a_proxy_may_say_is_removed() {
                 headers::what_only_a_proxy_may_say_is_removed($proxy).await;
+            }
+
+            #[tokio::test]
+            async fn connection_names_no_header() {
+                connection::names_no_header($proxy).await;
+            }
+
+            #[tokio::test]
+            async fn what_forepost_reads_is_never_the_clients() {
+                own_paths::what_forepost_reads_is_never_the_clients($proxy).await;
+            }
+
+            #[tokio::test]
+            async fn without_a_password_there_are_no_credentials() {
+                further::without_a_password_there_are_no_credentials($proxy).await;
             }
 
             #[tokio::test]
