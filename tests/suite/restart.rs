@@ -231,6 +231,30 @@ async fn a_directory_that_cannot_be_used_is_told_plainly() {
     check(&mut browser).await.is(302);
 }
 
+/// A file that somebody deletes is used to the end of the process, and missed by the next one, which makes another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_deleted_while_it_is_used_holds_until_the_end() {
+    let scene = Scene::new().await;
+    let (mut alice, mut bob) = (Browser::new(), Browser::new());
+    let daemon = scene.start(&mut [&mut alice, &mut bob]);
+    sign_in(&mut alice, "alice").await.is(302);
+    fs::remove_file(scene.directory().join("sessions.redb")).unwrap();
+    sign_in(&mut bob, "bob").await.is(302);
+    check(&mut alice).await.is(200);
+    check(&mut bob).await.is(200);
+    let mut signed_out = bob.clone();
+    sign_out(&mut bob).await.is(302);
+    check(&mut signed_out).await.is(302);
+    daemon.signal("TERM");
+    assert_eq!(daemon.end().0, Some(0));
+
+    let daemon = scene.start(&mut [&mut alice, &mut signed_out]);
+    check(&mut alice).await.is(302);
+    check(&mut signed_out).await.is(302);
+    daemon.signal("TERM");
+    assert_eq!(daemon.end().0, Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_lies_in_the_directory_opens_nothing() {
     let scene = Scene::new().await;
