@@ -2,6 +2,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Identity;
+use crate::unicode::is_ignorable;
 
 /// The header fields we own, each on every 200.
 ///
@@ -120,12 +121,18 @@ fn clean(text: &str) -> String {
     spaced.trim_matches(' ').to_owned()
 }
 
-/// A text that applications tell users apart by: what a field value cannot carry, and white space at the ends, which many
-/// applications trim, becomes U+FFFD rather than disappearing, so that `admin\0` or ` admin` is never taken for `admin`.
+/// Whether applications may trim it off the ends of a text: white space, and what is not seen. JavaScript's `trim` takes
+/// U+FEFF away, others U+200B or U+180E.
+fn is_trimmed(it: char) -> bool {
+    it.is_whitespace() || is_ignorable(it)
+}
+
+/// A text that applications tell users apart by: what a field value cannot carry, and what applications may trim off its
+/// ends, becomes U+FFFD rather than disappearing, so that `admin\0` or ` admin` is never taken for `admin`.
 pub(super) fn identifier(text: &str) -> String {
     const UNCARRIED: char = char::REPLACEMENT_CHARACTER;
-    let inner = text.trim();
-    let start = text.len() - text.trim_start().len();
+    let inner = text.trim_matches(is_trimmed);
+    let start = text.len() - text.trim_start_matches(is_trimmed).len();
     let marked: String = text
         .char_indices()
         .map(|(at, it)| {
@@ -139,7 +146,7 @@ pub(super) fn identifier(text: &str) -> String {
 /// Joins names with `separator`, at which applications split them: `|` in the contract's headers, a comma in others.
 ///
 /// A separator inside a name becomes its escape (`%7C`, `%2C`), and so do control characters, which a field value cannot
-/// carry, and white space at the ends of a name, which applications trim; a `%` that reads as an escape becomes `%25`. All
+/// carry, and what applications may trim off the ends of a name; a `%` that reads as an escape becomes `%25`. All
 /// else is UTF-8. Splitting and percent-decoding gives the names back, so no two lists look alike.
 pub(super) fn join(names: &[String], separator: char) -> String {
     let mut joined = String::new();
@@ -152,7 +159,7 @@ pub(super) fn join(names: &[String], separator: char) -> String {
             let at_an_end = position == 0 || rest.is_empty();
             let is_escaped = character == separator
                 || character.is_control()
-                || (character.is_whitespace() && at_an_end)
+                || (is_trimmed(character) && at_an_end)
                 || (character == '%' && is_hexadecimal(rest));
             if is_escaped {
                 joined.extend(utf8_percent_encode(this, NON_ALPHANUMERIC));
@@ -232,6 +239,12 @@ mod tests {
         identifier("ad\u{7f}min", "ad\u{fffd}min");
         identifier("\u{a0}admin\u{2003}", "\u{fffd}admin\u{fffd}");
         identifier("ad \u{a0}min", "ad \u{a0}min");
+        for unseen in ['\u{feff}', '\u{200b}', '\u{180e}', '\u{2060}', '\u{ad}', '\u{e0001}'] {
+            identifier(&format!("{unseen}admin"), "\u{fffd}admin");
+            identifier(&format!("admin {unseen}"), "admin\u{fffd}\u{fffd}");
+            identifier(&format!("ad{unseen}min"), &format!("ad{unseen}min"));
+            identifier(&unseen.to_string(), "\u{fffd}");
+        }
         identifier("", "");
     }
 
@@ -260,5 +273,6 @@ mod tests {
         list(&["a\u{85}"], "a%C2%85");
         list(&["Küche", "日本 🦀", "a,b"], "Küche|日本 🦀|a,b");
         list(&["\u{a0}admins", "admins\u{2003}", "ad\u{a0}mins"], "%C2%A0admins|admins%E2%80%83|ad\u{a0}mins");
+        list(&["\u{feff}admins", "admins\u{200b}", "ad\u{feff}mins"], "%EF%BB%BFadmins|admins%E2%80%8B|ad\u{feff}mins");
     }
 }

@@ -9,6 +9,7 @@ use super::{
     wire_bytes,
 };
 use crate::settings::{ClaimNames, FurtherHeader, HeaderSource, IdentityField};
+use crate::unicode::is_ignorable;
 use crate::world::UnixTime;
 
 /// Takes the first line of `text` for the path of the groups, and what follows for the claims.
@@ -76,6 +77,7 @@ fn block_holds(identity: &Identity) {
     for (name, text) in [("x-authentik-username", &identity.username), ("x-authentik-uid", &identity.uid)] {
         let sent = std::str::from_utf8(headers[name].as_bytes()).expect("UTF-8");
         assert!(sent == text || sent.contains(char::REPLACEMENT_CHARACTER), "{sent:?} passes for {text:?}");
+        assert_eq!(trimmed(sent), sent, "applications trim it");
     }
     for (name, list) in [("x-authentik-groups", &identity.groups), ("x-authentik-entitlements", &identity.entitlements)]
     {
@@ -92,10 +94,15 @@ fn block_holds(identity: &Identity) {
 fn list_holds(value: &HeaderValue, separator: char, list: &[String]) {
     visible(value);
     let joined = std::str::from_utf8(value.as_bytes()).expect("UTF-8");
-    let apart =
-        joined.split(separator).filter(|_| !list.is_empty()).inspect(|it| assert_eq!(it.trim(), *it, "{joined}"));
+    let apart = joined.split(separator).filter(|_| !list.is_empty());
+    let apart = apart.inspect(|it| assert_eq!(trimmed(it), *it, "{joined}"));
     let apart: Vec<_> = apart.map(|it| percent_decode_str(it).decode_utf8_lossy().into_owned()).collect();
     assert_eq!(apart, *list, "{joined}");
+}
+
+/// What the most eager application leaves of a text.
+fn trimmed(text: &str) -> &str {
+    text.trim_matches(|it: char| it.is_whitespace() || is_ignorable(it))
 }
 
 fn meta() -> Meta {
