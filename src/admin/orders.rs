@@ -19,7 +19,7 @@ struct Look {
     filter: Filter,
     /// How many there were.
     seen: u64,
-    /// Whose they are, since it was last asked: issuer and subject, and how logs call them.
+    /// Whose they are where a user is looked for, since it was last asked: issuer and subject, and how logs call them.
     whose: BTreeMap<(String, String), Option<String>>,
     at: Option<String>,
     done: bool,
@@ -37,11 +37,12 @@ impl Admin {
             Order::User { user, issuer } => self.revoke_user(user, issuer, by).await,
             Order::Application(application) => self.revoke_application(&application, by).await,
             Order::All => {
-                // All of them are named by one entry: nobody has to wait until they are counted.
-                let about = self.store.count();
+                // The store's own count is of records, also of such as have ended.
+                let mut look = Look::new(Filter::default());
+                self.wait_and_look(&mut look).await;
                 self.revoke(Whom::Everybody).await?;
                 self.line(by, None).write();
-                Ok(json!({"ended": about, "all": true}))
+                Ok(told(&look, "all", json!(true)))
             }
         }
     }
@@ -139,7 +140,9 @@ impl Admin {
         };
         for session in page.sessions.into_iter().filter(|it| look.filter.holds_for(it)) {
             look.seen += 1;
-            look.whose.insert((session.issuer, session.subject), Some(session.user));
+            if look.filter.user.is_some() {
+                look.whose.insert((session.issuer, session.subject), Some(session.user));
+            }
         }
         look.done = page.next.is_none();
         look.at = page.next;

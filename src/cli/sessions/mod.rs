@@ -209,11 +209,7 @@ fn confirm() -> Result<(), Failure> {
 fn outcome(done: &Value) -> String {
     let count = done["ended"].as_u64().unwrap_or_default();
     let plural = if count == 1 { "" } else { "s" };
-    let about = match (&done["all"], &done["at_least"]) {
-        (Value::Bool(true), _) => "about ",
-        (_, Value::Bool(true)) => "at least ",
-        _ => "",
-    };
+    let about = if done["at_least"] == true { "at least " } else { "" };
     let users = done["users"].as_array().into_iter().flatten().map(|user| {
         let part = |name: &str| escaped(user[name].as_str().unwrap_or_default());
         format!("Signed out: subject {} at {}\n", part("subject"), part("issuer"))
