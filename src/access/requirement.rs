@@ -130,10 +130,10 @@ fn is(claim: &Value, text: &str) -> bool {
     }
 }
 
-/// A number of seconds (OIDC Core §2), which some write with a fraction or as a text.
 /// By so many seconds the clocks of provider and forepost may differ.
 const CLOCK_LEEWAY_SECONDS: f64 = 60.0;
 
+/// A number of seconds (OIDC Core §2), which some write with a fraction or as a text.
 fn seconds(claim: &Value) -> Option<f64> {
     let seconds = match claim {
         Value::Number(number) => number.as_f64(),

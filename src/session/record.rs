@@ -85,9 +85,7 @@ struct Rest<'s> {
     groups: Cow<'s, [String]>,
     entitlements: Cow<'s, [String]>,
     id_token: Cow<'s, str>,
-    send_token: bool,
-    /// Until when; a record of an earlier release does not know, and its token is sent as it was then.
-    #[serde(default)]
+    /// Until when it is sent; `None`: it is only kept.
     sent_until: Option<u64>,
     /// In milliseconds.
     idle_timeout: Option<u64>,
@@ -181,7 +179,6 @@ impl RecordKeys {
             groups: Cow::Borrowed(&identity.groups),
             entitlements: Cow::Borrowed(&identity.entitlements),
             id_token: Cow::Borrowed(session.identity.id_token()),
-            send_token: session.identity.sent_until().is_some(),
             sent_until: session.identity.sent_until().map(UnixTime::as_millis),
             idle_timeout: (session.idle_timeout != u64::MAX).then_some(session.idle_timeout),
             refresh: session.refreshable().map(Refresh::of),
@@ -221,7 +218,7 @@ impl RecordKeys {
             groups: rest.groups.into_owned(),
             entitlements: rest.entitlements.into_owned(),
         };
-        let sent_until = rest.send_token.then(|| UnixTime::from_millis(rest.sent_until.unwrap_or(outline.expires)));
+        let sent_until = rest.sent_until.map(UnixTime::from_millis);
         Some(Session {
             application: outline.application.into(),
             identity: PackedIdentity::new(identity, &rest.id_token, sent_until)

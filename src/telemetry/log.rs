@@ -51,13 +51,12 @@ pub enum LogError {
 
 /// Sends the events of the whole process to standard error.
 ///
-/// JSON lines are flat: `timestamp`, `level`, `message`, the event's own fields, `target`.
+/// JSON lines are flat: `timestamp`, `level`, `message`, the event's own fields, `target`. Of events that come often, lines
+/// are left out ([`tell_left_out`]), and a panic is one line.
 ///
 /// # Errors
 ///
 /// When the level is not understood, and when logging was set up before.
-///
-/// Of events that come often, lines are left out ([`tell_left_out`]), and a panic is one line.
 pub fn init(log: &Log) -> Result<(), LogError> {
     let terminal = io::stderr().is_terminal();
     let style = match log.format {

@@ -202,9 +202,9 @@ fn a_record_of_the_first_release_opens() {
         groups: vec!["admins".into(), "staff".into()],
         entitlements: vec!["reports".into()],
     };
-    let mut session = session(identity, "id.to.ken", Some(Duration::from_hours(8)));
-    session.identity = session
-        .identity
+    let mut session = session(identity.clone(), "id.to.ken", Some(Duration::from_hours(8)));
+    // It does not say until when the token is sent, nor which claims were kept: the provider is asked before it counts.
+    session.identity = PackedIdentity::new(identity, "id.to.ken", None)
         .with_claims(Map::from_iter([("acr".to_owned(), "mfa".into()), ("auth_time".to_owned(), 1.into())]));
     session.provider = ProviderSide {
         session_id: Some("sid-2".into()),
