@@ -137,13 +137,13 @@ impl Revoker {
     }
 
     /// Leaves alone the tokens of the provider's session in which somebody has signed in again: many providers take back with
-    /// one what the next login got as well.
+    /// one what the next login got as well. Where the provider says nothing of its session, the login may be another browser's,
+    /// and cancels nothing.
     pub fn signed_in(&self, provider: &Provider, session: &Session) {
+        let origin = session.origin();
         for waiting in self.waiting().values_mut() {
             if waiting.provider.settings().issuer == provider.settings().issuer {
-                waiting.sessions.retain(|it| {
-                    it.identity().subject() != session.identity().subject() || it.session_id() != session.session_id()
-                });
+                waiting.sessions.retain(|it| !it.origin().is_surely(&origin));
             }
         }
     }
@@ -231,10 +231,14 @@ mod tests {
     }
 
     fn of(session: Session, session_id: Option<&str>) -> Arc<Session> {
+        with_times(session, session_id, &[])
+    }
+
+    fn with_times(session: Session, session_id: Option<&str>, auth_times: &[u64]) -> Arc<Session> {
+        let (session_id, auth_times) = (session_id.map(str::to_owned), auth_times.to_vec());
         let schedule = Schedule::new(UnixTime::from_secs(10), UnixTime::from_secs(20));
         let refreshable = Some(Refreshable { token: "token".to_owned().into(), rotates: None, schedule });
-        let session_id = session_id.map(str::to_owned);
-        Arc::new(tied(session, ProviderSide { session_id, refreshable, ..ProviderSide::default() }))
+        Arc::new(tied(session, ProviderSide { session_id, auth_times, refreshable, ..ProviderSide::default() }))
     }
 
     fn alices(session_id: Option<&str>) -> Arc<Session> {
@@ -288,7 +292,8 @@ mod tests {
             (Some("a"), alices(Some("a")), 0),
             (Some("a"), alices(Some("b")), 1),
             (Some("a"), alices(None), 1),
-            (None, alices(None), 0),
+            // It may be another browser.
+            (None, alices(None), 1),
             (None, alices(Some("a")), 1),
             (None, of(bob(&single("https://app.example.com"), UnixTime::from_secs(1), PATIENCE), None), 1),
         ] {
@@ -296,6 +301,26 @@ mod tests {
             scene.leave(&alices(left), Some("one"));
             scene.revoker.signed_in(&scene.provider, &entered);
             assert_eq!(scene.waiting().await, waits, "{left:?} {:?}", entered.session_id());
+        }
+    }
+
+    #[tokio::test]
+    async fn without_the_name_of_a_session_the_time_of_the_login_tells() {
+        let app = single("https://app.example.com");
+        let of = |times: &[u64]| with_times(alice(&app, UnixTime::from_secs(1), PATIENCE, None), None, times);
+        for (left, entered, waits) in [
+            (&[7][..], &[7][..], 0),
+            (&[7, 8], &[8], 0),
+            (&[7], &[8, 7], 0),
+            // Another browser's.
+            (&[7], &[8], 1),
+            (&[7], &[], 1),
+            (&[], &[7], 1),
+        ] {
+            let scene = Scene::new();
+            scene.leave(&of(left), Some("one"));
+            scene.revoker.signed_in(&scene.provider, &of(entered));
+            assert_eq!(scene.waiting().await, waits, "{left:?} {entered:?}");
         }
     }
 

@@ -74,6 +74,18 @@ pub struct Origin {
     pub(super) auth_times: Vec<u64>,
 }
 
+impl Origin {
+    /// Whether the provider says of both that they belong to one session of its own. Where it says nothing, that is not known.
+    #[must_use]
+    pub fn is_surely(&self, other: &Self) -> bool {
+        let is_named =
+            self.session_ids.iter().flatten().any(|it| other.session_ids.iter().flatten().any(|id| id == it));
+        let are_unnamed = self.session_ids.contains(&None) && other.session_ids.contains(&None);
+        let is_timed = are_unnamed && self.auth_times.iter().any(|time| other.auth_times.contains(time));
+        self.subject == other.subject && (is_named || is_timed)
+    }
+}
+
 /// An order to end sessions: those whose login began before it, whatever the clock showed then.
 ///
 /// It has no time of its own. The store that keeps the records gives it one that is later than all of theirs.
