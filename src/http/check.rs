@@ -19,6 +19,7 @@ use crate::forwarded::{Dialect, ForwardedError, OriginalRequest, Question, Reque
 use crate::login::{Interaction, ReturnTarget, assured_login_url, silent_login_url};
 use crate::session::Session;
 use crate::telemetry::log::RequestLine;
+use crate::token::Outcome;
 use crate::world::UnixTime;
 
 /// An answered question, with what its log line tells.
@@ -114,18 +115,22 @@ impl Outpost {
             Some((accepted, presented)) if !self.yields(app, accepted, presented) => Ok(None),
             _ => self.session(app, received).await,
         };
-        match (session, shown) {
-            (Ok(None), Some((accepted, presented))) => {
-                let outcome = self.tokens.verify(app, accepted, presented, received.client()).await;
+        let counts = matches!(session, Ok(None) | Err(SessionError::Unconfirmed));
+        if let Some((accepted, presented)) = shown.filter(|_| counts) {
+            let outcome = self.tokens.verify(app, accepted, presented, received.client()).await;
+            // Beside a session that waits to be confirmed, a bad credential may be the application's own.
+            if session.is_ok() || matches!(outcome, Outcome::Good(_)) {
                 let shown = Shown { accepted, scheme: presented.scheme(), outcome };
-                self.judge_credentials(dialect, app, original, shown, received, self.world.now())
+                return self.judge_credentials(dialect, app, original, shown, received, self.world.now());
             }
-            (Ok(session), _) => self.judge(dialect, app, original, session, received, self.world.now()),
+        }
+        match session {
+            Ok(session) => self.judge(dialect, app, original, session, received, self.world.now()),
             // Where nobody needs a session, none has to be confirmed.
-            (Err(SessionError::Unconfirmed), _) if is_open(app, original, received, self.world.now()) => {
+            Err(SessionError::Unconfirmed) if is_open(app, original, received, self.world.now()) => {
                 self.judge(dialect, app, original, None, received, self.world.now())
             }
-            (Err(error), _) => self.unknown(app, original, received, &error),
+            Err(error) => self.unknown(app, original, received, &error),
         }
     }
 

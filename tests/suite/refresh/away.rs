@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use forepost::settings::{Basic, Bearer, Settings, Tokens};
+use forepost::world::World;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
@@ -95,6 +98,49 @@ async fn the_page_of_an_unconfirmed_session_has_a_way_out() {
     let login = browser.get(way.unwrap()).await;
     scene.stage.complete(&mut browser, login, "alice").await.is(200);
     assert_eq!(scene.script(&mut browser).await.is(200).header("x-authentik-username"), "alice");
+}
+
+/// As without a session; what is no good credential of ours may be the application's own, and the session's turn.
+#[tokio::test]
+async fn a_good_credential_counts_beside_a_session_that_waits() {
+    let tokens = |settings: &mut Settings| {
+        settings.applications[0].tokens = Some(Tokens {
+            bearer: Bearer::Jwt,
+            basic: Basic::Off,
+            audiences: vec![],
+            accept_clients: vec![],
+            scopes: vec![],
+            allow_unnamed: false,
+            prefer_session: true,
+            issuers: vec![],
+        });
+    };
+    let scene = Scene::with(|_| (), tokens).await;
+    let mut browser = scene.sign_in().await;
+    scene.set_fault(Some(Fault::status(StatusCode::SERVICE_UNAVAILABLE)));
+    let later = World::system().now().as_secs() + WITHIN;
+    let claims = json!({
+        "iss": scene.provider().issuer(), "aud": "proxy", "sub": "carol-sub", "preferred_username": "carol",
+        "iat": later - 60, "exp": later + 600, "scope": "read",
+    });
+    let good = format!("Bearer {}", scene.provider().sign("proxy", claims.as_object().unwrap()).unwrap());
+    scene.pass(WITHIN);
+    for (dialect, waits) in [("traefik", 503), ("caddy", 503), ("nginx", 503), ("envoy", 403)] {
+        for (authorization, expected) in [(&*good, 200), (&good[..good.len() - 8], waits), ("Bearer own", waits)] {
+            let headers = [("authorization", authorization)];
+            let reply = scene.stage.ask(dialect, &mut browser, Method::GET, APP, &headers).await;
+            let user = if expected == 200 { "carol" } else { "" };
+            assert_eq!(reply.is(expected).header("x-authentik-username"), user, "{dialect} {authorization}");
+            // Whoever needs no session waits for none.
+            let public = "https://app.example.com/public/";
+            scene.stage.ask(dialect, &mut browser, Method::GET, public, &headers).await.is(200);
+        }
+    }
+    // Once it is confirmed, the session counts first.
+    scene.set_fault(None);
+    scene.pass(SECOND);
+    let reply = scene.stage.ask("traefik", &mut browser, Method::GET, APP, &[("authorization", &*good)]).await;
+    assert_eq!(reply.is(200).header("x-authentik-username"), "alice");
 }
 
 /// The way to an endpoint, which can be broken and mended.
