@@ -126,25 +126,27 @@ impl Logins {
         let Visitor { headers, session, .. } = *visitor;
         let now = self.world.now();
         let kept = attempt.kept(app, headers, &self.sealer, now).filter(|_| !self.used.contains(attempt.id()));
-        let gone = |cookies: &mut Vec<HeaderValue>| {
+        // A silent attempt that is gone has no answer of the provider with it, and postpones nothing: the address can be kept
+        // and opened again. A browser that always comes back so is not sent off for ever (`Schedule::take_trip`).
+        let gone = || {
             let target = attempt.target.clone();
-            let Some(session) = session else { return Err(CallbackError::AttemptGone(target)) };
-            if attempt.interaction.is_silent() {
-                // It came back, if to no avail: another one at once would go round.
-                self.postpone_silent_login(app, session, now, cookies);
-            }
-            Ok(Destination::Target(target))
+            if session.is_some() { Ok(Destination::Target(target)) } else { Err(CallbackError::AttemptGone(target)) }
         };
         let Some(kept) = kept else {
-            return gone(&mut outcome.cookies);
+            return gone();
         };
         let provider = self.provider(app).ok_or_else(|| failed(OidcError::NotReady, attempt))?;
         verify_issuer(provider, params.iss.as_deref())?;
         if let Some(code) = &params.error {
             outcome.cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
             if attempt.interaction.is_silent() {
+                // An answer counts once.
+                if !self.used.claim(attempt.id()) {
+                    return gone();
+                }
                 let target = attempt.target.clone();
-                if self.silence_broken(app, code, visitor, &mut outcome.cookies).await? {
+                let goes_on = self.silence_broken(app, code, visitor, &mut outcome.cookies).await;
+                if goes_on.inspect_err(|_| self.used.release(attempt.id()))? {
                     return Ok(Destination::Target(target));
                 }
                 if code != DENIED {
@@ -168,7 +170,7 @@ impl Logins {
 
         // Before the code is redeemed, so that of two requests with one code only one redeems it.
         if !self.used.claim(attempt.id()) {
-            return gone(&mut outcome.cookies);
+            return gone();
         }
         let exchange = CodeExchange {
             code,

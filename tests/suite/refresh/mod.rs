@@ -7,6 +7,7 @@ mod endings;
 mod id_token;
 mod killed;
 mod refusals;
+mod replayed;
 mod revoked;
 mod scene;
 mod silent;

@@ -13,7 +13,7 @@ const FRAME: [(&str, &str); 2] = [("sec-fetch-mode", "navigate"), ("sec-fetch-de
 const AHEAD: [(&str, &str); 3] =
     [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"), ("sec-purpose", "prefetch")];
 
-async fn scene() -> Scene {
+pub(super) async fn scene() -> Scene {
     let prepare = |behaviour: &mut Behaviour| behaviour.refreshing.unannounced = true;
     Scene::with(prepare, |settings| settings.session.revalidation.silent_login = true).await
 }
@@ -28,13 +28,13 @@ fn cookie(browser: &Browser) -> String {
 
 /// The redirect of a silent login.
 #[track_caller]
-fn is_silent(scene: &Scene, reply: &Reply) {
+pub(super) fn is_silent(scene: &Scene, reply: &Reply) {
     assert!(reply.is(302).location().as_str().starts_with(scene.provider().issuer()), "{reply:#?}");
     assert_eq!(reply.parameter("prompt").as_deref(), Some("none"));
 }
 
 /// To the provider and back to us, without a page.
-async fn callback(browser: &mut Browser, reply: &Reply) -> Reply {
+pub(super) async fn callback(browser: &mut Browser, reply: &Reply) -> Reply {
     let back = browser.get(reply.location().as_str()).await;
     browser.get(back.location().as_str()).await
 }
@@ -200,24 +200,6 @@ async fn a_provider_that_denies_ends_the_session() {
     callback(&mut browser, &leaving).await.is(403).contains("The identity provider did not grant access.");
     scene.script(&mut before).await.is(401);
     assert_eq!(scene.check(&mut before).await.is(302).parameter("prompt"), None);
-}
-
-/// A browser whose attempt is gone when it comes back has an answer, if none that says anything.
-#[tokio::test]
-async fn a_lost_attempt_does_not_go_round() {
-    let scene = scene().await;
-    let mut browser = scene.sign_in().await;
-    scene.pass(AFTER);
-    let mut elsewhere = browser.clone();
-    let leaving = scene.check(&mut elsewhere).await;
-    is_silent(&scene, &leaving);
-    // This one has the session, and not the cookie of the attempt.
-    assert_eq!(callback(&mut browser, &leaving).await.is(302).header("location"), APP);
-    for _ in 0..3 {
-        scene.check(&mut browser).await.is(200);
-    }
-    scene.pass(AFTER);
-    is_silent(&scene, &scene.check(&mut browser).await);
 }
 
 /// An hour after the login, also where refreshes work all the time.
