@@ -40,7 +40,7 @@ fn no_other_cookie_hides_ours(lines: &[&[u8]]) {
     let token = SessionToken::parse(&"A".repeat(43)).expect("a token");
     let name = CookieName::new(NAME);
     let ours = format!("{NAME}={}", token.encode());
-    let found = |lines: &[&[u8]]| SessionToken::all(&name, &fields(lines)).eq([token.clone()]);
+    let found = |lines: &[&[u8]]| SessionToken::every(&name, &fields(lines)).eq([token.clone()]);
     for separator in ["; ", ";"].map(str::as_bytes) {
         let others = lines.join(separator);
         let behind = [&others, separator, ours.as_bytes()].concat();
@@ -52,7 +52,7 @@ fn no_other_cookie_hides_ours(lines: &[&[u8]]) {
         let within = [lines.join(&b';'), [text.as_bytes(), ours.as_bytes()].concat()].concat();
         let swallowed = [ours.as_bytes(), ",".as_bytes(), &lines.join(&b';')].concat();
         for line in [within, swallowed] {
-            assert!(SessionToken::all(&name, &fields(&[&line])).next().is_none(), "{line:?}");
+            assert!(SessionToken::every(&name, &fields(&[&line])).next().is_none(), "{line:?}");
         }
     }
 }

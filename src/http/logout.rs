@@ -61,6 +61,10 @@ impl Outpost {
         if done.user.is_some() {
             self.metrics.sign_out(Some(&app.slug));
         }
+        if !done.is_complete {
+            // Its cookie stays, so that the person can ask again once there are fewer.
+            return (not_signed_out(app, visit), Outcome { name: "sign_out_incomplete", user: done.user });
+        }
         let (answer, name) = match &done.location {
             _ if everywhere && !done.everywhere => (not_everywhere(app, visit), "sign_out_of_nobody"),
             Some(location) => (reply::redirect(location, visit.is_post(), Vec::new()), "sign_out"),
@@ -147,6 +151,13 @@ fn refused(error: &FrontChannelError) -> (StatusCode, &'static str, &'static str
             (StatusCode::SERVICE_UNAVAILABLE, "store_away", "Sessions cannot be ended at the moment.")
         }
     }
+}
+
+/// So many session cookies came along that not all of them were looked at.
+fn not_signed_out(app: &Application, visit: &Visit<'_>) -> Answer {
+    let sign_out_url = app.outpost_path("sign_out");
+    let page = Page::NotSignedOut { application: &app.name, sign_out_url: &sign_out_url };
+    reply::page(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &page, visit.html, visit.request_id)
 }
 
 /// Nobody was signed in, so nobody could tell whose other sessions were meant.

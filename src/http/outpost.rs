@@ -170,25 +170,20 @@ impl Outpost {
         headers: &HeaderMap,
         now: UnixTime,
     ) -> Result<Option<Held>, NotInMemory> {
-        let mut held: Option<Held> = None;
-        for token in SessionToken::every(app.cookies.session(), headers) {
-            // Several tokens are rare, and there is more to be said about them.
-            if held.is_some() {
-                return Err(NotInMemory);
-            }
-            let session = self.store.cached(&token).ok_or(NotInMemory)?;
-            if session.may_count_for(app, now) && !self.logins.has_ended(&token) {
-                held = Some(Held { token, session });
-            }
+        let mut tokens = SessionToken::every(app.cookies.session(), headers);
+        let Some(token) = tokens.next() else { return Ok(None) };
+        // Several tokens are rare, and there is more to be said about them.
+        if tokens.next().is_some() {
+            return Err(NotInMemory);
         }
-        match held {
-            Some(Held { token, session })
-                if session.needs_confirmation(app, now) || self.logins.awaits_id_token(&token, &session, now) =>
-            {
-                Err(NotInMemory)
-            }
-            held => Ok(held),
+        let session = self.store.cached(&token).ok_or(NotInMemory)?;
+        if !session.may_count_for(app, now) || self.logins.has_ended(&token) {
+            return Ok(None);
         }
+        if session.needs_confirmation(app, now) || self.logins.awaits_id_token(&token, &session, now) {
+            return Err(NotInMemory);
+        }
+        Ok(Some(Held { token, session }))
     }
 
     /// The valid session that a request carries for `app`; of several cookies of one user, any that is good.
@@ -240,7 +235,7 @@ impl Outpost {
     /// them where it carries more than could be looked at.
     pub(super) async fn held(&self, app: &Application, headers: &HeaderMap) -> Result<Vec<Held>, StoreError> {
         let mut held = Vec::new();
-        for token in SessionToken::different(app.cookies.session(), headers).unwrap_or_default() {
+        for token in SessionToken::letting_in(app.cookies.session(), headers) {
             // Whatever the store says of it, if it says anything.
             if self.logins.has_ended(&token) {
                 continue;

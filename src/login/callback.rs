@@ -220,7 +220,7 @@ impl Logins {
             return Ok(true);
         }
         let reason = if code == DENIED { DENIED } else { REASON };
-        for token in SessionToken::all(app.cookies.session(), visitor.headers) {
+        for token in SessionToken::ending(app.cookies.session(), visitor.headers).tokens {
             // Another application's cookie may have the same name.
             if let Some(session) = self.store.load(&token).await?.filter(|session| session.is_of(app)) {
                 self.end(app, &token, &session, reason, Some(&visitor.asker)).await;

@@ -29,7 +29,7 @@ impl Logins {
         visitor: &Visitor<'_>,
         reason: &'static str,
     ) -> Result<(), StoreError> {
-        for token in SessionToken::all(app.cookies.session(), visitor.headers) {
+        for token in SessionToken::ending(app.cookies.session(), visitor.headers).tokens {
             let Some(session) = self.store.load(&token).await?.filter(|session| session.is_of(app)) else { continue };
             let lives = session.lives(self.world.now());
             let (store, asker, ended) = (Arc::clone(&self.store), visitor.asker, Audited::new(app, &token, &session));

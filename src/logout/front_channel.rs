@@ -70,7 +70,7 @@ impl Logouts {
         let identity_provider = identity_provider.ok_or(FrontChannelError::UnknownIssuer)?;
         let mut own = None;
         if let Some(app) = app.filter(|app| allowed(&app.identity_provider)) {
-            for token in SessionToken::all(app.cookies.session(), headers) {
+            for token in SessionToken::ending(app.cookies.session(), headers).tokens {
                 let session = self.store.load(&token).await?;
                 if let Some(session) = session.filter(|it| it.is_of(app) && it.was_made_in(&session_id)) {
                     own = Some((Audited::new(app, &token, &session), token, app.cookies.expire_session()));

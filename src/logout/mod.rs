@@ -71,6 +71,8 @@ pub struct SignedOut {
     pub location: Option<String>,
     /// Takes the session cookie back.
     pub cookie: HeaderValue,
+    /// Whether all sessions were looked at that the request carries; others may go on.
+    pub is_complete: bool,
     /// Who was signed in.
     pub user: Option<String>,
     /// Whether all other sessions of the user were ended as well.
@@ -110,7 +112,7 @@ impl Logouts {
         }
     }
 
-    /// Forgets every session of `app` that the request carries, and ends all that were made in the same session of the
+    /// Forgets the sessions of `app` that the request carries, two hundred at most, and ends all that were made in the same session of the
     /// provider, in all of its applications; with `everywhere` all sessions of the user, in every browser.
     ///
     /// Refresh tokens of what the request carries are revoked, once the browser was at the provider. What has begun goes on to
@@ -129,16 +131,17 @@ impl Logouts {
     ) -> Result<SignedOut, StoreError> {
         let now = self.world.now();
         let mut found: Vec<Leaving> = Vec::new();
-        for token in SessionToken::all(app.cookies.session(), headers) {
+        let carried = SessionToken::ending(app.cookies.session(), headers);
+        for token in carried.tokens {
             if let Some(session) = self.store.load(&token).await?.filter(|session| session.is_of(app)) {
                 found.push((token, session));
             }
         }
         let is_valid = |(_, session): &Leaving| session.is_valid_for(app, now);
         found.sort_by_key(|leaving| !is_valid(leaving));
-        // Where there are sessions of different users, nobody knows which of them asks.
+        // Where there are sessions of different users, or may be, nobody knows which of them asks.
         let mut valid = found.iter().filter(|leaving| is_valid(leaving)).map(|(_, session)| session);
-        let asks = valid.next().is_some_and(|first| valid.all(|other| other.is_of_user_of(first)));
+        let asks = carried.are_all && valid.next().is_some_and(|first| valid.all(|other| other.is_of_user_of(first)));
         let everywhere = everywhere && self.everywhere && asks;
         let departure = Departure {
             app: Arc::clone(app),
@@ -146,6 +149,7 @@ impl Logouts {
             provider: self.providers.get(&app.identity_provider).map(Arc::clone),
             revoker: Arc::clone(&self.revoker),
             asker,
+            is_complete: carried.are_all,
             // Without randomness it has no name, and a minute has to pass.
             name: self.world.random::<16>().ok().map(|name| URL_SAFE_NO_PAD.encode(name)),
         };
@@ -160,6 +164,8 @@ struct Departure {
     provider: Option<Arc<Provider>>,
     revoker: Arc<Revoker>,
     asker: Asker,
+    /// Whether the browser is told that it is signed out.
+    is_complete: bool,
     /// By which we know the browser again that comes back from the provider; tells nothing, and nobody can guess it.
     name: Option<String>,
 }
@@ -192,8 +198,9 @@ impl Departure {
             gone.push(session);
         }
         let user = gone.first().map(|session| session.identity().label().to_owned());
-        let (cookie, location) = (self.app.cookies.expire_session(), self.go_to_the_provider(gone));
-        Ok(SignedOut { location, cookie, user, everywhere })
+        let (cookie, is_complete) = (self.app.cookies.expire_session(), self.is_complete);
+        let location = self.go_to_the_provider(gone);
+        Ok(SignedOut { location, cookie, is_complete, user, everywhere })
     }
 
     /// Ends all sessions that were made in the same session of the provider as one of these.
@@ -219,6 +226,8 @@ impl Departure {
             // Nobody else's page has to know what to do with it.
             state: self.name.as_deref().filter(|_| app.comes_back_to_us_after_logout()),
         });
+        // Behind that address the browser would be told that it is signed out.
+        let location = location.filter(|_| self.is_complete);
         match &location {
             Some(_) => self.revoker.revoke_later(&provider, gone, self.name),
             None => self.revoker.revoke(&provider, gone),

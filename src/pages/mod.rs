@@ -54,6 +54,13 @@ pub enum Page<'a> {
         /// The application; going there begins a login.
         home_url: &'a str,
     },
+    /// A sign-out did not look at all session cookies that the browser has.
+    NotSignedOut {
+        /// Name of the application.
+        application: &'a str,
+        /// Signs out once more; a path of this host.
+        sign_out_url: &'a str,
+    },
     /// A sign-out everywhere was asked for by a browser without a session, and ended none.
     NotSignedOutEverywhere {
         /// Name of the application.
@@ -140,6 +147,7 @@ impl<'a> Page<'a> {
             Self::LoginFailed { .. } => "Login failed",
             Self::Forbidden { .. } => "No access",
             Self::SignedOut { .. } => "Signed out",
+            Self::NotSignedOut { .. } => "Not signed out",
             Self::NotSignedOutEverywhere { .. } => "Not signed out elsewhere",
             Self::ConfirmSignOut { .. } => "Sign out?",
             Self::ProviderAway { .. } => "Login is not possible right now",
@@ -157,6 +165,7 @@ impl<'a> Page<'a> {
             Self::LoginFailed { .. } => "login_failed",
             Self::Forbidden { .. } => "access_denied",
             Self::SignedOut { .. } => "signed_out",
+            Self::NotSignedOut { .. } => "not_signed_out",
             Self::NotSignedOutEverywhere { .. } => "not_signed_in",
             Self::ConfirmSignOut { .. } => "confirm_sign_out",
             Self::ProviderAway { .. } | Self::Unconfirmed { .. } => "provider_unavailable",
@@ -177,6 +186,9 @@ impl<'a> Page<'a> {
             }
             Self::Forbidden { because: Because::NotEntitled, .. } => "This account may not use the application.",
             Self::SignedOut { .. } => "The session has ended.",
+            Self::NotSignedOut { .. } => {
+                "The request has too many session cookies to look at all of them, so a session may not have ended."
+            }
             Self::NotSignedOutEverywhere { .. } => {
                 "Nobody was signed in here, so sessions in other browsers and applications did not end."
             }
@@ -213,6 +225,7 @@ fn policy(page: &Page<'_>) -> HeaderValue {
         Page::LoginFailed { .. }
         | Page::Forbidden { .. }
         | Page::SignedOut { .. }
+        | Page::NotSignedOut { .. }
         | Page::NotSignedOutEverywhere { .. }
         | Page::ProviderAway { .. }
         | Page::Unconfirmed { .. }

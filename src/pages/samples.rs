@@ -6,12 +6,12 @@ use crate::access::Because;
 impl<'a> Page<'a> {
     /// One of each page, with made-up names.
     #[must_use]
-    pub fn samples() -> [Page<'static>; 12] {
+    pub fn samples() -> [Page<'static>; 13] {
         Page::each(|text| text)
     }
 
     /// One of each page; each text is what `text` makes of an example.
-    pub(super) fn each(text: impl Fn(&'static str) -> &'a str) -> [Self; 12] {
+    pub(super) fn each(text: impl Fn(&'static str) -> &'a str) -> [Self; 13] {
         let application = text("Grafana");
         let home_url = text("https://grafana.example.test/");
         let retry_url = text("/outpost.goauthentik.io/start?rd=https%3A%2F%2Fgrafana.example.test%2F");
@@ -52,6 +52,7 @@ impl<'a> Page<'a> {
                 sign_out_url,
             },
             Self::SignedOut { application, home_url },
+            Self::NotSignedOut { application, sign_out_url },
             Self::NotSignedOutEverywhere { application, login_url: retry_url },
             Self::ConfirmSignOut { application, action_url: sign_out_url, everywhere_url: Some(everywhere_url) },
             Self::ProviderAway { application, retry_url },

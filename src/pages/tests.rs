@@ -134,7 +134,7 @@ fn a_refused_url_leaves_its_button_out() {
 fn codes_are_distinct_and_messages_are_sentences() {
     let pages = Page::samples();
     let codes: std::collections::BTreeSet<_> = pages.iter().map(Page::error_code).collect();
-    assert_eq!(codes.len(), 9, "one for each kind");
+    assert_eq!(codes.len(), 10, "one for each kind");
     for page in pages {
         assert!(page.error_code().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
         assert!(page.message().ends_with('.'), "{}", page.message());

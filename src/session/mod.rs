@@ -33,7 +33,7 @@ pub use redis_store::RedisStore;
 pub use refresh::{Begun, Finished, Lease, Refreshable, Schedule};
 pub use revocation::{Once, Origin, Revocation, Whom};
 pub use store::{SessionStore, StoreError, StoreFuture};
-pub use token::{SessionKey, SessionToken};
+pub use token::{Carried, SessionKey, SessionToken};
 
 use revocation::Revocable;
 

@@ -20,8 +20,12 @@ const KEY_LABEL: &[u8; 22] = b"forepost session key 1";
 
 const RECORD_LABEL: &[u8] = b"session record 1";
 
-/// Different tokens of one request that are looked at.
-const MOST_TOKENS: usize = 8;
+/// Different tokens of one request, for whatever lets somebody in. With more of them it lets nobody in.
+const MOST_LETTING_IN: usize = 8;
+
+/// Different tokens of one request, for whatever ends sessions. More than browsers keep cookies for one site (Chromium and
+/// Firefox: 180), so that no planted cookie hides a session from its end; and less than a request could bring.
+const MOST_ENDING: usize = 200;
 
 /// What the session cookie holds: 32 random bytes, known to the browser alone.
 ///
@@ -93,30 +97,24 @@ impl SessionToken {
         decode(text).map(Self)
     }
 
-    /// The tokens in the cookies called `name`, for whatever ends sessions: browsers may hold several, of which one is
-    /// good. Not more than eight; what lets somebody in takes [`SessionToken::every`].
-    pub fn all<'h>(name: &'h CookieName, headers: &'h HeaderMap) -> impl Iterator<Item = Self> {
-        Self::every(name, headers).take(MOST_TOKENS)
-    }
-
-    /// The same, and all of them. A session must not count because others were not looked at.
+    /// All tokens in the cookies called `name`, as often as they are there: browsers may hold several, of which one is good.
     pub fn every<'h>(name: &'h CookieName, headers: &'h HeaderMap) -> impl Iterator<Item = Self> {
         name.values(headers).filter_map(Self::parse)
     }
 
-    /// The different ones of [`SessionToken::every`]; `None` for more than eight, which no honest browser sends.
+    /// The different tokens in the cookies called `name`, for whatever lets somebody in: a session must not count because
+    /// others were not looked at. So there are none where there are more than eight, which no honest browser sends.
     #[must_use]
-    pub fn different(name: &CookieName, headers: &HeaderMap) -> Option<Vec<Self>> {
-        let mut tokens = Vec::new();
-        for token in Self::every(name, headers) {
-            if !tokens.contains(&token) {
-                tokens.push(token);
-            }
-            if tokens.len() > MOST_TOKENS {
-                return None;
-            }
-        }
-        Some(tokens)
+    pub fn letting_in(name: &CookieName, headers: &HeaderMap) -> Vec<Self> {
+        let Carried { tokens, are_all } = Carried::of(name, headers, MOST_LETTING_IN);
+        if are_all { tokens } else { Vec::new() }
+    }
+
+    /// The different tokens in the cookies called `name`, for whatever ends sessions: all that let somebody in, in this
+    /// request or in one that brings fewer. Another path than that of a sign-out may have fewer cookies.
+    #[must_use]
+    pub fn ending(name: &CookieName, headers: &HeaderMap) -> Carried {
+        Carried::of(name, headers, MOST_ENDING)
     }
 
     /// The cookie's value.
@@ -144,6 +142,30 @@ impl SessionToken {
     /// The key that seals what only the token's holder may read (HKDF-SHA256, RFC 5869).
     pub(super) fn record_key(&self) -> LessSafeKey {
         aead_key(&Salt::new(HKDF_SHA256, b"forepost").extract(&self.0), &[RECORD_LABEL])
+    }
+}
+
+/// The different tokens of a request, each of them once.
+pub struct Carried {
+    /// The first ones.
+    pub tokens: Vec<SessionToken>,
+    /// Whether there were no more.
+    pub are_all: bool,
+}
+
+impl Carried {
+    fn of(name: &CookieName, headers: &HeaderMap, most: usize) -> Self {
+        let mut tokens = Vec::new();
+        for token in SessionToken::every(name, headers) {
+            if tokens.contains(&token) {
+                continue;
+            }
+            if tokens.len() == most {
+                return Self { tokens, are_all: false };
+            }
+            tokens.push(token);
+        }
+        Self { tokens, are_all: true }
     }
 }
 
@@ -182,17 +204,29 @@ mod tests {
         assert!(!format!("{token:?}{:?}", token.key()).contains(&text[..8]));
     }
 
-    #[test]
-    fn eight_different_tokens_are_looked_at() {
+    /// How many of these tokens are looked at to let somebody in, how many to end sessions, and whether the latter are all.
+    #[track_caller]
+    fn looked_at(numbers: impl Iterator<Item = u32>, expected: (usize, usize, bool)) {
         let name = CookieName::new("name");
-        let different = |numbers: &mut dyn Iterator<Item = u32>| {
-            let line = numbers.map(|number| format!("name={number:042}A")).collect::<Vec<_>>().join("; ");
-            let headers = HeaderMap::from_iter([(http::header::COOKIE, line.parse().unwrap())]);
-            SessionToken::different(&name, &headers).map(|tokens| tokens.len())
-        };
-        assert_eq!(different(&mut (0..8)), Some(8));
-        assert_eq!(different(&mut (0..9)), None);
-        assert_eq!(different(&mut [1; 20].into_iter().chain(0..8)), Some(8), "one of them twenty times more");
+        let line = numbers.map(|number| format!("name={number:042}A")).collect::<Vec<_>>().join("; ");
+        let headers = HeaderMap::from_iter([(http::header::COOKIE, line.parse().unwrap())]);
+        let (entering, leaving) = (SessionToken::letting_in(&name, &headers), SessionToken::ending(&name, &headers));
+        assert_eq!((entering.len(), leaving.tokens.len(), leaving.are_all), expected);
+        assert!(entering.iter().all(|token| leaving.tokens.contains(token)), "what lets in can be ended");
+    }
+
+    #[test]
+    fn what_lets_in_can_be_ended_and_each_token_counts_once() {
+        let again = || [1; 300].into_iter();
+        looked_at(0..0, (0, 0, true));
+        looked_at(again(), (1, 1, true));
+        looked_at(0..8, (8, 8, true));
+        looked_at(again().chain(0..8), (8, 8, true));
+        looked_at((0..8).chain(again()), (8, 8, true));
+        looked_at(0..9, (0, 9, true));
+        looked_at(again().chain(0..200).chain(again()), (0, 200, true));
+        looked_at(0..201, (0, 200, false));
+        looked_at(again().chain(0..201), (0, 200, false));
     }
 
     #[test]

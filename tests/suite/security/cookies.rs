@@ -128,6 +128,60 @@ async fn case_086_098_many_cookies_are_bounded_work() {
     }
 }
 
+/// A host of the same domain may plant cookies for the path of the sign-out alone, and they come first.
+#[tokio::test]
+async fn no_planted_cookie_hides_a_session_from_its_end() {
+    let stage = stage().await;
+    let sign_out = START.replace("start", "sign_out");
+    let token = |number: u32| format!("{number:042}A");
+    let is_in = async |name: &str, good: &str| {
+        let line = format!("Cookie: {name}={good}");
+        raw::ask(&stage, "traefik", "app.example.com", b"/page", &[line.as_bytes()]).await == 200
+    };
+    let cookie = |name: &str, tokens: &[String]| {
+        tokens.iter().map(|token| format!("{name}={token}")).collect::<Vec<_>>().join("; ")
+    };
+    let same_origin = ("sec-fetch-site", "same-origin");
+    for planted in [vec![token(1); 8], vec![token(1); 300], (0..9).map(token).collect(), (0..199).map(token).collect()]
+    {
+        let (_, name, good) = signed_in(&stage).await;
+        let all = cookie(&name, &[planted.clone(), vec![good.clone()]].concat());
+        let reply = stage.browser().send(Method::GET, &sign_out, &[("cookie", &all), same_origin], None).await;
+        assert_eq!(reply.is(302).location().path(), "/end-session");
+        assert!(!is_in(&name, &good).await, "{} planted", planted.len());
+
+        // A login replaces the session as well.
+        let (_, name, good) = signed_in(&stage).await;
+        let mut browser = stage.browser();
+        let login = browser.get(&format!("{START}?rd=/page")).await;
+        let attempt = login.header("set-cookie").split(';').next().unwrap().to_owned();
+        let page = browser.get(login.location().as_str()).await;
+        let callback = crate::support::fill_in(&mut browser, &page, "alice").await.location();
+        let all = format!("{}; {attempt}", cookie(&name, &[planted, vec![good.clone()]].concat()));
+        stage.browser().send(Method::GET, callback.as_str(), &[("cookie", &all)], None).await.is(302);
+        assert!(!is_in(&name, &good).await, "replaced");
+    }
+
+    // Of more than are looked at nobody is told that they have ended.
+    let planted: Vec<_> = (0..200).map(token).collect();
+    for is_first in [false, true] {
+        let (_, name, good) = signed_in(&stage).await;
+        let (own, others) = (cookie(&name, std::slice::from_ref(&good)), cookie(&name, &planted));
+        let all = if is_first { format!("{own}; {others}") } else { format!("{others}; {own}") };
+        for accept in ["application/json", "text/html"] {
+            let headers = [("cookie", &*all), same_origin, ("accept", accept)];
+            let reply = stage.browser().send(Method::GET, &sign_out, &headers, None).await;
+            assert_eq!((reply.is(431).header("location"), reply.header("set-cookie")), (String::new(), String::new()));
+            if accept == "text/html" {
+                reply.contains("<h1>Not signed out</h1>").contains(">Sign out again</a>");
+            } else {
+                assert_eq!(reply.json()["error"], "not_signed_out");
+            }
+        }
+        assert_eq!(is_in(&name, &good).await, !is_first);
+    }
+}
+
 #[tokio::test]
 async fn case_097_098_cookies_are_bound_to_their_host_and_their_use() {
     let stage = stage().await;
