@@ -122,12 +122,17 @@ await tell(async (browser) => {
     const [next] = await cookies(alice, secure('whoami.domain.example.test'));
     assert.notEqual(next.value, own.value);
 
-    // There a page of another host signs out, and one that is outside of the domain does not.
+    // There a page of another host signs out; one that is outside of the domain, or at another port, does not.
     const out = secure('whoami.domain.example.test', SIGN_OUT);
     await page.goto(neighbour('evil.example.test', [], out));
     await page.getByRole('link').click();
     await ends(page, out, 'Sign out?');
     await page.goto(neighbour('portal.domain.example.test', [], out));
+    await page.getByRole('link').click();
+    await ends(page, out, 'Sign out?');
+    const portal = secure('portal.domain.example.test');
+    await page.route(portal, (route) => route.fulfill({ contentType: 'text/html', body: `<a href="${out}">A kitten</a>` }));
+    await page.goto(portal);
     await page.getByRole('link').click();
     await ends(page, secure('auth.domain.example.test', '/outpost.goauthentik.io/signed_out'), 'Signed out');
 });
