@@ -274,6 +274,7 @@ impl Logins {
                     refreshable,
                     silent_login,
                     asked: attempt.assurance.clone(),
+                    replaced_claims: Vec::new(),
                 },
             },
             now,

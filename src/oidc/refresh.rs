@@ -25,6 +25,8 @@ use crate::world::UnixTime;
 pub struct PreviousLogin<'a> {
     /// The ID token of the login, or of the last refresh that brought one: verified then, and not touched since.
     pub id_token: &'a str,
+    /// [`Refreshed::replaced_claims`] of the last refresh.
+    pub replaced_claims: &'a [String],
     /// The newest refresh token.
     pub refresh_token: &'a SecretString,
 }
@@ -35,6 +37,11 @@ pub struct Refreshed {
     pub claims: Map<String, Value>,
     /// The new ID token; `None`: the provider gave none, and the old one stays.
     pub id_token: Option<String>,
+    /// Claims of the old ID token that userinfo has replaced, now or at an earlier refresh; none where there is a new ID token.
+    ///
+    /// Of these the old ID token never speaks again: some providers leave an empty list out of userinfo, and a group that was
+    /// taken from the user would come back.
+    pub replaced_claims: Vec<String>,
     /// What the next refresh needs: the new one, or the old one where the provider does not rotate.
     pub refresh_token: SecretString,
     /// Whether that is a new one.
@@ -81,7 +88,7 @@ impl Provider {
         previous: &PreviousLogin<'_>,
         wanted: &WantedClaims,
     ) -> Result<Refreshed, RefreshFailure> {
-        let before = Before::read(previous.id_token).map_err(RefreshError::from)?;
+        let before = Before::read(previous).map_err(RefreshError::from)?;
         let ready = self.ready().ok_or(RefreshError::NotReady)?;
         let asker = Asker::new(self, Operation::Refresh);
         let answer = ready.ask_for_refresh(self.settings(), previous.refresh_token, &asker).await;
@@ -93,9 +100,10 @@ impl Provider {
         };
         let Extras { refresh_token: rotated, lifetime } = heard.extras;
         match result {
-            Ok(Judged { claims, id_token, lost_sid }) => Ok(Refreshed {
+            Ok(Judged { claims, id_token, replaced_claims, lost_sid }) => Ok(Refreshed {
                 claims,
                 id_token,
+                replaced_claims,
                 lost_sid,
                 rotated: rotated.is_some(),
                 refresh_token: rotated.unwrap_or_else(|| previous.refresh_token.clone()),
@@ -109,19 +117,19 @@ impl Provider {
     async fn judge(
         &self,
         ready: &Arc<Ready>,
-        before: &Before,
+        before: &Before<'_>,
         tokens: &Tokens,
         wanted: &WantedClaims,
     ) -> Result<Judged, RefreshError> {
         if tokens.id_token().is_none() {
-            let mut claims = before.claims.clone();
-            match self.userinfo(ready, tokens.access_token_text(), &before.subject).await? {
-                Userinfo::Claims(newer) => overlay(&mut claims, newer),
+            let newer = match self.userinfo(ready, tokens.access_token_text(), &before.subject).await? {
+                Userinfo::Claims(newer) => newer,
                 Userinfo::OtherSubject => return Err(RefreshError::Changed),
-                Userinfo::None => {}
-            }
+                Userinfo::None => Map::new(),
+            };
+            let (mut claims, replaced_claims) = before.replaced_by(newer);
             self.add_claims_of_access_token(ready, tokens, &mut claims, &before.subject, wanted).await;
-            return Ok(Judged { claims, id_token: None, lost_sid: false });
+            return Ok(Judged { claims, id_token: None, replaced_claims, lost_sid: false });
         }
         let verified = self.verify_id_token(ready, ExpectedNonce::NoneOr(before.nonce()), tokens).await?;
         let mut claims = verified.claims;
@@ -135,33 +143,15 @@ impl Provider {
             let added = self.add_wanted_claims(ready, tokens, &mut claims, wanted).await?;
             added.map_err(|OtherSubject| RefreshError::Changed)?;
         }
-        Ok(Judged { claims, id_token: Some(verified.id_token), lost_sid })
+        Ok(Judged { claims, id_token: Some(verified.id_token), replaced_claims: Vec::new(), lost_sid })
     }
 }
 
 struct Judged {
     claims: Map<String, Value>,
     id_token: Option<String>,
+    replaced_claims: Vec<String>,
     lost_sid: bool,
-}
-
-/// Userinfo is newer than an ID token that stays; but of the login itself only the ID token speaks.
-///
-/// What userinfo is silent about is as the ID token has it: some providers tell at userinfo only what was asked for there.
-fn overlay(claims: &mut Map<String, Value>, mut newer: Map<String, Value>) {
-    const OF_THE_LOGIN: [&str; 14] =
-        ["iss", "sub", "aud", "azp", "exp", "nbf", "iat", "jti", "nonce", "auth_time", "at_hash", "sid", "acr", "amr"];
-    replace_flag_with_address(claims, &mut newer);
-    for (name, value) in newer {
-        if OF_THE_LOGIN.contains(&name.as_str()) && claims.contains_key(&name) {
-            continue;
-        }
-        if value.is_null() {
-            claims.remove(&name);
-        } else {
-            claims.insert(name, value);
-        }
-    }
 }
 
 impl Ready {
@@ -185,18 +175,68 @@ impl Ready {
 }
 
 /// What the token of before said.
-struct Before {
+struct Before<'a> {
     subject: String,
     claims: Map<String, Value>,
+    /// Names of those claims that userinfo has replaced since.
+    replaced: &'a [String],
 }
 
-impl Before {
-    fn read(id_token: &str) -> Result<Self, OidcError> {
-        let claims = said(Jws::parse(id_token)?.claims);
+impl<'a> Before<'a> {
+    fn read(previous: &PreviousLogin<'a>) -> Result<Self, OidcError> {
+        let claims = said(Jws::parse(previous.id_token)?.claims);
         match claims.get("sub") {
-            Some(Value::String(subject)) => Ok(Self { subject: subject.clone(), claims }),
+            Some(Value::String(subject)) => {
+                Ok(Self { subject: subject.clone(), claims, replaced: previous.replaced_claims })
+            }
             Some(_) | None => Err(OidcError::Malformed("the kept ID token has no `sub`".into())),
         }
+    }
+
+    /// These claims with those that are `newer` in their place, and the names of all that were replaced so far.
+    ///
+    /// Userinfo is newer than an ID token that stays, but of the login only the ID token speaks. What userinfo never spoke of is
+    /// as the ID token has it: some providers tell at userinfo only what was asked for there. What it spoke of once and leaves
+    /// out now is gone.
+    fn replaced_by(&self, mut newer: Map<String, Value>) -> (Map<String, Value>, Vec<String>) {
+        const OF_THE_LOGIN: [&str; 14] = [
+            "iss",
+            "sub",
+            "aud",
+            "azp",
+            "exp",
+            "nbf",
+            "iat",
+            "jti",
+            "nonce",
+            "auth_time",
+            "at_hash",
+            "sid",
+            "acr",
+            "amr",
+        ];
+        let mut claims = self.claims.clone();
+        replace_flag_with_address(&mut claims, &mut newer);
+        newer.retain(|name, _| !(OF_THE_LOGIN.contains(&name.as_str()) && self.claims.contains_key(name)));
+        for name in self.replaced.iter().filter(|name| !newer.contains_key(*name)) {
+            claims.remove(name);
+            if name == "email" {
+                claims.remove("email_verified");
+            }
+        }
+        let was_spoken_of = |name: &String| self.replaced.contains(name) || newer.contains_key(name);
+        let mut replaced: Vec<String> = self.claims.keys().filter(|name| was_spoken_of(name)).cloned().collect();
+        for (name, value) in newer {
+            if value.is_null() {
+                claims.remove(&name);
+            } else {
+                claims.insert(name, value);
+            }
+        }
+        let is_other = |name: &&String| self.claims.get(*name) != claims.get(*name) && !replaced.contains(name);
+        let others: Vec<String> = self.claims.keys().filter(is_other).cloned().collect();
+        replaced.extend(others);
+        (claims, replaced)
     }
 
     fn nonce(&self) -> Option<&str> {
@@ -218,5 +258,76 @@ impl Before {
             }
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn claims(claims: Value) -> Map<String, Value> {
+        let Value::Object(claims) = claims else { panic!("an object") };
+        claims
+    }
+
+    /// Refreshes without an ID token, one after another: what userinfo says, and what is so then.
+    #[track_caller]
+    fn follow(id_token: Value, refreshes: &[(Value, Value)]) {
+        let mut replaced = Vec::new();
+        for (number, (userinfo, expected)) in refreshes.iter().enumerate() {
+            let before = Before { subject: "s".into(), claims: claims(id_token.clone()), replaced: &replaced };
+            let (now, newly) = before.replaced_by(claims(userinfo.clone()));
+            assert_eq!(Value::Object(now), *expected, "refresh {number}");
+            replaced = newly;
+        }
+    }
+
+    #[test]
+    fn what_userinfo_spoke_of_does_not_come_back_from_the_id_token() {
+        let silent = || json!({"sub": "s"});
+        let admin = json!({"sub": "s", "g": ["admins"], "n": 1});
+        let none = json!({"sub": "s", "n": 1});
+        // Userinfo never speaks of it.
+        follow(admin.clone(), &[(silent(), admin.clone()), (silent(), admin.clone())]);
+        let (same, empty, null) = (json!({"g": ["admins"]}), json!({"g": []}), json!({"g": null}));
+        for spoken in [&same, &empty, &null, &json!({"g": ["users"]})] {
+            let mut then = admin.clone();
+            then["g"] = spoken["g"].clone();
+            let then = if spoken["g"].is_null() { none.clone() } else { then };
+            let spoken = || (spoken.clone(), then.clone());
+            follow(admin.clone(), &[spoken(), (silent(), none.clone()), (silent(), none.clone()), spoken()]);
+            follow(admin.clone(), &[(silent(), admin.clone()), spoken(), (silent(), none.clone())]);
+        }
+        // Of the login, only the ID token speaks.
+        let login = json!({"sub": "s", "acr": "1"});
+        follow(login.clone(), &[(json!({"acr": "2"}), login.clone()), (silent(), login.clone())]);
+        // What only userinfo says counts while it says so.
+        follow(silent(), &[(same.clone(), json!({"sub": "s", "g": ["admins"]})), (silent(), silent())]);
+    }
+
+    #[test]
+    fn a_flag_goes_with_its_address() {
+        let verified = json!({"sub": "s", "email": "x", "email_verified": true});
+        let (silent, gone) = (json!({}), json!({"sub": "s"}));
+        let other = json!({"sub": "s", "email": "y"});
+        follow(
+            verified.clone(),
+            &[
+                (json!({"email": "x"}), verified.clone()),
+                (json!({"email": "x"}), verified.clone()),
+                (silent.clone(), gone),
+            ],
+        );
+        // An address that was another one meanwhile is proven anew or not at all.
+        let unproven = json!({"sub": "s", "email": "x"});
+        follow(
+            verified.clone(),
+            &[
+                (json!({"email": "y"}), other),
+                (json!({"email": "x"}), unproven),
+                (json!({"email": "x", "email_verified": true}), verified),
+            ],
+        );
     }
 }

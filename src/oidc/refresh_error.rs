@@ -72,6 +72,9 @@ pub enum RefreshError {
     /// The request may have arrived, and no whole answer came: whether the refresh token is spent cannot be known.
     #[error("the provider gave no whole answer: {0}")]
     Unanswered(String),
+    /// The answer came whole, with a 2xx, and is not one with tokens: whether the refresh token is spent cannot be known.
+    #[error("the provider's answer cannot be read: {0}")]
+    Unreadable(String),
     /// The new tokens are somebody else's.
     #[error("the provider answered with tokens of another subject")]
     Changed,
@@ -106,6 +109,7 @@ impl RefreshError {
             Self::NotReady => "not_ready",
             Self::Unreachable(_) => "unreachable",
             Self::Unanswered(_) => "unanswered",
+            Self::Unreadable(_) => "unreadable",
             Self::Changed => "other_subject",
             Self::Unproven(_) => "unproven",
         }
@@ -124,7 +128,7 @@ impl RefreshError {
     pub const fn consequence(&self) -> Consequence {
         match self {
             Self::Ended { .. } | Self::Changed => Consequence::EndSession,
-            Self::Unanswered(_) => Consequence::TokenSpent,
+            Self::Unanswered(_) | Self::Unreadable(_) => Consequence::TokenSpent,
             // Where tokens came without a new refresh token, the old one stays good (RFC 6749 §6).
             Self::ClientRefused { .. }
             | Self::Refused { .. }
@@ -137,7 +141,8 @@ impl RefreshError {
     /// The error of the token endpoint, of whose answer this much was `heard`.
     pub(super) fn of_answer(error: OidcError, heard: &Heard) -> Self {
         match (error, heard.status) {
-            (OidcError::Unreachable(why) | OidcError::Malformed(why), _) if heard.may_be_done => Self::Unanswered(why),
+            (OidcError::Unreachable(why), _) if heard.may_be_done => Self::Unanswered(why),
+            (OidcError::Malformed(why), _) if heard.may_be_done => Self::Unreadable(why),
             (OidcError::Refused { code, description }, status) => {
                 Self::of_refusal(status.unwrap_or(StatusCode::BAD_REQUEST), code, description)
             }
@@ -297,7 +302,7 @@ mod tests {
         check(OidcError::NotReady, &unsent, "not_ready", TryLater, TryLater);
         check(unreachable("refused"), &unsent, "unreachable", TryLater, TryLater);
         check(unreachable("time-out"), &lost, "unanswered", TokenSpent, TryLater);
-        check(malformed(), &heard(200, true), "unanswered", TokenSpent, TryLater);
+        check(malformed(), &heard(200, true), "unreadable", TokenSpent, TryLater);
         check(malformed(), &unsent, "unproven", TryLater, TryLater);
         for status in [400, 401, 403, 404] {
             check(malformed(), &heard(status, false), "refused", TryLater, TryLater);

@@ -216,6 +216,12 @@ impl Session {
         self.provider.as_ref()?.silent_login.as_ref()
     }
 
+    /// Claims of the ID token that userinfo has replaced since ([`ProviderSide::replaced_claims`]).
+    #[must_use]
+    pub fn replaced_claims(&self) -> &[String] {
+        self.provider.as_ref().map_or(&[], |provider| &provider.replaced_claims)
+    }
+
     /// How the login was asked to come about, where it was.
     #[must_use]
     pub fn asked(&self) -> Option<&Assurance> {

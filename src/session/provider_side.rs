@@ -24,6 +24,8 @@ pub struct ProviderSide {
     pub silent_login: Option<Schedule>,
     /// How the login was asked to come about.
     pub asked: Assurance,
+    /// Claims of the ID token that userinfo has replaced since: the ID token no longer speaks of them.
+    pub replaced_claims: Vec<String>,
 }
 
 impl ProviderSide {

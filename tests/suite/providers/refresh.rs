@@ -79,7 +79,8 @@ impl Visit {
 
     async fn refresh(&self, refresh_token: &SecretString) -> Result<Refreshed, RefreshFailure> {
         let wanted = WantedClaims::of(&self.known.settings().claims);
-        self.known.refresh_login(&PreviousLogin { id_token: &self.login.id_token, refresh_token }, &wanted).await
+        let previous = PreviousLogin { id_token: &self.login.id_token, replaced_claims: &[], refresh_token };
+        self.known.refresh_login(&previous, &wanted).await
     }
 
     async fn refused(&self, refresh_token: &SecretString) -> Consequence {

@@ -87,3 +87,23 @@ async fn null_at_userinfo_takes_back_what_an_older_id_token_said() {
     scene.pass(AFTER);
     scene.until(&mut browser, |reply| reply.is(200).header("x-authentik-groups").is_empty()).await;
 }
+
+/// Some providers leave an empty list out of userinfo: what it named before is not read from the old ID token again.
+#[tokio::test]
+async fn what_userinfo_named_once_does_not_come_back_from_an_older_id_token() {
+    let scene = Scene::with(|it| it.refreshing.no_id_token = true, |_| ()).await;
+    let mut browser = scene.sign_in().await;
+    assert_eq!(scene.check(&mut browser).await.header("x-authentik-groups"), "admins|staff");
+    let steps =
+        [(Some(json!(["staff"])), "staff"), (None, ""), (Some(json!(["users"])), "users"), (None, ""), (None, "")];
+    for (refreshes, (named, expected)) in (2..).zip(steps) {
+        scene.provider().set(|it| match named {
+            Some(groups) => drop(it.userinfo.set("groups", groups)),
+            None => drop(it.userinfo.remove("groups")),
+        });
+        scene.pass(AFTER);
+        scene.check(&mut browser).await.is(200);
+        scene.until_asked(refreshes).await;
+        scene.until(&mut browser, |reply| reply.is(200).header("x-authentik-groups") == expected).await;
+    }
+}

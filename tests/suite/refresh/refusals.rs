@@ -112,6 +112,33 @@ async fn a_client_that_is_refused_ends_in_a_login() {
         .await;
 }
 
+/// The token may be spent, so it is sent again only where the provider is known to leave it valid.
+#[tokio::test]
+async fn a_success_without_tokens_ends_in_a_login() {
+    let json = "application/json";
+    let answers_without_tokens =
+        [(json, "{}"), (json, r#"{"token_type":"Bearer"}"#), ("text/html", "<html>All is well</html>")];
+    for (kind, body) in answers_without_tokens {
+        for keeps_token in [true, false] {
+            let scene = Scene::with(|it| it.refreshing.keep_token = keeps_token, |_| ()).await;
+            let mut browser = scene.sign_in().await;
+            scene.rename("Alice Neu", &["staff"]);
+            scene.pass(AFTER);
+            scene.until_named(&mut browser, "Alice Neu").await;
+            scene.provider().set(answers(200, kind, body));
+            scene.pass(AFTER);
+            scene.check(&mut browser).await.is(200);
+            scene.until_asked(3).await;
+            scene.pass(WITHIN - AFTER);
+            is_a_login(&scene, &mut browser, body).await;
+            scene.provider().set(|behaviour| behaviour.faults.clear());
+            scene.pass(SECOND);
+            let reply = scene.check(&mut browser).await;
+            assert_eq!(reply.status, if keeps_token { 200 } else { 302 }, "{body}");
+        }
+    }
+}
+
 /// The provider that refused last was away when it was asked again: nobody knows.
 #[tokio::test]
 async fn the_last_answer_counts() {
