@@ -18,7 +18,7 @@ use super::requirement::counted_email;
 use crate::identity::{Identity, PackedIdentity};
 use crate::settings::Email;
 use crate::world::UnixTime;
-use values::{identity_of, object};
+use values::{IDENTITY, identity_of, object};
 use walk::{EmailUse, Uses, Walk};
 
 /// Bytes.
@@ -131,6 +131,11 @@ impl Expression {
             return self.evaluate(asked, Value::Null, now);
         };
         let email = counted_email(user, unverified).map(|email| email.to_string());
+        if user.kept().is_incomplete()
+            && let Some(field) = self.unknown_field(&user.identity(), email.is_some())
+        {
+            return Err(format!("identity.{field} is not known: the token has no scope that lets forepost ask for it"));
+        }
         let with = |email: Option<&str>| {
             let identity = identity_of(&user.identity(), email, user.claims())?;
             self.evaluate(asked, identity, now)
@@ -146,6 +151,14 @@ impl Expression {
             return Ok(holds);
         }
         Err("identity.email is null: the address is not verified, or not one address".to_owned())
+    }
+
+    /// A field that it looks at, and of which an identity with these parts may not say all.
+    fn unknown_field(&self, user: &Identity, has_email: bool) -> Option<&'static str> {
+        let known = [true, !user.username.is_empty(), has_email, !user.name.is_empty(), !user.groups.is_empty(), false];
+        let looks_at_email = self.uses.email != EmailUse::Nothing;
+        let looks_at = |at: usize| self.uses.fields[at] || (IDENTITY[at] == "email" && looks_at_email);
+        (0..IDENTITY.len()).find(|at| !known[*at] && looks_at(*at)).map(|at| IDENTITY[at])
     }
 
     fn evaluate(&self, asked: &Asked<'_>, identity: Value, now: UnixTime) -> Result<bool, String> {

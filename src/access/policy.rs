@@ -70,6 +70,9 @@ pub(super) enum Outcome {
     Required(Meets),
 }
 
+/// What tells whether an address counts.
+const EMAIL_AND_ITS_FLAG: [&str; 2] = ["email", "email_verified"];
+
 impl Policy {
     /// The policy of an application.
     #[must_use]
@@ -115,7 +118,7 @@ impl Policy {
         for requirement in self.requirements() {
             requirement.claims.iter().for_each(|(path, _)| wanted.add(path));
             let names: [(bool, &[&str]); 4] = [
-                (requirement.looks_at_email(), &["email_verified"]),
+                (requirement.looks_at_email(), &EMAIL_AND_ITS_FLAG),
                 (!requirement.scopes.is_empty(), &["scope", "scp"]),
                 (!requirement.acr.is_empty(), &["acr"]),
                 (requirement.max_auth_age.is_some(), &["auth_time"]),
@@ -128,7 +131,7 @@ impl Policy {
         }
         let expressions = || self.rules.iter().filter_map(|it| it.rule.when.as_ref());
         if expressions().any(Expression::looks_at_email) {
-            wanted.add(&ClaimPath::new("email_verified"));
+            EMAIL_AND_ITS_FLAG.iter().for_each(|name| wanted.add(&ClaimPath::new(name)));
         }
         if expressions().any(Expression::looks_at_claims) {
             wanted.add_all();

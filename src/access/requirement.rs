@@ -106,8 +106,11 @@ impl Requirement {
 }
 
 /// The e-mail address that counts for rules: it has exactly one `@`, and the provider verified it, unless `unverified` ones count.
+///
+/// `email_verified` speaks of the claim `email` (OIDC Core §5.1), and of no address that another claim has.
 pub(super) fn counted_email(user: &PackedIdentity, unverified: bool) -> Option<Email> {
-    let verified = || user.claims().get("email_verified").is_some_and(|it| is(it, "true"));
+    let claim_is = |name: &str, text: &str| user.claims().get(name).is_some_and(|it| is(it, text));
+    let verified = || claim_is("email_verified", "true") && claim_is("email", user.email());
     Email::parse(user.email()).filter(|_| unverified || verified())
 }
 
@@ -213,19 +216,22 @@ mod tests {
     fn addresses_count_when_verified() {
         let emails = |address| required(|it| it.emails = vec![Email::parse(address).unwrap()]);
         let domains = |domain| required(|it| it.email_domains = vec![HostPattern::of_email(domain).unwrap()]);
-        let verified = json!({"email_verified": true});
+        let flagged = |flag: Value| json!({"email": "alice@Example.com", "email_verified": flag});
+        let verified = flagged(json!(true));
         check(emails("alice@example.COM"), verified.clone(), Meets::All);
         check(emails("Alice@example.com"), verified.clone(), Meets::Less);
         check(emails("alice@example.com"), json!({}), Meets::Less);
-        check(emails("alice@example.com"), json!({"email_verified": false}), Meets::Less);
-        check(emails("alice@example.com"), json!({"email_verified": "true"}), Meets::All);
-        check(emails("alice@example.com"), json!({"email_verified": {"true": 1}}), Meets::Less);
+        check(emails("alice@example.com"), flagged(json!(false)), Meets::Less);
+        check(emails("alice@example.com"), flagged(json!("true")), Meets::All);
+        check(emails("alice@example.com"), flagged(json!({"true": 1})), Meets::Less);
         check(domains("example.com"), verified.clone(), Meets::All);
         check(domains("com"), verified.clone(), Meets::Less);
         check(domains("mail.example.com"), verified.clone(), Meets::Less);
         check(domains("*.example.com"), verified.clone(), Meets::Less);
         check(domains("*.com"), verified.clone(), Meets::All);
         check(domains("*.com"), json!({}), Meets::Less);
+        check(domains("*.com"), json!({"email_verified": true}), Meets::Less);
+        check(domains("*.com"), json!({"email": "bob@example.com", "email_verified": true}), Meets::Less);
         check(domains("*.e.com"), verified, Meets::Less);
     }
 

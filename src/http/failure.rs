@@ -206,6 +206,9 @@ fn hint(error: &OidcError) -> &'static str {
             "The provider does not accept the code: it was used before, is too old, or the redirect URI differs."
         }
         OidcError::InvalidToken(flaw) | OidcError::InvalidUserinfo(flaw) => flaw.remedy().text(),
+        OidcError::ScopeNotGranted(_) => {
+            "Sign in again, and agree to all that the application asks for. The log names the scope (identity_provider.scopes)."
+        }
         OidcError::IssuerMismatch { .. } => "The issuer differs from identity_provider.issuer; every character counts.",
         OidcError::Refused { .. }
         | OidcError::NotReady

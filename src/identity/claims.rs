@@ -56,11 +56,13 @@ impl Identity {
 
     /// Whether what made `before` somebody is gone: the user name, or whatever else the user was called.
     ///
-    /// Providers go on with the grant of a user who was deleted or disabled, and say nothing of such a user but the subject.
+    /// Providers go on with the grant of a user who was deleted or disabled, and say nothing of such a user but the subject. So a
+    /// name that is the subject (`claims.username = "sub"`) is not one.
     #[must_use]
     pub fn is_nobody_after(&self, before: &Self) -> bool {
-        let is_called = |it: &Self| [&it.username, &it.email, &it.name].iter().any(|text| !text.is_empty());
-        (self.username.is_empty() && !before.username.is_empty()) || (!is_called(self) && is_called(before))
+        let is_name = |it: &Self, text: &str| !text.is_empty() && text != it.subject;
+        let is_called = |it: &Self| [&it.username, &it.email, &it.name].iter().any(|text| is_name(it, text));
+        (!is_name(self, &self.username) && is_name(before, &before.username)) || (!is_called(self) && is_called(before))
     }
 
     /// How this user is called in pages and logs.
@@ -216,6 +218,13 @@ mod tests {
         check(&of("", "a@b", "Alice"), &of("", "", "Alice"), false);
         check(&of("", "", ""), &of("", "", ""), false);
         check(&of("", "", ""), &of("alice", "", ""), false);
+        // `claims.username = "sub"`, and `["preferred_username", "sub"]`.
+        check(&of("s", "a@b", "Alice"), &of("s", "", ""), true);
+        check(&of("s", "a@b", ""), &of("s", "a@b", "Alice"), false);
+        check(&of("s", "", ""), &of("s", "", ""), false);
+        check(&of("alice", "a@b", "Alice"), &of("s", "a@b", "Alice"), true);
+        check(&of("alice", "", ""), &of("s", "", ""), true);
+        check(&of("s", "", ""), &of("alice", "", ""), false);
     }
 
     #[test]

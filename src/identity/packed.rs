@@ -66,6 +66,13 @@ impl PackedIdentity {
         self
     }
 
+    /// Notes that of the claims that were looked for, not every source was asked: one that is not there the user may have.
+    #[must_use]
+    pub fn incomplete(mut self) -> Self {
+        self.kept = Arc::new(self.kept.as_incomplete());
+        self
+    }
+
     /// Which claims were looked for; of all others nothing is known.
     #[must_use]
     pub const fn kept(&self) -> &Arc<Kept> {

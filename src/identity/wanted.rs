@@ -30,6 +30,10 @@ pub struct Kept {
     /// Where the parts of the identity were read from.
     #[serde(default)]
     identity: Vec<String>,
+    /// Whether a claim that is not there may be one that only a source has which was not asked; of tokens alone, which are never
+    /// written down.
+    #[serde(skip)]
+    incomplete: bool,
 }
 
 impl Kept {
@@ -37,6 +41,16 @@ impl Kept {
     #[must_use]
     pub fn covers(&self, wanted: &Self) -> bool {
         self.identity == wanted.identity && (self.all || (!wanted.all && wanted.names.is_subset(&self.names)))
+    }
+
+    /// Whether the user may have claims that were looked for and are not there.
+    #[must_use]
+    pub const fn is_incomplete(&self) -> bool {
+        self.incomplete
+    }
+
+    pub(super) fn as_incomplete(&self) -> Self {
+        Self { incomplete: true, ..self.clone() }
     }
 }
 

@@ -274,7 +274,7 @@ impl Logins {
                     refreshable,
                     silent_login,
                     asked: attempt.assurance.clone(),
-                    replaced_claims: Vec::new(),
+                    userinfo_claims: login.userinfo_claims,
                 },
             },
             now,

@@ -138,9 +138,13 @@ fn verify_no_other_kind(kind: Option<&str>, claims: &Map<String, Value>) -> Resu
 /// Looks at a token that the provider called active, with `answer` (RFC 7662 §2.2): some providers say so of ID tokens and refresh
 /// tokens, too.
 ///
-/// A JWT has to show, by itself or in the answer, that it is an access token. Of an opaque token only the answer tells.
+/// A JWT has to show, by itself or in the answer, that it is an access token. Of an opaque token only the answer tells; one that
+/// the provider may read as a JWT, and forepost cannot, is not opaque.
 pub(super) fn verify_active(token: &str, answer: &Map<String, Value>) -> Result<(), OidcError> {
     verify_bearer(answer)?;
+    if Jws::is_misshapen(token) {
+        return Err(unfit("it has the header of a JWT, and is not one"));
+    }
     let Ok(jws) = Jws::parse(token) else { return Ok(()) };
     let kind = jws.kind()?;
     let mut claims = jws.claims.clone();

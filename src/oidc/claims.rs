@@ -42,12 +42,17 @@ const OF_THE_TOKEN: [&str; 26] = [
     "session_state",
 ];
 
+/// Takes out of the `claims` of userinfo or an access token what only an ID token says; `sub` is known from that.
+pub(super) fn keep_what_is_of_the_user(claims: &mut Map<String, Value>) {
+    claims.retain(|name, _| !OF_THE_TOKEN.contains(&name.as_str()));
+}
+
 /// Claims about another subject than the ID token's.
 pub(super) struct OtherSubject;
 
 impl Provider {
     /// Adds what is wanted and missing: first from userinfo, then from an access token that is a JWT, as Keycloak's realm roles
-    /// are there alone.
+    /// are there alone. Gives the names of claims that userinfo and `claims` both have.
     ///
     /// # Errors
     ///
@@ -58,29 +63,34 @@ impl Provider {
         tokens: &Tokens,
         claims: &mut Map<String, Value>,
         wanted: &WantedClaims,
-    ) -> Result<Result<(), OtherSubject>, OidcError> {
+    ) -> Result<Result<Vec<String>, OtherSubject>, OidcError> {
+        let mut named = Vec::new();
         if !wanted.are_lacking(claims) {
-            return Ok(Ok(()));
+            return Ok(Ok(named));
         }
         let Some(Value::String(subject)) = claims.get("sub").cloned() else {
             return Err(Flaw::new("`sub` is missing", Remedy::Subject).into());
         };
         // The identity is refused for that, whatever else is known.
         if subject.is_empty() {
-            return Ok(Ok(()));
+            return Ok(Ok(named));
         }
         match self.userinfo(ready, tokens.access_token_text(), &subject).await? {
-            Userinfo::Claims(more) => wanted.fill(claims, more),
+            Userinfo::Claims(more) => {
+                named.extend(more.keys().filter(|name| claims.contains_key(*name)).cloned());
+                wanted.fill(claims, more);
+            }
             Userinfo::OtherSubject => return Ok(Err(OtherSubject)),
             Userinfo::None => {}
         }
         self.add_claims_of_access_token(ready, tokens, claims, &subject, wanted).await;
-        Ok(Ok(()))
+        Ok(Ok(named))
     }
 
     /// Adds what is wanted, and what neither a bearer token nor the provider's answer about it says, from userinfo.
     ///
-    /// Userinfo wants the scope `openid` (OIDC Core §5.3.1); where no scope is told, it is asked. What it refuses says nothing more.
+    /// Userinfo wants the scope `openid` (OIDC Core §5.3.1); where no scope is told, it is asked. `false`: a claim is missing that
+    /// userinfo may know, and that it does not tell for this token. A token without a user has no more claims.
     ///
     /// # Errors
     ///
@@ -90,23 +100,28 @@ impl Provider {
         token: &str,
         claims: &mut Map<String, Value>,
         wanted: &WantedClaims,
-    ) -> Result<(), AccessTokenError> {
+    ) -> Result<bool, AccessTokenError> {
         let scopes: Vec<&str> = scopes(claims).collect();
         let may_ask = scopes.is_empty() || scopes.contains(&"openid");
-        if !may_ask || !wanted.are_lacking(claims) || access_token::own_client(claims).is_some() {
-            return Ok(());
+        if !wanted.are_lacking(claims) || access_token::own_client(claims).is_some() {
+            return Ok(true);
         }
-        let Some(Value::String(subject)) = claims.get("sub").cloned() else { return Ok(()) };
         let ready = self.ready().ok_or(AccessTokenError::Unknown(OidcError::NotReady))?;
+        let Some(Value::String(subject)) = claims.get("sub").cloned().filter(|_| may_ask) else {
+            return Ok(ready.metadata.userinfo_endpoint().is_none());
+        };
         match self.userinfo(&ready, token, &subject).await {
-            Ok(Userinfo::Claims(more)) => wanted.fill(claims, more),
-            Ok(Userinfo::None) | Err(OidcError::Refused { .. }) => {}
-            Ok(Userinfo::OtherSubject) => {
-                return Err(AccessTokenError::Invalid("userinfo speaks of another subject".to_owned()));
+            Ok(Userinfo::Claims(more)) => {
+                wanted.fill(claims, more);
+                Ok(true)
             }
-            Err(error) => return Err(AccessTokenError::Unknown(error)),
+            Ok(Userinfo::None) => Ok(true),
+            Err(OidcError::Refused { .. }) => Ok(false),
+            Ok(Userinfo::OtherSubject) => {
+                Err(AccessTokenError::Invalid("userinfo speaks of another subject".to_owned()))
+            }
+            Err(error) => Err(AccessTokenError::Unknown(error)),
         }
-        Ok(())
     }
 
     /// Adds what the access token says of `subject`, where anything is still missing.
@@ -164,7 +179,7 @@ impl Provider {
         let newest = self.ready().unwrap_or_else(|| Arc::clone(ready));
         self.aside(|| newest.verify_signature(self.settings(), &jws, Kind::Access)).await.map_err(Flaw::from)?;
         let mut claims = said(jws.claims);
-        claims.retain(|name, _| !OF_THE_TOKEN.contains(&name.as_str()));
+        keep_what_is_of_the_user(&mut claims);
         Ok(claims)
     }
 }

@@ -36,6 +36,9 @@ pub enum OidcError {
     /// What userinfo says does not prove what it must.
     #[error("the answer of userinfo is not valid: {0}")]
     InvalidUserinfo(Flaw),
+    /// A scope is missing from the login that the provider granted to others: who signs in may have taken it out of the request.
+    #[error("the scope {0} was not granted, as it is to others")]
+    ScopeNotGranted(String),
     /// Our own configuration makes the request impossible.
     #[error("{0}")]
     Configuration(String),

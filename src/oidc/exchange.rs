@@ -41,6 +41,8 @@ pub struct Login {
     pub claims: Map<String, Value>,
     /// The ID token as received.
     pub id_token: String,
+    /// Names of claims of the ID token that userinfo named too, for [`PreviousLogin::userinfo_claims`](super::PreviousLogin::userinfo_claims).
+    pub userinfo_claims: Vec<String>,
     /// What the login can be refreshed with, where the provider gives such a thing.
     pub refresh_token: Option<SecretString>,
     /// How long the provider says that the access token lives; `None` where it says nothing that makes sense.
@@ -52,6 +54,7 @@ impl Login {
         Self {
             claims: verified.claims,
             id_token: verified.id_token,
+            userinfo_claims: Vec::new(),
             refresh_token: extras.refresh_token,
             access_token_lifetime: extras.lifetime,
         }

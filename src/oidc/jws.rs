@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use aws_lc_rs::{digest, hmac};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
+use base64::{Engine, alphabet};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 
@@ -63,6 +64,18 @@ impl<'t> Jws<'t> {
         Ok(Self { header, claims, input, signature })
     }
 
+    /// Whether `token` has a JOSE header (RFC 7515 §4, RFC 7516 §4) by some reading, and is neither a JWS by the strict one nor a JWE.
+    ///
+    /// Base64 has lenient decoders: a last character with other unused bits, padding or the other alphabet changes the text of a
+    /// token and not what its issuer reads in it. Such a token is not an opaque one.
+    pub(super) fn is_misshapen(token: &str) -> bool {
+        let parts = token.split('.').count();
+        let Some((header, _)) = token.split_once('.') else { return false };
+        let header = lenient_object(header);
+        let is_jwe = || parts == 5 && header.as_ref().is_some_and(|header| header.contains_key("enc"));
+        header.is_some() && Jws::parse(token).is_err() && !is_jwe()
+    }
+
     /// What kind of token it says it is, without the `application/` that may be left out (RFC 7515 §4.1.9), in lower case.
     ///
     /// # Errors
@@ -104,6 +117,29 @@ impl<'t> Jws<'t> {
         let (half, _) = whole.as_ref().split_at(whole.as_ref().len() / 2);
         Some(URL_SAFE_NO_PAD.encode(half))
     }
+}
+
+/// What any decoder of base64 may find in `part`; an empty object where it begins like an object and is none to us.
+fn lenient_object(part: &str) -> Option<Map<String, Value>> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::URL_SAFE,
+        GeneralPurposeConfig::new()
+            .with_decode_allow_trailing_bits(true)
+            .with_decode_padding_mode(DecodePaddingMode::RequireNone),
+    );
+    let text: String = part
+        .chars()
+        .filter_map(|it| match it {
+            '+' => Some('-'),
+            '/' => Some('_'),
+            it => (it.is_ascii_alphanumeric() || matches!(it, '-' | '_')).then_some(it),
+        })
+        .collect();
+    // A last character that completes no byte is left out by some.
+    let whole = text.len() - usize::from(text.len() % 4 == 1);
+    let decoded = LENIENT.decode(&text[..whole]).ok()?;
+    let begins = decoded.iter().find(|byte| !byte.is_ascii_whitespace() && byte.is_ascii());
+    (begins == Some(&b'{')).then(|| serde_json::from_slice(&decoded).unwrap_or_default())
 }
 
 fn hash_of(algorithm: SigningAlgorithm) -> &'static digest::Algorithm {

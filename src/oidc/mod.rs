@@ -10,6 +10,7 @@ mod endpoints;
 mod error;
 mod exchange;
 mod flaw;
+mod granted;
 mod http_client;
 pub mod inspect;
 mod introspect;

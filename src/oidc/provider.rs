@@ -11,6 +11,7 @@ use super::asker::Asker;
 use super::claims::OtherSubject;
 use super::doubt::Algorithms;
 use super::flaw::{Flaw, Remedy};
+use super::granted::GrantedScopes;
 use super::source::{Parse, Source};
 use super::standing::Standing;
 use super::tokens::Tokens;
@@ -42,6 +43,7 @@ pub struct Provider {
     /// Whether logins can go through it, or its tokens are only verified.
     signs_people_in: bool,
     pub(super) standing: Standing,
+    granted: GrantedScopes,
     /// How ID tokens that were accepted are signed.
     pub(super) algorithms: Algorithms,
 }
@@ -110,6 +112,7 @@ impl Provider {
             signs_people_in: true,
             algorithms: Algorithms::default(),
             standing: Standing::default(),
+            granted: GrantedScopes::default(),
         })
     }
 
@@ -293,9 +296,11 @@ impl Provider {
         let heard = asker.heard();
         self.note_answer(&tokens, heard.status);
         let tokens = tokens?;
+        self.granted.verify(&self.settings.scopes, heard.extras.scope.as_deref())?;
         let verified = self.verify_id_token(&ready, ExpectedNonce::This(exchange.nonce), &tokens).await?;
         let mut login = Login::new(verified, heard.extras);
-        self.add_wanted_claims(&ready, &tokens, &mut login.claims, wanted).await?.map_err(|OtherSubject| {
+        let added = self.add_wanted_claims(&ready, &tokens, &mut login.claims, wanted).await?;
+        login.userinfo_claims = added.map_err(|OtherSubject| {
             let flaw = Flaw::new("`sub` is not that of the ID token", Remedy::OtherSubject);
             OidcError::InvalidUserinfo(flaw)
         })?;

@@ -25,8 +25,8 @@ use crate::world::UnixTime;
 pub struct PreviousLogin<'a> {
     /// The ID token of the login, or of the last refresh that brought one: verified then, and not touched since.
     pub id_token: &'a str,
-    /// [`Refreshed::replaced_claims`] of the last refresh.
-    pub replaced_claims: &'a [String],
+    /// [`Refreshed::userinfo_claims`] of the last refresh, else [`Login::userinfo_claims`](super::Login::userinfo_claims).
+    pub userinfo_claims: &'a [String],
     /// The newest refresh token.
     pub refresh_token: &'a SecretString,
 }
@@ -37,11 +37,11 @@ pub struct Refreshed {
     pub claims: Map<String, Value>,
     /// The new ID token; `None`: the provider gave none, and the old one stays.
     pub id_token: Option<String>,
-    /// Claims of the old ID token that userinfo has replaced, now or at an earlier refresh; none where there is a new ID token.
+    /// Names of claims of the newest ID token that userinfo named too, at the login or since.
     ///
-    /// Of these the old ID token never speaks again: some providers leave an empty list out of userinfo, and a group that was
-    /// taken from the user would come back.
-    pub replaced_claims: Vec<String>,
+    /// Where userinfo leaves one of these out later, the ID token no longer speaks of it: some providers leave an empty list out,
+    /// and a group that was taken from the user would come back.
+    pub userinfo_claims: Vec<String>,
     /// What the next refresh needs: the new one, or the old one where the provider does not rotate.
     pub refresh_token: SecretString,
     /// Whether that is a new one.
@@ -98,12 +98,12 @@ impl Provider {
             Ok(tokens) => self.judge(&ready, &before, &tokens, wanted).await,
             Err(error) => Err(RefreshError::of_answer(error, &heard)),
         };
-        let Extras { refresh_token: rotated, lifetime } = heard.extras;
+        let Extras { refresh_token: rotated, lifetime, .. } = heard.extras;
         match result {
-            Ok(Judged { claims, id_token, replaced_claims, lost_sid }) => Ok(Refreshed {
+            Ok(Judged { claims, id_token, userinfo_claims, lost_sid }) => Ok(Refreshed {
                 claims,
                 id_token,
-                replaced_claims,
+                userinfo_claims,
                 lost_sid,
                 rotated: rotated.is_some(),
                 refresh_token: rotated.unwrap_or_else(|| previous.refresh_token.clone()),
@@ -127,9 +127,9 @@ impl Provider {
                 Userinfo::OtherSubject => return Err(RefreshError::Changed),
                 Userinfo::None => Map::new(),
             };
-            let (mut claims, replaced_claims) = before.replaced_by(newer);
+            let (mut claims, userinfo_claims) = before.replaced_by(newer);
             self.add_claims_of_access_token(ready, tokens, &mut claims, &before.subject, wanted).await;
-            return Ok(Judged { claims, id_token: None, replaced_claims, lost_sid: false });
+            return Ok(Judged { claims, id_token: None, userinfo_claims, lost_sid: false });
         }
         let verified = self.verify_id_token(ready, ExpectedNonce::NoneOr(before.nonce()), tokens).await?;
         let mut claims = verified.claims;
@@ -137,20 +137,25 @@ impl Provider {
             return Err(RefreshError::Changed);
         }
         before.verify_order(&claims)?;
+        let mut userinfo_claims: Vec<String> = before.named.to_vec();
+        userinfo_claims.retain(|name| claims.contains_key(name));
         let lost_sid = before.has_session() && session_id(&claims).is_none();
         // Whatever userinfo would say, the session is over.
         if !lost_sid {
             let added = self.add_wanted_claims(ready, tokens, &mut claims, wanted).await?;
-            added.map_err(|OtherSubject| RefreshError::Changed)?;
+            let named = added.map_err(|OtherSubject| RefreshError::Changed)?;
+            userinfo_claims.extend(named);
+            userinfo_claims.sort_unstable();
+            userinfo_claims.dedup();
         }
-        Ok(Judged { claims, id_token: Some(verified.id_token), replaced_claims: Vec::new(), lost_sid })
+        Ok(Judged { claims, id_token: Some(verified.id_token), userinfo_claims, lost_sid })
     }
 }
 
 struct Judged {
     claims: Map<String, Value>,
     id_token: Option<String>,
-    replaced_claims: Vec<String>,
+    userinfo_claims: Vec<String>,
     lost_sid: bool,
 }
 
@@ -178,8 +183,8 @@ impl Ready {
 struct Before<'a> {
     subject: String,
     claims: Map<String, Value>,
-    /// Names of those claims that userinfo has replaced since.
-    replaced: &'a [String],
+    /// Names of those claims that userinfo named too.
+    named: &'a [String],
 }
 
 impl<'a> Before<'a> {
@@ -187,44 +192,26 @@ impl<'a> Before<'a> {
         let claims = said(Jws::parse(previous.id_token)?.claims);
         match claims.get("sub") {
             Some(Value::String(subject)) => {
-                Ok(Self { subject: subject.clone(), claims, replaced: previous.replaced_claims })
+                Ok(Self { subject: subject.clone(), claims, named: previous.userinfo_claims })
             }
             Some(_) | None => Err(OidcError::Malformed("the kept ID token has no `sub`".into())),
         }
     }
 
-    /// These claims with those that are `newer` in their place, and the names of all that were replaced so far.
+    /// These claims with those that are `newer` in their place, and the names of all that userinfo named so far.
     ///
-    /// Userinfo is newer than an ID token that stays, but of the login only the ID token speaks. What userinfo never spoke of is
-    /// as the ID token has it: some providers tell at userinfo only what was asked for there. What it spoke of once and leaves
-    /// out now is gone.
+    /// Userinfo is newer than an ID token that stays. What userinfo never named is as the ID token has it: some providers tell at
+    /// userinfo only what was asked for there. What it named once and leaves out now is gone.
     fn replaced_by(&self, mut newer: Map<String, Value>) -> (Map<String, Value>, Vec<String>) {
-        const OF_THE_LOGIN: [&str; 14] = [
-            "iss",
-            "sub",
-            "aud",
-            "azp",
-            "exp",
-            "nbf",
-            "iat",
-            "jti",
-            "nonce",
-            "auth_time",
-            "at_hash",
-            "sid",
-            "acr",
-            "amr",
-        ];
         let mut claims = self.claims.clone();
         replace_flag_with_address(&mut claims, &mut newer);
-        newer.retain(|name, _| !(OF_THE_LOGIN.contains(&name.as_str()) && self.claims.contains_key(name)));
-        for name in self.replaced.iter().filter(|name| !newer.contains_key(*name)) {
+        for name in self.named.iter().filter(|name| !newer.contains_key(*name)) {
             claims.remove(name);
             if name == "email" {
                 claims.remove("email_verified");
             }
         }
-        let was_spoken_of = |name: &String| self.replaced.contains(name) || newer.contains_key(name);
+        let was_spoken_of = |name: &String| self.named.contains(name) || newer.contains_key(name);
         let mut replaced: Vec<String> = self.claims.keys().filter(|name| was_spoken_of(name)).cloned().collect();
         for (name, value) in newer {
             if value.is_null() {
@@ -274,18 +261,18 @@ mod tests {
     /// Refreshes without an ID token, one after another: what userinfo says, and what is so then.
     #[track_caller]
     fn follow(id_token: Value, refreshes: &[(Value, Value)]) {
-        let mut replaced = Vec::new();
+        let mut named = Vec::new();
         for (number, (userinfo, expected)) in refreshes.iter().enumerate() {
-            let before = Before { subject: "s".into(), claims: claims(id_token.clone()), replaced: &replaced };
+            let before = Before { subject: "s".into(), claims: claims(id_token.clone()), named: &named };
             let (now, newly) = before.replaced_by(claims(userinfo.clone()));
             assert_eq!(Value::Object(now), *expected, "refresh {number}");
-            replaced = newly;
+            named = newly;
         }
     }
 
     #[test]
     fn what_userinfo_spoke_of_does_not_come_back_from_the_id_token() {
-        let silent = || json!({"sub": "s"});
+        let silent = || json!({});
         let admin = json!({"sub": "s", "g": ["admins"], "n": 1});
         let none = json!({"sub": "s", "n": 1});
         // Userinfo never speaks of it.
@@ -299,11 +286,9 @@ mod tests {
             follow(admin.clone(), &[spoken(), (silent(), none.clone()), (silent(), none.clone()), spoken()]);
             follow(admin.clone(), &[(silent(), admin.clone()), spoken(), (silent(), none.clone())]);
         }
-        // Of the login, only the ID token speaks.
-        let login = json!({"sub": "s", "acr": "1"});
-        follow(login.clone(), &[(json!({"acr": "2"}), login.clone()), (silent(), login.clone())]);
         // What only userinfo says counts while it says so.
-        follow(silent(), &[(same.clone(), json!({"sub": "s", "g": ["admins"]})), (silent(), silent())]);
+        let bare = json!({"sub": "s"});
+        follow(bare.clone(), &[(same.clone(), json!({"sub": "s", "g": ["admins"]})), (silent(), bare.clone())]);
     }
 
     #[test]

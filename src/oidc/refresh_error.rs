@@ -231,6 +231,7 @@ impl From<OidcError> for RefreshError {
             | OidcError::IssuerMismatch { .. }
             | OidcError::InvalidToken(_)
             | OidcError::InvalidUserinfo(_)
+            | OidcError::ScopeNotGranted(_)
             | OidcError::Configuration(_)) => Self::Unproven(error),
         }
     }

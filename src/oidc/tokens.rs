@@ -71,6 +71,8 @@ impl TokenResponse<EmptyAdditionalClaims, CoreGenderClaim, CoreJweContentEncrypt
 pub(super) struct Extras {
     pub(super) refresh_token: Option<SecretString>,
     pub(super) lifetime: Option<Duration>,
+    /// What was granted, with blanks between; `None`: what was asked for (RFC 6749 §5.1).
+    pub(super) scope: Option<String>,
 }
 
 impl Extras {
@@ -84,13 +86,18 @@ impl Extras {
         struct LifetimeMember {
             expires_in: Value,
         }
+        #[derive(Deserialize)]
+        struct ScopeMember {
+            scope: String,
+        }
         let refresh_token = serde_json::from_slice(body)
             .ok()
             .map(|RefreshTokenMember { refresh_token }| refresh_token)
             .filter(|token| !token.is_empty());
         let lifetime =
             serde_json::from_slice(body).ok().and_then(|LifetimeMember { expires_in }| lifetime(&expires_in));
-        Self { refresh_token: refresh_token.map(SecretString::from), lifetime }
+        let scope = serde_json::from_slice(body).ok().map(|ScopeMember { scope }| scope);
+        Self { refresh_token: refresh_token.map(SecretString::from), lifetime, scope }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use serde_json::{Map, Value};
 
+use super::claims::keep_what_is_of_the_user;
 use super::flaw::{Flaw, Remedy};
 use super::jws::{Jws, Kind};
 use super::provider::checked;
@@ -13,7 +14,7 @@ use super::{OidcError, Operation, Provider, Ready, members};
 
 /// What there is at userinfo.
 pub(super) enum Userinfo {
-    /// All claims, `null` among them: what an older answer said is no longer so.
+    /// All claims of the user, `null` among them: what an older answer said is no longer so. Of the login only an ID token speaks.
     Claims(Map<String, Value>),
     /// Claims about somebody else, which are nobody's business.
     OtherSubject,
@@ -42,13 +43,16 @@ impl Provider {
         if status != StatusCode::OK {
             return Err(OidcError::Refused { code: format!("userinfo answered {status}"), description: None });
         }
-        let claims = if is_signed(&answer) {
+        let mut claims = if is_signed(&answer) {
             self.signed_userinfo(ready, answer.body()).await?
         } else {
             members::parse(answer.body()).map_err(|why| OidcError::Malformed(format!("userinfo: {why}")))?
         };
         match claims.get("sub") {
-            Some(Value::String(found)) if found == subject => Ok(Userinfo::Claims(claims)),
+            Some(Value::String(found)) if found == subject => {
+                keep_what_is_of_the_user(&mut claims);
+                Ok(Userinfo::Claims(claims))
+            }
             Some(Value::String(_)) => Ok(Userinfo::OtherSubject),
             Some(_) => Err(OidcError::InvalidUserinfo(Flaw::new("`sub` is not a text", Remedy::Subject))),
             None => Err(OidcError::InvalidUserinfo(Flaw::new("`sub` is missing", Remedy::Subject))),

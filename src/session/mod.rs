@@ -216,10 +216,10 @@ impl Session {
         self.provider.as_ref()?.silent_login.as_ref()
     }
 
-    /// Claims of the ID token that userinfo has replaced since ([`ProviderSide::replaced_claims`]).
+    /// Names of claims of the ID token that userinfo named too ([`ProviderSide::userinfo_claims`]).
     #[must_use]
-    pub fn replaced_claims(&self) -> &[String] {
-        self.provider.as_ref().map_or(&[], |provider| &provider.replaced_claims)
+    pub fn userinfo_claims(&self) -> &[String] {
+        self.provider.as_ref().map_or(&[], |provider| &provider.userinfo_claims)
     }
 
     /// How the login was asked to come about, where it was.

@@ -24,8 +24,9 @@ pub struct ProviderSide {
     pub silent_login: Option<Schedule>,
     /// How the login was asked to come about.
     pub asked: Assurance,
-    /// Claims of the ID token that userinfo has replaced since: the ID token no longer speaks of them.
-    pub replaced_claims: Vec<String>,
+    /// Names of claims of the ID token that userinfo named too: where userinfo leaves one out later, the ID token no longer speaks of
+    /// it.
+    pub userinfo_claims: Vec<String>,
 }
 
 impl ProviderSide {

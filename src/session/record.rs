@@ -98,7 +98,7 @@ struct Rest<'s> {
     asked: Cow<'s, Assurance>,
     /// A record of an earlier release does not know, and its ID token speaks of all that it says.
     #[serde(default, skip_serializing_if = "<[String]>::is_empty")]
-    replaced_claims: Cow<'s, [String]>,
+    userinfo_claims: Cow<'s, [String]>,
 }
 
 /// Of a schedule, in milliseconds after the epoch.
@@ -189,7 +189,7 @@ impl RecordKeys {
             claims: Cow::Borrowed(session.identity.claims()),
             kept: Cow::Borrowed(session.identity.kept()),
             asked: session.asked().map_or_else(Cow::default, Cow::Borrowed),
-            replaced_claims: Cow::Borrowed(session.replaced_claims()),
+            userinfo_claims: Cow::Borrowed(session.userinfo_claims()),
         };
         let head = Head { version: VERSION, ends_at: end(session) };
         let mut record = self.head_and_outline(world, &key, &Outline::of(session, issuer), head)?;
@@ -243,7 +243,7 @@ impl RecordKeys {
                 refreshable: rest.refresh.map(Refreshable::from),
                 silent_login: rest.silent_login.map(Schedule::from),
                 asked: rest.asked.into_owned(),
-                replaced_claims: rest.replaced_claims.into_owned(),
+                userinfo_claims: rest.userinfo_claims.into_owned(),
             }
             .boxed(),
         })

@@ -10,7 +10,7 @@ mod prove;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
@@ -31,6 +31,9 @@ use prove::{Asking, Proven, Refused};
 
 /// Until it is looked at again.
 const BAD: Duration = Duration::from_secs(10);
+
+/// Where the provider does not answer for so long, requests with the same credential do not ask again for as long.
+const NO_ANSWER: Duration = Duration::from_secs(1);
 
 /// Bytes of all good ones together, about.
 const MOST_BYTES: u64 = 32 << 20;
@@ -183,6 +186,7 @@ impl Tokens {
         key: Key,
         client: Option<IpAddr>,
     ) -> Outcome {
+        let began = Instant::now();
         let proven = match (presented.credential(), self.providers.get(&app.identity_provider)) {
             (None, _) => Err(Refused(Bad::Invalid, "it is malformed".to_owned())),
             (_, None) => Err(Refused(Bad::Unknown, "there is no provider".to_owned())),
@@ -210,9 +214,13 @@ impl Tokens {
             }
             Err(Refused(bad, why)) => {
                 self.tell(app, presented.scheme(), bad, &why, client);
-                if matches!(bad, Bad::Invalid | Bad::Scope) {
-                    self.good.invalidate(&key);
-                    self.bad.insert(key, (bad, now + BAD));
+                match bad {
+                    Bad::Invalid | Bad::Scope => {
+                        self.good.invalidate(&key);
+                        self.bad.insert(key, (bad, now + BAD));
+                    }
+                    Bad::Unknown if began.elapsed() >= NO_ANSWER => self.bad.insert(key, (bad, now + NO_ANSWER)),
+                    Bad::Unknown | Bad::Limited => {}
                 }
                 Outcome::Bad(bad)
             }
@@ -261,9 +269,10 @@ impl Drop for Flight<'_> {
 
 fn session(app: &Application, proven: Proven, now: UnixTime) -> Session {
     let lifetime = proven.until.since(now);
+    let identity = app.pack(proven.identity, &proven.told, Some(proven.until), &proven.claims);
     let new = NewSession {
         application: Arc::clone(&app.slug),
-        identity: app.pack(proven.identity, &proven.told, Some(proven.until), &proven.claims),
+        identity: if proven.complete { identity } else { identity.incomplete() },
         began_at: now,
         lifetime,
         idle_timeout: None,

@@ -55,7 +55,12 @@ impl Scheme {
 #[derive(PartialEq, Eq)]
 pub(super) enum Credential<'r> {
     Token(&'r str),
-    Password { user: String, password: String },
+    /// For the user name [`TOKEN_USER`].
+    TokenAsPassword(String),
+    Password {
+        user: String,
+        password: String,
+    },
 }
 
 impl<'r> Presented<'r> {
@@ -127,22 +132,14 @@ impl<'r> Presented<'r> {
         }
         let decoded = String::from_utf8(STANDARD.decode(text).ok()?).ok()?;
         let (user, password) = decoded.split_once(':')?;
-        let longest = if user == TOKEN_USER { LONGEST_TOKEN } else { LONGEST_PART };
         let usable =
             |part: &str, longest| !part.is_empty() && part.len() <= longest && !part.chars().any(char::is_control);
-        (usable(user, LONGEST_PART) && usable(password, longest))
-            .then(|| Credential::Password { user: user.to_owned(), password: password.to_owned() })
-    }
-}
-
-impl Credential<'_> {
-    /// The token in the place of a password.
-    pub(super) fn token(&self) -> Option<&str> {
-        match self {
-            Self::Token(token) => Some(token),
-            Self::Password { user, password } if user == TOKEN_USER => Some(password),
-            Self::Password { .. } => None,
+        if user == TOKEN_USER {
+            let is_token = usable(password, LONGEST_TOKEN) && password.bytes().all(is_token68);
+            return is_token.then(|| Credential::TokenAsPassword(password.to_owned()));
         }
+        (usable(user, LONGEST_PART) && usable(password, LONGEST_PART))
+            .then(|| Credential::Password { user: user.to_owned(), password: password.to_owned() })
     }
 }
 
@@ -216,6 +213,7 @@ mod tests {
         let shown = found.map(|it| {
             it.credential().map(|credential| match credential {
                 Credential::Token(token) => token.to_owned(),
+                Credential::TokenAsPassword(token) => format!("token|{token}"),
                 Credential::Password { user, password } => format!("{user}|{password}"),
             })
         });
@@ -263,9 +261,12 @@ mod tests {
         basic("alice:a\nb", None);
         basic(&format!("alice:{}", "x".repeat(1025)), None);
         let token = format!("goauthentik.io/token:{}", "x".repeat(1800));
-        let split = token.replacen(':', "|", 1);
+        let split = token.replacen("goauthentik.io/token:", "token|", 1);
         basic(&token, Some(&split));
         basic(&format!("goauthentik.io/token:{}", "x".repeat((16 << 10) + 1)), None);
+        for no_token in ["a b", "{}", "a,b", "ä"] {
+            basic(&format!("goauthentik.io/token:{no_token}"), None);
+        }
         check(Bearer::Off, Basic::Authentik, &["Basic !!!"], Some(None));
         check(Bearer::Off, Basic::Authentik, &["Basic /w=="], Some(None));
     }

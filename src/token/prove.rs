@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use tokio::sync::SemaphorePermit;
 
 use super::presented::Credential;
 use super::{Bad, Tokens};
@@ -24,6 +25,8 @@ const GOOD_BY_PROVIDER: Duration = Duration::from_secs(60);
 pub(super) struct Proven {
     pub(super) identity: Identity,
     pub(super) claims: Map<String, Value>,
+    /// Whether all was asked that may know a claim that the application wants.
+    pub(super) complete: bool,
     /// What the application is told as the user's token; empty: nothing.
     pub(super) told: String,
     pub(super) until: UnixTime,
@@ -45,12 +48,11 @@ pub(super) struct Asking<'a> {
 
 impl Asking<'_> {
     pub(super) async fn prove(&self, credential: &Credential<'_>) -> Result<Proven, Refused> {
-        match (credential.token(), credential) {
-            (Some(token), Credential::Token(_)) => self.prove_token(token).await,
+        match credential {
+            Credential::Token(token) => self.prove_token(token).await,
             // In the place of a password it is what the provider says it is.
-            (Some(token), Credential::Password { .. }) => self.introspect(token).await,
-            (None, Credential::Password { user, password }) => self.prove_password(user, password).await,
-            (None, Credential::Token(_)) => Err(Refused(Bad::Invalid, "it is malformed".to_owned())),
+            Credential::TokenAsPassword(token) => self.introspect(token).await,
+            Credential::Password { user, password } => self.prove_password(user, password).await,
         }
     }
 
@@ -70,8 +72,9 @@ impl Asking<'_> {
             let is_ours = |audience: &str| audience == client_id || self.is_application(audience);
             let recipient = Recipient { is_ours: &is_ours, accept_clients: &self.accepted.accept_clients };
             let mut proven = self.provider.verify_access_token(token, &recipient).await.map_err(refused)?;
-            self.add_userinfo(token, &mut proven.claims).await?;
-            return self.proven(proven, &self.provider.settings().claims, token.to_owned(), GOOD_JWT);
+            let complete = self.add_userinfo(token, &mut proven.claims).await?;
+            let names = &self.provider.settings().claims;
+            return Ok(Proven { complete, ..self.proven(proven, names, token.to_owned(), GOOD_JWT)? });
         }
         let known = self.tokens.issuers.get(&self.app.number).map_or(&[][..], Vec::as_slice).iter();
         let found = known.zip(&self.accepted.issuers).find(|(_, settings)| settings.issuer == issuer);
@@ -110,18 +113,28 @@ impl Asking<'_> {
             );
         }
         let mut told = asked?;
-        // What it names the user by where no claim does (RFC 7662 §2.2).
         let username = told.claims.get("username").and_then(Value::as_str).unwrap_or_default().to_owned();
-        self.add_userinfo(token, &mut told.claims).await?;
+        let complete = self.add_userinfo(token, &mut told.claims).await?;
         let names = &self.provider.settings().claims;
-        let identity = identity(&told.claims, names)?;
-        let identity = if identity.username.is_empty() { Identity { username, ..identity } } else { identity };
-        self.proven_as(identity, told, String::new(), GOOD_BY_PROVIDER)
+        let mut identity = identity(&told.claims, names)?;
+        // The name that users sign in with (RFC 7662 §2.2), where no claim says it. An operator who names another claim wants what
+        // is there alone.
+        if identity.username.is_empty() && names.username.first_names().any(|name| name == "preferred_username") {
+            identity.username = username;
+        }
+        Ok(Proven { complete, ..self.proven_as(identity, told, String::new(), GOOD_BY_PROVIDER)? })
     }
 
     /// Asks userinfo for what the application wants and `claims` do not say; the answer is kept with the verdict.
-    async fn add_userinfo(&self, token: &str, claims: &mut Map<String, Value>) -> Result<(), Refused> {
+    async fn add_userinfo(&self, token: &str, claims: &mut Map<String, Value>) -> Result<bool, Refused> {
+        let _turn = self.turn().await;
         self.provider.add_userinfo(token, claims, &self.app.wanted_claims).await.map_err(refused)
+    }
+
+    /// The right to one of the questions that a provider is asked at once.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // Nothing closes the semaphore.
+        self.tokens.turns.get(self.provider.name())?.acquire().await.ok()
     }
 
     async fn prove_password(&self, user: &str, password: &str) -> Result<Proven, Refused> {
@@ -137,11 +150,7 @@ impl Asking<'_> {
         user: Option<&str>,
         ask: impl Future<Output = Result<T, AccessTokenError>>,
     ) -> Result<T, Refused> {
-        // Nobody closes the semaphore.
-        let _turn = match self.tokens.turns.get(self.provider.name()) {
-            Some(turns) => turns.acquire().await.ok(),
-            None => None,
-        };
+        let _turn = self.turn().await;
         if self.was_good {
             return ask.await.map_err(refused);
         }
@@ -170,7 +179,7 @@ impl Asking<'_> {
         self.verify_named(&identity, &token.claims)?;
         let until = self.tokens.world.now() + most;
         let until = token.expires_at.map_or(until, |end| end.min(until));
-        Ok(Proven { identity, claims: token.claims, told, until })
+        Ok(Proven { identity, claims: token.claims, complete: true, told, until })
     }
 
     /// The application takes an empty user name for whatever it likes. So only the operator lets in who has none: a client by its

@@ -319,3 +319,33 @@ async fn without_a_refresh_token_a_newer_rule_asks_for_a_login() {
         stop(daemon);
     }
 }
+
+/// The authorization request passes through the browser: who takes a scope out of it is missing the groups that a rule denies.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scope_that_a_user_takes_out_is_missed() {
+    let denies = rule("when = \"identity != null && 'staff' in identity.groups\"\ndeny = true");
+    let (stage, entered) = entered("", &denies, |_| ()).await;
+    entered.is(403);
+    let mut browser = stage.browser();
+    let mut begun = stage.check("traefik", &mut browser, APP).await;
+    let changed = begun.is(302).location().as_str().replace("scope=openid+profile+email+groups", "scope=openid+email");
+    assert_ne!(changed, begun.location().as_str());
+    begun.headers.insert("location", changed.parse().unwrap());
+    let refused = stage.come_back(&mut browser, begun, "alice").await;
+    assert_eq!(refused.status, 502, "{refused:#?}");
+    assert!(refused.body.contains("agree to all that the application asks for"), "{}", refused.body);
+    assert!(!refused.body.contains("groups"), "{}", refused.body);
+    stage.check("traefik", &mut browser, APP).await.is(302);
+    stage.sign_in(&mut browser, APP, "alice").await.is(403);
+}
+
+/// A user attribute may have any name; how somebody signed in, the ID token alone says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn userinfo_does_not_speak_of_the_login() {
+    for claim in ["acr", "amr", "auth_time", "sid"] {
+        let header = format!("[[application.header]]\nname = \"X-Claim\"\nclaim = \"{claim}\"\n");
+        assert_eq!(only_at_userinfo(claim, json!("1"), &header).await.is(200).header("x-claim"), "", "{claim}");
+    }
+    let assured = only_at_userinfo("acr", json!("mfa"), &rule("require = { acr = [\"mfa\"] }")).await;
+    assert_ne!(assured.status, 200, "{assured:#?}");
+}

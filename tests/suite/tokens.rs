@@ -65,16 +65,30 @@ accept_clients = ["friend"]
 allow_unnamed = true
 
 [[application]]
+slug = "denying"
+external_host = "https://denying.example.com"
+[application.tokens]
+bearer = "both"
+[[application.rule]]
+when = "identity != null && 'suspended' in identity.claims"
+deny = true
+
+[[application]]
 slug = "plain"
 external_host = "https://plain.example.com"
 "#;
 
 async fn stage() -> Stage {
+    stage_with("cli_client_id = \"cli\"").await
+}
+
+/// With this in the table of the provider.
+async fn stage_with(settings: &str) -> Stage {
     let origins = ["app", "opaque", "own", "plain"].map(|name| format!("https://{name}.example.com"));
     let origins: Vec<_> = origins.iter().map(String::as_str).collect();
     let config = Config { clients: vec![client("proxy", Some("proxy-secret"), &origins)], ..Config::default() };
     let provider = Provider::start(config).await.unwrap();
-    Stage::of(provider, "proxy-secret", "cli_client_id = \"cli\"", APPLICATIONS).await
+    Stage::of(provider, "proxy-secret", settings, APPLICATIONS).await
 }
 
 /// Asks with this `Authorization`, as a program does.

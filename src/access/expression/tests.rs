@@ -98,6 +98,35 @@ fn expressions_hold_or_not_or_nobody_knows() {
     check("now > timestamp('2024-01-01T00:00:00Z')", None, Ok(false));
 }
 
+/// A token that was not asked about at userinfo.
+#[test]
+fn what_was_not_asked_about_is_not_known() {
+    let check = |text: &str, identity: &Identity, expected: Result<bool, &str>| {
+        let expression = Expression::parse(&format!("identity != null && {text}")).unwrap();
+        let user = PackedIdentity::new(identity.clone(), "", None).incomplete();
+        let asked = Asked { host: Some("a"), path: Some("/a"), method: None, client: None, scheme: None };
+        let got = expression.holds(&asked, Some(&user), false, UnixTime::from_secs(1_700_000_000));
+        match (got, expected) {
+            (Ok(got), Ok(expected)) => assert_eq!(got, expected, "{text}"),
+            (Err(got), Err(field)) => assert!(got.contains(&format!("identity.{field} is not known")), "{text}: {got}"),
+            (got, _) => panic!("{text}: {got:?}"),
+        }
+    };
+    let bare = Identity { subject: "7".into(), ..Identity::default() };
+    let known = Identity { username: "alice".into(), name: "A".into(), groups: vec!["ops".into()], ..bare.clone() };
+    check("request.path == '/a'", &bare, Ok(true));
+    check("identity.subject == '7'", &bare, Ok(true));
+    check("identity.username == 'bob'", &bare, Err("username"));
+    check("identity.username == 'bob'", &known, Ok(false));
+    check("identity.name == 'A'", &known, Ok(true));
+    check("identity.name == 'A'", &bare, Err("name"));
+    check("'banned' in identity.groups", &bare, Err("groups"));
+    check("'banned' in identity.groups", &known, Ok(false));
+    check("identity.email == null", &known, Err("email"));
+    check("'suspended' in identity.claims", &known, Err("claims"));
+    check("has(identity.claims.suspended)", &known, Err("claims"));
+}
+
 /// Whether it holds for a user with this address, which is `verified`; `None` is not known.
 fn of_email(text: &str, email: &str, verified: bool, unverified: bool) -> Option<bool> {
     let expression = Expression::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
@@ -128,6 +157,21 @@ fn addresses_in_expressions_are_those_that_count() {
     check("identity != null && identity.email != null", "a@example.com", Some(true));
     check("identity != null && null != identity.email", "", Some(false));
     check("identity != null && identity.claims.email.endsWith('.com')", "a@evil.com@x.example.com", Some(true));
+}
+
+/// The flag speaks of the claim `email`.
+#[test]
+fn an_address_of_another_claim_is_not_verified() {
+    let claims = json!({"email": "bob@evil.test", "mail": "boss@example.com", "email_verified": true});
+    let check = |email: &str, unverified: bool, expected: Option<&str>| {
+        let identity = Identity { subject: "7".into(), email: email.into(), ..Identity::default() };
+        let user = PackedIdentity::new(identity, "", None).with_claims(claims.as_object().unwrap().clone());
+        let counted = counted_email(&user, unverified).map(|email| email.to_string());
+        assert_eq!(counted.as_deref(), expected, "{email}");
+    };
+    check("boss@example.com", false, None);
+    check("boss@example.com", true, Some("boss@example.com"));
+    check("bob@evil.test", false, Some("bob@evil.test"));
 }
 
 #[test]

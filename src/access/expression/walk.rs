@@ -45,6 +45,8 @@ pub(super) enum EmailUse {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Uses {
     pub(super) identity: bool,
+    /// Which fields of it, without [`Uses::email`].
+    pub(super) fields: [bool; IDENTITY.len()],
     pub(super) email: EmailUse,
     pub(super) claims: bool,
     pub(super) now: bool,
@@ -177,6 +179,7 @@ impl<'e, 'u> Walk<'e, 'u> {
             self.uses.request[at] = true;
         } else {
             self.uses.identity = true;
+            self.uses.fields[at] = true;
             self.uses.claims |= field == "claims";
             if field == "email" {
                 self.uses.email = EmailUse::Text;

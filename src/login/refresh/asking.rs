@@ -28,8 +28,8 @@ impl Asking<'_> {
     pub(super) async fn ask(&self) -> Outcome {
         let Some(refreshable) = self.session.refreshable() else { return Outcome::Open };
         let id_token = self.session.identity().id_token();
-        let replaced_claims = self.session.replaced_claims();
-        let previous = PreviousLogin { id_token, replaced_claims, refresh_token: &refreshable.token };
+        let userinfo_claims = self.session.userinfo_claims();
+        let previous = PreviousLogin { id_token, userinfo_claims, refresh_token: &refreshable.token };
         let began = Instant::now();
         let result = self.provider.refresh_login(&previous, &self.app.wanted_claims).await;
         if matches!(&result, Err(failure) if failure.error.is_absence() && began.elapsed() >= WAIT) {
@@ -80,7 +80,7 @@ impl Asking<'_> {
                 // As it was.
                 silent_login: None,
                 asked: self.session.asked().cloned().unwrap_or_default(),
-                replaced_claims: refreshed.replaced_claims,
+                userinfo_claims: refreshed.userinfo_claims,
             },
         };
         let renewed = Arc::new(self.session.renewed(renewal));
@@ -126,7 +126,7 @@ impl Asking<'_> {
                         // As it was.
                         silent_login: None,
                         asked: self.session.asked().cloned().unwrap_or_default(),
-                        replaced_claims: self.session.replaced_claims().to_vec(),
+                        userinfo_claims: self.session.userinfo_claims().to_vec(),
                     },
                 };
                 self.keep(Arc::new(self.session.renewed(renewal))).await

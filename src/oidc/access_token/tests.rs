@@ -84,6 +84,48 @@ fn what_shows_that_it_is_another_kind_of_token_is_not_active() {
     active(&jwt(&plain, &json!({"tokenType": "refresh-token", "scope": "openid"})), json!({}), false);
 }
 
+/// Decoders of base64 differ, so its issuer may read a token in a text that is not the one it made.
+#[test]
+fn a_token_that_only_others_can_read_is_not_opaque() {
+    let token = jwt(&json!({"alg": "RS256"}), &json!({"sub": "a", "scope": "openid"}));
+    active(&token, json!({"scope": "openid"}), true);
+    let [header, claims, signature] = token.split('.').collect::<Vec<_>>()[..] else { panic!("three parts") };
+    // The last character has two or four bits that decode to nothing.
+    let odd = |part: &str| match part.split_at(part.len() - 1) {
+        (rest, "g") => format!("{rest}h"),
+        (rest, "Q" | "0") => format!("{rest}R"),
+        (rest, "c") => format!("{rest}d"),
+        (_, last) => panic!("{last}"),
+    };
+    let odd_header = jwt(&json!({"alg": "RS256", "k": 12}), &json!({}));
+    let odd_header = odd(odd_header.split('.').next().unwrap());
+    for spelling in [
+        format!("{header}.{claims}.{signature}="),
+        format!("{header}=.{claims}.{signature}"),
+        format!("{header}.{claims}.{signature}A"),
+        format!("{header}.{claims}.c2lnbh"),
+        format!("{header}.{claims}"),
+        format!("{header}.{claims}.{signature}."),
+        format!("{header}.{claims}.{signature}.x"),
+        format!("{header}.{claims}.{signature}.x.y"),
+        format!("{odd_header}.{claims}.{signature}"),
+        format!("{}.{claims}.{signature}", header.replace("ey", "e+y")),
+        // A space before the object.
+        format!("IHsieCI6MX0=.{claims}.{signature}"),
+    ] {
+        assert!(Jws::is_misshapen(&spelling), "{spelling}");
+        active(&spelling, json!({"scope": "openid"}), false);
+    }
+    for opaque in
+        ["opaque", "ory_at_abc.def", "00Dxx!AR8AQ.39AsX.LVpxezPwuX5V", "a.b.c", "..", "ya29.a0AfH6", "e30", "."]
+    {
+        assert!(!Jws::is_misshapen(opaque), "{opaque}");
+    }
+    // Its issuer alone can read it, and says what it is.
+    let encrypted = jwt(&json!({"alg": "dir", "enc": "A256GCM"}), &json!({}));
+    assert!(!Jws::is_misshapen(&format!("{}..iv.text.tag", encrypted.split('.').next().unwrap())));
+}
+
 #[track_caller]
 fn recipient(claims: Value, expected: bool) {
     let is_ours = |audience: &str| ["proxy", "https://app.example.com"].contains(&audience);

@@ -52,7 +52,7 @@ fn same(one: &Session, other: &Session) {
     assert_eq!((one.began_at, one.session_id()), (other.began_at, other.session_id()));
     assert_eq!(one.earlier_session_ids(), other.earlier_session_ids());
     assert_eq!(one.auth_times(), other.auth_times());
-    assert_eq!(one.replaced_claims(), other.replaced_claims());
+    assert_eq!(one.userinfo_claims(), other.userinfo_claims());
     let refresh = |session: &Session| session.refreshable().map(Refresh::of).map(|refresh| json(&refresh));
     assert_eq!(refresh(one), refresh(other));
     let silent = |session: &Session| session.silent_login().map(Times::of).map(|times| json(&times));
@@ -151,7 +151,7 @@ proptest! {
         silent in any::<Option<(u64, u64)>>(),
         acr in prop::collection::vec(".{0,9}", 0..3),
         max_age in any::<Option<u64>>(),
-        replaced_claims in prop::collection::vec(".{0,9}", 0..3),
+        userinfo_claims in prop::collection::vec(".{0,9}", 0..3),
     ) {
         let asked = Assurance { acr, max_age };
         let schedule = |due, confirm_by| Schedule::from(Times { due, confirm_by });
@@ -163,7 +163,7 @@ proptest! {
         let claims = Map::from_iter([("acr".to_owned(), Value::from(id_token.len()))]);
         session.identity = session.identity.with_claims(claims);
         let provider =
-            ProviderSide { session_id, earlier_session_ids, auth_times, refreshable, silent_login, asked, replaced_claims };
+            ProviderSide { session_id, earlier_session_ids, auth_times, refreshable, silent_login, asked, userinfo_claims };
         session.provider = provider.boxed();
         if let Some(at) = checked {
             session.touch(UnixTime::from_millis(at));
@@ -219,7 +219,7 @@ fn a_record_of_the_first_release_opens() {
         }),
         silent_login: Some(schedule(1_700_000_400_000, 1_700_003_700_000)),
         asked: Assurance { acr: vec!["mfa".into()], max_age: Some(3600) },
-        replaced_claims: Vec::new(),
+        userinfo_claims: Vec::new(),
     }
     .boxed();
     session.touch(UnixTime::from_millis(1_700_000_100_000));

@@ -79,7 +79,7 @@ impl Visit {
 
     async fn refresh(&self, refresh_token: &SecretString) -> Result<Refreshed, RefreshFailure> {
         let wanted = WantedClaims::of(&self.known.settings().claims);
-        let previous = PreviousLogin { id_token: &self.login.id_token, replaced_claims: &[], refresh_token };
+        let previous = PreviousLogin { id_token: &self.login.id_token, userinfo_claims: &[], refresh_token };
         self.known.refresh_login(&previous, &wanted).await
     }
 

@@ -107,3 +107,23 @@ async fn what_userinfo_named_once_does_not_come_back_from_an_older_id_token() {
         scene.until(&mut browser, |reply| reply.is(200).header("x-authentik-groups") == expected).await;
     }
 }
+
+/// What userinfo named at the login as well, it takes back at the first refresh; who has no name left is signed out.
+#[tokio::test]
+async fn what_userinfo_named_at_the_login_counts_as_named() {
+    let scene = Scene::with(|it| it.refreshing.no_id_token = true, |_| ()).await;
+    let mut browser = scene.sign_in().await;
+    assert_eq!(scene.provider().requests(Endpoint::Userinfo), 1, "the ID token lacks entitlements");
+    scene.provider().set(|it| {
+        it.userinfo.remove("groups");
+    });
+    scene.pass(AFTER);
+    scene.until(&mut browser, |reply| reply.is(200).header("x-authentik-groups").is_empty()).await;
+    scene.provider().set(|it| {
+        for name in ["name", "preferred_username", "email", "email_verified"] {
+            it.userinfo.remove(name);
+        }
+    });
+    scene.pass(AFTER);
+    scene.until(&mut browser, |reply| reply.status == 302).await;
+}

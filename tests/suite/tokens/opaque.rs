@@ -205,3 +205,65 @@ async fn userinfo_names_whom_a_token_does_not() {
     let token = stage.provider.opaque_token("proxy", "alice", "openid profile groups").unwrap();
     refused(&bearer(&stage, OPAQUE, &token).await, "another subject");
 }
+
+/// A rule must not be asked about a claim that forepost could not look for.
+#[tokio::test]
+async fn what_only_userinfo_says_counts_for_tokens_too() {
+    const DENYING: &str = "https://denying.example.com/page";
+    for (scope, suspended, expected) in
+        [("openid profile", false, 200), ("openid profile", true, 403), ("profile", false, 403), ("profile", true, 403)]
+    {
+        let stage = stage().await;
+        if suspended {
+            stage.provider.set(|behaviour| {
+                behaviour.userinfo.set("suspended", json!(true));
+            });
+        }
+        let token = stage.provider.opaque_token("proxy", "alice", scope).unwrap();
+        let reply = bearer(&stage, DENYING, &token).await;
+        assert_eq!(reply.status, expected, "{scope} {suspended}: {reply:#?}");
+    }
+    // Userinfo does not know this one.
+    let stage = stage().await;
+    let token = stage.provider.sign("proxy", &super::claims(&stage)).unwrap();
+    bearer(&stage, DENYING, &token).await.is(403);
+}
+
+/// Base64 has lenient decoders: the provider may know a token that forepost cannot read.
+#[tokio::test]
+async fn an_id_token_in_another_spelling_opens_nothing() {
+    let stage = stage().await;
+    let mut browser = super::signed_in(&stage, "https://plain.example.com/").await;
+    let plain = stage.check("traefik", &mut browser, "https://plain.example.com/").await;
+    let id_token = plain.is(200).header("x-authentik-jwt");
+    stage.provider.set(|behaviour| {
+        behaviour.introspection_of_all = true;
+        behaviour.introspection_of_id_tokens = true;
+        for (name, value) in [("client_id", json!("proxy")), ("scope", json!("openid")), ("sub", json!("alice-sub"))] {
+            behaviour.introspection.set(name, value);
+        }
+    });
+    let whole = &id_token[..id_token.len() - 1];
+    for spelling in [format!("{id_token}="), format!("{id_token}A"), format!("{whole}_"), format!("{id_token}.")] {
+        for url in [OPAQUE, SCOPED] {
+            refused(&bearer(&stage, url, &spelling).await, &spelling);
+        }
+    }
+}
+
+/// An operator who names another claim than `preferred_username` wants no name that users choose for themselves.
+#[tokio::test]
+async fn the_name_of_an_introspection_stands_for_preferred_username_alone() {
+    for (claim, expected) in [("email", 401), ("preferred_username", 200)] {
+        let stage = super::stage_with(&format!("claims = {{ username = \"{claim}\" }}")).await;
+        stage.provider.set(|behaviour| {
+            behaviour.introspection.set("username", json!("boss@example.com"));
+            for name in ["email", "preferred_username"] {
+                behaviour.introspection.remove(name);
+                behaviour.userinfo.remove(name);
+            }
+        });
+        let token = stage.provider.opaque_token("proxy", "alice", "openid groups").unwrap();
+        assert_eq!(bearer(&stage, OPAQUE, &token).await.status, expected, "{claim}");
+    }
+}

@@ -92,7 +92,7 @@ async fn silence_is_not_absence() {
     let Visit { scene, known, login } = visit;
     scene.provider.stop().await;
     let token = login.refresh_token.clone().unwrap();
-    let previous = PreviousLogin { id_token: &login.id_token, replaced_claims: &[], refresh_token: &token };
+    let previous = PreviousLogin { id_token: &login.id_token, userinfo_claims: &[], refresh_token: &token };
     let failure = known.refresh_login(&previous, &WantedClaims::of(&known.settings().claims)).await.err().unwrap();
     assert!(matches!(failure.error, RefreshError::Unreachable(_)), "{failure}");
     assert_eq!(failure.consequence(), Consequence::TryLater);

@@ -80,7 +80,7 @@ impl Visit {
 
     pub(super) async fn refresh(&self, refresh_token: &SecretString) -> Result<Refreshed, RefreshFailure> {
         let wanted = WantedClaims::of(&self.known.settings().claims);
-        let previous = PreviousLogin { id_token: &self.login.id_token, replaced_claims: &[], refresh_token };
+        let previous = PreviousLogin { id_token: &self.login.id_token, userinfo_claims: &[], refresh_token };
         self.known.refresh_login(&previous, &wanted).await
     }
 
@@ -228,6 +228,7 @@ enum Told {
     Refused(&'static str),
     Away,
     Unanswered,
+    Unreadable,
     Changed,
     Unproven,
 }
@@ -249,6 +250,7 @@ async fn check(name: &str, expected: (Told, bool), change: impl FnOnce(&mut Beha
                 },
                 RefreshError::NotReady | RefreshError::Unreachable(_) => Told::Away,
                 RefreshError::Unanswered(_) => Told::Unanswered,
+                RefreshError::Unreadable(_) => Told::Unreadable,
                 RefreshError::Changed => Told::Changed,
                 RefreshError::Unproven(_) => Told::Unproven,
             };
@@ -293,9 +295,9 @@ async fn a_provider_that_says_no_is_understood() {
         b.faults.insert(Endpoint::Token, Fault { hang_up: true, ..Fault::default() });
     })
     .await;
-    check("no JSON", (Told::Unanswered, false), token(200, "<html>")).await;
-    check("cut off", (Told::Unanswered, false), token(200, r#"{"access_token": "x", "refre"#)).await;
-    check("no access token", (Told::Unanswered, true), |b| {
+    check("no JSON", (Told::Unreadable, false), token(200, "<html>")).await;
+    check("cut off", (Told::Unreadable, false), token(200, r#"{"access_token": "x", "refre"#)).await;
+    check("no access token", (Told::Unreadable, true), |b| {
         b.refreshing.token.remove("access_token");
     })
     .await;
