@@ -131,7 +131,9 @@ impl Policy {
         }
         let expressions = || self.rules.iter().filter_map(|it| it.rule.when.as_ref());
         if expressions().any(Expression::looks_at_email) {
-            EMAIL_AND_ITS_FLAG.iter().for_each(|name| wanted.add(&ClaimPath::new(name)));
+            for name in EMAIL_AND_ITS_FLAG {
+                wanted.add(&ClaimPath::new(name));
+            }
         }
         if expressions().any(Expression::looks_at_claims) {
             wanted.add_all();

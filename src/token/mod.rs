@@ -10,11 +10,12 @@ mod prove;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::Instant;
 
 pub use presented::{Presented, Scheme};
 
