@@ -15,6 +15,7 @@ mod redis;
 mod redis_store;
 mod refresh;
 mod revocation;
+mod schedule;
 mod store;
 mod token;
 
@@ -30,8 +31,9 @@ pub use memory::MemoryStore;
 pub use outline::{Page, SessionOutline};
 pub use provider_side::ProviderSide;
 pub use redis_store::RedisStore;
-pub use refresh::{Begun, Finished, Lease, Refreshable, Schedule};
+pub use refresh::{Begun, Finished, Lease, Refreshable};
 pub use revocation::{Once, Origin, Revocation, Whom};
+pub use schedule::Schedule;
 pub use store::{SessionStore, StoreError, StoreFuture};
 pub use token::{Carried, SessionKey, SessionToken};
 

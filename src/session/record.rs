@@ -9,6 +9,7 @@
 //! this record alone, and what stands before it is authenticated with it. The key of the rest is derived from the
 //! token, which only the browser has. Both are bound to the version and to the record's name.
 
+mod outline;
 #[cfg(test)]
 mod tests;
 
@@ -22,11 +23,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub(super) use self::outline::Outline;
 use super::revocation::Revocations;
 use super::{MOST_AHEAD, ProviderSide, Refreshable, Schedule, Session, SessionKey, SessionOutline, SessionToken};
 use crate::access::Assurance;
 use crate::identity::{Identity, Kept, PackedIdentity};
-use crate::settings::SigningAlgorithm;
 use crate::world::{EntropyError, UnixTime, World};
 
 /// Written before each record; a record of another version counts as absent.
@@ -44,35 +45,6 @@ pub(super) struct Head {
     /// The first whole second, after the epoch, at which the session has ended if no use after the one in the record is
     /// written down.
     pub(super) ends_at: u64,
-}
-
-/// What an operator may see of a session without its token.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Outline {
-    /// The slug.
-    pub(super) application: String,
-    /// The provider that vouched.
-    pub(super) issuer: String,
-    pub(super) subject: String,
-    /// How the user is called in logs.
-    pub(super) label: String,
-    /// The provider's session.
-    pub(super) session_id: Option<String>,
-    /// Those before; a record of an earlier release has none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) earlier_session_ids: Vec<Option<String>>,
-    /// When the provider asked who it is, where there is no `sid`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) auth_times: Vec<u64>,
-    /// How the ID token is signed, by its name in the token; a record of an earlier release does not say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) algorithm: Option<String>,
-    /// In milliseconds after the epoch, as all that follow.
-    pub(super) began: u64,
-    pub(super) created: u64,
-    pub(super) expires: u64,
-    /// 0: never.
-    pub(super) last_check: u64,
 }
 
 /// What only the browser's token opens.
@@ -329,46 +301,6 @@ impl RecordKeys {
 /// The first whole second at which `session` has ended if no use after the last one is written down.
 fn end(session: &Session) -> u64 {
     session.kept_end(session.last_use()).as_millis().div_ceil(1000)
-}
-
-impl Outline {
-    pub(super) fn of(session: &Session, issuer: &str) -> Self {
-        Self {
-            application: session.application.to_string(),
-            issuer: issuer.to_owned(),
-            subject: session.identity.subject().to_owned(),
-            label: session.identity.label().to_owned(),
-            session_id: session.session_id().map(str::to_owned),
-            earlier_session_ids: session.earlier_session_ids().to_vec(),
-            auth_times: session.auth_times().to_vec(),
-            algorithm: SigningAlgorithm::claimed(session.identity.id_token()).map(|it| it.as_str().to_owned()),
-            began: session.began_at.as_millis(),
-            created: session.created_at.as_millis(),
-            expires: session.expires_at.as_millis(),
-            last_check: session.last_check(),
-        }
-    }
-}
-
-impl Outline {
-    /// The same as operators see it.
-    pub(super) fn shown(self, id: SessionKey) -> SessionOutline {
-        SessionOutline {
-            id,
-            application: self.application,
-            issuer: self.issuer,
-            subject: self.subject,
-            user: self.label,
-            session_id: self.session_id,
-            earlier_session_ids: self.earlier_session_ids,
-            auth_times: self.auth_times,
-            algorithm: self.algorithm.as_deref().and_then(SigningAlgorithm::named),
-            began_at: UnixTime::from_millis(self.began),
-            created_at: self.created,
-            expires_at: self.expires,
-            last_use: (self.last_check != 0).then_some(self.last_check),
-        }
-    }
 }
 
 impl<'s> Refresh<'s> {
