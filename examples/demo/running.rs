@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use forepost::daemon::Daemon;
-use forepost::settings::{Log, Settings};
+use forepost::settings::Settings;
+use forepost::telemetry::Log;
 use forepost::world::World;
 use tokio::net::TcpListener;
 

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use http::Method;
 
+use super::Rule;
 use super::expression::Asked;
 use super::policy::Question;
 use crate::host::{Host, Scheme};
-use crate::settings::{PathPattern, Rule};
 
 /// Whether something holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,19 +87,5 @@ fn any<W, K>(wanted: &[W], known: Option<K>, fits: impl Fn(&W, &K) -> bool) -> H
         None => Holds::Perhaps,
         Some(known) if wanted.iter().any(|it| fits(it, &known)) => Holds::Yes,
         Some(_) => Holds::No,
-    }
-}
-
-impl PathPattern {
-    /// Whether it matches one reading of a path.
-    fn matches(&self, path: &str) -> bool {
-        match self {
-            Self::Path(whole) => path == whole,
-            Self::Prefix(prefix) => {
-                let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-                path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            }
-            Self::Regex(regex) => regex.is_match(path),
-        }
     }
 }

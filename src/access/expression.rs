@@ -15,8 +15,8 @@ use chrono::DateTime;
 use serde_json::Map;
 
 use super::requirement::counted_email;
+use crate::access::Email;
 use crate::identity::{Identity, PackedIdentity};
-use crate::settings::Email;
 use crate::world::UnixTime;
 use values::{IDENTITY, identity_of, object};
 use walk::{EmailUse, Uses, Walk};

@@ -9,10 +9,10 @@ use url::Url;
 
 use super::readings::{STEPS, readings};
 use super::{Decision, Readings, decide};
+use crate::access::{Action, PathPattern, PublicPathRule, Rule};
 use crate::app::{Application, samples};
 use crate::forwarded::{ClientHints, OriginalRequest, Target};
 use crate::host::{Authority, Scheme};
-use crate::settings::{Action, PathPattern, PublicPathRule, Rule};
 use crate::world::UnixTime;
 
 /// Judges `text` as the target of a request to an application with one public rule, for rules of each kind.

@@ -2,22 +2,30 @@
 
 mod assurance;
 mod condition;
+mod cors;
+mod email;
 mod expression;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
+mod pattern;
 mod policy;
 mod readings;
 mod requirement;
+mod rule;
 mod witness;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use assurance::Assurance;
+pub use cors::Cors;
+pub use email::Email;
 pub use expression::Expression;
+pub use pattern::{HostPattern, PathPattern, PublicPathRule};
 pub use policy::Policy;
 pub use readings::{Ambiguity, Readings};
 pub(crate) use readings::{is_plain, readings};
+pub use rule::{Action, Requirement, Rule};
 pub use witness::{Matches, Place, Reading, Witness};
 
 use crate::app::Application;
@@ -194,7 +202,7 @@ fn was_assured(app: &Application, question: &Question<'_>, session: &Session) ->
     app.policy.outcome(&then, &mut ()) == Outcome::Required(Meets::All)
 }
 
-impl crate::settings::Cors {
+impl crate::access::Cors {
     /// Whether a page of this request's origin may call the application.
     #[must_use]
     pub fn allows(&self, origin: Option<&str>) -> bool {

@@ -12,10 +12,9 @@ use super::condition::{Holds, Seen};
 use super::readings::{is_plain, readings};
 use super::requirement::{Meets, meets_any};
 use super::witness::{Counting, Matches, Place, Reading, Witness};
-use super::{Assurance, Expression};
+use super::{Action, Assurance, Expression, HostPattern, PublicPathRule, Requirement, Rule};
 use crate::forwarded::OriginalRequest;
 use crate::identity::{ClaimPath, PackedIdentity, WantedClaims};
-use crate::settings::{self, Action, HostPattern, Requirement, Rule};
 use crate::world::UnixTime;
 
 /// Who gets in to an application.
@@ -74,10 +73,17 @@ pub(super) enum Outcome {
 const EMAIL_AND_ITS_FLAG: [&str; 2] = ["email", "email_verified"];
 
 impl Policy {
-    /// The policy of an application.
+    /// The policy of an application that lies below `base_path`: what is public, its rules, and the groups of which one is required
+    /// where no rule decides. `unverified_email`: rules count an address that the provider did not verify.
     #[must_use]
-    pub fn new(settings: &settings::Application) -> Self {
-        let public = settings.public_paths.iter().enumerate().map(|(at, public)| Ordered {
+    pub fn new(
+        public_paths: &[PublicPathRule],
+        rules: &[Rule],
+        required_groups: &[String],
+        unverified_email: bool,
+        base_path: &str,
+    ) -> Self {
+        let public = public_paths.iter().enumerate().map(|(at, public)| Ordered {
             place: Place::PublicPath(at),
             rule: Rule {
                 hosts: public.host.iter().cloned().map(HostPattern::Exact).collect(),
@@ -88,7 +94,7 @@ impl Policy {
                 action: Action::Public,
             },
         });
-        let own = settings.rules.iter().enumerate();
+        let own = rules.iter().enumerate();
         let own = own.map(|(at, rule)| Ordered { place: Place::Rule(at), rule: rule.clone() });
         let rules: Vec<_> = public.chain(own).collect();
         let any = |is: fn(&Rule) -> bool| rules.iter().any(|ordered| is(&ordered.rule));
@@ -100,9 +106,9 @@ impl Policy {
                 client: any(|rule| !rule.networks.is_empty()) || asks(Expression::looks_at_client),
                 signed_in: any(|rule| !matches!(rule.action, Action::Public)),
             },
-            default: [Requirement { groups_any: settings.required_groups.clone(), ..Requirement::default() }],
-            unverified_email: settings.danger_unverified_email,
-            base_path: settings.external_host.base_path.clone(),
+            default: [Requirement { groups_any: required_groups.to_vec(), ..Requirement::default() }],
+            unverified_email,
+            base_path: base_path.to_owned(),
             rules,
         }
     }

@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use serde_json::{Map, Value};
 
 use super::Assurance;
+use crate::access::{Email, Requirement};
 use crate::identity::{PackedIdentity, held};
-use crate::settings::{Email, Requirement};
 use crate::world::UnixTime;
 
 /// How far a user meets what is required.
@@ -160,8 +160,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::access::HostPattern;
     use crate::identity::{ClaimPath, Identity};
-    use crate::settings::HostPattern;
     use serde_json::json;
 
     const NOW: UnixTime = UnixTime::from_secs(1_000_000);

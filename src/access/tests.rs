@@ -9,13 +9,14 @@ use http::{HeaderMap, Method};
 use regex::Regex;
 
 use super::*;
+use crate::access::{PathPattern, PublicPathRule};
 use crate::app::samples;
 use crate::forwarded::{ClientHints, Target};
 use crate::host::{Authority, Host, Scheme};
 use crate::identity::Identity;
 use crate::session::samples::alice;
 use crate::session::{NewSession, ProviderSide};
-use crate::settings::{PathPattern, PublicPathRule, Settings};
+use crate::settings::Settings;
 
 const NOW: UnixTime = UnixTime::from_secs(1_000_000);
 

@@ -1,7 +1,6 @@
 //! Where operators connect.
 
 use crate::serve::{BindError, PrivateSocket};
-use crate::settings;
 
 /// Listens where operators are to reach the daemon with these settings.
 ///
@@ -10,11 +9,11 @@ use crate::settings;
 /// # Errors
 ///
 /// When the place that the operator named cannot be had.
-pub async fn socket(server: &settings::Server) -> Result<Option<PrivateSocket>, BindError> {
+pub async fn socket(server: &crate::serve::Server) -> Result<Option<PrivateSocket>, BindError> {
     let (path, wanted) = match &server.admin {
-        settings::Admin::At(path) => (path, true),
-        settings::Admin::Usual(Some(path)) => (path, false),
-        settings::Admin::Usual(None) | settings::Admin::Off => return Ok(None),
+        crate::serve::Admin::At(path) => (path, true),
+        crate::serve::Admin::Usual(Some(path)) => (path, false),
+        crate::serve::Admin::Usual(None) | crate::serve::Admin::Off => return Ok(None),
     };
     match PrivateSocket::bind("server.admin", path, server).await {
         Ok(socket) => {

@@ -1,19 +1,26 @@
 //! What is protected: applications, and the way from a host to one.
 
+mod declaration;
+mod external_host;
 mod registry;
+mod tokens;
 
+pub use declaration::Declaration;
+pub use external_host::ExternalHost;
 pub use registry::Registry;
+pub use tokens::{AcceptedTokens, Basic, Bearer, TokenIssuer};
 
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Map, Value};
 
+use crate::access::Cors;
 use crate::access::Policy;
 use crate::cookie::CookiePolicy;
 use crate::host::{Authority, CookieDomain, Host, Scheme};
+use crate::identity::HeaderSwitches;
 use crate::identity::{FurtherHeaders, HeaderTemplate, Identity, Meta, PackedIdentity, WantedClaims, header_value};
-use crate::settings::{self, Cors, ExternalHost, HeaderSwitches};
 use crate::world::UnixTime;
 
 /// The path below which the outpost's own endpoints lie, on every application.
@@ -57,7 +64,7 @@ pub struct Application {
     /// Which claims its settings look at.
     pub wanted_claims: WantedClaims,
     /// What programs may show in place of a session.
-    pub tokens: Option<Box<settings::Tokens>>,
+    pub tokens: Option<Box<AcceptedTokens>>,
 }
 
 impl Application {
@@ -67,50 +74,56 @@ impl Application {
     #[must_use]
     pub fn new(
         number: usize,
-        settings: settings::Application,
-        provider: &settings::IdentityProvider,
+        declared: Declaration,
+        provider: &crate::oidc::IdentityProvider,
         outpost_name: &str,
     ) -> Self {
         let marker = if provider.callback_marker { "?X-authentik-auth-callback=true" } else { "" };
-        let outpost = format!("{}{}{OUTPOST_PATH}", settings.external_host.origin(), settings.external_host.base_path);
-        let policy = Policy::new(&settings);
-        let further_headers = FurtherHeaders::new(settings.further_headers, settings.basic_auth);
+        let outpost = format!("{}{}{OUTPOST_PATH}", declared.external_host.origin(), declared.external_host.base_path);
+        let policy = Policy::new(
+            &declared.public_paths,
+            &declared.rules,
+            &declared.required_groups,
+            declared.danger_unverified_email,
+            &declared.external_host.base_path,
+        );
+        let further_headers = FurtherHeaders::new(declared.further_headers, declared.basic_auth);
         let mut wanted_claims = WantedClaims::of(&provider.claims);
         policy.add_wanted_claims(&mut wanted_claims);
         further_headers.add_wanted_claims(&mut wanted_claims);
         Self {
             number,
             cookies: CookiePolicy::new(
-                settings.external_host.scheme,
-                settings.cookie_domain.as_ref(),
+                declared.external_host.scheme,
+                declared.cookie_domain.as_ref(),
                 &provider.client_id,
             ),
             redirect_uri: format!("{outpost}/callback{marker}"),
-            post_logout_redirect_uri: settings
+            post_logout_redirect_uri: declared
                 .post_logout_redirect_uri
                 .unwrap_or_else(|| format!("{outpost}/signed_out")),
             header_template: HeaderTemplate::new(
                 Meta {
                     outpost: header_value(outpost_name),
-                    provider: header_value(&settings.identity_provider),
-                    app: header_value(&settings.slug),
+                    provider: header_value(&declared.identity_provider),
+                    app: header_value(&declared.slug),
                     version: HeaderValue::from_static(concat!("forepost/", env!("CARGO_PKG_VERSION"))),
                 },
                 further_headers.names(),
             ),
             further_headers,
             wanted_claims,
-            show_required: settings.show_required,
+            show_required: declared.show_required,
             policy,
-            tokens: settings.tokens.map(Box::new),
-            name: settings.name,
-            slug: settings.slug.into(),
-            origin: settings.external_host.origin(),
-            external_host: settings.external_host,
-            cookie_domain: settings.cookie_domain,
-            identity_provider: settings.identity_provider,
-            headers: settings.headers,
-            cors: settings.cors,
+            tokens: declared.tokens.map(Box::new),
+            name: declared.name,
+            slug: declared.slug.into(),
+            origin: declared.external_host.origin(),
+            external_host: declared.external_host,
+            cookie_domain: declared.cookie_domain,
+            identity_provider: declared.identity_provider,
+            headers: declared.headers,
+            cors: declared.cors,
         }
     }
 

@@ -6,13 +6,15 @@ use std::time::Duration;
 use url::Url;
 
 use super::Application;
+use super::Declaration;
+use crate::access::Cors;
+use crate::app::ExternalHost;
 use crate::host::{CookieDomain, Host, Scheme};
-use crate::settings::{
-    self, ClaimNames, ClaimPath, Cors, ExternalHost, HeaderSwitches, OfflineAccess, TokenEndpointAuthMethod,
-};
+use crate::identity::{ClaimNames, ClaimPath, HeaderSwitches};
+use crate::oidc::{OfflineAccess, TokenEndpointAuthMethod};
 
-pub(crate) fn provider_settings(issuer: &str) -> settings::IdentityProvider {
-    settings::IdentityProvider {
+pub(crate) fn provider_settings(issuer: &str) -> crate::oidc::IdentityProvider {
+    crate::oidc::IdentityProvider {
         issuer: issuer.into(),
         client_id: "proxy".into(),
         client_secret: Some("proxy-secret".to_owned().into()),
@@ -42,11 +44,11 @@ pub(crate) fn provider_settings(issuer: &str) -> settings::IdentityProvider {
 pub(crate) fn application(
     external_host: &str,
     cookie_domain: Option<&str>,
-    change: impl FnOnce(&mut settings::Application),
+    change: impl FnOnce(&mut Declaration),
 ) -> Application {
     let url = Url::parse(external_host).expect("a URL");
     let host = url.host_str().and_then(|host| Host::parse(host).ok()).expect("a host").into_owned();
-    let mut settings = settings::Application {
+    let mut settings = Declaration {
         name: format!("The {host}"),
         slug: host.as_str().replace('.', "-"),
         external_host: ExternalHost {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::app::Application;
 use crate::oidc::inspect::{Finding, Level, inspect};
-use crate::settings::{self, FurtherNames, Settings};
+use crate::settings::{FurtherNames, Settings};
 use crate::world::World;
 
 /// What no look at the settings can tell, and what costs more than everything else.
@@ -62,7 +62,7 @@ pub(super) async fn run(settings: &Settings, as_json: bool) -> ExitCode {
 }
 
 /// What the proxy in front of `app` has to do about its further headers.
-fn further_headers(app: &settings::Application) -> impl Iterator<Item = Finding> {
+fn further_headers(app: &crate::app::Declaration) -> impl Iterator<Item = Finding> {
     const CHECK: &str = "further headers";
     let FurtherNames { in_examples, by_operator } = app.further_names();
     let known = (!in_examples.is_empty()).then(|| {

@@ -14,7 +14,7 @@ use crate::login::{LoginParts, Logins};
 use crate::logout::{LogoutParts, Logouts, Revoker};
 use crate::oidc::{KeyRefresh, Observer, Operation, Provider};
 use crate::session::SessionStore;
-use crate::settings::{self, Settings};
+use crate::settings::Settings;
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
 use crate::token::{TokenParts, Tokens};
@@ -150,7 +150,7 @@ fn token_issuers(
 }
 
 fn applications(settings: &Settings) -> Result<Vec<Arc<Application>>, StartError> {
-    let build = |(number, app): (usize, &settings::Application)| match settings
+    let build = |(number, app): (usize, &crate::app::Declaration)| match settings
         .identity_providers
         .get(&app.identity_provider)
     {

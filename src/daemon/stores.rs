@@ -53,6 +53,6 @@ pub(super) fn sessions(settings: &Settings, world: &World) -> Result<(Arc<dyn Se
 /// Who vouches for the users of each application.
 fn issuers(settings: &Settings) -> HashMap<String, String> {
     let issuer =
-        |app: &settings::Application| Some(settings.identity_providers.get(&app.identity_provider)?.issuer.clone());
+        |app: &crate::app::Declaration| Some(settings.identity_providers.get(&app.identity_provider)?.issuer.clone());
     settings.applications.iter().filter_map(|app| Some((app.slug.clone(), issuer(app)?))).collect()
 }

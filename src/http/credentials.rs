@@ -17,12 +17,13 @@ use super::request::Received;
 use super::route::WELL_KNOWN_RESOURCE;
 use super::verdict::Verdict;
 use crate::access::{Because, Decision, decide};
+use crate::app::{AcceptedTokens, Bearer};
 use crate::app::{Application, OUTPOST_PATH};
 use crate::forwarded::{Dialect, OriginalRequest};
 use crate::host::Host;
+use crate::oidc::IdentityProvider;
 use crate::oidc::Provider;
 use crate::pages::Page;
-use crate::settings::{Bearer, IdentityProvider, Tokens};
 use crate::token::{Bad, Outcome, Presented, Scheme};
 use crate::world::UnixTime;
 
@@ -34,13 +35,16 @@ const CACHEABLE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
 /// A credential that was looked at.
 pub(super) struct Shown<'o> {
-    pub(super) accepted: &'o Tokens,
+    pub(super) accepted: &'o AcceptedTokens,
     pub(super) scheme: Scheme,
     pub(super) outcome: Outcome,
 }
 
 /// What the request shows of what `app` accepts.
-pub(super) fn presented<'o, 'r>(app: &'o Application, received: &Received<'r>) -> Option<(&'o Tokens, Presented<'r>)> {
+pub(super) fn presented<'o, 'r>(
+    app: &'o Application,
+    received: &Received<'r>,
+) -> Option<(&'o AcceptedTokens, Presented<'r>)> {
     let accepted = app.tokens.as_deref()?;
     Some((accepted, Presented::find(accepted, &received.parts.headers)?))
 }
@@ -90,7 +94,7 @@ impl Outpost {
     }
 
     /// Whether a valid session counts before this credential: the operator says so, or it is plainly the application's own.
-    pub(super) fn yields(&self, app: &Application, accepted: &Tokens, presented: Presented<'_>) -> bool {
+    pub(super) fn yields(&self, app: &Application, accepted: &AcceptedTokens, presented: Presented<'_>) -> bool {
         let foreign = |provider: &Arc<Provider>| presented.is_foreign(accepted, &provider.settings().issuer);
         accepted.prefer_session || self.logins.provider(app).is_some_and(foreign)
     }
@@ -237,7 +241,7 @@ fn own_host<'h>(app: &'h Application, host: Option<&'h Host<'h>>) -> &'h Host<'h
 }
 
 /// The resource whose metadata is at `path`: the application, or a part of it that is an audience of its own.
-fn resource_at(app: &Application, accepted: &Tokens, host: &Host<'_>, path: &str) -> Option<String> {
+fn resource_at(app: &Application, accepted: &AcceptedTokens, host: &Host<'_>, path: &str) -> Option<String> {
     let whole = app.resource(host);
     let Some(part) = path.strip_prefix(WELL_KNOWN_RESOURCE) else {
         return Some(whole);
@@ -250,7 +254,12 @@ fn resource_at(app: &Application, accepted: &Tokens, host: &Host<'_>, path: &str
     accepted.audiences.contains(&part).then_some(part)
 }
 
-fn metadata(app: &Application, accepted: &Tokens, resource: String, provider: &IdentityProvider) -> Map<String, Value> {
+fn metadata(
+    app: &Application,
+    accepted: &AcceptedTokens,
+    resource: String,
+    provider: &IdentityProvider,
+) -> Map<String, Value> {
     let mut document = Map::new();
     let mut add = |name: &str, value| document.insert(name.to_owned(), value);
     let servers: Vec<_> = std::iter::once(provider.issuer.as_str())

@@ -1,7 +1,7 @@
 use serde_json::{Map, Value};
 
 use super::ClaimPath;
-use crate::settings::ClaimNames;
+use crate::identity::ClaimNames;
 
 /// Who a session stands for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::claims::{list, scalar};
 use super::header_block::{header_value, identifier, join};
 use super::{ClaimPath, PackedIdentity, WantedClaims};
-use crate::settings::{BasicAuth, FurtherHeader, HeaderSource, IdentityField};
+use crate::identity::{BasicAuth, FurtherHeader, HeaderSource, IdentityField};
 
 /// Where authentik's proxy scope puts the headers of users and groups.
 const ATTRIBUTES: &str = "ak_proxy.user_attributes.additionalHeaders";

@@ -8,7 +8,7 @@ use super::{
     ClaimPath, FurtherHeaders, HeaderTemplate, IDENTITY_HEADERS, Identity, Meta, PackedIdentity, header_value,
     wire_bytes,
 };
-use crate::settings::{ClaimNames, FurtherHeader, HeaderSource, IdentityField};
+use crate::identity::{ClaimNames, FurtherHeader, HeaderSource, IdentityField};
 use crate::unicode::is_ignorable;
 use crate::world::UnixTime;
 

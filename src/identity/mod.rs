@@ -1,17 +1,21 @@
 //! Who a valid credential stands for: claims in, header block out.
 
+mod claim_names;
 mod claim_path;
 mod claims;
 mod further;
 mod header_block;
+mod header_settings;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
 mod packed;
 mod wanted;
 
+pub use claim_names::ClaimNames;
 pub use claim_path::{ClaimPath, Place};
 pub use claims::{Identity, InvalidIdentity, held, unusable};
 pub use further::FurtherHeaders;
 pub use header_block::{HeaderTemplate, IDENTITY_HEADERS, Meta, header_value, wire_bytes};
+pub use header_settings::{BasicAuth, FurtherHeader, HeaderSource, HeaderSwitches, IdentityField};
 pub use packed::PackedIdentity;
 pub use wanted::{Kept, WantedClaims, replace_flag_with_address};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::ClaimPath;
-use crate::settings::ClaimNames;
+use crate::identity::ClaimNames;
 
 /// Which claims an application's settings look at: those that an identity is made of, and those that are kept beside it.
 #[derive(Debug)]

@@ -2,8 +2,8 @@ use serde_json::{Map, Value};
 
 use super::Logins;
 use crate::app::Application;
+use crate::identity::ClaimNames;
 use crate::identity::{Identity, unusable};
-use crate::settings::ClaimNames;
 use crate::telemetry::warn_rarely;
 
 impl Logins {

@@ -7,8 +7,8 @@ use http::{HeaderMap, HeaderValue};
 use super::Logins;
 use super::answered::Answered;
 use crate::app::Application;
+use crate::session::Revalidation;
 use crate::session::{Schedule, Session};
-use crate::settings::Revalidation;
 use crate::world::UnixTime;
 
 /// However short tokens live, a provider is not asked more often about one session.

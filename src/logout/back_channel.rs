@@ -6,9 +6,9 @@ use url::form_urlencoded;
 
 use super::Logouts;
 use crate::lifecycle::to_the_end;
+use crate::oidc::SigningAlgorithm;
 use crate::oidc::{Fit, LogoutToken, LogoutTokenError, Provider};
 use crate::session::{Once, Revocation, SessionStore, StoreError, Whom};
-use crate::settings::SigningAlgorithm;
 use crate::telemetry::audit::{Asker, AuditLine, Event};
 
 const PARAMETER: &str = "logout_token";
@@ -81,7 +81,7 @@ impl Logouts {
     ///
     /// The order holds for sessions whose login began before now, wherever their records are, and for logins that are under
     /// way. What a token without value costs is bounded: one signature for each provider with its issuer and client id,
-    /// few at a time, and new keys at most once in [`crate::settings::IdentityProvider::jwks_cooldown`]. What is obeyed goes
+    /// few at a time, and new keys at most once in [`crate::oidc::IdentityProvider::jwks_cooldown`]. What is obeyed goes
     /// into the audit log, also where nobody waits for the answer any more.
     ///
     /// # Errors

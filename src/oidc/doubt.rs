@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use super::flaw::Flaw;
 use super::jws::Kind;
 use super::{LogoutToken, Provider};
-use crate::settings::SigningAlgorithm;
+use crate::oidc::SigningAlgorithm;
 
 /// A set of algorithms.
 #[derive(Debug, Default)]

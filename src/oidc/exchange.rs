@@ -19,7 +19,7 @@ use super::logout_token::date;
 use super::tokens::{Extras, Tokens};
 use super::verify::Verified;
 use super::{OidcError, Ready};
-use crate::settings::{IdentityProvider, TokenEndpointAuthMethod};
+use crate::oidc::{IdentityProvider, TokenEndpointAuthMethod};
 use crate::world::UnixTime;
 
 /// What came back to the callback, and what only the browser and we know about it.

@@ -13,7 +13,7 @@ use url::Url;
 use super::jws::Jws;
 use super::tokens::Extras;
 use super::{Keys, Metadata, OidcError, clean, logout_token};
-use crate::settings::SigningAlgorithm;
+use crate::oidc::SigningAlgorithm;
 use crate::world::UnixTime;
 
 const ISSUER: &str = "https://idp.example.com";

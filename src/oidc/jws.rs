@@ -13,7 +13,7 @@ use super::error::clean;
 use super::flaw::{Flaw, Remedy};
 use super::verify::Failure;
 use super::{Ready, members};
-use crate::settings::{IdentityProvider, SigningAlgorithm};
+use crate::oidc::{IdentityProvider, SigningAlgorithm};
 
 /// What a token is for, which decides how the provider may sign it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

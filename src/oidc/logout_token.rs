@@ -8,7 +8,7 @@ use super::flaw::{Flaw, Remedy};
 use super::jws::{Jws, Kind};
 use super::verify::{LEEWAY_SECONDS, tolerated, verify_not_before};
 use super::{Provider, Ready};
-use crate::settings::{IdentityProvider, SigningAlgorithm};
+use crate::oidc::{IdentityProvider, SigningAlgorithm};
 use crate::world::UnixTime;
 
 /// The member of `events` that makes a token a logout token (§2.4).

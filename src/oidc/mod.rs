@@ -3,6 +3,7 @@
 //! The only folder that names the OpenID Connect library; outside it nobody sees its types.
 
 mod access_token;
+mod algorithm;
 mod asker;
 mod claims;
 mod doubt;
@@ -24,6 +25,7 @@ mod metadata;
 mod provider;
 mod refresh;
 mod refresh_error;
+mod registration;
 mod revoke;
 mod source;
 mod standing;
@@ -32,6 +34,7 @@ mod userinfo;
 mod verify;
 
 pub use access_token::{AccessToken, AccessTokenError, Recipient, claimed_issuer, own_client, scopes};
+pub use algorithm::SigningAlgorithm;
 pub use doubt::Fit;
 pub use endpoints::{AuthorizationRequest, EndSessionRequest, Prompt};
 pub use error::{OidcError, clean};
@@ -44,6 +47,7 @@ pub use metadata::Metadata;
 pub use provider::{Provider, Ready};
 pub use refresh::{PreviousLogin, Refreshed};
 pub use refresh_error::{Consequence, RefreshError, RefreshFailure, ends_grant};
+pub use registration::{IdentityProvider, OfflineAccess, TokenEndpointAuthMethod};
 pub use revoke::Revocation;
 
 use std::time::Duration;

@@ -21,7 +21,7 @@ use super::{
     OidcError, Operation,
 };
 use crate::identity::WantedClaims;
-use crate::settings::IdentityProvider;
+use crate::oidc::IdentityProvider;
 use crate::tls::TlsError;
 use crate::world::{UnixTime, World};
 

@@ -17,7 +17,7 @@ use super::userinfo::Userinfo;
 use super::verify::{ExpectedNonce, LEEWAY_SECONDS, said};
 use super::{OidcError, Operation, Provider, Ready, RefreshError, RefreshFailure};
 use crate::identity::{WantedClaims, replace_flag_with_address};
-use crate::settings::IdentityProvider;
+use crate::oidc::IdentityProvider;
 use crate::world::UnixTime;
 
 /// What is kept of a login, for its refresh.

@@ -13,7 +13,7 @@ use super::error::clean;
 use super::exchange::told;
 use super::provider::checked;
 use super::{OidcError, Operation, Provider, Ready};
-use crate::settings::IdentityProvider;
+use crate::oidc::IdentityProvider;
 
 /// How a revocation ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

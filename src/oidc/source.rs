@@ -6,7 +6,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::{HttpClient, KeyRefresh, Keys, Metadata, NoAnswer, Observer, OidcError, Operation, Ready};
-use crate::settings::IdentityProvider;
+use crate::oidc::IdentityProvider;
 use crate::tls::TlsError;
 
 /// What is known about a provider, and the way to learn more of it.

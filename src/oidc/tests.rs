@@ -19,7 +19,7 @@ use super::verify::{ExpectedNonce, Verified};
 use super::*;
 use crate::app::samples::provider_settings;
 use crate::identity::Identity;
-use crate::settings::{IdentityProvider, SigningAlgorithm};
+use crate::oidc::{IdentityProvider, SigningAlgorithm};
 use crate::world::UnixTime;
 
 const RELEASES: [&str; 2] = ["2024.8.3", "2026.5.0-rc1"];

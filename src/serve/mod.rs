@@ -5,7 +5,7 @@
 //!              │                                 └ drive: deadlines, shutdown
 //! ```
 //!
-//! What happens to whom does not behave; the names are those of [`settings::Server`]:
+//! What happens to whom does not behave; the names are those of [`Server`]:
 //!
 //! | A peer that … | gets |
 //! |---|---|
@@ -34,6 +34,7 @@ mod frames;
 mod limits;
 mod pace;
 mod private;
+mod settings;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -58,11 +59,11 @@ use tokio_util::task::TaskTracker;
 pub use self::bind::{BindError, UnixSocketProblem};
 use self::limits::Limits;
 pub use self::private::PrivateSocket;
+pub use self::settings::{Admin, Https, Server};
 pub use self::tls::CertificateError;
 use crate::lifecycle::Shutdown;
-use crate::settings;
 
-/// Connections to the metrics listener at once, beside [`settings::Server::max_connections`].
+/// Connections to the metrics listener at once, beside [`Server::max_connections`].
 const METRICS_CONNECTIONS: usize = 16;
 
 /// Who speaks to us.
@@ -107,7 +108,7 @@ impl Connection {
 /// Why a handler's answer did not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// It took longer than [`settings::Server::request_timeout`].
+    /// It took longer than [`Server::request_timeout`].
     TimedOut,
     /// It panicked; the panic hook has said where.
     Panicked,
@@ -158,7 +159,7 @@ impl Listeners {
     /// # Errors
     ///
     /// An address or a path cannot be had, or the certificate cannot be served; nothing listens then.
-    pub async fn bind(server: &settings::Server) -> Result<Self, BindError> {
+    pub async fn bind(server: &Server) -> Result<Self, BindError> {
         let mut listeners = Self {
             limits: Limits::new(server),
             max_connections: server.max_connections.clamp(1, Semaphore::MAX_PERMITS),

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::bind::{self, BindError, SocketFile};
 use super::limits::Limits;
 use super::{Handler, Serving, accept, server};
-use crate::settings;
+use crate::serve::Server;
 
 /// Connections at once.
 const CONNECTIONS: usize = 16;
@@ -31,7 +31,7 @@ impl PrivateSocket {
     /// # Errors
     ///
     /// When the path cannot be had.
-    pub async fn bind(key: &'static str, path: &Path, server: &settings::Server) -> Result<Self, BindError> {
+    pub async fn bind(key: &'static str, path: &Path, server: &Server) -> Result<Self, BindError> {
         let (listener, file) = bind::unix(key, path, bind::OWNER_MODE).await?;
         let limits = Limits { request_timeout: REQUEST_TIMEOUT, ..Limits::new(server) };
         Ok(Self { listener, file, limits })

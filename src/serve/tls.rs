@@ -14,7 +14,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 
 use crate::lifecycle::Shutdown;
-use crate::settings::Https;
+use crate::serve::Https;
 use crate::tls::{pem_problem, words};
 
 /// Why a certificate and its key cannot be served.

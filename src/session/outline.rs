@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{SessionKey, revocation::Revocable};
-use crate::settings::SigningAlgorithm;
+use crate::oidc::SigningAlgorithm;
 use crate::world::UnixTime;
 
 /// A session as an operator sees it; times are in milliseconds since the epoch.

@@ -32,7 +32,7 @@ use super::{
     Begun, Finished, Lease, Page, Revocation, Session, SessionKey, SessionOutline, SessionStore, SessionToken,
     StoreError, StoreFuture, StoreParts,
 };
-use crate::settings::RedisSettings;
+use crate::session::RedisSettings;
 use crate::telemetry::Rarely;
 use crate::world::{UnixTime, World};
 

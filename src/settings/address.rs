@@ -2,8 +2,8 @@
 
 use url::Url;
 
-use super::ExternalHost;
 use super::mistakes::{Complaint, complaint, shown};
+use crate::app::ExternalHost;
 use crate::app::OUTPOST_PATH;
 use crate::host::{Host, Scheme};
 

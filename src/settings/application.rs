@@ -6,14 +6,16 @@ use super::address::{external_host, origin, target};
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::values::{is_slug, slugified};
-use super::{Application, Cors, HostPattern, PublicPathRule, header, public_path, rule, tokens};
+use super::{header, public_path, rule, tokens};
+use crate::access::{Cors, HostPattern, PublicPathRule};
+use crate::app::Declaration;
 use crate::host::{CookieDomain, InvalidCookieDomain};
 
 /// What a table names when it names nothing: the name and slug of an application that was given without a table.
 type DefaultName = Option<&'static str>;
 
 /// Reads all applications; those with mistakes are left out.
-pub(super) fn read_all(tables: Vec<(Table<'_>, DefaultName)>, providers: &[String]) -> Vec<Application> {
+pub(super) fn read_all(tables: Vec<(Table<'_>, DefaultName)>, providers: &[String]) -> Vec<Declaration> {
     let mut seen = Seen::default();
     let mut applications = Vec::new();
     for (mut table, default_name) in tables {
@@ -32,7 +34,7 @@ pub(super) fn read_all(tables: Vec<(Table<'_>, DefaultName)>, providers: &[Strin
 struct Seen(BTreeMap<String, String>);
 
 impl Seen {
-    fn check(&mut self, table: &Table<'_>, application: &Application) {
+    fn check(&mut self, table: &Table<'_>, application: &Declaration) {
         let domain = application.cookie_domain.as_ref();
         let keys = [
             ("slug", Some(application.slug.clone()), "give each application its own slug"),
@@ -60,7 +62,7 @@ impl Seen {
     }
 }
 
-fn read(table: &mut Table<'_>, default_name: DefaultName, providers: &[String]) -> Option<Application> {
+fn read(table: &mut Table<'_>, default_name: DefaultName, providers: &[String]) -> Option<Declaration> {
     let external_host = table.read("external_host", |item| external_host(item.text()?));
     table.missing("external_host", "the address that browsers use: https://app.example.com");
     let cookie_domain = table.read("cookie_domain", |item| cookie_domain(item.text()?));
@@ -107,7 +109,7 @@ fn read(table: &mut Table<'_>, default_name: DefaultName, providers: &[String]) 
             _ => from_name,
         }
     });
-    let application = Application {
+    let application = Declaration {
         name,
         slug,
         external_host,
@@ -172,7 +174,7 @@ fn identity_provider(table: &mut Table<'_>, providers: &[String]) -> Option<Stri
 }
 
 /// A rule for a host that this application never answers for is a slip: what it should open stays shut.
-fn check_rule_hosts(table: &Table<'_>, application: &Application) {
+fn check_rule_hosts(table: &Table<'_>, application: &Declaration) {
     let foreign = |rule: &&PublicPathRule| {
         rule.host.as_ref().is_some_and(|host| match &application.cookie_domain {
             Some(domain) => !domain.contains(host),

@@ -8,7 +8,8 @@ use http::header::AUTHORIZATION;
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::typed::FlatList;
-use super::{Application, BasicAuth, ClaimPath, FurtherHeader, HeaderSource, HeaderSwitches, IdentityField};
+use crate::app::Declaration;
+use crate::identity::{BasicAuth, ClaimPath, FurtherHeader, HeaderSource, HeaderSwitches, IdentityField};
 
 /// Fields that proxies, browsers or we need for something else. A dash at the end stands for all that begin so.
 const RESERVED: [&str; 44] = [
@@ -98,7 +99,7 @@ pub struct FurtherNames {
     pub by_operator: Vec<HeaderName>,
 }
 
-impl Application {
+impl Declaration {
     /// The names of its further headers, by what a proxy's configuration has to say about them.
     #[must_use]
     pub fn further_names(&self) -> FurtherNames {

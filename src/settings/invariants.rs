@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::values::{duration, spelled};
-use super::{ExternalHost, PathPattern, Settings, Sources, address, load};
+use super::{Settings, Sources, address, load};
+use crate::access::PathPattern;
+use crate::app::ExternalHost;
 
 const SECRET: &str = "9b1deb4d3b7d4bad9bdd2b0d7b3dcb6d";
 

@@ -13,8 +13,11 @@ use figment::{Figment, Metadata, Profile, Provider};
 use super::mistakes::{Complaint, Mistake, Mistakes, complaint, shown};
 use super::reader::{Report, TEXT_LAYER, Table};
 use super::server::private_networks;
-use super::{Admin, Application, Rule, Server, Settings, Store, application, provider, server, session};
+use super::{Settings, Store, application, provider, server, session};
 use crate::access::Expression;
+use crate::access::Rule;
+use crate::app::Declaration;
+use crate::serve::{Admin, Server};
 
 /// What every environment variable of ours begins with.
 const PREFIX: &str = "FOREPOST_";
@@ -215,7 +218,7 @@ fn read(report: &Report, sources: &Sources) -> Settings {
 }
 
 /// A rule for networks is worth as much as the word of those who say where a client is.
-fn check_networks(root: &Table<'_>, applications: &[Application], server: &Server) {
+fn check_networks(root: &Table<'_>, applications: &[Declaration], server: &Server) {
     let looks = |rule: &Rule| !rule.networks.is_empty() || rule.when.as_ref().is_some_and(Expression::looks_at_client);
     if server.trusted_proxies == private_networks()
         && let Some(application) = applications.iter().find(|application| application.rules.iter().any(looks))

@@ -4,93 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
-
 use super::address::issuer;
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::session::secret;
 use super::typed::FlatList;
 use super::values::is_slug;
-use super::{ClaimPath, SigningAlgorithm};
-
-/// An OpenID provider and our registration there.
-#[derive(Clone, Debug)]
-pub struct IdentityProvider {
-    /// The issuer identifier, compared to the last character (OIDC Discovery §4.3).
-    pub issuer: String,
-    /// Our client identifier.
-    pub client_id: String,
-    /// Our secret; `None` for a public client.
-    pub client_secret: Option<SecretString>,
-    /// Scopes to ask for; always with `openid`.
-    pub scopes: Vec<String>,
-    /// Whether `offline_access` is asked for, too; never [`OfflineAccess::Never`] where it is among the scopes.
-    pub offline_access: OfflineAccess,
-    /// How the client proves itself at the token endpoint.
-    pub token_endpoint_auth_method: TokenEndpointAuthMethod,
-    /// The one algorithm that the registration has for ID tokens and logout tokens; `None`: what the metadata announce.
-    pub id_token_signed_response_alg: Option<SigningAlgorithm>,
-    /// PEM file with certificates trusted beside the system's authorities.
-    pub ca_file: Option<PathBuf>,
-    /// For one request to the provider, connection included.
-    pub timeout: Duration,
-    /// Least time between two key refreshes that unknown key ids ask for.
-    pub jwks_cooldown: Duration,
-    /// Where in the claims the parts of an identity are.
-    pub claims: ClaimNames,
-    /// Further parameters of the authorisation request; none that the protocol owns.
-    pub authorization_parameters: BTreeMap<String, String>,
-    /// Whether whoever names a session of the provider (`sid`) ends ours of it (Front-Channel Logout 1.0).
-    pub frontchannel_logout: bool,
-    /// Whether the redirect URI carries `?X-authentik-auth-callback=true`, as authentik registers it.
-    pub callback_marker: bool,
-    /// The client by which command-line programs get tokens; published with each application that accepts some.
-    pub cli_client_id: Option<String>,
-    /// Speak to an issuer in cleartext although it is not on this machine.
-    pub danger_http_issuer: bool,
-}
-
-/// Whether the scope that brings refresh tokens is asked for (OIDC Core §11).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OfflineAccess {
-    /// Where the provider announces it and, as far as is known, gives no refresh token without it.
-    Auto,
-    /// Everywhere.
-    Always,
-    /// Nowhere; a provider may give refresh tokens all the same.
-    Never,
-}
-
-/// How the client proves itself at the token endpoint (OIDC Core §9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenEndpointAuthMethod {
-    /// What the provider's metadata allows, basic before post.
-    Auto,
-    /// HTTP Basic with form-encoded id and secret (RFC 6749 §2.3.1).
-    ClientSecretBasic,
-    /// Id and secret in the body.
-    ClientSecretPost,
-    /// A public client: id only.
-    None,
-}
-
-/// Names or dotted paths of claims (`realm_access.roles`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaimNames {
-    /// For `X-authentik-username`.
-    pub username: ClaimPath,
-    /// For `X-authentik-email`.
-    pub email: ClaimPath,
-    /// For `X-authentik-name`.
-    pub name: ClaimPath,
-    /// For `X-authentik-groups` and `required_groups`.
-    pub groups: ClaimPath,
-    /// For `X-authentik-entitlements`.
-    pub entitlements: ClaimPath,
-    /// For `X-authentik-uid`.
-    pub uid: ClaimPath,
-}
+use crate::identity::{ClaimNames, ClaimPath};
+use crate::oidc::{IdentityProvider, OfflineAccess, SigningAlgorithm, TokenEndpointAuthMethod};
 
 /// Parameters of the authorisation request that the protocol needs for itself (OIDC Core §3.1.2.1, RFC 7636, RFC 9101).
 const OWNED_PARAMETERS: [&str; 12] = [

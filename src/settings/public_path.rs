@@ -6,7 +6,7 @@ use regex::{Regex, RegexBuilder};
 use super::address::{host, plain_path};
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
-use super::{PathPattern, PublicPathRule};
+use crate::access::{PathPattern, PublicPathRule};
 use crate::app::OUTPOST_PATH;
 use crate::forwarded::parse_method;
 

@@ -1,143 +1,35 @@
 //! `[[application.rule]]`: who gets in.
 
-use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use http::Method;
 use ipnet::IpNet;
 
-use super::email::domain_of;
 use super::mistakes::{Complaint, complaint, shown};
 use super::public_path::Opens;
 use super::reader::Table;
-use super::{ClaimPath, Email, PathPattern, address, public_path, server};
+use super::{address, public_path, server};
 use crate::access::Expression;
-use crate::host::Host;
+use crate::access::{Action, Email, HostPattern, Requirement, Rule};
+use crate::identity::ClaimPath;
 
 /// Below a minute a login and its first request could be too far apart; the session ends long before the other end.
 const AUTH_AGES: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(400 * 24);
 
-/// What to do with the requests that it is for; all conditions that are given must hold.
-#[derive(Clone, Debug)]
-pub struct Rule {
-    /// Any of these; empty: every host.
-    pub hosts: Vec<HostPattern>,
-    /// Any of these; empty: every path.
-    pub paths: Vec<PathPattern>,
-    /// Any of these; empty: every method.
-    pub methods: Vec<Method>,
-    /// Any of these has the client; empty: wherever it is.
-    pub networks: Vec<IpNet>,
-    /// What the other keys cannot say.
-    pub when: Option<Expression>,
-    /// What is done.
-    pub action: Action,
-}
-
-impl Rule {
-    /// Whether it lets everybody in, whatever is asked for.
-    fn opens_everything(&self) -> bool {
-        let Self { hosts, paths, methods, networks, when, action } = self;
-        let lists = [hosts.is_empty(), paths.is_empty(), methods.is_empty(), networks.is_empty()];
-        matches!(action, Action::Public) && lists == [true; 4] && when.is_none()
-    }
-}
-
-/// What a rule does.
-#[derive(Clone, Debug)]
-pub enum Action {
-    /// Lets everybody in, signed in or not.
-    Public,
-    /// Lets nobody in, whoever it is.
-    Deny,
-    /// Lets those in who are signed in and meet one of these, of which there is one at least.
-    Require(Vec<Requirement>),
-}
-
-/// What a signed-in user must be; all that is given, and nothing at all where nothing is.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Requirement {
-    /// In one of these groups.
-    pub groups_any: Vec<String>,
-    /// In each of these groups.
-    pub groups_all: Vec<String>,
-    /// One of these user names, as applications see them.
-    pub users: Vec<String>,
-    /// One of these e-mail addresses.
-    pub emails: Vec<Email>,
-    /// An e-mail address in one of these domains.
-    pub email_domains: Vec<HostPattern>,
-    /// Each claim is, or holds, one of its texts.
-    pub claims: Vec<(ClaimPath, Vec<String>)>,
-    /// All of these, in the claim `scope` or `scp`.
-    pub scopes: Vec<String>,
-    /// One of these in the claim `acr`.
-    pub acr: Vec<String>,
-    /// So long ago at most the provider saw the user itself, by the claim `auth_time`.
-    pub max_auth_age: Option<Duration>,
-}
-
-/// A host, or all hosts below one.
-#[derive(Clone, PartialEq, Eq)]
-pub enum HostPattern {
-    /// This host.
-    Exact(Host<'static>),
-    /// Every host below this one, at any depth, and not itself: `*.example.com`.
-    Below(Host<'static>),
-}
-
-impl HostPattern {
-    fn parse(text: &str) -> Result<Self, Complaint> {
-        match text.strip_prefix("*.") {
-            Some(above) => {
-                let above = address::host(above)?;
-                if above.is_address() {
-                    return Err(complaint(
-                        format!("{} is no pattern of hosts", shown(text)),
-                        "nothing is below an address",
-                    ));
-                }
-                Ok(Self::Below(above))
+/// Reads a host, or `*.` and the host that others are below.
+fn host_pattern(text: &str) -> Result<HostPattern, Complaint> {
+    match text.strip_prefix("*.") {
+        Some(above) => {
+            let above = address::host(above)?;
+            if above.is_address() {
+                return Err(complaint(
+                    format!("{} is no pattern of hosts", shown(text)),
+                    "nothing is below an address",
+                ));
             }
-            None => address::host(text).map(Self::Exact),
+            Ok(HostPattern::Below(above))
         }
-    }
-
-    /// Reads a domain of e-mail addresses, or `*.` and the domain that others are below; `None` for everything else.
-    #[must_use]
-    pub fn of_email(text: &str) -> Option<Self> {
-        match text.strip_prefix("*.") {
-            Some(above) => domain_of(above).map(Self::Below),
-            None => domain_of(text).map(Self::Exact),
-        }
-    }
-
-    /// Whether it matches, by whole labels.
-    #[must_use]
-    pub fn matches(&self, host: &Host<'_>) -> bool {
-        match self {
-            Self::Exact(exact) => exact == host,
-            Self::Below(above) => {
-                let below = host.as_str().strip_suffix(above.as_str());
-                below.is_some_and(|below| below.len() > 1 && below.ends_with('.')) && !host.is_address()
-            }
-        }
-    }
-}
-
-impl fmt::Display for HostPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exact(host) => host.fmt(f),
-            Self::Below(above) => write!(f, "*.{above}"),
-        }
-    }
-}
-
-impl fmt::Debug for HostPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        None => address::host(text).map(HostPattern::Exact),
     }
 }
 
@@ -185,7 +77,7 @@ fn read(mut table: Table<'_>, base_path: &str, restricts: &mut bool, stands: Sta
     let public = table.boolean("public", false);
     let deny = table.boolean("deny", false);
     let require = requirements(&mut table);
-    let hosts = table.each("hosts", &[',', ' '], |item| HostPattern::parse(item.text()?)).unwrap_or_default();
+    let hosts = table.each("hosts", &[',', ' '], |item| host_pattern(item.text()?)).unwrap_or_default();
     let opens = if public { Opens::Yes } else { Opens::No };
     let mut paths = Vec::new();
     for mut path in table.tables_or_texts("paths", Some("path")).unwrap_or_default() {
@@ -299,10 +191,11 @@ fn requirement(mut table: Table<'_>) -> Requirement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::Host;
 
     #[track_caller]
     fn host(pattern: &str, host: &str, expected: bool) {
-        let pattern = HostPattern::parse(pattern).unwrap();
+        let pattern = host_pattern(pattern).unwrap();
         assert_eq!(pattern.matches(&Host::parse(host).unwrap()), expected, "{pattern} {host}");
     }
 

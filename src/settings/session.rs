@@ -8,9 +8,11 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
+use super::redis;
 use super::values::LONGEST;
-use super::{RedisSettings, redis};
+use crate::session::{RedisSettings, Revalidation};
 use crate::telemetry::log::check_level;
+use crate::telemetry::{Log, LogFormat, RoutineChecks};
 
 /// Where sessions are kept.
 #[derive(Clone, Debug)]
@@ -41,52 +43,6 @@ pub struct Session {
     pub secret: Option<SecretString>,
     /// How the provider is asked whether it still vouches for a user.
     pub revalidation: Revalidation,
-}
-
-/// How the provider is asked whether it still vouches for a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Revalidation {
-    /// So long after it was asked for the last time it is asked again, beside the requests; `None`: never.
-    pub after: Option<Duration>,
-    /// So long after it was asked successfully a session is used no more without asking.
-    pub within: Duration,
-    /// Whether browsers without a refresh token are sent to it and back, unseen.
-    pub silent_login: bool,
-    /// So long after a login every browser is sent to it and back, also with a refresh token; `None`: never.
-    pub reauthorize_after: Option<Duration>,
-}
-
-/// What is written about requests, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
-    /// The form of a line.
-    pub format: LogFormat,
-    /// A `tracing` filter: `info`, `forepost=debug`.
-    pub level: String,
-    /// Which of the checks that end as most do are written.
-    pub routine_checks: RoutineChecks,
-}
-
-/// The form of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Human at a terminal, JSON elsewhere.
-    Auto,
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Human,
-}
-
-/// Which of the checks that end as most do are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RoutineChecks {
-    /// Each.
-    All,
-    /// One in so many, two at least.
-    OneIn(u32),
-    /// None.
-    Off,
 }
 
 /// Of the checks that end as most do one in so many is written: the proxy's own log has each of them, and a line costs more

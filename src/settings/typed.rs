@@ -9,7 +9,8 @@ use super::item::Item;
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::values::spelled;
-use crate::identity::{ClaimPath, Place};
+use crate::identity::ClaimPath;
+use crate::identity::Place;
 
 /// What a list of texts means where a claim is named.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -27,7 +27,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use self::cut::{Cutting, MOST, cut_json};
 use self::flood::{FLOOD, Flood, Limited};
-use crate::settings::{Log, LogFormat, RoutineChecks};
+use crate::telemetry::{Log, LogFormat, RoutineChecks};
 
 /// The target of the lines about requests, for filters: `info,forepost::access=off`.
 pub const ACCESS: &str = "forepost::access";

@@ -5,6 +5,8 @@ pub mod log;
 pub mod metrics;
 mod rarely;
 mod request_id;
+mod settings;
 
 pub(crate) use rarely::{Rarely, warn_rarely};
 pub use request_id::{RequestId, RequestIds};
+pub use settings::{Log, LogFormat, RoutineChecks};

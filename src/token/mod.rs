@@ -19,10 +19,10 @@ use tokio::time::Instant;
 
 pub use presented::{Presented, Scheme};
 
+use crate::app::AcceptedTokens;
 use crate::app::Application;
 use crate::oidc::{Provider, scopes};
 use crate::session::{NewSession, ProviderSide, Session};
-use crate::settings::Tokens as Accepted;
 use crate::telemetry::Rarely;
 use crate::telemetry::metrics::Metrics;
 use crate::world::{UnixTime, World};
@@ -147,7 +147,7 @@ impl Tokens {
     pub async fn verify(
         &self,
         app: &Arc<Application>,
-        accepted: &Accepted,
+        accepted: &AcceptedTokens,
         presented: Presented<'_>,
         client: Option<IpAddr>,
     ) -> Outcome {
@@ -182,7 +182,7 @@ impl Tokens {
     async fn verify_now(
         &self,
         app: &Arc<Application>,
-        accepted: &Accepted,
+        accepted: &AcceptedTokens,
         presented: Presented<'_>,
         key: Key,
         client: Option<IpAddr>,

@@ -5,8 +5,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, header};
 
+use crate::app::{AcceptedTokens, Basic, Bearer};
 use crate::oidc::claimed_issuer;
-use crate::settings::{Basic, Bearer, Tokens};
 
 /// More than any header section holds.
 const LONGEST: usize = 64 << 10;
@@ -68,7 +68,7 @@ impl<'r> Presented<'r> {
     ///
     /// Of several fields none is believed, as soon as one of them is of an accepted scheme: applications differ in which they read.
     #[must_use]
-    pub fn find(accepted: &Tokens, headers: &'r HeaderMap) -> Option<Self> {
+    pub fn find(accepted: &AcceptedTokens, headers: &'r HeaderMap) -> Option<Self> {
         let mut fields = headers.get_all(header::AUTHORIZATION).iter();
         let first = fields.next()?;
         let several = fields.next().is_some();
@@ -100,7 +100,7 @@ impl<'r> Presented<'r> {
     /// Whether it is plainly not meant for forepost, with `issuer` as the issuer of the application's provider: no JWT where only
     /// JWTs are accepted, or a JWT of an issuer that is none of the application's.
     #[must_use]
-    pub fn is_foreign(self, accepted: &Tokens, issuer: &str) -> bool {
+    pub fn is_foreign(self, accepted: &AcceptedTokens, issuer: &str) -> bool {
         let Some(token) = self.text.filter(|_| self.scheme == Scheme::Bearer) else { return false };
         // The provider may vouch for tokens of other clients under other issuers.
         let asks_about_others = accepted.needs_introspection() && !accepted.accept_clients.is_empty();
@@ -153,11 +153,11 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::settings::Tokens;
+    use crate::app::AcceptedTokens;
 
-    fn accepted(bearer: Bearer, basic: Basic) -> Tokens {
+    fn accepted(bearer: Bearer, basic: Basic) -> AcceptedTokens {
         let empty = Vec::new;
-        Tokens {
+        AcceptedTokens {
             bearer,
             basic,
             audiences: empty(),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn foreign(accepted: &Tokens, field: &str, expected: bool) {
+    fn foreign(accepted: &AcceptedTokens, field: &str, expected: bool) {
         let mut headers = HeaderMap::new();
         headers.append(header::AUTHORIZATION, HeaderValue::from_str(field).unwrap());
         let found = Presented::find(accepted, &headers).unwrap();

@@ -10,9 +10,10 @@ use tokio::sync::SemaphorePermit;
 use super::presented::Credential;
 use super::{Bad, Tokens};
 use crate::app::Application;
+use crate::app::{AcceptedTokens, Bearer, TokenIssuer};
+use crate::identity::ClaimNames;
 use crate::identity::Identity;
 use crate::oidc::{AccessToken, AccessTokenError, Provider, Recipient, claimed_issuer, own_client};
-use crate::settings::{Bearer, ClaimNames, TokenIssuer, Tokens as Accepted};
 use crate::world::UnixTime;
 
 /// Until a good token is verified again, if it lives that long: keys may have been withdrawn meanwhile.
@@ -39,7 +40,7 @@ pub(super) struct Refused(pub(super) Bad, pub(super) String);
 pub(super) struct Asking<'a> {
     pub(super) tokens: &'a Tokens,
     pub(super) app: &'a Arc<Application>,
-    pub(super) accepted: &'a Accepted,
+    pub(super) accepted: &'a AcceptedTokens,
     pub(super) provider: &'a Arc<Provider>,
     pub(super) client: Option<IpAddr>,
     /// Whether the credential was good not long ago; no guess then.

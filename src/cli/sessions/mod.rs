@@ -14,8 +14,9 @@ use url::form_urlencoded;
 
 use self::client::{Client, Failure};
 use super::USAGE;
+use crate::serve::Admin;
 use crate::session::SessionKey;
-use crate::settings::{self, Admin, Sources};
+use crate::settings::{self, Sources};
 use crate::telemetry::log::escaped;
 
 /// Nothing is like what was asked for.

@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request};
 use tokio_util::task::TaskTracker;
 
+use crate::access::{Action, PathPattern, PublicPathRule, Requirement, Rule};
 use crate::app::{Application, Registry, samples};
 use crate::cookie::Sealer;
 use crate::forwarded::{Dialect, ENVOY_PREFIX, TrustedProxies};
@@ -17,9 +18,10 @@ use crate::login::{LoginParts, Logins};
 use crate::logout::{LogoutParts, Logouts, Revoker};
 use crate::oidc::Provider;
 use crate::serve::Peer;
+use crate::session::Revalidation;
 use crate::session::samples::{alice, bob};
 use crate::session::{MemoryStore, Session, SessionStore, SessionToken};
-use crate::settings::{Action, PathPattern, PublicPathRule, Requirement, Revalidation, RoutineChecks, Rule};
+use crate::telemetry::RoutineChecks;
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
 use crate::token::{TokenParts, Tokens};
@@ -114,7 +116,7 @@ fn rules() -> Vec<Rule> {
 impl Stage {
     pub(super) async fn new() -> Self {
         let world = World::system();
-        let change = |app: &mut crate::settings::Application| {
+        let change = |app: &mut crate::app::Declaration| {
             app.required_groups = vec!["admins".into()];
             app.rules = rules();
             app.cors.allowed_origins = vec!["https://spa.example.com".into()];

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 
 use super::connection::respond;
 use super::*;
-use crate::settings::{Admin, Https, Server};
+use crate::serve::{Admin, Https, Server};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::oidc::SigningAlgorithm;
 use crate::session::{Session, SessionKey, SessionOutline};
-use crate::settings::SigningAlgorithm;
 use crate::world::UnixTime;
 
 /// What an operator may see of a session without its token.

@@ -14,7 +14,7 @@ use super::connection::Dialer;
 use super::error::RedisError;
 use super::link::{Link, Place};
 use super::value::{bytes, list, number};
-use crate::settings::RedisAddress;
+use crate::session::redis::RedisAddress;
 
 const SLOTS: u16 = 16_384;
 

@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::bounded::Bounded;
 use super::error::{RedisError, clean};
-use crate::settings::{RedisAddress, RedisSettings};
+use crate::session::redis::{RedisAddress, RedisSettings};
 use crate::tls;
 
 /// Opens connections, all in the same way.

@@ -13,7 +13,7 @@ use super::error::RedisError;
 use super::sentinel::Sentinels;
 use super::stream::history;
 use super::value::only;
-use crate::settings::RedisAddress;
+use crate::session::redis::RedisAddress;
 
 /// The first pause after a connection that failed; it doubles up to the longest one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

@@ -18,6 +18,7 @@ mod many;
 mod scan;
 mod script;
 mod sentinel;
+mod settings;
 mod stream;
 #[cfg(test)]
 pub(super) mod tests;
@@ -36,8 +37,8 @@ use self::connection::Dialer;
 use self::link::{Link, Place};
 use self::script::Script;
 use self::sentinel::Sentinels;
+pub use self::settings::{RedisAddress, RedisMode, RedisSettings};
 use self::value::only;
-use crate::settings::{RedisAddress, RedisMode, RedisSettings};
 
 pub(crate) use commands::{Begun, Finish, Listed, Order};
 pub(crate) use error::RedisError;

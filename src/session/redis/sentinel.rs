@@ -12,7 +12,7 @@ use super::connection::Dialer;
 use super::error::RedisError;
 use super::link::{Link, Place};
 use super::value::{bytes, number};
-use crate::settings::RedisAddress;
+use crate::session::redis::RedisAddress;
 
 type BoxFuture<'a> = Pin<Box<dyn Future<Output = Result<RedisAddress, RedisError>> + Send + 'a>>;
 

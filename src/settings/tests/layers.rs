@@ -3,7 +3,10 @@ use std::path::PathBuf;
 use secrecy::ExposeSecret;
 
 use super::{MINIMAL, loaded, refused};
-use crate::settings::{Admin, ClaimPath, Mistakes, RedisMode, Settings, Sources, Store, admin, load};
+use crate::identity::ClaimPath;
+use crate::serve::Admin;
+use crate::session::RedisMode;
+use crate::settings::{Mistakes, Settings, Sources, Store, admin, load};
 
 const QUICK: [(&str, &str); 4] = [
     ("FOREPOST_ISSUER", "https://id.example.com/"),

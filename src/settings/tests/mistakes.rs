@@ -1,7 +1,8 @@
 mod provider;
 
 use super::{MINIMAL, loaded, refused};
-use crate::settings::{OfflineAccess, Settings};
+use crate::oidc::OfflineAccess;
+use crate::settings::Settings;
 
 /// `text` has exactly one mistake, whose line has all of `parts`.
 #[track_caller]
@@ -359,7 +360,7 @@ fn what_is_allowed_loads() {
     let proxies: Vec<_> = settings.server.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(proxies, ["10.0.0.0/8", "192.0.2.1/32", "0.0.0.0/0"]);
     assert_eq!(settings.session.idle_timeout, None);
-    assert_eq!(settings.log.routine_checks, crate::settings::RoutineChecks::OneIn(100));
+    assert_eq!(settings.log.routine_checks, crate::telemetry::RoutineChecks::OneIn(100));
     assert_eq!(settings.dangers(), ["server.trusted_proxies (0.0.0.0/0 is everybody)"]);
 }
 

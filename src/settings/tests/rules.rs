@@ -1,7 +1,8 @@
 //! What `[[application.rule]]` refuses.
 
 use super::{MINIMAL, loaded, refused};
-use crate::settings::{Action, Settings};
+use crate::access::Action;
+use crate::settings::Settings;
 
 /// A rule of these lines has exactly one mistake, whose line has all of `parts`.
 #[track_caller]

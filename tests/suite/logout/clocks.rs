@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use forepost::daemon::Daemon;
-use forepost::settings::{Admin, Settings};
+use forepost::serve::Admin;
+use forepost::settings::Settings;
 use forepost::world::{Clock, UnixTime};
 use tokio::task::spawn_blocking;
 

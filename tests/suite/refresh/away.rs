@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use forepost::settings::{Basic, Bearer, Settings, Tokens};
+use forepost::app::{AcceptedTokens, Basic, Bearer};
+use forepost::settings::Settings;
 use forepost::world::World;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::json;
@@ -104,7 +105,7 @@ async fn the_page_of_an_unconfirmed_session_has_a_way_out() {
 #[tokio::test]
 async fn a_good_credential_counts_beside_a_session_that_waits() {
     let tokens = |settings: &mut Settings| {
-        settings.applications[0].tokens = Some(Tokens {
+        settings.applications[0].tokens = Some(AcceptedTokens {
             bearer: Bearer::Jwt,
             basic: Basic::Off,
             audiences: vec![],

@@ -14,7 +14,7 @@ async fn with_roles(prepare: impl FnOnce(&mut Behaviour)) -> Scene {
     };
     Scene::with(prepare, |settings| {
         for provider in settings.identity_providers.values_mut() {
-            provider.claims.groups = forepost::settings::ClaimPath::new("realm_access.roles");
+            provider.claims.groups = forepost::identity::ClaimPath::new("realm_access.roles");
         }
     })
     .await

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use forepost::settings::{Admin, RedisSettings, Settings, Store};
+use forepost::serve::Admin;
+use forepost::session::RedisSettings;
+use forepost::settings::{Settings, Store};
 use http::Method;
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forepost::daemon::Daemon;
-use forepost::settings::{RedisAddress, RedisMode, RedisSettings, Settings};
+use forepost::session::{RedisAddress, RedisMode, RedisSettings};
+use forepost::settings::Settings;
 use forepost::world::World;
 use http::Method;
 use tokio::sync::Semaphore;

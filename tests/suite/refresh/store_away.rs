@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use forepost::settings::{RedisSettings, Settings, Store};
+use forepost::session::RedisSettings;
+use forepost::settings::{Settings, Store};
 use http::{Method, StatusCode};
 use redis::Value;
 use tokio::time::Instant;

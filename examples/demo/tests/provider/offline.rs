@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forepost::identity::WantedClaims;
+use forepost::oidc::IdentityProvider;
 use forepost::oidc::{Consequence, PreviousLogin, Prompt, Provider as Known, RefreshError};
-use forepost::settings::IdentityProvider;
 use forepost::world::World;
 use serde_json::json;
 use tokio::sync::Semaphore;

@@ -11,8 +11,8 @@ use super::on_each_program;
 use super::port::reserved_address;
 use super::server::{Server, open, settings, until};
 use super::stage::Manner;
+use crate::session::redis::RedisSettings;
 use crate::session::redis::{Redis, RedisError};
-use crate::settings::RedisSettings;
 
 const LONG: Duration = Duration::from_mins(1);
 const KEY: [u8; 32] = [7; 32];

@@ -16,7 +16,7 @@ use super::port::reserved_address;
 use super::tool::{Running, command};
 use crate::session::redis::cluster::slot;
 use crate::session::redis::{Listed, Order, Redis, RedisError, Update};
-use crate::settings::{RedisAddress, RedisMode, RedisSettings};
+use crate::session::redis::{RedisAddress, RedisMode, RedisSettings};
 
 /// How long something may take that has to come.
 pub(in crate::session) const PATIENCE: Duration = Duration::from_secs(30);

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::port::reserved_address;
 use super::server::{Server, at, settings, until};
 use crate::session::redis::{Redis, Shared};
-use crate::settings::{RedisMode, RedisSettings};
+use crate::session::redis::{RedisMode, RedisSettings};
 
 /// How servers are spoken to.
 pub(in crate::session) enum Manner {

@@ -1,0 +1,65 @@
+//! Where a Redis is.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+/// Where a Redis or Valkey is, and how to speak to it.
+#[derive(Clone, Debug)]
+pub struct RedisSettings {
+    /// The server, or those of the Sentinels or of the Cluster's nodes that are known beforehand; one at least.
+    pub addresses: Vec<RedisAddress>,
+    /// What stands at those addresses.
+    pub mode: RedisMode,
+    /// Whether TLS is spoken, to Sentinels too.
+    pub tls: bool,
+    /// PEM file with certificate authorities trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The ACL user; `None`: the default one.
+    pub username: Option<String>,
+    /// The user's password.
+    pub password: Option<SecretString>,
+    /// The number of the database; 0 in a Cluster, which has no other.
+    pub database: u16,
+    /// What all keys begin with.
+    pub prefix: String,
+    /// For a connection, and for each operation, a new connection included.
+    pub timeout: Duration,
+    /// How long cached sessions are served without proof that no revocation was missed.
+    pub staleness: Duration,
+}
+
+/// What a Redis is made of.
+#[derive(Clone, Debug)]
+pub enum RedisMode {
+    /// One server.
+    Single,
+    /// A master that Sentinels know, and replicas that may take its place.
+    Sentinel {
+        /// What the Sentinels call it.
+        master: String,
+        /// The ACL user at the Sentinels.
+        username: Option<String>,
+        /// Its password there.
+        password: Option<SecretString>,
+    },
+    /// Several masters that share the keys.
+    Cluster,
+}
+
+/// A name or an IP address, without brackets, and a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RedisAddress {
+    /// The name or address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl std::fmt::Display for RedisAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
