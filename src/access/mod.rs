@@ -1,6 +1,5 @@
 //! The decision: who are you, may you, where to. Pure; written once for all dialects.
 
-mod assurance;
 mod condition;
 mod cors;
 mod email;
@@ -17,7 +16,6 @@ mod witness;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use assurance::Assurance;
 pub use cors::Cors;
 pub use email::Email;
 pub use expression::Expression;
@@ -30,6 +28,7 @@ pub use witness::{Matches, Place, Reading, Witness};
 
 use crate::app::Application;
 use crate::forwarded::{OriginalRequest, RequestKind};
+use crate::identity::Assurance;
 use crate::session::Session;
 use crate::world::UnixTime;
 use policy::{Outcome, Question};

@@ -12,9 +12,9 @@ use super::condition::{Holds, Seen};
 use super::readings::{is_plain, readings};
 use super::requirement::{Meets, meets_any};
 use super::witness::{Counting, Matches, Place, Reading, Witness};
-use super::{Action, Assurance, Expression, HostPattern, PublicPathRule, Requirement, Rule};
+use super::{Action, Expression, HostPattern, PublicPathRule, Requirement, Rule};
 use crate::forwarded::OriginalRequest;
-use crate::identity::{ClaimPath, PackedIdentity, WantedClaims};
+use crate::identity::{Assurance, ClaimPath, PackedIdentity, WantedClaims};
 use crate::world::UnixTime;
 
 /// Who gets in to an application.

@@ -4,9 +4,8 @@ use std::cmp::Ordering;
 
 use serde_json::{Map, Value};
 
-use super::Assurance;
 use crate::access::{Email, Requirement};
-use crate::identity::{PackedIdentity, held};
+use crate::identity::{Assurance, PackedIdentity, held};
 use crate::world::UnixTime;
 
 /// How far a user meets what is required.

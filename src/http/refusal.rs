@@ -6,9 +6,10 @@ use super::check::Checked;
 use super::reply::{self, Answer};
 use super::request::Received;
 use super::verdict::Verdict;
-use crate::access::{Assurance, Forbidden};
+use crate::access::Forbidden;
 use crate::app::Application;
 use crate::forwarded::{ClientHints, Dialect, ForwardedError, OriginalRequest};
+use crate::identity::Assurance;
 use crate::login::{ReturnTarget, assured_login_url, other_login_url};
 use crate::pages::Page;
 

@@ -1,5 +1,6 @@
 //! Who a valid credential stands for: claims in, header block out.
 
+mod assurance;
 mod claim_names;
 mod claim_path;
 mod claims;
@@ -11,6 +12,7 @@ pub(crate) mod invariants;
 mod packed;
 mod wanted;
 
+pub use assurance::Assurance;
 pub use claim_names::ClaimNames;
 pub use claim_path::{ClaimPath, Place};
 pub use claims::{Identity, InvalidIdentity, held, unusable};

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use self::superfluous::superfluous;
 use super::{Interaction, ReturnTarget, Wish};
-use crate::access::Assurance;
 use crate::app::Application;
 use crate::cookie::{Sealer, SealerError, cookies};
+use crate::identity::Assurance;
 use crate::world::{UnixTime, World};
 
 /// From the start of an attempt to its callback: as long as login pages of providers live (Keycloak's: 30 minutes).

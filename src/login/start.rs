@@ -5,9 +5,9 @@ use url::form_urlencoded;
 
 use super::attempt::NewAttempt;
 use super::{Logins, ReturnTarget};
-use crate::access::Assurance;
 use crate::app::{Application, OUTPOST_PATH};
 use crate::cookie::SealerError;
+use crate::identity::Assurance;
 use crate::oidc::{AuthorizationRequest, OidcError, Prompt};
 
 /// Whether the provider may ask the person at the browser.

@@ -4,7 +4,7 @@ use url::Url;
 
 use super::metadata::OFFLINE_ACCESS;
 use super::{Metadata, OidcError, Ready};
-use crate::access::Assurance;
+use crate::identity::Assurance;
 use crate::oidc::{IdentityProvider, OfflineAccess};
 
 /// The parts of an authorisation request (OIDC Core §3.1.2.1) that differ from login to login.

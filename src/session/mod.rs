@@ -42,9 +42,8 @@ pub use token::{Carried, SessionKey, SessionToken};
 
 use revocation::Revocable;
 
-use crate::access::Assurance;
 use crate::app::Application;
-use crate::identity::PackedIdentity;
+use crate::identity::{Assurance, PackedIdentity};
 use crate::world::{UnixTime, World};
 
 /// What a store is made of, besides its place.

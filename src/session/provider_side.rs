@@ -1,7 +1,7 @@
 //! What ties a session to the provider's own.
 
 use super::{Refreshable, Schedule};
-use crate::access::Assurance;
+use crate::identity::Assurance;
 use crate::world::UnixTime;
 
 /// A provider may name another session of its own at each refresh; beside the login's, so many of the newest are remembered.

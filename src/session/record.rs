@@ -26,8 +26,7 @@ use serde_json::{Map, Value};
 pub(super) use self::outline::Outline;
 use super::revocation::Revocations;
 use super::{MOST_AHEAD, ProviderSide, Refreshable, Schedule, Session, SessionKey, SessionOutline, SessionToken};
-use crate::access::Assurance;
-use crate::identity::{Identity, Kept, PackedIdentity};
+use crate::identity::{Assurance, Identity, Kept, PackedIdentity};
 use crate::world::{EntropyError, UnixTime, World};
 
 /// Written before each record; a record of another version counts as absent.

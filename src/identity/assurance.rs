@@ -30,7 +30,7 @@ impl Assurance {
 
     /// What asks for both.
     #[must_use]
-    pub(super) fn with(mut self, other: Self) -> Self {
+    pub(crate) fn with(mut self, other: Self) -> Self {
         if !other.acr.is_empty() {
             let common: Vec<_> = self.acr.iter().filter(|it| other.acr.contains(it)).cloned().collect();
             self.acr = if common.is_empty() { other.acr } else { common };
@@ -40,7 +40,7 @@ impl Assurance {
     }
 
     /// That of a requirement.
-    pub(super) fn new(acr: &[String], max_age: Option<Duration>) -> Self {
+    pub(crate) fn new(acr: &[String], max_age: Option<Duration>) -> Self {
         Self { acr: acr.to_vec(), max_age: max_age.map(|age| age.as_secs()) }
     }
 }
