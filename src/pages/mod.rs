@@ -180,11 +180,11 @@ impl<'a> Page<'a> {
     pub const fn message(&self) -> &'a str {
         match self {
             Self::LoginFailed { reason, .. } => reason,
-            Self::Forbidden { because: Because::Denied, .. } => "Nobody may go there.",
+            Self::Forbidden { because: Because::Denied, .. } => "This page is closed to everyone.",
             Self::Forbidden { because: Because::NotAssured, .. } => {
                 "The login is not of the kind that is needed here, although the identity provider was asked for it."
             }
-            Self::Forbidden { because: Because::NotEntitled, .. } => "This account may not use the application.",
+            Self::Forbidden { because: Because::NotEntitled, .. } => "This account may not open this page of the application.",
             Self::SignedOut { .. } => "The session has ended.",
             Self::NotSignedOut { .. } => {
                 "The request has too many session cookies to look at all of them, so a session may not have ended."

@@ -259,8 +259,9 @@ fn examples() -> Vec<String> {
 #[tokio::test]
 async fn the_example_does_what_it_says() {
     let example = examples().remove(0).replace("10.0.0.2", "127.0.0.1").replace("bob@example.com", "bob@example.test");
-    let (before, office_hours) = example.split_once("# What no key says").unwrap();
-    let stage = Stage::with("", before).await;
+    let (head, rules) = example.split_once("# What no key says").unwrap();
+    let (office_hours, rules) = rules.split_once("# Nobody, whoever asks.").unwrap();
+    let stage = Stage::with("", &format!("{head}#{rules}")).await;
     let (mut alice, mut bob, mut nobody) = (stage.browser(), stage.browser(), stage.browser());
     stage.sign_in(&mut alice, HOME, "alice").await.is(200);
     stage.sign_in(&mut bob, HOME, "bob").await;

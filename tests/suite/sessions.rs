@@ -199,7 +199,7 @@ async fn operators_see_and_end_sessions(store: &str) {
     check(&mut alice, WIKI, 200).await;
     scene.refused(&["revoke", "--user", "bob"], 1, &["bob", "issuer"]);
     let unseen = scene.done(&["revoke", "--user", "id-bob", "--issuer", scene.provider.issuer()]);
-    assert!(unseen.starts_with("Ended 0 sessions.\nSigned out: subject id-bob at "), "{unseen}");
+    assert!(unseen.starts_with("Ended 0 sessions.\nEnded here: all of subject id-bob of "), "{unseen}");
     scene.refused(&["revoke", "--user", "bob", "--issuer", "https://other"], 64, &[scene.provider.issuer()]);
 
     sign_in(&mut bob, APP, "bob").await;

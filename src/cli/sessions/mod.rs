@@ -213,9 +213,10 @@ fn outcome(done: &Value) -> String {
     let about = if done["at_least"] == true { "at least " } else { "" };
     let users = done["users"].as_array().into_iter().flatten().map(|user| {
         let part = |name: &str| escaped(user[name].as_str().unwrap_or_default());
-        format!("Signed out: subject {} at {}\n", part("subject"), part("issuer"))
+        format!("Ended here: all of subject {} of {}\n", part("subject"), part("issuer"))
     });
-    format!("Ended {about}{count} session{plural}.\n") + &users.collect::<String>()
+    let note = "Who is still signed in at the identity provider gets a new session without being asked.\n";
+    format!("Ended {about}{count} session{plural}.\n{}{note}", users.collect::<String>())
 }
 
 /// One line of JSON in which nothing moves a terminal.
