@@ -184,7 +184,9 @@ impl<'a> Page<'a> {
             Self::Forbidden { because: Because::NotAssured, .. } => {
                 "The login is not of the kind that is needed here, although the identity provider was asked for it."
             }
-            Self::Forbidden { because: Because::NotEntitled, .. } => "This account may not open this page of the application.",
+            Self::Forbidden { because: Because::NotEntitled, .. } => {
+                "This account may not open this page of the application."
+            }
             Self::SignedOut { .. } => "The session has ended.",
             Self::NotSignedOut { .. } => {
                 "The request has too many session cookies to look at all of them, so a session may not have ended."
