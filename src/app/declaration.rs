@@ -16,7 +16,7 @@ pub struct Declaration {
     pub external_host: ExternalHost,
     /// Set: every host under this domain is this application, with one login for all.
     pub cookie_domain: Option<CookieDomain>,
-    /// A key of [`Settings::identity_providers`].
+    /// The name of its `identity_provider` table.
     pub identity_provider: String,
     /// What needs no login.
     pub public_paths: Vec<PublicPathRule>,
