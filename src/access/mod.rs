@@ -65,7 +65,7 @@ pub struct Forbidden {
 /// Why a request is let in for no login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Because {
-    /// A rule denies it, whoever asks.
+    /// A rule denies it.
     Denied,
     /// The user is not what a rule requires.
     NotEntitled,

@@ -276,7 +276,7 @@ fn meaning(decision: &Decision) -> &'static str {
         Decision::StartLogin(assurance) | Decision::Challenge(assurance) if assurance.is_none() => "has to sign in",
         Decision::StartLogin(_) | Decision::Challenge(_) => "has to sign in, with acr_values or max_age",
         Decision::Forbid(forbidden) => match forbidden.because {
-            Because::Denied => "a rule denies it, whoever asks",
+            Because::Denied => "a rule denies it",
             Because::NotEntitled => "who is signed in is not what is required",
             Because::NotAssured => "the login is not what is required, although it was asked for",
         },

@@ -180,7 +180,7 @@ impl<'a> Page<'a> {
     pub const fn message(&self) -> &'a str {
         match self {
             Self::LoginFailed { reason, .. } => reason,
-            Self::Forbidden { because: Because::Denied, .. } => "This page is closed to everyone.",
+            Self::Forbidden { because: Because::Denied, .. } => "The rules of the application deny this page.",
             Self::Forbidden { because: Because::NotAssured, .. } => {
                 "The login is not of the kind that is needed here, although the identity provider was asked for it."
             }

@@ -59,7 +59,7 @@ fn decisions_are_explained() {
         &["--url", "https://app.example.com//y/admin", "--claims", "bob.json"],
         1,
         &[
-            "forbid: a rule denies it, whoever asks",
+            "forbid: a rule denies it",
             "the path is ambiguous, so it may be any path: its first segment is empty",
             "may be read as /admin\n",
             "rule[0] (deny) counts, because this is not known: paths",
