@@ -133,7 +133,8 @@ pub fn decide_before(
     witness: &mut impl Witness,
 ) -> Decision {
     let policy = &app.policy;
-    let session = session.filter(|session| session.is_valid_for(app, now) && session.knows_enough_for(app));
+    let session =
+        session.filter(|session| session.is_valid_for(&app.slug, now) && session.knows_enough_for(&app.wanted_claims));
     let admitted = session.filter(|session| policy.admits(session.identity()));
     if policy.only_opens()
         && let Some(session) = admitted

@@ -177,10 +177,10 @@ impl Outpost {
             return Err(NotInMemory);
         }
         let session = self.store.cached(&token).ok_or(NotInMemory)?;
-        if !session.may_count_for(app, now) || self.logins.has_ended(&token) {
+        if !session.may_count_for(&app.slug, &app.wanted_claims, now) || self.logins.has_ended(&token) {
             return Ok(None);
         }
-        if session.needs_confirmation(app, now) || self.logins.awaits_id_token(&token, &session, now) {
+        if session.needs_confirmation(&app.wanted_claims, now) || self.logins.awaits_id_token(&token, &session, now) {
             return Err(NotInMemory);
         }
         Ok(Some(Held { token, session }))
@@ -202,7 +202,7 @@ impl Outpost {
             return Ok(None);
         }
         let now = self.world.now();
-        if let Some(at) = held.iter().position(|held| !held.session.needs_confirmation(app, now))
+        if let Some(at) = held.iter().position(|held| !held.session.needs_confirmation(&app.wanted_claims, now))
             && let Some(held) = self.with_id_token(app, held.swap_remove(at), now).await
         {
             return Ok(Some(held));
@@ -242,7 +242,9 @@ impl Outpost {
             }
             let session = self.store.load(&token).await?;
             let now = self.world.now();
-            if let Some(session) = session.filter(|it| it.may_count_for(app, now) && !self.logins.has_ended(&token)) {
+            if let Some(session) = session
+                .filter(|it| it.may_count_for(&app.slug, &app.wanted_claims, now) && !self.logins.has_ended(&token))
+            {
                 held.push(Held { token, session });
             }
         }

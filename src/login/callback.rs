@@ -222,7 +222,7 @@ impl Logins {
         let reason = if code == DENIED { DENIED } else { REASON };
         for token in SessionToken::ending(app.cookies.session(), visitor.headers).tokens {
             // Another application's cookie may have the same name.
-            if let Some(session) = self.store.load(&token).await?.filter(|session| session.is_of(app)) {
+            if let Some(session) = self.store.load(&token).await?.filter(|session| session.is_of(&app.slug)) {
                 self.end(app, &token, &session, reason, Some(&visitor.asker)).await;
             }
         }
@@ -292,7 +292,7 @@ impl Logins {
             return Err(CallbackError::Loop);
         }
         let token = SessionToken::generate(&self.world)?;
-        let opened = Audited::new(app, &token, &session);
+        let opened = Audited::new(&app.slug, &app.identity_provider, &token, &session);
         let deadline = Instant::now() + LONGEST_SAVE;
         patiently(deadline, || self.store.save(&token, Arc::clone(&session))).await?;
         patiently(deadline, || self.forget(app, visitor, "replaced")).await?;

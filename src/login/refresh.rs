@@ -133,8 +133,8 @@ impl Logins {
         let newest = self.store.load(token).await;
         let now = self.world.now();
         match newest {
-            Ok(Some(session)) if !session.is_valid_for(app, now) || self.has_ended(token) => Confirmed::Refused,
-            Ok(Some(session)) if session.needs_confirmation(app, now) => {
+            Ok(Some(session)) if !session.is_valid_for(&app.slug, now) || self.has_ended(token) => Confirmed::Refused,
+            Ok(Some(session)) if session.needs_confirmation(&app.wanted_claims, now) => {
                 let refused = session.refreshable().is_some_and(|it| it.schedule.was_refused());
                 if refused { Confirmed::Refused } else { Confirmed::Unknown }
             }
@@ -197,7 +197,7 @@ impl Logins {
                 if let Some(refreshable) = newest.refreshable() {
                     refreshable.take_up();
                 }
-                let knows_enough = newest.knows_enough_for(app);
+                let knows_enough = newest.knows_enough_for(&app.wanted_claims);
                 let wants = |it: &Refreshable| {
                     !is_newer || it.schedule.is_due(now) || it.schedule.is_over(now) || !knows_enough
                 };
@@ -296,5 +296,5 @@ impl Logins {
 }
 
 fn audit(event: Event, app: &Application, token: &SessionToken, session: &Session, reason: &str) {
-    Audited::new(app, token, session).line(event, reason).write();
+    Audited::new(&app.slug, &app.identity_provider, token, session).line(event, reason).write();
 }

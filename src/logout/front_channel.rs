@@ -72,8 +72,12 @@ impl Logouts {
         if let Some(app) = app.filter(|app| allowed(&app.identity_provider)) {
             for token in SessionToken::ending(app.cookies.session(), headers).tokens {
                 let session = self.store.load(&token).await?;
-                if let Some(session) = session.filter(|it| it.is_of(app) && it.was_made_in(&session_id)) {
-                    own = Some((Audited::new(app, &token, &session), token, app.cookies.expire_session()));
+                if let Some(session) = session.filter(|it| it.is_of(&app.slug) && it.was_made_in(&session_id)) {
+                    own = Some((
+                        Audited::new(&app.slug, &app.identity_provider, &token, &session),
+                        token,
+                        app.cookies.expire_session(),
+                    ));
                 }
             }
         }

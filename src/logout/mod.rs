@@ -133,11 +133,11 @@ impl Logouts {
         let mut found: Vec<Leaving> = Vec::new();
         let carried = SessionToken::ending(app.cookies.session(), headers);
         for token in carried.tokens {
-            if let Some(session) = self.store.load(&token).await?.filter(|session| session.is_of(app)) {
+            if let Some(session) = self.store.load(&token).await?.filter(|session| session.is_of(&app.slug)) {
                 found.push((token, session));
             }
         }
-        let is_valid = |(_, session): &Leaving| session.is_valid_for(app, now);
+        let is_valid = |(_, session): &Leaving| session.is_valid_for(&app.slug, now);
         found.sort_by_key(|leaving| !is_valid(leaving));
         // Where there are sessions of different users, or may be, nobody knows which of them asks.
         let mut valid = found.iter().filter(|leaving| is_valid(leaving)).map(|(_, session)| session);
@@ -236,6 +236,9 @@ impl Departure {
     }
 
     fn audit(&self, token: &SessionToken, session: &Session, event: Event, reason: &str) {
-        Audited::new(&self.app, token, session).line(event, reason).asked_by(&self.asker).write();
+        Audited::new(&self.app.slug, &self.app.identity_provider, token, session)
+            .line(event, reason)
+            .asked_by(&self.asker)
+            .write();
     }
 }

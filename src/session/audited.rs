@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
 use super::{Session, SessionKey, SessionToken};
-use crate::app::Application;
 use crate::telemetry::audit::{AuditLine, Event};
 
 /// A session as the audit log names it, also when it is gone.
@@ -16,13 +15,13 @@ pub struct Audited {
 }
 
 impl Audited {
-    /// The session of `app` behind `token`.
+    /// The session of an application, by its slug, behind `token`, and the name of its provider.
     #[must_use]
-    pub fn new(app: &Application, token: &SessionToken, session: &Session) -> Self {
+    pub fn new(application: &Arc<str>, identity_provider: &str, token: &SessionToken, session: &Session) -> Self {
         let identity = session.identity();
         Self {
-            application: Arc::clone(&app.slug),
-            identity_provider: app.identity_provider.clone(),
+            application: Arc::clone(application),
+            identity_provider: identity_provider.to_owned(),
             user: identity.label().to_owned(),
             subject: identity.subject().to_owned(),
             session: token.key(),

@@ -42,8 +42,7 @@ pub use token::{Carried, SessionKey, SessionToken};
 
 use revocation::Revocable;
 
-use crate::app::Application;
-use crate::identity::{Assurance, PackedIdentity};
+use crate::identity::{Assurance, PackedIdentity, WantedClaims};
 use crate::world::{UnixTime, World};
 
 /// What a store is made of, besides its place.
@@ -161,10 +160,10 @@ impl Session {
         }
     }
 
-    /// Whether the session is `app`'s and lives at `now`.
+    /// Whether the session is of the application with this slug, and lives at `now`.
     #[must_use]
-    pub fn is_valid_for(&self, app: &Application, now: UnixTime) -> bool {
-        self.is_of(app) && self.lives(now)
+    pub fn is_valid_for(&self, application: &str, now: UnixTime) -> bool {
+        self.is_of(application) && self.lives(now)
     }
 
     /// Whether the session lives at `now`; the end is the first instant at which it does not.
@@ -179,12 +178,11 @@ impl Session {
             && self.provider.as_ref().is_none_or(|provider| provider.may_vouch(now))
     }
 
-    /// Whether the session kept all claims that `app`'s settings look at.
+    /// Whether the session kept all claims that are `wanted`.
     ///
     /// Where a rule is newer than the last word of the provider, nobody knows what it would say: the session does not count.
     #[must_use]
-    pub fn knows_enough_for(&self, app: &Application) -> bool {
-        let wanted = &app.wanted_claims;
+    pub fn knows_enough_for(&self, wanted: &WantedClaims) -> bool {
         if self.knows_all_of.load(Ordering::Relaxed) == wanted.id() {
             return true;
         }
@@ -195,17 +193,18 @@ impl Session {
         knows
     }
 
-    /// Whether the session is `app`'s, lives at `now`, and knows enough for its settings or can learn it by a refresh.
+    /// Whether the session is of the application with this slug, lives at `now`, and knows all that is `wanted` or can learn it by a
+    /// refresh.
     #[must_use]
-    pub fn may_count_for(&self, app: &Application, now: UnixTime) -> bool {
-        self.is_valid_for(app, now)
-            && (self.knows_enough_for(app) || self.refreshable().is_some_and(Refreshable::is_usable))
+    pub fn may_count_for(&self, application: &str, wanted: &WantedClaims, now: UnixTime) -> bool {
+        self.is_valid_for(application, now)
+            && (self.knows_enough_for(wanted) || self.refreshable().is_some_and(Refreshable::is_usable))
     }
 
-    /// Whether the session counts for `app` only once the provider was asked.
+    /// Whether the session counts, where these claims are `wanted`, only once the provider was asked.
     #[must_use]
-    pub fn needs_confirmation(&self, app: &Application, now: UnixTime) -> bool {
-        self.refreshable().is_some_and(|it| it.schedule.is_over(now)) || !self.knows_enough_for(app)
+    pub fn needs_confirmation(&self, wanted: &WantedClaims, now: UnixTime) -> bool {
+        self.refreshable().is_some_and(|it| it.schedule.is_over(now)) || !self.knows_enough_for(wanted)
     }
 
     /// Whether the ID token that its application gets has ended, and a refresh may bring another one.
@@ -301,10 +300,10 @@ impl Session {
         self.expires_at.min(written + Duration::from_millis(idle))
     }
 
-    /// Whether the session was made for `app`.
+    /// Whether the session was made for the application with this slug.
     #[must_use]
-    pub fn is_of(&self, app: &Application) -> bool {
-        self.application == app.slug
+    pub fn is_of(&self, application: &str) -> bool {
+        *self.application == *application
     }
 
     /// Whether it stands for the same user of the same application.

@@ -164,7 +164,7 @@ impl Tokens {
     }
 
     fn remembered(&self, key: &Key, app: &Application, now: UnixTime) -> Option<Outcome> {
-        if let Some(session) = self.good.get(key).filter(|session| session.is_valid_for(app, now)) {
+        if let Some(session) = self.good.get(key).filter(|session| session.is_valid_for(&app.slug, now)) {
             return Some(Outcome::Good(session));
         }
         let (bad, _) = self.bad.get(key).filter(|(_, until)| now < *until)?;
