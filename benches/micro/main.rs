@@ -109,6 +109,7 @@ fn lookup(bencher: Bencher, count: usize) {
         secret: b"of the bench",
         max_sessions: 1_000_000,
         lifetime: Duration::from_hours(24),
+        idle_timeout: None,
         issuers: HashMap::new(),
         world: World::system(),
     });

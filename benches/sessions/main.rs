@@ -119,7 +119,7 @@ fn session(number: usize, world: &World) -> Session {
 
 fn parts(max_sessions: u64) -> StoreParts<'static> {
     let issuers = HashMap::from([("app".to_owned(), "https://id.example.com/application/o/app/".to_owned())]);
-    StoreParts { secret: SECRET, max_sessions, lifetime: LIFETIME, issuers, world: World::system() }
+    StoreParts { secret: SECRET, max_sessions, lifetime: LIFETIME, idle_timeout: None, issuers, world: World::system() }
 }
 
 /// Signs in so many, so many at once; how long that took, and the last token.

@@ -18,6 +18,7 @@ pub(super) fn sessions(settings: &Settings, world: &World) -> Result<(Arc<dyn Se
         secret,
         max_sessions: session.max_sessions,
         lifetime: session.lifetime,
+        idle_timeout: session.idle_timeout,
         issuers: issuers(settings),
         world: world.clone(),
     };

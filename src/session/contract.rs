@@ -24,6 +24,7 @@ pub(crate) fn parts(max_sessions: u64) -> StoreParts<'static> {
         secret: SECRET,
         max_sessions,
         lifetime: Duration::from_hours(24),
+        idle_timeout: None,
         issuers: HashMap::from([(SLUG.to_owned(), ISSUER.to_owned())]),
         world: World::system(),
     }

@@ -96,7 +96,7 @@ impl FileStore {
         }
         let shared = Arc::new(Shared {
             cache: SessionMap::new(parts.max_sessions),
-            keys: RecordKeys::new(parts.secret),
+            keys: RecordKeys::new(parts.secret, parts.lifetime, parts.idle_timeout),
             revocations,
             world: parts.world,
             unreadable: Rarely::default(),

@@ -1,11 +1,13 @@
 //! What holds for whatever may lie in a store.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use super::SessionToken;
 use super::record::{Head, RecordKeys};
 
-static KEYS: LazyLock<RecordKeys> = LazyLock::new(|| RecordKeys::new(b"a secret of some length, for tests"));
+static KEYS: LazyLock<RecordKeys> =
+    LazyLock::new(|| RecordKeys::new(b"a secret of some length, for tests", Duration::from_hours(24), None));
 
 /// Takes `bytes` for a record, and for a record that begins like ours.
 pub(crate) fn hold(bytes: &[u8]) {

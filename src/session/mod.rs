@@ -52,8 +52,10 @@ pub struct StoreParts<'p> {
     pub secret: &'p [u8],
     /// Sessions in memory at once.
     pub max_sessions: u64,
-    /// The longest that a session lives; so long a revocation is remembered.
+    /// The longest that a session lives, one that was kept before too; so long a revocation is remembered.
     pub lifetime: Duration,
+    /// The longest that a session lives without a check, one that was kept before too; `None`: no limit.
+    pub idle_timeout: Option<Duration>,
     /// The issuer of each application by its slug.
     pub issuers: HashMap<String, String>,
     /// Time and randomness.

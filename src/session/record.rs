@@ -16,6 +16,7 @@ mod tests;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
@@ -90,6 +91,10 @@ struct Refresh<'s> {
 /// What is derived from the daemon's secret.
 pub(super) struct RecordKeys {
     secret: Prk,
+    /// What sessions are held to, whatever they were promised: settings may have been shortened since.
+    lifetime: Duration,
+    /// In milliseconds.
+    idle_timeout: u64,
 }
 
 impl Head {
@@ -127,8 +132,19 @@ impl<'r> Parts<'r> {
 
 impl RecordKeys {
     /// Derives the keys from `secret` (HKDF-SHA256, RFC 5869).
-    pub(super) fn new(secret: &[u8]) -> Self {
-        Self { secret: Salt::new(HKDF_SHA256, b"forepost").extract(secret) }
+    /// They open any session as one that lives no longer than `lifetime`, and without a check no longer than `idle_timeout`.
+    pub(super) fn new(secret: &[u8], lifetime: Duration, idle_timeout: Option<Duration>) -> Self {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            secret: Salt::new(HKDF_SHA256, b"forepost").extract(secret),
+            lifetime,
+            idle_timeout: idle_timeout.map_or(u64::MAX, millis),
+        }
+    }
+
+    /// When a session that was made at `created` ends at last, in milliseconds after the epoch.
+    fn end_of(&self, created: u64, expires: u64) -> u64 {
+        (UnixTime::from_millis(created) + self.lifetime).as_millis().min(expires)
     }
 
     /// Writes `session` down under `token`, and that `issuer` vouched for it.
@@ -199,8 +215,8 @@ impl RecordKeys {
             identity: PackedIdentity::new(identity, &rest.id_token, sent_until)
                 .with_claims(rest.claims.into_owned())
                 .keeping(Arc::new(rest.kept.into_owned())),
-            expires_at: UnixTime::from_millis(outline.expires),
-            idle_timeout: rest.idle_timeout.unwrap_or(u64::MAX),
+            expires_at: UnixTime::from_millis(self.end_of(outline.created, outline.expires)),
+            idle_timeout: rest.idle_timeout.unwrap_or(u64::MAX).min(self.idle_timeout),
             last_check: outline.last_check.into(),
             kept_check: outline.last_check.into(),
             created_at: UnixTime::from_millis(outline.created),
@@ -235,9 +251,11 @@ impl RecordKeys {
         now: UnixTime,
     ) -> Option<SessionOutline> {
         let mut shown = self.outline(&key, record)?.shown(key);
+        shown.expires_at = self.end_of(shown.created_at, shown.expires_at);
         let kept_end = Head::read(record)?.ends_at;
         let has_begun = UnixTime::from_millis(shown.created_at) <= now + MOST_AHEAD;
-        let ended = cached.map_or(kept_end <= now.as_secs() || !has_begun, |session| !session.lives(now));
+        let is_over = kept_end <= now.as_secs() || shown.expires_at <= now.as_millis();
+        let ended = cached.map_or(is_over || !has_begun, |session| !session.lives(now));
         if ended || revocations.name(&shown.revocable()) {
             return None;
         }

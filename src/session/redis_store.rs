@@ -92,7 +92,7 @@ impl RedisStore {
             patience: settings.timeout,
             lease,
             cache: SessionMap::new(parts.max_sessions),
-            keys: RecordKeys::new(parts.secret),
+            keys: RecordKeys::new(parts.secret, parts.lifetime, parts.idle_timeout),
             revocations: Revocations::new(parts.secret, parts.issuers),
             list,
             removed: RemovedKeys::default(),

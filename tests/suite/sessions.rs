@@ -318,6 +318,7 @@ async fn fill(scene: &Scene, sessions: usize) {
         secret: secret.expose_secret().as_bytes(),
         max_sessions: 100,
         lifetime: Duration::from_hours(24),
+        idle_timeout: None,
         issuers: HashMap::from([("app".to_owned(), scene.provider.issuer().to_owned())]),
         world: world.clone(),
     };

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -6,7 +7,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::session::NewSession;
 
-static KEYS: LazyLock<RecordKeys> = LazyLock::new(|| RecordKeys::new(b"a secret of some length, for tests"));
+const SECRET: &[u8] = b"a secret of some length, for tests";
+
+fn keys(secret: &[u8]) -> RecordKeys {
+    RecordKeys::new(secret, Duration::MAX, None)
+}
+
+static KEYS: LazyLock<RecordKeys> = LazyLock::new(|| keys(SECRET));
 
 const ISSUER: &str = "https://id.example.com";
 
@@ -68,6 +75,31 @@ fn the_end_of_the_id_token_is_kept() {
 }
 
 #[test]
+fn what_was_kept_obeys_shorter_settings() {
+    let (hours, minutes) = (Duration::from_hours, Duration::from_mins);
+    let (token, session) = of_alice();
+    let record = sealed(&session, &token);
+    let began = session.created_at();
+    for (lifetime, idle, lives_for) in [
+        (hours(48), None, minutes(528)),
+        (hours(48), Some(hours(9)), minutes(528)),
+        (hours(24), Some(hours(2)), minutes(132)),
+        (hours(3), None, hours(3)),
+        (hours(3), Some(hours(2)), minutes(132)),
+    ] {
+        let keys = RecordKeys::new(SECRET, lifetime, idle);
+        let opened = keys.open(&token, &record, |_| ISSUER).unwrap();
+        let (last, end) = (began + (lives_for - Duration::from_millis(1)), began + lives_for);
+        assert!(opened.lives(last) && !opened.lives(end), "{lifetime:?} {idle:?}");
+        let revocations = Revocations::new(SECRET, HashMap::new());
+        let shown = |now| keys.shown(token.key(), &record, None, &revocations, now);
+        let latest = began + lifetime.min(hours(24));
+        assert_eq!(shown(began).unwrap().expires_at, latest.as_millis(), "{lifetime:?}");
+        assert!(shown(latest).is_none());
+    }
+}
+
+#[test]
 fn a_use_is_noted_without_the_token() {
     let (token, session) = of_alice();
     let record = sealed(&session, &token);
@@ -94,7 +126,7 @@ fn another_secret_token_name_or_version_opens_nothing() {
     let (token, session) = of_alice();
     let record = sealed(&session, &token);
     assert!(opened(&token, &record).is_some());
-    assert!(RecordKeys::new(b"another secret").open(&token, &record, |_| ISSUER).is_none());
+    assert!(keys(b"another secret").open(&token, &record, |_| ISSUER).is_none());
     assert!(opened(&self::token(), &record).is_none());
     assert!(KEYS.outline(&self::token().key(), &record).is_none());
     let mut newer = record;

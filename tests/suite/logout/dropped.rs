@@ -174,6 +174,7 @@ impl Scene {
             secret: &[7; 32],
             max_sessions: 10,
             lifetime,
+            idle_timeout: None,
             issuers: HashMap::from([(app.slug.to_string(), provider.issuer().to_owned())]),
             world: world.clone(),
         });
