@@ -10,16 +10,18 @@ static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 static ORIGIN: HeaderName = http::header::ORIGIN;
 static REFERER: HeaderName = http::header::REFERER;
 
-/// Whether a sign-out was asked for by the application's own pages or by the person.
+/// Whether a sign-out was asked for by one of the application's own pages.
 ///
-/// A link on any other host must not sign anybody out. Fetch Metadata tells where browsers send it; else `Origin`, which
+/// A link on any other host must not sign a user out. Nor does an address that the user types, or opens from another program
+/// (`none`): a page at that address may redirect here, and browsers do not tell the two apart. Fetch Metadata tells where browsers send
+/// it; else `Origin`, which
 /// browsers put on every POST, and at last `Referer`, must name one of the application's origins. A whole site
 /// (`same-site`) is never the application's: another host of it, or another port of this one, may belong to anybody; only
 /// where the application has a cookie domain, its hosts may ask for each other.
 #[must_use]
 pub fn is_wanted(app: &Application, method: &Method, headers: &HeaderMap) -> bool {
     match single(headers, &SEC_FETCH_SITE) {
-        Ok(Some("same-origin" | "none")) => return true,
+        Ok(Some("same-origin")) => return true,
         Ok(Some("same-site")) if app.cookie_domain.is_some() => {}
         Ok(Some(_)) | Err(_) => return false,
         Ok(None) => {}
@@ -78,7 +80,7 @@ mod tests {
         check(&app, get(), &[("sec-fetch-site", "Same-Origin")], false);
         check(&app, get(), &[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "same-origin")], false);
         check(&app, Method::POST, &[("sec-fetch-site", "same-site"), ("origin", "https://evil.example.com")], false);
-        check(&app, get(), &[("sec-fetch-site", "none")], true);
+        check(&app, get(), &[("sec-fetch-site", "none")], false);
         check(&app, get(), &[("sec-fetch-site", "cross-site")], false);
         check(&app, get(), &[("sec-fetch-site", "cross-site"), ("referer", "https://app.example.com/")], false);
         check(&app, get(), &[("referer", "https://app.example.com/x")], true);

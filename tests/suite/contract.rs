@@ -269,7 +269,7 @@ async fn own_routes_work_as_forwarded_urls_and_never_allow() {
         asked.is(401).contains("<form");
         let marked = stage.check(dialect, &mut browser, "https://app.example.com/x?X-authentik-logout=true").await;
         marked.is(200);
-        let done = stage.ask(dialect, &mut browser, Method::GET, sign_out, &[("sec-fetch-site", "none")]).await;
+        let done = stage.ask(dialect, &mut browser, Method::GET, sign_out, &[("sec-fetch-site", "same-origin")]).await;
         done.is(302);
         stage.check(dialect, &mut browser, APP).await.is(302);
         stage.check(dialect, &mut browser, "https://app.example.com/outpost.goauthentik.io/signed_out").await.is(401);

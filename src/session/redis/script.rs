@@ -113,10 +113,11 @@ return 1",
 
 /// Saves a record, and notes when its login began: record, time in milliseconds, moment.
 ///
-/// The moment comes first: an order to end sessions must not miss a record.
+/// The moment comes first: an order to end sessions must not miss a record. One that is ahead by ten years was not written by
+/// forepost.
 pub(super) static SAVE: Script = Script::new(
-    "local latest = tonumber(redis.call('GET', KEYS[2]) or '0')
-if tonumber(ARGV[3]) > latest then redis.call('SET', KEYS[2], ARGV[3]) end
+    "local latest, moment = tonumber(redis.call('GET', KEYS[2]) or '0'), tonumber(ARGV[3])
+if moment > latest or latest > moment + 315360000000 then redis.call('SET', KEYS[2], ARGV[3]) end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1",
 );
@@ -124,7 +125,8 @@ return 1",
 /// Puts an order on the list: the head as it has to be, the new one, the order's moment or nothing, the time of the fourth key in
 /// milliseconds, whether the list begins anew, and the entry.
 ///
-/// Not where the fourth key exists, which is made; the head is another one; or a login that was saved began after the order.
+/// Not where the fourth key exists, which is made; the head is another one; or a login that was saved began after the order, by less
+/// than ten years: forepost did not write more.
 /// The fourth key comes last, so that an order that failed half-way can be given again.
 pub(super) static ORDER: Script = Script::new(
     "if KEYS[4] and redis.call('EXISTS', KEYS[4]) == 1 then return {'repeated', ''} end
@@ -132,7 +134,7 @@ local head = redis.call('GET', KEYS[2]) or ''
 if head ~= ARGV[1] then return {'head', head} end
 local at = tonumber(ARGV[3])
 local latest = redis.call('GET', KEYS[3]) or '0'
-if at and tonumber(latest) > at then return {'late', latest} end
+if at and tonumber(latest) > at and tonumber(latest) <= at + 315360000000 then return {'late', latest} end
 if ARGV[5] == '1' then redis.call('DEL', KEYS[1]) end
 redis.call('XADD', KEYS[1], '*', 'e', ARGV[6])
 redis.call('SET', KEYS[2], ARGV[2])

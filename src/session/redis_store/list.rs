@@ -1,6 +1,7 @@
 //! The list of revocations in Redis: orders are put on it one after the other, and a damaged one begins anew.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::chain::{Chain, Head, written};
 use super::{Shared, failed};
@@ -13,6 +14,9 @@ use crate::world::UnixTime;
 
 /// So often an order is tried that others, or logins by a clock that is ahead, come before.
 const MOST_TRIES: u32 = 100;
+
+/// A moment that is further ahead of the server's time was not written by forepost.
+pub(super) const MOST_AHEAD: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// What is put on the list.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +79,11 @@ impl List {
 impl Shared {
     pub(super) fn note_heard(&self, heard: &Heard) {
         self.world.measure_with(UnixTime::from_millis(heard.time));
-        self.world.saw(UnixTime::from_millis(heard.latest));
+        let latest = UnixTime::from_millis(heard.latest);
+        // Nothing vouches for it. What is further ahead was not written by forepost, and no later login would count.
+        if latest <= UnixTime::from_millis(heard.time) + MOST_AHEAD {
+            self.world.saw(latest);
+        }
         self.list.known().heard = heard.clone();
     }
 

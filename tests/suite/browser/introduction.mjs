@@ -38,6 +38,7 @@ async function is(page, name, url, heading) {
 }
 
 async function signedOut(page) {
+    await page.getByRole('button', { name: 'Sign out', exact: true }).click();
     await ends(page, at('whoami', '/public/signed-out'), 'You are signed out');
     // In all applications, whoever sits down here next.
     for (const label of ['whoami', 'notes', 'admin']) {

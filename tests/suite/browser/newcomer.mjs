@@ -70,5 +70,6 @@ await tell(async (browser) => {
 
     // The sign-out that the introduction prints, typed into the address bar.
     await other.goto(at('admin', SIGN_OUT));
+    await other.getByRole('button', { name: 'Sign out', exact: true }).click();
     await ends(other, at('admin', '/public/signed-out'), 'You are signed out');
 });

@@ -38,6 +38,7 @@ await tell(async (browser) => {
     // The session ends under an open page.
     const other = await tab(context);
     await other.goto(at('whoami', '/outpost.goauthentik.io/sign_out'));
+    await other.getByRole('button', { name: 'Sign out', exact: true }).click();
     await ends(other, at('whoami', '/public/signed-out'), 'You are signed out');
     const loginUrl = await refused(context, page, at('whoami', '/board'));
 

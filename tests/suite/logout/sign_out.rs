@@ -316,3 +316,17 @@ async fn a_slow_provider_is_not_asked_without_end() {
     parts.provider.wait_for_requests(Endpoint::Revocation, 256).await;
     assert_eq!(parts.provider.requests(Endpoint::Revocation), 256);
 }
+
+/// A page at a typed address may redirect here, and browsers do not tell the two apart.
+#[tokio::test]
+async fn a_typed_sign_out_is_confirmed() {
+    let stage = stage().await;
+    let mut alice = visitor(&stage, APP, "alice").await;
+    for headers in [&[("sec-fetch-site", "none")][..], &[]] {
+        alice.send(Method::GET, SIGN_OUT, headers, None).await.is(200).contains("Sign out?");
+        assert!(is_in(&stage, &alice, APP).await, "{headers:?}");
+    }
+    let out = alice.send(Method::POST, SIGN_OUT, &[ORIGIN], None).await;
+    alice.follow(out).await.is(200).contains("Signed out");
+    assert!(!is_in(&stage, &alice, APP).await);
+}

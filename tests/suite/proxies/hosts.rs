@@ -181,6 +181,37 @@ pub(super) async fn another_applications_host_does_not_lead_here(proxy: Proxy) {
     }
 }
 
+/// An absolute target has a host and a path that servers find in different places: `http:///public/page` is `/page` of the host
+/// `public` for those that read URLs as browsers do.
+pub(super) async fn an_absolute_target_is_not_handed_on(proxy: Proxy) {
+    let front = Front::with_http2(proxy).await;
+    let here = front.host();
+    let mut targets = vec!["http:/public/page".to_owned(), "http:public/page".to_owned(), "*".to_owned()];
+    for scheme in ["http", "https", "ftp", "ws", "file", "x"] {
+        for rest in [
+            format!("{here}/public/x"),
+            "/public/page".to_owned(),
+            "/public\\page".to_owned(),
+            "//public/page".to_owned(),
+        ] {
+            targets.push(format!("{scheme}://{rest}"));
+        }
+    }
+    for target in &targets {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {here}\r\nConnection: close\r\n\r\n");
+        let _ = raw::exchange(front.address, &request).await;
+        saw_no_page(&front);
+    }
+    let mut http2 = Http2::to(front.http2);
+    for scheme in ["https", "ftp", "ws", "http:///public/x?", "x"] {
+        for path in ["/public/x", "http:///public/page", "//public/page"] {
+            let asked = fields(&[(":method", "GET"), (":scheme", scheme), (":path", path), (":authority", here)]);
+            http2.status(&asked).await;
+            saw_no_page(&front);
+        }
+    }
+}
+
 /// Its script and its configuration: the application is protected on forepost's own paths too, where nothing is asked.
 #[tokio::test]
 async fn haproxy_refuses_what_is_no_host() {

@@ -118,6 +118,11 @@ macro_rules! with_each_proxy {
             }
 
             #[tokio::test]
+            async fn an_absolute_target_is_not_handed_on() {
+                hosts::an_absolute_target_is_not_handed_on($proxy).await;
+            }
+
+            #[tokio::test]
             async fn another_applications_host_does_not_lead_here() {
                 hosts::another_applications_host_does_not_lead_here($proxy).await;
             }

@@ -115,3 +115,25 @@ async fn another_secret_has_a_list_of_its_own() {
     assert!(other.load(&theirs).await.unwrap().is_none());
     assert!(store.load(&new).await.unwrap().is_some());
 }
+
+/// Nothing vouches for the moment of the latest login. An order that took it up would end all sessions to come.
+#[tokio::test]
+async fn a_moment_far_ahead_is_damage() {
+    let server = Server::start("redis-server", &[]).await;
+    let first = store(&settings(server.address));
+    until("it answers", async || first.load(&token()).await.is_ok()).await;
+    let bound = u64::try_from(super::super::list::MOST_AHEAD.as_millis()).unwrap();
+    for ahead in [World::system().now().as_millis() + 2 * bound, i64::MAX.unsigned_abs(), u64::MAX] {
+        server.ask(&["SET", &list(":latest"), &ahead.to_string()]).await;
+        let later = store(&settings(server.address));
+        until("it answers", async || later.load(&token()).await.is_ok()).await;
+        for store in [&first, &later] {
+            let old = saved(store, began_now(store)).await;
+            server.ask(&["SET", &list(":latest"), &ahead.to_string()]).await;
+            end(store, "alice-subject").await;
+            until("it ends", async || matches!(store.load(&old).await, Ok(None))).await;
+            let new = saved(store, began_now(store)).await;
+            assert!(store.load(&new).await.unwrap().is_some(), "{ahead}");
+        }
+    }
+}
