@@ -24,6 +24,9 @@ use crate::support::process::{Running, borrowed, forepost};
 use crate::support::redis::Redis;
 use crate::support::{Browser, Reply, ask, client, fill_in};
 
+const STILL_SIGNED_IN: &str =
+    "A user who is still signed in at the identity provider gets a new session without being asked.\n";
+
 const APP: &str = "https://app.example.com";
 const WIKI: &str = "https://wiki.example.com";
 
@@ -174,7 +177,7 @@ async fn operators_see_and_end_sessions(store: &str) {
     for part in [bare, "alice", "id-alice", "app", scene.provider.issuer(), "Z\n"] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
-    assert_eq!(scene.done(&["revoke", &id]), "Ended 1 session.\n");
+    assert_eq!(scene.done(&["revoke", &id]), format!("Ended 1 session.\n{STILL_SIGNED_IN}"));
     scene.refused(&["revoke", &id], 1, &[bare]);
     scene.refused(&["show", "--", bare], 1, &[bare]);
     scene.refused(&["show", "garbage"], 64, &["garbage"]);
@@ -182,7 +185,7 @@ async fn operators_see_and_end_sessions(store: &str) {
     check(&mut alice, WIKI, 200).await;
     check(&mut bob, APP, 200).await;
 
-    assert_eq!(scene.done(&["revoke", "--application", "wiki"]), "Ended 2 sessions.\n");
+    assert_eq!(scene.done(&["revoke", "--application", "wiki"]), format!("Ended 2 sessions.\n{STILL_SIGNED_IN}"));
     scene.refused(&["revoke", "--application", "other"], 1, &["app, wiki"]);
     check(&mut alice, WIKI, 302).await;
     check(&mut bob, WIKI, 302).await;
@@ -205,7 +208,7 @@ async fn operators_see_and_end_sessions(store: &str) {
     sign_in(&mut bob, APP, "bob").await;
     scene.refused(&["revoke", "--all"], 64, &["--yes"]);
     check(&mut bob, APP, 200).await;
-    assert_eq!(scene.done(&["revoke", "--all", "--yes"]), "Ended 2 sessions.\n");
+    assert_eq!(scene.done(&["revoke", "--all", "--yes"]), format!("Ended 2 sessions.\n{STILL_SIGNED_IN}"));
     assert_eq!(scene.done(&["revoke", "--all", "--yes"]), "Ended 0 sessions.\n");
     check(&mut alice, WIKI, 302).await;
     check(&mut bob, APP, 302).await;

@@ -206,6 +206,10 @@ fn confirm() -> Result<(), Failure> {
     Err(Failure::new(USAGE, "nothing was done"))
 }
 
+/// What an order to end sessions leaves.
+const STILL_SIGNED_IN: &str =
+    "A user who is still signed in at the identity provider gets a new session without being asked.\n";
+
 /// What an order did, for people.
 fn outcome(done: &Value) -> String {
     let count = done["ended"].as_u64().unwrap_or_default();
@@ -215,8 +219,9 @@ fn outcome(done: &Value) -> String {
         let part = |name: &str| escaped(user[name].as_str().unwrap_or_default());
         format!("Ended here: all of subject {} of {}\n", part("subject"), part("issuer"))
     });
-    let note = "Who is still signed in at the identity provider gets a new session without being asked.\n";
-    format!("Ended {about}{count} session{plural}.\n{}{note}", users.collect::<String>())
+    let users: String = users.collect();
+    let note = if count == 0 && users.is_empty() { "" } else { STILL_SIGNED_IN };
+    format!("Ended {about}{count} session{plural}.\n{users}{note}")
 }
 
 /// One line of JSON in which nothing moves a terminal.
