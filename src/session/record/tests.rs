@@ -89,7 +89,8 @@ fn what_was_kept_obeys_shorter_settings() {
     ] {
         let keys = RecordKeys::new(SECRET, lifetime, idle);
         let opened = keys.open(&token, &record, |_| ISSUER).unwrap();
-        let (last, end) = (began + (lives_for - Duration::from_millis(1)), began + lives_for);
+        let end = began + lives_for;
+        let last = UnixTime::from_millis(end.as_millis() - 1);
         assert!(opened.lives(last) && !opened.lives(end), "{lifetime:?} {idle:?}");
         let revocations = Revocations::new(SECRET, HashMap::new());
         let shown = |now| keys.shown(token.key(), &record, None, &revocations, now);
