@@ -157,7 +157,7 @@ mod tests {
         check(claim("a"), &json!({"a": {"b": 1, "c,d": {}, "e": false}}), "b,c%2Cd");
         check(claim("a"), &json!({"a": null}), "");
         check(claim("a"), &none, "");
-        check(claim("a"), &json!({"a": "x\r\nSet-Cookie: y"}), "x\u{fffd}\u{fffd}Set-Cookie: y");
+        check(claim("a"), &json!({"a": "x\r\nSet-Cookie: y"}), "x%0D%0ASet-Cookie: y");
         let attributes = |value: Value| json!({"ak_proxy": {"user_attributes": {"additionalHeaders": value}}});
         check(HeaderSource::Attribute, &attributes(json!({"X-Team": "blue", "x-other": "red"})), "blue");
         check(HeaderSource::Attribute, &attributes(json!({"x-team": 7})), "7");

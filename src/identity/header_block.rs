@@ -127,48 +127,46 @@ fn is_trimmed(it: char) -> bool {
     it.is_whitespace() || is_ignorable(it)
 }
 
-/// A text that applications tell users apart by: what a field value cannot carry, and what applications may trim off its
-/// ends, becomes U+FFFD rather than disappearing, so that `admin\0` or ` admin` is never taken for `admin`.
+/// A text that applications tell users apart by, escaped as a name in a list is: percent-decoding gives it back, so ` admin` or
+/// `admin\0` is taken neither for `admin` nor for another name that a field value cannot carry.
 pub(super) fn identifier(text: &str) -> String {
-    const UNCARRIED: char = char::REPLACEMENT_CHARACTER;
-    let inner = text.trim_matches(is_trimmed);
-    let start = text.len() - text.trim_start_matches(is_trimmed).len();
-    let marked: String = text
-        .char_indices()
-        .map(|(at, it)| {
-            let outside = at < start || at >= start + inner.len();
-            if it.is_control() || outside { UNCARRIED } else { it }
-        })
-        .collect();
-    clean(&marked)
+    let mut escaped = String::with_capacity(text.len());
+    escape(text, None, &mut escaped);
+    escaped
 }
 
 /// Joins names with `separator`, at which applications split them: `|` in the contract's headers, a comma in others.
 ///
-/// A separator inside a name becomes its escape (`%7C`, `%2C`), and so do control characters, which a field value cannot
-/// carry, and what applications may trim off the ends of a name; a `%` that reads as an escape becomes `%25`. All
-/// else is UTF-8. Splitting and percent-decoding gives the names back, so no two lists look alike.
+/// Splitting and percent-decoding gives the names back, so no two lists look alike.
 pub(super) fn join(names: &[String], separator: char) -> String {
     let mut joined = String::new();
     for (at, name) in names.iter().enumerate() {
         if at > 0 {
             joined.push(separator);
         }
-        for (position, character) in name.char_indices() {
-            let (this, rest) = name[position..].split_at(character.len_utf8());
-            let at_an_end = position == 0 || rest.is_empty();
-            let is_escaped = character == separator
-                || character.is_control()
-                || (is_trimmed(character) && at_an_end)
-                || (character == '%' && is_hexadecimal(rest));
-            if is_escaped {
-                joined.extend(utf8_percent_encode(this, NON_ALPHANUMERIC));
-            } else {
-                joined.push(character);
-            }
-        }
+        escape(name, Some(separator), &mut joined);
     }
     joined
+}
+
+/// Appends `name` to `text`.
+///
+/// A separator becomes its escape (`%7C`, `%2C`), and so do control characters, which a field value cannot carry, and what
+/// applications may trim off the ends of a name; a `%` that reads as an escape becomes `%25`. All else is UTF-8.
+fn escape(name: &str, separator: Option<char>, text: &mut String) {
+    for (position, character) in name.char_indices() {
+        let (this, rest) = name[position..].split_at(character.len_utf8());
+        let at_an_end = position == 0 || rest.is_empty();
+        let is_escaped = Some(character) == separator
+            || character.is_control()
+            || (is_trimmed(character) && at_an_end)
+            || (character == '%' && is_hexadecimal(rest));
+        if is_escaped {
+            text.extend(utf8_percent_encode(this, NON_ALPHANUMERIC));
+        } else {
+            text.push(character);
+        }
+    }
 }
 
 /// Whether `text` begins with two hexadecimal digits.
@@ -231,19 +229,23 @@ mod tests {
     fn no_identifier_passes_for_another() {
         identifier("alice", "alice");
         identifier("Alice Ärger 🦀", "Alice Ärger 🦀");
-        identifier("admin\0", "admin\u{fffd}");
-        identifier("admin\n", "admin\u{fffd}");
-        identifier(" admin", "\u{fffd}admin");
-        identifier("admin  ", "admin\u{fffd}\u{fffd}");
-        identifier("  ", "\u{fffd}\u{fffd}");
-        identifier("ad\u{7f}min", "ad\u{fffd}min");
-        identifier("\u{a0}admin\u{2003}", "\u{fffd}admin\u{fffd}");
+        identifier("admin\0", "admin%00");
+        identifier("admin\n", "admin%0A");
+        identifier(" admin", "%20admin");
+        identifier("admin  ", "admin %20");
+        identifier("  ", "%20%20");
+        identifier("ad\u{7f}min", "ad%7Fmin");
+        identifier("\u{a0}admin\u{2003}", "%C2%A0admin%E2%80%83");
         identifier("ad \u{a0}min", "ad \u{a0}min");
-        for unseen in ['\u{feff}', '\u{200b}', '\u{180e}', '\u{2060}', '\u{ad}', '\u{e0001}'] {
-            identifier(&format!("{unseen}admin"), "\u{fffd}admin");
-            identifier(&format!("admin {unseen}"), "admin\u{fffd}\u{fffd}");
+        identifier("\u{fffd}admin", "\u{fffd}admin");
+        identifier("%20admin", "%2520admin");
+        identifier("100%", "100%");
+        identifier("a|b,c", "a|b,c");
+        for (unseen, escaped) in [('\u{feff}', "%EF%BB%BF"), ('\u{200b}', "%E2%80%8B"), ('\u{ad}', "%C2%AD")] {
+            identifier(&format!("{unseen}admin"), &format!("{escaped}admin"));
+            identifier(&format!("admin {unseen}"), &format!("admin {escaped}"));
             identifier(&format!("ad{unseen}min"), &format!("ad{unseen}min"));
-            identifier(&unseen.to_string(), "\u{fffd}");
+            identifier(&unseen.to_string(), escaped);
         }
         identifier("", "");
     }

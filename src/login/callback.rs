@@ -181,6 +181,14 @@ impl Logins {
         let login = match provider.complete(&exchange, &app.wanted_claims).await {
             Ok(login) => login,
             Err(error) => {
+                let is_of_code = matches!(&error, OidcError::Refused { code, .. } if code == "invalid_grant");
+                if let Some(session) = session.filter(|_| attempt.interaction.is_silent() && !is_of_code) {
+                    // The session counts until the provider must have vouched: its problem keeps no user from a page.
+                    self.tell_of_silence(app, &error);
+                    self.postpone_silent_login(app, session, now, &mut outcome.cookies);
+                    outcome.cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
+                    return Ok(Destination::Target(attempt.target.clone()));
+                }
                 if matches!(error, OidcError::NotReady | OidcError::Unreachable(_)) {
                     // The code may still be good: reloading the page tries again.
                     self.used.release(attempt.id());

@@ -7,8 +7,8 @@ use http::{HeaderMap, HeaderValue};
 use super::Logins;
 use super::answered::Answered;
 use crate::app::Application;
-use crate::session::Revalidation;
-use crate::session::{Schedule, Session};
+use crate::oidc::OidcError;
+use crate::session::{Revalidation, Schedule, Session};
 use crate::world::UnixTime;
 
 /// However short tokens live, a provider is not asked more often about one session.
@@ -60,6 +60,19 @@ impl Logins {
         let Some(pause) = self.revalidation.after.or(self.revalidation.reauthorize_after) else { return };
         schedule.postpone(now + pause);
         cookies.extend(Answered::cookie(app, session, now + pause, pause, &self.sealer, &self.world));
+    }
+
+    /// Says that a silent login ended with an error of the provider, once a minute.
+    pub(super) fn tell_of_silence(&self, app: &Application, error: &OidcError) {
+        if let Some(further) = self.rarely_refreshed.due() {
+            tracing::warn!(
+                application = %app.slug,
+                identity_provider = %app.identity_provider,
+                %error,
+                further,
+                "a silent login failed; the session goes on"
+            );
+        }
     }
 }
 

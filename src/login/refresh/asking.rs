@@ -59,12 +59,16 @@ impl Asking<'_> {
         // A provider that gives no new ID token says nothing about its session either.
         let session_id = refreshed.session_id().or_else(|| self.session.session_id()).map(str::to_owned);
         // OIDC Core §12.2: a refresh changes nothing about how the user signed in, and need not repeat it.
-        let mut claims = refreshed.claims;
+        let (mut claims, before) = (refreshed.claims, self.session.identity().claims());
         for name in ["acr", "auth_time", "amr"] {
-            if let (None, Some(claim)) = (claims.get(name), self.session.identity().claims().get(name)) {
+            if let (None, Some(claim)) = (claims.get(name), before.get(name)) {
                 claims.insert(name.to_owned(), claim.clone());
             }
         }
+        // What a login was asked for counts against the next one only while it stands for as much.
+        let is_as_before = |name: &str| before.get(name).is_none_or(|claim| claims.get(name) == Some(claim));
+        let stands_for_as_much = ["acr", "auth_time"].iter().all(|name| is_as_before(name));
+        let asked = self.session.asked().filter(|_| stands_for_as_much).cloned().unwrap_or_default();
         let renewal = Renewal {
             identity: self.app.pack(identity, id_token, token_ends, &claims),
             provider: ProviderSide {
@@ -79,7 +83,7 @@ impl Asking<'_> {
                 }),
                 // As it was.
                 silent_login: None,
-                asked: self.session.asked().cloned().unwrap_or_default(),
+                asked,
                 userinfo_claims: refreshed.userinfo_claims,
             },
         };

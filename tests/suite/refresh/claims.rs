@@ -1,5 +1,6 @@
 //! Claims that come and go with refreshes.
 
+use forepost::access::{Action, Requirement, Rule};
 use serde_json::json;
 
 use super::scene::{AFTER, Scene};
@@ -126,4 +127,41 @@ async fn what_userinfo_named_at_the_login_counts_as_named() {
     });
     scene.pass(AFTER);
     scene.until(&mut browser, |reply| reply.status == 302).await;
+}
+
+/// A level that ended at the provider can be had again; one that a login did not bring is not asked for again.
+#[tokio::test]
+async fn a_better_login_is_asked_for_again_once_a_refresh_lowered_it() {
+    let requirement = Requirement { acr: vec!["mfa".to_owned()], ..Requirement::default() };
+    let rule = Rule {
+        hosts: Vec::new(),
+        paths: Vec::new(),
+        methods: Vec::new(),
+        networks: Vec::new(),
+        when: None,
+        action: Action::Require(vec![requirement]),
+    };
+    let scene = Scene::with(
+        |it| {
+            it.id_token.set("acr", "mfa");
+            it.refreshing.id_token.set("acr", "pwd");
+        },
+        |settings| settings.applications.iter_mut().for_each(|app| app.rules.push(rule.clone())),
+    )
+    .await;
+    let mut browser = scene.sign_in().await;
+    scene.pass(AFTER);
+    let asked = scene.until(&mut browser, |reply| reply.status == 302).await;
+    assert_eq!(asked.parameter("acr_values").as_deref(), Some("mfa"));
+    scene.stage.complete(&mut browser, asked, "alice").await.is(200);
+    scene.pass(AFTER);
+    let asked = scene.until(&mut browser, |reply| reply.status == 302).await;
+    scene.provider().set(|it| {
+        it.id_token.set("acr", "pwd");
+    });
+    scene.stage.complete(&mut browser, asked, "alice").await.is(403);
+    scene.pass(AFTER);
+    scene.check(&mut browser).await.is(403);
+    scene.until_asked(5).await;
+    scene.check(&mut browser).await.is(403);
 }

@@ -1,11 +1,11 @@
 //! Sessions without a refresh token: the browser goes to the provider and back, and nobody sees it.
 
 use forepost::settings::{Settings, Store};
-use http::Method;
+use http::{Method, StatusCode};
 use tokio::task::JoinSet;
 
 use super::scene::{AFTER, APP, SCRIPT, SECOND, Scene, WITHIN, redis_settings};
-use crate::provider::{Behaviour, Endpoint, Fault};
+use crate::provider::{Behaviour, Endpoint, Fault, SigningKey};
 use crate::support::redis::Redis;
 use crate::support::{Browser, Reply};
 
@@ -334,6 +334,43 @@ async fn a_provider_with_a_problem_ends_nothing_and_nothing_goes_round() {
             }
         }
         assert_eq!((cookie(&browser), scene.provider().requests(Endpoint::Authorize)), (kept, 1 + sent));
+        scene.pass(AFTER);
+        let login = scene.check(&mut browser).await;
+        assert_eq!(login.is(302).parameter("prompt"), None);
+    }
+}
+
+/// The answer of the authorization endpoint is one, whatever becomes of its code.
+#[tokio::test]
+async fn a_silent_login_that_fails_later_ends_nothing_and_nothing_goes_round() {
+    let token =
+        |fault: Fault| move |behaviour: &mut Behaviour| drop(behaviour.faults.insert(Endpoint::Token, fault.clone()));
+    let refused = Fault {
+        status: Some(StatusCode::UNAUTHORIZED),
+        body: Some(r#"{"error":"invalid_client"}"#.into()),
+        ..Fault::default()
+    };
+    let faults: [Box<dyn Fn(&mut Behaviour)>; 4] = [
+        Box::new(token(Fault::status(StatusCode::INTERNAL_SERVER_ERROR))),
+        Box::new(token(Fault { hang_up: true, ..Fault::default() })),
+        Box::new(token(refused)),
+        Box::new(|behaviour| behaviour.signing_key = SigningKey::StrayWithPublishedId),
+    ];
+    for fault in faults {
+        let scene = scene().await;
+        let mut browser = scene.sign_in().await;
+        let kept = cookie(&browser);
+        scene.provider().set(&fault);
+        for _ in 0..11 {
+            scene.pass(AFTER);
+            let leaving = scene.check(&mut browser).await;
+            is_silent(&scene, &leaving);
+            assert_eq!(callback(&mut browser, &leaving).await.is(302).header("location"), APP);
+            for _ in 0..3 {
+                scene.check(&mut browser).await.is(200);
+            }
+        }
+        assert_eq!(cookie(&browser), kept);
         scene.pass(AFTER);
         let login = scene.check(&mut browser).await;
         assert_eq!(login.is(302).parameter("prompt"), None);
