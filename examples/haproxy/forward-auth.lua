@@ -146,7 +146,7 @@ local function allow(txn, answer)
     for _, name in ipairs(HANDED_ON) do
         local value = joined(answer.headers[name], ",")
         if value and joined(handed_on[name], ",") ~= value then
-            txn:Alert("forward-auth: the buffer has no room for " .. name .. " (tune.bufsize)")
+            txn:Alert("forward-auth: the buffer has no room for " .. name .. " (tune.maxrewrite)")
             return
         end
     end

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,6 +17,9 @@ use tokio::task::JoinHandle;
 
 /// The page of the application.
 pub(super) const PAGE: &str = "the application's page";
+
+/// A body that is announced to be so long is read, and its length is the answer, in place of [`PAGE`].
+const LEAST_UPLOAD: u64 = 1000;
 
 /// The one `Sec-WebSocket-Key` that the application knows the answer to (RFC 6455 §1.3).
 pub(super) const WEBSOCKET_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -90,8 +93,8 @@ async fn accept(listener: TcpListener, seen: Arc<Mutex<Vec<Seen>>>) {
     while let Ok((stream, _)) = listener.accept().await {
         let seen = Arc::clone(&seen);
         let service = service_fn(move |request| {
-            let answer = answer(request, &seen);
-            async move { Ok::<_, Infallible>(answer) }
+            let seen = Arc::clone(&seen);
+            async move { Ok::<_, Infallible>(answer(request, &seen).await) }
         });
         let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades();
         // A connection's error is the proxy's business.
@@ -99,14 +102,22 @@ async fn accept(listener: TcpListener, seen: Arc<Mutex<Vec<Seen>>>) {
     }
 }
 
-fn answer(mut request: Request<Incoming>, seen: &Mutex<Vec<Seen>>) -> Response<Full<Bytes>> {
+async fn answer(mut request: Request<Incoming>, seen: &Mutex<Vec<Seen>>) -> Response<Full<Bytes>> {
     seen.lock().unwrap().push(Seen {
         method: request.method().clone(),
         target: request.uri().to_string(),
         headers: request.headers().clone(),
     });
     if request.headers().get(UPGRADE).is_none_or(|value| value != "websocket") {
-        return Response::new(Full::from(PAGE));
+        let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        return Response::new(match announced {
+            Some(LEAST_UPLOAD..) => {
+                // One that does not arrive is the proxy's business.
+                let length = request.into_body().collect().await.map_or(0, |body| body.to_bytes().len());
+                Full::from(length.to_string())
+            }
+            Some(_) | None => Full::from(PAGE),
+        });
     }
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {

@@ -88,6 +88,11 @@ macro_rules! with_each_proxy {
             }
 
             #[tokio::test]
+            async fn uploads_arrive() {
+                headers::uploads_arrive($proxy).await;
+            }
+
+            #[tokio::test]
             async fn there_is_room_for_many_cookies() {
                 headers::there_is_room_for_many_cookies($proxy).await;
             }
