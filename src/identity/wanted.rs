@@ -160,8 +160,8 @@ fn add_members(members: &mut Map<String, Value>, more: Value) {
     for (name, value) in more {
         match members.get_mut(&name) {
             Some(Value::Object(inner)) => add_members(inner, value),
-            Some(_) => {}
-            None => drop(members.insert(name, value)),
+            Some(known) if !known.is_null() && known != "" => {}
+            Some(_) | None => drop(members.insert(name, value)),
         }
     }
 }
@@ -242,6 +242,22 @@ mod tests {
         check(&["realm_access.roles"], &["realm_access"]);
         check(&["https://a.b/c"], &["https://a.b/c"]);
         check(&["a.b"], &["a"]);
+    }
+
+    #[test]
+    fn what_says_nothing_is_filled_at_any_depth() {
+        let check = |claims: Value, expected: Value| {
+            let (Value::Object(mut claims), Value::Object(more)) = (claims, json!({"ctx": {"role": "banned"}})) else {
+                panic!("objects")
+            };
+            of(&["ctx.role"]).fill(&mut claims, more);
+            assert_eq!(Value::Object(claims), expected);
+        };
+        for nothing in [json!({}), json!({"ctx": null}), json!({"ctx": {}}), json!({"ctx": {"role": null}})] {
+            check(nothing, json!({"ctx": {"role": "banned"}}));
+        }
+        check(json!({"ctx": {"role": "", "o": 1}}), json!({"ctx": {"role": "banned", "o": 1}}));
+        check(json!({"ctx": {"role": "dev"}}), json!({"ctx": {"role": "dev"}}));
     }
 
     #[test]

@@ -282,7 +282,7 @@ impl Logins {
                     refreshable,
                     silent_login,
                     asked: attempt.assurance.clone(),
-                    userinfo_claims: login.userinfo_claims,
+                    userinfo_claims: login.userinfo_claims.into(),
                 },
             },
             now,

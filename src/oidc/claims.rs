@@ -52,7 +52,7 @@ pub(super) struct OtherSubject;
 
 impl Provider {
     /// Adds what is wanted and missing: first from userinfo, then from an access token that is a JWT, as Keycloak's realm roles
-    /// are there alone. Gives the names of claims that userinfo and `claims` both have.
+    /// are there alone. Gives the names of claims that userinfo names.
     ///
     /// # Errors
     ///
@@ -77,7 +77,7 @@ impl Provider {
         }
         match self.userinfo(ready, tokens.access_token_text(), &subject).await? {
             Userinfo::Claims(more) => {
-                named.extend(more.keys().filter(|name| claims.contains_key(*name)).cloned());
+                named.extend(more.keys().cloned());
                 wanted.fill(claims, more);
             }
             Userinfo::OtherSubject => return Ok(Err(OtherSubject)),

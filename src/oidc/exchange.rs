@@ -41,7 +41,7 @@ pub struct Login {
     pub claims: Map<String, Value>,
     /// The ID token as received.
     pub id_token: String,
-    /// Names of claims of the ID token that userinfo named too, for [`PreviousLogin::userinfo_claims`](super::PreviousLogin::userinfo_claims).
+    /// Names of claims that userinfo named, for [`PreviousLogin::userinfo_claims`](super::PreviousLogin::userinfo_claims).
     pub userinfo_claims: Vec<String>,
     /// What the login can be refreshed with, where the provider gives such a thing.
     pub refresh_token: Option<SecretString>,

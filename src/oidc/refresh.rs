@@ -37,9 +37,9 @@ pub struct Refreshed {
     pub claims: Map<String, Value>,
     /// The new ID token; `None`: the provider gave none, and the old one stays.
     pub id_token: Option<String>,
-    /// Names of claims of the newest ID token that userinfo named too, at the login or since.
+    /// Names of claims that userinfo named, at the login or since; one may be there more than once.
     ///
-    /// Where userinfo leaves one of these out later, the ID token no longer speaks of it: some providers leave an empty list out,
+    /// Where userinfo leaves one of these out later, an older ID token no longer speaks of it: some providers leave an empty list out,
     /// and a group that was taken from the user would come back.
     pub userinfo_claims: Vec<String>,
     /// What the next refresh needs: the new one, or the old one where the provider does not rotate.
@@ -138,15 +138,12 @@ impl Provider {
         }
         before.verify_order(&claims)?;
         let mut userinfo_claims: Vec<String> = before.named.to_vec();
-        userinfo_claims.retain(|name| claims.contains_key(name));
         let lost_sid = before.has_session() && session_id(&claims).is_none();
         // Whatever userinfo would say, the session is over.
         if !lost_sid {
             let added = self.add_wanted_claims(ready, tokens, &mut claims, wanted).await?;
             let named = added.map_err(|OtherSubject| RefreshError::Changed)?;
             userinfo_claims.extend(named);
-            userinfo_claims.sort_unstable();
-            userinfo_claims.dedup();
         }
         Ok(Judged { claims, id_token: Some(verified.id_token), userinfo_claims, lost_sid })
     }
@@ -183,7 +180,7 @@ impl Ready {
 struct Before<'a> {
     subject: String,
     claims: Map<String, Value>,
-    /// Names of those claims that userinfo named too.
+    /// Names of claims that userinfo named.
     named: &'a [String],
 }
 
@@ -211,8 +208,7 @@ impl<'a> Before<'a> {
                 claims.remove("email_verified");
             }
         }
-        let was_spoken_of = |name: &String| self.named.contains(name) || newer.contains_key(name);
-        let mut replaced: Vec<String> = self.claims.keys().filter(|name| was_spoken_of(name)).cloned().collect();
+        let mut named: Vec<String> = self.named.iter().chain(newer.keys()).cloned().collect();
         for (name, value) in newer {
             if value.is_null() {
                 claims.remove(&name);
@@ -220,10 +216,8 @@ impl<'a> Before<'a> {
                 claims.insert(name, value);
             }
         }
-        let is_other = |name: &&String| self.claims.get(*name) != claims.get(*name) && !replaced.contains(name);
-        let others: Vec<String> = self.claims.keys().filter(is_other).cloned().collect();
-        replaced.extend(others);
-        (claims, replaced)
+        named.extend(self.claims.keys().filter(|name| self.claims.get(*name) != claims.get(*name)).cloned());
+        (claims, named)
     }
 
     fn nonce(&self) -> Option<&str> {

@@ -30,7 +30,7 @@ pub use audited::Audited;
 pub use file::{FileError, FileStore, StateDirectory};
 pub use memory::MemoryStore;
 pub use outline::{Page, SessionOutline};
-pub use provider_side::ProviderSide;
+pub use provider_side::{Names, ProviderSide};
 pub use redis::{RedisAddress, RedisMode, RedisSettings};
 pub use redis_store::RedisStore;
 pub use refresh::{Begun, Finished, Lease, Refreshable};
@@ -221,10 +221,10 @@ impl Session {
         self.provider.as_ref()?.silent_login.as_ref()
     }
 
-    /// Names of claims of the ID token that userinfo named too ([`ProviderSide::userinfo_claims`]).
+    /// Names of claims that userinfo named ([`ProviderSide::userinfo_claims`]).
     #[must_use]
     pub fn userinfo_claims(&self) -> &[String] {
-        self.provider.as_ref().map_or(&[], |provider| &provider.userinfo_claims)
+        self.provider.as_ref().map_or(&[], |provider| provider.userinfo_claims.as_slice())
     }
 
     /// How the login was asked to come about, where it was.

@@ -1,5 +1,7 @@
 //! What ties a session to the provider's own.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use super::{Refreshable, Schedule};
 use crate::identity::Assurance;
 use crate::world::UnixTime;
@@ -24,9 +26,8 @@ pub struct ProviderSide {
     pub silent_login: Option<Schedule>,
     /// How the login was asked to come about.
     pub asked: Assurance,
-    /// Names of claims of the ID token that userinfo named too: where userinfo leaves one out later, the ID token no longer speaks of
-    /// it.
-    pub userinfo_claims: Vec<String>,
+    /// Names of claims that userinfo named: where userinfo leaves one out later, an older ID token no longer speaks of it.
+    pub userinfo_claims: Names,
 }
 
 impl ProviderSide {
@@ -56,5 +57,57 @@ impl ProviderSide {
         let says_anything = says_anything || !self.asked.is_none() || !self.earlier_session_ids.is_empty();
         let says_anything = says_anything || !self.auth_times.is_empty();
         says_anything.then(|| Box::new(self))
+    }
+}
+
+/// Names in their order, each once; sessions with the same ones share them, as all of one provider mostly have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names(Arc<[String]>);
+
+impl Names {
+    /// The names.
+    #[must_use]
+    pub fn as_slice(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl From<Vec<String>> for Names {
+    fn from(mut names: Vec<String>) -> Self {
+        /// So many lists are shared at once.
+        const MOST_SHARED: usize = 16;
+        static SHARED: Mutex<Vec<Names>> = Mutex::new(Vec::new());
+        names.sort_unstable();
+        names.dedup();
+        if names.is_empty() {
+            return Self::default();
+        }
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(same) = shared.iter().find(|it| *it.0 == *names) {
+            return same.clone();
+        }
+        let new = Self(names.into());
+        if shared.len() == MOST_SHARED {
+            shared.remove(0);
+        }
+        shared.push(new.clone());
+        new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_names_are_shared() {
+        let names = |names: &[&str]| Names::from(names.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let (one, other) = (names(&["of a test", "and another"]), names(&["and another", "of a test", "of a test"]));
+        assert_eq!(one.as_slice(), ["and another", "of a test"]);
+        assert!(Arc::ptr_eq(&one.0, &other.0));
+        assert_eq!(names(&[]), Names::default());
+        for number in 0..40 {
+            assert_eq!(names(&[&number.to_string()]).as_slice(), [number.to_string()]);
+        }
     }
 }

@@ -230,7 +230,7 @@ impl RecordKeys {
                 refreshable: rest.refresh.map(Refreshable::from),
                 silent_login: rest.silent_login.map(Schedule::from),
                 asked: rest.asked.into_owned(),
-                userinfo_claims: rest.userinfo_claims.into_owned(),
+                userinfo_claims: rest.userinfo_claims.into_owned().into(),
             }
             .boxed(),
         })

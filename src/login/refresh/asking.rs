@@ -84,7 +84,7 @@ impl Asking<'_> {
                 // As it was.
                 silent_login: None,
                 asked,
-                userinfo_claims: refreshed.userinfo_claims,
+                userinfo_claims: refreshed.userinfo_claims.into(),
             },
         };
         let renewed = Arc::new(self.session.renewed(renewal));
@@ -130,7 +130,7 @@ impl Asking<'_> {
                         // As it was.
                         silent_login: None,
                         asked: self.session.asked().cloned().unwrap_or_default(),
-                        userinfo_claims: self.session.userinfo_claims().to_vec(),
+                        userinfo_claims: self.session.userinfo_claims().to_vec().into(),
                     },
                 };
                 self.keep(Arc::new(self.session.renewed(renewal))).await

@@ -196,7 +196,7 @@ proptest! {
         let claims = Map::from_iter([("acr".to_owned(), Value::from(id_token.len()))]);
         session.identity = session.identity.with_claims(claims);
         let provider =
-            ProviderSide { session_id, earlier_session_ids, auth_times, refreshable, silent_login, asked, userinfo_claims };
+            ProviderSide { session_id, earlier_session_ids, auth_times, refreshable, silent_login, asked, userinfo_claims: userinfo_claims.into() };
         session.provider = provider.boxed();
         if let Some(at) = checked {
             session.touch(UnixTime::from_millis(at));
@@ -252,7 +252,7 @@ fn a_record_of_the_first_release_opens() {
         }),
         silent_login: Some(schedule(1_700_000_400_000, 1_700_003_700_000)),
         asked: Assurance { acr: vec!["mfa".into()], max_age: Some(3600) },
-        userinfo_claims: Vec::new(),
+        userinfo_claims: Names::default(),
     }
     .boxed();
     session.touch(UnixTime::from_millis(1_700_000_100_000));

@@ -350,7 +350,8 @@ async fn a_silent_login_that_fails_later_ends_nothing_and_nothing_goes_round() {
         body: Some(r#"{"error":"invalid_client"}"#.into()),
         ..Fault::default()
     };
-    let faults: [Box<dyn Fn(&mut Behaviour)>; 4] = [
+    type Change = Box<dyn Fn(&mut Behaviour)>;
+    let faults: [Change; 4] = [
         Box::new(token(Fault::status(StatusCode::INTERNAL_SERVER_ERROR))),
         Box::new(token(Fault { hang_up: true, ..Fault::default() })),
         Box::new(token(refused)),
