@@ -108,7 +108,7 @@ fn read(
 fn verify_kind(kind: Option<&str>, claims: &Map<String, Value>, signs_people_in: bool) -> Result<(), OidcError> {
     verify_no_other_kind(kind, claims)?;
     let has = |names: &[&str]| names.iter().any(|name| claims.contains_key(*name));
-    if kind == Some("at+jwt") || has(&["scope", "scp", "client_id", "typ"]) || !signs_people_in {
+    if kind == Some("at+jwt") || names_scope(claims) || has(&["client_id", "typ"]) || !signs_people_in {
         return Ok(());
     }
     Err(unfit("it looks like an ID token: no typ at+jwt, no `scope`, no `client_id`"))
@@ -120,41 +120,41 @@ fn verify_kind(kind: Option<&str>, claims: &Map<String, Value>, signs_people_in:
 /// although some name a client.
 fn verify_no_other_kind(kind: Option<&str>, claims: &Map<String, Value>) -> Result<(), OidcError> {
     verify_bearer(claims)?;
+    if ["at_hash", "c_hash", "s_hash"].iter().any(|name| claims.contains_key(*name)) {
+        return Err(unfit("it is an ID token (`at_hash`, `c_hash`, `s_hash`)"));
+    }
     match kind {
         Some("at+jwt") => return Ok(()),
         None | Some("jwt") => {}
         Some(_) => return Err(unfit("its `typ` is not that of an access token")),
     }
-    let has = |names: &[&str]| names.iter().any(|name| claims.contains_key(*name));
-    if has(&["at_hash", "c_hash", "s_hash"]) {
-        return Err(unfit("it is an ID token (`at_hash`, `c_hash`, `s_hash`)"));
-    }
-    if has(&["nonce"]) && !has(&["scope", "scp"]) && !claims.contains_key("typ") {
+    if claims.contains_key("nonce") && !names_scope(claims) && !claims.contains_key("typ") {
         return Err(unfit("it looks like an ID token: a `nonce`, and no `scope`"));
     }
     Ok(())
 }
 
+/// Whether a token names a scope; an empty text does not.
+fn names_scope(claims: &Map<String, Value>) -> bool {
+    scopes(claims).any(|scope| !scope.is_empty())
+}
+
 /// Looks at a token that the provider called active, with `answer` (RFC 7662 §2.2): some providers say so of ID tokens and refresh
 /// tokens, too.
 ///
-/// A JWT has to show, by itself or in the answer, that it is an access token. Of an opaque token only the answer tells; one that
-/// the provider may read as a JWT, and forepost cannot, is not opaque.
+/// A JWT has to show, by itself or in the answer, that it is an access token. Of an opaque token only the answer tells.
 pub(super) fn verify_active(token: &str, answer: &Map<String, Value>) -> Result<(), OidcError> {
     verify_bearer(answer)?;
-    if Jws::is_misshapen(token) {
-        return Err(unfit("it has the header of a JWT, and is not one"));
-    }
     let Ok(jws) = Jws::parse(token) else { return Ok(()) };
     let kind = jws.kind()?;
     let mut claims = jws.claims.clone();
     for name in ["scope", "scp"] {
-        if let (None, Some(value)) = (claims.get(name), answer.get(name)) {
+        if let (false, Some(value)) = (names_scope(&claims), answer.get(name)) {
             claims.insert(name.to_owned(), value.clone());
         }
     }
     verify_no_other_kind(kind.as_deref(), &claims)?;
-    if kind.as_deref() == Some("at+jwt") || ["scope", "scp", "typ"].iter().any(|name| claims.contains_key(*name)) {
+    if kind.as_deref() == Some("at+jwt") || names_scope(&claims) || claims.contains_key("typ") {
         return Ok(());
     }
     Err(unfit("it looks like an ID token: no typ at+jwt, and no `scope` in it or in what the provider says of it"))

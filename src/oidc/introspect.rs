@@ -9,6 +9,7 @@ use super::access_token::{
 };
 use super::claims::OtherSubject;
 use super::inspect::NO_INTROSPECTION;
+use super::jws::Jws;
 use super::provider::checked;
 use super::revoke::form_request;
 use super::tokens::{Extras, Tokens};
@@ -32,6 +33,10 @@ impl Provider {
             let missing = "the provider's metadata names no introspection_endpoint, so no token can be asked about";
             return Err(AccessTokenError::Invalid(missing.to_owned()));
         };
+        // What the provider may read as a JWT, and forepost cannot, is not an opaque token.
+        if Jws::is_misshapen(token) {
+            return Err(AccessTokenError::Invalid("it has the header of a JWT, and is not one".to_owned()));
+        }
         let request = {
             let mut form = Serializer::new(String::new());
             form.append_pair("token", token);

@@ -48,6 +48,12 @@ fn id_tokens_are_no_access_tokens() {
     kind(Some("jwt"), json!({"tokenType": "access-token", "scope": "openid"}), true, true);
     kind(Some("jwt"), json!({"token_use": "id", "client_id": "proxy"}), true, false);
     kind(Some("at+jwt"), json!({"token_use": "refresh_token"}), true, false);
+    kind(Some("at+jwt"), json!({"at_hash": "x"}), true, false);
+    for no_scope in [json!(""), json!(" "), json!(5), json!(null), json!([]), json!([""])] {
+        kind(Some("jwt"), json!({"nonce": "n", "scope": no_scope.clone()}), true, false);
+        kind(Some("jwt"), json!({"scope": no_scope.clone()}), true, false);
+        kind(None, json!({"nonce": "n", "scp": no_scope}), true, false);
+    }
 }
 
 fn jwt(header: &Value, claims: &Value) -> String {
@@ -77,6 +83,8 @@ fn what_shows_that_it_is_another_kind_of_token_is_not_active() {
     active(&jwt(&plain, &json!({"scope": "openid"})), json!({}), true);
     active(&jwt(&plain, &json!({"sub": "a"})), json!({"scope": "openid"}), true);
     active(&jwt(&plain, &json!({"sub": "a"})), json!({"client_id": "proxy"}), false);
+    active(&jwt(&plain, &json!({"sub": "a", "scope": ""})), json!({"scope": ""}), false);
+    active(&jwt(&plain, &json!({"sub": "a", "scope": ""})), json!({"scope": "openid"}), true);
     active(&jwt(&plain, &json!({"nonce": "n", "azp": "proxy"})), json!({"client_id": "proxy"}), false);
     active(&jwt(&plain, &json!({"at_hash": "x", "scope": "openid"})), json!({"scope": "openid"}), false);
     active(&jwt(&plain, &json!({"typ": "ID", "scope": "openid"})), json!({}), false);
@@ -114,7 +122,6 @@ fn a_token_that_only_others_can_read_is_not_opaque() {
         format!("IHsieCI6MX0=.{claims}.{signature}"),
     ] {
         assert!(Jws::is_misshapen(&spelling), "{spelling}");
-        active(&spelling, json!({"scope": "openid"}), false);
     }
     for opaque in
         ["opaque", "ory_at_abc.def", "00Dxx!AR8AQ.39AsX.LVpxezPwuX5V", "a.b.c", "..", "ya29.a0AfH6", "e30", "."]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::session::NewSession;
+use crate::session::{Names, NewSession};
 
 const SECRET: &[u8] = b"a secret of some length, for tests";
 

@@ -249,6 +249,7 @@ async fn an_id_token_in_another_spelling_opens_nothing() {
             refused(&bearer(&stage, url, &spelling).await, &spelling);
         }
     }
+    assert_eq!(stage.provider.requests(Endpoint::Introspection), 0);
 }
 
 /// An operator who names another claim than `preferred_username` wants no name that users choose for themselves.
