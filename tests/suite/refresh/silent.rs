@@ -340,6 +340,8 @@ async fn a_provider_with_a_problem_ends_nothing_and_nothing_goes_round() {
     }
 }
 
+type Change = Box<dyn Fn(&mut Behaviour)>;
+
 /// The answer of the authorization endpoint is one, whatever becomes of its code.
 #[tokio::test]
 async fn a_silent_login_that_fails_later_ends_nothing_and_nothing_goes_round() {
@@ -350,7 +352,6 @@ async fn a_silent_login_that_fails_later_ends_nothing_and_nothing_goes_round() {
         body: Some(r#"{"error":"invalid_client"}"#.into()),
         ..Fault::default()
     };
-    type Change = Box<dyn Fn(&mut Behaviour)>;
     let faults: [Change; 4] = [
         Box::new(token(Fault::status(StatusCode::INTERNAL_SERVER_ERROR))),
         Box::new(token(Fault { hang_up: true, ..Fault::default() })),
