@@ -174,6 +174,22 @@ impl Application {
         authority.is_some_and(|it| audience.strip_suffix('/').unwrap_or(audience) == self.resource(&it.host))
     }
 
+    /// Keeps users of the identity provider from passing for those of a further issuer of tokens, whose names begin with the issuer's
+    /// and a colon, and whose claims are members of a claim of its name.
+    pub fn set_apart_from_issuers(&self, identity: &mut Identity, claims: &mut Map<String, Value>) {
+        for issuer in self.tokens.iter().flat_map(|tokens| &tokens.issuers) {
+            let Identity { username, uid, groups, entitlements, .. } = &mut *identity;
+            for text in [username, uid].into_iter().chain(groups).chain(entitlements) {
+                if text.strip_prefix(&*issuer.name).is_some_and(|rest| rest.starts_with(':')) {
+                    text.replace_range(issuer.name.len()..=issuer.name.len(), "%3A");
+                }
+            }
+            if claims.get(&issuer.name).is_some_and(Value::is_object) {
+                claims.remove(&issuer.name);
+            }
+        }
+    }
+
     /// What a session of this application keeps of a user whom `claims` describe, and whose ID token ends at `token_ends`.
     ///
     /// A token without an end is not sent.

@@ -99,8 +99,9 @@ fn explain(settings: &Settings, asked: &ExplainArguments) -> Result<(String, boo
     let session = match &asked.claims {
         None => None,
         Some(file) => {
-            let claims = read_claims(file)?;
-            let identity = Identity::from_claims(&claims, &provider.claims).map_err(|error| error.to_string())?;
+            let mut claims = read_claims(file)?;
+            let mut identity = Identity::from_claims(&claims, &provider.claims).map_err(|error| error.to_string())?;
+            app.set_apart_from_issuers(&mut identity, &mut claims);
             Some(Arc::new(Session::new(
                 NewSession {
                     application: Arc::clone(&app.slug),

@@ -158,7 +158,7 @@ fn operators_hint(error: &CallbackError) -> Option<&'static str> {
     match error {
         // RFC 6749 §4.1.2.1: metadata name scopes that a registration may not have.
         CallbackError::Denied { code, .. } if code == "invalid_scope" => Some(
-            "allow the scopes at the provider, or ask for less: identity_provider.scopes, \
+            "if the provider says so too, allow the scopes there, or ask for less: identity_provider.scopes, \
              identity_provider.offline_access = \"never\"",
         ),
         CallbackError::Provider { error: OidcError::InvalidToken(flaw) | OidcError::InvalidUserinfo(flaw), .. } => {

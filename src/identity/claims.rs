@@ -62,7 +62,9 @@ impl Identity {
     pub fn is_nobody_after(&self, before: &Self) -> bool {
         let is_name = |it: &Self, text: &str| !text.is_empty() && text != it.subject;
         let is_called = |it: &Self| [&it.username, &it.email, &it.name].iter().any(|text| is_name(it, text));
-        (!is_name(self, &self.username) && is_name(before, &before.username)) || (!is_called(self) && is_called(before))
+        (self.username.is_empty() && !before.username.is_empty())
+            || (!is_name(self, &self.username) && is_name(before, &before.username))
+            || (!is_called(self) && is_called(before))
     }
 
     /// How this user is called in pages and logs.
@@ -222,6 +224,9 @@ mod tests {
         check(&of("s", "a@b", "Alice"), &of("s", "", ""), true);
         check(&of("s", "a@b", ""), &of("s", "a@b", "Alice"), false);
         check(&of("s", "", ""), &of("s", "", ""), false);
+        // The provider calls its users by their names in `sub` too.
+        check(&of("s", "a@b", "Alice"), &of("", "a@b", "Alice"), true);
+        check(&of("s", "", ""), &of("", "", ""), true);
         check(&of("alice", "a@b", "Alice"), &of("s", "a@b", "Alice"), true);
         check(&of("alice", "", ""), &of("s", "", ""), true);
         check(&of("s", "", ""), &of("alice", "", ""), false);

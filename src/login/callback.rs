@@ -178,7 +178,7 @@ impl Logins {
             nonce: &kept.nonce,
             pkce_verifier: &kept.pkce_verifier,
         };
-        let login = match provider.complete(&exchange, &app.wanted_claims).await {
+        let mut login = match provider.complete(&exchange, &app.wanted_claims).await {
             Ok(login) => login,
             Err(error) => {
                 let is_of_code = matches!(&error, OidcError::Refused { code, .. } if code == "invalid_grant");
@@ -199,8 +199,9 @@ impl Logins {
             }
         };
         outcome.cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
-        let identity = Identity::from_claims(&login.claims, &provider.settings().claims)
+        let mut identity = Identity::from_claims(&login.claims, &provider.settings().claims)
             .map_err(|error| CallbackError::Identity { error, target: attempt.target.clone() })?;
+        app.set_apart_from_issuers(&mut identity, &mut login.claims);
         self.tell_of_claims(app, &provider.settings().claims, &identity, &login.claims);
         outcome.user = Some(identity.label().to_owned());
         let opened = self.open_session(app, visitor, identity, login, attempt, &mut outcome.cookies).await?;

@@ -75,7 +75,8 @@ impl Asking<'_> {
             let mut proven = self.provider.verify_access_token(token, &recipient).await.map_err(refused)?;
             let complete = self.add_userinfo(token, &mut proven.claims).await?;
             let names = &self.provider.settings().claims;
-            return Ok(Proven { complete, ..self.proven(proven, names, token.to_owned(), GOOD_JWT)? });
+            let proven = self.proven(proven, names, token.to_owned(), GOOD_JWT)?;
+            return Ok(self.of_the_provider(Proven { complete, ..proven }));
         }
         let known = self.tokens.issuers.get(&self.app.number).map_or(&[][..], Vec::as_slice).iter();
         let found = known.zip(&self.accepted.issuers).find(|(_, settings)| settings.issuer == issuer);
@@ -123,7 +124,8 @@ impl Asking<'_> {
         if identity.username.is_empty() && names.username.first_names().any(|name| name == "preferred_username") {
             identity.username = username;
         }
-        Ok(Proven { complete, ..self.proven_as(identity, told, String::new(), GOOD_BY_PROVIDER)? })
+        let proven = self.proven_as(identity, told, String::new(), GOOD_BY_PROVIDER)?;
+        Ok(self.of_the_provider(Proven { complete, ..proven }))
     }
 
     /// Asks userinfo for what the application wants and `claims` do not say; the answer is kept with the verdict.
@@ -142,7 +144,14 @@ impl Asking<'_> {
         let login =
             self.guess(Some(user), self.provider.redeem_app_password(user, password, &self.app.wanted_claims)).await?;
         let token = AccessToken { claims: login.claims, expires_at: None };
-        self.proven(token, &self.provider.settings().claims, login.id_token, GOOD_BY_PROVIDER)
+        let proven = self.proven(token, &self.provider.settings().claims, login.id_token, GOOD_BY_PROVIDER)?;
+        Ok(self.of_the_provider(proven))
+    }
+
+    /// A user of the identity provider, and of no further issuer.
+    fn of_the_provider(&self, mut proven: Proven) -> Proven {
+        self.app.set_apart_from_issuers(&mut proven.identity, &mut proven.claims);
+        proven
     }
 
     /// Asks the provider, unless too much was guessed.

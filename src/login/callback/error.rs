@@ -25,7 +25,7 @@ pub enum CallbackError {
     #[error("the response is not from this application's provider (`iss`)")]
     OtherIssuer,
     /// The provider answered with an error (RFC 6749 §4.1.2.1).
-    #[error("the provider answered {code}{}", description.as_ref().map(|it| format!(": {it}")).unwrap_or_default())]
+    #[error("the browser came back with {code}{}", description.as_ref().map(|it| format!(": {it}")).unwrap_or_default())]
     Denied {
         /// Its error code, cleaned.
         code: String,

@@ -44,10 +44,11 @@ impl Asking<'_> {
         }
     }
 
-    async fn renew(&self, refreshed: Refreshed) -> Outcome {
-        let Ok(identity) = Identity::from_claims(&refreshed.claims, &self.provider.settings().claims) else {
+    async fn renew(&self, mut refreshed: Refreshed) -> Outcome {
+        let Ok(mut identity) = Identity::from_claims(&refreshed.claims, &self.provider.settings().claims) else {
             return self.end("claims_name_nobody").await;
         };
+        self.app.set_apart_from_issuers(&mut identity, &mut refreshed.claims);
         if identity.is_nobody_after(&self.session.identity().identity()) {
             return self.end("claims_name_nobody").await;
         }

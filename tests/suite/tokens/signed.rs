@@ -258,3 +258,48 @@ async fn users_of_another_issuer_are_nobodys_namesakes() {
     claims.insert("aud".to_owned(), json!("deploy"));
     refused(&bearer(&stage, APP, &stage.provider.sign("proxy", &claims).unwrap()).await, "the other's audience");
 }
+
+/// The other way round: who may choose a name or a group at the identity provider.
+#[tokio::test]
+async fn users_of_the_provider_do_not_pass_for_those_of_another_issuer() {
+    let applications = "
+[[application]]
+slug = \"app\"
+external_host = \"https://app.example.com\"
+[application.tokens]
+bearer = \"jwt\"
+[[application.token_issuer]]
+name = \"ci\"
+issuer = \"https://ci.example.com\"
+audiences = [\"deploy\"]
+[[application.rule]]
+paths = [\"/user\"]
+require = { users = [\"ci:alice\"] }
+[[application.rule]]
+paths = [\"/group\"]
+require = { groups_any = [\"ci:deployers\"] }
+[[application.rule]]
+paths = [\"/claim\"]
+require = { claims = { \"ci.role\" = [\"boss\"] } }
+";
+    let stage = Stage::with("", applications).await;
+    stage.provider.set(|behaviour| {
+        behaviour.id_token.set("preferred_username", json!("ci:alice"));
+        behaviour.id_token.set("groups", json!(["ci:deployers", "cis:x", "users"]));
+        behaviour.id_token.set("ci", json!({"role": "boss"}));
+    });
+    let mut browser = stage.browser();
+    let entered = stage.sign_in(&mut browser, "https://app.example.com/", "alice").await;
+    assert_eq!(entered.is(200).header("x-authentik-username"), "ci%253Aalice");
+    assert_eq!(entered.header("x-authentik-groups"), "ci%253Adeployers|cis:x|users");
+    let mut token = claims(&stage);
+    token.insert("preferred_username".to_owned(), json!("ci:alice"));
+    token.insert("groups".to_owned(), json!(["ci:deployers"]));
+    token.insert("ci".to_owned(), json!({"role": "boss"}));
+    let token = stage.provider.sign("proxy", &token).unwrap();
+    for path in ["user", "group", "claim"] {
+        let url = format!("https://app.example.com/{path}");
+        stage.check("traefik", &mut browser, &url).await.is(403);
+        bearer(&stage, &url, &token).await.is(403);
+    }
+}
