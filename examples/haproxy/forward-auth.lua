@@ -106,8 +106,20 @@ local function trimmed(text)
     return first and text:match(".*%S", first) or ""
 end
 
+-- More than a browser sends. All requests share one lock for Lua, so no client may keep it busy.
+local MOST_COOKIES = 400
+
 local function keep_cookies_of_the_application(txn)
     local fields, kept, i = txn.http:req_get_headers()["cookie"], {}, 0
+    local whole = joined(fields, ";") or ""
+    if not whole:find("authentik_proxy_", 1, true) then
+        return
+    end
+    local _, count = whole:gsub(";", "")
+    if count > MOST_COOKIES then
+        txn.http:req_del_header("cookie")
+        return
+    end
     while fields and fields[i] do
         for cookie in fields[i]:gmatch("[^;]+") do
             cookie = trimmed(cookie)
