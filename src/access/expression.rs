@@ -14,8 +14,8 @@ use cel::{Context, Env, Program, Value};
 use chrono::DateTime;
 use serde_json::Map;
 
+use super::Email;
 use super::requirement::counted_email;
-use crate::access::Email;
 use crate::identity::{Identity, PackedIdentity};
 use crate::world::UnixTime;
 use values::{IDENTITY, identity_of, object};

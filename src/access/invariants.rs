@@ -8,8 +8,8 @@ use regex::Regex;
 use url::Url;
 
 use super::readings::{STEPS, readings};
+use super::{Action, PathPattern, PublicPathRule, Rule};
 use super::{Decision, Readings, decide};
-use crate::access::{Action, PathPattern, PublicPathRule, Rule};
 use crate::app::{Application, samples};
 use crate::forwarded::{ClientHints, OriginalRequest, Target};
 use crate::host::{Authority, Scheme};

@@ -202,7 +202,7 @@ fn was_assured(app: &Application, question: &Question<'_>, session: &Session) ->
     app.policy.outcome(&then, &mut ()) == Outcome::Required(Meets::All)
 }
 
-impl crate::access::Cors {
+impl Cors {
     /// Whether a page of this request's origin may call the application.
     #[must_use]
     pub fn allows(&self, origin: Option<&str>) -> bool {

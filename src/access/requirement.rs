@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use serde_json::{Map, Value};
 
-use crate::access::{Email, Requirement};
+use super::{Email, Requirement};
 use crate::identity::{Assurance, PackedIdentity, held};
 use crate::world::UnixTime;
 

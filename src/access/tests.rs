@@ -9,7 +9,7 @@ use http::{HeaderMap, Method};
 use regex::Regex;
 
 use super::*;
-use crate::access::{PathPattern, PublicPathRule};
+use super::{PathPattern, PublicPathRule};
 use crate::app::samples;
 use crate::forwarded::{ClientHints, Target};
 use crate::host::{Authority, Host, Scheme};

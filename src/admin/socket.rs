@@ -1,6 +1,6 @@
 //! Where operators connect.
 
-use crate::serve::{BindError, PrivateSocket};
+use crate::serve::{Admin, BindError, PrivateSocket, Server};
 
 /// Listens where operators are to reach the daemon with these settings.
 ///
@@ -9,11 +9,11 @@ use crate::serve::{BindError, PrivateSocket};
 /// # Errors
 ///
 /// When the place that the operator named cannot be had.
-pub async fn socket(server: &crate::serve::Server) -> Result<Option<PrivateSocket>, BindError> {
+pub async fn socket(server: &Server) -> Result<Option<PrivateSocket>, BindError> {
     let (path, wanted) = match &server.admin {
-        crate::serve::Admin::At(path) => (path, true),
-        crate::serve::Admin::Usual(Some(path)) => (path, false),
-        crate::serve::Admin::Usual(None) | crate::serve::Admin::Off => return Ok(None),
+        Admin::At(path) => (path, true),
+        Admin::Usual(Some(path)) => (path, false),
+        Admin::Usual(None) | Admin::Off => return Ok(None),
     };
     match PrivateSocket::bind("server.admin", path, server).await {
         Ok(socket) => {

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use super::SigningAlgorithm;
 use super::flaw::Flaw;
 use super::jws::Kind;
 use super::{LogoutToken, Provider};
-use crate::oidc::SigningAlgorithm;
 
 /// A set of algorithms.
 #[derive(Debug, Default)]

@@ -3,9 +3,9 @@ use openidconnect::{CsrfToken, Nonce, PkceCodeChallenge, PkceCodeVerifier, Scope
 use url::Url;
 
 use super::metadata::OFFLINE_ACCESS;
+use super::{IdentityProvider, OfflineAccess};
 use super::{Metadata, OidcError, Ready};
 use crate::identity::Assurance;
-use crate::oidc::{IdentityProvider, OfflineAccess};
 
 /// The parts of an authorisation request (OIDC Core §3.1.2.1) that differ from login to login.
 #[derive(Clone, Copy, Debug)]

@@ -18,8 +18,8 @@ use super::error::clean;
 use super::logout_token::date;
 use super::tokens::{Extras, Tokens};
 use super::verify::Verified;
+use super::{IdentityProvider, TokenEndpointAuthMethod};
 use super::{OidcError, Ready};
-use crate::oidc::{IdentityProvider, TokenEndpointAuthMethod};
 use crate::world::UnixTime;
 
 /// What came back to the callback, and what only the browser and we know about it.

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 
 pub use self::finding::{Finding, Level};
 use super::{HttpClient, Keys, Metadata, OidcError};
-use crate::oidc::{IdentityProvider, SigningAlgorithm, TokenEndpointAuthMethod};
+use super::{IdentityProvider, SigningAlgorithm, TokenEndpointAuthMethod};
 use crate::world::World;
 
 /// Seconds that clocks may differ before it is worth a warning; beyond the verifier's leeway, logins fail.

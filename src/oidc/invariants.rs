@@ -10,10 +10,10 @@ use openidconnect::core::CoreJsonWebKeyType;
 use secrecy::ExposeSecret;
 use url::Url;
 
+use super::SigningAlgorithm;
 use super::jws::Jws;
 use super::tokens::Extras;
 use super::{Keys, Metadata, OidcError, clean, logout_token};
-use crate::oidc::SigningAlgorithm;
 use crate::world::UnixTime;
 
 const ISSUER: &str = "https://idp.example.com";

@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use super::error::clean;
 use super::flaw::{Flaw, Remedy};
 use super::verify::Failure;
+use super::{IdentityProvider, SigningAlgorithm};
 use super::{Ready, members};
-use crate::oidc::{IdentityProvider, SigningAlgorithm};
 
 /// What a token is for, which decides how the provider may sign it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use openidconnect::core::{CoreJsonWebKey, CoreJwsSigningAlgorithm};
 use serde_json::Value;
 
 use super::OidcError;
-use crate::oidc::SigningAlgorithm;
+use super::SigningAlgorithm;
 
 /// Why keys are fetched again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use super::flaw::{Flaw, Remedy};
 use super::jws::{Jws, Kind};
 use super::verify::{LEEWAY_SECONDS, tolerated, verify_not_before};
+use super::{IdentityProvider, SigningAlgorithm};
 use super::{Provider, Ready};
-use crate::oidc::{IdentityProvider, SigningAlgorithm};
 use crate::world::UnixTime;
 
 /// The member of `events` that makes a token a logout token (§2.4).

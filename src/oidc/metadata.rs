@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::OidcError;
-use crate::oidc::SigningAlgorithm;
+use super::SigningAlgorithm;
 
 /// The scope that brings refresh tokens (OIDC Core §11).
 pub(super) const OFFLINE_ACCESS: &str = "offline_access";

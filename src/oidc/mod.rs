@@ -27,6 +27,8 @@ mod refresh;
 mod refresh_error;
 mod registration;
 mod revoke;
+#[cfg(test)]
+mod samples;
 mod source;
 mod standing;
 mod tokens;

@@ -7,6 +7,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::IdentityProvider;
 use super::asker::Asker;
 use super::claims::OtherSubject;
 use super::doubt::Algorithms;
@@ -21,7 +22,6 @@ use super::{
     OidcError, Operation,
 };
 use crate::identity::WantedClaims;
-use crate::oidc::IdentityProvider;
 use crate::tls::TlsError;
 use crate::world::{UnixTime, World};
 
@@ -134,28 +134,6 @@ impl Provider {
     #[must_use]
     pub const fn is_login_provider(&self) -> bool {
         self.signs_people_in
-    }
-
-    /// A provider of which everything is known, without a network.
-    #[cfg(test)]
-    pub(crate) fn known(name: &str, settings: IdentityProvider, world: World, observer: Arc<dyn Observer>) -> Self {
-        let issuer = settings.issuer.clone();
-        let document = serde_json::json!({
-            "issuer": issuer,
-            "authorization_endpoint": format!("{issuer}/authorize"),
-            "token_endpoint": format!("{issuer}/token"),
-            "jwks_uri": format!("{issuer}/jwks"),
-            "end_session_endpoint": format!("{issuer}/end-session"),
-            "response_types_supported": ["code"],
-            "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["RS256"],
-        });
-        let metadata = Metadata::parse(&issuer, document.to_string().as_bytes()).unwrap();
-        let keys = Keys::parse(b"{}", &http::HeaderMap::new()).unwrap();
-        let provider = Self::new(name, settings, world, observer).unwrap();
-        let jwks_header = crate::identity::header_value(metadata.jwks_uri());
-        provider.source.learn(Instant::now(), Ready { metadata, keys, jwks_header });
-        provider
     }
 
     /// The configured name.

@@ -7,6 +7,7 @@ use openidconnect::{AsyncHttpClient, RefreshToken};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
+use super::IdentityProvider;
 use super::asker::Asker;
 use super::claims::OtherSubject;
 use super::exchange::{expires_at, session_id, token_error, told};
@@ -17,7 +18,6 @@ use super::userinfo::Userinfo;
 use super::verify::{ExpectedNonce, LEEWAY_SECONDS, said};
 use super::{OidcError, Operation, Provider, Ready, RefreshError, RefreshFailure};
 use crate::identity::{WantedClaims, replace_flag_with_address};
-use crate::oidc::IdentityProvider;
 use crate::world::UnixTime;
 
 /// What is kept of a login, for its refresh.

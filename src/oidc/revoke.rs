@@ -9,11 +9,11 @@ use serde::Deserialize;
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
+use super::IdentityProvider;
 use super::error::clean;
 use super::exchange::told;
 use super::provider::checked;
 use super::{OidcError, Operation, Provider, Ready};
-use crate::oidc::IdentityProvider;
 
 /// How a revocation ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use http::{Request, Response, StatusCode, header};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use super::IdentityProvider;
 use super::{HttpClient, KeyRefresh, Keys, Metadata, NoAnswer, Observer, OidcError, Operation, Ready};
-use crate::oidc::IdentityProvider;
 use crate::tls::TlsError;
 
 /// What is known about a provider, and the way to learn more of it.

@@ -17,9 +17,9 @@ use super::jws::Kind;
 use super::tokens::Tokens;
 use super::verify::{ExpectedNonce, Verified};
 use super::*;
+use super::{IdentityProvider, SigningAlgorithm};
 use crate::app::samples::provider_settings;
 use crate::identity::Identity;
-use crate::oidc::{IdentityProvider, SigningAlgorithm};
 use crate::world::UnixTime;
 
 const RELEASES: [&str; 2] = ["2024.8.3", "2026.5.0-rc1"];

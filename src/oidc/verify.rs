@@ -12,7 +12,7 @@ use super::flaw::{Flaw, Remedy};
 use super::jws::{Jws, Kind};
 use super::logout_token::date;
 use super::tokens::Tokens;
-use crate::oidc::{IdentityProvider, SigningAlgorithm};
+use super::{IdentityProvider, SigningAlgorithm};
 use crate::world::UnixTime;
 
 /// Clocks differ; a token is judged with this much patience.

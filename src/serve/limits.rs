@@ -5,7 +5,7 @@ use std::time::Duration;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
 
-use crate::serve::Server;
+use super::Server;
 
 /// As many header fields as hyper takes by itself.
 const HYPER_HEADERS: usize = 100;

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 
+use super::Server;
 use super::bind::{self, BindError, SocketFile};
 use super::limits::Limits;
 use super::{Handler, Serving, accept, server};
-use crate::serve::Server;
 
 /// Connections at once.
 const CONNECTIONS: usize = 16;

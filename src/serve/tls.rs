@@ -13,8 +13,8 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 
+use super::Https;
 use crate::lifecycle::Shutdown;
-use crate::serve::Https;
 use crate::tls::{pem_problem, words};
 
 /// Why a certificate and its key cannot be served.

@@ -1,7 +1,7 @@
 //! A callback without an answer of the provider, or with one that counted before: it buys no time.
 
-use super::scene::{AFTER, APP, SECOND};
-use super::silent::{callback, is_silent, scene};
+use super::scene::{AFTER, APP};
+use super::silent::{callback, is_silent, pauses, scene};
 
 /// A browser whose attempt is gone when it comes back is sent off again, and not for ever.
 #[tokio::test]
@@ -17,11 +17,7 @@ async fn a_lost_attempt_buys_no_time_and_does_not_go_round() {
         assert_eq!(callback(&mut browser, &leaving).await.is(302).header("location"), APP);
         is_silent(&scene, &scene.check(&mut browser).await);
     }
-    for _ in 0..3 {
-        scene.check(&mut browser).await.is(200);
-    }
-    scene.pass(10 * SECOND);
-    is_silent(&scene, &scene.check(&mut browser).await);
+    pauses(&scene, &mut browser).await;
 }
 
 #[tokio::test]
