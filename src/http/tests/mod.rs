@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use self::stage::{CREDENTIALS, Credential, KINDS, MODES, Stage};
 use crate::forwarded::Dialect;
 
-const EXPECTED: &str = include_str!("decision-table.txt");
+const EXPECTED: &str = include_str!("../decision-table.txt");
 
 /// Names and targets of the paths.
 const PATHS: [(&str, &str); 11] = [
