@@ -141,8 +141,9 @@ fn decide_with(bencher: Bencher, rules: usize, session: Option<&Arc<Session>>) {
     let parts = asked(Dialect::Traefik, Browser::Fetches);
     let original = Dialect::Traefik.parse(&as_question(&parts)).expect("the question is right");
     let now = World::system().now();
-    assert_eq!(session.is_some(), matches!(decide(&app, &original, None, session, now), Decision::Allow(_)));
-    bencher.bench(|| decide(&app, black_box(&original), None, session, now));
+    let decided = |original| decide(&app.policy, &app.access_request(original, None), session, now);
+    assert_eq!(session.is_some(), matches!(decided(&original), Decision::Allow(_)));
+    bencher.bench(|| decided(black_box(&original)));
 }
 
 /// The application of the stage, with other rules, of which none fits.

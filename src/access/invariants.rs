@@ -126,7 +126,7 @@ fn decided(app: &Application, target: Target<'_>) -> Decision {
         method: None,
         client: ClientHints::new(&nothing, false),
     };
-    decide(app, &original, None, None, UnixTime::from_secs(1_000_000))
+    decide(&app.policy, &app.access_request(&original, None), None, UnixTime::from_secs(1_000_000))
 }
 
 fn app(path: PathPattern) -> Application {

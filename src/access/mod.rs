@@ -26,9 +26,8 @@ pub(crate) use readings::{is_plain, readings};
 pub use rule::{Action, Requirement, Rule};
 pub use witness::{Matches, Place, Reading, Witness};
 
-use crate::app::Application;
 use crate::forwarded::{OriginalRequest, RequestKind};
-use crate::identity::Assurance;
+use crate::identity::{Assurance, WantedClaims};
 use crate::session::Session;
 use crate::world::UnixTime;
 use policy::{Outcome, Question};
@@ -108,33 +107,39 @@ impl Permit {
     }
 }
 
-/// Decides about `original` for `app`, given the session that its cookie opened, and where the client is, if that is known.
+/// A request, with what must be known about the application that it is for.
+#[derive(Clone, Copy, Debug)]
+pub struct AccessRequest<'r> {
+    /// The slug of the application: only sessions of this application count.
+    pub application: &'r str,
+    /// The claims that a session must have kept in order to count.
+    pub wanted_claims: &'r WantedClaims,
+    /// What the browser asked the proxy.
+    pub original: &'r OriginalRequest<'r>,
+    /// The address of the client, where it is known.
+    pub client: Option<IpAddr>,
+}
+
+/// Decides about a request by a policy, given the session that the request's cookie opened.
 ///
-/// A session counts only for the application it was made for and until it expires, by `now`.
+/// A session counts only for the application that it was made for, and until it expires, by `now`.
 #[must_use]
-pub fn decide(
-    app: &Application,
-    original: &OriginalRequest<'_>,
-    client: Option<IpAddr>,
-    session: Option<&Arc<Session>>,
-    now: UnixTime,
-) -> Decision {
-    decide_before(app, original, client, session, now, &mut ())
+pub fn decide(policy: &Policy, request: &AccessRequest<'_>, session: Option<&Arc<Session>>, now: UnixTime) -> Decision {
+    decide_before(policy, request, session, now, &mut ())
 }
 
 /// The same before a witness.
 #[must_use]
 pub fn decide_before(
-    app: &Application,
-    original: &OriginalRequest<'_>,
-    client: Option<IpAddr>,
+    policy: &Policy,
+    request: &AccessRequest<'_>,
     session: Option<&Arc<Session>>,
     now: UnixTime,
     witness: &mut impl Witness,
 ) -> Decision {
-    let policy = &app.policy;
+    let AccessRequest { application, wanted_claims, original, client } = *request;
     let session =
-        session.filter(|session| session.is_valid_for(&app.slug, now) && session.knows_enough_for(&app.wanted_claims));
+        session.filter(|session| session.is_valid_for(application, now) && session.knows_enough_for(wanted_claims));
     let admitted = session.filter(|session| policy.admits(session.identity()));
     if policy.only_opens()
         && let Some(session) = admitted
@@ -158,7 +163,7 @@ pub fn decide_before(
         }
         (Outcome::Denied | Outcome::Required(_), _) => {}
     }
-    if outcome != Outcome::Denied && app.cors.passes_preflight(original) {
+    if outcome != Outcome::Denied && policy.cors.passes_preflight(original) {
         return Decision::Pass(Permit(Proof::Public));
     }
     let forbid = |because, assurance| {
@@ -166,7 +171,7 @@ pub fn decide_before(
             session: session.map(Arc::clone),
             because,
             assurance,
-            groups: if app.show_required && because == Because::NotEntitled {
+            groups: if policy.show_required && because == Because::NotEntitled {
                 policy.groups(&question)
             } else {
                 vec![]
@@ -189,7 +194,7 @@ pub fn decide_before(
     // A login that was asked for as much and brought less would bring less again.
     if let Some(session) = session
         && session.asked().is_some_and(|asked| asked.covers(&assurance))
-        && !was_assured(app, &question, session)
+        && !was_assured(policy, &question, session)
     {
         return forbid(Because::NotAssured, assurance);
     }
@@ -197,9 +202,9 @@ pub fn decide_before(
 }
 
 /// Whether the login was good enough at its end; what was good enough once and is too old now can be had again.
-fn was_assured(app: &Application, question: &Question<'_>, session: &Session) -> bool {
+fn was_assured(policy: &Policy, question: &Question<'_>, session: &Session) -> bool {
     let then = Question { now: session.created_at(), ..*question };
-    app.policy.outcome(&then, &mut ()) == Outcome::Required(Meets::All)
+    policy.outcome(&then, &mut ()) == Outcome::Required(Meets::All)
 }
 
 impl Cors {

@@ -12,7 +12,7 @@ use super::condition::{Holds, Seen};
 use super::readings::{is_plain, readings};
 use super::requirement::{Meets, meets_any};
 use super::witness::{Counting, Matches, Place, Reading, Witness};
-use super::{Action, Expression, HostPattern, PublicPathRule, Requirement, Rule};
+use super::{Action, Cors, Expression, HostPattern, PublicPathRule, Requirement, Rule};
 use crate::forwarded::OriginalRequest;
 use crate::identity::{Assurance, ClaimPath, PackedIdentity, WantedClaims};
 use crate::world::UnixTime;
@@ -25,6 +25,9 @@ pub struct Policy {
     default: [Requirement; 1],
     /// Whether e-mail addresses count that the provider did not verify.
     pub(super) unverified_email: bool,
+    /// Whether people who may not enter are told which groups are needed.
+    pub(super) show_required: bool,
+    pub(super) cors: Cors,
     needs: Needs,
     /// The path that the application lives under; a proxy may cut it off.
     base_path: String,
@@ -74,7 +77,8 @@ const EMAIL_AND_ITS_FLAG: [&str; 2] = ["email", "email_verified"];
 
 impl Policy {
     /// The policy of an application that lies below `base_path`: what is public, its rules, and the groups of which one is required
-    /// where no rule decides. `unverified_email`: rules count an address that the provider did not verify.
+    /// where no rule decides. `unverified_email`: rules count an address that the provider did not verify. `show_required`: people who
+    /// may not enter are told which groups are needed.
     #[must_use]
     pub fn new(
         public_paths: &[PublicPathRule],
@@ -82,6 +86,8 @@ impl Policy {
         required_groups: &[String],
         unverified_email: bool,
         base_path: &str,
+        cors: Cors,
+        show_required: bool,
     ) -> Self {
         let public = public_paths.iter().enumerate().map(|(at, public)| Ordered {
             place: Place::PublicPath(at),
@@ -108,9 +114,17 @@ impl Policy {
             },
             default: [Requirement { groups_any: required_groups.to_vec(), ..Requirement::default() }],
             unverified_email,
+            show_required,
+            cors,
             base_path: base_path.to_owned(),
             rules,
         }
+    }
+
+    /// What pages of other origins may do.
+    #[must_use]
+    pub const fn cors(&self) -> &Cors {
+        &self.cors
     }
 
     /// Whether it matters where the client is.

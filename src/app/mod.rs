@@ -10,14 +10,15 @@ pub use external_host::ExternalHost;
 pub use registry::Registry;
 pub use tokens::{AcceptedTokens, Basic, Bearer, TokenIssuer};
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Map, Value};
 
-use crate::access::Cors;
-use crate::access::Policy;
+use crate::access::{AccessRequest, Policy};
 use crate::cookie::CookiePolicy;
+use crate::forwarded::OriginalRequest;
 use crate::host::{Authority, CookieDomain, Host, Scheme};
 use crate::identity::HeaderSwitches;
 use crate::identity::{FurtherHeaders, HeaderTemplate, Identity, Meta, PackedIdentity, WantedClaims, header_value};
@@ -45,12 +46,8 @@ pub struct Application {
     pub identity_provider: String,
     /// Who gets in.
     pub policy: Policy,
-    /// Whether people who may not enter are told which groups are needed.
-    pub show_required: bool,
     /// Which headers are sent.
     pub headers: HeaderSwitches,
-    /// Other origins.
-    pub cors: Cors,
     /// Names and attributes of its cookies.
     pub cookies: CookiePolicy,
     /// Where the provider sends the browser back to after a login.
@@ -86,6 +83,8 @@ impl Application {
             &declared.required_groups,
             declared.danger_unverified_email,
             &declared.external_host.base_path,
+            declared.cors,
+            declared.show_required,
         );
         let further_headers = FurtherHeaders::new(declared.further_headers, declared.basic_auth);
         let mut wanted_claims = WantedClaims::of(&provider.claims);
@@ -113,7 +112,6 @@ impl Application {
             ),
             further_headers,
             wanted_claims,
-            show_required: declared.show_required,
             policy,
             tokens: declared.tokens.map(Box::new),
             name: declared.name,
@@ -123,8 +121,17 @@ impl Application {
             cookie_domain: declared.cookie_domain,
             identity_provider: declared.identity_provider,
             headers: declared.headers,
-            cors: declared.cors,
         }
+    }
+
+    /// A request to this application, as [`decide`](crate::access::decide) takes it.
+    #[must_use]
+    pub fn access_request<'r>(
+        &'r self,
+        original: &'r OriginalRequest<'r>,
+        client: Option<IpAddr>,
+    ) -> AccessRequest<'r> {
+        AccessRequest { application: &self.slug, wanted_claims: &self.wanted_claims, original, client }
     }
 
     /// The path of one of the outpost's own endpoints on this application.

@@ -117,7 +117,8 @@ fn explain(settings: &Settings, asked: &ExplainArguments) -> Result<(String, boo
     };
     let mut trace = Trace::default();
     let client = asked.client_ip.map(|client| client.to_canonical());
-    let decision = decide_before(&app, &original, client, session.as_ref(), now, &mut trace);
+    let request = app.access_request(&original, client);
+    let decision = decide_before(&app.policy, &request, session.as_ref(), now, &mut trace);
     let user = session.as_ref().map(|session| session.identity().label());
     let report =
         if asked.json { format!("{}\n", trace.json(&app, user, &decision)) } else { trace.text(&app, user, &decision) };

@@ -190,7 +190,8 @@ impl Outpost {
             self.logins.refresh_if_due(app, token, session, now);
         }
         let session = held.map(|held| held.session);
-        let decision = decide(app, original, client_for(app, received), session.as_ref(), now);
+        let request = app.access_request(original, client_for(app, received));
+        let decision = decide(&app.policy, &request, session.as_ref(), now);
         let (answer, verdict, permit) = match decision {
             Decision::Allow(permit) => match self.silent_login(dialect, app, original, &permit, received, now) {
                 Some(answer) => (answer, Verdict::SilentLogin, None),
@@ -355,7 +356,8 @@ impl Outpost {
 
 /// Whether a request passes without a session.
 fn is_open(app: &Application, original: &OriginalRequest<'_>, received: &Received<'_>, now: UnixTime) -> bool {
-    matches!(decide(app, original, client_for(app, received), None, now), Decision::Pass(_))
+    let request = app.access_request(original, client_for(app, received));
+    matches!(decide(&app.policy, &request, None, now), Decision::Pass(_))
 }
 
 /// The client, where the policy looks at it.

@@ -66,7 +66,8 @@ impl Outpost {
         };
         let user = session.map(|session| User::Session(Arc::clone(session)));
         let checked = |answer, verdict, permit| Checked { answer, permit, verdict, app: Some(app), user };
-        let refusal = match (decide(app, original, client_for(app, received), session, now), &shown.outcome) {
+        let request = app.access_request(original, client_for(app, received));
+        let refusal = match (decide(&app.policy, &request, session, now), &shown.outcome) {
             (Decision::Allow(permit), _) => {
                 return checked(self.allow(app, &permit, now), Verdict::Allow, Some(permit));
             }
@@ -158,7 +159,7 @@ fn refuse(
         };
         // No login page helps.
         answer.headers_mut().insert(ACTION, HeaderValue::from_static("challenge"));
-        match original.client.origin().filter(|origin| app.cors.allows(Some(origin))) {
+        match original.client.origin().filter(|origin| app.policy.cors().allows(Some(origin))) {
             Some(origin) => reply::with_cors(answer, origin),
             None => answer,
         }

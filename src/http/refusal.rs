@@ -62,7 +62,7 @@ pub(super) fn challenge(
         Dialect::Nginx => reply::nginx_challenge(&url, false),
         Dialect::Traefik | Dialect::Caddy | Dialect::Envoy => reply::challenge(&url, received.id),
     };
-    match original.client.origin().filter(|origin| app.cors.allows(Some(origin))) {
+    match original.client.origin().filter(|origin| app.policy.cors().allows(Some(origin))) {
         Some(origin) => reply::with_cors(answer, origin),
         None => answer,
     }

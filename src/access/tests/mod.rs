@@ -10,7 +10,7 @@ use regex::Regex;
 
 use super::*;
 use super::{PathPattern, PublicPathRule};
-use crate::app::samples;
+use crate::app::{Application, samples};
 use crate::forwarded::{ClientHints, Target};
 use crate::host::{Authority, Host, Scheme};
 use crate::identity::Identity;
@@ -83,6 +83,16 @@ fn request(target: &str, kind: RequestKind) -> OriginalRequest<'_> {
     };
     assert_eq!(original.kind(), kind);
     original
+}
+
+fn decide(
+    app: &Application,
+    original: &OriginalRequest<'_>,
+    client: Option<IpAddr>,
+    session: Option<&Arc<Session>>,
+    now: UnixTime,
+) -> Decision {
+    super::decide(&app.policy, &app.access_request(original, client), session, now)
 }
 
 #[track_caller]
@@ -228,7 +238,7 @@ fn preflights_pass_only_where_allowed() {
     };
     let (spa, preflight) = (Some("https://spa.example.com"), RequestKind::Preflight);
     assert_eq!(check(&app, spa, preflight), "challenge");
-    app.cors.pass_preflight = true;
+    app.policy.cors.pass_preflight = true;
     assert_eq!(check(&app, spa, preflight), "pass");
     assert_eq!(check(&app, spa, RequestKind::Fetch), "challenge");
     assert_eq!(check(&app, Some("https://evil.example.com"), preflight), "challenge");
