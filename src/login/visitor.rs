@@ -43,7 +43,7 @@ impl Logins {
                 if store.remove(&token).await?.is_some() && lives {
                     ended.line(Event::Logout, reason).asked_by(&asker).write();
                 }
-                Ok(())
+                Ok::<_, StoreError>(())
             };
             to_the_end(&self.tasks, forget).await?;
         }

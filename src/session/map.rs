@@ -33,8 +33,8 @@ struct Shard {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Writes(u64);
 
-/// What had to go to make room.
-pub(super) type Evicted = Vec<(SessionKey, Arc<Session>)>;
+/// A session, and the name of its record.
+pub(super) type Keyed = (SessionKey, Arc<Session>);
 
 /// Keys are the output of a hash over a secret of ours already, so nobody can choose two that meet.
 #[derive(Default)]
@@ -74,8 +74,8 @@ impl SessionMap {
         read(self.shard(key), |shard| shard.sessions.get(key).cloned())
     }
 
-    /// Puts `session` in the place of what was there.
-    pub(super) fn insert(&self, key: SessionKey, session: Arc<Session>) -> Evicted {
+    /// Puts `session` in the place of what was there; gives what had to go to make room.
+    pub(super) fn insert(&self, key: SessionKey, session: Arc<Session>) -> Vec<Keyed> {
         write(self.shard(&key), |shard| {
             shard.writes += 1;
             shard.put(key, session, self.most_in_shard)
@@ -111,7 +111,7 @@ impl SessionMap {
         key: SessionKey,
         session: Arc<Session>,
         since: Writes,
-    ) -> Option<(Arc<Session>, Evicted)> {
+    ) -> Option<(Arc<Session>, Vec<Keyed>)> {
         write(self.shard(&key), |shard| {
             if Writes(shard.writes) != since {
                 return None;
@@ -133,7 +133,7 @@ impl SessionMap {
     }
 
     /// The sessions in part `at` of the map, counted from 0; `None` when there are fewer parts.
-    pub(super) fn part(&self, at: usize) -> Option<Evicted> {
+    pub(super) fn part(&self, at: usize) -> Option<Vec<Keyed>> {
         let sessions =
             |shard: &Shard| shard.sessions.iter().map(|(key, session)| (*key, Arc::clone(session))).collect();
         self.shards.get(at).map(|shard| read(shard, sessions))
@@ -152,7 +152,7 @@ impl SessionMap {
     }
 
     /// Those of which `wanted` holds, one part of the map after the other.
-    pub(super) fn find(&self, wanted: impl Fn(&Session) -> bool) -> impl Iterator<Item = Evicted> {
+    pub(super) fn find(&self, wanted: impl Fn(&Session) -> bool) -> impl Iterator<Item = Vec<Keyed>> {
         self.shards.iter().map(move |shard| {
             read(shard, |shard| {
                 let found = shard.sessions.iter().filter(|(_, session)| wanted(session));
@@ -168,7 +168,7 @@ impl SessionMap {
 }
 
 impl Shard {
-    fn put(&mut self, key: SessionKey, session: Arc<Session>, most: usize) -> Evicted {
+    fn put(&mut self, key: SessionKey, session: Arc<Session>, most: usize) -> Vec<Keyed> {
         if most == 0 {
             return vec![(key, session)];
         }
@@ -209,7 +209,7 @@ fn reclaim(shard: &RwLock<Shard>, ended: impl Fn(&Session) -> bool) {
 }
 
 /// Makes room for several, so that the search for the longest unused is not made for each.
-fn evict(sessions: &mut Sessions) -> Evicted {
+fn evict(sessions: &mut Sessions) -> Vec<Keyed> {
     let mut used: Vec<_> = sessions.iter().map(|(key, session)| (session.last_use(), *key)).collect();
     let count = (used.len() / EVICTED_SHARE).max(1);
     if count < used.len() {

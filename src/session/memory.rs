@@ -1,154 +1,99 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::map::SessionMap;
-use super::record::Outline;
-use super::refresh::{Leases, Turn};
-use super::revocation::{LATE, Revocations};
-use super::{
-    Begun, Finished, Lease, Page, Revocation, Session, SessionKey, SessionOutline, SessionStore, SessionToken,
-    StoreFuture, StoreParts,
-};
-use crate::world::{UnixTime, World};
+use super::backend::{Backend, Records, Stored, Turn};
+use super::cache::Cache;
+use super::map::Keyed;
+use super::refresh::Leases;
+use super::{CachedStore, Finished, Lease, Refreshable, Revocation, Session, SessionKey, StoreError, StoreParts};
+use crate::world::UnixTime;
 
 /// Sessions in this process, bounded in number; they end with it.
 ///
 /// When there is no more room, those that were not used for the longest time go first.
-pub struct MemoryStore {
-    sessions: SessionMap,
-    revocations: Revocations,
+pub type MemoryStore = CachedStore<MemoryBackend>;
+
+/// Keeps nothing but what is in memory.
+pub struct MemoryBackend {
+    cache: Arc<Cache>,
     leases: Leases,
     lifetime: Duration,
-    world: World,
 }
 
 impl MemoryStore {
     /// A store without sessions.
     #[must_use]
     pub fn new(parts: StoreParts<'_>) -> Self {
-        Self {
-            sessions: SessionMap::new(parts.max_sessions),
-            revocations: Revocations::new(parts.secret, parts.issuers),
-            leases: Leases::default(),
-            lifetime: parts.lifetime,
-            world: parts.world,
-        }
+        let lifetime = parts.lifetime;
+        let cache = Cache::new(parts, None);
+        let backend = MemoryBackend { cache: Arc::clone(&cache), leases: Leases::default(), lifetime };
+        Self { cache, backend }
+    }
+}
+
+impl Backend for MemoryBackend {
+    const KEEPS_RECORDS: bool = false;
+
+    async fn get(&self, key: SessionKey) -> Result<Option<Stored>, StoreError> {
+        Ok(self.cache.sessions.get(&key).map(Stored::Open))
     }
 
-    fn begin_refresh(&self, token: &SessionToken) -> Begun {
-        let Some(session) = self.cached(token) else { return Begun::Gone };
-        let reusable = session.refreshable().is_some_and(super::Refreshable::is_reusable);
-        match self.leases.begin(token.key(), reusable, self.world.now()) {
-            Turn::Lease(lease) => Begun::Lease(lease, session),
-            Turn::Busy => Begun::Busy,
-            Turn::Spent => Begun::Spent,
-        }
+    async fn put(&self, _: SessionKey, _: Vec<u8>, _: &Arc<Session>) -> Result<(), StoreError> {
+        Ok(())
     }
 
-    fn finish_refresh(&self, token: &SessionToken, lease: &Lease, finished: Finished) -> bool {
-        let key = token.key();
+    async fn remove(&self, key: SessionKey) -> Result<Option<Stored>, StoreError> {
+        self.leases.forget(&key);
+        Ok(self.cache.sessions.remove(&key).map(Stored::Open))
+    }
+
+    async fn begin_refresh(&self, key: SessionKey, session: &Session) -> Result<Turn, StoreError> {
+        let reusable = session.refreshable().is_some_and(Refreshable::is_reusable);
+        Ok(self.leases.begin(key, reusable, self.cache.world.now()))
+    }
+
+    async fn finish_refresh(
+        &self,
+        key: SessionKey,
+        lease: &Lease,
+        finished: Finished,
+        _: Vec<u8>,
+    ) -> Result<bool, StoreError> {
         if !self.leases.hold(&key, lease) {
-            return false;
+            return Ok(false);
         }
         let replaced = match &finished {
-            Finished::Renewed(session) => self.sessions.replace(&key, Arc::clone(session)),
+            Finished::Renewed(session) => self.cache.sessions.replace(&key, Arc::clone(session)),
             Finished::Untouched | Finished::Unanswered => true,
         };
-        self.leases.finish(&key, lease, &finished) && replaced
+        Ok(self.leases.finish(&key, lease, &finished) && replaced)
     }
 
-    fn revoke(&self, revocation: &Revocation<'_>) -> bool {
-        let at = self.world.end_moment();
-        let until = at.max(self.world.now()) + self.lifetime + LATE;
-        self.revocations.follow(&self.revocations.entries(revocation, at, until))
+    async fn revoke(&self, revocation: &Revocation<'_>) -> Result<bool, StoreError> {
+        Ok(self.cache.revocations.follow(&self.cache.order(revocation, self.lifetime)))
     }
 
-    fn forget(&self, key: &SessionKey) -> Option<Arc<Session>> {
-        self.leases.forget(key);
-        self.sessions.remove(key).filter(|session| !self.revocations.cover(session))
+    async fn page(&self, at: Option<String>) -> Result<Option<Records>, StoreError> {
+        let Ok(at) = at.as_deref().map_or(Ok(0), str::parse) else { return Ok(None) };
+        let Some(part) = self.cache.sessions.part(at) else { return Ok(None) };
+        let next = self.cache.sessions.part(at + 1).map(|_| (at + 1).to_string());
+        Ok(Some(Records { found: part.into_iter().map(|(key, session)| (key, Stored::Open(session))).collect(), next }))
     }
 
-    fn shown(&self, key: SessionKey, session: &Session) -> Option<SessionOutline> {
-        let counts = session.lives(self.world.now()) && !self.revocations.cover(session);
-        let issuer = self.revocations.issuer(session.application());
-        counts.then(|| Outline::of(session, issuer).shown(key))
+    async fn keep_uses(&self, _: Vec<Keyed>) -> Result<(), StoreError> {
+        Ok(())
     }
 
-    fn page(&self, at: Option<&str>) -> Option<Page> {
-        let at = at.map_or(Ok(0), str::parse).ok()?;
-        let part = self.sessions.part(at)?;
-        let next = at + 1;
-        Some(Page {
-            sessions: part.iter().filter_map(|(key, session)| self.shown(*key, session)).collect(),
-            next: self.sessions.part(next).map(|_| next.to_string()),
-        })
-    }
-}
+    fn note_uses(&self, _: Vec<Keyed>) {}
 
-/// What is known already.
-fn now<'s, T: Send + 's>(value: T) -> StoreFuture<'s, T> {
-    Box::pin(std::future::ready(Ok(value)))
-}
-
-impl SessionStore for MemoryStore {
-    fn cached(&self, token: &SessionToken) -> Option<Arc<Session>> {
-        self.sessions.get(&token.key()).filter(|session| !self.revocations.cover(session))
-    }
-
-    fn load<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, Option<Arc<Session>>> {
-        now(self.cached(token))
-    }
-
-    fn save<'s>(&'s self, token: &'s SessionToken, session: Arc<Session>) -> StoreFuture<'s, ()> {
-        self.world.saw(session.began_at);
-        self.sessions.insert(token.key(), session);
-        now(())
-    }
-
-    fn remove<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, Option<Arc<Session>>> {
-        now(self.forget(&token.key()))
-    }
-
-    fn begin_refresh<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, Begun> {
-        now(self.begin_refresh(token))
-    }
-
-    fn finish_refresh<'s>(
-        &'s self,
-        token: &'s SessionToken,
-        lease: &'s Lease,
-        finished: Finished,
-    ) -> StoreFuture<'s, bool> {
-        now(self.finish_refresh(token, lease, finished))
-    }
-
-    fn revoke<'s>(&'s self, revocation: &'s Revocation<'s>) -> StoreFuture<'s, bool> {
-        now(self.revoke(revocation))
-    }
-
-    fn end(&self, id: SessionKey) -> StoreFuture<'_, Option<SessionOutline>> {
-        now(self.forget(&id).and_then(|session| self.shown(id, &session)))
-    }
-
-    fn outline(&self, id: SessionKey) -> StoreFuture<'_, Option<SessionOutline>> {
-        now(self.sessions.get(&id).and_then(|session| self.shown(id, &session)))
-    }
-
-    fn page(&self, at: Option<String>) -> StoreFuture<'_, Option<Page>> {
-        now(self.page(at.as_deref()))
-    }
-
-    fn reclaim(&self, now: UnixTime) -> StoreFuture<'_, ()> {
-        Box::pin(async move {
-            self.sessions.reclaim(|session| !session.lives(now) || self.revocations.cover(session)).await;
-            self.leases.retain(now, |key| self.sessions.get(key).is_some());
-            self.revocations.reclaim(now);
-            Ok(())
-        })
+    async fn reclaim(&self, now: UnixTime) -> Result<(), StoreError> {
+        self.leases.retain(now, |key| self.cache.sessions.get(key).is_some());
+        self.cache.revocations.reclaim(now);
+        Ok(())
     }
 
     fn count(&self) -> u64 {
-        self.sessions.count()
+        self.cache.sessions.count()
     }
 
     fn is_up(&self) -> bool {
@@ -164,16 +109,13 @@ impl SessionStore for MemoryStore {
 mod tests {
     use super::*;
     use crate::app::samples::single;
-    use crate::session::contract::{contract, parts};
+    use crate::session::SessionStore as _;
+    use crate::session::contract::{contract, parts, token};
     use crate::session::samples::alice;
 
     #[tokio::test]
     async fn keeps_the_contract() {
         contract(MemoryStore::new(parts(1000))).await;
-    }
-
-    fn token() -> SessionToken {
-        SessionToken::generate(&World::system()).unwrap()
     }
 
     fn session(began: u64, seconds: u64) -> Arc<Session> {

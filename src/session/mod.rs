@@ -1,6 +1,9 @@
 //! The record behind a session cookie, and where records are kept.
 
 mod audited;
+mod backend;
+mod cache;
+mod cached_store;
 #[cfg(test)]
 pub(crate) mod contract;
 mod file;
@@ -27,6 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use audited::Audited;
+pub use cached_store::CachedStore;
 pub use file::{FileError, FileStore, StateDirectory};
 pub use memory::MemoryStore;
 pub use outline::{Page, SessionOutline};

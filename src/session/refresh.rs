@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::backend::Turn;
 use super::{Schedule, Session, SessionKey};
 use crate::world::UnixTime;
 
@@ -119,40 +120,36 @@ enum Held {
     Spent,
 }
 
-/// What the leases say.
-#[derive(Debug)]
-pub(super) enum Turn {
-    Lease(Lease),
-    Busy,
-    Spent,
-}
-
 impl Leases {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Gives the right to refresh to the first who asks; a spent token only where it is `reusable`.
     pub(super) fn begin(&self, key: SessionKey, reusable: bool, now: UnixTime) -> Turn {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner();
         match inner.held.get(&key) {
             Some(Held::Lease { until, .. }) if now < *until => return Turn::Busy,
             Some(Held::Lease { .. } | Held::Spent) if !reusable => {
                 inner.held.insert(key, Held::Spent);
-                return Turn::Spent;
+                return Turn::Spent(None);
             }
             Some(Held::Lease { .. } | Held::Spent) | None => {}
         }
         inner.given += 1;
         let owner = u128::from(inner.given).to_be_bytes();
         inner.held.insert(key, Held::Lease { owner, until: now + LONGEST_REFRESH });
-        Turn::Lease(Lease { owner, _keeper: None })
+        Turn::Lease(Lease { owner, _keeper: None }, None)
     }
 
     /// Whether `lease` still has the right.
     pub(super) fn hold(&self, key: &SessionKey, lease: &Lease) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_held(key, lease)
+        self.inner().is_held(key, lease)
     }
 
     /// Takes the right back; `false` when it is no longer `lease`'s.
     pub(super) fn finish(&self, key: &SessionKey, lease: &Lease, finished: &Finished) -> bool {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner();
         if !inner.is_held(key, lease) {
             return false;
         }
@@ -166,13 +163,13 @@ impl Leases {
     /// Forgets what is not under way `now`, but for those of which `lives` holds.
     pub(super) fn retain(&self, now: UnixTime, lives: impl Fn(&SessionKey) -> bool) {
         let under_way = |held: &Held| matches!(held, Held::Lease { until, .. } if now < *until);
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner();
         inner.held.retain(|key, held| under_way(held) || lives(key));
     }
 
     /// Forgets what is known of one session.
     pub(super) fn forget(&self, key: &SessionKey) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).held.remove(key);
+        self.inner().held.remove(key);
     }
 }
 
@@ -195,7 +192,7 @@ mod tests {
     #[track_caller]
     fn given(turn: Turn) -> Lease {
         match turn {
-            Turn::Lease(lease) => lease,
+            Turn::Lease(lease, _) => lease,
             other => panic!("{other:?}"),
         }
     }
@@ -217,12 +214,15 @@ mod tests {
         let leases = Leases::default();
         let lease = given(leases.begin(key(1), false, NOW));
         assert!(leases.finish(&key(1), &lease, &Finished::Unanswered));
-        assert!(matches!(leases.begin(key(1), false, NOW), Turn::Spent));
+        assert!(matches!(leases.begin(key(1), false, NOW), Turn::Spent(_)));
         let lost = given(leases.begin(key(1), true, NOW));
-        assert!(matches!(leases.begin(key(1), false, NOW + LONGEST_REFRESH), Turn::Spent), "its holder died over it");
+        assert!(
+            matches!(leases.begin(key(1), false, NOW + LONGEST_REFRESH), Turn::Spent(_)),
+            "its holder died over it"
+        );
         assert!(!leases.finish(&key(1), &lost, &Finished::Untouched), "too late");
         leases.retain(NOW, |_| true);
-        assert!(matches!(leases.begin(key(1), false, NOW), Turn::Spent));
+        assert!(matches!(leases.begin(key(1), false, NOW), Turn::Spent(_)));
         leases.retain(NOW, |_| false);
         let under_way = given(leases.begin(key(1), false, NOW));
         leases.retain(NOW, |_| false);

@@ -4,11 +4,10 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::{mpsc, oneshot};
 
 use super::database::State;
-use super::shared::Shared;
 use super::tables::Tables;
 use super::unwritten::Unwritten;
-use super::{FileError, Session, SessionKey, StoreError};
-use crate::session::map::Evicted;
+use super::{FileError, Session, SessionKey, Shared, StoreError};
+use crate::session::map::Keyed;
 use crate::session::revocation::Entries;
 use crate::telemetry::Rarely;
 use crate::world::UnixTime;
@@ -32,7 +31,7 @@ pub(super) enum Work {
     EndRefresh(SessionKey, Option<(Vec<u8>, Arc<Session>)>),
     Revoke(Entries),
     /// Write down when these were used last.
-    Use(Vec<(SessionKey, Arc<Session>)>),
+    Use(Vec<Keyed>),
     /// Free what had ended by then, a part of it.
     Reclaim(UnixTime),
     /// Open the file again where it failed, and see whether it can be written.
@@ -41,8 +40,8 @@ pub(super) enum Work {
 
 /// What came of it.
 pub(super) enum Outcome {
-    /// The record that was removed, and the session where it was in memory.
-    Removed(Option<(Vec<u8>, Option<Arc<Session>>)>),
+    /// The record that was removed.
+    Removed(Option<Vec<u8>>),
     /// Whether it was done, or needed not to be.
     Done(bool),
     /// Whether a refresh was begun, or had been begun before; `None` without a session.
@@ -61,7 +60,7 @@ pub(super) struct Request {
 
 /// What was done in a transaction; it counts, and is taken over into memory, once that is durable.
 enum Done {
-    Saved(SessionKey, Arc<Session>),
+    Saved,
     Removed(SessionKey, Option<Vec<u8>>),
     Begun(Option<bool>),
     Unwritten,
@@ -120,7 +119,7 @@ impl Writer {
     /// Writes down the latest moment for who comes next, so that also logins under way come before their orders.
     fn note_latest(&self) {
         let database = &self.shared.database;
-        if database.state() == State::Writable && database.latest() < self.shared.world.latest() {
+        if database.state() == State::Writable && database.latest() < self.shared.cache.world.latest() {
             // Without it, the file is as after a crash.
             let _ = database.prove();
         }
@@ -153,7 +152,7 @@ impl Writer {
                 known.map_err(|_| FileError::damaged(path, "its list of revocations is another one"))
             });
             for entry in known.inspect_err(|_| shared.database.doubt())? {
-                shared.revocations.add(entry);
+                shared.cache.revocations.add(entry);
             }
         }
         Ok(())
@@ -178,16 +177,14 @@ impl Writer {
     ///
     /// A session that is in memory alone ends with the process at the latest, so nothing that ends it has to outlive that.
     fn without_room(&mut self, work: Work) -> Option<Outcome> {
-        let cache = &self.shared.cache;
         match work {
-            Work::Save { key, record, session } => self.unwritten.keep(key, record, &session).then(|| {
-                // Neither is there room for when others were used.
-                drop(cache.insert(key, session));
-                Outcome::Count(1)
-            }),
+            Work::Save { key, record, session } => {
+                self.unwritten.keep(key, record, &session).then_some(Outcome::Count(1))
+            }
             Work::Remove(key) => {
                 let record = self.unwritten.forget(&key)?;
-                Some(Outcome::Removed(Some((record, cache.remove(&key)))))
+                self.shared.cache.sessions.remove(&key);
+                Some(Outcome::Removed(Some(record)))
             }
             _ => None,
         }
@@ -195,10 +192,7 @@ impl Writer {
 
     fn apply(&self, work: &Work, tables: &mut Tables<'_>) -> Result<Done, redb::Error> {
         match work {
-            Work::Save { key, record, session } => {
-                tables.put(key, record)?;
-                Ok(Done::Saved(*key, Arc::clone(session)))
-            }
+            Work::Save { key, record, .. } => tables.put(key, record).map(|()| Done::Saved),
             Work::Remove(key) => Ok(Done::Removed(*key, tables.remove(key)?)),
             Work::BeginRefresh(key) if self.unwritten.has(key) => Ok(Done::Unwritten),
             Work::BeginRefresh(key) => Ok(Done::Begun(tables.begin_refresh(key)?)),
@@ -224,7 +218,7 @@ impl Writer {
         let ended = tables.ended(now.as_secs(), FREED_AT_ONCE)?;
         for (end, key) in &ended {
             // In memory it may have been used since.
-            let alive = key.and_then(|key| Some((key, self.shared.cache.get(&key)?)));
+            let alive = key.and_then(|key| Some((key, self.shared.cache.sessions.get(&key)?)));
             let kept = match alive.filter(|(_, session)| session.lives(now)) {
                 Some((key, session)) => self.keep_use(&key, &session, tables)?,
                 None => false,
@@ -244,10 +238,10 @@ impl Writer {
     /// Writes down when `session` was used last; whether there is a record of it.
     fn keep_use(&self, key: &SessionKey, session: &Session, tables: &mut Tables<'_>) -> Result<bool, redb::Error> {
         let Some(record) = tables.get(key)? else { return Ok(false) };
-        match self.shared.keys.with_use(&self.shared.world, key, &record, session) {
+        match self.shared.cache.with_use(key, &record, session) {
             Ok(Some(record)) => tables.put(key, &record).map(|()| true),
             Ok(None) => {
-                self.shared.unreadable();
+                self.shared.cache.note_unreadable();
                 Ok(false)
             }
             Err(error) => Err(redb::Error::Io(std::io::Error::other(error))),
@@ -256,29 +250,24 @@ impl Writer {
 
     /// In this thread, and before anybody is told: whoever asked may be gone, and then memory would not follow.
     fn take_over(&mut self, done: Done) -> Outcome {
-        let shared = Arc::clone(&self.shared);
-        let cache = &shared.cache;
+        let cache = &self.shared.cache;
         match done {
-            Done::Saved(key, session) => {
-                self.keep_evicted(cache.insert(key, session));
-                Outcome::Count(1)
-            }
+            Done::Saved => Outcome::Count(1),
             Done::Removed(key, record) => {
-                let record = record.or(self.unwritten.forget(&key));
-                let cached = cache.remove(&key);
-                Outcome::Removed(record.map(|record| (record, cached)))
+                cache.sessions.remove(&key);
+                Outcome::Removed(record.or(self.unwritten.forget(&key)))
             }
             Done::Begun(begun) => Outcome::Begun(begun),
             Done::Unwritten => Outcome::Unwritten,
             Done::Refreshed(key, there, session) => {
                 if let Some(session) = session {
-                    self.keep_evicted(cache.insert(key, session));
+                    cache.sessions.replace(&key, session);
                 }
                 Outcome::Done(there)
             }
             Done::Revoked(entries) => {
                 for entry in entries.iter().flat_map(|entries| &entries.revoked) {
-                    self.shared.revocations.add(*entry);
+                    cache.revocations.add(*entry);
                 }
                 Outcome::Done(entries.is_some())
             }
@@ -290,20 +279,6 @@ impl Writer {
             }
             Done::Freed(count) => Outcome::Count(count as u64),
             Done::Nothing => Outcome::Count(0),
-        }
-    }
-
-    fn keep_evicted(&mut self, evicted: Evicted) {
-        let unkept: Evicted = evicted.into_iter().filter(|(_, session)| session.has_unkept_use()).collect();
-        if unkept.is_empty() {
-            return;
-        }
-        let (reply, _) = oneshot::channel();
-        // An error was told already; these sessions are idle a little earlier.
-        if let Ok(done) = self.commit(&[Request { work: Work::Use(unkept), reply }]) {
-            for done in done {
-                self.take_over(done);
-            }
         }
     }
 }

@@ -59,7 +59,11 @@ impl Shared {
         self.freshness.is_within(self.staleness)
     }
 
-    pub(super) fn stale(&self) -> StoreError {
+    pub(super) fn ensure_fresh(&self) -> Result<(), StoreError> {
+        if self.is_fresh() { Ok(()) } else { Err(self.stale()) }
+    }
+
+    fn stale(&self) -> StoreError {
         let seconds = self.staleness.as_secs_f32();
         StoreError(format!("what was revoked in the last {seconds} s is not known: Redis is away"))
     }
@@ -100,6 +104,6 @@ impl Shared {
     ///
     /// Where the server may have been one whose place another one has taken, which knows nothing of what was written.
     pub(super) fn stands(&self, proof: Result<Proof, StoreError>) -> Result<(), StoreError> {
-        if proof?.gaps == self.freshness.gaps() && self.is_fresh() { Ok(()) } else { Err(self.stale()) }
+        if proof?.gaps == self.freshness.gaps() { self.ensure_fresh() } else { Err(self.stale()) }
     }
 }

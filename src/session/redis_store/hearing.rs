@@ -8,10 +8,9 @@ use tokio::time::Instant;
 use super::Shared;
 use super::list::Listing;
 use super::refresh::LEASE_RENEWALS;
-use crate::session::map::Evicted;
+use crate::session::SessionKey;
 use crate::session::redis::{EntryId, Follower, Heard, RedisError};
 use crate::session::revocation::{Entry, Tag};
-use crate::session::{Session, SessionKey};
 use crate::world::UnixTime;
 
 /// What is written or asked for at once.
@@ -65,7 +64,7 @@ impl Shared {
                 return false;
             }
         }
-        self.redis.note_latest(self.world.latest().as_millis()).await.is_ok()
+        self.redis.note_latest(self.cache.world.latest().as_millis()).await.is_ok()
     }
 
     async fn remove_those_again(self: &Arc<Self>) -> bool {
@@ -85,8 +84,8 @@ impl Shared {
 impl Follower for Arc<Shared> {
     fn revoked(&self, id: EntryId, entry: &[u8]) -> Result<(), RedisError> {
         for entry in self.list.pass(id, entry)? {
-            self.world.saw(entry.at);
-            self.revocations.add(entry);
+            self.cache.world.saw(entry.at);
+            self.cache.revocations.add(entry);
             self.reread.note(entry);
         }
         Ok(())
@@ -96,7 +95,7 @@ impl Follower for Arc<Shared> {
         let key = SessionKey::from_bytes(*key);
         // In this order: who looks it up meanwhile finds one of the two.
         self.removed.add(key);
-        self.cache.remove(&key);
+        self.cache.sessions.remove(&key);
     }
 
     fn heard(&self, heard: &Heard) {
@@ -105,7 +104,7 @@ impl Follower for Arc<Shared> {
 
     fn current(&self, at: Instant) -> Result<(), RedisError> {
         self.list.is_whole()?;
-        if let Some(lacking) = self.reread.lacking(|| self.revocations.counting(self.oldest(self.list.time()))) {
+        if let Some(lacking) = self.reread.lacking(|| self.cache.revocations.counting(self.oldest(self.list.time()))) {
             self.tell_again(lacking);
         }
         self.freshness.hear(at);
@@ -121,8 +120,8 @@ impl Follower for Arc<Shared> {
         self.freshness.doubt();
         self.list.read_anew();
         self.reread.begin();
-        let unkept: Evicted = self.cache.find(Session::has_unkept_use).flatten().collect();
-        self.cache.clear();
+        let unkept = self.cache.unkept();
+        self.cache.sessions.clear();
         if !unkept.is_empty() {
             let shared = Self::clone(self);
             tokio::spawn(async move { shared.keep_uses(unkept).await });

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::Shared;
 use super::chain::{Chain, Head, written};
-use super::{Shared, failed};
 use crate::session::redis::{EntryId, Heard, Listed, Order, RedisError};
 use crate::session::revocation::Entry;
 use crate::session::revocation::vouched::ListKey;
@@ -78,11 +78,11 @@ impl List {
 
 impl Shared {
     pub(super) fn note_heard(&self, heard: &Heard) {
-        self.world.measure_with(UnixTime::from_millis(heard.time));
+        self.cache.world.measure_with(UnixTime::from_millis(heard.time));
         let latest = UnixTime::from_millis(heard.latest);
         // Nothing vouches for it. What is further ahead was not written by forepost, and no later login would count.
         if latest <= UnixTime::from_millis(heard.time) + MOST_AHEAD {
-            self.world.saw(latest);
+            self.cache.world.saw(latest);
         }
         self.list.known().heard = heard.clone();
     }
@@ -99,20 +99,20 @@ impl Shared {
                 head: &head.bytes(key),
                 new_head: &new_head.bytes(key),
                 at,
-                once: once.as_ref().map(|once| (once.tag.0.as_slice(), once.until.since(self.world.now()))),
+                once: once.as_ref().map(|once| (once.tag.0.as_slice(), once.until.since(self.cache.world.now()))),
                 anew: false,
             };
-            match self.redis.order(&order).await.map_err(failed)? {
+            match self.redis.order(&order).await? {
                 Listed::Done => {
                     self.list.known().head = new_head;
                     return Ok(Some(members));
                 }
                 Listed::Repeated => return Ok(None),
                 Listed::OtherHead(bytes) => {
-                    let head = Head::read(&bytes, key).map_err(failed)?;
+                    let head = Head::read(&bytes, key)?;
                     self.list.known().head = head;
                 }
-                Listed::Late(moment) => self.world.saw(UnixTime::from_millis(moment)),
+                Listed::Late(moment) => self.cache.world.saw(UnixTime::from_millis(moment)),
             }
         }
         Err(StoreError("other orders came first all the time".to_owned()))
@@ -122,9 +122,9 @@ impl Shared {
     fn members(&self, listing: Listing<'_>) -> (Option<u64>, Vec<Entry>, Option<Entry>) {
         match listing {
             Listing::Order(revocation) => {
-                let at = self.world.end_moment();
+                let at = self.cache.world.end_moment();
                 // How long it is remembered depends on when the server got it, which is heard with it.
-                let entries = self.revocations.entries(revocation, at, self.list.time());
+                let entries = self.cache.revocations.entries(revocation, at, self.list.time());
                 (Some(at.as_millis()), entries.revoked, entries.once)
             }
             Listing::Again(members) => (None, members.to_vec(), None),
@@ -146,10 +146,10 @@ impl Shared {
             let new_bytes = new_head.bytes(key);
             let order = Order { entry: &entry, head: &found, new_head: &new_bytes, at, once: None, anew: true };
             match self.redis.order(&order).await {
-                Ok(Listed::Late(moment)) => self.world.saw(UnixTime::from_millis(moment)),
+                Ok(Listed::Late(moment)) => self.cache.world.saw(UnixTime::from_millis(moment)),
                 Ok(Listed::Done) => {
                     for entry in members {
-                        self.revocations.add(entry);
+                        self.cache.revocations.add(entry);
                     }
                     tracing::error!(
                         error = what,
@@ -164,7 +164,7 @@ impl Shared {
     }
 
     /// Takes off the list what the server got before `oldest`.
-    pub(super) async fn trim_list(&self, oldest: UnixTime) -> Result<(), StoreError> {
+    pub(super) async fn trim_list(&self, oldest: UnixTime) -> Result<(), RedisError> {
         let (head, remains) = {
             let known = self.list.known();
             (known.head, known.chain.without_those_before(oldest.as_millis(), known.head))
@@ -172,7 +172,7 @@ impl Shared {
         if let Some((first, new_head)) = remains {
             let (before, after) = (head.bytes(&self.list.key), new_head.bytes(&self.list.key));
             // Where an order came in between, the next time will do.
-            if self.redis.trim_list(first, &before, &after).await.map_err(failed)? {
+            if self.redis.trim_list(first, &before, &after).await? {
                 self.list.known().head = new_head;
             }
         }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::refresh::LEASE_RENEWALS;
-use super::{RedisStore, Shared, end_of, failed};
-use crate::session::{Session, SessionKey, SessionOutline, SessionToken, StoreError};
+use super::{Shared, end_of};
+use crate::session::SessionKey;
+use crate::session::redis::RedisError;
 use crate::world::UnixTime;
 
 /// So long a removal is remembered, and can be told to who was not there for a while; who missed one for longer forgets all that
@@ -27,9 +28,6 @@ struct Generations {
     since: Instant,
     old: HashSet<SessionKey>,
 }
-
-/// What was removed: the record, and what memory knew of it.
-type Removed = (Vec<u8>, Option<Arc<Session>>);
 
 impl Default for RemovedKeys {
     fn default() -> Self {
@@ -73,32 +71,6 @@ impl Generations {
     }
 }
 
-impl RedisStore {
-    async fn forget(&self, key: SessionKey) -> Result<Option<Removed>, StoreError> {
-        // Here it is denied at once, and where Redis did not do it, looked up again.
-        let cached = self.shared.cache.remove(&key);
-        let proof = self.shared.proof().await;
-        let shared = Arc::clone(&self.shared);
-        // In a task of its own: whoever asked may go away between the removal and the word of it.
-        let taken = tokio::spawn(async move { shared.take_out(key).await }).await;
-        let record = taken.map_err(|_| StoreError("the process is stopping".to_owned()))??;
-        self.shared.stands(proof)?;
-        Ok(record.map(|record| (record, cached)))
-    }
-
-    pub(super) async fn remove(&self, token: &SessionToken) -> Result<Option<Arc<Session>>, StoreError> {
-        let removed = self.forget(token.key()).await?;
-        // Another process may have refreshed it: the record is what counts.
-        let session = removed.and_then(|(record, cached)| self.shared.open(token, &record).map(Arc::new).or(cached));
-        Ok(session.filter(|session| !self.shared.revocations.cover(session)))
-    }
-
-    pub(super) async fn end(&self, id: SessionKey) -> Result<Option<SessionOutline>, StoreError> {
-        let removed = self.forget(id).await?;
-        Ok(removed.and_then(|(record, cached)| self.shared.shown(id, &record, cached.as_deref())))
-    }
-}
-
 impl Shared {
     /// Takes a record out, and tells all others.
     ///
@@ -106,10 +78,10 @@ impl Shared {
     ///
     /// Where it is not certain that both was done. Where the record is gone and the others do not know, they are told as soon as
     /// that can be.
-    pub(super) async fn take_out(self: &Arc<Self>, key: SessionKey) -> Result<Option<Vec<u8>>, StoreError> {
-        let taken = self.redis.take_out(key.as_bytes()).await.map_err(failed)?;
+    pub(super) async fn take_out(self: &Arc<Self>, key: SessionKey) -> Result<Option<Vec<u8>>, RedisError> {
+        let taken = self.redis.take_out(key.as_bytes()).await?;
         self.removed.add(key);
-        self.cache.remove(&key);
+        self.cache.sessions.remove(&key);
         if taken.is_told {
             return Ok(taken.record);
         }
@@ -117,8 +89,7 @@ impl Shared {
         if let (Err(_), Some(record)) = (&told, &taken.record) {
             tokio::spawn(tell(Arc::clone(self), key, end_of(record)));
         }
-        told.map_err(failed)?;
-        Ok(taken.record)
+        told.map(|()| taken.record)
     }
 
     /// Whether the session was removed, although its record is there: then it is taken out once more.
@@ -134,7 +105,7 @@ impl Shared {
 
 /// Tells the others of a removal until it is said, or the session would have ended.
 async fn tell(shared: Arc<Shared>, key: SessionKey, ends_at: UnixTime) {
-    while shared.world.now() < ends_at {
+    while shared.cache.world.now() < ends_at {
         tokio::time::sleep(shared.lease / LEASE_RENEWALS).await;
         if shared.redis.tell_removed(key.as_bytes()).await.is_ok() {
             return;

@@ -1,43 +1,18 @@
 //! What is done every now and then: uses are written down, and what nobody needs is freed.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::Shared;
 use super::removed::REMOVALS_KEPT;
-use super::{RedisStore, Shared, failed};
-use crate::session::map::Evicted;
-use crate::session::redis::Update;
+use crate::session::StoreError;
+use crate::session::map::Keyed;
+use crate::session::redis::{RedisError, Update};
 use crate::session::revocation::LATE;
-use crate::session::{Session, SessionKey, StoreError};
 use crate::world::UnixTime;
 
 /// Uses that are written down at once.
 const USES_AT_ONCE: usize = 500;
-
-impl RedisStore {
-    /// Writes down when these were used last, without waiting for it.
-    pub(super) fn keep_uses(&self, evicted: Evicted) {
-        let unkept: Evicted = evicted.into_iter().filter(|(_, session)| session.has_unkept_use()).collect();
-        if !unkept.is_empty() {
-            let shared = Arc::clone(&self.shared);
-            // An error is told when sessions are looked up; these are idle a little earlier.
-            tokio::spawn(async move { shared.keep_uses(unkept).await });
-        }
-    }
-
-    /// What fails is told, and keeps nothing else from being done.
-    pub(super) async fn reclaim(&self, now: UnixTime) -> Result<(), StoreError> {
-        let shared = &self.shared;
-        shared.cache.reclaim(|session| !session.lives(now) || shared.revocations.cover(session)).await;
-        shared.removed.reclaim();
-        // First, because nothing else frees memory.
-        let trimmed = shared.trim().await;
-        let kept = shared.keep_uses(shared.cache.find(Session::has_unkept_use).flatten().collect()).await;
-        let counted = shared.redis.count().await.map(|count| shared.count.store(count, Ordering::Relaxed));
-        trimmed.and(kept).and(counted.map_err(failed))
-    }
-}
 
 impl Shared {
     /// What the server got before that means nobody any more, when its clock shows `time`.
@@ -52,16 +27,16 @@ impl Shared {
     }
 
     /// Frees what nobody needs of what was revoked and removed.
-    async fn trim(&self) -> Result<(), StoreError> {
-        let longest = self.redis.longest(self.lifetime).await.map_err(failed)?;
+    pub(super) async fn trim(&self) -> Result<(), RedisError> {
+        let longest = self.redis.longest(self.lifetime).await?;
         self.longest().await?.store(longest, Ordering::Relaxed);
-        let asked = self.world.now();
-        let time = self.redis.trim(REMOVALS_KEPT).await.map_err(failed)?;
+        let asked = self.cache.world.now();
+        let time = self.redis.trim(REMOVALS_KEPT).await?;
         let time = UnixTime::from_millis(time);
-        self.clocks.compare(asked, time, self.world.now());
+        self.clocks.compare(asked, time, self.cache.world.now());
         // By the server's clock alone, with which it names what it gets: one that is wrong here drops nothing early.
         let oldest = self.oldest(time);
-        self.revocations.reclaim(oldest);
+        self.cache.revocations.reclaim(oldest);
         self.trim_list(oldest).await
     }
 
@@ -70,7 +45,7 @@ impl Shared {
     /// # Errors
     ///
     /// When that failed for some; the others are written all the same, as long as Redis is not away.
-    pub(super) async fn keep_uses(&self, unkept: Evicted) -> Result<(), StoreError> {
+    pub(super) async fn keep_uses(&self, unkept: Vec<Keyed>) -> Result<(), StoreError> {
         let mut kept = Ok(());
         for uses in unkept.chunks(USES_AT_ONCE) {
             kept = self.keep_some(uses).await.and(kept);
@@ -81,15 +56,14 @@ impl Shared {
         kept
     }
 
-    async fn keep_some(&self, uses: &[(SessionKey, Arc<Session>)]) -> Result<(), StoreError> {
+    async fn keep_some(&self, uses: &[Keyed]) -> Result<(), StoreError> {
         let (mut kept, mut written, mut updates) = (Ok(()), Vec::new(), Vec::new());
         let keys: Vec<_> = uses.iter().map(|(key, _)| *key.as_bytes()).collect();
         for ((key, session), record) in uses.iter().zip(self.redis.get_many(&keys).await) {
             match record {
                 Ok(Some(old)) => {
                     let check = session.last_check();
-                    let new = self.keys.with_use(&self.world, key, &old, session);
-                    let new = new.map_err(|error| StoreError(error.to_string()))?;
+                    let new = self.cache.with_use(key, &old, session)?;
                     // Another process may have written down as much.
                     if let Some(new) = new.filter(|_| session.has_unkept_use()) {
                         let ttl = self.ttl(&new);
@@ -97,8 +71,8 @@ impl Shared {
                         written.push((session, check));
                     }
                 }
-                Ok(None) => drop(self.cache.remove(key)),
-                Err(error) => kept = Err(failed(error)),
+                Ok(None) => drop(self.cache.sessions.remove(key)),
+                Err(error) => kept = Err(error.into()),
             }
         }
         for ((session, check), updated) in written.into_iter().zip(self.redis.update_uses(&updates).await) {
@@ -106,7 +80,7 @@ impl Shared {
                 Ok(true) => session.kept(check),
                 // Where another process wrote it meanwhile, the next time will do.
                 Ok(false) => {}
-                Err(error) => kept = Err(failed(error)),
+                Err(error) => kept = Err(error.into()),
             }
         }
         kept

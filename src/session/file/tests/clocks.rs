@@ -3,7 +3,6 @@
 use super::*;
 use crate::session::Once;
 use crate::session::samples::Shifted;
-use crate::world::UnixTime;
 
 fn shifted(folder: &TempDir, seconds: i64) -> FileStore {
     let parts = StoreParts { world: World::with_clock(Shifted(seconds)), ..parts(1000) };
@@ -29,15 +28,15 @@ async fn after_a_restart_with_the_right_time_orders_end_what_began_ahead_of_it()
             let folder = folder();
             let fast = shifted(&folder, ahead);
             let token = token();
-            fast.save(&token, began(fast.shared.world.moment())).await.unwrap();
-            let under_way = began(fast.shared.world.moment());
+            fast.save(&token, began(fast.cache.world.moment())).await.unwrap();
+            let under_way = began(fast.cache.world.moment());
             drop(fast);
             let store = shifted(&folder, 0);
             assert!(SessionStore::revoke(&store, &Revocation { whom, once }).await.unwrap());
             let late = self::token();
             store.save(&late, under_way).await.unwrap();
             let new = self::token();
-            store.save(&new, began(store.shared.world.moment())).await.unwrap();
+            store.save(&new, began(store.cache.world.moment())).await.unwrap();
             let expected = [(token, false), (late, false), (new, true)];
             check(&store, &expected).await;
             drop(store);
@@ -53,7 +52,7 @@ async fn a_clock_that_was_years_ahead_spoils_nothing() {
     let absurd = shifted(&folder, years);
     let token = saved(&absurd).await;
     let fast = self::token();
-    absurd.save(&fast, began(absurd.shared.world.moment())).await.unwrap();
+    absurd.save(&fast, began(absurd.cache.world.moment())).await.unwrap();
     drop(absurd);
     for _ in 0..2 {
         let store = shifted(&folder, 0);
@@ -78,6 +77,6 @@ async fn a_clock_that_was_years_ahead_spoils_nothing() {
 /// Of a login that began at the store's moment, and was completed now.
 fn began_now(store: &FileStore) -> Arc<Session> {
     let mut session = alice(&single("https://app.example.com"), World::system().now(), Duration::from_hours(24), None);
-    session.began_at = store.shared.world.moment();
+    session.began_at = store.cache.world.moment();
     Arc::new(session)
 }

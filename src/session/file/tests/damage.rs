@@ -5,6 +5,7 @@ use redb::backends::FileBackend;
 use super::*;
 use crate::session::file::database::{Missing, open_backend};
 use crate::session::file::directory::open_private;
+use crate::session::revocation::Revocations;
 
 const PAGE: usize = 4096;
 

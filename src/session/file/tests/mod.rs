@@ -16,8 +16,8 @@ use super::*;
 use crate::app::samples::single;
 use crate::session::contract::{ISSUER, SECRET, contract, parts, token};
 use crate::session::samples::{alice, bob, tied};
-use crate::session::{ProviderSide, Schedule, Whom};
-use crate::world::{UnixTime, World};
+use crate::session::{Begun, ProviderSide, Schedule, SessionStore, SessionToken, Whom};
+use crate::world::World;
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()

@@ -28,7 +28,7 @@ async fn an_order_ends_what_began_by_another_clock() {
             let server = Server::start("redis-server", &[]).await;
             let (fast, slow) = (shifted(&server, theirs), shifted(&server, ours));
             // Before they had a clock in common.
-            let token = saved(&fast, began(fast.shared.world.now())).await;
+            let token = saved(&fast, began(fast.cache.world.now())).await;
             end(&slow, whom).await;
             let context = format!("{theirs} s, {ours} s, {whom:?}");
             assert!(slow.load(&token).await.unwrap().is_none(), "{context}");
@@ -38,7 +38,7 @@ async fn an_order_ends_what_began_by_another_clock() {
             assert!(late.load(&token).await.unwrap().is_none(), "{context}");
             // And new logins come after it, at each of them.
             for store in [&fast, &slow, &late] {
-                let token = saved(store, began(store.shared.world.moment())).await;
+                let token = saved(store, began(store.cache.world.moment())).await;
                 for store in [&fast, &slow, &late] {
                     assert!(store.load(&token).await.unwrap().is_some(), "{context}");
                 }
@@ -56,9 +56,9 @@ async fn an_order_ends_logins_that_are_under_way_elsewhere() {
         for store in [&fast, &slow] {
             until("it follows", async || store.is_up()).await;
         }
-        let session = began(fast.shared.world.moment());
+        let session = began(fast.cache.world.moment());
         until("some milliseconds pass", async || {
-            fast.shared.world.moment() > session.began_at + Duration::from_millis(20)
+            fast.cache.world.moment() > session.began_at + Duration::from_millis(20)
         })
         .await;
         end(&slow, ALICES).await;
@@ -77,13 +77,13 @@ async fn an_order_ends_logins_that_are_under_way_elsewhere() {
 async fn who_starts_later_goes_on_from_the_latest_login() {
     let server = Server::start("redis-server", &[]).await;
     let fast = shifted(&server, 600);
-    let token = saved(&fast, began(fast.shared.world.now())).await;
+    let token = saved(&fast, began(fast.cache.world.now())).await;
     drop(fast);
     let store = shifted(&server, 0);
     end(&store, Whom::Everybody).await;
     assert!(store.load(&token).await.unwrap().is_none());
-    let token = saved(&store, began(store.shared.world.moment())).await;
+    let token = saved(&store, began(store.cache.world.moment())).await;
     end(&store, ALICES).await;
-    let other = saved(&store, began(store.shared.world.moment())).await;
+    let other = saved(&store, began(store.cache.world.moment())).await;
     assert!(store.load(&token).await.unwrap().is_none() && store.load(&other).await.unwrap().is_some());
 }

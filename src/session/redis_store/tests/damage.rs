@@ -80,7 +80,7 @@ async fn token_of_bob(store: &RedisStore) -> SessionToken {
 }
 
 fn began_now(store: &RedisStore) -> Arc<Session> {
-    Arc::new(alice(&single("https://app.example.com"), store.shared.world.moment(), LONG, None))
+    Arc::new(alice(&single("https://app.example.com"), store.cache.world.moment(), LONG, None))
 }
 
 /// Old orders mean nobody any more, and to take them off is no damage.
@@ -91,8 +91,8 @@ async fn what_is_outdated_is_taken_off() {
     first.reclaim(World::system().now()).await.unwrap();
     let length = async || server.ask(&["XLEN", &list("")]).await;
     assert_eq!(length().await, ::redis::Value::Int(5));
-    let time = first.shared.list.time();
-    first.shared.trim_list(time + LONG).await.unwrap();
+    let time = first.backend.shared.list.time();
+    first.backend.shared.trim_list(time + LONG).await.unwrap();
     assert_eq!(length().await, ::redis::Value::Int(0));
     let store = store(&settings(server.address));
     assert!(store.load(&self::token()).await.unwrap().is_none(), "it answers");

@@ -80,21 +80,21 @@ async fn a_removal_that_the_server_lost_is_made_again() {
 async fn a_record_that_comes_back_opens_nothing() {
     let (server, one, other) = scene().await;
     let token = saved(&one, of_alice(ProviderSide::default())).await;
-    let record = one.shared.redis.get(token.key().as_bytes()).await.unwrap().unwrap();
+    let record = one.backend.shared.redis.get(token.key().as_bytes()).await.unwrap().unwrap();
     assert!(other.load(&token).await.unwrap().is_some());
     assert!(one.end(token.key()).await.unwrap().is_some());
     until("the end is heard of", async || other.cached(&token).is_none()).await;
     for _ in 0..2 {
-        one.shared.redis.put(token.key().as_bytes(), &record, LONG, 0).await.unwrap();
+        one.backend.shared.redis.put(token.key().as_bytes(), &record, LONG, 0).await.unwrap();
         assert!(other.load(&token).await.unwrap().is_none());
         until("it is gone", async || !is_there(&server, &token).await).await;
-        one.shared.redis.put(token.key().as_bytes(), &record, LONG, 0).await.unwrap();
+        one.backend.shared.redis.put(token.key().as_bytes(), &record, LONG, 0).await.unwrap();
         assert!(matches!(other.begin_refresh(&token).await.unwrap(), Begun::Gone));
         until("it is gone", async || !is_there(&server, &token).await).await;
-        one.shared.redis.put(token.key().as_bytes(), &record, LONG, 0).await.unwrap();
+        one.backend.shared.redis.put(token.key().as_bytes(), &record, LONG, 0).await.unwrap();
         assert!(one.outline(token.key()).await.unwrap().is_none());
         until("it is gone", async || !is_there(&server, &token).await).await;
-        one.shared.redis.put(token.key().as_bytes(), &record, LONG, 0).await.unwrap();
+        one.backend.shared.redis.put(token.key().as_bytes(), &record, LONG, 0).await.unwrap();
         assert!(other.page(None).await.unwrap().unwrap().sessions.is_empty());
         until("it is gone", async || !is_there(&server, &token).await).await;
     }

@@ -16,7 +16,8 @@ use crate::session::redis::tests::stage::{
 };
 use crate::session::revocation::vouched::ListKey;
 use crate::session::samples::{alice, tied};
-use crate::session::{Once, ProviderSide, Refreshable, Schedule, Whom};
+use crate::session::{Begun, Once, ProviderSide, Refreshable, Schedule, SessionStore, SessionToken, Whom};
+use crate::world::World;
 
 const LONG: Duration = Duration::from_hours(1);
 

@@ -34,13 +34,13 @@ async fn a_record_outlives_uses_that_were_not_written_down() {
     assert_eq!(left(&token).await, 67);
     // Another process used it later than this one, and told.
     let began = session.last_use();
-    let elsewhere = store.shared.open(&token, &store.shared.redis.get(token.key().as_bytes()).await.unwrap().unwrap());
-    let elsewhere = Arc::new(elsewhere.unwrap());
+    let record = store.backend.get(token.key()).await.unwrap().unwrap();
+    let elsewhere = store.cache.open(&token, record).unwrap();
     elsewhere.touch(began + Duration::from_mins(30));
-    store.shared.keep_uses(vec![(token.key(), Arc::clone(&elsewhere))]).await.unwrap();
+    store.backend.shared.keep_uses(vec![(token.key(), Arc::clone(&elsewhere))]).await.unwrap();
     assert_eq!(left(&token).await, 97);
     session.touch(began + Duration::from_mins(10));
-    store.shared.keep_uses(vec![(token.key(), Arc::clone(&session))]).await.unwrap();
+    store.backend.shared.keep_uses(vec![(token.key(), Arc::clone(&session))]).await.unwrap();
     assert_eq!(left(&token).await, 97);
     assert_eq!(session.last_use(), elsewhere.last_use());
 }
@@ -126,7 +126,7 @@ async fn uses_are_written_down_before_all_is_forgotten() {
     session.touch(session.last_use() + Duration::from_mins(30));
     server.ask(&["XADD", &list(":removals"), "*", "k", &"k".repeat(32)]).await;
     server.ask(&["DEL", &list(":removals")]).await;
-    until("all is looked up again", async || store.shared.cache.get(&token.key()).is_none()).await;
+    until("all is looked up again", async || store.cache.sessions.get(&token.key()).is_none()).await;
     until("it is written", async || !session.has_unkept_use()).await;
     assert_eq!(store.load(&token).await.unwrap().unwrap().last_use(), session.last_use());
 }
