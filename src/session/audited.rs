@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::{Session, SessionKey, SessionToken};
 use crate::telemetry::audit::{AuditLine, Event};
 
-/// A session as the audit log names it, also when it is gone.
+/// A session as the audit log names it, also after its end.
 #[derive(Clone, Debug)]
 pub struct Audited {
     application: Arc<str>,
@@ -15,7 +15,7 @@ pub struct Audited {
 }
 
 impl Audited {
-    /// The session of an application, by its slug, behind `token`, and the name of its provider.
+    /// The session behind `token`, for an application with this slug and a provider with this name.
     #[must_use]
     pub fn new(application: &Arc<str>, identity_provider: &str, token: &SessionToken, session: &Session) -> Self {
         let identity = session.identity();
@@ -29,13 +29,13 @@ impl Audited {
         }
     }
 
-    /// How the user is called in logs.
+    /// The user's name in logs.
     #[must_use]
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// What is to be said of it.
+    /// A line of the audit log about the session.
     #[must_use]
     pub fn line<'a>(&'a self, event: Event, reason: &'a str) -> AuditLine<'a> {
         AuditLine {

@@ -6,8 +6,8 @@ use crate::world::UnixTime;
 
 /// Where a [`CachedStore`](super::CachedStore) keeps records behind its memory.
 ///
-/// It moves bytes: it neither opens nor seals a record. What becomes of a record outside of the store's own calls, because it was
-/// removed or replaced, a backend does in the memory as well, in a task or thread that goes on when the caller is gone.
+/// It moves bytes: it neither opens nor seals a record. What becomes of a record outside of the store's own calls, because it
+/// was removed or replaced, a backend does in the memory as well, in a task or thread that goes on when the caller is gone.
 pub(super) trait Backend: Send + Sync + 'static {
     /// Whether records are kept. Where not, sessions are in memory alone.
     const KEEPS_RECORDS: bool = true;

@@ -1,4 +1,4 @@
-//! What holds for whatever may lie in a store.
+//! What holds for any bytes in a store.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::record::{Head, RecordKeys};
 static KEYS: LazyLock<RecordKeys> =
     LazyLock::new(|| RecordKeys::new(b"a secret of some length, for tests", Duration::from_hours(24), None));
 
-/// Takes `bytes` for a record, and for a record that begins like ours.
+/// Reads `bytes` as a record, and as a record that begins like a valid one.
 pub(crate) fn hold(bytes: &[u8]) {
     let token = SessionToken::parse(&"A".repeat(43)).expect("a token");
     for record in [bytes.to_vec(), [&[1], bytes].concat()] {

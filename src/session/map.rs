@@ -4,20 +4,20 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Session, SessionKey};
 
-/// Locks, so that checks on several cores rarely meet at one.
+/// The number of locks, so that checks on several cores rarely meet at one.
 const MOST_SHARDS: usize = 64;
 
-/// A smaller shard would be full by chance long before its neighbours.
+/// A smaller shard would fill up by chance long before the others.
 const LEAST_SESSIONS: usize = 256;
 
-/// What goes at once when a shard is full is its size divided by this.
+/// A full shard drops its size divided by this at once.
 const EVICTED_SHARE: usize = 16;
 
 type Sessions = HashMap<SessionKey, Arc<Session>, BuildHasherDefault<KeyHasher>>;
 
 /// Sessions in memory, bounded in number.
 ///
-/// When there is no more room, those that were not used for the longest time go first.
+/// When there is no more room, the least recently used ones go first.
 pub(super) struct SessionMap {
     shards: Box<[RwLock<Shard>]>,
     most_in_shard: usize,
@@ -29,14 +29,14 @@ struct Shard {
     writes: u64,
 }
 
-/// How often a part of the map was written to by [`SessionMap::insert`] and [`SessionMap::remove`].
+/// The number of writes to a shard by [`SessionMap::insert`], [`SessionMap::replace`] and [`SessionMap::remove`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Writes(u64);
 
-/// A session, and the name of its record.
+/// A session and its key.
 pub(super) type Keyed = (SessionKey, Arc<Session>);
 
-/// Keys are the output of a hash over a secret of ours already, so nobody can choose two that meet.
+/// Keys are the output of a hash over a secret, so an attacker cannot choose two that collide.
 #[derive(Default)]
 struct KeyHasher(u64);
 
@@ -57,7 +57,7 @@ impl Hasher for KeyHasher {
 }
 
 impl SessionMap {
-    /// Keeps at most `max_sessions`.
+    /// A map for at most `max_sessions`.
     pub(super) fn new(max_sessions: u64) -> Self {
         let most = usize::try_from(max_sessions).unwrap_or(usize::MAX);
         let shards = (most / LEAST_SESSIONS).clamp(1, MOST_SHARDS);
@@ -65,7 +65,7 @@ impl SessionMap {
     }
 
     fn shard(&self, key: &SessionKey) -> &RwLock<Shard> {
-        // The map uses the low and the high bits.
+        // The hash table uses the low and the high bits.
         let bits = usize::try_from(key.bits() >> 32 & 0xffff).unwrap_or_default();
         &self.shards[bits % self.shards.len()]
     }
@@ -74,7 +74,7 @@ impl SessionMap {
         read(self.shard(key), |shard| shard.sessions.get(key).cloned())
     }
 
-    /// Puts `session` in the place of what was there; gives what had to go to make room.
+    /// Puts `session` in the place of what is there; returns the sessions that had to make room.
     pub(super) fn insert(&self, key: SessionKey, session: Arc<Session>) -> Vec<Keyed> {
         write(self.shard(&key), |shard| {
             shard.writes += 1;
@@ -82,7 +82,7 @@ impl SessionMap {
         })
     }
 
-    /// Puts `session` in the place of what is there; where nothing is, nothing is put.
+    /// Puts `session` in the place of another one; `false` when there is none.
     pub(super) fn replace(&self, key: &SessionKey, session: Arc<Session>) -> bool {
         write(self.shard(key), |shard| {
             shard.writes += 1;
@@ -97,15 +97,15 @@ impl SessionMap {
         })
     }
 
-    /// To be asked before a session is looked up elsewhere, for [`SessionMap::adopt`].
+    /// The state of the key's shard, read before a session is looked up elsewhere, for [`SessionMap::adopt`].
     pub(super) fn writes(&self, key: &SessionKey) -> Writes {
         read(self.shard(key), |shard| Writes(shard.writes))
     }
 
-    /// Takes in what was looked up elsewhere after `since`, and gives back what is in the map from now on: of two
-    /// lookups at once the first one's session is everybody's.
+    /// Takes in a session that was looked up elsewhere after `since`, and returns the one in the map: of two concurrent lookups
+    /// the first one's session counts for both.
     ///
-    /// `None` when there was a write in between: what was looked up may be removed or replaced by now.
+    /// `None` when the shard was written to meanwhile: the session may have been removed or replaced.
     pub(super) fn adopt(
         &self,
         key: SessionKey,
@@ -124,7 +124,7 @@ impl SessionMap {
         })
     }
 
-    /// Takes out what has `ended`; others wait for one shard at most, and only while something is taken out of it.
+    /// Removes what has `ended`; other threads wait for one shard at most, and only while something is removed from it.
     pub(super) async fn reclaim(&self, ended: impl Fn(&Session) -> bool) {
         for shard in &self.shards {
             reclaim(shard, &ended);
@@ -132,26 +132,26 @@ impl SessionMap {
         }
     }
 
-    /// The sessions in part `at` of the map, counted from 0; `None` when there are fewer parts.
+    /// The sessions of shard `at`, counted from 0; `None` when there are fewer shards.
     pub(super) fn part(&self, at: usize) -> Option<Vec<Keyed>> {
         let sessions =
             |shard: &Shard| shard.sessions.iter().map(|(key, session)| (*key, Arc::clone(session))).collect();
         self.shards.get(at).map(|shard| read(shard, sessions))
     }
 
-    /// Forgets everything, as if nothing had been looked up yet.
+    /// Removes all sessions; lookups that are under way are not adopted.
     pub(super) fn clear(&self) {
         for shard in &self.shards {
             let sessions = write(shard, |shard| {
                 shard.writes += 1;
                 std::mem::take(&mut shard.sessions)
             });
-            // Freeing them takes longer than taking them out, and needs no lock.
+            // To free them takes longer than to take them out, and needs no lock.
             drop(sessions);
         }
     }
 
-    /// Those of which `wanted` holds, one part of the map after the other.
+    /// The sessions that are `wanted`, shard by shard.
     pub(super) fn find(&self, wanted: impl Fn(&Session) -> bool) -> impl Iterator<Item = Vec<Keyed>> {
         self.shards.iter().map(move |shard| {
             read(shard, |shard| {
@@ -179,7 +179,7 @@ impl Shard {
     }
 }
 
-// A panic while a lock is held leaves a map as whole as any other moment does, so a poisoned lock is used on.
+// A panic leaves a map whole, so a poisoned lock is used on.
 
 fn read<T>(shard: &RwLock<Shard>, with: impl FnOnce(&Shard) -> T) -> T {
     with(&shard.read().unwrap_or_else(PoisonError::into_inner))
@@ -189,7 +189,7 @@ fn write<T>(shard: &RwLock<Shard>, with: impl FnOnce(&mut Shard) -> T) -> T {
     with(&mut shard.write().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Looks with a lock that checks share, and takes the other one only to remove.
+/// Searches under the shared lock, and takes the exclusive one only to remove.
 fn reclaim(shard: &RwLock<Shard>, ended: impl Fn(&Session) -> bool) {
     let keys: Vec<SessionKey> =
         read(shard, |shard| shard.sessions.iter().filter(|(_, session)| ended(session)).map(|(key, _)| *key).collect());
@@ -204,11 +204,11 @@ fn reclaim(shard: &RwLock<Shard>, ended: impl Fn(&Session) -> bool) {
         }
         removed
     });
-    // Freeing them takes longer than taking them out, and needs no lock.
+    // To free them takes longer than to take them out, and needs no lock.
     drop(removed);
 }
 
-/// Makes room for several, so that the search for the longest unused is not made for each.
+/// Makes room for several sessions, so that not each insertion searches for the least recently used one.
 fn evict(sessions: &mut Sessions) -> Vec<Keyed> {
     let mut used: Vec<_> = sessions.iter().map(|(key, session)| (session.last_use(), *key)).collect();
     let count = (used.len() / EVICTED_SHARE).max(1);

@@ -49,38 +49,38 @@ use revocation::Revocable;
 use crate::identity::{Assurance, PackedIdentity, WantedClaims};
 use crate::world::{UnixTime, World};
 
-/// What a store is made of, besides its place.
+/// What every store is made of.
 #[derive(Debug)]
 pub struct StoreParts<'p> {
-    /// What the keys of records and tags are derived from.
+    /// The secret that the keys of records and of revocation tags are derived from.
     pub secret: &'p [u8],
-    /// Sessions in memory at once.
+    /// The number of sessions in memory at most.
     pub max_sessions: u64,
-    /// The longest that a session lives, one that was kept before too; so long a revocation is remembered.
+    /// The longest lifetime of a session, of earlier ones too. Revocations are remembered for as long.
     pub lifetime: Duration,
-    /// The longest that a session lives without a check, one that was kept before too; `None`: no limit.
+    /// The longest time that a session lives without a check, earlier ones too; `None`: no limit.
     pub idle_timeout: Option<Duration>,
-    /// The issuer of each application by its slug.
+    /// The issuer of each application, by the application's slug.
     pub issuers: HashMap<String, String>,
     /// Time and randomness.
     pub world: World,
 }
 
-/// A session that began so far ahead of the clock does not count: the clock was wrong then, and by it the session would outlive
-/// the longest lifetime.
+/// A session that began further ahead of the clock than this does not count: the clock was wrong then, and the session
+/// would outlive the longest lifetime.
 const MOST_AHEAD: Duration = Duration::from_hours(1);
 
-/// A use is written down when the idle time-out divided by this has passed since the last one that was.
+/// A store writes a use down when this share of the idle time-out has passed since the last use that was written down.
 const KEPT_SHARE: u64 = 10;
 
 /// What a login proved, kept on the server.
 ///
-/// In this order, so that what decides whether it counts lies together.
+/// The fields that decide whether the session counts come first and lie together.
 #[repr(C)]
 pub struct Session {
     application: Arc<str>,
     expires_at: UnixTime,
-    /// In milliseconds; the largest number when the session may be idle for ever.
+    /// In milliseconds; the largest number when the session never ends for being idle.
     idle_timeout: u64,
     /// In milliseconds; 0 until the first check that counted.
     last_check: AtomicU64,
@@ -88,40 +88,40 @@ pub struct Session {
     identity: PackedIdentity,
     /// The last check that a store has written down.
     kept_check: AtomicU64,
-    /// When its login began: what is revoked at that time or later, is.
+    /// The moment at which the login began: a revocation with that moment or a later one ends the session.
     began_at: UnixTime,
-    /// How long the list of revocations was when the session was not on it.
+    /// The length of the list of revocations when the session was last not on it.
     looked_up: AtomicU64,
-    /// Of which [`WantedClaims`](crate::identity::WantedClaims) it is known that the session kept all; 0: of none.
+    /// The id of the [`WantedClaims`](crate::identity::WantedClaims) of which the session is known to have all; 0: of none.
     knows_all_of: AtomicU64,
     provider: Option<Box<ProviderSide>>,
 }
 
-/// A last use is noted to the second, and where sessions end when idle for a short time to this part of it.
+/// A last use is noted to the second, and to this share of the idle time-out where that is short.
 const NOTE_GRAIN: u64 = 1000;
 const NOTE_SHARE: u64 = 128;
 
 /// What a new session is made of.
 #[derive(Debug)]
 pub struct NewSession {
-    /// The slug of the application it is for.
+    /// The slug of the session's application.
     pub application: Arc<str>,
-    /// Who signed in, with the ready-made headers and the ID token.
+    /// The user, with the header block and the ID token.
     pub identity: PackedIdentity,
-    /// The moment at which the login began that it comes from ([`World::moment`]).
+    /// The moment at which the login began ([`World::moment`]).
     pub began_at: UnixTime,
-    /// From now to the end.
+    /// The time from now to the end.
     pub lifetime: Duration,
-    /// Without a check.
+    /// The longest time without a check.
     pub idle_timeout: Option<Duration>,
-    /// What ties it to the provider.
+    /// What ties the session to the provider.
     pub provider: ProviderSide,
 }
 
 /// What a refresh proved.
 #[derive(Debug)]
 pub struct Renewal {
-    /// Who is signed in, by the newest claims.
+    /// The user, by the newest claims.
     pub identity: PackedIdentity,
     /// What ties the session to the provider from now on; [`Session::renewed`] fills in what came before.
     pub provider: ProviderSide,
@@ -147,7 +147,7 @@ impl Session {
         }
     }
 
-    /// The same session after a refresh: its times stay, and in which sessions of the provider it was is remembered.
+    /// The same session after a refresh: it keeps its times and the provider's sessions that it was in.
     #[must_use]
     pub fn renewed(&self, mut renewal: Renewal) -> Self {
         renewal.provider.follow(self.provider.as_deref());
@@ -166,27 +166,27 @@ impl Session {
         }
     }
 
-    /// Whether the session is of the application with this slug, and lives at `now`.
+    /// Whether the session belongs to the application with this slug and lives at `now`.
     #[must_use]
     pub fn is_valid_for(&self, application: &str, now: UnixTime) -> bool {
         self.is_of(application) && self.lives(now)
     }
 
-    /// Whether the session lives at `now`; the end is the first instant at which it does not.
+    /// Whether the session lives at `now`; its end is the first instant at which it does not.
     ///
-    /// One that began more than an hour ahead of `now` does not.
+    /// A session that began more than an hour ahead of `now` does not live.
     #[must_use]
     pub fn lives(&self, now: UnixTime) -> bool {
-        // Most checks come so soon after another one that the first comparison says it.
+        // Most checks follow another check so soon that the first comparison suffices.
         (now < self.last_use() + Duration::from_millis(self.idle_timeout) || now < self.kept_end(self.kept_use()))
             && now < self.expires_at
             && self.created_at <= now + MOST_AHEAD
             && self.provider.as_ref().is_none_or(|provider| provider.may_vouch(now))
     }
 
-    /// Whether the session kept all claims that are `wanted`.
+    /// Whether the session has all claims that are `wanted`.
     ///
-    /// Where a rule is newer than the last word of the provider, nobody knows what it would say: the session does not count.
+    /// Where a rule is newer than the provider's last answer, the answer to it is unknown, and the session does not count.
     #[must_use]
     pub fn knows_enough_for(&self, wanted: &WantedClaims) -> bool {
         if self.knows_all_of.load(Ordering::Relaxed) == wanted.id() {
@@ -199,45 +199,45 @@ impl Session {
         knows
     }
 
-    /// Whether the session is of the application with this slug, lives at `now`, and knows all that is `wanted` or can learn it by a
-    /// refresh.
+    /// Whether the session belongs to the application with this slug, lives at `now`, and has all claims that are `wanted` or
+    /// can get them by a refresh.
     #[must_use]
     pub fn may_count_for(&self, application: &str, wanted: &WantedClaims, now: UnixTime) -> bool {
         self.is_valid_for(application, now)
             && (self.knows_enough_for(wanted) || self.refreshable().is_some_and(Refreshable::is_usable))
     }
 
-    /// Whether the session counts, where these claims are `wanted`, only once the provider was asked.
+    /// Whether the session, where these claims are `wanted`, counts only after the provider was asked.
     #[must_use]
     pub fn needs_confirmation(&self, wanted: &WantedClaims, now: UnixTime) -> bool {
         self.refreshable().is_some_and(|it| it.schedule.is_over(now)) || !self.knows_enough_for(wanted)
     }
 
-    /// Whether the ID token that its application gets has ended, and a refresh may bring another one.
+    /// Whether the ID token of the session has ended and a refresh may bring another one.
     #[must_use]
     pub fn wants_token(&self, now: UnixTime) -> bool {
         self.identity.lacks_token(now) && self.refreshable().is_some_and(Refreshable::may_bring_token)
     }
 
-    /// When the browser is to be sent to the provider and back without being asked anything.
+    /// When the browser is sent to the provider and back without a question to the user.
     #[must_use]
     pub fn silent_login(&self) -> Option<&Schedule> {
         self.provider.as_ref()?.silent_login.as_ref()
     }
 
-    /// Names of claims that userinfo named ([`ProviderSide::userinfo_claims`]).
+    /// The names of the claims that userinfo had ([`ProviderSide::userinfo_claims`]).
     #[must_use]
     pub fn userinfo_claims(&self) -> &[String] {
         self.provider.as_ref().map_or(&[], |provider| provider.userinfo_claims.as_slice())
     }
 
-    /// How the login was asked to come about, where it was.
+    /// The assurance that the login was asked for; `None` where there was none.
     #[must_use]
     pub fn asked(&self) -> Option<&Assurance> {
         self.provider.as_ref().map(|provider| &provider.asked).filter(|asked| !asked.is_none())
     }
 
-    /// How the login is refreshed; `None` when it cannot be.
+    /// What the login is refreshed with; `None` when it cannot be.
     #[must_use]
     pub fn refreshable(&self) -> Option<&Refreshable> {
         self.provider.as_ref()?.refreshable.as_ref()
@@ -249,20 +249,20 @@ impl Session {
         self.provider.as_ref()?.session_id.as_deref()
     }
 
-    /// Whether it was made in the provider's session of that name, or renewed in it.
+    /// Whether the session was made or renewed in the provider's session of that name.
     #[must_use]
     pub fn was_made_in(&self, session_id: &str) -> bool {
         self.session_id() == Some(session_id)
             || self.earlier_session_ids().iter().any(|earlier| earlier.as_deref() == Some(session_id))
     }
 
-    /// When the provider asked who it is, as far as that is noted ([`ProviderSide::auth_times`]).
+    /// When the provider authenticated the user, as far as that is known ([`ProviderSide::auth_times`]).
     #[must_use]
     pub fn auth_times(&self) -> &[u64] {
         self.provider.as_ref().map_or(&[], |provider| &provider.auth_times)
     }
 
-    /// In which sessions of the provider it was made and renewed.
+    /// The provider's sessions in which the session was made and renewed.
     #[must_use]
     pub fn origin(&self) -> Origin {
         let mut session_ids = self.earlier_session_ids().to_vec();
@@ -274,13 +274,13 @@ impl Session {
         self.provider.as_ref().map_or(&[], |provider| &provider.earlier_session_ids)
     }
 
-    /// The slug of the application it is for.
+    /// The slug of the session's application.
     #[must_use]
     pub fn application(&self) -> &str {
         &self.application
     }
 
-    /// When the provider vouched for the user in a login of his own.
+    /// When the login was completed.
     #[must_use]
     pub const fn created_at(&self) -> UnixTime {
         self.created_at
@@ -297,10 +297,10 @@ impl Session {
         }
     }
 
-    /// When it ends at the latest if `written` is the last use that was written down.
+    /// When the session ends at the latest if `written` is the last use that was written down.
     ///
-    /// Others, and whoever comes after a restart, know of no use in the tenth of the idle time-out after that one; so nobody
-    /// ends a session for lack of it.
+    /// Other processes, and this one after a restart, do not know of uses in the tenth of the idle time-out after that one. So
+    /// a session does not end for lack of them.
     fn kept_end(&self, written: UnixTime) -> UnixTime {
         let idle = self.idle_timeout.saturating_add(self.idle_timeout / KEPT_SHARE);
         self.expires_at.min(written + Duration::from_millis(idle))
@@ -312,7 +312,7 @@ impl Session {
         *self.application == *application
     }
 
-    /// Whether it stands for the same user of the same application.
+    /// Whether both sessions are of the same user and the same application.
     #[must_use]
     pub fn is_of_user_of(&self, other: &Self) -> bool {
         self.application == other.application && self.identity.subject() == other.identity.subject()
@@ -320,7 +320,7 @@ impl Session {
 
     /// Notes that a check was answered with this session.
     pub fn touch(&self, now: UnixTime) {
-        // Memory that is only read need not be written back, and cores do not take it from each other.
+        // Memory that is only read stays in the caches of all cores.
         let grain = NOTE_GRAIN.min(self.idle_timeout / NOTE_SHARE);
         let last = self.last_check.load(Ordering::Relaxed);
         if last == 0 || last.saturating_add(grain) < now.as_millis() {
@@ -328,18 +328,18 @@ impl Session {
         }
     }
 
-    /// Whether any check was answered with it; until then nobody knows whether its cookie came back.
+    /// Whether a check was answered with the session; before that it is not known whether the browser kept its cookie.
     #[must_use]
     pub fn was_checked(&self) -> bool {
         self.last_check.load(Ordering::Relaxed) != 0
     }
 
-    /// When the last check was answered with it, in milliseconds; 0: never.
+    /// When the last check was answered with the session, in milliseconds; 0: never.
     fn last_check(&self) -> u64 {
         self.last_check.load(Ordering::Relaxed)
     }
 
-    /// Whether a store should write its last use down: a tenth of the idle time-out has passed since it last did.
+    /// Whether a store should write the last use down: a tenth of the idle time-out has passed since it last did.
     fn has_unkept_use(&self) -> bool {
         let since = self.last_check().saturating_sub(self.kept_use().as_millis());
         self.idle_timeout != u64::MAX && since > 0 && since >= self.idle_timeout / KEPT_SHARE
@@ -350,25 +350,25 @@ impl Session {
         self.created_at.max(UnixTime::from_millis(self.kept_check.load(Ordering::Relaxed)))
     }
 
-    /// Notes that the use up to `check` was written down, here or by others.
+    /// Notes that the use up to `check` was written down, by this process or another one.
     fn kept(&self, check: u64) {
         self.last_check.fetch_max(check, Ordering::Relaxed);
         self.kept_check.fetch_max(check, Ordering::Relaxed);
     }
 
-    /// When it was used for the last time: by a check, or when it began.
+    /// When the session was last used: by a check, or at its beginning.
     #[must_use]
     pub fn last_use(&self) -> UnixTime {
         self.created_at.max(UnixTime::from_millis(self.last_check.load(Ordering::Relaxed)))
     }
 
-    /// Who signed in.
+    /// The user who signed in.
     #[must_use]
     pub const fn identity(&self) -> &PackedIdentity {
         &self.identity
     }
 
-    /// When it ends, whatever happens before.
+    /// When the session ends at the latest.
     #[must_use]
     pub const fn expires_at(&self) -> UnixTime {
         self.expires_at

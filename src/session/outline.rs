@@ -9,26 +9,26 @@ use crate::world::UnixTime;
 /// A session as an operator sees it; times are in milliseconds since the epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SessionOutline {
-    /// By which the session can be revoked; it opens nothing.
+    /// The session's key, by which an operator can end it; it opens nothing.
     pub id: SessionKey,
-    /// The slug.
+    /// The application's slug.
     pub application: String,
-    /// The provider.
+    /// The issuer of the provider.
     pub issuer: String,
     /// `sub`.
     pub subject: String,
-    /// How the user is called in logs.
+    /// The user's name in logs.
     pub user: String,
     /// `sid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
-    /// What that was before; `None`: there was none.
+    /// Earlier values of `sid`; `None`: there was none.
     #[serde(skip)]
     pub(super) earlier_session_ids: Vec<Option<String>>,
-    /// When the provider asked who it is, where there is no `sid`.
+    /// When the provider authenticated the user, where there is no `sid`.
     #[serde(skip)]
     pub(super) auth_times: Vec<u64>,
-    /// How the ID token is signed.
+    /// The signing algorithm of the ID token.
     #[serde(skip)]
     pub algorithm: Option<SigningAlgorithm>,
     /// When the login began.
@@ -36,9 +36,9 @@ pub struct SessionOutline {
     pub(super) began_at: UnixTime,
     /// When the login was completed.
     pub created_at: u64,
-    /// When it ends, however often it is used.
+    /// When it ends at the latest.
     pub expires_at: u64,
-    /// When it was used for the last time, as far as that was written down; `None`: never.
+    /// When it was last used, as far as that was written down; `None`: never.
     pub last_use: Option<u64>,
 }
 
@@ -55,11 +55,11 @@ impl SessionOutline {
     }
 }
 
-/// A part of all sessions.
+/// A page of all sessions.
 #[derive(Debug, Default)]
 pub struct Page {
-    /// In no order.
+    /// The sessions, in no order.
     pub sessions: Vec<SessionOutline>,
-    /// Where the next part begins; `None`: this was the last one.
+    /// Where the next page begins; `None`: this is the last one.
     pub next: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What ties a session to the provider's own.
+//! What ties a session to the provider's own session.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,39 +6,40 @@ use super::{Refreshable, Schedule};
 use crate::identity::Assurance;
 use crate::world::UnixTime;
 
-/// A provider may name another session of its own at each refresh; beside the login's, so many of the newest are remembered.
+/// A provider may name another session of its own at each refresh; the login's and this many of the newest are remembered.
 const MOST_EARLIER_SESSIONS: usize = 8;
 
-/// What a session knows of the provider's own.
+/// What a session knows of the provider's own session.
 #[derive(Debug, Default)]
 pub struct ProviderSide {
     /// `sid`.
     pub session_id: Option<String>,
-    /// What `session_id` was before, the login's first; `None`: there was none. Orders against these mean it too.
+    /// Earlier values of `session_id`, the login's first; `None`: there was none. An order against one of them means this
+    /// session too.
     pub earlier_session_ids: Vec<Option<String>>,
-    /// Where there is no `sid`: when the provider asked who it is (`auth_time`, in seconds), at this login and at those before
-    /// it in this browser.
+    /// Where there is no `sid`: when the provider authenticated the user (`auth_time`, in seconds), at this login and at
+    /// earlier ones in this browser.
     pub auth_times: Vec<u64>,
-    /// How the login is refreshed.
+    /// What the login is refreshed with.
     pub refreshable: Option<Refreshable>,
-    /// When the browser is sent to the provider and back: where the login cannot be refreshed, and where refreshes are not
-    /// proof enough.
+    /// When the browser is sent to the provider and back: where the login cannot be refreshed, or refreshes do not prove
+    /// enough.
     pub silent_login: Option<Schedule>,
-    /// How the login was asked to come about.
+    /// The assurance that the login was asked for.
     pub asked: Assurance,
-    /// Names of claims that userinfo named: where userinfo leaves one out later, an older ID token no longer speaks of it.
+    /// The names of the claims that userinfo had: where userinfo later leaves one out, an older ID token does not replace it.
     pub userinfo_claims: Names,
 }
 
 impl ProviderSide {
-    /// Whether the provider vouches for the user, or can still be asked.
+    /// Whether the provider confirmed the user in time, or can still be asked.
     pub(super) fn may_vouch(&self, now: UnixTime) -> bool {
         let spent = self.refreshable.as_ref().filter(|it| !it.is_usable()).map(|it| &it.schedule);
         ![spent, self.silent_login.as_ref()].into_iter().flatten().any(|schedule| schedule.is_over(now))
     }
 
-    /// Takes over what a refresh does not change from `before`: in which sessions of the provider the session was, and when
-    /// the browser is sent there.
+    /// Takes over from `before` what a refresh does not change: the provider's earlier sessions, and when the browser is sent
+    /// there.
     pub(super) fn follow(&mut self, before: Option<&Self>) {
         self.silent_login = before.and_then(|it| it.silent_login.as_ref()).map(Schedule::unchanged);
         let (last, earlier) = before.map_or((&None, &[][..]), |it| (&it.session_id, &it.earlier_session_ids));
@@ -60,7 +61,7 @@ impl ProviderSide {
     }
 }
 
-/// Names in their order, each once; sessions with the same ones share them, as all of one provider mostly have.
+/// Sorted names without repetition. Sessions with the same names share them, as most sessions of one provider do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names(Arc<[String]>);
 
@@ -74,7 +75,7 @@ impl Names {
 
 impl From<Vec<String>> for Names {
     fn from(mut names: Vec<String>) -> Self {
-        /// So many lists are shared at once.
+        /// The number of lists that are shared at most.
         const MOST_SHARED: usize = 16;
         static SHARED: Mutex<Vec<Names>> = Mutex::new(Vec::new());
         names.sort_unstable();

@@ -1,4 +1,4 @@
-//! What a session is refreshed with, and who does it.
+//! What a session is refreshed with, and the lease for a refresh.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,28 +13,28 @@ use super::backend::Turn;
 use super::{Schedule, Session, SessionKey};
 use crate::world::UnixTime;
 
-/// How long a process may take for a refresh before it counts as having died over it.
+/// A process that takes longer for a refresh counts as having failed during it.
 const LONGEST_REFRESH: Duration = Duration::from_mins(10);
 
-/// What a session can be refreshed with, and when it has to be.
+/// What a session can be refreshed with, and when.
 pub struct Refreshable {
     /// The newest refresh token.
     pub token: SecretString,
-    /// Whether the provider was seen to give a new one, at any refresh; `None` until it was asked.
+    /// Whether the provider was seen to rotate refresh tokens; `None` until it was asked.
     pub rotates: Option<bool>,
-    /// When.
+    /// When the provider is asked.
     pub schedule: Schedule,
 }
 
 impl Refreshable {
-    /// Notes that the token may be spent: the session ends when it would have to be confirmed, unless the store, asked
-    /// `again`, gives the right to send a token after all.
+    /// Notes that the token may be spent: the session ends when it has to be confirmed, unless the store, asked `again`,
+    /// gives the lease after all.
     pub fn give_up(&self, again: UnixTime) {
         self.schedule.due_at.store(again.as_millis(), Ordering::Relaxed);
         self.schedule.given_up.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that the store gave that right.
+    /// Notes that the store gave the lease.
     pub fn take_up(&self) {
         self.schedule.given_up.store(false, Ordering::Relaxed);
     }
@@ -56,7 +56,7 @@ impl Refreshable {
         self.is_usable() && !self.schedule.no_token.load(Ordering::Relaxed)
     }
 
-    /// Whether the same token may be sent twice: the provider is known to leave it valid.
+    /// Whether the same token may be sent twice: the provider is known not to rotate tokens.
     #[must_use]
     pub const fn is_reusable(&self) -> bool {
         matches!(self.rotates, Some(false))
@@ -69,25 +69,25 @@ impl fmt::Debug for Refreshable {
     }
 }
 
-/// The right to refresh a session: nobody else has it, in this process or another.
+/// The lease for a refresh: no other task or process has it at the same time.
 ///
-/// It is given back by [`super::SessionStore::finish_refresh`]. Where that never happens, the refresh token counts as spent.
+/// [`super::SessionStore::finish_refresh`] gives it back. A lease that is not given back means that the refresh token is spent.
 #[derive(Debug)]
 pub struct Lease {
-    /// Tells this lease from others of the same session.
+    /// Distinguishes this lease from others of the same session.
     pub(super) owner: [u8; 16],
-    /// Keeps it from running out.
+    /// Renews the lease until it is dropped.
     pub(super) _keeper: Option<AbortOnDropHandle<()>>,
 }
 
-/// What came of asking for the right to refresh.
+/// The store's answer to a request for a lease.
 #[derive(Debug)]
 pub enum Begun {
-    /// It was given, for this session: the newest that there is.
+    /// The caller has the lease, for this session, which is the newest there is.
     Lease(Lease, Arc<Session>),
-    /// Somebody else has it.
+    /// Another task or process has the lease.
     Busy,
-    /// Somebody had it, sent the refresh token, and never told what came of it: the token may be spent.
+    /// A holder sent the refresh token and never reported the result: the token may be spent.
     Spent,
     /// There is no such session.
     Gone,
@@ -96,15 +96,15 @@ pub enum Begun {
 /// How a refresh ended.
 #[derive(Clone, Debug)]
 pub enum Finished {
-    /// This takes the session's place.
+    /// This session replaces the one before.
     Renewed(Arc<Session>),
-    /// The refresh token is as good as before.
+    /// The refresh token is still valid.
     Untouched,
-    /// It may be spent.
+    /// The refresh token may be spent.
     Unanswered,
 }
 
-/// The leases of a process that shares its sessions with no other.
+/// The leases of a process that shares its sessions with no other process.
 #[derive(Default)]
 pub(super) struct Leases(Mutex<Inner>);
 
@@ -125,7 +125,7 @@ impl Leases {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the right to refresh to the first who asks; a spent token only where it is `reusable`.
+    /// Gives the lease to the first that asks; for a token that may be spent only where it is `reusable`.
     pub(super) fn begin(&self, key: SessionKey, reusable: bool, now: UnixTime) -> Turn {
         let mut inner = self.inner();
         match inner.held.get(&key) {
@@ -142,12 +142,12 @@ impl Leases {
         Turn::Lease(Lease { owner, _keeper: None }, None)
     }
 
-    /// Whether `lease` still has the right.
+    /// Whether `lease` is still held.
     pub(super) fn hold(&self, key: &SessionKey, lease: &Lease) -> bool {
         self.inner().is_held(key, lease)
     }
 
-    /// Takes the right back; `false` when it is no longer `lease`'s.
+    /// Takes the lease back; `false` when `lease` no longer holds it.
     pub(super) fn finish(&self, key: &SessionKey, lease: &Lease, finished: &Finished) -> bool {
         let mut inner = self.inner();
         if !inner.is_held(key, lease) {
@@ -160,14 +160,14 @@ impl Leases {
         true
     }
 
-    /// Forgets what is not under way `now`, but for those of which `lives` holds.
+    /// Forgets leases that are not held at `now`, except those for which `lives` is true.
     pub(super) fn retain(&self, now: UnixTime, lives: impl Fn(&SessionKey) -> bool) {
         let under_way = |held: &Held| matches!(held, Held::Lease { until, .. } if now < *until);
         let mut inner = self.inner();
         inner.held.retain(|key, held| under_way(held) || lives(key));
     }
 
-    /// Forgets what is known of one session.
+    /// Forgets the lease of one session.
     pub(super) fn forget(&self, key: &SessionKey) {
         self.inner().held.remove(key);
     }

@@ -1,16 +1,16 @@
-//! How a provider is asked again.
+//! When a provider is asked again.
 
 use std::time::Duration;
 
-/// How the provider is asked whether it still vouches for a user.
+/// When the provider is asked whether it still confirms a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revalidation {
-    /// So long after it was asked for the last time it is asked again, beside the requests; `None`: never.
+    /// The time after its last answer when it is asked again, while no request waits; `None`: never.
     pub after: Option<Duration>,
-    /// So long after it was asked successfully a session is used no more without asking.
+    /// The time after its last confirmation from which on a session does not count without another one.
     pub within: Duration,
-    /// Whether browsers without a refresh token are sent to it and back, unseen.
+    /// Whether browsers without a refresh token are sent to the provider and back without a question to the user.
     pub silent_login: bool,
-    /// So long after a login every browser is sent to it and back, also with a refresh token; `None`: never.
+    /// The time after a login when every browser is sent to the provider and back, also with a refresh token; `None`: never.
     pub reauthorize_after: Option<Duration>,
 }

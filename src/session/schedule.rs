@@ -5,35 +5,35 @@ use std::time::Duration;
 
 use crate::world::UnixTime;
 
-/// In this time a browser is sent to the provider so many times without an answer. People are slower; what is faster is a
-/// crowd of tabs, or goes round. Browsers give up after twenty redirects, and each time takes three or four.
+/// The browser is sent to the provider at most this often in this time without an answer. People are slower; what is faster is
+/// many tabs or a loop. Browsers give up after twenty redirects, and one trip takes three or four.
 const BURST: Duration = Duration::from_secs(10);
 const MOST_IN_BURST: u64 = 4;
 
-/// Between two tries to confirm a session that somebody waits for.
+/// The pause between two attempts to confirm a session while requests wait.
 const CONFIRMATION_PAUSE: Duration = Duration::from_secs(1);
 
 /// When the provider is to be asked whether it still vouches for a user.
 #[derive(Debug)]
 pub struct Schedule {
-    /// When it is asked again, without anybody waiting for it; in milliseconds.
+    /// When the provider is asked while no request waits, in milliseconds.
     pub(super) due_at: AtomicU64,
-    /// From then on the session counts only once it was asked.
+    /// From then on the session counts only after the provider was asked.
     confirm_by: UnixTime,
-    /// Not before then is it asked while somebody waits; in milliseconds.
+    /// When the provider may be asked again while requests wait, in milliseconds.
     confirm_again: AtomicU64,
-    /// Whether there is nothing to ask with.
+    /// Whether the refresh token may be spent.
     pub(super) given_up: AtomicBool,
-    /// Whether the last answer did not vouch for the user.
+    /// Whether the last answer did not confirm the user.
     refused: AtomicBool,
     /// Whether the last answer brought no ID token.
     pub(super) no_token: AtomicBool,
-    /// The second in which a burst of trips of the browser began, times 256, and how many they are.
+    /// The second in which a burst of trips began, times 256, plus the number of trips.
     burst: AtomicU64,
 }
 
 impl Schedule {
-    /// To be asked at `due_at`; without an answer, the session is not to be used from `confirm_by` on.
+    /// The provider is asked at `due_at`; without an answer, the session does not count from `confirm_by` on.
     #[must_use]
     pub const fn new(due_at: UnixTime, confirm_by: UnixTime) -> Self {
         let due_at = AtomicU64::new(due_at.as_millis());
@@ -48,14 +48,14 @@ impl Schedule {
         }
     }
 
-    /// The same once more, for a session that takes another's place.
+    /// A copy for a session that replaces another one.
     pub(super) fn unchanged(&self) -> Self {
         let burst = AtomicU64::new(self.burst.load(Ordering::Relaxed));
         Self { burst, ..Self::new(self.due_at(), self.confirm_by) }
     }
 
-    /// The same after a failure that left another token to ask with: to be asked at `due_at`, and while somebody waits no sooner
-    /// than with the one before.
+    /// A copy after a failure that left another token: the provider is asked at `due_at`, and while requests wait no sooner
+    /// than before.
     #[must_use]
     pub fn after_failure(&self, due_at: UnixTime) -> Self {
         let confirm_again = AtomicU64::new(self.confirm_again.load(Ordering::Relaxed));
@@ -63,7 +63,7 @@ impl Schedule {
         Self { confirm_again, refused, ..Self::new(due_at, self.confirm_by) }
     }
 
-    /// Takes the turn to ask where that is due: of all who want it at once, one gets it. The next turn is at `again`.
+    /// Takes the turn to ask, where one is due: one of several callers gets it. The next turn is at `again`.
     #[must_use]
     pub fn take_turn(&self, now: UnixTime, again: UnixTime) -> bool {
         let due = self.due_at.load(Ordering::Relaxed);
@@ -71,8 +71,8 @@ impl Schedule {
             && self.due_at.compare_exchange(due, again.as_millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Sends the browser on a trip to the provider where that is due. It stays due until [`Schedule::postpone`], as nobody knows
-    /// whether an answer will come; only a burst of trips is stopped.
+    /// Sends the browser to the provider, where that is due. It stays due until [`Schedule::postpone`], because an answer may
+    /// never come; only a burst of trips is stopped.
     #[must_use]
     pub fn take_trip(&self, now: UnixTime) -> bool {
         let trip = |burst: u64| {
@@ -86,12 +86,12 @@ impl Schedule {
         self.is_due(now) && self.burst.fetch_update(Ordering::Relaxed, Ordering::Relaxed, trip).is_ok()
     }
 
-    /// Notes that the provider answered, so that the next question is not due before `again`.
+    /// Notes that the provider answered, so the next question is not due before `again`.
     pub fn postpone(&self, again: UnixTime) {
         self.due_at.fetch_max(again.as_millis(), Ordering::Relaxed);
     }
 
-    /// Takes the turn to ask while somebody waits: of all who want it within a second, one gets it.
+    /// Takes the turn to ask while requests wait: one of all callers within a second gets it.
     #[must_use]
     pub fn take_confirmation(&self, now: UnixTime) -> bool {
         let again = self.confirm_again.load(Ordering::Relaxed);
@@ -100,30 +100,30 @@ impl Schedule {
             && self.confirm_again.compare_exchange(again, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Whether a turn could be taken.
+    /// Whether a turn is due.
     #[must_use]
     pub fn is_due(&self, now: UnixTime) -> bool {
         self.due_at.load(Ordering::Relaxed) <= now.as_millis()
     }
 
-    /// Whether the session counts only once the provider was asked.
+    /// Whether the session counts only after the provider was asked.
     #[must_use]
     pub fn is_over(&self, now: UnixTime) -> bool {
         self.confirm_by <= now
     }
 
-    /// Notes whether the provider answered and did not vouch for the user; otherwise it did not answer.
+    /// Notes whether the provider answered without confirming the user; otherwise it did not answer.
     pub fn note_failure(&self, refused: bool) {
         self.refused.store(refused, Ordering::Relaxed);
     }
 
-    /// Whether the last answer did not vouch for the user, as far as this process knows; without an answer since, `false`.
+    /// Whether the last answer did not confirm the user, as far as this process knows; `false` without an answer since.
     #[must_use]
     pub fn was_refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// From when on the session counts only once the provider was asked.
+    /// From when on the session counts only after the provider was asked.
     #[must_use]
     pub const fn confirm_by(&self) -> UnixTime {
         self.confirm_by

@@ -5,36 +5,35 @@ use std::sync::Arc;
 use super::{Begun, Finished, Lease, Page, Revocation, Session, SessionKey, SessionOutline, SessionToken};
 use crate::world::UnixTime;
 
-/// What an operation of a store gives.
+/// The result of a store's operation.
 pub type StoreFuture<'s, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 's>>;
 
-/// The store could not answer; whether there is a session is not known.
+/// The store did not answer; whether there is a session is not known.
 #[derive(Debug, thiserror::Error)]
 #[error("the session store does not answer: {0}")]
 pub struct StoreError(pub String);
 
 /// Where sessions are kept between requests.
 ///
-/// A record is reachable only through the token that the browser holds. A store may forget a session early, and never
-/// keeps one longer than it lives. What was revoked is never given out.
+/// A record can be reached only with the token that the browser has. A store may forget a session early, and never keeps
+/// one longer than it lives. It never gives out a revoked session.
 pub trait SessionStore: Send + Sync {
-    /// The session behind `token`, where it is in memory; most checks are answered with it.
+    /// The session of `token`, where it is in memory; most checks are answered with it.
     fn cached(&self, token: &SessionToken) -> Option<Arc<Session>>;
 
-    /// The session behind `token`; `None` when there is none.
+    /// The session of `token`; `None` when there is none.
     fn load<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, Option<Arc<Session>>>;
 
-    /// Keeps `session` behind `token`.
+    /// Keeps `session` under `token`.
     fn save<'s>(&'s self, token: &'s SessionToken, session: Arc<Session>) -> StoreFuture<'s, ()>;
 
-    /// Forgets what is behind `token`, and gives it back; from then on nothing loads it.
+    /// Removes the session of `token`, and returns it; it cannot be loaded again.
     fn remove<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, Option<Arc<Session>>>;
 
-    /// Asks for the right to refresh what is behind `token`, before its refresh token is sent to anybody.
+    /// Takes the lease for a refresh, before the refresh token is sent.
     fn begin_refresh<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, Begun>;
 
-    /// Says how a refresh ended; `false` when the right to it was lost meanwhile or the session is gone, and then nothing
-    /// is changed.
+    /// Ends a refresh; `false`, and nothing changes, when the lease was lost meanwhile or the session is gone.
     fn finish_refresh<'s>(
         &'s self,
         token: &'s SessionToken,
@@ -42,29 +41,29 @@ pub trait SessionStore: Send + Sync {
         finished: Finished,
     ) -> StoreFuture<'s, bool>;
 
-    /// Ends sessions, those in this store and those whose login is under way; `false` when the order was followed before.
+    /// Ends sessions, also those whose login is under way; `false` when the same order was carried out before.
     ///
-    /// Once this is answered, they are denied, also after a restart.
+    /// Once this returns, they are denied, also after a restart.
     fn revoke<'s>(&'s self, revocation: &'s Revocation<'s>) -> StoreFuture<'s, bool>;
 
-    /// Ends one session by its name, and gives back what an operator may see of it.
+    /// Ends the session with this key, and returns its outline.
     fn end(&self, id: SessionKey) -> StoreFuture<'_, Option<SessionOutline>>;
 
     /// What an operator may see of one session.
     fn outline(&self, id: SessionKey) -> StoreFuture<'_, Option<SessionOutline>>;
 
-    /// A part of all sessions, the first one or that at `next` of the one before; `None` for a place that is none.
+    /// A page of all sessions: the first one, or the one that `next` of another page names; `None` for an unknown place.
     ///
-    /// What begins or ends meanwhile may be missing or stand in two parts.
+    /// A session that begins or ends meanwhile may be missing or be on two pages.
     fn page(&self, at: Option<String>) -> StoreFuture<'_, Option<Page>>;
 
-    /// Frees what sessions hold that have ended by `now`; called every now and then.
+    /// Frees what sessions hold that have ended by `now`; the daemon calls it every minute.
     fn reclaim(&self, now: UnixTime) -> StoreFuture<'_, ()>;
 
-    /// About how many sessions are kept, for metrics; those that were revoked may be among them until they would have ended.
+    /// The approximate number of sessions, for metrics; revoked ones may count until they would have ended.
     fn count(&self) -> u64;
 
-    /// Whether it answers, as far as is known.
+    /// Whether the store answers, as far as is known.
     fn is_up(&self) -> bool;
 
     /// Whether a session that begins now outlives the process, as far as is known.

@@ -20,16 +20,16 @@ const KEY_LABEL: &[u8; 22] = b"forepost session key 1";
 
 const RECORD_LABEL: &[u8] = b"session record 1";
 
-/// Different tokens of one request, for whatever lets somebody in. With more of them it lets nobody in.
+/// The number of different tokens in one request that may let a user in. A request with more lets nobody in.
 const MOST_LETTING_IN: usize = 8;
 
-/// Different tokens of one request, for whatever ends sessions. More than browsers keep cookies for one site (Chromium and
-/// Firefox: 180), so that no planted cookie hides a session from its end; and less than a request could bring.
+/// The number of different tokens in one request that a sign-out looks at. Browsers keep fewer cookies for one site (Chromium
+/// and Firefox: 180), so a planted cookie cannot hide a session from its end; a request could bring more.
 const MOST_ENDING: usize = 200;
 
-/// What the session cookie holds: 32 random bytes, known to the browser alone.
+/// The value of the session cookie: 32 random bytes that only the browser knows.
 ///
-/// Stores see only what is derived from it, so what lies in a store opens no session.
+/// Stores see only what is derived from it, so a copy of a store opens no session.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SessionToken([u8; LENGTH]);
 
@@ -62,7 +62,7 @@ impl SessionKey {
     }
 }
 
-/// Opens nothing: it is what operators name a session by.
+/// It opens nothing; operators name a session by it.
 impl fmt::Display for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
@@ -91,27 +91,27 @@ impl SessionToken {
         world.random().map(Self)
     }
 
-    /// Reads a cookie's value; anything that is not of our form is nobody's token.
+    /// Reads a cookie's value; `None` for anything that does not have the form of a token.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         decode(text).map(Self)
     }
 
-    /// All tokens in the cookies called `name`, as often as they are there: browsers may hold several, of which one is good.
+    /// All tokens in the cookies called `name`, with repetitions: a browser may send several, of which one is valid.
     pub fn every<'h>(name: &'h CookieName, headers: &'h HeaderMap) -> impl Iterator<Item = Self> {
         name.values(headers).filter_map(Self::parse)
     }
 
-    /// The different tokens in the cookies called `name`, for whatever lets somebody in: a session must not count because
-    /// others were not looked at. So there are none where there are more than eight, which no honest browser sends.
+    /// The different tokens in the cookies called `name`, to let a user in. Empty where there are more than eight, which no
+    /// honest browser sends: a session must not count because others were not looked at.
     #[must_use]
     pub fn letting_in(name: &CookieName, headers: &HeaderMap) -> Vec<Self> {
         let Carried { tokens, are_all } = Carried::of(name, headers, MOST_LETTING_IN);
         if are_all { tokens } else { Vec::new() }
     }
 
-    /// The different tokens in the cookies called `name`, for whatever ends sessions: all that let somebody in, in this
-    /// request or in one that brings fewer. Another path than that of a sign-out may have fewer cookies.
+    /// The different tokens in the cookies called `name`, to end sessions: all that could let the user in, in this request or
+    /// in one with fewer cookies. Another path than that of a sign-out may have fewer.
     #[must_use]
     pub fn ending(name: &CookieName, headers: &HeaderMap) -> Carried {
         Carried::of(name, headers, MOST_ENDING)
@@ -123,9 +123,9 @@ impl SessionToken {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
-    /// The record's name, derived one way: SHA-256 over a label and the token.
+    /// The record's key: SHA-256 over a label and the token.
     ///
-    /// The token is 256 uniformly random bits, so nothing slower is needed; with this label it is one block of the hash.
+    /// The token has 256 uniformly random bits, so a slower derivation is not needed; with this label the hash has one block.
     #[must_use]
     #[expect(clippy::missing_panics_doc, reason = "SHA-256 has 32 bytes")]
     pub fn key(&self) -> SessionKey {
@@ -139,17 +139,17 @@ impl SessionToken {
 }
 
 impl SessionToken {
-    /// The key that seals what only the token's holder may read (HKDF-SHA256, RFC 5869).
+    /// The key of the part of a record that only the token's holder may read (HKDF-SHA256, RFC 5869).
     pub(super) fn record_key(&self) -> LessSafeKey {
         aead_key(&Salt::new(HKDF_SHA256, b"forepost").extract(&self.0), &[RECORD_LABEL])
     }
 }
 
-/// The different tokens of a request, each of them once.
+/// The different tokens of a request.
 pub struct Carried {
-    /// The first ones.
+    /// The first tokens.
     pub tokens: Vec<SessionToken>,
-    /// Whether there were no more.
+    /// Whether the request had no more.
     pub are_all: bool,
 }
 
@@ -170,7 +170,7 @@ impl Carried {
 }
 
 fn decode(text: &str) -> Option<[u8; LENGTH]> {
-    // The decoder wants room for whole quartets.
+    // The decoder needs room for whole quartets.
     let mut bytes = [0; LENGTH + 1];
     let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
     bytes[..length].try_into().ok()
@@ -204,7 +204,7 @@ mod tests {
         assert!(!format!("{token:?}{:?}", token.key()).contains(&text[..8]));
     }
 
-    /// How many of these tokens are looked at to let somebody in, how many to end sessions, and whether the latter are all.
+    /// How many of these tokens may let a user in, how many are looked at to end sessions, and whether those are all.
     #[track_caller]
     fn looked_at(numbers: impl Iterator<Item = u32>, expected: (usize, usize, bool)) {
         let name = CookieName::new("name");

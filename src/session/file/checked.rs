@@ -1,16 +1,16 @@
-//! A file in which damage is noticed before anything is made of it.
+//! Checksums below redb, which find damage to the file when a block is read.
 //!
-//! redb has checksums, but looks at them after some crashes alone, and a damaged page can make it panic in a way that ends the
-//! process. So each block has a checksum here, and one that was changed is an error of the disk. The first block of redb's file,
-//! of which one sector is used and which alone is overwritten in place, has its checksum in that sector.
+//! redb has checksums of its own, but verifies them only after some crashes, and a damaged page can make it panic in a way that
+//! ends the process. So each block has a checksum here, and a changed block is an I/O error. redb uses one sector of its first
+//! block, and overwrites only that in place; its checksum is in the same sector.
 //!
 //! ```text
 //! group 0                                       group 1
 //! block 0   checksums of 0 to 255   1 to 255    block 256   checksums of 256 to 511   257 to 511   …
 //! ```
 //!
-//! A block and its checksum are not written in one step. Between the two a crash can only find blocks that redb does not use yet:
-//! it writes to no other ones, and waits until both are on the disk before it uses them.
+//! A block and its checksum are not written in one step. Between the two, a crash finds only blocks that redb does not use yet:
+//! it writes to no other blocks, and waits until both are on the disk before it uses them.
 
 use std::io::{Error, ErrorKind, Result};
 use std::ops::{Bound, Range};
@@ -20,14 +20,14 @@ use redb::{BackendError, StorageBackend};
 
 const BLOCK: usize = 4096;
 const CHECKSUM: usize = 16;
-/// Blocks whose checksums fill a block.
+/// The number of blocks whose checksums fill a block.
 const GROUP: u64 = (BLOCK / CHECKSUM) as u64;
-/// What a disk writes in one step.
+/// The size that a disk writes in one step.
 const SECTOR: usize = 512;
-/// What may be written to the first sector.
+/// The part of the first sector that redb may write.
 const HEADER: usize = SECTOR - CHECKSUM;
 
-/// A backend that notices what was changed in the one below it.
+/// A backend that finds changes in the backend below it.
 #[derive(Debug)]
 pub(super) struct Checked<B>(pub(super) B);
 
@@ -35,7 +35,7 @@ type Checksum = [u8; CHECKSUM];
 
 fn checksum(block: u64, content: &[u8]) -> Checksum {
     let mut hash = Context::new(&SHA256);
-    // With its place, so that a block in the place of another one is noticed.
+    // The number is part of the hash, so a block in the place of another one is found.
     hash.update(&block.to_be_bytes());
     hash.update(content);
     let (hash, mut checksum) = (hash.finish(), Checksum::default());
@@ -47,19 +47,19 @@ fn changed(block: u64) -> Error {
     Error::new(ErrorKind::InvalidData, format!("block {block} is not as it was written"))
 }
 
-/// Where a block lies in the file below, in blocks.
+/// The number of a block in the file below.
 const fn place(block: u64) -> u64 {
     let (group, within) = (block / GROUP, block % GROUP);
     group * (GROUP + 1) + if within == 0 { 0 } else { within + 1 }
 }
 
-/// Where the checksum of a block lies, in bytes.
+/// The offset of a block's checksum in the file below, in bytes.
 const fn place_of_checksum(block: u64) -> u64 {
     let (group, within) = (block / GROUP, block % GROUP);
     (group * (GROUP + 1) + 1) * BLOCK as u64 + within * CHECKSUM as u64
 }
 
-/// Blocks of redb's and blocks of the file for them.
+/// The number of blocks in the file below for this number of redb's blocks.
 const fn blocks_below(blocks: u64) -> u64 {
     let (groups, rest) = (blocks / GROUP, blocks % GROUP);
     groups * (GROUP + 1) + if rest == 0 { 0 } else { rest + 1 }
@@ -70,7 +70,7 @@ const fn blocks_above(blocks: u64) -> u64 {
     groups * GROUP + rest.saturating_sub(1)
 }
 
-/// Parts of `length` bytes from `offset` on that lie together below, with their checksums: blocks, and which bytes of it.
+/// Splits `length` bytes from `offset` on into parts that are contiguous below, as are their checksums: blocks and byte ranges.
 fn runs(offset: u64, length: usize) -> Result<Vec<(Range<u64>, Range<usize>)>> {
     let odd = || Error::new(ErrorKind::InvalidInput, "only whole blocks are read and written");
     let size = BLOCK as u64;
@@ -79,7 +79,7 @@ fn runs(offset: u64, length: usize) -> Result<Vec<(Range<u64>, Range<usize>)>> {
     }
     let (mut block, mut from, mut runs) = (offset / size, 0, Vec::new());
     while from < length {
-        // The first block of a group stands alone.
+        // The first block of a group is not contiguous with the others.
         let within = block % GROUP;
         let together = if within == 0 { 1 } else { GROUP - within };
         let count = together.min(((length - from) / BLOCK) as u64);
@@ -116,7 +116,7 @@ impl<B: StorageBackend> StorageBackend for Checked<B> {
     fn len(&self) -> Result<u64> {
         let below = self.0.len()?;
         let above = blocks_above(below / BLOCK as u64) * BLOCK as u64;
-        // It grows and shrinks in one step; and what is not empty must not be taken for a new file.
+        // The file grows and shrinks in one step. A file that is not empty must not be taken for a new one.
         if !below.is_multiple_of(BLOCK as u64) || (above == 0 && below > 0) {
             return Err(Error::new(ErrorKind::InvalidData, "its end is missing"));
         }
@@ -218,7 +218,7 @@ mod tests {
         }
     }
 
-    /// Whatever is read and written together, and wherever.
+    /// Reads and writes of any size, anywhere.
     #[test]
     fn what_is_written_is_read_and_what_is_changed_is_noticed() {
         let backend = Checked(InMemoryBackend::new());

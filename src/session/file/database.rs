@@ -15,51 +15,51 @@ use super::tables::{NUMBERS, OtherSecret, RECORDS, Tables};
 use crate::session::revocation::Entry;
 use crate::world::UnixTime;
 
-/// Sessions are in memory of our own already; the rest is left to the system's page cache.
+/// The cache of redb: sessions have a cache of their own, and the system has its page cache.
 const CACHE_BYTES: usize = 16 << 20;
 
-/// The file, and what is in it.
+/// The file.
 ///
-/// After an error of the disk the file is opened again: redb does nothing with a file that failed once.
+/// After an I/O error the file is opened again, because redb does not use a file that failed once.
 pub(super) struct Database {
     path: PathBuf,
     opener: Opener,
-    /// `None` where it could not be opened again.
+    /// `None` where the file could not be opened again.
     opened: RwLock<Option<redb::Database>>,
     /// What is known of the list of revocations; `None` until it was read.
     list: Mutex<Option<List>>,
     count: AtomicU64,
-    /// Whether redb does nothing any more until the file is opened again.
+    /// Whether the file has to be opened again before redb does anything.
     broken: AtomicBool,
     state: AtomicU8,
 }
 
-/// What the last writes say of the file.
+/// What the last write says of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum State {
-    /// It can be written.
+    /// The file can be written.
     Writable,
     /// There was no room.
     Full,
-    /// It could not be written, or not be opened again.
+    /// The file could not be written, or not be opened again.
     Failed,
 }
 
 /// Opens the file at a path.
 pub(super) type Opener = Box<dyn Fn(&Path, Missing) -> Result<redb::Database, FileError> + Send + Sync>;
 
-/// What is done where there is no file.
+/// What to do where there is no file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// It is made.
+    /// Make one.
     Make,
-    /// That is an error: what was there is on a disk that is away.
+    /// Fail: the file is on a disk that is away.
     Tell,
 }
 
 impl Database {
-    /// Opens the file, and makes it where there is none.
+    /// Opens the file, and makes one where there is none.
     pub(super) fn open(path: PathBuf) -> Result<Self, FileError> {
         Self::open_with(path, Box::new(open))
     }
@@ -69,11 +69,11 @@ impl Database {
         let (count, broken, state) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU8::new(State::Writable as u8));
         let database = Self { path, opener, opened, list: Mutex::default(), count, broken, state };
         match database.prove() {
-            // The sessions that are in the file can be served.
+            // The sessions in the file can be served all the same.
             Err(error @ FileError::Full { .. }) => {
                 database.reopen()?;
                 let count = database.with(|opened| Ok(opened.begin_read()?.open_table(RECORDS)?.len()?));
-                // Without tables, it was never used.
+                // A file without tables was never used.
                 let Ok(count) = count else { return Err(error) };
                 database.count.store(count, Ordering::Relaxed);
                 tracing::error!(%error, "new sessions cannot be written down");
@@ -83,7 +83,7 @@ impl Database {
         Ok(database)
     }
 
-    /// Makes a new file in the place of this one, in which nothing can be used any more.
+    /// Replaces the file, whose content is of no use, by a new one.
     pub(super) fn replace(self) -> Result<Self, FileError> {
         let Self { path, opener, opened, .. } = self;
         drop(opened);
@@ -91,7 +91,7 @@ impl Database {
         Self::open_with(path, opener)
     }
 
-    /// Writes something, and with it what is known of the list of revocations.
+    /// Writes something, and the head of the list of revocations with it.
     pub(super) fn prove(&self) -> Result<(), FileError> {
         self.write(|tables| {
             tables.prove()?;
@@ -99,11 +99,11 @@ impl Database {
         })
     }
 
-    /// Reads the list of revocations whole, of which nothing but `list` is known yet.
+    /// Reads the whole list of revocations; `list` has the key, and nothing of the list yet.
     ///
     /// # Errors
     ///
-    /// When it cannot be believed; the inner one, when it was written under another secret.
+    /// When the list is damaged; the inner error when it was written under another secret.
     pub(super) fn read_list(&self, list: &List, lifetime: u64) -> Result<Result<Vec<Entry>, OtherSecret>, FileError> {
         self.write(|tables| tables.read_list(list.clone(), lifetime))
     }
@@ -113,7 +113,7 @@ impl Database {
         self.list.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The latest moment that the file knows of.
+    /// The latest moment in the file.
     pub(super) fn latest(&self) -> UnixTime {
         self.list().map_or_else(UnixTime::default, |list| list.latest())
     }
@@ -122,7 +122,7 @@ impl Database {
         &self.path
     }
 
-    /// How many sessions are in the file.
+    /// The number of sessions in the file.
     pub(super) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
@@ -138,7 +138,7 @@ impl Database {
         })
     }
 
-    /// At most so many records in the order of their numbers: those after `after`, or the first ones.
+    /// At most `most` records in the order of their numbers, after the number `after` or from the first one on.
     pub(super) fn records(
         &self,
         after: Option<u64>,
@@ -158,14 +158,14 @@ impl Database {
         })
     }
 
-    /// Makes the changes that `change` makes, all or none; once this is answered, they are on the disk.
+    /// Makes all changes of `change` or none; they are on the disk once this returns.
     pub(super) fn write<T>(
         &self,
         change: impl FnOnce(&mut Tables<'_>) -> Result<T, redb::Error>,
     ) -> Result<T, FileError> {
         let written = self.with(|database| {
             let mut transaction = database.begin_write()?;
-            // After a crash the file is used at once, however large it is.
+            // After a crash the file can be used at once, however large it is.
             transaction.set_quick_repair(true);
             let mut tables = Tables::open(&transaction, self.list())?;
             let made = change(&mut tables)?;
@@ -189,15 +189,15 @@ impl Database {
         written
     }
 
-    /// Closes the file and opens it again where that is needed, once nobody reads any more; whether it did.
+    /// Closes the file and opens it again, where that is needed and once all reads have ended; returns whether it did.
     ///
-    /// The last transaction may have been made although it failed: what memory knows has to be read anew.
+    /// The last transaction may have taken place although it failed, so the caller has to read the list again.
     pub(super) fn reopen(&self) -> Result<bool, FileError> {
         let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
         if opened.is_some() && !self.broken.load(Ordering::Relaxed) {
             return Ok(false);
         }
-        // Closed first: the new one would find it in use. Whatever closing has to say, was said before.
+        // redb must close the file first, or the second one finds it in use. It has reported its errors before.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(opened.take())));
         let again = (self.opener)(&self.path, Missing::Tell).inspect_err(|_| self.set_state(State::Failed))?;
         *opened = Some(again);
@@ -205,17 +205,17 @@ impl Database {
         Ok(true)
     }
 
-    /// Has it opened once more: what memory has to know of it could not be read.
+    /// Has the file opened again, because the list in it could not be read.
     pub(super) fn doubt(&self) {
         self.broken.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it has to be opened again.
+    /// Whether the file has to be opened again.
     pub(super) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
     }
 
-    /// What the last writes say of it; waits for nothing.
+    /// What the last write says of the file; does not block.
     pub(super) fn state(&self) -> State {
         let state = self.state.load(Ordering::Relaxed);
         [State::Writable, State::Full].into_iter().find(|it| *it as u8 == state).unwrap_or(State::Failed)
@@ -247,7 +247,7 @@ fn open(path: &Path, missing: Missing) -> Result<redb::Database, FileError> {
     open_backend(path, || FileBackend::new(file))
 }
 
-/// Opens what is behind a backend, which is in the file at `path`.
+/// Opens the backend of the file at `path`.
 pub(super) fn open_backend<B: StorageBackend>(
     path: &Path,
     backend: impl FnOnce() -> Result<B, DatabaseError>,

@@ -11,7 +11,7 @@ use crate::world::World;
 
 const SESSIONS: &str = "sessions.redb";
 const SECRET: &str = "secret";
-/// Where the secret is written before it has its name.
+/// The name under which the secret is written first.
 const NEW_SECRET: &str = "secret.new";
 
 /// For the owner alone.
@@ -30,36 +30,36 @@ pub enum FileError {
          (session.store = \"memory\" needs none)", path.display()
     )]
     Io {
-        /// What was used.
+        /// The path.
         path: PathBuf,
-        /// What went wrong.
+        /// The cause.
         cause: io::Error,
     },
-    /// There is no more room for it.
+    /// The disk has no room for it.
     #[error("session.directory: {}: {cause}; make room on its disk", path.display())]
     Full {
-        /// What was used.
+        /// The path.
         path: PathBuf,
-        /// What went wrong.
+        /// The cause.
         cause: io::Error,
     },
-    /// Another process has it.
+    /// Another process uses it.
     #[error(
         "session.directory: {} is used by another process; give each forepost a directory of its own", path.display()
     )]
     InUse {
-        /// What was used.
+        /// The path.
         path: PathBuf,
     },
-    /// It is not what forepost wrote.
+    /// It does not contain what forepost wrote.
     #[error(
         "session.directory: {} is damaged, or nothing of ours: {cause}; move it away, and everybody has to sign in again",
         path.display()
     )]
     Damaged {
-        /// What was used.
+        /// The path.
         path: PathBuf,
-        /// What was noticed.
+        /// What is wrong with it.
         cause: String,
     },
 }
@@ -83,33 +83,33 @@ impl FileError {
     }
 }
 
-/// The directory that a daemon keeps its sessions in; no other process can open it for as long.
+/// The directory in which a daemon keeps its sessions; while it is open, no other process can open it.
 pub struct StateDirectory {
     path: PathBuf,
     database: Database,
 }
 
 impl StateDirectory {
-    /// Opens the directory, and makes it where there is none; only its owner may look into what is made.
+    /// Opens the directory, and makes it where there is none. What it makes is for the owner alone.
     ///
     /// # Errors
     ///
-    /// When it cannot be written, belongs to another process, or holds a file that is not ours.
+    /// When it cannot be written, another process uses it, or it has a file that forepost did not write.
     pub fn open(path: &Path) -> Result<Self, FileError> {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(DIRECTORY_MODE);
         builder.create(path).map_err(|cause| FileError::io(path, cause))?;
         let database = Database::open(path.join(SESSIONS))?;
-        // The name of a file that was just made has to be as durable as what is written into it.
+        // The name of a new file must be as durable as its content.
         File::open(path).and_then(|directory| directory.sync_all()).map_err(|cause| FileError::io(path, cause))?;
         Ok(Self { path: path.to_owned(), database })
     }
 
-    /// The secret that lies in the directory; made where there is none, so that the next start finds it.
+    /// Reads the secret in the directory, and makes one where there is none.
     ///
     /// # Errors
     ///
-    /// When it cannot be read or written, or is not what forepost wrote.
+    /// When it cannot be read or written, or forepost did not write it.
     pub fn secret(&self, world: &World) -> Result<SecretString, FileError> {
         let path = self.path.join(SECRET);
         match std::fs::read_to_string(&path) {
@@ -125,10 +125,10 @@ impl StateDirectory {
         }
     }
 
-    /// Under another name first: whenever the process ends, there is a whole secret or none.
+    /// Writes under another name first: whenever the process ends, the secret is whole or absent.
     fn write_secret(&self, bytes: &[u8]) -> io::Result<SecretString> {
         let text = bytes.iter().fold(String::with_capacity(SECRET_LENGTH), |mut text, byte| {
-            // Writing to a text does not fail.
+            // Writing to a string does not fail.
             let _ = write!(text, "{byte:02x}");
             text
         });
@@ -155,7 +155,7 @@ impl StateDirectory {
     }
 }
 
-/// A file that only its owner may look into.
+/// Opens a file for its owner alone.
 pub(super) fn open_private(path: &Path, missing: Missing) -> io::Result<File> {
     let make = missing == Missing::Make;
     OpenOptions::new().read(true).write(true).create(make).truncate(false).mode(FILE_MODE).open(path)

@@ -1,9 +1,9 @@
-//! What vouches for the list of revocations in the file, and for all of it.
+//! Authenticates the list of revocations in the file.
 //!
-//! Each entry has a code under the daemon's secret, and the head has one over how many entries there are and over the sum of
-//! further codes of theirs, which are not written down. So an entry that was changed, added, taken out or put back is noticed when
-//! the list is read, while an order changes the head and its own entries alone. The head lies in a table of its own: no single
-//! damage can bring an older list together with the head that it had.
+//! Each entry has a message authentication code (MAC) under the daemon's secret. The head has one over the number of entries,
+//! the latest moment and the sum (XOR) of further MACs of the entries, which are not written down. So a changed, added, removed
+//! or restored entry is found when the list is read, while an order writes only the head and its own entries. The head is in a
+//! table of its own: no single damage can restore an older list together with its head.
 
 use std::sync::Arc;
 
@@ -18,53 +18,53 @@ const SUMMAND: &str = "summand in a file";
 const HEAD: &str = "head in a file";
 
 const NAME_END: usize = CODE_LENGTH + CHECK_LENGTH;
-/// Behind the name of the secret: damage must not read as another secret.
+/// Follows the name of the secret, so that damage does not look like another secret.
 const CHECK_LENGTH: usize = 8;
 const FIELDS_END: usize = NAME_END + 3 * 8;
-/// Of a head.
+/// The length of a head.
 pub(super) const HEAD_LENGTH: usize = FIELDS_END + size_of::<Code>();
 
-/// The row that vouches for the whole list.
+/// The row that authenticates the whole list.
 pub(super) type HeadBytes = [u8; HEAD_LENGTH];
 
-/// When an entry counts no longer and what it is about, in milliseconds, and what vouches for it.
+/// The end of an entry and its moment, in milliseconds, and its MAC.
 pub(super) type Row<'r> = (u64, u64, &'r [u8; CODE_LENGTH]);
 
-/// What is known of the list beside its entries, for the one thread that writes.
+/// What the writer knows of the list beside its entries.
 #[derive(Clone)]
 pub(super) struct List {
     key: Arc<ListKey>,
     world: World,
     count: u64,
     sum: Code,
-    /// No login in the file began later.
+    /// The latest moment of a login in the file.
     latest: UnixTime,
-    /// The longest lifetime that sessions in the file may have, in milliseconds.
+    /// The longest lifetime of sessions in the file, in milliseconds.
     lifetime: u64,
 }
 
-/// Why a list is not believed.
+/// Why a list does not authenticate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mistrust {
     /// It was written under another secret.
     OtherSecret,
-    /// This is wrong with it.
+    /// It is damaged in this way.
     Damaged(&'static str),
 }
 
 impl List {
-    /// One without entries, whose codes are made with `secret`.
+    /// An empty list, with keys derived from `secret`.
     pub(super) fn new(secret: &[u8], world: World) -> Self {
         let (latest, sum) = (UnixTime::default(), Code::default());
         Self { key: Arc::new(ListKey::new(secret)), world, count: 0, sum, latest, lifetime: 0 }
     }
 
-    /// No login in the file began later.
+    /// The latest moment of a login in the file.
     pub(super) const fn latest(&self) -> UnixTime {
         self.latest
     }
 
-    /// Notes that sessions live for `lifetime` milliseconds at most from now on; whether that is longer than it was.
+    /// Notes that sessions live for `lifetime` milliseconds at most from now on; returns whether that is longer than before.
     pub(super) const fn lengthen(&mut self, lifetime: u64) -> bool {
         let longer = lifetime > self.lifetime;
         if longer {
@@ -73,30 +73,30 @@ impl List {
         longer
     }
 
-    /// The longest lifetime that sessions in the file may have, in milliseconds.
+    /// The longest lifetime of sessions in the file, in milliseconds.
     pub(super) const fn lifetime(&self) -> u64 {
         self.lifetime
     }
 
-    /// What vouches for `entry`.
+    /// The MAC of `entry`.
     pub(super) fn code(&self, entry: &Entry) -> [u8; CODE_LENGTH] {
         self.key.short_code(ENTRY, &[&bytes(entry)])
     }
 
-    /// The entry in a row; `None` when nothing vouches for it.
+    /// The entry in a row; `None` when its MAC is wrong.
     pub(super) fn entry(&self, tag: [u8; CODE_LENGTH], (until, at, code): Row<'_>) -> Option<Entry> {
         let [until, at] = [until, at].map(UnixTime::from_millis);
         let entry = Entry { tag: Tag(tag), at, until };
         self.key.vouches(code, ENTRY, &[&bytes(&entry)]).then_some(entry)
     }
 
-    /// Notes that `entry` is in the list from now on.
+    /// Notes that `entry` was added.
     pub(super) fn put(&mut self, entry: &Entry) {
         self.count += 1;
         self.change(entry);
     }
 
-    /// Notes that `entry` is no longer in it.
+    /// Notes that `entry` was removed.
     pub(super) fn take(&mut self, entry: &Entry) {
         self.count = self.count.saturating_sub(1);
         self.change(entry);
@@ -121,7 +121,7 @@ impl List {
         head
     }
 
-    /// Takes over what `head` says, which belongs to the entries that were put so far.
+    /// Takes over `head`, where it authenticates the entries that were put so far.
     pub(super) fn believe(&mut self, head: &HeadBytes) -> Result<(), Mistrust> {
         let (fields, code) = head.split_at(FIELDS_END);
         let (name, fields) = fields.split_at(NAME_END);

@@ -32,58 +32,58 @@ use super::revocation::Entry;
 use super::{CachedStore, Finished, Lease, Refreshable, Revocation, Session, SessionKey, StoreError, StoreParts};
 use crate::world::UnixTime;
 
-/// Writes that may wait for the one under way; further ones wait for room.
+/// The number of writes that may wait for the one under way; further ones wait for room.
 const QUEUE: usize = 1024;
 
-/// Threads that read at once, so that a flood of unknown cookies does not take all that there are.
+/// The number of threads that read at once, so that a flood of unknown cookies does not take all of the runtime's threads.
 const READERS: usize = 16;
 
-/// Sessions that operators are shown at once.
+/// The number of records that operators get at once.
 const PAGE: usize = 1000;
 
-/// Uses that are written down in one transaction.
+/// The number of uses that one transaction writes down.
 const USES_AT_ONCE: usize = 256;
 
-/// A record that could not be read is not read again for so long, as each try may have the file opened again.
+/// The time in which a record that could not be read is not read again, because each attempt may have the file opened again.
 const UNREADABLE: Duration = Duration::from_secs(2);
 
-/// Of such records, so many are remembered.
+/// The number of such records that are remembered.
 const MOST_UNREADABLE: u64 = 1000;
 
-/// A file that could not be written is tried again so often, where anybody asks for its state.
+/// The pause between two attempts to write to a file that failed, made when its state is asked for.
 const PROOF_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Sessions in one file, with a bounded part of them in memory.
 ///
-/// What was answered is durable. Writes that come together share a transaction; lookups read beside it.
+/// What was answered is durable. Concurrent writes share a transaction; lookups run beside it.
 pub type FileStore = CachedStore<FileBackend>;
 
 /// Keeps records in a file.
 pub struct FileBackend {
     shared: Arc<Shared>,
-    /// `None` once it is dropped, which ends the writer.
+    /// `None` while the backend is dropped, which ends the writer.
     queue: Option<mpsc::Sender<Request>>,
     writer: Option<JoinHandle<()>>,
     readers: Arc<Semaphore>,
     leases: Leases,
     unreadable: Moka<SessionKey, ()>,
-    /// Of any session that is in the file.
+    /// The longest lifetime of a session in the file.
     longest_lifetime: Duration,
     began: Instant,
-    /// When it was last tried whether the file can be written, in milliseconds after `began`.
+    /// When a write was last attempted for a file that failed, in milliseconds after `began`.
     proven: AtomicU64,
 }
 
-/// What the writer and the readers have in common.
+/// What the writer and the readers share.
 struct Shared {
     database: Database,
     cache: Arc<Cache>,
-    /// To read the list of revocations with.
+    /// The key for the list of revocations.
     list: List,
 }
 
 impl FileStore {
-    /// Keeps sessions in `directory`; none is loaded before it is asked for.
+    /// Keeps sessions in `directory`; loads none before it is asked for.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl FileStore {
         let list = List::new(parts.secret, parts.world.clone());
         let (database, entries) = with_list(directory.into_database(), &list, lifetime)?;
         let longest = database.list().map_or(lifetime, |list| list.lifetime());
-        // From here on, whatever the clock shows, new logins and orders come after all that are in the file.
+        // From here on new logins and orders get later moments than all in the file, whatever the clock shows.
         parts.world.saw(database.latest());
         let cache = Cache::new(parts, Some(database.path().to_owned()));
         for entry in entries {
@@ -128,12 +128,12 @@ impl FileBackend {
         answer.await.map_err(|_| gone(()))?
     }
 
-    /// Reads from the file in a thread where that may take its time.
+    /// Reads from the file in a thread that may block.
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Database) -> Result<T, FileError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        // Neither the semaphore nor the runtime's own threads end while a request is answered.
+        // The semaphore and the runtime's threads live longer than any request.
         let stopping = || StoreError("the process is stopping".to_owned());
         let permit = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| stopping())?;
         let shared = Arc::clone(&self.shared);
@@ -150,12 +150,12 @@ impl FileBackend {
                 }
                 Err(error.into())
             }
-            // The database may be so damaged that it panics.
+            // The database may be so damaged that redb panics.
             Err(_) => Err(FileError::damaged(self.shared.database.path(), "it cannot be read").into()),
         }
     }
 
-    /// What is known of the file; where that is nothing good, it is tried anew beside whoever asks.
+    /// The state of the file; where it is bad, another attempt to write is started, and not waited for.
     fn state(&self) -> State {
         let state = self.shared.database.state();
         if state != State::Writable {
@@ -172,7 +172,7 @@ impl FileBackend {
     fn send(&self, work: Work) {
         let (reply, _) = oneshot::channel();
         if let Some(queue) = &self.queue {
-            // Where there is no room, the file has more important things to do.
+            // Where the queue is full, the file is busy with more important work.
             let _ = queue.try_send(Request { work, reply });
         }
     }
@@ -199,7 +199,7 @@ impl Backend for FileBackend {
         }
     }
 
-    /// In the file before it is answered, so that it is known after a crash that the token may be spent.
+    /// Durable before it returns, so that after a crash the token is known to be possibly spent.
     async fn begin_refresh(&self, key: SessionKey, session: &Session) -> Result<Turn, StoreError> {
         let reusable = session.refreshable().is_some_and(Refreshable::is_reusable);
         let lease = match self.leases.begin(key, reusable, self.shared.cache.world.now()) {
@@ -230,7 +230,7 @@ impl Backend for FileBackend {
         let renewed = match &finished {
             Finished::Renewed(session) => Some((record, Arc::clone(session))),
             Finished::Untouched => None,
-            // It stays in the file that a refresh was begun.
+            // The mark of a refresh that was begun stays in the file.
             Finished::Unanswered => return Ok(self.leases.finish(&key, lease, &finished)),
         };
         let there = matches!(self.write(Work::EndRefresh(key, renewed)).await?, Outcome::Done(true));
@@ -261,13 +261,13 @@ impl Backend for FileBackend {
         self.send(Work::Use(uses));
     }
 
-    /// Ends in small transactions, between which others are made. What memory knows to be used is kept.
+    /// Works in small transactions, between which others take place. Sessions that memory knows to be used stay.
     async fn reclaim(&self, now: UnixTime) -> Result<(), StoreError> {
         while let Outcome::Count(1..) = self.write(Work::Reclaim(now)).await? {}
         let cache = &self.shared.cache;
-        // Only now nothing is left that they could be about.
+        // Only now there is no record left that they could be about.
         cache.revocations.reclaim(now);
-        // Where the session is gone, so is what is known of its refresh; where memory had no room for it, the file knows.
+        // A session that is gone takes its lease along; where memory had no room for it, the file has the mark.
         self.leases.retain(now, |key| cache.sessions.get(key).is_some());
         Ok(())
     }
@@ -276,7 +276,7 @@ impl Backend for FileBackend {
         self.shared.database.count()
     }
 
-    /// Also without room: what begins then is in memory.
+    /// Also without room on the disk: a session that begins then is in memory.
     fn is_up(&self) -> bool {
         self.state() != State::Failed
     }
@@ -286,12 +286,12 @@ impl Backend for FileBackend {
     }
 }
 
-/// The database with the list of revocations in it, which was read whole; a new one after a change of the secret.
+/// The database and its list of revocations, read whole; a new database after a change of the secret.
 fn with_list(database: Database, list: &List, lifetime: u64) -> Result<(Database, Vec<Entry>), FileError> {
     if let Ok(entries) = database.read_list(list, lifetime)? {
         return Ok((database, entries));
     }
-    // Without the other secret nothing in it opens, and the list would be lacking when that one came back.
+    // Without the old secret no record opens, and its list would be missing if that secret came back.
     tracing::warn!(path = %database.path().display(), "session.secret is another one: all sessions have ended");
     let database = database.replace()?;
     let entries = database.read_list(list, lifetime)?;
@@ -306,11 +306,11 @@ impl From<FileError> for StoreError {
 }
 
 impl Drop for FileBackend {
-    /// Waits for the writes under way, and lets go of the file.
+    /// Waits for the writes under way, and closes the file.
     fn drop(&mut self) {
         self.queue = None;
         if let Some(writer) = self.writer.take() {
-            // It panics nowhere, and if it did, the file would be as after a crash.
+            // The writer does not panic; if it did, the file would be as after a crash.
             let _ = writer.join();
         }
     }

@@ -6,27 +6,27 @@ use crate::session::record::Head;
 use crate::session::revocation::{Entries, Entry, Tag};
 use crate::world::UnixTime;
 
-/// The name of a session and its record, by a number.
+/// The key of a session and its record, by a number.
 ///
-/// Numbers ascend, so that a new record goes behind the others: pages are filled, and few are copied for many logins.
+/// Numbers ascend, so new records are behind the others: pages are full, and many logins copy few pages.
 pub(super) const RECORDS: TableDefinition<'_, u64, (&[u8; 32], &[u8])> = TableDefinition::new("records");
-/// The numbers of sessions by their names.
+/// The numbers of sessions by their keys.
 pub(super) const NUMBERS: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("numbers");
 /// The second at which a session ends, and its number.
 const ENDS: TableDefinition<'_, End, ()> = TableDefinition::new("record ends");
-/// The names of sessions whose refresh was begun and not ended.
+/// The keys of sessions whose refresh began and did not end.
 const REFRESHES: TableDefinition<'_, &[u8; 32], ()> = TableDefinition::new("refreshes");
-/// Revocations by their tags.
+/// The revocations by their tags.
 const REVOCATIONS: TableDefinition<'_, &[u8; 16], Row<'static>> = TableDefinition::new("revocations");
-/// What vouches for all of them.
+/// The head of the list of revocations.
 const LIST: TableDefinition<'_, (), &HeadBytes> = TableDefinition::new("list");
-/// How often it was tried whether anything can be written.
+/// The number of attempts to write anything.
 const PROOFS: TableDefinition<'_, (), u64> = TableDefinition::new("proofs");
 
-/// When a session ends, in whole seconds, and its number.
+/// The second at which a session ends, and its number.
 pub(super) type End = (u64, u64);
 
-/// The tables of a transaction that is being made.
+/// The tables of a transaction.
 pub(super) struct Tables<'t> {
     records: redb::Table<'t, u64, (&'static [u8; 32], &'static [u8])>,
     numbers: redb::Table<'t, &'static [u8; 32], u64>,
@@ -61,12 +61,12 @@ impl<'t> Tables<'t> {
         self.changed
     }
 
-    /// How many records there are.
+    /// The number of records.
     pub(super) fn count(&self) -> Result<u64, redb::Error> {
         Ok(self.records.len()?)
     }
 
-    /// Has something written, which shows that it can be done.
+    /// Writes something, to see whether that works.
     pub(super) fn prove(&mut self) -> Result<(), redb::Error> {
         self.changed = true;
         let proofs = self.proofs.get(())?.map_or(0, |proofs| proofs.value());
@@ -74,7 +74,7 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// Ends what is to be committed: what vouches for the list is written anew. Gives what is known of the list then.
+    /// Writes the head of the list, where there is anything to commit; returns what is known of the list then.
     pub(super) fn close(mut self) -> Result<Option<List>, redb::Error> {
         if let Some(list) = self.list.as_mut().filter(|_| self.changed) {
             self.heads.insert((), &list.head())?;
@@ -82,7 +82,7 @@ impl<'t> Tables<'t> {
         Ok(self.list)
     }
 
-    /// Puts `record` in the place of what was there.
+    /// Writes `record`, in the place of an earlier one of the same session.
     pub(super) fn put(&mut self, key: &SessionKey, record: &[u8]) -> Result<(), redb::Error> {
         self.changed = true;
         let known = self.number(key)?;
@@ -110,7 +110,7 @@ impl<'t> Tables<'t> {
         Ok(self.records.get(number)?.map(|record| record.value().1.to_vec()))
     }
 
-    /// Takes a record out with all that belongs to it, and gives it back.
+    /// Removes a record and all that belongs to it, and returns it.
     pub(super) fn remove(&mut self, key: &SessionKey) -> Result<Option<Vec<u8>>, redb::Error> {
         let Some(number) = self.numbers.remove(key.as_bytes())?.map(|number| number.value()) else { return Ok(None) };
         self.changed = true;
@@ -128,7 +128,7 @@ impl<'t> Tables<'t> {
         Ok(self.numbers.get(key.as_bytes())?.map(|number| number.value()))
     }
 
-    /// At most so many sessions that had ended by `second`, those that ended first, by their names where they have one.
+    /// At most `most` sessions that had ended by `second`, the earliest first, with their keys where they have one.
     pub(super) fn ended(&self, second: u64, most: usize) -> Result<Vec<(End, Option<SessionKey>)>, redb::Error> {
         let ended = self.ends.range(..=(second, u64::MAX))?.take(most);
         ended
@@ -140,13 +140,13 @@ impl<'t> Tables<'t> {
             .collect()
     }
 
-    /// Takes out what says when a session ends, where its record does not.
+    /// Removes the end of a session that has no record.
     pub(super) fn forget_end(&mut self, end: End) -> Result<(), redb::Error> {
         self.changed |= self.ends.remove(end)?.is_some();
         Ok(())
     }
 
-    /// Notes that a refresh begins; `false` when one was begun already and not ended, `None` without a session.
+    /// Marks that a refresh begins; `false` when the mark was there already, `None` without a session.
     pub(super) fn begin_refresh(&mut self, key: &SessionKey) -> Result<Option<bool>, redb::Error> {
         if self.number(key)?.is_none() {
             return Ok(None);
@@ -155,14 +155,14 @@ impl<'t> Tables<'t> {
         Ok(Some(self.refreshes.insert(key.as_bytes(), ())?.is_none()))
     }
 
-    /// Notes that a refresh ended.
+    /// Removes the mark of a refresh.
     pub(super) fn end_refresh(&mut self, key: &SessionKey) -> Result<(), redb::Error> {
         self.changed = true;
         self.refreshes.remove(key.as_bytes())?;
         Ok(())
     }
 
-    /// Writes revocations down, unless the order was followed before.
+    /// Writes revocations, unless the same order was carried out before.
     pub(super) fn revoke(&mut self, entries: &Entries) -> Result<bool, redb::Error> {
         if let Some(once) = &entries.once
             && self.revocation(once.tag)?.is_some()
@@ -194,13 +194,13 @@ impl<'t> Tables<'t> {
         list.entry(tag.0, row.value()).map(Some).ok_or_else(|| damaged(CHANGED))
     }
 
-    /// Reads the list of revocations whole, for sessions that live for `lifetime` milliseconds at most from now on.
+    /// Reads the whole list of revocations, for sessions that live for `lifetime` milliseconds at most from now on.
     ///
-    /// A file in which nothing is yet has none, and gets one.
+    /// A new file gets an empty list.
     ///
     /// # Errors
     ///
-    /// When not all of it can be believed; the inner one, when it was written under another secret.
+    /// When the list is damaged; the inner error when it was written under another secret.
     pub(super) fn read_list(
         &mut self,
         mut list: List,
@@ -222,7 +222,7 @@ impl<'t> Tables<'t> {
                     list.put(&entry);
                     entries.push(entry);
                 }
-                // Of another secret, or changed: the head says which.
+                // Either of another secret, or changed: the head says which.
                 None => changed = true,
             }
         }
@@ -237,12 +237,12 @@ impl<'t> Tables<'t> {
         Ok(Ok(entries))
     }
 
-    /// Takes revocations out that count no longer.
+    /// Removes revocations that cannot mean a session any more.
     pub(super) fn forget_revocations(&mut self, now: UnixTime) -> Result<(), redb::Error> {
         let over = |(until, ..): Row<'_>| until <= now.as_millis();
         let mut any = false;
         for entry in self.revocations.iter()? {
-            // An iterator that failed once fails for ever.
+            // redb's iterator does not go on after an error.
             any = over(entry?.1.value());
             if any {
                 break;
@@ -256,7 +256,7 @@ impl<'t> Tables<'t> {
                 if let Some(entry) = &entry {
                     list.take(entry);
                 }
-                // What nothing vouches for stays, and is found by who reads the list next.
+                // An entry that does not authenticate stays, and the next reader of the list finds it.
                 entry.is_none()
             })?;
         }
@@ -264,7 +264,7 @@ impl<'t> Tables<'t> {
     }
 }
 
-/// The list was written under another secret, as was whatever else is in the file.
+/// The list, and all else in the file, was written under another secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OtherSecret;
 

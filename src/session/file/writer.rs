@@ -12,13 +12,13 @@ use crate::session::revocation::Entries;
 use crate::telemetry::Rarely;
 use crate::world::UnixTime;
 
-/// What one transaction holds at most, so that nobody waits long for the next one.
+/// The number of requests in one transaction, so that the next one begins soon.
 const MOST_AT_ONCE: usize = 256;
 
-/// Sessions that one transaction frees at most.
+/// The number of sessions that one transaction frees.
 const FREED_AT_ONCE: usize = 256;
 
-/// What is to be done with the file.
+/// A change to the file.
 pub(super) enum Work {
     Save {
         key: SessionKey,
@@ -27,44 +27,44 @@ pub(super) enum Work {
     },
     Remove(SessionKey),
     BeginRefresh(SessionKey),
-    /// With what takes the session's place, where the refresh brought that.
+    /// With the session that replaces the one before, where the refresh brought one.
     EndRefresh(SessionKey, Option<(Vec<u8>, Arc<Session>)>),
     Revoke(Entries),
-    /// Write down when these were used last.
+    /// Writes the last uses of these sessions.
     Use(Vec<Keyed>),
-    /// Free what had ended by then, a part of it.
+    /// Frees some of the sessions that had ended by then.
     Reclaim(UnixTime),
-    /// Open the file again where it failed, and see whether it can be written.
+    /// Opens the file again where it failed, and tries to write to it.
     Mend,
 }
 
-/// What came of it.
+/// The result of a change.
 pub(super) enum Outcome {
-    /// The record that was removed.
+    /// The removed record.
     Removed(Option<Vec<u8>>),
-    /// Whether it was done, or needed not to be.
+    /// Whether the change was made, or was not needed.
     Done(bool),
-    /// Whether a refresh was begun, or had been begun before; `None` without a session.
+    /// Whether a refresh began, or had begun before; `None` without a session.
     Begun(Option<bool>),
     /// The session is in memory only.
     Unwritten,
-    /// How many sessions it was done to.
+    /// The number of sessions that were changed.
     Count(u64),
 }
 
-/// Work, and who waits for it.
+/// A change, and who waits for it.
 pub(super) struct Request {
     pub(super) work: Work,
     pub(super) reply: oneshot::Sender<Result<Outcome, StoreError>>,
 }
 
-/// What was done in a transaction; it counts, and is taken over into memory, once that is durable.
+/// What was done in a transaction; memory takes it over once it is durable.
 enum Done {
     Saved,
     Removed(SessionKey, Option<Vec<u8>>),
     Begun(Option<bool>),
     Unwritten,
-    /// Whether the session was there, and what is in its place.
+    /// Whether the session was there, and what replaces it.
     Refreshed(SessionKey, bool, Option<Arc<Session>>),
     Revoked(Option<Entries>),
     Used(Vec<(Arc<Session>, u64)>),
@@ -72,7 +72,7 @@ enum Done {
     Nothing,
 }
 
-/// Starts the one thread that writes; it ends when nobody can ask any more.
+/// Starts the thread that writes; it ends when all senders are gone.
 pub(super) fn spawn(shared: Arc<Shared>, requests: mpsc::Receiver<Request>) -> std::io::Result<JoinHandle<()>> {
     let writer = Writer { shared, failed: Rarely::default(), unwritten: Unwritten::default() };
     thread::Builder::new().name("sessions".to_owned()).spawn(move || writer.run(requests))
@@ -87,7 +87,7 @@ struct Writer {
 impl Writer {
     fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut waiting = Vec::with_capacity(MOST_AT_ONCE);
-        // What comes while a transaction is made is the next one.
+        // What arrives during a transaction makes up the next one.
         while requests.blocking_recv_many(&mut waiting, MOST_AT_ONCE) > 0 {
             let batch = std::mem::take(&mut waiting);
             for request in &batch {
@@ -99,7 +99,7 @@ impl Writer {
             match self.commit(&batch) {
                 Ok(done) => {
                     for (request, done) in batch.into_iter().zip(done) {
-                        // Whoever no longer waits does not need to know.
+                        // The requester may be gone.
                         let _ = request.reply.send(Ok(self.take_over(done)));
                     }
                 }
@@ -116,7 +116,7 @@ impl Writer {
         self.note_latest();
     }
 
-    /// Writes down the latest moment for who comes next, so that also logins under way come before their orders.
+    /// Writes down the latest moment for the next process, so that its orders also mean logins that are under way now.
     fn note_latest(&self) {
         let database = &self.shared.database;
         if database.state() == State::Writable && database.latest() < self.shared.cache.world.latest() {
@@ -125,7 +125,7 @@ impl Writer {
         }
     }
 
-    /// Does all of it in one transaction; after an error the file is opened again, and nothing of it counts as done.
+    /// Makes all changes in one transaction; after an error the file is opened again, and none of them counts.
     fn commit(&self, batch: &[Request]) -> Result<Vec<Done>, FileError> {
         self.mend()?;
         let database = &self.shared.database;
@@ -135,7 +135,7 @@ impl Writer {
             if let Some(further) = self.failed.due() {
                 tracing::error!(%error, further, "the session file failed");
             }
-            // Where this fails too, the next one tries again, and tells its own error to whoever waits.
+            // Where this fails too, the next transaction tries again and reports its own error.
             let _ = self.mend();
         }
         committed
@@ -145,8 +145,8 @@ impl Writer {
     fn mend(&self) -> Result<(), FileError> {
         let shared = &self.shared;
         if shared.database.reopen()? {
-            // An order whose transaction failed may be in the file all the same, and is not followed twice. Until that is
-            // known, nothing is written.
+            // An order whose transaction failed may be in the file all the same, and a repetition of it would not take effect.
+            // Nothing is written before that is known.
             let known = shared.database.read_list(&shared.list, 0).and_then(|known| {
                 let path = shared.database.path();
                 known.map_err(|_| FileError::damaged(path, "its list of revocations is another one"))
@@ -158,7 +158,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes down what there was no room for, as far as there is now.
+    /// Writes the sessions that had no room before, as far as there is room now.
     fn write_unwritten(&mut self) {
         while let Some(part) = self.unwritten.part() {
             let written = self.mend().and_then(|()| {
@@ -173,9 +173,9 @@ impl Writer {
         }
     }
 
-    /// Does in memory what cannot be done in a file without room; `None` where that would not be safe.
+    /// Makes in memory a change for which the file has no room; `None` where that is not safe.
     ///
-    /// A session that is in memory alone ends with the process at the latest, so nothing that ends it has to outlive that.
+    /// A session that is in memory alone ends with the process, so what ends it need not be durable.
     fn without_room(&mut self, work: Work) -> Option<Outcome> {
         match work {
             Work::Save { key, record, session } => {
@@ -213,11 +213,11 @@ impl Writer {
         }
     }
 
-    /// Frees a few of the sessions that had ended by `now`, and says how many it looked at.
+    /// Frees some of the sessions that had ended by `now`; returns how many it looked at.
     fn free(&self, now: UnixTime, tables: &mut Tables<'_>) -> Result<usize, redb::Error> {
         let ended = tables.ended(now.as_secs(), FREED_AT_ONCE)?;
         for (end, key) in &ended {
-            // In memory it may have been used since.
+            // Memory may know of a later use.
             let alive = key.and_then(|key| Some((key, self.shared.cache.sessions.get(&key)?)));
             let kept = match alive.filter(|(_, session)| session.lives(now)) {
                 Some((key, session)) => self.keep_use(&key, &session, tables)?,
@@ -228,14 +228,14 @@ impl Writer {
                 tables.forget_end(*end)?;
             }
         }
-        // As long as there is a record that they are about, they count.
+        // Revocations count as long as there is a record that they could mean.
         if ended.len() < FREED_AT_ONCE {
             tables.forget_revocations(now)?;
         }
         Ok(ended.len())
     }
 
-    /// Writes down when `session` was used last; whether there is a record of it.
+    /// Writes the last use of `session`; returns whether it has a record.
     fn keep_use(&self, key: &SessionKey, session: &Session, tables: &mut Tables<'_>) -> Result<bool, redb::Error> {
         let Some(record) = tables.get(key)? else { return Ok(false) };
         match self.shared.cache.with_use(key, &record, session) {
@@ -248,7 +248,7 @@ impl Writer {
         }
     }
 
-    /// In this thread, and before anybody is told: whoever asked may be gone, and then memory would not follow.
+    /// Memory follows in this thread and before the answer: the requester may be gone, and memory must not lag behind the file.
     fn take_over(&mut self, done: Done) -> Outcome {
         let cache = &self.shared.cache;
         match done {

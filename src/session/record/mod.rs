@@ -1,13 +1,13 @@
-//! How a session is written down: what an operator may see under the daemon's secret, the rest under the token.
+//! The form of a session in a store: an outline for operators under the daemon's secret, the rest under the session token.
 //!
 //! ```text
 //! version  ends at  length of the outline  outline     rest
 //! 1 byte   8 bytes  4 bytes                sealed      sealed
 //! ```
 //!
-//! Each sealed part is a nonce, a ciphertext and its tag (AES-256-GCM). The outline's key is derived from the secret for
-//! this record alone, and what stands before it is authenticated with it. The key of the rest is derived from the
-//! token, which only the browser has. Both are bound to the version and to the record's name.
+//! Each sealed part is a nonce, a ciphertext and its tag (AES-256-GCM). The outline's key is derived from the secret for this
+//! record alone; the bytes before it are authenticated with it. The key of the rest is derived from the token, which only the
+//! browser has. Both parts are bound to the version and to the record's key.
 
 mod outline;
 #[cfg(test)]
@@ -30,24 +30,24 @@ use super::{MOST_AHEAD, ProviderSide, Refreshable, Schedule, Session, SessionKey
 use crate::identity::{Assurance, Identity, Kept, PackedIdentity};
 use crate::world::{EntropyError, UnixTime, World};
 
-/// Written before each record; a record of another version counts as absent.
+/// The first byte of a record; a record of another version counts as absent.
 const VERSION: u8 = 1;
 
 const OUTLINE_LABEL: &[u8] = b"session outline 1";
 
 const HEAD_LENGTH: usize = 1 + 8 + 4;
 
-/// What a store must know of a record to keep it in order; nothing of it is secret, and nothing is verified.
+/// What a store needs to know of a record. It is not secret, and not authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// Of how the record is written.
+    /// The version of the format.
     version: u8,
-    /// The first whole second, after the epoch, at which the session has ended if no use after the one in the record is
-    /// written down.
+    /// The first whole second, after the epoch, at which the session has ended unless a later use than the one in the record
+    /// is written down.
     pub(super) ends_at: u64,
 }
 
-/// What only the browser's token opens.
+/// The part of a record that only the token opens.
 #[derive(Serialize, Deserialize)]
 struct Rest<'s> {
     username: Cow<'s, str>,
@@ -57,7 +57,7 @@ struct Rest<'s> {
     groups: Cow<'s, [String]>,
     entitlements: Cow<'s, [String]>,
     id_token: Cow<'s, str>,
-    /// Until when it is sent; `None`: it is only kept.
+    /// Until when the ID token is sent; `None`: it is only kept.
     sent_until: Option<u64>,
     /// In milliseconds.
     idle_timeout: Option<u64>,
@@ -68,19 +68,19 @@ struct Rest<'s> {
     kept: Cow<'s, Kept>,
     #[serde(default)]
     asked: Cow<'s, Assurance>,
-    /// A record of an earlier release does not know, and its ID token speaks of all that it says.
+    /// A record of an earlier release has none: its ID token then stands for all that it says.
     #[serde(default, skip_serializing_if = "<[String]>::is_empty")]
     userinfo_claims: Cow<'s, [String]>,
 }
 
-/// Of a schedule, in milliseconds after the epoch.
+/// The times of a schedule, in milliseconds after the epoch.
 #[derive(Serialize, Deserialize)]
 struct Times {
     due: u64,
     confirm_by: u64,
 }
 
-/// What a login is refreshed with.
+/// What a session is refreshed with.
 #[derive(Serialize, Deserialize)]
 struct Refresh<'s> {
     token: Cow<'s, str>,
@@ -88,17 +88,17 @@ struct Refresh<'s> {
     times: Times,
 }
 
-/// What is derived from the daemon's secret.
+/// Seals and opens records, with keys that are derived from the daemon's secret.
 pub(super) struct RecordKeys {
     secret: Prk,
-    /// What sessions are held to, whatever they were promised: settings may have been shortened since.
+    /// The longest lifetime by the present settings, which may be shorter than those of the login.
     lifetime: Duration,
     /// In milliseconds.
     idle_timeout: u64,
 }
 
 impl Head {
-    /// The head of `record`; `None` when it is of another version, or no record.
+    /// The head of `record`; `None` when it has another version, or is not a record.
     pub(super) fn read(record: &[u8]) -> Option<Self> {
         Parts::of(record).map(|parts| parts.head)
     }
@@ -132,7 +132,8 @@ impl<'r> Parts<'r> {
 
 impl RecordKeys {
     /// Derives the keys from `secret` (HKDF-SHA256, RFC 5869).
-    /// They open any session as one that lives no longer than `lifetime`, and without a check no longer than `idle_timeout`.
+    ///
+    /// Sessions open with a lifetime of `lifetime` at most, and an idle time-out of `idle_timeout` at most.
     pub(super) fn new(secret: &[u8], lifetime: Duration, idle_timeout: Option<Duration>) -> Self {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self {
@@ -142,12 +143,12 @@ impl RecordKeys {
         }
     }
 
-    /// When a session that was made at `created` ends at last, in milliseconds after the epoch.
+    /// When a session that was made at `created` ends at the latest, in milliseconds after the epoch.
     fn end_of(&self, created: u64, expires: u64) -> u64 {
         (UnixTime::from_millis(created) + self.lifetime).as_millis().min(expires)
     }
 
-    /// Writes `session` down under `token`, and that `issuer` vouched for it.
+    /// Seals `session` under `token`; `issuer` vouched for it.
     ///
     /// # Errors
     ///
@@ -184,8 +185,8 @@ impl RecordKeys {
         Ok(record)
     }
 
-    /// Opens what [`RecordKeys::seal`] made; `None` for everything else, and where another than `issuer_of` the
-    /// application vouched: settings may have changed since.
+    /// Opens what [`RecordKeys::seal`] made. Returns `None` for everything else, and where `issuer_of` names another issuer for
+    /// the application, because settings may have changed since.
     pub(super) fn open<'i>(
         &self,
         token: &SessionToken,
@@ -236,12 +237,12 @@ impl RecordKeys {
         })
     }
 
-    /// What an operator may see of the record under `key`.
+    /// The outline in the record under `key`.
     pub(super) fn outline(&self, key: &SessionKey, record: &[u8]) -> Option<Outline> {
         self.outline_of(key, &Parts::of(record)?)
     }
 
-    /// What an operator sees of the record under `key` where its session counts `now`; what memory knows of it is newer.
+    /// What an operator sees of the record under `key`, where its session counts `now`; `cached` may know of later uses.
     pub(super) fn shown(
         &self,
         key: SessionKey,
@@ -265,7 +266,7 @@ impl RecordKeys {
         Some(shown)
     }
 
-    /// The record under `key` with the use that `session` was put to since; `None` when it is not this daemon's.
+    /// The record under `key` with the last use of `session`; `None` when it does not open.
     ///
     /// # Errors
     ///
@@ -279,10 +280,10 @@ impl RecordKeys {
     ) -> Result<Option<Vec<u8>>, EntropyError> {
         let Some(parts) = Parts::of(record) else { return Ok(None) };
         let Some(outline) = self.outline_of(key, &parts) else { return Ok(None) };
-        // Another process may have written down a later one.
+        // Another process may have written a later use.
         session.kept(outline.last_check);
         let outline = Outline { last_check: session.last_check(), ..outline };
-        // The rest is bound to the version that it was written with.
+        // The rest is bound to the version under which it was written.
         let head = Head { version: parts.head.version, ends_at: end(session) };
         let mut record = self.head_and_outline(world, key, &outline, head)?;
         record.extend_from_slice(parts.rest);
@@ -309,13 +310,13 @@ impl RecordKeys {
         serde_json::from_slice(&open(&self.outline_key(key), &bound_to, parts.outline)?).ok()
     }
 
-    /// One key for each record, so that random nonces never run out however often a use is noted.
+    /// Each record has a key of its own, so random nonces do not run out however often a use is written.
     fn outline_key(&self, key: &SessionKey) -> LessSafeKey {
         aead_key(&self.secret, &[OUTLINE_LABEL, key.as_bytes()])
     }
 }
 
-/// The first whole second at which `session` has ended if no use after the last one is written down.
+/// The first whole second at which `session` has ended unless a later use is written down.
 fn end(session: &Session) -> u64 {
     session.kept_end(session.last_use()).as_millis().div_ceil(1000)
 }
@@ -352,7 +353,7 @@ impl From<Times> for Schedule {
     }
 }
 
-/// What the rest of a record is bound to.
+/// The associated data of a record's rest.
 fn bound_to(version: u8, key: &SessionKey) -> Vec<u8> {
     [&[version], key.as_bytes().as_slice()].concat()
 }
@@ -361,7 +362,7 @@ fn json(part: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(part).expect("texts, numbers and lists of them are written without fail")
 }
 
-/// An AES-256-GCM key out of `secret` for what `labels` say.
+/// An AES-256-GCM key, derived from `secret` for `labels`.
 pub(super) fn aead_key(secret: &Prk, labels: &[&[u8]]) -> LessSafeKey {
     let okm = secret.expand(labels, &AES_256_GCM).expect("a key of 32 bytes is within what HKDF-SHA256 can give");
     LessSafeKey::new(UnboundKey::from(okm))

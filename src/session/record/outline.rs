@@ -1,4 +1,4 @@
-//! What an operator may see of a session.
+//! The part of a record that operators may see.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,25 +9,25 @@ use crate::world::UnixTime;
 /// What an operator may see of a session without its token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::session) struct Outline {
-    /// The slug.
+    /// The application's slug.
     pub(in crate::session) application: String,
-    /// The provider that vouched.
+    /// The issuer of the provider.
     pub(in crate::session) issuer: String,
     pub(in crate::session) subject: String,
-    /// How the user is called in logs.
+    /// The user's name in logs.
     pub(in crate::session) label: String,
-    /// The provider's session.
+    /// The provider's session (`sid`).
     pub(in crate::session) session_id: Option<String>,
-    /// Those before; a record of an earlier release has none.
+    /// Earlier ones; a record of an earlier release has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(in crate::session) earlier_session_ids: Vec<Option<String>>,
-    /// When the provider asked who it is, where there is no `sid`.
+    /// When the provider authenticated the user, where there is no `sid`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(in crate::session) auth_times: Vec<u64>,
-    /// How the ID token is signed, by its name in the token; a record of an earlier release does not say.
+    /// The signing algorithm of the ID token, by its name; a record of an earlier release has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::session) algorithm: Option<String>,
-    /// In milliseconds after the epoch, as all that follow.
+    /// In milliseconds after the epoch, as the others.
     pub(in crate::session) began: u64,
     pub(in crate::session) created: u64,
     pub(in crate::session) expires: u64,
@@ -53,7 +53,7 @@ impl Outline {
         }
     }
 
-    /// The same as operators see it.
+    /// The outline as operators see it.
     pub(in crate::session) fn shown(self, id: SessionKey) -> SessionOutline {
         SessionOutline {
             id,

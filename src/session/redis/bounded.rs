@@ -1,7 +1,7 @@
-//! A connection whose peer cannot make us keep any amount of an answer.
+//! A stream that bounds the size of a server's answers.
 //!
-//! The client library collects an answer until it is whole, however long it says that it is. Here its size is followed as the
-//! bytes pass (RESP 2 and 3), and the connection ends before more is read than an answer may have.
+//! The client library collects an answer until it is complete, however long the server says that it is. This stream follows the
+//! size as the bytes pass (RESP 2 and 3), and fails before more than the bound is read.
 
 use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
@@ -9,13 +9,13 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes of one answer: a thousand entries of a stream, or a record with many groups and a large ID token, have far less.
+/// The bytes of one answer at most: a thousand entries of a stream, or a record with many groups, have far less.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// Values in one answer: a map of all slots of a Cluster has some hundred thousand.
+/// The values in one answer at most: a map of all slots of a Cluster has some hundred thousand.
 const MOST_VALUES: u64 = 500_000;
 
-/// Of a line: a number, or the text of an error.
+/// The bytes of a line at most: a number, or the text of an error.
 const MOST_LINE: usize = 64 << 10;
 
 /// A stream whose answers are bounded.
@@ -25,10 +25,10 @@ pub(super) struct Bounded<S> {
     answer: Answer,
 }
 
-/// How far an answer was read.
+/// The state of one answer.
 #[derive(Debug, Default)]
 struct Answer {
-    /// Values that are still to come, but for the one that is being read; all of them belong to one answer.
+    /// Values still to come, without the one that is being read.
     outstanding: u64,
     values: u64,
     bytes: u64,
@@ -37,12 +37,12 @@ struct Answer {
 
 #[derive(Debug, Default)]
 enum Part {
-    /// Nothing of a value.
+    /// Before a value.
     #[default]
     Begin,
-    /// The line that begins a value: its kind, its length so far, and the number in it.
+    /// In the line that begins a value: its kind, its length so far, and the number in it.
     Line { kind: u8, length: usize, number: Option<u64> },
-    /// So much of a text, with its end.
+    /// In a text, with this many bytes left, its end included.
     Text(u64),
 }
 
@@ -90,7 +90,7 @@ impl Answer {
         Ok(())
     }
 
-    /// What no number is good for, "-1" for instance, is no text and no list.
+    /// A line without a number, "-1" for instance, begins neither a text nor a list.
     fn end_line(&mut self, kind: u8, number: Option<u64>) {
         match (kind, number) {
             (b'$' | b'!' | b'=', Some(length)) => {
@@ -155,7 +155,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
 mod tests {
     use super::*;
 
-    /// In pieces of each size; whether it is taken, and whether the next byte begins an answer.
+    /// In pieces of each size: whether it is accepted, and whether the next byte begins an answer.
     #[track_caller]
     fn check(bytes: &[u8], taken: bool, whole: bool) {
         for piece in [1, 2, 3, 7, 4096] {
@@ -192,7 +192,7 @@ mod tests {
         for part in ["+OK", "$5\r\nhello\r", "*2\r\n:1\r\n", "*1\r\n*1\r\n", "$67108000\r\n", "*499000\r\n"] {
             check(part.as_bytes(), true, false);
         }
-        // Many small ones are no large one.
+        // Many small answers are not one large answer.
         check(
             &b"$1000\r\n".iter().copied().chain([b'x'; 1000]).chain(*b"\r\n").collect::<Vec<u8>>().repeat(100),
             true,

@@ -1,4 +1,4 @@
-//! Which server of a Cluster has which keys (Redis Cluster Specification, "Keys distribution model").
+//! The map from slots to the servers of a Cluster (Redis Cluster Specification, "Keys distribution model").
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,10 +18,10 @@ use crate::session::redis::RedisAddress;
 
 const SLOTS: u16 = 16_384;
 
-/// Least time between two questions for the map while nodes are away.
+/// The pause between two requests for the map while nodes are away.
 const QUESTION_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The slot of a key: by what stands in its first braces, else by the whole key.
+/// The slot of a key: of the part in its first braces, else of the whole key.
 pub(super) fn slot(key: &[u8]) -> u16 {
     let open = key.iter().position(|byte| *byte == b'{').map(|at| at + 1);
     let tag = open.and_then(|from| {
@@ -31,7 +31,7 @@ pub(super) fn slot(key: &[u8]) -> u16 {
     crc16(tag.unwrap_or(key)) % SLOTS
 }
 
-/// CRC-16/XMODEM, as the specification has it.
+/// CRC-16/XMODEM, as in the specification.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| {
         (0..8).fold(
@@ -41,14 +41,14 @@ fn crc16(bytes: &[u8]) -> u16 {
     })
 }
 
-/// All masters of a Cluster, as far as they are known.
+/// The known masters of a Cluster.
 pub(super) struct Cluster {
     seeds: Vec<Arc<Link>>,
     dialer: Arc<Dialer>,
     map: RwLock<Arc<Map>>,
-    /// Something did not go as the map says.
+    /// Whether an answer contradicted the map.
     doubtful: AtomicBool,
-    /// When the map was last asked for, held while it is.
+    /// When the map was last requested; locked during a request.
     asked: AsyncMutex<Option<Instant>>,
 }
 
@@ -57,7 +57,7 @@ struct Map {
     /// First and last slot of each range, in order.
     ranges: Vec<(u16, u16, Arc<Link>)>,
     links: HashMap<RedisAddress, Arc<Link>>,
-    /// Servers that others named and that have no slot yet.
+    /// Servers that a redirection named and that are not in the map.
     named: Mutex<HashMap<RedisAddress, Arc<Link>>>,
 }
 
@@ -82,7 +82,7 @@ impl Cluster {
         }
     }
 
-    /// The server at an address that another one named; its link is kept until the map is drawn anew.
+    /// The server at an address from a redirection; its link is kept until the next map.
     pub(super) fn link_to(&self, address: RedisAddress) -> Arc<Link> {
         let map = self.map();
         let link = self.link_at(address.clone(), &map);
@@ -92,18 +92,18 @@ impl Cluster {
         link
     }
 
-    /// Every server that has keys.
+    /// All servers that have keys.
     pub(super) async fn links(&self, deadline: Instant) -> Result<Vec<Arc<Link>>, RedisError> {
         self.doubt();
         self.refresh_if_doubtful(deadline).await?;
         let mut links: Vec<_> =
             self.map().links.iter().map(|(address, link)| (address.to_string(), Arc::clone(link))).collect();
-        // A cursor counts them.
+        // A cursor has the position in this list.
         links.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(links.into_iter().map(|(_, link)| link).collect())
     }
 
-    /// Asks for the map again before it is next used.
+    /// Has the map requested again before its next use.
     pub(super) fn doubt(&self) {
         self.doubtful.store(true, Ordering::Release);
     }
@@ -127,7 +127,7 @@ impl Cluster {
         refreshed.inspect_err(|_| self.doubt())
     }
 
-    /// Takes the first whole map that any known server gives.
+    /// Takes the first complete map that any known server gives; all are asked at once.
     async fn refresh(&self, deadline: Instant) -> Result<(), RedisError> {
         let known = self.map();
         let mut questions = JoinSet::new();
@@ -155,7 +155,7 @@ impl Cluster {
         Err(last_error)
     }
 
-    /// The link that there is already, or a new one.
+    /// The existing link, or a new one.
     fn link_at(&self, address: RedisAddress, known: &Map) -> Arc<Link> {
         let is_here = |link: &&Arc<Link>| matches!(link.place(), Place::Server(there) if *there == address);
         let here = known.links.get(&address).cloned().or_else(|| known.named().get(&address).cloned());
@@ -165,7 +165,7 @@ impl Cluster {
         }
     }
 
-    /// A map with the connections of the one before.
+    /// A new map with the existing connections.
     fn drawn(&self, masters: Vec<(u16, u16, RedisAddress)>, known: &Map) -> Map {
         let mut map = Map::default();
         for (first, last, address) in masters {
@@ -182,7 +182,7 @@ impl Map {
     }
 }
 
-/// Reads `CLUSTER SLOTS`; a node that does not know its own address is where it was `asked`.
+/// Reads `CLUSTER SLOTS`; a node that does not know its own address has the one at which it was `asked`.
 fn masters(answer: &Value, asked: &RedisAddress) -> Result<Vec<(u16, u16, RedisAddress)>, RedisError> {
     let slot = |value: &Value| u16::try_from(number(value)?).map_err(|_| RedisError::Unexpected);
     let ranges = list(answer)?.iter().map(|range| match list(range)? {

@@ -8,89 +8,89 @@ use super::stream::EntryId;
 use super::value::{bytes, done, list, number, only, optional_bytes};
 use super::{Redis, Shared, Way};
 
-/// About how many removals are kept: anybody may sign out with cookies that were never given. Who missed more forgets what it
-/// has in memory.
+/// The approximate number of removals that are kept: anybody can sign out with invented cookies. A process that missed more
+/// forgets what it has in memory.
 const MOST_REMOVALS: &[u8] = b"100000";
 
-/// What comes of [`Redis::take_out`].
+/// The result of [`Redis::take_out`].
 #[derive(Debug)]
 pub(crate) struct Taken {
     /// `None` where there was none.
     pub(crate) record: Option<Vec<u8>>,
-    /// Whether all followers are told already.
+    /// Whether the followers are notified already.
     pub(crate) is_told: bool,
 }
 
-/// What comes of [`Redis::begin_refresh`].
+/// The result of [`Redis::begin_refresh`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Begun {
-    /// The lease is the caller's; this is the record.
+    /// The caller has the lease; this is the record.
     Taken(Vec<u8>),
-    /// The same after one that ran out, as may be after [`Begun::Abandoned`].
+    /// The same, after a lease that ran out.
     Retaken(Vec<u8>),
-    /// Another one has the lease.
+    /// Another owner has the lease.
     Busy,
-    /// A lease ran out before its owner finished; this is the record. What the owner had done nobody knows.
+    /// A lease ran out before its owner finished; what the owner did is not known. This is the record.
     Abandoned(Vec<u8>),
     /// There is no record.
     Gone,
 }
 
-/// An order as it goes on the list of revocations.
+/// An order for the list of revocations.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Order<'a> {
     /// The entry.
     pub(crate) entry: &'a [u8],
-    /// What vouches for the list without it; nothing where there is no list.
+    /// The head of the list before the order; empty where there is no list.
     pub(crate) head: &'a [u8],
-    /// What vouches for it afterwards.
+    /// The head of the list with the order.
     pub(crate) new_head: &'a [u8],
-    /// Its moment, in milliseconds: the order is not listed where a login that was saved began later.
+    /// The moment of the order, in milliseconds: it is not listed where a saved login began later.
     pub(crate) at: Option<u64>,
-    /// Its name, and for how long that is remembered: it is listed once.
+    /// The name of the order, and how long it is remembered: an order is listed once.
     pub(crate) once: Option<(&'a [u8], Duration)>,
-    /// Whether nothing else is on the list from now on.
+    /// Whether the list begins anew with this order.
     pub(crate) anew: bool,
 }
 
-/// What comes of [`Redis::order`]; only after the first one anything has changed.
+/// The result of [`Redis::order`]; only [`Listed::Done`] has changed anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Listed {
-    /// It is on the list.
+    /// The order is on the list.
     Done,
-    /// An order of this name was on it before.
+    /// An order of this name was on the list before.
     Repeated,
     /// The list has this head.
     OtherHead(Vec<u8>),
-    /// A login that was saved began at this moment, in milliseconds.
+    /// A saved login began at this moment, in milliseconds.
     Late(u64),
 }
 
 /// How a refresh ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Finish<'a> {
-    /// With a new record, which lives so long from now, and without a mark.
+    /// With a new record, which lives this long from now; the mark is removed.
     Replace(&'a [u8], Duration),
-    /// Without a mark: nothing was done.
+    /// Without a change; the mark is removed.
     Release,
-    /// With the mark that something was begun: others will find [`Begun::Abandoned`].
+    /// Without a change; the mark stays, and others get [`Begun::Abandoned`].
     Keep,
 }
 
 impl Redis {
-    /// The record.
+    /// Reads a record.
     ///
     /// # Errors
     ///
-    /// As every operation: [`RedisError`].
+    /// As for all operations: [`RedisError`].
     pub(crate) async fn get(&self, key: &[u8; 32]) -> Result<Option<Vec<u8>>, RedisError> {
         let name = self.record(key);
         optional_bytes(only(self.send(&name, &[command("GET", &[name.as_bytes()])]).await?)?)
     }
 
-    /// Writes a new record, which lives so long, of a login that began at the moment `began`, in milliseconds.
+    /// Writes a record, which lives for `ttl`, of a login that began at the moment `began`, in milliseconds.
     ///
-    /// In a Cluster the moment has a round trip of its own, before the record.
+    /// In a Cluster the moment is written first, with a round trip of its own.
     pub(crate) async fn put(&self, key: &[u8; 32], record: &[u8], ttl: Duration, began: u64) -> Result<(), RedisError> {
         let (name, latest, began) = (self.record(key), self.shared(Shared::Latest), began.to_string());
         if let Way::One(_) = &self.way {
@@ -102,10 +102,10 @@ impl Redis {
         done(&only(self.send(&name, &[set]).await?)?).map(drop)
     }
 
-    /// Takes out a record and its lease, and tells all followers of it, whether there was one or not.
+    /// Removes a record and its lease, and notifies all followers, whether there was a record or not.
     ///
-    /// In a Cluster they are told by [`Redis::tell_removed`] only, a second round trip: whoever hears of it must no longer find
-    /// the record. After an error it may be gone without their being told: then it has to be removed once more.
+    /// In a Cluster [`Redis::tell_removed`] notifies them, a second round trip: a follower that is notified must not find the
+    /// record. After an error the record may be gone without a notification; then it has to be removed again.
     pub(crate) async fn take_out(&self, key: &[u8; 32]) -> Result<Taken, RedisError> {
         let (record, lease, removals) = (self.record(key), self.lease(key), self.shared(Shared::Removals));
         let is_told = matches!(self.way, Way::One(_));
@@ -117,16 +117,16 @@ impl Redis {
         Ok(Taken { record: optional_bytes(taken)?, is_told })
     }
 
-    /// Tells all followers that a record was removed; as often as may be.
+    /// Notifies all followers that a record was removed; may be repeated.
     pub(crate) async fn tell_removed(&self, key: &[u8; 32]) -> Result<(), RedisError> {
         let removals = self.shared(Shared::Removals);
         let tell = command("XADD", &[removals.as_bytes(), b"MAXLEN", b"~", MOST_REMOVALS, b"*", b"k", key]);
         bytes(&only(self.send(&removals, &[tell]).await?)?).map(drop)
     }
 
-    /// Takes the lease for a refresh, for so long from now by the server's clock.
+    /// Takes the lease for a refresh, for the time of `lease` by the server's clock.
     ///
-    /// A lease that ran out is taken only where that `may_retake`. `owner` is one that nobody used before.
+    /// A lease that ran out is taken only where it `may_retake`. Each `owner` is used once.
     pub(crate) async fn begin_refresh(
         &self,
         key: &[u8; 32],
@@ -150,7 +150,7 @@ impl Redis {
         }
     }
 
-    /// Prolongs the lease to so long from now; false when it is not the owner's any more, or the record is gone.
+    /// Renews the lease; `false` when the owner does not have it any more, or the record is gone.
     pub(crate) async fn renew_refresh(
         &self,
         key: &[u8; 32],
@@ -160,7 +160,7 @@ impl Redis {
         done(&self.on_lease(&RENEW, key, &[owner, &millis(lease)]).await?)
     }
 
-    /// Ends a refresh; false, and nothing changes, when the lease is not the owner's any more or the record is gone.
+    /// Ends a refresh; `false`, without a change, when the owner does not have the lease any more or the record is gone.
     pub(crate) async fn finish_refresh(
         &self,
         key: &[u8; 32],
@@ -177,7 +177,7 @@ impl Redis {
         done(&finished)
     }
 
-    /// Puts an order on the list of revocations and tells all followers, for good.
+    /// Puts an order on the list of revocations, which notifies all followers.
     pub(crate) async fn order(&self, order: &Order<'_>) -> Result<Listed, RedisError> {
         let names = [Shared::Revocations, Shared::Head, Shared::Latest].map(|which| self.shared(which));
         let once = order.once.map(|(tag, ttl)| (self.shared(Shared::Once(tag)), millis(ttl)));
@@ -197,28 +197,27 @@ impl Redis {
         }
     }
 
-    /// Drops the entries before `first` from the list of revocations, where its head is `head`, and gives it another one.
+    /// Removes the entries before `first` from the list of revocations, where its head is still `head`.
     pub(crate) async fn trim_list(&self, first: EntryId, head: &[u8], new_head: &[u8]) -> Result<bool, RedisError> {
         let [stream, name] = [Shared::Revocations, Shared::Head].map(|which| self.shared(which));
         done(&self.run(&TRIM_LIST, &[&stream, &name], &[head, new_head, first.to_string().as_bytes()]).await?)
     }
 
-    /// Keeps the latest moment ever given, for orders that others give.
+    /// Raises the latest moment of a login to `moment`, for the orders of other processes.
     pub(crate) async fn note_latest(&self, moment: u64) -> Result<u64, RedisError> {
         let name = self.shared(Shared::Latest);
         number(&self.run(&LONGEST, &[&*name], &[moment.to_string().as_bytes()]).await?)
     }
 
-    /// Keeps the largest number ever given, and gives it.
+    /// Raises the longest lifetime to this one, and returns it.
     pub(crate) async fn longest(&self, lifetime_ms: u64) -> Result<u64, RedisError> {
         let name = self.shared(Shared::Longest);
         number(&self.run(&LONGEST, &[&*name], &[lifetime_ms.to_string().as_bytes()]).await?)
     }
 
-    /// Frees what the stream of removals holds that is older than this by the server's clock, which named the entries; a few may
-    /// stay.
+    /// Removes from the stream of removals what is older than `removals` by the server's clock, approximately.
     ///
-    /// Gives the server's time, in milliseconds.
+    /// Returns the server's time, in milliseconds.
     pub(crate) async fn trim(&self, removals: Duration) -> Result<u64, RedisError> {
         let stream = self.shared(Shared::Removals);
         number(&self.run(&TRIM, &[&*stream], &[&millis(removals)]).await?)
@@ -235,7 +234,7 @@ impl Redis {
     }
 }
 
-/// A command and its arguments.
+/// A command with arguments.
 pub(super) fn command(name: &str, arguments: &[&[u8]]) -> Cmd {
     let mut command = Cmd::new();
     command.arg(name);
@@ -245,7 +244,7 @@ pub(super) fn command(name: &str, arguments: &[&[u8]]) -> Cmd {
     command
 }
 
-/// At least one, because servers refuse records that live for no time.
+/// At least one, because servers refuse a time of zero.
 pub(super) fn millis(duration: Duration) -> Vec<u8> {
     duration.as_millis().max(1).to_string().into_bytes()
 }

@@ -19,15 +19,15 @@ use super::error::{RedisError, clean};
 use crate::session::redis::{RedisAddress, RedisSettings};
 use crate::tls;
 
-/// Opens connections, all in the same way.
+/// Opens connections with the same settings.
 pub(super) struct Dialer {
     tls: Option<TlsConnector>,
     user: RedisConnectionInfo,
-    /// For an operation and all that it needs.
+    /// For an operation, with all that it needs.
     pub(super) timeout: Duration,
 }
 
-/// A connection that many operations share; dropped with its last clone.
+/// A connection that many operations share; it closes with its last clone.
 #[derive(Clone)]
 pub(super) struct Connection {
     shared: MultiplexedConnection,
@@ -43,12 +43,12 @@ impl Dialer {
         Ok(Self { tls, user: user.set_db(settings.database.into()), timeout: settings.timeout })
     }
 
-    /// The same with another user and no database, for Sentinels.
+    /// The same with another user and without a database, for Sentinels.
     pub(super) fn with_user(&self, username: Option<&str>, password: Option<&SecretString>) -> Self {
         Self { tls: self.tls.clone(), user: user(username, password), timeout: self.timeout }
     }
 
-    /// Connects until `deadline`.
+    /// Connects before `deadline`.
     pub(super) async fn dial(&self, address: &RedisAddress, deadline: Instant) -> Result<Connection, RedisError> {
         let dialed = timeout_at(deadline, self.connect(address)).await;
         dialed.unwrap_or(Err(RedisError::TimedOut(self.timeout)))
@@ -69,7 +69,7 @@ impl Dialer {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        // Time is kept here, where it is known how long which operation may take.
+        // The callers bound the time, because they know what an operation may take.
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let connected = MultiplexedConnection::new_with_config(&self.user, Bounded::new(stream), config).await;
         let (connection, driver) = connected.map_err(|error| RedisError::connection(&error))?;

@@ -2,24 +2,24 @@ use std::time::Duration;
 
 use redis::ServerError;
 
-/// Why a Redis did not do what it was asked; its text holds no secret and no key.
+/// Why Redis did not do what it was asked. The text has no secret and no key.
 ///
 /// After [`RedisError::Away`] and [`RedisError::TimedOut`] it is not known whether the operation took place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RedisError {
-    /// No server is connected, or the one that is cannot serve now.
+    /// No server is connected, or it cannot serve now.
     #[error("Redis is away: {0}")]
     Away(String),
     /// No answer in time.
     #[error("Redis does not answer within {} s", .0.as_secs_f32())]
     TimedOut(Duration),
-    /// The server will not do it.
+    /// The server refuses.
     #[error("Redis refuses: {0}")]
     Refused(String),
-    /// What came back is nothing that was asked for.
+    /// The answer does not have the expected form.
     #[error("Redis answers with something else")]
     Unexpected,
-    /// What is there is not what was written.
+    /// The data does not authenticate.
     #[error("the list of revocations in Redis is damaged: {0}")]
     Damaged(&'static str),
     /// The certificate authorities cannot be read, or the TLS library refuses its own defaults.
@@ -27,17 +27,17 @@ pub(crate) enum RedisError {
     Tls(String),
 }
 
-/// What a server says when it cannot serve now, but may later or another one may.
+/// The errors of a server that cannot serve now, but may later or another one may.
 const AWAY: [&str; 7] = ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "TRYAGAIN", "MISCONF", "UNBLOCKED"];
 
 impl RedisError {
-    /// The error that a server answered with.
+    /// The error in a server's answer.
     pub(super) fn answered(error: &ServerError) -> Self {
         let code = error.code();
         if Self::is_away(error) {
             return Self::Away(code.to_owned());
         }
-        // The details of some errors quote what was sent.
+        // The details of other errors may quote what was sent.
         let explains = matches!(code, "WRONGPASS" | "NOAUTH" | "OOM" | "NOREPLICAS");
         Self::Refused(match error.details().filter(|_| explains) {
             Some(details) => format!("{code} {}", clean(details)),
@@ -45,7 +45,7 @@ impl RedisError {
         })
     }
 
-    /// What the client library says of a connection.
+    /// The client library's error about a connection.
     pub(super) fn connection(error: &redis::RedisError) -> Self {
         if error.kind() == redis::ErrorKind::AuthenticationFailed {
             return Self::Refused("the user or its password is wrong, or the database does not exist".to_owned());
@@ -58,7 +58,7 @@ impl RedisError {
         AWAY.contains(&error.code())
     }
 
-    /// Whether the server lost its place to another one.
+    /// Whether another server took its place.
     pub(super) fn is_misplaced(error: &ServerError) -> bool {
         matches!(error.code(), "READONLY" | "MASTERDOWN")
     }
@@ -97,7 +97,7 @@ mod tests {
             "NOREPLICAS Not enough good replicas to write.",
             &refused("NOREPLICAS Not enough good replicas to write."),
         );
-        // It may quote what was sent.
+        // The text may quote what was sent.
         check("NOPERM User x has no permissions to access 'secret'", &refused("NOPERM"));
         check("ERR unknown command 'secret'", &refused("ERR"));
     }

@@ -1,4 +1,4 @@
-//! Hears what other processes revoke and remove, and knows how far it has heard everything.
+//! Follows what other processes revoke and remove, and proves up to when nothing was missed.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -14,85 +14,85 @@ use super::stream::{EntryId, Info, entries, history};
 use super::value::{list, number, optional_bytes};
 use super::{Redis, Shared, Way};
 
-/// Entries of each stream that are read at once.
+/// The number of entries of each stream that are read at once.
 const CHUNK: usize = 1000;
 
-/// So often in the staleness of the settings it is proven that everything was heard: each proof is for a moment that is one of these
-/// parts old when it comes, and the next one comes as much later.
+/// The number of proofs in the staleness of the settings. A proof is for a moment that is one of these parts old when it comes,
+/// and the next proof comes as much later.
 const PROOFS: u32 = 6;
 
-/// What is told about the two streams; all of it from one task, in order.
+/// What a follower is told of the two streams; all of it from one task, in order.
 pub(crate) trait Follower: Send + Sync {
-    /// An entry of [`Redis::order`]; after a gap the old ones come again.
+    /// An entry of [`Redis::order`]; after a gap the old entries come again.
     ///
     /// # Errors
     ///
-    /// [`RedisError::Damaged`] when it is not what was written there.
+    /// [`RedisError::Damaged`] when the entry does not authenticate.
     fn revoked(&self, id: EntryId, entry: &[u8]) -> Result<(), RedisError>;
 
     /// A record was removed.
     fn removed(&self, key: &[u8; 32]);
 
-    /// What stands beside the streams, as often as it is asked for.
+    /// The keys beside the streams, after each request.
     fn heard(&self, heard: &Heard);
 
-    /// Everything that was revoked or removed before `at` has been told, and was [`Follower::heard`] last.
+    /// All that was revoked or removed before `at` has been told, with the last [`Follower::heard`] after it.
     ///
     /// # Errors
     ///
-    /// [`RedisError::Damaged`] when the list of revocations is not what was written there.
+    /// [`RedisError::Damaged`] when the list of revocations does not authenticate.
     fn current(&self, at: Instant) -> Result<(), RedisError>;
 
-    /// The list of revocations is damaged; what was told of it is told again.
+    /// The list of revocations is damaged; all of it will be told again.
     fn damaged(&self, what: &'static str);
 
-    /// Something may not have been told, or nothing was yet: what was cached before this call cannot be relied on any more,
-    /// and which sessions are revoked is known again at the next [`Follower::current`].
+    /// Something may have been missed, or nothing was told yet: what was cached before this call must not be relied on, and
+    /// which sessions are revoked is known again at the next [`Follower::current`].
     fn gap(&self);
 }
 
-/// What stands beside the streams.
+/// The keys beside the streams.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Heard {
-    /// What vouches for the list of revocations; empty where nothing does.
+    /// The head of the list of revocations; empty where there is none.
     pub(crate) head: Vec<u8>,
-    /// The latest moment at which a login began whose session was saved, in milliseconds.
+    /// The latest moment at which a saved login began, in milliseconds.
     pub(crate) latest: u64,
     /// The server's time, in milliseconds.
     pub(crate) time: u64,
 }
 
-/// How far the streams of one server were read.
+/// The position in the streams of one server.
 struct Position {
     history: String,
     revocations: Reading,
     removals: Reading,
-    /// Whether there was more last time, and nothing came.
+    /// Whether the last request found more entries to come, and none came.
     stuck: bool,
 }
 
-/// How far a stream was read, and how it is known that no entry was left out: the server counts them too.
+/// The position in one stream, and the number of entries before it: the server counts them too, so a missing one is found.
 #[derive(Clone, Copy)]
 struct Reading {
     seen: EntryId,
     count: u64,
 }
 
-/// What one question finds.
+/// The result of one request.
 enum Round {
-    /// All there was.
+    /// All entries were read.
     Current,
-    /// There is more.
+    /// There are more.
     More,
     /// Something is missing.
     Gap,
 }
 
 impl Redis {
-    /// Follows the streams until it is dropped, over a connection of its own that comes back by itself.
+    /// Follows the streams until it is dropped, over a connection of its own that is opened again when it breaks.
     ///
-    /// First come all revocations there are. [`Follower::current`] comes at least six times in the staleness of the settings,
-    /// as long as the master answers, and more than half of the Sentinels, if any, say that it is the master.
+    /// All existing revocations come first. [`Follower::current`] comes at least six times in the staleness of the settings, as
+    /// long as the master answers and more than half of the Sentinels, if any, name it.
     pub(crate) async fn follow(&self, follower: &dyn Follower) -> Infallible {
         let mut position = None;
         let mut pause = Pause::default();
@@ -126,7 +126,7 @@ impl Redis {
             .await
             .map_err(|_| RedisError::TimedOut(self.dialer.timeout))
             .flatten()?;
-        // Whoever waits to know what there is already must not wait for what is new.
+        // The first request must not wait for new entries.
         let mut block = None;
         loop {
             let before = Instant::now();
@@ -148,10 +148,10 @@ impl Redis {
                 Round::More => {}
                 Round::Gap => {
                     if position.is_some() {
-                        // What is looked up after the gap must not come from the server before it.
+                        // Later lookups must not go to the server before the gap.
                         link.reset(deadline).await?;
                     }
-                    // Only from here on is known what will be missed, so nothing from before counts.
+                    // What is missed is known from here on only.
                     *position = Some(found);
                     follower.gap();
                 }
@@ -159,7 +159,7 @@ impl Redis {
         }
     }
 
-    /// Where the streams are now: at the beginning of all revocations, and at the end of the removals.
+    /// The present position: the beginning of the revocations, and the end of the removals.
     async fn glance(
         &self,
         connection: &Connection,
@@ -170,8 +170,8 @@ impl Redis {
         Ok(found)
     }
 
-    /// Asks for entries after `position`, waits for some for the time of `block`, tells them, and moves the position; with the
-    /// position to go on from after a gap.
+    /// Requests the entries after `position`, waits for some for the time of `block`, and tells them; returns the position to
+    /// go on from after a gap.
     async fn round(
         &self,
         connection: &Connection,
@@ -210,7 +210,7 @@ impl Redis {
             (Round::Gap, _) | (_, Round::Gap) => Round::Gap,
             (Round::Current, Round::Current) => Round::Current,
             _ if seen != (position.revocations.seen, position.removals.seen) => Round::More,
-            // What comes between two questions is there at the next one.
+            // An entry that was added between two commands comes with the next request.
             _ if !std::mem::replace(&mut position.stuck, true) => return Ok((Round::More, found)),
             (Round::More, _) => return Err(RedisError::Damaged("its end is missing")),
             _ => Round::Gap,
@@ -219,9 +219,9 @@ impl Redis {
         Ok((round, found))
     }
 
-    /// Asks for what tells whether something is missing.
+    /// The commands that tell whether something is missing.
     ///
-    /// What vouches for the list comes before what tells whether all of the list was read.
+    /// The head of the list comes before the length of the list.
     fn questions(&self) -> [Cmd; 6] {
         let get = |which| command("GET", &[self.shared(which).as_bytes()]);
         let info = |stream| command("XINFO", &[b"STREAM", self.shared(stream).as_bytes()]);
@@ -237,24 +237,24 @@ impl Redis {
 }
 
 impl Reading {
-    /// Notes an entry.
+    /// Counts an entry.
     fn pass(&mut self, id: EntryId) {
         self.seen = id;
         self.count += 1;
     }
 
-    /// Compares with what the server says after it gave all entries it had.
+    /// Compares with the server's state after all entries were read.
     fn reaches(self, info: Info) -> Round {
         match self.seen.cmp(&info.last) {
             std::cmp::Ordering::Less => Round::More,
             std::cmp::Ordering::Equal if self.count == info.added => Round::Current,
-            // Trimmed before they were read, or the stream is another one.
+            // Entries were trimmed before they were read, or the stream is another one.
             std::cmp::Ordering::Equal | std::cmp::Ordering::Greater => Round::Gap,
         }
     }
 }
 
-/// The answers to [`Redis::questions`]: where to begin by them, and what they say of the streams.
+/// Reads the answers to [`Redis::questions`]: the position to begin at, and the state of both streams.
 fn place_of(answers: &[Value], follower: &dyn Follower) -> Result<(Position, Info, Info), RedisError> {
     let [head, latest, revocations, removals, replication, time] = answers else { return Err(RedisError::Unexpected) };
     let latest = match latest {
@@ -267,7 +267,7 @@ fn place_of(answers: &[Value], follower: &dyn Follower) -> Result<(Position, Inf
     follower.heard(&Heard { head, latest, time });
     let history = history(replication)?;
     let (of_revocations, of_removals) = (Info::read(revocations)?, Info::read(removals)?);
-    // Where nothing is left, there is nothing to come before the next entry.
+    // An empty stream has nothing before the next entry.
     let seen = if of_revocations.length == 0 { of_revocations.last } else { EntryId::default() };
     let whole = Reading { seen, count: of_revocations.added.saturating_sub(of_revocations.length) };
     let end = Reading { seen: of_removals.last, count: of_removals.added };

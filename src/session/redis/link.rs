@@ -1,4 +1,4 @@
-//! A connection to one place that comes back by itself.
+//! A connection to one server that is opened again when it breaks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +15,15 @@ use super::stream::history;
 use super::value::only;
 use crate::session::redis::RedisAddress;
 
-/// The first pause after a connection that failed; it doubles up to the longest one.
+/// The first pause after a failed connection; it doubles up to the longest one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Where a link leads.
+/// The server of a link.
 pub(super) enum Place {
-    /// To this server.
+    /// The server at this address.
     Server(RedisAddress),
-    /// To whichever server is the master.
+    /// The present master.
     Master(Sentinels),
 }
 
@@ -37,12 +37,12 @@ pub(super) struct Link {
 #[derive(Default)]
 struct State {
     connection: Option<(Connection, RedisAddress)>,
-    /// How many connections there were.
+    /// The number of connections so far.
     number: u64,
     pause: Pause,
 }
 
-/// Keeps attempts that fail apart, ever longer, and those of several processes from each other.
+/// The growing, random pause after failed connections.
 #[derive(Default)]
 pub(super) struct Pause {
     failures: u32,
@@ -54,7 +54,7 @@ impl Link {
         Self { place, dialer, state: Mutex::default() }
     }
 
-    /// Sends the commands, over a new connection where there is none; a broken one is not used again.
+    /// Sends the commands, over a new connection where there is none; a broken connection is not used again.
     pub(super) async fn send(&self, commands: &[Cmd], deadline: Instant) -> Result<Vec<Value>, RedisError> {
         let (connection, number) = self.connected(deadline).await?;
         let sent = connection.send(commands, deadline).await;
@@ -91,14 +91,14 @@ impl Link {
         }
     }
 
-    /// A connection for the caller alone, and where it leads.
+    /// A connection for the caller alone, and its address.
     pub(super) async fn dial(&self, deadline: Instant) -> Result<(Connection, RedisAddress), RedisError> {
         match &self.place {
             Place::Server(address) => Ok((self.dialer.dial(address, deadline).await?, address.clone())),
             Place::Master(sentinels) => {
                 let address = sentinels.master(deadline).await?;
                 let connection = self.dialer.dial(&address, deadline).await?;
-                // Sentinels may be ahead of it, or behind.
+                // Sentinels may be ahead of the server, or behind it.
                 let answers = connection.send(&[command("INFO", &[b"replication"])], deadline).await?;
                 history(&only(answers)?)?;
                 Ok((connection, address))
@@ -106,8 +106,8 @@ impl Link {
         }
     }
 
-    /// Fails unless this is still the way to `address`; a shared connection to another server is not used again, even where
-    /// that one still believes itself to be the master.
+    /// Fails unless the link still leads to `address`. A shared connection to another server is not used again, even where that
+    /// server takes itself for the master.
     pub(super) async fn leads_to(&self, address: &RedisAddress, deadline: Instant) -> Result<(), RedisError> {
         let Place::Master(sentinels) = &self.place else { return Ok(()) };
         if sentinels.master(deadline).await? != *address {
@@ -121,7 +121,7 @@ impl Link {
         Ok(())
     }
 
-    /// Uses the connection that there is for nothing new.
+    /// Does not use the present connection again.
     pub(super) async fn reset(&self, deadline: Instant) -> Result<(), RedisError> {
         let elapsed = |_| RedisError::TimedOut(self.dialer.timeout);
         timeout_at(deadline, self.state.lock()).await.map_err(elapsed)?.connection = None;
@@ -139,7 +139,7 @@ impl Pause {
         self.failures == 0
     }
 
-    /// Fails with what the last attempt failed with, as long as no other is due.
+    /// Fails with the last error, while no new attempt is due.
     fn is_over(&self) -> Result<(), RedisError> {
         match &self.until {
             Some((until, why)) if Instant::now() < *until => Err(RedisError::Away(why.clone())),
@@ -147,10 +147,10 @@ impl Pause {
         }
     }
 
-    /// Notes one more failure, and gives the time to let pass: about half to the whole of a length that doubles.
+    /// Counts a failure; returns the pause, between half and the whole of a length that doubles.
     pub(super) fn prolong(&mut self, error: &RedisError) -> Duration {
         let whole = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(LONGEST_PAUSE);
-        // Without randomness the pause is only not spread.
+        // Without randomness the pause is the whole length.
         let share = getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX));
         let pause = whole.mul_f64(0.5 + share / 2.0);
         self.failures += 1;

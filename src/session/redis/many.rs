@@ -1,4 +1,4 @@
-//! The same for many records at once, with one round trip to each server.
+//! Operations on many records, with one round trip to each server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::script::UPDATE;
 use super::value::{done, only, optional_bytes};
 use super::{Redis, Way};
 
-/// A record that takes the place of one that is still `old`, and lives so long from now.
+/// A record that replaces `old`, where that is still there, and lives for `ttl`.
 #[derive(Clone, Debug)]
 pub(crate) struct Update {
     pub(crate) key: [u8; 32],
@@ -23,14 +23,14 @@ pub(crate) struct Update {
 }
 
 impl Redis {
-    /// The records, in order; those of one server may be known while another one is away.
+    /// The records, in order; one server's errors leave the others' records.
     pub(crate) async fn get_many(&self, keys: &[[u8; 32]]) -> Vec<Result<Option<Vec<u8>>, RedisError>> {
         let names = keys.iter().map(|key| self.record(key));
         let questions = names.map(|name| (command("GET", &[name.as_bytes()]), name)).collect();
         self.send_each(questions).await.into_iter().map(|answer| optional_bytes(answer?)).collect()
     }
 
-    /// Those of which there is a record.
+    /// The keys that have a record.
     pub(crate) async fn which_exist(&self, keys: &[[u8; 32]]) -> Result<Vec<[u8; 32]>, RedisError> {
         let names = keys.iter().map(|key| self.record(key));
         let questions = names.map(|name| (command("EXISTS", &[name.as_bytes()]), name)).collect();
@@ -43,7 +43,7 @@ impl Redis {
         Ok(found)
     }
 
-    /// Replaces records, each that is still the old one; false for the others.
+    /// Replaces records; `false` for each that is not the old one any more.
     pub(crate) async fn update_uses(&self, updates: &[Update]) -> Vec<Result<bool, RedisError>> {
         let update = |update: &Update| {
             let (record, lease) = (self.record(&update.key), self.lease(&update.key));
@@ -54,7 +54,7 @@ impl Redis {
         let mut updated = Vec::with_capacity(updates.len());
         for (update, answer) in updates.iter().zip(answers) {
             updated.push(match answer {
-                // A server that has not seen the script; nothing was done.
+                // The server does not know the script, and did nothing.
                 Ok(Value::ServerError(error)) if error.code() == "NOSCRIPT" => self.update_use(update).await,
                 answer => answer.and_then(|answer| done(&answer)),
             });
@@ -67,7 +67,7 @@ impl Redis {
         done(&self.on_lease(&UPDATE, &update.key, &arguments).await?)
     }
 
-    /// Sends commands, each for the slot of its key; their answers, in order, may be errors of the server.
+    /// Sends commands, each to the server of its key; the answers, in order, may be errors of the server.
     async fn send_each(&self, mut commands: Vec<(Cmd, String)>) -> Vec<Result<Value, RedisError>> {
         let mut answers = Vec::new();
         answers.resize_with(commands.len(), || Err(RedisError::Unexpected));
@@ -77,7 +77,7 @@ impl Redis {
                 Ok(found) => {
                     for ((place, command), answer) in places.into_iter().zip(together).zip(found) {
                         answers[place] = match answer {
-                            // Its slot moves; nothing was done.
+                            // The slot moves, and the server did nothing.
                             Value::ServerError(error) if matches!(error.code(), "MOVED" | "ASK" | "TRYAGAIN") => {
                                 self.send(&commands[place].1, &[command]).await.and_then(only)
                             }
@@ -98,7 +98,7 @@ impl Redis {
         answers
     }
 
-    /// Which of the commands go to which server; an error in the place of each that goes to none.
+    /// The commands by server; a command without a server gets an error as its answer.
     async fn by_server(
         &self,
         commands: &[(Cmd, String)],

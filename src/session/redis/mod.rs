@@ -1,11 +1,11 @@
-//! Records, leases and revocations in a Redis or Valkey: one server, one behind Sentinels, or a Cluster.
+//! A client for records, leases and revocations in a Redis or Valkey: one server, one behind Sentinels, or a Cluster.
 //!
-//! Only bytes are known here. Each operation has one round trip, is tried once, and ends in time; what is repeated after an error
-//! is the caller's decision, because an operation whose answer was lost may have taken place. Connections come back by
-//! themselves.
+//! It knows bytes only. Each operation has one round trip, is tried once, and has a deadline. The caller decides what to repeat
+//! after an error, because an operation whose answer was lost may have taken place. Broken connections are replaced.
 //!
-//! The commands are sent over connections of the `redis` crate, but the way to the right server is found here: its own client for
-//! Clusters repeats commands, also those that must not take place twice, and asks a silent server again and again.
+//! The connections are those of the `redis` crate, and the routing is not: its client for Clusters follows redirections only
+//! where it also repeats commands whose answer was lost, and it stops all commands while it asks silent servers one after the
+//! other for the map of slots (decision 0015).
 
 mod bounded;
 mod cluster;
@@ -47,44 +47,44 @@ pub(crate) use many::Update;
 pub(crate) use scan::Cursor;
 pub(crate) use stream::EntryId;
 
-/// Servers that send an operation on before there is a pause.
+/// The number of redirections before a pause.
 const MOST_REDIRECTS: usize = 4;
-/// Before a slot that moves is asked for again.
+/// The pause before a request for a slot that moves.
 const WAIT: Duration = Duration::from_millis(20);
 
-/// A Redis, not connected before it is first asked for something.
+/// A Redis; it connects when it is first used.
 pub(crate) struct Redis {
     way: Way,
     prefix: String,
-    /// Tells the list of revocations from those under other secrets.
+    /// Distinguishes the list of revocations from those under other secrets.
     list: String,
     staleness: Duration,
     dialer: Arc<Dialer>,
 }
 
-/// How the server for a key is found.
+/// How the server of a key is found.
 enum Way {
-    /// There is one.
+    /// There is one server.
     One(Arc<Link>),
-    /// By the slot.
+    /// By the slot of the key.
     Cluster(Cluster),
 }
 
-/// The names of streams and of what stands beside them: all in one slot of a Cluster.
+/// The keys beside the records: all in one slot of a Cluster.
 #[derive(Clone, Copy)]
 enum Shared<'a> {
     Revocations,
     Removals,
     Longest,
-    /// What vouches for the revocations.
+    /// The head of the list of revocations.
     Head,
-    /// The latest moment at which a login began whose session was saved.
+    /// The latest moment at which a saved login began.
     Latest,
     Once(&'a [u8]),
 }
 
 impl Redis {
-    /// Nothing is connected yet.
+    /// Connects to nothing yet.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl Redis {
         Ok(Self { way, prefix: settings.prefix.clone(), list, staleness: settings.staleness, dialer })
     }
 
-    /// The same with a list of revocations, and what belongs to it, of this name.
+    /// The same with a list of revocations of this name.
     pub(crate) fn with_list(self, name: &[u8]) -> Self {
         Self { list: format!(":{}", URL_SAFE_NO_PAD.encode(name)), ..self }
     }
@@ -130,12 +130,12 @@ impl Redis {
         format!("{}{{revocations}}{}{end}", self.prefix, self.list)
     }
 
-    /// When an operation that begins now has to be over.
+    /// The deadline of an operation that begins now.
     fn deadline(&self) -> Instant {
         Instant::now() + self.dialer.timeout
     }
 
-    /// The link to the server that has `key`.
+    /// The link to the server of `key`.
     async fn link(&self, key: &str, deadline: Instant) -> Result<Arc<Link>, RedisError> {
         match &self.way {
             Way::One(link) => Ok(Arc::clone(link)),
@@ -143,7 +143,7 @@ impl Redis {
         }
     }
 
-    /// Sends commands for the slot of `key`, in order; their answers may be errors.
+    /// Sends commands for the slot of `key`, in order; the answers may be errors.
     async fn send(&self, key: &str, commands: &[Cmd]) -> Result<Vec<Value>, RedisError> {
         let deadline = self.deadline();
         let Way::Cluster(cluster) = &self.way else {
@@ -152,7 +152,7 @@ impl Redis {
         loop {
             let answers = self.send_on(cluster, key, commands, deadline).await.inspect_err(|_| cluster.doubt())?;
             match answers.first() {
-                // A slot is moving, and only one of two keys has arrived; nothing was done.
+                // The slot is moving, and only one of two keys has arrived; the server did nothing.
                 Some(Value::ServerError(error)) if error.code() == "TRYAGAIN" && Instant::now() + WAIT < deadline => {
                     tokio::time::sleep(WAIT).await;
                 }
@@ -165,7 +165,7 @@ impl Redis {
         }
     }
 
-    /// Sends commands to the node that has the slot, from node to node where that is another one.
+    /// Sends commands to the node that has the slot, and follows redirections.
     async fn send_on(
         &self,
         cluster: &Cluster,
@@ -176,7 +176,7 @@ impl Redis {
         let mut link = self.link(key, deadline).await?;
         let mut asking = false;
         for redirects in 1.. {
-            // Two servers that each take the other for the owner agree soon, and neither did anything.
+            // Two nodes that each name the other agree soon, and neither did anything.
             if redirects % MOST_REDIRECTS == 0 {
                 if Instant::now() + WAIT >= deadline {
                     break;
@@ -192,7 +192,7 @@ impl Redis {
                 return Ok(answers);
             }
             if !asking {
-                // Where a slot only moves, the map is as it was.
+                // While a slot is moving, the map stays as it was.
                 cluster.doubt();
             }
             let Place::Server(from) = link.place() else { return Err(RedisError::Unexpected) };
@@ -203,7 +203,7 @@ impl Redis {
 
     /// Runs a script.
     ///
-    /// A server that has not seen the script is sent its text, the only operation with a second round trip.
+    /// A server that does not know the script gets its text, in a second round trip.
     async fn run(&self, script: &Script, keys: &[&str], arguments: &[&[u8]]) -> Result<Value, RedisError> {
         let key = keys.first().copied().unwrap_or_default();
         let mut answer = only(self.send(key, &[script.by_digest(keys, arguments)]).await?)?;

@@ -10,24 +10,24 @@ use super::link::Link;
 use super::value::{bytes, list, number, only, optional_bytes};
 use super::{Redis, Way};
 
-/// Keys looked at in one step.
+/// The number of keys that one step looks at.
 const STEP: &[u8] = b"500";
-/// Keys that stand for all of them where they are counted.
+/// The number of keys in the sample for the count.
 const SAMPLE: &[u8] = b"1000";
 
-/// Where to go on among all records.
+/// A place among all records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
-    /// The server, counted from 0.
+    /// The position of the server in the list.
     server: usize,
-    /// Its own word for the place.
+    /// The server's cursor.
     place: Vec<u8>,
 }
 
-/// Some of all records, and where the next ones are.
+/// Some of all records, and the place of the next ones.
 #[derive(Debug)]
 pub(crate) struct Records {
-    /// Perhaps none for once.
+    /// May be empty before the end.
     pub(crate) found: Vec<([u8; 32], Vec<u8>)>,
     /// `None` at the end.
     pub(crate) next: Option<Cursor>,
@@ -54,9 +54,9 @@ impl std::fmt::Display for Cursor {
 }
 
 impl Redis {
-    /// A few of all records, in no order; one may come twice, and one that comes or goes meanwhile may come or not.
+    /// Some of all records, in no order. A record may come twice; one that is written or removed meanwhile may come or not.
     ///
-    /// To go through them looks at every key of the database, other programs' too.
+    /// The server looks at every key of the database, those of other programs too.
     pub(crate) async fn records(&self, at: &Cursor) -> Result<Records, RedisError> {
         let links = self.links().await?;
         let Some(link) = links.get(at.server) else { return Ok(Records { found: Vec::new(), next: None }) };
@@ -70,7 +70,7 @@ impl Redis {
         for (name, answer) in names.iter().zip(answers) {
             let Some(key) = self.key_of(name) else { continue };
             let record = match answer {
-                // Its slot moves.
+                // The slot moves.
                 Value::ServerError(error) if matches!(error.code(), "MOVED" | "ASK") => self.get(&key).await?,
                 other => optional_bytes(other)?,
             };
@@ -84,7 +84,7 @@ impl Redis {
         Ok(Records { found, next })
     }
 
-    /// About how many records there are: exactly among few keys, an estimate from a sample among many.
+    /// The approximate number of records: exact among few keys, an estimate from a sample among many.
     pub(crate) async fn count(&self) -> Result<u64, RedisError> {
         let mut count = 0;
         for link in self.links().await? {
@@ -99,7 +99,7 @@ impl Redis {
         Ok(count)
     }
 
-    /// Every server that has keys.
+    /// All servers that have keys.
     async fn links(&self) -> Result<Vec<Arc<Link>>, RedisError> {
         match &self.way {
             Way::One(link) => Ok(vec![Arc::clone(link)]),
@@ -107,7 +107,7 @@ impl Redis {
         }
     }
 
-    /// The key of a record of this name.
+    /// The key of the record with this name.
     fn key_of(&self, name: &[u8]) -> Option<[u8; 32]> {
         let text = name.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b"s:{")?.strip_suffix(b"}")?;
         URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()

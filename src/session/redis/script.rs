@@ -1,4 +1,4 @@
-//! What a server does in one go, in its own language.
+//! The scripts that servers run, each in one atomic step.
 
 use std::fmt::Write;
 use std::sync::OnceLock;
@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use redis::Cmd;
 
-/// A script, known to servers by its digest.
+/// A script, which servers know by its digest.
 pub(super) struct Script {
     text: &'static str,
     digest: OnceLock<String>,
@@ -22,7 +22,7 @@ impl Script {
             digest(&SHA1_FOR_LEGACY_USE_ONLY, self.text.as_bytes()).as_ref().iter().fold(
                 String::new(),
                 |mut hex, byte| {
-                    // Writing to a text does not fail.
+                    // Writing to a string does not fail.
                     let _ = write!(hex, "{byte:02x}");
                     hex
                 },
@@ -48,7 +48,8 @@ fn call(name: &str, script: &str, keys: &[&str], arguments: &[&[u8]]) -> Cmd {
     command
 }
 
-/// Takes a record out, and its lease; where a third key is given, tells of it there: the key, and how many entries stay.
+/// Removes a record and its lease; a third key is the stream of removals, with the record's key and the number of entries to
+/// keep.
 pub(super) static REMOVE: Script = Script::new(
     "local record = redis.call('GET', KEYS[1])
 redis.call('DEL', KEYS[1], KEYS[2])
@@ -74,7 +75,7 @@ if left > 0 then redis.call('PEXPIRE', KEYS[2], left) end
 return {ends and 'retaken' or 'taken', record}",
 );
 
-/// Prolongs the lease of its owner, unless it was given up: owner, length in milliseconds.
+/// Renews the owner's lease, unless it was given up: owner, length in milliseconds.
 pub(super) static RENEW: Script = Script::new(
     "local mark = redis.call('HMGET', KEYS[2], 'owner', 'until')
 if mark[1] ~= ARGV[1] or mark[2] == '0' then return 0 end
@@ -87,7 +88,7 @@ if left > 0 then redis.call('PEXPIRE', KEYS[2], left) end
 return 1",
 );
 
-/// Ends the lease of its owner: owner, what to do, and for a replacement the record and its time in milliseconds.
+/// Ends the owner's lease: owner, what to do, and for a replacement the record and its time in milliseconds.
 pub(super) static FINISH: Script = Script::new(
     "if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then return 0 end
 if redis.call('EXISTS', KEYS[1]) == 0 then
@@ -111,10 +112,10 @@ redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return 1",
 );
 
-/// Saves a record, and notes when its login began: record, time in milliseconds, moment.
+/// Saves a record, and the moment at which its login began: record, time in milliseconds, moment.
 ///
-/// The moment comes first: an order to end sessions must not miss a record. One that is ahead by ten years was not written by
-/// forepost.
+/// The moment comes first, because an order to end sessions must not miss a record. Forepost does not write a moment that is
+/// ten years ahead.
 pub(super) static SAVE: Script = Script::new(
     "local latest, moment = tonumber(redis.call('GET', KEYS[2]) or '0'), tonumber(ARGV[3])
 if moment > latest or latest > moment + 315360000000 then redis.call('SET', KEYS[2], ARGV[3]) end
@@ -122,12 +123,12 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1",
 );
 
-/// Puts an order on the list: the head as it has to be, the new one, the order's moment or nothing, the time of the fourth key in
-/// milliseconds, whether the list begins anew, and the entry.
+/// Puts an order on the list: expected head, new head, moment of the order or nothing, time of the fourth key in
+/// milliseconds, whether the list begins anew, entry.
 ///
-/// Not where the fourth key exists, which is made; the head is another one; or a login that was saved began after the order, by less
-/// than ten years: forepost did not write more.
-/// The fourth key comes last, so that an order that failed half-way can be given again.
+/// It does nothing where the fourth key exists (the script makes it), where the head is another one, or where a saved login
+/// began after the order, by less than ten years. The fourth key comes last, so an order that failed half-way can be given
+/// again.
 pub(super) static ORDER: Script = Script::new(
     "if KEYS[4] and redis.call('EXISTS', KEYS[4]) == 1 then return {'repeated', ''} end
 local head = redis.call('GET', KEYS[2]) or ''
@@ -142,7 +143,7 @@ if KEYS[4] then redis.call('SET', KEYS[4], '', 'PX', ARGV[4]) end
 return {'listed', ''}",
 );
 
-/// Drops the entries before one from the list, where its head is still the one that is given, and gives it another one.
+/// Removes the entries before one from the list, where its head is the expected one, and replaces the head.
 pub(super) static TRIM_LIST: Script = Script::new(
     "if (redis.call('GET', KEYS[2]) or '') ~= ARGV[1] then return 0 end
 redis.call('XTRIM', KEYS[1], 'MINID', ARGV[3])
@@ -150,7 +151,7 @@ redis.call('SET', KEYS[2], ARGV[2])
 return 1",
 );
 
-/// Drops from a stream what is older than a length of time, in milliseconds; gives the time.
+/// Removes from a stream what is older than a time in milliseconds; returns the server's time.
 pub(super) static TRIM: Script = Script::new(
     "local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -158,7 +159,7 @@ redis.call('XTRIM', KEYS[1], 'MINID', '~', string.format('%.0f', math.max(now - 
 return string.format('%.0f', now)",
 );
 
-/// Keeps the largest number ever given.
+/// Keeps the largest number that was ever given.
 pub(super) static LONGEST: Script = Script::new(
     "local kept = redis.call('GET', KEYS[1])
 if kept and tonumber(kept) >= tonumber(ARGV[1]) then return kept end

@@ -1,4 +1,4 @@
-//! Asks Sentinels where the master is.
+//! Asks Sentinels for the master.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,10 +28,10 @@ impl Sentinels {
         Self { master: master.to_owned(), links: addresses.iter().map(link).collect() }
     }
 
-    /// The master that more than half of all Sentinels name: a minority may be cut off, together with a master that is
-    /// no longer one.
+    /// The master that more than half of all Sentinels name: a minority may be cut off, together with a master that was
+    /// replaced.
     ///
-    /// In a box, because a link may need this, which needs links.
+    /// Boxed, because a link needs this, and this needs links.
     pub(super) fn master(&self, deadline: Instant) -> BoxFuture<'_> {
         Box::pin(self.find_master(deadline))
     }
@@ -41,7 +41,7 @@ impl Sentinels {
         for link in &self.links {
             let link = Arc::clone(link);
             let command = command("SENTINEL", &[b"GET-MASTER-ADDR-BY-NAME", self.master.as_bytes()]);
-            // As their own tasks none is waited for that does not answer.
+            // Each Sentinel has a task of its own, so one that does not answer delays none of the others.
             asked.spawn(async move { master_of(&link.send(&[command], deadline).await?) });
         }
         let (mut named, mut last_error) = (Vec::new(), None);

@@ -1,18 +1,18 @@
-//! Where a Redis is.
+//! Settings of a Redis.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
-/// Where a Redis or Valkey is, and how to speak to it.
+/// Where a Redis or Valkey is, and how to connect to it.
 #[derive(Clone, Debug)]
 pub struct RedisSettings {
-    /// The server, or those of the Sentinels or of the Cluster's nodes that are known beforehand; one at least.
+    /// The server, some of the Sentinels, or some of the Cluster's nodes; one at least.
     pub addresses: Vec<RedisAddress>,
-    /// What stands at those addresses.
+    /// What is at those addresses.
     pub mode: RedisMode,
-    /// Whether TLS is spoken, to Sentinels too.
+    /// Whether to use TLS, to Sentinels too.
     pub tls: bool,
     /// PEM file with certificate authorities trusted beside the system's.
     pub ca_file: Option<PathBuf>,
@@ -22,26 +22,26 @@ pub struct RedisSettings {
     pub password: Option<SecretString>,
     /// The number of the database; 0 in a Cluster, which has no other.
     pub database: u16,
-    /// What all keys begin with.
+    /// The prefix of all keys.
     pub prefix: String,
-    /// For a connection, and for each operation, a new connection included.
+    /// The time for a connection, and for an operation with a new connection.
     pub timeout: Duration,
-    /// How long cached sessions are served without proof that no revocation was missed.
+    /// How long sessions in memory are served without proof that no revocation was missed.
     pub staleness: Duration,
 }
 
-/// What a Redis is made of.
+/// A kind of deployment.
 #[derive(Clone, Debug)]
 pub enum RedisMode {
     /// One server.
     Single,
-    /// A master that Sentinels know, and replicas that may take its place.
+    /// A master that Sentinels watch, and replicas that may take its place.
     Sentinel {
-        /// What the Sentinels call it.
+        /// The master's name at the Sentinels.
         master: String,
         /// The ACL user at the Sentinels.
         username: Option<String>,
-        /// Its password there.
+        /// The user's password there.
         password: Option<SecretString>,
     },
     /// Several masters that share the keys.

@@ -1,4 +1,4 @@
-//! Streams as servers show them.
+//! Streams.
 
 use std::fmt;
 
@@ -7,17 +7,17 @@ use redis::Value;
 use super::error::RedisError;
 use super::value::{bytes, list, number};
 
-/// The name of an entry: the server's milliseconds, and a number within them.
+/// The id of an entry: the server's milliseconds, and a number within them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EntryId(u64, u64);
 
 impl EntryId {
-    /// The server's time when it was added, in milliseconds.
+    /// The server's time when the entry was added, in milliseconds.
     pub(crate) const fn millis(self) -> u64 {
         self.0
     }
 
-    /// The first that comes after this one.
+    /// The first id after this one.
     pub(crate) const fn next(self) -> Self {
         Self(self.0, self.1.saturating_add(1))
     }
@@ -38,14 +38,14 @@ impl fmt::Display for EntryId {
     }
 }
 
-/// What `XINFO STREAM` says; nothing of a stream that does not exist.
+/// The answer to `XINFO STREAM`; zeros for a stream that does not exist.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Info {
-    /// The last entry ever added.
+    /// The id of the last entry that was ever added.
     pub(super) last: EntryId,
-    /// How many were ever added.
+    /// The number of entries that were ever added.
     pub(super) added: u64,
-    /// How many are there.
+    /// The number of entries.
     pub(super) length: u64,
 }
 
@@ -67,7 +67,7 @@ impl Info {
     }
 }
 
-/// The entries of one stream out of what `XREAD` gives: their names, and the value of their only field.
+/// The entries of one stream in an answer to `XREAD`: their ids, and the values of their only field.
 pub(super) fn entries<'a>(answer: &'a Value, stream: &str) -> Result<Vec<(EntryId, &'a [u8])>, RedisError> {
     let mut found = Vec::new();
     for part in list(answer)? {
@@ -84,9 +84,9 @@ pub(super) fn entries<'a>(answer: &'a Value, stream: &str) -> Result<Vec<(EntryI
     Ok(found)
 }
 
-/// The id of a server's history, which changes when another server takes its place and when it starts anew.
+/// The id of a server's replication history, which changes when another server takes its place and when it restarts.
 ///
-/// Fails when the server is no master.
+/// Fails when the server is not a master.
 pub(super) fn history(answer: &Value) -> Result<String, RedisError> {
     let text = String::from_utf8_lossy(bytes(answer)?);
     let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));

@@ -1,10 +1,10 @@
-//! Reads what servers answer.
+//! Reads servers' answers.
 
 use redis::Value;
 
 use super::error::RedisError;
 
-/// A text of bytes.
+/// A string of bytes.
 pub(super) fn bytes(value: &Value) -> Result<&[u8], RedisError> {
     match value {
         Value::BulkString(bytes) => Ok(bytes),
@@ -14,7 +14,7 @@ pub(super) fn bytes(value: &Value) -> Result<&[u8], RedisError> {
     }
 }
 
-/// A text of bytes, or nothing.
+/// A string of bytes, or nothing.
 pub(super) fn optional_bytes(value: Value) -> Result<Option<Vec<u8>>, RedisError> {
     match value {
         Value::Nil => Ok(None),
@@ -24,7 +24,7 @@ pub(super) fn optional_bytes(value: Value) -> Result<Option<Vec<u8>>, RedisError
     }
 }
 
-/// A number, be it written as one or as a text.
+/// A number, or a string with one.
 pub(super) fn number(value: &Value) -> Result<u64, RedisError> {
     match value {
         Value::Int(number) => u64::try_from(*number).map_err(|_| RedisError::Unexpected),
@@ -44,7 +44,7 @@ pub(super) fn list(value: &Value) -> Result<&[Value], RedisError> {
     }
 }
 
-/// Whether something was done: `OK`, or a number that is not 0.
+/// Whether something was done: `OK`, or a number other than 0.
 pub(super) fn done(value: &Value) -> Result<bool, RedisError> {
     match value {
         Value::Okay => Ok(true),

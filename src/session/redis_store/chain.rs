@@ -1,9 +1,9 @@
-//! What vouches for the list of revocations in Redis.
+//! Authenticates the list of revocations in Redis.
 //!
-//! Entries are numbered, and each has a code under the daemon's secret over its number and what it says. The head, a key beside
-//! the list, names the first and the last number under a code of its own, and changes in the same step as the list. So an entry
-//! that was changed, added or taken out is noticed by whoever reads the list. Who puts an older list back together with its head
-//! is not noticed by those who start later.
+//! Entries are numbered, and each has a message authentication code (MAC) under the daemon's secret over its number and
+//! content. The head, a key beside the list, has the first and the last number with a MAC of its own; one script changes head
+//! and list. So a reader of the list finds a changed, added or removed entry. An older list that is restored together with its
+//! head is found only by processes that knew the newer one.
 
 use std::collections::VecDeque;
 
@@ -19,15 +19,15 @@ const NUMBER_LENGTH: usize = 8;
 const MEMBER_LENGTH: usize = TAG_LENGTH + 8;
 const HEAD_LENGTH: usize = 2 * NUMBER_LENGTH;
 
-/// Which numbers are on the list.
+/// The numbers on the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// What comes before may be gone: it means nobody any more.
+    /// Earlier entries may be gone: they cannot mean a session any more.
     pub(super) first: u64,
     pub(super) last: u64,
 }
 
-/// Before there is a list.
+/// The head before there is a list.
 impl Default for Head {
     fn default() -> Self {
         Self { first: 1, last: 0 }
@@ -40,13 +40,13 @@ impl Head {
         Self { first: self.first, last: self.last.saturating_add(1) }
     }
 
-    /// Of a list that begins with the next entry.
+    /// For a list that begins with the next entry.
     pub(super) const fn anew(self) -> Self {
         let number = self.last.saturating_add(1);
         Self { first: number, last: number }
     }
 
-    /// As it is written down; nothing before there is a list.
+    /// The head with its MAC; empty before there is a list.
     pub(super) fn bytes(self, key: &ListKey) -> Vec<u8> {
         if self == Self::default() {
             return Vec::new();
@@ -75,7 +75,7 @@ fn numbers_of(bytes: &[u8]) -> [u64; 2] {
     [(); 2].map(|()| numbers.next().unwrap_or_default())
 }
 
-/// An entry with this number, for what has these tags.
+/// An entry with this number, for these tags and moments.
 pub(super) fn written(number: u64, members: &[Entry], key: &ListKey) -> Vec<u8> {
     let mut bytes = number.to_be_bytes().to_vec();
     for member in members {
@@ -87,7 +87,7 @@ pub(super) fn written(number: u64, members: &[Entry], key: &ListKey) -> Vec<u8> 
     bytes
 }
 
-/// Reads [`written`]: the number, and what it is about; `told` is when the server got it.
+/// Reads [`written`]: the number and the tags; `told` is when the server got the entry.
 fn read(bytes: &[u8], told: UnixTime, key: &ListKey) -> Option<(u64, Vec<Entry>)> {
     let (said, code) = bytes.split_at_checked(bytes.len().checked_sub(CODE_LENGTH)?)?;
     if !key.vouches(code, ENTRY, &[said]) {
@@ -103,17 +103,17 @@ fn read(bytes: &[u8], told: UnixTime, key: &ListKey) -> Option<(u64, Vec<Entry>)
     Some((u64::from_be_bytes(*number), members.iter().map(member).collect::<Option<_>>()?))
 }
 
-/// The list as far as it was read.
+/// The part of the list that was read.
 #[derive(Default)]
 pub(super) struct Chain {
-    /// The first number, and the last one.
+    /// The first and the last number.
     read: Option<Head>,
-    /// The server's names of the entries.
+    /// The ids of the entries, and their numbers.
     names: VecDeque<(EntryId, u64)>,
 }
 
 impl Chain {
-    /// Reads the entry that comes next; each counts until some time after `until`, when the server got it.
+    /// Reads the next entry.
     pub(super) fn pass(&mut self, id: EntryId, bytes: &[u8], key: &ListKey) -> Result<Vec<Entry>, RedisError> {
         let entry = read(bytes, UnixTime::from_millis(id.millis()), key);
         let (number, members) = entry.ok_or(RedisError::Damaged("an entry was changed"))?;
@@ -128,25 +128,24 @@ impl Chain {
         Ok(members)
     }
 
-    /// Whether what was read is all that `head` vouches for.
+    /// Whether all that `head` names was read.
     pub(super) fn agrees(&self, head: Head) -> Result<(), RedisError> {
         let whole = match self.read {
             Some(read) => read.first <= head.first && read.last == head.last,
-            // All of it means nobody any more.
+            // All of the list is outdated and gone.
             None => head.first == head.last.wrapping_add(1),
         };
         if whole { Ok(()) } else { Err(RedisError::Damaged("entries are missing, or what vouches for them is")) }
     }
 
-    /// What remains without the entries that the server got before `oldest`: from which name on, and under which head; `None`
-    /// where all remain.
+    /// The first id and the head that remain without the entries that the server got before `oldest`; `None` where all remain.
     pub(super) fn without_those_before(&self, oldest: u64, head: Head) -> Option<(EntryId, Head)> {
         let outdated = self.names.iter().take_while(|(id, _)| id.millis() < oldest).last();
         let (id, number) = outdated.filter(|(_, number)| (head.first..=head.last).contains(number))?;
         Some((id.next(), Head { first: number.saturating_add(1), last: head.last }))
     }
 
-    /// Forgets the names of entries that are gone.
+    /// Forgets the ids of entries that are gone.
     pub(super) fn forget_before(&mut self, first: u64) {
         while self.names.pop_front_if(|(_, number)| *number < first).is_some() {}
     }
@@ -182,7 +181,7 @@ mod tests {
         }
     }
 
-    /// Reads entries of these numbers, and then compares with a head.
+    /// Reads entries with these numbers, and compares with a head.
     #[track_caller]
     fn check(numbers: &[u64], head: (u64, u64), expected: &str) {
         let mut chain = Chain::default();

@@ -1,25 +1,25 @@
-//! Whether the clock of this process and that of Redis agree.
+//! Compares the clock of this process with that of Redis.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::world::UnixTime;
 
-/// More than that is told.
+/// A larger difference is written to the log.
 const MOST: Duration = Duration::from_secs(2);
 
-/// Of so many comparisons that find a difference, one is told: they are made once a minute.
+/// One of this many comparisons that find a difference is written to the log: they are made once a minute.
 const TOLD_SHARE: u64 = 60;
 
-/// Compares clocks: an order to end sessions means those that began before it, by the clock of who gave it.
+/// Compares clocks: sessions and logins end by the clock of the process.
 #[derive(Default)]
 pub(super) struct Clocks {
-    /// How often in a row they differed.
+    /// The number of differences in a row.
     differed: AtomicU64,
 }
 
 impl Clocks {
-    /// Compares the server's time with ours before and after it was asked for.
+    /// Compares the server's time with this process's time before and after the request.
     pub(super) fn compare(&self, before: UnixTime, server: UnixTime, after: UnixTime) {
         let difference = difference(before, server, after);
         if difference <= MOST {
@@ -33,7 +33,7 @@ impl Clocks {
     }
 }
 
-/// At least so much they differ: when the server looked at its clock between the two is not known.
+/// The smallest possible difference: when the server read its clock between the two is not known.
 fn difference(before: UnixTime, server: UnixTime, after: UnixTime) -> Duration {
     before.since(server).max(server.since(after))
 }
@@ -54,7 +54,7 @@ mod tests {
         check(1000, 4000, 9000, 0);
         check(1000, 9500, 9000, 500);
         check(4000, 1000, 9000, 3000);
-        // The clock was put back meanwhile.
+        // The clock was set back meanwhile.
         check(9000, 5000, 1000, 4000);
     }
 }

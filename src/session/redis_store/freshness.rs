@@ -1,4 +1,4 @@
-//! Up to when all was heard that others revoke and remove.
+//! Up to when this process has heard all revocations and removals of others.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,14 +12,14 @@ use crate::session::StoreError;
 /// Up to when all revocations and removals were heard.
 pub(super) struct Freshness {
     began: Instant,
-    /// Milliseconds after `began`, and one; 0: never yet, or no longer known.
+    /// Milliseconds after `began`, plus one; 0: never yet, or not known any more.
     heard: AtomicU64,
     news: Notify,
-    /// How often something may have been missed.
+    /// The number of times that something may have been missed.
     gaps: AtomicU64,
 }
 
-/// That the server is known to be the one that all follow, at some time.
+/// That the server was known, at some time, to be the one that all processes follow.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Proof {
     gaps: u64,
@@ -68,7 +68,7 @@ impl Shared {
         StoreError(format!("what was revoked in the last {seconds} s is not known: Redis is away"))
     }
 
-    /// Waits where everything is being heard anew: after the start, or where something may have been missed.
+    /// Waits while the streams are read anew: after the start, or after something may have been missed.
     pub(super) async fn until_fresh(&self) -> Result<(), StoreError> {
         let fresh = async {
             loop {
@@ -88,21 +88,21 @@ impl Shared {
         tokio::time::timeout(self.patience, fresh).await.map_err(|_| self.stale())
     }
 
-    /// To be had before something is written that must not be lost, for [`Shared::stands`].
+    /// To be taken before a write that must not be lost, for [`Shared::stands`].
     ///
     /// # Errors
     ///
-    /// When it is not known. What ends sessions is written all the same: whoever hears of it denies.
+    /// When the server is not known. What ends sessions is written all the same: each process that hears of it denies them.
     pub(super) async fn proof(&self) -> Result<Proof, StoreError> {
         self.until_fresh().await?;
         Ok(Proof { gaps: self.freshness.gaps() })
     }
 
-    /// Whether what was written meanwhile may be acknowledged.
+    /// Whether a write since `proof` may be acknowledged.
     ///
     /// # Errors
     ///
-    /// Where the server may have been one whose place another one has taken, which knows nothing of what was written.
+    /// Where another server may have taken the place of the one that was written to.
     pub(super) fn stands(&self, proof: Result<Proof, StoreError>) -> Result<(), StoreError> {
         if proof?.gaps == self.freshness.gaps() { self.ensure_fresh() } else { Err(self.stale()) }
     }

@@ -1,4 +1,4 @@
-//! What is heard of the others, and told again where the server has lost it.
+//! Takes over what other processes revoke and remove, and writes again what the server lost.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,10 +13,10 @@ use crate::session::redis::{EntryId, Follower, Heard, RedisError};
 use crate::session::revocation::{Entry, Tag};
 use crate::world::UnixTime;
 
-/// What is written or asked for at once.
+/// The number of entries or keys that are written or requested at once.
 const CHUNK: usize = 500;
 
-/// The list as it is read from its beginning; `None` while nothing has to be.
+/// The list as it is read from its beginning; `None` when it is read on.
 #[derive(Default)]
 pub(super) struct Reread(Mutex<Option<HashMap<Tag, UnixTime>>>);
 
@@ -32,7 +32,7 @@ impl Reread {
         }
     }
 
-    /// Which of `known` were not read; `None` where nothing had to be.
+    /// The entries of `known` that were not read; `None` when the list is read on.
     fn lacking(&self, known: impl FnOnce() -> Vec<Entry>) -> Option<Vec<Entry>> {
         let read = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let lacks = |entry: &Entry| read.get(&entry.tag).is_none_or(|at| *at < entry.at);
@@ -41,13 +41,13 @@ impl Reread {
 }
 
 impl Shared {
-    /// After another server took the place of the one before, with what it lost: who was acknowledged an order may rely on it,
-    /// and who starts later hears of it from the server only.
+    /// Writes again what the server lost when it took another one's place: the orders were acknowledged, and a process that
+    /// starts later knows them only from the server.
     fn tell_again(self: &Arc<Self>, lacking: Vec<Entry>) {
         let (shared, gaps) = (Arc::clone(self), self.freshness.gaps());
         tokio::spawn(async move {
             let mut told = false;
-            // After a further gap all of it is compared once more.
+            // After another gap all of it is compared again.
             while shared.freshness.gaps() == gaps {
                 told = told || shared.revoke_again(&lacking).await;
                 if told && shared.remove_those_again().await {
@@ -93,7 +93,7 @@ impl Follower for Arc<Shared> {
 
     fn removed(&self, key: &[u8; 32]) {
         let key = SessionKey::from_bytes(*key);
-        // In this order: who looks it up meanwhile finds one of the two.
+        // In this order, so that a concurrent lookup finds one of the two.
         self.removed.add(key);
         self.cache.sessions.remove(&key);
     }

@@ -1,4 +1,4 @@
-//! The list of revocations in Redis: orders are put on it one after the other, and a damaged one begins anew.
+//! The list of revocations in Redis: processes append orders to it, and replace a damaged list.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,18 +12,18 @@ use crate::session::{Revocation, StoreError, Whom};
 use crate::telemetry::audit::{AuditLine, Event};
 use crate::world::UnixTime;
 
-/// So often an order is tried that others, or logins by a clock that is ahead, come before.
+/// The number of attempts for an order, when other orders or logins by a clock that is ahead come first.
 const MOST_TRIES: u32 = 100;
 
-/// A moment that is further ahead of the server's time was not written by forepost.
+/// Forepost does not write a moment that is further ahead of the server's time.
 pub(super) const MOST_AHEAD: Duration = Duration::from_hours(10 * 365 * 24);
 
-/// What is put on the list.
+/// What to put on the list.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Listing<'l> {
     /// An order.
     Order(&'l Revocation<'l>),
-    /// What was on it before, and is not any more.
+    /// Entries that were on the list and are not any more.
     Again(&'l [Entry]),
 }
 
@@ -31,7 +31,7 @@ pub(super) enum Listing<'l> {
 pub(super) struct List {
     pub(super) key: ListKey,
     known: Mutex<Known>,
-    /// One order of this process after the other.
+    /// Serialises the orders of this process.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -51,17 +51,17 @@ impl List {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to read it anew.
+    /// Prepares to read the list from its beginning.
     pub(super) fn read_anew(&self) {
         self.known().chain = Chain::default();
     }
 
-    /// Reads the entry that comes next.
+    /// Reads the next entry.
     pub(super) fn pass(&self, id: EntryId, entry: &[u8]) -> Result<Vec<Entry>, RedisError> {
         self.known().chain.pass(id, entry, &self.key)
     }
 
-    /// Whether all of it was read, by what was heard last.
+    /// Whether all of the list was read, by the last head.
     pub(super) fn is_whole(&self) -> Result<(), RedisError> {
         let mut known = self.known();
         let head = Head::read(&known.heard.head, &self.key)?;
@@ -70,7 +70,7 @@ impl List {
         Ok(())
     }
 
-    /// The server's time, as it was heard last.
+    /// The server's time when it was last asked.
     pub(super) fn time(&self) -> UnixTime {
         UnixTime::from_millis(self.known().heard.time)
     }
@@ -80,14 +80,15 @@ impl Shared {
     pub(super) fn note_heard(&self, heard: &Heard) {
         self.cache.world.measure_with(UnixTime::from_millis(heard.time));
         let latest = UnixTime::from_millis(heard.latest);
-        // Nothing vouches for it. What is further ahead was not written by forepost, and no later login would count.
+        // The moment does not authenticate. A process that took over a wrong one would end all later logins with its next
+        // order.
         if latest <= UnixTime::from_millis(heard.time) + MOST_AHEAD {
             self.cache.world.saw(latest);
         }
         self.list.known().heard = heard.clone();
     }
 
-    /// Puts something on the list, as what is meant by it then; `None` where the order was given before.
+    /// Puts entries on the list, and returns them as they were written; `None` where the order was given before.
     pub(super) async fn put_on_list(&self, listing: Listing<'_>) -> Result<Option<Vec<Entry>>, StoreError> {
         let (key, _turn) = (&self.list.key, self.list.turn.lock().await);
         for _ in 0..MOST_TRIES {
@@ -118,12 +119,12 @@ impl Shared {
         Err(StoreError("other orders came first all the time".to_owned()))
     }
 
-    /// The moment of what is put on the list, whom it means, and what makes sure that it is followed once.
+    /// The moment and the entries of `listing`, and the name of an order that takes effect once.
     fn members(&self, listing: Listing<'_>) -> (Option<u64>, Vec<Entry>, Option<Entry>) {
         match listing {
             Listing::Order(revocation) => {
                 let at = self.cache.world.end_moment();
-                // How long it is remembered depends on when the server got it, which is heard with it.
+                // The end of the entry follows from when the server gets it, which its id tells.
                 let entries = self.cache.revocations.entries(revocation, at, self.list.time());
                 (Some(at.as_millis()), entries.revoked, entries.once)
             }
@@ -131,7 +132,7 @@ impl Shared {
         }
     }
 
-    /// Ends all sessions: which of them were revoked is not known any more. The list begins with that order.
+    /// Ends all sessions, because which of them were revoked is not known any more. A new list begins with that order.
     pub(super) async fn begin_list_anew(self: Arc<Self>, what: &'static str) {
         let (key, _turn) = (&self.list.key, self.list.turn.lock().await);
         let (found, last) = {
@@ -157,13 +158,13 @@ impl Shared {
                     );
                     return AuditLine::new(Event::Revocation, "damaged_list").write();
                 }
-                // Another process did the same, or it is tried again once the list was read again.
+                // Another process did the same, or the next reading of the list tries again.
                 Ok(Listed::OtherHead(_) | Listed::Repeated) | Err(_) => return,
             }
         }
     }
 
-    /// Takes off the list what the server got before `oldest`.
+    /// Removes from the list what the server got before `oldest`.
     pub(super) async fn trim_list(&self, oldest: UnixTime) -> Result<(), RedisError> {
         let (head, remains) = {
             let known = self.list.known();
@@ -171,7 +172,7 @@ impl Shared {
         };
         if let Some((first, new_head)) = remains {
             let (before, after) = (head.bytes(&self.list.key), new_head.bytes(&self.list.key));
-            // Where an order came in between, the next time will do.
+            // Where another order came first, the next attempt removes it.
             if self.redis.trim_list(first, &before, &after).await? {
                 self.list.known().head = new_head;
             }

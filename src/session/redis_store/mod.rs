@@ -33,12 +33,12 @@ use super::{CachedStore, Finished, Lease, Revocation, Session, SessionKey, Store
 use crate::session::RedisSettings;
 use crate::world::UnixTime;
 
-/// A record stays a little longer than its session: uses that are due to be written down are, within a minute.
+/// A record lives this much longer than its session, because a use is written up to a minute late.
 const GRACE: Duration = Duration::from_mins(1);
 
 /// Sessions in a Redis, with a bounded part of them in memory.
 ///
-/// What others revoke or remove is heard at once. While it is not certain that all of it was heard, within the staleness of the
+/// What other processes revoke or remove is heard at once. Without proof that all of it was heard, within the staleness of the
 /// settings, nothing is answered from memory or from Redis.
 pub type RedisStore = CachedStore<RedisBackend>;
 
@@ -48,31 +48,31 @@ pub struct RedisBackend {
     _follower: AbortOnDropHandle<()>,
 }
 
-/// What the backend and its tasks have in common.
+/// What the backend and its tasks share.
 struct Shared {
     cache: Arc<Cache>,
     redis: Redis,
     staleness: Duration,
-    /// How long an answer of Redis may take.
+    /// The time for an answer of Redis.
     patience: Duration,
-    /// The right to refresh runs out so long after its holder was heard of for the last time.
+    /// The time after which a lease runs out without a renewal.
     lease: Duration,
     list: List,
     removed: RemovedKeys,
-    /// What comes again after a gap.
+    /// The list as it is read again after a gap.
     reread: Reread,
     clocks: Clocks,
     freshness: Freshness,
-    /// The longest that sessions of any process live, in milliseconds.
+    /// The longest lifetime of sessions of any process, in milliseconds.
     longest: OnceCell<AtomicU64>,
     lifetime: u64,
     count: AtomicU64,
 }
 
 impl RedisStore {
-    /// A store that begins to follow what others revoke; connections come by themselves.
+    /// A store that begins to follow the other processes; connections open by themselves.
     ///
-    /// It must be made within a runtime, in which it follows.
+    /// The caller must be within a runtime.
     ///
     /// # Errors
     ///
@@ -113,13 +113,13 @@ impl Shared {
         self.longest.get_or_try_init(ask).await
     }
 
-    /// How long `record` is to be kept.
+    /// How long Redis keeps `record`.
     fn ttl(&self, record: &[u8]) -> Duration {
         end_of(record).since(self.cache.world.now()) + GRACE
     }
 }
 
-/// When the session in `record` ends if no further use is written down.
+/// When the session in `record` ends unless a later use is written down.
 fn end_of(record: &[u8]) -> UnixTime {
     Head::read(record).map(|head| UnixTime::from_secs(head.ends_at)).unwrap_or_default()
 }
@@ -146,18 +146,18 @@ impl Backend for RedisBackend {
 
     async fn put(&self, key: SessionKey, record: Vec<u8>, _: &Arc<Session>) -> Result<(), StoreError> {
         let shared = &self.shared;
-        // So that all processes keep revocations for as long as this session may live.
+        // All processes keep revocations for as long as this session may live.
         shared.longest().await?;
         let latest = shared.cache.world.latest().as_millis();
         Ok(shared.redis.put(key.as_bytes(), &record, shared.ttl(&record), latest).await?)
     }
 
     async fn remove(&self, key: SessionKey) -> Result<Option<Stored>, StoreError> {
-        // Here it is denied at once, and where Redis did not do it, looked up again.
+        // Memory denies it at once; where Redis fails, the session is looked up again.
         self.shared.cache.sessions.remove(&key);
         let proof = self.shared.proof().await;
         let shared = Arc::clone(&self.shared);
-        // In a task of its own: whoever asked may go away between the removal and the word of it.
+        // A task of its own, because the requester may be gone between the removal and the notification.
         let taken = tokio::spawn(async move { shared.take_out(key).await }).await;
         let record = taken.map_err(|_| StoreError("the process is stopping".to_owned()))??;
         self.shared.stands(proof)?;
@@ -211,7 +211,7 @@ impl Backend for RedisBackend {
 
     fn note_uses(&self, uses: Vec<Keyed>) {
         let shared = Arc::clone(&self.shared);
-        // An error is told when sessions are looked up; these are idle a little earlier.
+        // Lookups report errors; without the write these sessions end a little earlier.
         tokio::spawn(async move { shared.keep_uses(uses).await });
     }
 
@@ -223,7 +223,7 @@ impl Backend for RedisBackend {
         Ok(trimmed.and(counted)?)
     }
 
-    /// As it was when it was last asked for, a minute ago at most.
+    /// The number when it was last asked for, a minute ago at most.
     fn count(&self) -> u64 {
         self.shared.count.load(Ordering::Relaxed)
     }

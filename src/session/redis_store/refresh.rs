@@ -1,4 +1,4 @@
-//! The right to refresh a session, which one process at a time has.
+//! The lease for a refresh, which one process at a time has.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::session::redis::{Begun, Finish, RedisError};
 use crate::session::{Finished, Lease, Refreshable, Session, SessionKey, StoreError};
 use crate::world::UnixTime;
 
-/// The right to refresh runs out so long after its holder was heard of for the last time.
+/// The time after which a lease runs out without a renewal.
 pub(super) const LEASE: Duration = Duration::from_secs(15);
 
-/// The holder is heard of so many times in that time.
+/// The number of renewals in that time.
 pub(super) const LEASE_RENEWALS: u32 = 4;
 
 impl Shared {
@@ -31,7 +31,7 @@ impl Shared {
             Lease { owner, _keeper: Some(AbortOnDropHandle::new(keeper)) }
         };
         Ok(match begun.inspect_err(|_| self.give_back(key, owner, session.expires_at()))? {
-            // A lease of what was removed goes with it.
+            // A removed session has no lease.
             Begun::Taken(_) | Begun::Retaken(_) if self.was_removed(key) => Turn::Gone,
             Begun::Taken(record) => Turn::Lease(lease(), Some(record)),
             Begun::Retaken(record) => Turn::Retaken(lease(), record),
@@ -41,9 +41,9 @@ impl Shared {
         })
     }
 
-    /// Where the answer was lost the lease may be ours, and would run out as if the token had been sent.
+    /// Gives back a lease whose answer was lost: it would run out as if the token had been sent.
     ///
-    /// A Redis that stood still may take the lease after it was told that nobody wants it any more, so it is told several times.
+    /// A Redis that stood still may take the lease after it was asked to release it, so it is asked several times.
     fn give_back(self: &Arc<Self>, key: SessionKey, owner: [u8; 16], ends_at: UnixTime) {
         let shared = Arc::clone(self);
         tokio::spawn(async move {
@@ -77,18 +77,18 @@ impl Shared {
         if kept {
             self.cache.sessions.replace(&key, session);
         } else {
-            // Whatever is there now, it is not what is in memory.
+            // Whatever the record is now, it is not what is in memory.
             self.cache.sessions.remove(&key);
         }
         Ok(kept)
     }
 }
 
-/// Prolongs a lease until it is dropped, or lost.
+/// Renews a lease until it is dropped or lost.
 async fn keep_lease(shared: Arc<Shared>, key: SessionKey, owner: [u8; 16]) {
     loop {
         tokio::time::sleep(shared.lease / LEASE_RENEWALS).await;
-        // While Redis does not answer, there is time for two more tries.
+        // While Redis does not answer, there is time for two more attempts.
         if let Ok(false) = shared.redis.renew_refresh(key.as_bytes(), &owner, shared.lease).await {
             return;
         }

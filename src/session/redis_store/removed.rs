@@ -1,4 +1,4 @@
-//! Removal of one session, everywhere and for good.
+//! The removal of one session, in all processes and for good.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,15 +12,15 @@ use crate::session::SessionKey;
 use crate::session::redis::RedisError;
 use crate::world::UnixTime;
 
-/// So long a removal is remembered, and can be told to who was not there for a while; who missed one for longer forgets all that
-/// is in memory.
+/// How long removals are remembered, here and in the stream; a process that missed an older one forgets all that is in memory.
 pub(super) const REMOVALS_KEPT: Duration = Duration::from_hours(1);
 
-/// Keys that are remembered at least, where there are so many in [`REMOVALS_KEPT`]; twice as many at most, in about 5 MB.
+/// The number of keys that are remembered at least, where there are as many in [`REMOVALS_KEPT`]; at most twice as many, about
+/// 5 MB.
 const MOST: usize = 50_000;
 
-/// What was removed not long ago, and stays so: a server that takes another one's place may not have got the removal, and give
-/// the record out again.
+/// The keys of sessions that were removed lately: a server that takes another one's place may not know the removal, and return
+/// the record again.
 pub(super) struct RemovedKeys(Mutex<Generations>);
 
 struct Generations {
@@ -52,7 +52,7 @@ impl RemovedKeys {
         self.with(|generations| generations.young.union(&generations.old).copied().collect())
     }
 
-    /// Forgets what is older than it has to be remembered.
+    /// Forgets what is old enough.
     pub(super) fn reclaim(&self) {
         self.with(Generations::age);
     }
@@ -72,12 +72,12 @@ impl Generations {
 }
 
 impl Shared {
-    /// Takes a record out, and tells all others.
+    /// Removes a record, and notifies all processes.
     ///
     /// # Errors
     ///
-    /// Where it is not certain that both was done. Where the record is gone and the others do not know, they are told as soon as
-    /// that can be.
+    /// Where one of the two may have failed. Where the record is gone and the notification failed, it is repeated until it
+    /// succeeds.
     pub(super) async fn take_out(self: &Arc<Self>, key: SessionKey) -> Result<Option<Vec<u8>>, RedisError> {
         let taken = self.redis.take_out(key.as_bytes()).await?;
         self.removed.add(key);
@@ -92,7 +92,7 @@ impl Shared {
         told.map(|()| taken.record)
     }
 
-    /// Whether the session was removed, although its record is there: then it is taken out once more.
+    /// Whether the session was removed although its record is there; then it is removed again.
     pub(super) fn was_removed(self: &Arc<Self>, key: SessionKey) -> bool {
         let removed = self.removed.contain(&key);
         if removed {
@@ -103,7 +103,7 @@ impl Shared {
     }
 }
 
-/// Tells the others of a removal until it is said, or the session would have ended.
+/// Notifies the others of a removal until that succeeds, or the session would have ended.
 async fn tell(shared: Arc<Shared>, key: SessionKey, ends_at: UnixTime) {
     while shared.cache.world.now() < ends_at {
         tokio::time::sleep(shared.lease / LEASE_RENEWALS).await;

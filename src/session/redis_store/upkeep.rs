@@ -1,4 +1,4 @@
-//! What is done every now and then: uses are written down, and what nobody needs is freed.
+//! What is done once a minute: last uses are written down, and what is outdated is freed.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,22 +11,22 @@ use crate::session::redis::{RedisError, Update};
 use crate::session::revocation::LATE;
 use crate::world::UnixTime;
 
-/// Uses that are written down at once.
+/// The number of uses that are written at once.
 const USES_AT_ONCE: usize = 500;
 
 impl Shared {
-    /// What the server got before that means nobody any more, when its clock shows `time`.
+    /// What the server got before this time, by its own clock, cannot mean a session any more when that clock shows `time`.
     pub(super) fn oldest(&self, time: UnixTime) -> UnixTime {
         before(time, self.remembered())
     }
 
-    /// So long a revocation may mean somebody.
+    /// How long a revocation may mean a session.
     fn remembered(&self) -> Duration {
         let longest = self.longest.get().map_or(self.lifetime, |longest| longest.load(Ordering::Relaxed));
         Duration::from_millis(longest) + LATE
     }
 
-    /// Frees what nobody needs of what was revoked and removed.
+    /// Frees outdated revocations and removals.
     pub(super) async fn trim(&self) -> Result<(), RedisError> {
         let longest = self.redis.longest(self.lifetime).await?;
         self.longest().await?.store(longest, Ordering::Relaxed);
@@ -34,17 +34,17 @@ impl Shared {
         let time = self.redis.trim(REMOVALS_KEPT).await?;
         let time = UnixTime::from_millis(time);
         self.clocks.compare(asked, time, self.cache.world.now());
-        // By the server's clock alone, with which it names what it gets: one that is wrong here drops nothing early.
+        // By the server's clock alone, which gave the ids: a wrong clock here frees nothing early.
         let oldest = self.oldest(time);
         self.cache.revocations.reclaim(oldest);
         self.trim_list(oldest).await
     }
 
-    /// Writes down when these were used last, with two round trips for several of them.
+    /// Writes down the last uses of these sessions, with two round trips for several of them.
     ///
     /// # Errors
     ///
-    /// When that failed for some; the others are written all the same, as long as Redis is not away.
+    /// When some failed; the others are written all the same, unless Redis is away.
     pub(super) async fn keep_uses(&self, unkept: Vec<Keyed>) -> Result<(), StoreError> {
         let mut kept = Ok(());
         for uses in unkept.chunks(USES_AT_ONCE) {
@@ -64,7 +64,7 @@ impl Shared {
                 Ok(Some(old)) => {
                     let check = session.last_check();
                     let new = self.cache.with_use(key, &old, session)?;
-                    // Another process may have written down as much.
+                    // Another process may have written a later use.
                     if let Some(new) = new.filter(|_| session.has_unkept_use()) {
                         let ttl = self.ttl(&new);
                         updates.push(Update { key: *key.as_bytes(), old, new, ttl });
@@ -78,7 +78,7 @@ impl Shared {
         for ((session, check), updated) in written.into_iter().zip(self.redis.update_uses(&updates).await) {
             match updated {
                 Ok(true) => session.kept(check),
-                // Where another process wrote it meanwhile, the next time will do.
+                // Where another process wrote it meanwhile, the next attempt will do.
                 Ok(false) => {}
                 Err(error) => kept = Err(error.into()),
             }

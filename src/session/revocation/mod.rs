@@ -1,8 +1,8 @@
-//! Revocation: which sessions end before their time, without looking for them.
+//! Revocation: it ends sessions before their time without a search for them.
 //!
-//! A revocation is an entry in a list: a tag, and a time. A session that has the tag, and whose login began at that time
-//! or before, has ended, wherever its record lies and whether or not its login was completed yet. So an order to end
-//! all sessions of a user costs the same whatever their number is, and none is missed.
+//! A revocation is an entry of a list: a tag and a moment. A session with the tag whose login began at that moment or earlier
+//! has ended, wherever its record is and whether or not its login was completed. So an order against all sessions of a user
+//! costs the same for any number of them, and misses none.
 
 #[cfg(test)]
 mod tests;
@@ -23,59 +23,59 @@ const LABEL: &[u8] = b"session revocation 1";
 
 pub(super) const TAG_LENGTH: usize = 16;
 
-/// A login that is under way when it is revoked may be completed so much later, by clocks that differ; so much longer than a
-/// session lives an entry counts.
+/// A login that is under way when it is revoked may be completed this much later, by clocks that differ. An entry counts for
+/// this time longer than a session lives.
 pub(super) const LATE: Duration = Duration::from_hours(1);
 
-/// Whose sessions end.
+/// Which sessions end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whom<'w> {
-    /// Those of a user, in all applications of the provider.
+    /// The sessions of a user, in all applications of the provider.
     Subject {
-        /// The provider.
+        /// The issuer.
         issuer: &'w str,
         /// `sub`.
         subject: &'w str,
     },
-    /// Those that were made in one session of the provider; where `subject` is known, also those of that user of which
-    /// the provider never said in which session they were made.
+    /// The sessions that were made in one session of the provider; where `subject` is known, also that user's sessions for
+    /// which the provider named no session.
     ProviderSession {
-        /// The provider.
+        /// The issuer.
         issuer: &'w str,
         /// `sid`.
         session_id: &'w str,
         /// `sub`.
         subject: Option<&'w str>,
     },
-    /// Those that were made in the same session of the provider as another one, which its browser ended.
+    /// The sessions of the same origin as one that its browser ended.
     ///
-    /// Where the provider names no session, those of the same user of which it says the same time of login or none, and where
-    /// it says no time either, all of that user that have no name: who cannot be told apart may be at this browser.
+    /// Where the provider names no session, these are the user's sessions with the same time of login or none; where it says no
+    /// time either, all of the user's sessions without a name, because they may be of the same browser.
     SameOrigin {
-        /// The provider.
+        /// The issuer.
         issuer: &'w str,
-        /// What that one knows.
+        /// The origin of the session that ended.
         origin: &'w Origin,
     },
-    /// Those for an application.
+    /// The sessions for an application, by its slug.
     Application(&'w str),
-    /// All.
+    /// All sessions.
     Everybody,
 }
 
-/// In which sessions of the provider a session was made and renewed, as far as the provider says.
+/// The provider's sessions in which a session was made and renewed, as far as the provider names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// `sub`.
     pub(super) subject: String,
-    /// `sid`, now and before; `None`: there was none.
+    /// `sid`, now and earlier; `None`: there was none.
     pub(super) session_ids: Vec<Option<String>>,
     /// `auth_time`, in seconds.
     pub(super) auth_times: Vec<u64>,
 }
 
 impl Origin {
-    /// Whether the provider says of both that they belong to one session of its own. Where it says nothing, that is not known.
+    /// Whether the provider says that both belong to one session of its own; `false` where it does not say.
     #[must_use]
     pub fn is_surely(&self, other: &Self) -> bool {
         let is_named =
@@ -88,27 +88,27 @@ impl Origin {
 
 /// An order to end sessions: those whose login began before it, whatever the clock showed then.
 ///
-/// It has no time of its own. The store that keeps the records gives it one that is later than all of theirs.
+/// The order has no time. The store gives it a moment that is later than those of all its logins.
 #[derive(Clone, Copy, Debug)]
 pub struct Revocation<'r> {
-    /// Whose.
+    /// Which sessions.
     pub whom: Whom<'r>,
-    /// Makes sure that the order is followed once, however often it is given.
+    /// Where it is set, the order takes effect once, however often it is given.
     pub once: Option<Once<'r>>,
 }
 
-/// The name of an order that may be given again.
+/// The name of an order that may be repeated.
 #[derive(Clone, Copy, Debug)]
 pub struct Once<'r> {
-    /// Who gave it.
+    /// Who gives the order.
     pub issuer: &'r str,
     /// The name, unique for the issuer (`jti`).
     pub id: &'r str,
-    /// From then on it is refused for its age.
+    /// From then on the order is refused for its age.
     pub until: UnixTime,
 }
 
-/// Stands for what sessions have in common, and tells nothing to whom the daemon's secret is unknown.
+/// Stands for a property that sessions share. Without the daemon's secret it reveals nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Tag(pub(super) [u8; TAG_LENGTH]);
 
@@ -118,19 +118,19 @@ pub(super) struct Entry {
     pub(super) tag: Tag,
     /// Sessions that began later are not meant; 0 for the name of an order.
     pub(super) at: UnixTime,
-    /// When the last session that could be meant has ended of itself.
+    /// When the last session that the entry could mean has ended.
     pub(super) until: UnixTime,
 }
 
-/// An order as it is written down.
+/// An order as entries of the list.
 #[derive(Clone, Debug)]
 pub(super) struct Entries {
     pub(super) revoked: Vec<Entry>,
-    /// Where it is in the list already, the order was followed before.
+    /// Where it is on the list already, the order was carried out before.
     pub(super) once: Option<Entry>,
 }
 
-/// Makes tags.
+/// Derives tags.
 pub(super) struct TagKey(hmac::Key);
 
 impl TagKey {
@@ -144,7 +144,7 @@ impl TagKey {
     fn tag(&self, parts: &[&str]) -> Tag {
         let mut hash = hmac::Context::with_key(&self.0);
         for part in parts {
-            // With its length, so that no other parts read the same.
+            // The length is part of the input, so different parts never give the same input.
             hash.update(&(part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
         }
@@ -178,12 +178,12 @@ impl TagKey {
         self.tag(&["login", issuer, subject, &auth_time.to_string()])
     }
 
-    /// Of sessions that have neither the name of a session nor the time of a login.
+    /// The tag of sessions that have neither a `sid` nor a time of login.
     fn without_origin(&self, issuer: &str, subject: &str) -> Tag {
         self.tag(&["without origin", issuer, subject])
     }
 
-    /// What a session without a `sid` has in common with others of its browser's.
+    /// The tags that a session without a `sid` shares with others of the same browser.
     fn unnamed<'t>(
         &'t self,
         issuer: &'t str,
@@ -194,7 +194,7 @@ impl TagKey {
         auth_times.iter().map(|time| self.login(issuer, subject, *time)).chain(no_time)
     }
 
-    /// All tags by which sessions of the same origin are known.
+    /// All tags of sessions with this origin.
     fn of_origin(&self, issuer: &str, Origin { subject, session_ids, auth_times }: &Origin) -> Vec<Tag> {
         let mut tags: Vec<Tag> = session_ids.iter().flatten().map(|name| self.session(issuer, name)).collect();
         match (session_ids.contains(&None), &auth_times[..]) {
@@ -202,7 +202,7 @@ impl TagKey {
             (true, []) => tags.push(self.without_session(issuer, subject)),
             (true, times) => {
                 tags.extend(self.unnamed(issuer, subject, times));
-                // What says nothing at all of its login may be of this one.
+                // A session without any of these may be of the same login.
                 tags.push(self.without_origin(issuer, subject));
             }
         }
@@ -232,48 +232,48 @@ impl TagKey {
     }
 }
 
-/// The list, in memory.
+/// The list in memory.
 ///
-/// A session remembers how long the list was when it was last looked up in it, so a check costs one comparison.
+/// A session remembers the length of the list when it was last looked up, so a check costs one comparison.
 pub(super) struct Revocations {
     key: TagKey,
-    /// The issuer of each application by its slug.
+    /// The issuer of each application, by the application's slug.
     issuers: HashMap<String, String>,
-    /// How many entries were ever added.
+    /// The number of entries that were ever added.
     added: AtomicU64,
     list: RwLock<HashMap<Tag, Entry>>,
 }
 
-/// Of what a session may be revoked by.
+/// The properties by which a session may be revoked.
 #[derive(Clone, Copy)]
 pub(super) struct Revocable<'s> {
     pub(super) application: &'s str,
     pub(super) subject: &'s str,
     pub(super) session_id: Option<&'s str>,
-    /// Before a refresh.
+    /// The ones before a refresh.
     pub(super) earlier_session_ids: &'s [Option<String>],
-    /// Where there is no name.
+    /// Where there is no `sid`.
     pub(super) auth_times: &'s [u64],
     pub(super) began_at: UnixTime,
 }
 
 impl Revocations {
-    /// A list on which nothing is yet; tags are made with `secret`.
+    /// An empty list, with tags under `secret`.
     pub(super) fn new(secret: &[u8], issuers: HashMap<String, String>) -> Self {
         Self { key: TagKey::new(secret), issuers, added: AtomicU64::new(0), list: RwLock::default() }
     }
 
-    /// What `revocation` is, for sessions whose login began at the moment `at` or before, written down until `until`.
+    /// The entries of `revocation`: for sessions whose login began at the moment `at` or earlier, kept until `until`.
     pub(super) fn entries(&self, revocation: &Revocation<'_>, at: UnixTime, until: UnixTime) -> Entries {
         self.key.entries(revocation, at, until)
     }
 
-    /// The provider that vouches for the users of an application.
+    /// The issuer of an application's provider.
     pub(super) fn issuer(&self, application: &str) -> &str {
         self.issuers.get(application).map_or("", String::as_str)
     }
 
-    /// Puts `entry` on the list; sessions are denied from now on.
+    /// Adds `entry`; sessions that it means are denied from now on.
     pub(super) fn add(&self, entry: Entry) {
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
         let known = list.entry(entry.tag).or_insert(entry);
@@ -282,7 +282,7 @@ impl Revocations {
         self.added.fetch_add(1, Ordering::Release);
     }
 
-    /// Puts an order on the list, unless it was followed before.
+    /// Adds the entries of an order, unless it was carried out before.
     pub(super) fn follow(&self, entries: &Entries) -> bool {
         if let Some(once) = entries.once {
             let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
@@ -309,7 +309,7 @@ impl Revocations {
         covered
     }
 
-    /// The same, of what an operator sees of a session.
+    /// Whether a session with these properties was revoked.
     pub(super) fn name(&self, session: &Revocable<'_>) -> bool {
         let issuer = self.issuer(session.application);
         let made_in = |session_id: Option<&str>| match session_id {
@@ -330,13 +330,13 @@ impl Revocations {
         tags.iter().any(|tag| list.get(tag).is_some_and(|entry| session.began_at <= entry.at))
     }
 
-    /// What can still mean somebody `now`.
+    /// The entries that can still mean a session at `now`.
     pub(super) fn counting(&self, now: UnixTime) -> Vec<Entry> {
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
         list.values().filter(|entry| now < entry.until).copied().collect()
     }
 
-    /// Takes off what can no longer mean anybody.
+    /// Removes the entries that cannot mean a session any more.
     pub(super) fn reclaim(&self, now: UnixTime) {
         self.list.write().unwrap_or_else(PoisonError::into_inner).retain(|_, entry| now < entry.until);
     }

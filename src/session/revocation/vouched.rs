@@ -1,17 +1,17 @@
-//! What vouches for the list of revocations where others may write: codes under the daemon's secret (HMAC-SHA256).
+//! Message authentication codes (HMAC-SHA256) for a list of revocations that others could write to.
 
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use aws_lc_rs::{constant_time, hmac};
 
 const LABEL: &[u8] = b"session revocation list 1";
 
-/// Of a code that is written down.
+/// The length of a code that is written down.
 pub(in crate::session) const CODE_LENGTH: usize = 16;
 
 /// A whole code.
 pub(in crate::session) type Code = [u8; 32];
 
-/// Makes the codes of a list.
+/// Computes the codes of a list.
 pub(in crate::session) struct ListKey(hmac::Key);
 
 impl ListKey {
@@ -22,11 +22,11 @@ impl ListKey {
         Self(key.expect("a key of 32 bytes is within what HKDF-SHA256 can give").into())
     }
 
-    /// The code of `parts`, which means `what` and nothing else.
+    /// The code of `parts`, for the purpose `what`.
     pub(in crate::session) fn code(&self, what: &str, parts: &[&[u8]]) -> Code {
         let mut hash = hmac::Context::with_key(&self.0);
         for part in std::iter::once(what.as_bytes()).chain(parts.iter().copied()) {
-            // With its length, so that no other parts read the same.
+            // The length is part of the input, so different parts never give the same input.
             hash.update(&(part.len() as u64).to_be_bytes());
             hash.update(part);
         }
@@ -35,21 +35,21 @@ impl ListKey {
         code
     }
 
-    /// The beginning of a code, which is enough for what is written down.
+    /// The first bytes of a code, which suffice where it is written down.
     pub(in crate::session) fn short_code(&self, what: &str, parts: &[&[u8]]) -> [u8; CODE_LENGTH] {
         let (whole, mut code) = (self.code(what, parts), [0; CODE_LENGTH]);
         code.copy_from_slice(&whole[..CODE_LENGTH]);
         code
     }
 
-    /// Whether `code` is the beginning of the code of `parts`, or all of it; found in the same time wherever they differ.
+    /// Whether `code` is the code of `parts` or a long enough beginning of it, compared in constant time.
     pub(in crate::session) fn vouches(&self, code: &[u8], what: &str, parts: &[&[u8]]) -> bool {
         let whole = self.code(what, parts);
         let expected = whole.get(..code.len()).filter(|expected| expected.len() >= CODE_LENGTH);
         expected.is_some_and(|expected| constant_time::verify_slices_are_equal(expected, code).is_ok())
     }
 
-    /// What lists under different secrets are told apart by.
+    /// Distinguishes lists under different secrets.
     pub(in crate::session) fn name(&self) -> [u8; CODE_LENGTH] {
         self.short_code("name", &[])
     }
