@@ -43,7 +43,8 @@ fn help_and_version_read_well() {
 
 #[test]
 fn all_mistakes_are_told_at_once() {
-    for arguments in [&[][..], &["serve"], &["check"], &["healthcheck"]] {
+    let explain = &["explain", "--application", "app", "--url", "https://app.example.com/"];
+    for arguments in [&[][..], &["serve"], &["check"], &["healthcheck"], explain] {
         let environment = [
             ("FOREPOST_ISSUER", "not a url"),
             ("FOREPOST_CLIENT_ID", "proxy"),

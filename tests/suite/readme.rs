@@ -278,7 +278,8 @@ fn audit_reasons_are_those_of_the_code() {
 #[test]
 fn the_first_commands_exist() {
     let readme = read("README.md");
-    let first: Vec<&str> = blocks(&readme).iter().take(2).map(|(_, _, block)| block.trim()).collect();
+    let commands = blocks(&readme).into_iter().filter(|(language, ..)| *language == "sh");
+    let first: Vec<&str> = commands.take(2).map(|(_, _, block)| block.trim()).collect();
     assert_eq!(first, ["cargo run --example demo", "tests/run"]);
     assert!(root().join("examples/demo/main.rs").exists() && root().join("tests/run").exists());
 }
