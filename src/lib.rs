@@ -19,7 +19,7 @@ pub mod lifecycle;
 pub mod login;
 pub mod logout;
 pub mod oidc;
-pub mod pages;
+mod pages;
 pub mod serve;
 pub mod session;
 pub mod settings;

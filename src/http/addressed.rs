@@ -10,7 +10,7 @@ use super::request::Received;
 use crate::app::Application;
 use crate::forwarded::{ClientHints, Dialect, ForwardedError, OriginalRequest, forwarded_authority, request_authority};
 use crate::host::{Authority, Host};
-use crate::pages::Page;
+use crate::pages::{BadRequest, Page};
 use crate::telemetry::warn_rarely;
 
 /// What a browser asked for by naming it.
@@ -127,19 +127,19 @@ impl Outpost {
     /// Answers a request for a page that names no one application.
     pub(super) fn refuse_misaddressed(&self, mistake: &Misaddressed<'_>, received: &Received<'_>) -> (Answer, Outcome) {
         self.note_misaddressed(mistake, received);
-        let what = mistake.told();
+        let reason = mistake.reason();
         let html = ClientHints::new(&received.parts.headers, false).accepts_html();
-        (reply::page(StatusCode::BAD_REQUEST, &Page::BadRequest { what }, html, received.id), "refuse".into())
+        (reply::page(StatusCode::BAD_REQUEST, &Page::BadRequest { reason }, html, received.id), "refuse".into())
     }
 }
 
 impl Misaddressed<'_> {
-    /// What the person at the browser is told.
-    pub(super) const fn told(&self) -> &'static str {
+    /// Why the browser sees a page.
+    pub(super) const fn reason(&self) -> BadRequest {
         match self {
-            Self::Malformed(_) => "The request, or what the proxy says about it, is malformed.",
-            Self::TwoApplications { .. } => "The request and the proxy name hosts of two different applications.",
-            Self::AskedElsewhere { .. } => "The request names two hosts.",
+            Self::Malformed(_) => BadRequest::Malformed,
+            Self::TwoApplications { .. } => BadRequest::TwoApplications,
+            Self::AskedElsewhere { .. } => BadRequest::TwoHosts,
         }
     }
 }

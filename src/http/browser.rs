@@ -12,7 +12,7 @@ use super::route::BrowserRoute;
 use crate::app::Application;
 use crate::host::Host;
 use crate::login::{Destination, ReturnTarget, Visitor, Wish, requested_target};
-use crate::pages::Page;
+use crate::pages::{BadRequest, Page};
 use crate::telemetry::audit::Event;
 
 impl Outpost {
@@ -31,7 +31,7 @@ impl Outpost {
         if let Some(app) = app {
             return self.browse(route, app, &visit).await;
         }
-        let page = Page::BadRequest { what: "No application is configured for this host." };
+        let page = Page::BadRequest { reason: BadRequest::UnknownHost };
         (reply::page(StatusCode::BAD_REQUEST, &page, visit.html, visit.request_id), "refuse".into())
     }
 

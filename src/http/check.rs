@@ -18,6 +18,7 @@ use crate::app::Application;
 use crate::forwarded::{Dialect, ForwardedError, OriginalRequest, Question, RequestKind};
 use crate::identity::Assurance;
 use crate::login::{Interaction, ReturnTarget, assured_login_url, silent_login_url};
+use crate::pages::BadRequest;
 use crate::session::Session;
 use crate::telemetry::log::RequestLine;
 use crate::token::Outcome;
@@ -162,12 +163,12 @@ impl Outpost {
                 "no application has this host (application.external_host, application.cookie_domain)"
             );
             let html = original.client.accepts_html();
-            return Place::Nowhere(refuse(dialect, "No application is configured for this host.", html, received));
+            return Place::Nowhere(refuse(dialect, BadRequest::UnknownHost, html, received));
         };
         if let Err(mistake) = self.agrees(dialect, original, received) {
             self.note_misaddressed(&mistake, received);
             let html = original.client.accepts_html();
-            return Place::Nowhere(refuse(dialect, mistake.told(), html, received));
+            return Place::Nowhere(refuse(dialect, mistake.reason(), html, received));
         }
         let route = match dialect {
             Dialect::Nginx => BrowserRoute::of_path(app, &original.target),

@@ -23,7 +23,7 @@ use crate::forwarded::{Dialect, OriginalRequest};
 use crate::host::Host;
 use crate::oidc::IdentityProvider;
 use crate::oidc::Provider;
-use crate::pages::Page;
+use crate::pages::{Page, text};
 use crate::token::{Bad, Outcome, Presented, Scheme};
 use crate::world::UnixTime;
 
@@ -176,12 +176,10 @@ fn refuse(
         (answer, Verdict::BadCredentials)
     };
     match bad {
-        Bad::Invalid if shown.scheme == Scheme::Bearer => {
-            unauthorized("invalid_token", "The token is expired, revoked, malformed, or for somebody else.")
-        }
-        Bad::Invalid => unauthorized("invalid_credentials", "The user name or the password is wrong."),
+        Bad::Invalid if shown.scheme == Scheme::Bearer => unauthorized("invalid_token", text::INVALID_TOKEN),
+        Bad::Invalid => unauthorized("invalid_credentials", text::INVALID_CREDENTIALS),
         Bad::Scope => {
-            let mut answer = answer(StatusCode::FORBIDDEN, "insufficient_scope", "The token lacks a scope.");
+            let mut answer = answer(StatusCode::FORBIDDEN, "insufficient_scope", text::INSUFFICIENT_SCOPE);
             let scopes = shown.accepted.scopes.join(" ");
             let text =
                 format!("Bearer error=\"insufficient_scope\", scope=\"{scopes}\", resource_metadata=\"{resource}\"");
@@ -191,11 +189,7 @@ fn refuse(
         // nginx passes on no 429.
         Bad::Limited if dialect == Dialect::Nginx => unauthorized("too_many_attempts", ""),
         Bad::Limited => {
-            let mut answer = answer(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too_many_attempts",
-                "Too many bad credentials were shown; these were not looked at.",
-            );
+            let mut answer = answer(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", text::TOO_MANY_ATTEMPTS);
             answer.headers_mut().insert(RETRY_AFTER, LIMITED_FOR);
             (answer, Verdict::BadCredentials)
         }

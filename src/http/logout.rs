@@ -15,7 +15,7 @@ use super::request::{Received, Visit};
 use crate::app::Application;
 use crate::login::{ReturnTarget, login_url};
 use crate::logout::{self, BackChannelError, FrontChannelError};
-use crate::pages::Page;
+use crate::pages::{BadRequest, Page};
 use crate::session::StoreError;
 use crate::telemetry::{Rarely, warn_rarely};
 
@@ -25,7 +25,7 @@ const LARGEST_FORM: usize = 32 << 10;
 /// What makes a sign-out one from all applications and browsers.
 const EVERYWHERE: &str = "everywhere=true";
 
-/// When refused logouts were last told of: anybody can ask for one.
+/// Limits the log lines about refused logouts, which any client can cause.
 #[derive(Default)]
 pub(super) struct RefusedLogouts {
     back_channel: Rarely,
@@ -36,7 +36,8 @@ pub(super) struct RefusedLogouts {
 impl Outpost {
     /// Answers a browser that wants to sign out.
     ///
-    /// Only a POST of our own page signs out everywhere: others ask, so that an application can have a link there.
+    /// Only a POST from our own page signs out everywhere. Other requests get the page that asks, so that an application can have a
+    /// link to it.
     pub(super) async fn sign_out(&self, app: &Arc<Application>, visit: &Visit<'_>) -> (Answer, Outcome) {
         let offers_everywhere = self.logouts.offers_everywhere();
         let everywhere = offers_everywhere && visit.query.split('&').any(|pair| pair == EVERYWHERE);
@@ -62,7 +63,7 @@ impl Outpost {
             self.metrics.sign_out(Some(&app.slug));
         }
         if !done.is_complete {
-            // Its cookie stays, so that the person can ask again once there are fewer.
+            // The cookie stays, so that the user can sign out again when the browser has fewer.
             return (not_signed_out(app, visit), Outcome { name: "sign_out_incomplete", user: done.user });
         }
         let (answer, name) = match &done.location {
@@ -73,7 +74,7 @@ impl Outpost {
         (reply::with_cookies(answer, vec![done.cookie]), Outcome { name, user: done.user })
     }
 
-    /// Answers a provider that sends a logout token, whatever host it took us for.
+    /// Answers a provider that sends a logout token. The host of its request does not matter.
     pub(super) async fn back_channel(&self, received: &Received<'_>, body: Option<Incoming>) -> (Answer, Outcome) {
         if received.parts.method != Method::POST {
             return (reply::wrong_method("POST"), "bad_request".into());
@@ -106,7 +107,7 @@ impl Outpost {
         }
     }
 
-    /// Answers a browser in whose frame the provider logs somebody out; `app` is that of the host, where it has one.
+    /// Answers a browser in whose frame the provider logs the user out; `app` is the application of the host, if there is one.
     pub(super) async fn front_channel(&self, app: Option<&Application>, visit: &Visit<'_>) -> (Answer, Outcome) {
         if visit.method != Method::GET {
             return (reply::wrong_method("GET"), "bad_request".into());
@@ -121,14 +122,14 @@ impl Outpost {
                     %error,
                     "front-channel logout refused"
                 );
-                let (status, outcome, what) = refused(&error);
-                let answer = reply::page(status, &Page::BadRequest { what }, visit.html, visit.request_id);
+                let (status, outcome, reason) = refused(&error);
+                let answer = reply::page(status, &Page::BadRequest { reason }, visit.html, visit.request_id);
                 (answer, outcome.into())
             }
         }
     }
 
-    /// A logout token of which only the head came, because the proxy asks about the request instead of routing it here.
+    /// Answers a logout token without its body: the proxy asks about the request instead of routing it here.
     pub(super) fn asked_about(&self, visit: &Visit<'_>) -> (Answer, Outcome) {
         warn_rarely!(
             self.refused_logouts.asked_about,
@@ -139,28 +140,26 @@ impl Outpost {
     }
 }
 
-fn refused(error: &FrontChannelError) -> (StatusCode, &'static str, &'static str) {
+fn refused(error: &FrontChannelError) -> (StatusCode, &'static str, BadRequest) {
     match error {
         FrontChannelError::Malformed | FrontChannelError::UnknownIssuer => {
-            (StatusCode::BAD_REQUEST, "refused", "This address is only for identity providers that are set up for it.")
+            (StatusCode::BAD_REQUEST, "refused", BadRequest::NotALogout)
         }
-        FrontChannelError::TooMany => {
-            (StatusCode::TOO_MANY_REQUESTS, "unavailable", "Too many logouts came at once; nobody was logged out.")
-        }
+        FrontChannelError::TooMany => (StatusCode::TOO_MANY_REQUESTS, "unavailable", BadRequest::TooManyLogouts),
         FrontChannelError::Store(StoreError(_)) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "store_away", "Sessions cannot be ended at the moment.")
+            (StatusCode::SERVICE_UNAVAILABLE, "store_away", BadRequest::LogoutStoreAway)
         }
     }
 }
 
-/// So many session cookies came along that not all of them were looked at.
+/// The page for a browser with more session cookies than a sign-out looks at.
 fn not_signed_out(app: &Application, visit: &Visit<'_>) -> Answer {
     let sign_out_url = app.outpost_path("sign_out");
     let page = Page::NotSignedOut { application: &app.name, sign_out_url: &sign_out_url };
     reply::page(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &page, visit.html, visit.request_id)
 }
 
-/// Nobody was signed in, so nobody could tell whose other sessions were meant.
+/// The page for a browser without a session: forepost does not know whose other sessions to end.
 fn not_everywhere(app: &Application, visit: &Visit<'_>) -> Answer {
     let login_url = login_url(app, &ReturnTarget::home(app));
     let page = Page::NotSignedOutEverywhere { application: &app.name, login_url: &login_url };

@@ -11,7 +11,7 @@ use crate::app::Application;
 use crate::forwarded::{ClientHints, Dialect, ForwardedError, OriginalRequest};
 use crate::identity::Assurance;
 use crate::login::{ReturnTarget, assured_login_url, other_login_url};
-use crate::pages::Page;
+use crate::pages::{BadRequest, Page};
 
 /// The question itself cannot be understood, or its sender is not believed.
 pub(super) fn refuse_question<'o>(dialect: Dialect, error: ForwardedError, received: &Received<'_>) -> Checked<'o> {
@@ -23,13 +23,13 @@ pub(super) fn refuse_question<'o>(dialect: Dialect, error: ForwardedError, recei
         "question refused"
     );
     let html = ClientHints::new(&received.parts.headers, false).accepts_html();
-    let what = match error {
-        ForwardedError::UntrustedPeer => "The proxy that passed this request on is not trusted here.",
+    let reason = match error {
+        ForwardedError::UntrustedPeer => BadRequest::UntrustedProxy,
         ForwardedError::Missing(_) | ForwardedError::Repeated(_) | ForwardedError::Malformed(_) => {
-            "The request, or what the proxy says about it, is malformed."
+            BadRequest::Malformed
         }
     };
-    let mut checked = refuse(dialect, what, html, received);
+    let mut checked = refuse(dialect, reason, html, received);
     if error == ForwardedError::UntrustedPeer {
         *checked.answer.status_mut() = StatusCode::FORBIDDEN;
     }
@@ -37,11 +37,11 @@ pub(super) fn refuse_question<'o>(dialect: Dialect, error: ForwardedError, recei
 }
 
 /// nginx turns every 4xx but 401 and 403 into a 500.
-pub(super) fn refuse<'o>(dialect: Dialect, what: &'static str, html: bool, received: &Received<'_>) -> Checked<'o> {
+pub(super) fn refuse<'o>(dialect: Dialect, reason: BadRequest, html: bool, received: &Received<'_>) -> Checked<'o> {
     let answer = match dialect {
         Dialect::Nginx => reply::empty(StatusCode::FORBIDDEN),
         Dialect::Traefik | Dialect::Caddy | Dialect::Envoy => {
-            reply::page(StatusCode::BAD_REQUEST, &Page::BadRequest { what }, html, received.id)
+            reply::page(StatusCode::BAD_REQUEST, &Page::BadRequest { reason }, html, received.id)
         }
     };
     Checked { answer, permit: None, verdict: Verdict::Refuse, app: None, user: None }

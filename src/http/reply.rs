@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::access::Permit;
 use crate::forwarded::Dialect;
-use crate::pages::Page;
+use crate::pages::{Page, text};
 use crate::telemetry::RequestId;
 
 /// What we answer with: bodies are small and ready.
@@ -108,7 +108,7 @@ pub(super) fn challenge(login_url: &str, request_id: RequestId) -> Answer {
     let request_id = request_id.to_string();
     let mut answer = json_body(&LoginRequired {
         error: "login_required",
-        message: "Nobody is signed in, or the session has ended.",
+        message: text::LOGIN_REQUIRED,
         login_url,
         request_id: &request_id,
     });
@@ -180,7 +180,7 @@ pub(super) fn not_logged_out(temporary: bool, request_id: RequestId) -> Answer {
         (StatusCode::BAD_REQUEST, "invalid_request")
     };
     let request_id = request_id.to_string();
-    let description = format!("Nobody was logged out. The log has the cause under request {request_id}.");
+    let description = text::not_logged_out(&request_id);
     let mut answer = never_stored(json_body(&json!({"error": error, "error_description": description})));
     *answer.status_mut() = status;
     if temporary {
@@ -217,7 +217,7 @@ fn never_stored(mut answer: Answer) -> Answer {
 
 /// 404 for paths that are nobody's.
 pub(super) fn not_found() -> Answer {
-    let mut answer = json_body(&json!({"error": "not_found", "message": "There is nothing at this path."}));
+    let mut answer = json_body(&json!({"error": "not_found", "message": text::NOT_FOUND}));
     *answer.status_mut() = StatusCode::NOT_FOUND;
     answer
 }

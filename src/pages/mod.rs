@@ -1,8 +1,12 @@
-//! The few pages that people see: small, self-contained, without script.
+//! The pages that users see: small, self-contained, without script.
 //!
-//! What a page shows is escaped by the templates; its policy allows its own style and nothing else.
+//! A [`Page`] says why it is shown; [`text`] has the words for that. The template escapes every value, and the policy of a page
+//! allows its own style and nothing else.
 
+mod reason;
+#[cfg(test)]
 mod samples;
+pub(crate) mod text;
 
 use askama::Template;
 use aws_lc_rs::digest;
@@ -13,120 +17,143 @@ use http::HeaderValue;
 
 use crate::access::Because;
 
+pub(crate) use self::reason::{BadRequest, Denial, LoginFailure};
+
 const STYLE: &str = include_str!("../../templates/pages/style.css");
 
-/// A page, with what it shows.
+/// A page: why it is shown, and the values in it.
 ///
-/// Names and URLs come from the configuration, from claims, or from the program; `reason`, `hint` and `what` are
-/// constant texts. A URL that is neither `http(s)` nor a path of this host is left out together with its button.
+/// Names and URLs come from the configuration, from claims, or from the program. A URL that is neither `http(s)` nor a path of
+/// this host is left out together with its button.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Page<'a> {
-    /// The identity provider sent an error, or what it sent could not be accepted.
+pub(crate) enum Page<'a> {
+    /// The provider sent an error, or forepost could not accept its answer.
     LoginFailed {
-        /// Name of the application.
         application: &'a str,
-        /// What happened, for the person at the browser: a sentence.
-        reason: &'a str,
-        /// What to look at, for the operator: a sentence.
-        hint: &'a str,
+        failure: LoginFailure,
         /// Begins the login again.
         retry_url: &'a str,
     },
-    /// Signed in, but not entitled.
+    /// A rule does not let the request in.
     Forbidden {
-        /// Name of the application.
         application: &'a str,
-        /// Who is signed in; empty: nobody.
+        /// Who is signed in; empty without a session.
         username: &'a str,
-        /// Why there is no access.
         because: Because,
-        /// The groups that it depends on, where people may know; empty: they may not.
+        /// The groups that access depends on; empty if `application.show_required` is off.
         required: &'a str,
-        /// Begins a login at which another account can be used.
+        /// Begins a login with another account.
         login_url: &'a str,
-        /// Ends the session, so that another account can be used.
         sign_out_url: &'a str,
     },
     /// The session has ended.
     SignedOut {
-        /// Name of the application.
         application: &'a str,
-        /// The application; going there begins a login.
+        /// The application; opening it begins a login.
         home_url: &'a str,
     },
-    /// A sign-out did not look at all session cookies that the browser has.
-    NotSignedOut {
-        /// Name of the application.
-        application: &'a str,
-        /// Signs out once more; a path of this host.
-        sign_out_url: &'a str,
-    },
-    /// A sign-out everywhere was asked for by a browser without a session, and ended none.
-    NotSignedOutEverywhere {
-        /// Name of the application.
-        application: &'a str,
-        /// Begins a login.
-        login_url: &'a str,
-    },
-    /// Another site asked for a sign-out, and the person is asked whether that is wanted.
+    /// The browser has more session cookies than a sign-out looks at.
+    NotSignedOut { application: &'a str, sign_out_url: &'a str },
+    /// A browser without a session asked to sign out everywhere, and no session ended.
+    NotSignedOutEverywhere { application: &'a str, login_url: &'a str },
+    /// The user has to confirm a sign-out.
     ConfirmSignOut {
-        /// Name of the application.
         application: &'a str,
-        /// Takes the POST; a path of this host.
+        /// Takes the POST.
         action_url: &'a str,
-        /// The same for all of the person's sessions, where that is offered.
+        /// Takes the POST that ends all sessions of the user, where that is offered.
         everywhere_url: Option<&'a str>,
     },
-    /// The identity provider cannot be reached; sessions go on.
+    /// Forepost cannot reach the provider; sessions go on.
     ProviderAway {
-        /// Name of the application.
         application: &'a str,
         /// Begins the login again.
         retry_url: &'a str,
     },
-    /// The session counts only once the identity provider has confirmed it, and that cannot be reached.
+    /// The provider must confirm the session, and forepost cannot reach it.
     Unconfirmed {
-        /// Name of the application.
         application: &'a str,
-        /// What was asked for.
+        /// What the browser asked for.
         retry_url: &'a str,
-        /// Begins a login.
         login_url: &'a str,
     },
-    /// The browser came back from the identity provider without the cookie of its login attempt.
+    /// The browser came back from the provider without the cookie of its login attempt.
     CookieMissing {
-        /// Name of the application.
         application: &'a str,
         /// Begins the login again.
         retry_url: &'a str,
     },
-    /// The request makes no sense here: unknown host, malformed forwarded URL.
-    BadRequest {
-        /// What is wrong: a sentence.
-        what: &'a str,
-    },
-    /// Login follows login because the session cookie never comes back.
+    /// Forepost cannot answer the request.
+    BadRequest { reason: BadRequest },
+    /// Login follows login, because the session cookie does not come back.
     LoginLoop {
-        /// Name of the application.
         application: &'a str,
         /// The application, to try once more.
         home_url: &'a str,
     },
 }
 
+/// A part of a sentence.
+#[derive(Clone, Copy, Debug)]
+enum Part<'a> {
+    Text(&'static str),
+    /// The name of an application or of groups.
+    Name(&'a str),
+    /// The name of the user.
+    User(&'a str),
+    Strong(&'static str),
+    Code(&'static str),
+}
+
+/// A paragraph of a page.
+#[derive(Clone, Debug)]
+enum Paragraph<'a> {
+    Plain(Vec<Part<'a>>),
+    /// In a softer colour.
+    Soft(Vec<Part<'a>>),
+    List(&'static [&'static str]),
+}
+
+/// The name of a button or a link.
+#[derive(Clone, Copy, Debug)]
+enum Label {
+    TryAgain,
+    SignIn,
+    SignInAgain,
+    SignInAsSomeoneElse,
+    SignOut,
+    SignOutAgain,
+    SignOutEverywhere,
+}
+
+/// What a user can do on a page.
+#[derive(Clone, Copy, Debug)]
+enum Action<'a> {
+    Button(Label, &'a str),
+    Link(Label, &'a str),
+    SoftLink(Label, &'a str),
+    /// A button that sends a POST.
+    Form(Label, &'a str),
+    /// The form that signs out everywhere.
+    FormEverywhere(&'a str),
+}
+
 /// A rendered page.
 #[derive(Clone, Debug)]
-pub struct Html {
+pub(crate) struct Html {
     /// The document in UTF-8, for `text/html; charset=utf-8`.
-    pub body: Bytes,
+    pub(crate) body: Bytes,
     /// The value of `Content-Security-Policy` that belongs to this body (<https://www.w3.org/TR/CSP3/>).
-    pub csp: HeaderValue,
+    pub(crate) csp: HeaderValue,
 }
 
 #[derive(Template)]
-#[template(path = "pages/layout.html")]
-struct Layout<'a> {
-    page: Page<'a>,
+#[template(path = "pages/page.html")]
+struct Document<'a> {
+    title: &'static str,
+    paragraphs: Vec<Paragraph<'a>>,
+    actions: Vec<Action<'a>>,
+    for_operator: Vec<Part<'static>>,
     request_id: &'a str,
     style: &'static str,
 }
@@ -134,33 +161,22 @@ struct Layout<'a> {
 impl<'a> Page<'a> {
     /// The document, with the request's id as it stands in the log.
     #[must_use]
-    pub fn render(&self, request_id: &str) -> Html {
-        let layout = Layout { page: *self, request_id, style: STYLE };
-        let body = layout.render().unwrap_or_else(|_| unreachable!("strings are written into a string"));
+    pub(crate) fn render(&self, request_id: &'a str) -> Html {
+        let document = Document {
+            title: text::title(self),
+            paragraphs: text::paragraphs(self),
+            actions: self.actions(),
+            for_operator: text::for_operator(self),
+            request_id,
+            style: STYLE,
+        };
+        let body = document.render().unwrap_or_else(|_| unreachable!("strings are written into a string"));
         Html { body: body.into(), csp: policy(self) }
-    }
-
-    /// The title and heading.
-    #[must_use]
-    pub const fn title(&self) -> &'static str {
-        match self {
-            Self::LoginFailed { .. } => "Login failed",
-            Self::Forbidden { .. } => "No access",
-            Self::SignedOut { .. } => "Signed out",
-            Self::NotSignedOut { .. } => "Not signed out",
-            Self::NotSignedOutEverywhere { .. } => "Not signed out elsewhere",
-            Self::ConfirmSignOut { .. } => "Sign out?",
-            Self::ProviderAway { .. } => "Login is not possible right now",
-            Self::Unconfirmed { .. } => "Your sign-in cannot be confirmed right now",
-            Self::CookieMissing { .. } => "Login could not be completed",
-            Self::BadRequest { .. } => "This request cannot be answered",
-            Self::LoginLoop { .. } => "Login stopped",
-        }
     }
 
     /// The `error` of the same answer as JSON.
     #[must_use]
-    pub const fn error_code(&self) -> &'static str {
+    pub(crate) const fn error_code(&self) -> &'static str {
         match self {
             Self::LoginFailed { .. } => "login_failed",
             Self::Forbidden { .. } => "access_denied",
@@ -175,53 +191,67 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// The same in one plain sentence, for JSON.
+    /// The same in one sentence, for JSON.
     #[must_use]
-    pub const fn message(&self) -> &'a str {
-        match self {
-            Self::LoginFailed { reason, .. } => reason,
-            Self::Forbidden { because: Because::Denied, .. } => "The rules of the application deny this page.",
-            Self::Forbidden { because: Because::NotAssured, .. } => {
-                "The login is not of the kind that is needed here, although the identity provider was asked for it."
+    pub(crate) const fn message(&self) -> &'static str {
+        text::message(self)
+    }
+
+    /// What the user can do; an action whose URL is not a link is left out.
+    fn actions(&self) -> Vec<Action<'a>> {
+        let (first, second) = match *self {
+            Self::LoginFailed { retry_url, .. }
+            | Self::ProviderAway { retry_url, .. }
+            | Self::CookieMissing { retry_url, .. } => (Some(Action::Button(Label::TryAgain, retry_url)), None),
+            Self::LoginLoop { home_url, .. } => (Some(Action::Button(Label::TryAgain, home_url)), None),
+            Self::Forbidden { username: "", .. } | Self::BadRequest { .. } => (None, None),
+            Self::Forbidden { because, login_url, sign_out_url, .. } => {
+                let label = match because {
+                    Because::NotAssured => Label::SignInAgain,
+                    Because::Denied | Because::NotEntitled => Label::SignInAsSomeoneElse,
+                };
+                (Some(Action::Button(label, login_url)), Some(Action::SoftLink(Label::SignOut, sign_out_url)))
             }
-            Self::Forbidden { because: Because::NotEntitled, .. } => {
-                "This account may not open this page of the application."
+            Self::SignedOut { home_url, .. } => (Some(Action::Button(Label::SignInAgain, home_url)), None),
+            Self::NotSignedOut { sign_out_url, .. } => (Some(Action::Button(Label::SignOutAgain, sign_out_url)), None),
+            Self::NotSignedOutEverywhere { login_url, .. } => (Some(Action::Button(Label::SignIn, login_url)), None),
+            Self::ConfirmSignOut { action_url, everywhere_url, .. } => {
+                (Some(Action::Form(Label::SignOut, action_url)), everywhere_url.map(Action::FormEverywhere))
             }
-            Self::SignedOut { .. } => "The session has ended.",
-            Self::NotSignedOut { .. } => {
-                "The request has too many session cookies to look at all of them, so a session may not have ended."
+            Self::Unconfirmed { retry_url, login_url, .. } => {
+                (Some(Action::Button(Label::TryAgain, retry_url)), Some(Action::Link(Label::SignInAgain, login_url)))
             }
-            Self::NotSignedOutEverywhere { .. } => {
-                "Nobody was signed in here, so sessions in other browsers and applications did not end."
-            }
-            Self::ConfirmSignOut { .. } => "A sign-out must be confirmed with a POST request.",
-            Self::ProviderAway { .. } => "The identity provider cannot be reached at the moment.",
-            Self::Unconfirmed { .. } => {
-                "The identity provider cannot be reached at the moment, and the session must be confirmed by it."
-            }
-            Self::CookieMissing { .. } => "The cookie that the login began with did not come back.",
-            Self::BadRequest { what } => what,
-            Self::LoginLoop { .. } => {
-                "Several logins in a row ended without a session cookie that counts: it did not come back, or came back among too many of its name."
-            }
+        };
+        first.into_iter().chain(second).filter(|action| is_link(action.url())).collect()
+    }
+}
+
+impl<'a> Action<'a> {
+    const fn url(&self) -> &'a str {
+        match *self {
+            Self::Button(_, url)
+            | Self::Link(_, url)
+            | Self::SoftLink(_, url)
+            | Self::Form(_, url)
+            | Self::FormEverywhere(url) => url,
         }
     }
 }
 
-/// The URL, if it may stand behind a link: `http(s)`, or a path of this host.
+/// Whether the URL may stand behind a link: `http(s)`, or a path of this host.
 ///
-/// Browsers drop tabs and line ends and read a backslash as a slash (<https://url.spec.whatwg.org/#url-parsing>), so none
-/// of these is let through.
-fn link(url: &str) -> Option<&str> {
+/// Browsers drop tabs and line ends and read a backslash as a slash (<https://url.spec.whatwg.org/#url-parsing>), so a URL with one
+/// of these is not a link.
+fn is_link(url: &str) -> bool {
     let plain = !url.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\');
     let path = url.starts_with('/') && !url.starts_with("//");
     let web = url.starts_with("https://") || url.starts_with("http://");
-    (plain && (path || web)).then_some(url)
+    plain && (path || web)
 }
 
 fn policy(page: &Page<'_>) -> HeaderValue {
     let forms = match page {
-        // Browsers hold every redirect behind a form against this list too (CSP3 §6.4.1.1), and a sign-out goes on to
+        // Browsers apply this list to every redirect behind a form too (CSP3 §6.4.1.1), and a sign-out goes on to
         // the identity provider, which may redirect anywhere. The targets of its forms are ours.
         Page::ConfirmSignOut { .. } => "http: https:",
         Page::LoginFailed { .. }

@@ -1,12 +1,12 @@
-//! One of each page, for tests and previews.
+//! One of each page, for tests.
 
-use super::Page;
+use super::{BadRequest, Denial, LoginFailure, Page};
 use crate::access::Because;
 
 impl<'a> Page<'a> {
     /// One of each page, with made-up names.
     #[must_use]
-    pub fn samples() -> [Page<'static>; 13] {
+    pub(super) fn samples() -> [Page<'static>; 13] {
         Page::each(|text| text)
     }
 
@@ -18,15 +18,7 @@ impl<'a> Page<'a> {
         let sign_out_url = text("/outpost.goauthentik.io/sign_out");
         let everywhere_url = text("/outpost.goauthentik.io/sign_out?everywhere=true");
         [
-            Self::LoginFailed {
-                application,
-                reason: text("The identity provider refused the login."),
-                hint: text(
-                    "The provider's own log tells why. Compare the redirect URI registered there with the one that \
-                     forepost check prints.",
-                ),
-                retry_url,
-            },
+            Self::LoginFailed { application, failure: LoginFailure::Denied(Denial::Other), retry_url },
             Self::Forbidden {
                 application,
                 username: text("bob"),
@@ -58,7 +50,7 @@ impl<'a> Page<'a> {
             Self::ProviderAway { application, retry_url },
             Self::Unconfirmed { application, retry_url: home_url, login_url: retry_url },
             Self::CookieMissing { application, retry_url },
-            Self::BadRequest { what: text("No application is configured for this host.") },
+            Self::BadRequest { reason: BadRequest::UnknownHost },
             Self::LoginLoop { application, home_url },
         ]
     }
