@@ -104,7 +104,7 @@ impl Admin {
     async fn list(&self, query: &str) -> Result<Value, Refusal> {
         let List { filter, at } = List::parse(query)?;
         let page =
-            self.store.page(at).await?.ok_or_else(|| Refusal::Bad("at: is no place that was given".to_owned()))?;
+            self.store.page(at).await?.ok_or_else(|| Refusal::Bad("at: is not a place that was given".to_owned()))?;
         let sessions: Vec<_> = page.sessions.iter().filter(|session| filter.holds_for(session)).collect();
         Ok(json!({"sessions": sessions, "next": page.next}))
     }
@@ -136,7 +136,7 @@ impl Admin {
 
 fn key(id: &str) -> Result<SessionKey, Refusal> {
     SessionKey::parse(id)
-        .ok_or_else(|| Refusal::Bad(format!("{id}: is no id of a session: 43 letters, digits, - and _")))
+        .ok_or_else(|| Refusal::Bad(format!("{id}: is not an id of a session: 43 letters, digits, - and _")))
 }
 
 fn no_session(id: &str) -> Refusal {

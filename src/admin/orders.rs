@@ -122,7 +122,7 @@ impl Admin {
         Ok(())
     }
 
-    /// Looks for as long as an order may wait; a store that cannot tell is no reason not to give it.
+    /// Looks for as long as an order may wait; a store that cannot tell is not a reason not to give it.
     async fn wait_and_look(&self, look: &mut Look) {
         let deadline = Instant::now() + self.patience;
         while !look.done && Instant::now() < deadline {

@@ -80,7 +80,7 @@ fn explain(settings: &Settings, asked: &ExplainArguments) -> Result<(String, boo
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, HeaderValue::from_static("text/html"));
     let (scheme, authority, target) =
-        split(&asked.url).ok_or("--url is no address like https://app.example.com/path")?;
+        split(&asked.url).ok_or("--url is not an address like https://app.example.com/path")?;
     if !app.owns(&authority.host) {
         return Err(format!("{} does not answer for {}", app.slug, authority.host));
     }

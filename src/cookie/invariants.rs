@@ -1,4 +1,4 @@
-//! What holds for every cookie header, every session token and every sealed value.
+//! Properties of every cookie header, session token and sealed value.
 
 use std::sync::LazyLock;
 
@@ -9,12 +9,12 @@ use super::{CookieName, Sealer, SealerError, cookies};
 use crate::session::SessionToken;
 use crate::world::World;
 
-/// Of no other cookie in an input, or the input is passed over.
+/// The name of the cookie that is looked for; inputs that contain it are skipped.
 const NAME: &str = "__Host-authentik_proxy_1241936d";
 
 static SEALER: LazyLock<Sealer> = LazyLock::new(|| Sealer::new(b"a secret of some length, for tests"));
 
-/// Takes each line of `bytes` for a `Cookie` field, each value for a token and a sealed text, and all for a secret.
+/// Reads each line of `bytes` as a `Cookie` field, each value as a token and a sealed text, and all of it as a secret.
 pub(crate) fn hold(bytes: &[u8]) {
     seal_holds(bytes);
     let lines: Vec<&[u8]> =
@@ -24,7 +24,7 @@ pub(crate) fn hold(bytes: &[u8]) {
         assert!(!name.contains([';', '=']) && !value.contains(';'), "{name:?} {value:?}");
         assert!(!name.starts_with([' ', '\t']) && !value.ends_with([' ', '\t']), "{name:?} {value:?}");
         token_holds(value);
-        assert_eq!(SEALER.open("attempt", value), Err(SealerError::NotOurs), "nobody sealed it");
+        assert_eq!(SEALER.open("attempt", value), Err(SealerError::NotOurs), "it was not sealed");
     }
     if !String::from_utf8_lossy(bytes).contains(NAME) {
         no_other_cookie_hides_ours(&lines);
@@ -35,7 +35,7 @@ fn fields(lines: &[&[u8]]) -> HeaderMap {
     lines.iter().filter_map(|line| Some((COOKIE, HeaderValue::from_bytes(line).ok()?))).collect()
 }
 
-/// Whatever the other cookies are, ours is found behind, before and beside them, and never within one of them.
+/// The cookie is found after, before and between any other cookies, and not within one of them.
 fn no_other_cookie_hides_ours(lines: &[&[u8]]) {
     let token = SessionToken::parse(&"A".repeat(43)).expect("a token");
     let name = CookieName::new(NAME);
@@ -57,7 +57,7 @@ fn no_other_cookie_hides_ours(lines: &[&[u8]]) {
     }
 }
 
-/// A token has one spelling, and is never shown.
+/// A token has one spelling, and `Debug` does not show it.
 fn token_holds(text: &str) {
     if let Some(token) = SessionToken::parse(text) {
         assert_eq!(token.encode(), text);
@@ -65,7 +65,7 @@ fn token_holds(text: &str) {
     }
 }
 
-/// What was sealed opens for its purpose and for no other, and not once it was changed.
+/// A sealed value opens for its purpose only, and not after a change.
 fn seal_holds(plain: &[u8]) {
     let text = SEALER.seal(&World::system(), "state", plain).expect("randomness");
     assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'));

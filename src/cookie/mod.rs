@@ -1,4 +1,4 @@
-//! Cookies: names, attributes, reading them as proxies pass them on, and sealing their values.
+//! Cookies: names, attributes, parsing of `Cookie` fields, sealing of values.
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;

@@ -7,10 +7,10 @@ use super::CookieName;
 use crate::host::{CookieDomain, Host, Scheme};
 use crate::session::SessionToken;
 
-/// Cookies that one answer takes back.
+/// The most cookies that one answer expires.
 const MOST_EXPIRED: usize = 24;
 
-/// What the cookies of one application are called, and their attributes; nobody else sets any.
+/// The names and attributes of the cookies of one application. Only this type makes `Set-Cookie` values.
 #[derive(Clone, Debug)]
 pub struct CookiePolicy {
     session: CookieName,
@@ -22,9 +22,9 @@ pub struct CookiePolicy {
 impl CookiePolicy {
     /// Derives names and attributes from the application's address.
     ///
-    /// The name is the contract's, `authentik_proxy_` and eight hexadecimal digits of SHA-256 over the client id, behind
-    /// the strictest prefix that browsers accept here (RFC 6265bis §4.1.3): `__Host-` for one host over https, `__Secure-`
-    /// for a domain over https, none over http.
+    /// The name is that of authentik's outpost: `authentik_proxy_` and eight hexadecimal digits of SHA-256 over the client id. Before
+    /// it stands the strictest prefix that browsers accept for the cookie (RFC 6265bis §4.1.3): `__Host-` for one host over https,
+    /// `__Secure-` for a domain over https, none over http.
     #[must_use]
     pub fn new(scheme: Scheme, domain: Option<&CookieDomain>, client_id: &str) -> Self {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, client_id.as_bytes());
@@ -49,41 +49,41 @@ impl CookiePolicy {
         &self.session
     }
 
-    /// What the name of a login attempt's cookie begins with; the attempt's id follows.
+    /// The prefix of the name of a login attempt's cookie; the attempt's id follows.
     #[must_use]
     pub fn attempt_prefix(&self) -> &str {
         &self.attempt_prefix
     }
 
-    /// Hands a session to the browser for as long as it can live.
+    /// Sets the session cookie for the longest life of the session.
     #[must_use]
     pub fn set_session(&self, token: &SessionToken, lifetime: Duration) -> HeaderValue {
         self.build(self.session.as_str(), &token.encode(), lifetime)
     }
 
-    /// Takes the session cookie back.
+    /// Expires the session cookie.
     #[must_use]
     pub fn expire_session(&self) -> HeaderValue {
         self.build(self.session.as_str(), "", Duration::ZERO)
     }
 
-    /// Hands the secret half of a login attempt to the browser.
+    /// Sets the cookie with the secret part of a login attempt.
     #[must_use]
     pub fn set_attempt(&self, id: &str, value: &str, lifetime: Duration) -> HeaderValue {
         self.build(&format!("{}{id}", self.attempt_prefix), value, lifetime)
     }
 
-    /// Takes the cookie of an attempt back, by its full name.
+    /// Expires the cookie of an attempt, by its full name.
     #[must_use]
     pub fn expire(&self, name: &str) -> HeaderValue {
         self.build(name, "", Duration::ZERO)
     }
 
-    /// Takes back what other hosts can make a browser send under the session's name to `path` of `visited`: cookies of a domain that
-    /// both are in, for each part of the path. `answering` is the host whose answer this is for.
+    /// Expires the cookies of the session's name that other hosts can make a browser send to `path` of `visited`: for each part of
+    /// the path, and for each domain that `visited` and `answering`, the host of this answer, share.
     ///
-    /// None where no other host can set such a cookie (`__Host-`), and 24 at most, those of the shortest paths first: an answer
-    /// has to fit into a proxy's buffers. Browsers let no answer take back what was set for a domain beside its host.
+    /// Returns none if other hosts cannot set such a cookie (`__Host-`), and 24 at most, for the shortest paths first, because an
+    /// answer must fit into a proxy's buffers. An answer cannot expire a cookie of a domain that its own host is not under.
     #[must_use]
     pub fn expire_planted(&self, answering: &Host<'_>, visited: &Host<'_>, path: &str) -> Vec<HeaderValue> {
         if self.session.as_str().starts_with("__Host-") {
@@ -94,7 +94,7 @@ impl CookiePolicy {
         let domains =
             domains.filter_map(|text| CookieDomain::parse(text).ok()).filter(|domain| domain.contains(visited));
         let domains: Vec<_> = domains.collect();
-        // A path and the same with a slash at its end are two, and both match what is below (RFC 6265 §5.1.4).
+        // A cookie path with a final slash is another one than without, and both match the paths below (RFC 6265 §5.1.4).
         let below = path.match_indices('/').skip(1).flat_map(|(end, _)| [&path[..end], &path[..=end]]);
         let mut paths: Vec<_> = ["/"].into_iter().chain(below).chain([path]).filter(|it| !it.contains(';')).collect();
         paths.dedup();
@@ -158,7 +158,7 @@ mod tests {
         check(Scheme::Http, None, "authentik_proxy_1241936d=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0");
     }
 
-    /// Paths and domains of the cookies that are taken back.
+    /// Paths and domains of the expired cookies.
     #[track_caller]
     fn planted(scheme: Scheme, domain: Option<&str>, hosts: [&str; 2], path: &str, expected: &[(&str, &str)]) {
         let domain = domain.map(|text| CookieDomain::parse(text).unwrap());

@@ -3,14 +3,13 @@ use http::header::COOKIE;
 use memchr::memchr;
 use memchr::memmem::Finder;
 
-/// Names and values of all cookies, in the order they were sent, to the letter (RFC 6265 §4.2.1).
+/// Names and values of all cookies, unchanged, in the order in which they were sent (RFC 6265 §4.2.1).
 ///
-/// `;` alone separates, and a field ends where it ends. A comma is part of a value: another host under the same domain
-/// chooses values, and any other reading would find a cookie in one that the browser does not have. For the same reason
-/// quotes stay, and a blank belongs to the name or the value that it stands in; only those around a pair do not count.
+/// Only `;` and the end of a field separate cookies. A comma is part of a value: another host under the same domain chooses
+/// values, and any other separator would find a cookie that the browser does not have. For the same reason quotes stay, and a
+/// blank inside a name or a value belongs to it; only blanks around a pair are removed.
 ///
-/// Pairs without `=` are left out, and so are those that are not UTF-8: a cookie that another application chose must not
-/// hide ours.
+/// Leaves out pairs without `=` and pairs that are not UTF-8, so that a cookie of another application does not hide ours.
 pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     headers
         .get_all(COOKIE)
@@ -19,10 +18,10 @@ pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
         .filter_map(|pair| std::str::from_utf8(pair).ok()?.trim_matches(BLANKS).split_once('='))
 }
 
-/// What stands between pairs beside `;` (RFC 9110 §5.6.3). Browsers cut these, and no others, off names and values.
+/// Characters that may stand beside `;` (RFC 9110 §5.6.3). Browsers trim these characters, and no others, off names and values.
 const BLANKS: [char; 2] = [' ', '\t'];
 
-/// The name of a cookie that every request is searched for.
+/// The name of a cookie, prepared to search each request for it.
 #[derive(Clone, Debug)]
 pub struct CookieName {
     name: Box<str>,
@@ -42,9 +41,9 @@ impl CookieName {
         &self.name
     }
 
-    /// What [`cookies`] gives under this name, found without looking at the others.
+    /// The values that [`cookies`] gives under this name, found without parsing the other cookies.
     pub fn values<'h>(&'h self, headers: &'h HeaderMap) -> impl Iterator<Item = &'h str> {
-        // A name has no separator in it, so of two occurrences that overlap at most one begins a pair.
+        // A name contains no separator, so of two overlapping occurrences at most one begins a pair.
         headers.get_all(COOKIE).iter().flat_map(|line| {
             let line = line.as_bytes();
             self.finder.find_iter(line).filter_map(|at| value_at(line, at, at + self.name.len()))
@@ -52,7 +51,7 @@ impl CookieName {
     }
 }
 
-/// The value of the pair whose name stands at `start..end`; none where that is not a whole name.
+/// The value of the pair whose name is `start..end`; `None` if that is not a whole name.
 fn value_at(line: &[u8], start: usize, end: usize) -> Option<&str> {
     let before = line[..start].iter().rev().find(|byte| !matches!(byte, b' ' | b'\t'));
     if !matches!(before, None | Some(b';')) {
@@ -87,7 +86,7 @@ mod tests {
         named(&headers, "absent");
     }
 
-    /// The search for one name finds what the whole list has under it.
+    /// The search for a name finds the same values as the whole list has under it.
     #[track_caller]
     fn named(headers: &HeaderMap, name: &str) {
         let listed: Vec<_> = cookies(headers).filter(|(it, _)| *it == name).map(|(_, value)| value).collect();
@@ -105,7 +104,7 @@ mod tests {
         check(&["ä=ö; b=2"], &[("ä", "ö"), ("b", "2")]);
     }
 
-    /// What another host can write into a cookie of its own is in no other cookie.
+    /// The value that another host writes into its cookie is found in no other cookie.
     #[test]
     fn a_cookie_is_what_the_browser_has() {
         check(&["a=1,b=2"], &[("a", "1,b=2")]);

@@ -5,12 +5,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::world::{EntropyError, World};
 
-/// Written before each sealed value, so that a later format can be told from this one.
+/// The first byte of each sealed value, which tells this format from a later one.
 const VERSION: u8 = 1;
 
-/// Seals values that a browser keeps for us, and opens them again: AES-256-GCM under a key derived from the secret.
+/// Seals values that a browser keeps for forepost, and opens them: AES-256-GCM under a key derived from the secret.
 ///
-/// What is opened was sealed by a holder of the same secret, for the same purpose, and was not changed.
+/// A value that opens was sealed by a holder of the same secret, for the same purpose, and was not changed.
 #[derive(Debug)]
 pub struct Sealer {
     key: LessSafeKey,
@@ -19,10 +19,10 @@ pub struct Sealer {
 /// Why a value could not be sealed or opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealerError {
-    /// The system gave no randomness.
+    /// The system gave no random bytes.
     #[error("the operating system gave no random bytes")]
     Entropy,
-    /// Not ours, changed, sealed for another purpose, or under another secret.
+    /// The value was changed, or sealed for another purpose, under another secret, or not at all.
     #[error("not sealed by us")]
     NotOurs,
 }
@@ -46,11 +46,11 @@ impl Sealer {
         Self { key: LessSafeKey::new(key) }
     }
 
-    /// Seals `plain` for `purpose`; the text has only characters of base64url.
+    /// Seals `plain` for `purpose`, as base64url.
     ///
     /// # Errors
     ///
-    /// When the system gives no randomness for the nonce.
+    /// If the system gives no random bytes for the nonce.
     pub fn seal(&self, world: &World, purpose: &str, plain: &[u8]) -> Result<String, SealerError> {
         let nonce: [u8; NONCE_LEN] = world.random()?;
         let mut sealed = plain.to_vec();
@@ -64,11 +64,11 @@ impl Sealer {
         Ok(URL_SAFE_NO_PAD.encode(whole))
     }
 
-    /// Opens what [`Sealer::seal`] made for the same purpose.
+    /// Opens a value that [`Sealer::seal`] made for the same purpose.
     ///
     /// # Errors
     ///
-    /// For everything else.
+    /// For any other value.
     pub fn open(&self, purpose: &str, text: &str) -> Result<Vec<u8>, SealerError> {
         let whole = URL_SAFE_NO_PAD.decode(text).map_err(|_| SealerError::NotOurs)?;
         let [VERSION, rest @ ..] = whole.as_slice() else {

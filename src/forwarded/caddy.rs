@@ -2,7 +2,7 @@
 
 use super::{ForwardedError, OriginalRequest, Question, parse_forwarded};
 
-/// Caddy overwrites the same four fields as Traefik; the client's query on our own address means nothing.
+/// Caddy overwrites the same four fields as Traefik. The query of the question is the client's and is ignored.
 pub(super) fn parse<'r>(question: &Question<'r>) -> Result<OriginalRequest<'r>, ForwardedError> {
     parse_forwarded(question)
 }

@@ -3,12 +3,12 @@
 
 use super::{ForwardedError, OriginalRequest, Question, Target, assemble, field};
 
-/// What stands before the original path.
+/// The prefix before the original path.
 pub const PREFIX: &str = "/outpost.goauthentik.io/auth/envoy";
 
 /// Envoy puts the client's own method, path and query behind a prefix and keeps `Host`.
 ///
-/// The scheme is only known where `x-forwarded-proto` is let through, and then from a trusted peer alone.
+/// The scheme is known only if Envoy passes `x-forwarded-proto` on and the peer is trusted.
 pub(super) fn parse<'r>(question: &Question<'r>) -> Result<OriginalRequest<'r>, ForwardedError> {
     let authority = field::request_authority(question.uri, question.headers)?;
     let whole = question.uri.path_and_query().map_or("/", |it| it.as_str());

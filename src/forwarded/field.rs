@@ -1,4 +1,4 @@
-//! Single header fields: one value each, or the question is refused.
+//! Single header fields. A question with two values of one is refused.
 
 use http::header::AsHeaderName;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
@@ -19,12 +19,12 @@ static HOST: HeaderName = header::HOST;
 ///
 /// # Errors
 ///
-/// When the field is repeated, empty, or not UTF-8.
+/// If the field is repeated, empty, or not UTF-8.
 pub fn single<'r>(headers: &'r HeaderMap, name: &'static HeaderName) -> Result<Option<&'r str>, ForwardedError> {
     let Some(value) = headers.get(name) else {
         return Ok(None);
     };
-    // Mostly no field at all is repeated, and that is known without a look at this one.
+    // Most requests repeat no field, which the map tells without a lookup.
     if headers.len() > headers.keys_len() && headers.get_all(name).iter().nth(1).is_some() {
         return Err(ForwardedError::Repeated(name.as_str()));
     }
@@ -39,7 +39,7 @@ pub(super) fn required<'r>(headers: &'r HeaderMap, name: &'static HeaderName) ->
     single(headers, name)?.ok_or(ForwardedError::Missing(name.as_str()))
 }
 
-/// The first value of a field that only hints, where it is text.
+/// The first value of a field that is only a hint, if it is text.
 pub(super) fn first_text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     headers.get(name).and_then(text)
 }
@@ -48,7 +48,7 @@ fn text(value: &HeaderValue) -> Option<&str> {
     std::str::from_utf8(value.as_bytes()).ok()
 }
 
-/// A scheme, and whether it was a WebSocket's.
+/// The scheme, and whether it is that of a WebSocket.
 pub(super) fn scheme(text: &str) -> Result<(Scheme, bool), ForwardedError> {
     if text.bytes().any(|byte| byte == b',') {
         return Err(ForwardedError::Repeated(X_FORWARDED_PROTO.as_str()));
@@ -73,16 +73,16 @@ pub(super) fn authority<'r>(text: &'r str, name: &'static str) -> Result<Authori
     Authority::parse(text).map_err(|_| ForwardedError::Malformed(name))
 }
 
-/// Host and port that `X-Forwarded-Host` names; worth something from a trusted peer alone.
+/// Host and port in `X-Forwarded-Host`. Only a trusted peer's field counts.
 ///
 /// # Errors
 ///
-/// When the field is repeated or no authority.
+/// If the field is repeated or not an authority.
 pub fn forwarded_authority(headers: &HeaderMap) -> Result<Option<Authority<'_>>, ForwardedError> {
     single(headers, &X_FORWARDED_HOST)?.map(|text| authority(text, X_FORWARDED_HOST.as_str())).transpose()
 }
 
-/// The host that a question is sent to, where it is not that of `authority`; ports may differ.
+/// The host that a question is sent to, if it is another one than that of `authority`; the port does not count.
 ///
 /// # Errors
 ///
@@ -91,7 +91,7 @@ pub(super) fn other_host<'r>(
     question: &Question<'r>,
     authority: &Authority<'_>,
 ) -> Result<Option<Host<'r>>, ForwardedError> {
-    // Mostly the two are one text.
+    // Usually the two texts are equal.
     if question.uri.authority().is_none() && single(question.headers, &HOST)? == Some(authority.host.as_str()) {
         return Ok(None);
     }
@@ -99,11 +99,11 @@ pub(super) fn other_host<'r>(
     Ok((named != authority.host).then_some(named))
 }
 
-/// Host and port that a request to us names (RFC 9112 §3.2): the `Host` field, or HTTP/2's `:authority`.
+/// Host and port of a request to forepost (RFC 9112 §3.2): the `Host` field, or HTTP/2's `:authority`.
 ///
 /// # Errors
 ///
-/// When neither is there, or they differ, or the text is no authority.
+/// If both are missing, if they differ, or if the text is not an authority.
 pub fn request_authority<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Result<Authority<'r>, ForwardedError> {
     let named = single(headers, &HOST)?.map(|text| authority(text, HOST.as_str())).transpose()?;
     let target = uri.authority().map(|it| authority(it.as_str(), HOST.as_str())).transpose()?;

@@ -1,4 +1,4 @@
-//! What holds for every question that a proxy puts.
+//! Properties of every question of a proxy.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -39,7 +39,7 @@ impl Written {
         self.dialect.parse(&question)
     }
 
-    /// The fields that the dialect may decide by; what else there is may be the client's own.
+    /// The fields that the dialect may read. All others may come from the client.
     fn own_fields(&self) -> &'static [&'static str] {
         match self.dialect {
             Dialect::Traefik | Dialect::Caddy => {
@@ -67,7 +67,7 @@ fn field(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
     Some((HeaderName::from_bytes(&line[..colon]).ok()?, HeaderValue::from_bytes(value).ok()?))
 }
 
-/// Puts the question that `text` writes.
+/// Parses the question in `text`.
 pub(crate) fn hold(text: &[u8]) {
     let Some(written) = Written::parse(text) else { return };
     client_holds(&written.headers);
@@ -87,7 +87,7 @@ pub(crate) fn hold(text: &[u8]) {
     }
 }
 
-/// The question's own host is a host, and what it is has one value.
+/// The question's own `Host` is a host, and has one value.
 fn named_host_holds(written: &Written, original: &OriginalRequest<'_>) {
     let named = super::request_authority(&written.uri, &written.headers).expect("a question has a host").host;
     assert_eq!(original.asked_at.as_ref(), (named != original.authority.host).then_some(&named));
@@ -108,7 +108,7 @@ fn original_holds(original: &OriginalRequest<'_>) {
     }
 }
 
-/// Fields of other dialects change nothing that is decided by, and a second value of an own field is refused.
+/// Fields of other dialects do not change the parsed request, and a second value of an own field is refused.
 fn only_own_fields_count(written: &Written, original: &OriginalRequest<'_>) {
     let own = written.own_fields();
     let is_own = |name: &HeaderName| own.contains(&name.as_str());
@@ -130,7 +130,7 @@ fn only_own_fields_count(written: &Written, original: &OriginalRequest<'_>) {
     }
 }
 
-/// A stranger is itself, and what stands left of the first stranger changes nothing.
+/// An untrusted peer is the client, and entries left of the first untrusted address change nothing.
 fn client_holds(headers: &HeaderMap) {
     const NAME: &str = "x-forwarded-for";
     let network = "10.0.0.0/8".parse().expect("a network");

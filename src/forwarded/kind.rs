@@ -1,4 +1,4 @@
-//! Navigation or not: whether a redirect would lead a person to a login page, or a program into confusion.
+//! Whether a request is a navigation, which can follow a redirect to a login page.
 
 use http::{HeaderMap, HeaderName, Method, header};
 
@@ -13,19 +13,19 @@ static X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with"
 /// What the client can do with an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RequestKind {
-    /// A person's browser goes to a page and follows redirects.
+    /// A browser opens a page and follows redirects.
     Navigation,
-    /// The same, by submitting a form: the redirect must turn it into a GET.
+    /// A browser submits a form; the redirect must turn the request into a GET.
     FormSubmission,
-    /// A script, a sub-resource or a program: it can read an answer, but no login page.
+    /// A script, a sub-resource or a program, which cannot use a login page.
     Fetch,
     /// The opening handshake of a WebSocket (RFC 6455 §4).
     WebSocket,
-    /// A CORS preflight (<https://fetch.spec.whatwg.org/#cors-preflight-request>); it never carries cookies.
+    /// A CORS preflight (<https://fetch.spec.whatwg.org/#cors-preflight-request>), which has no cookies.
     Preflight,
 }
 
-/// What a client says about itself, read only where an answer depends on it: most checks are allowed without.
+/// What a client says about itself. It is parsed only if an answer depends on it, because most checks do not need it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientHints<'r> {
     headers: &'r HeaderMap,
@@ -33,7 +33,7 @@ pub struct ClientHints<'r> {
 }
 
 impl<'r> ClientHints<'r> {
-    /// The hints in `headers`; with `websocket` the proxy has already said what the request is.
+    /// The hints in `headers`. With `websocket`, the proxy says that the request is a WebSocket handshake.
     #[must_use]
     pub const fn new(headers: &'r HeaderMap, websocket: bool) -> Self {
         Self { headers, websocket }
@@ -45,14 +45,14 @@ impl<'r> ClientHints<'r> {
         if self.websocket { RequestKind::WebSocket } else { RequestKind::of(method, self.headers) }
     }
 
-    /// Whether an HTML page is a fitting body: the client names HTML, and not only by a wildcard.
+    /// Whether the answer should be an HTML page: the client names HTML, and not only by a wildcard.
     #[must_use]
     pub fn accepts_html(&self) -> bool {
         media_ranges(self.headers).any(is_html)
     }
 
-    /// Whether a person looks at the answer as the page of a tab, now: neither in a frame, where the provider might not get its
-    /// cookies, nor fetched ahead.
+    /// Whether the answer is shown as the page of a tab. In a frame, the provider may not get its cookies; a prefetched page may not
+    /// be shown.
     #[must_use]
     pub fn is_on_top(&self) -> bool {
         first_text(self.headers, &SEC_FETCH_DEST).is_none_or(|dest| dest == "document")
@@ -79,13 +79,13 @@ impl RequestKind {
         matches!(self, Self::Navigation | Self::FormSubmission)
     }
 
-    /// Judges by what the request says about itself; one that says nothing is a navigation.
+    /// Classifies the request by what it says about itself. A request that says nothing is a navigation.
     pub(super) fn of(method: Option<&Method>, headers: &HeaderMap) -> Self {
         let asks_for_cors =
             headers.contains_key(header::ORIGIN) && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         match method {
             Some(&Method::OPTIONS) if asks_for_cors => return Self::Preflight,
-            // Perhaps a preflight, which a redirect would break; not surely one, so it may not pass as one.
+            // This can be a preflight, which a redirect would break, but it is not certain enough to pass as one.
             None if asks_for_cors => return Self::Fetch,
             None | Some(_) => {}
         }
@@ -97,7 +97,7 @@ impl RequestKind {
             Some(&Method::POST) => Self::FormSubmission,
             Some(_) => return Self::Fetch,
         };
-        // Fetch Metadata is set by the browser and out of a page's reach: where it is there, it decides.
+        // The browser sets Fetch Metadata, and a page cannot change it, so it decides if it is present.
         if let Some(mode) = first_text(headers, &SEC_FETCH_MODE) {
             let page = match first_text(headers, &SEC_FETCH_DEST) {
                 None => true,
@@ -123,7 +123,7 @@ fn is_websocket(headers: &HeaderMap) -> bool {
         || first_text(headers, &SEC_FETCH_MODE) == Some("websocket")
 }
 
-/// The media ranges of all `Accept` fields, those refused with `q=0` left out.
+/// The media ranges of all `Accept` fields, without those that `q=0` refuses.
 fn media_ranges(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     headers
         .get_all(header::ACCEPT)
@@ -146,7 +146,7 @@ fn is_html(range: &str) -> bool {
     range.eq_ignore_ascii_case("text/html") || range.eq_ignore_ascii_case("application/xhtml+xml")
 }
 
-/// Whether the client names HTML, or names nothing in particular.
+/// Whether the client accepts HTML by name, or accepts everything.
 fn takes_pages(headers: &HeaderMap) -> bool {
     media_ranges(headers).any(is_html)
         || media_ranges(headers).all(|range| range == "*/*" || range.eq_ignore_ascii_case("text/*"))

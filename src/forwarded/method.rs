@@ -1,13 +1,14 @@
-//! The method of an original request: as it is registered, or none.
+//! The method of an original request.
 
 use http::{HeaderMap, Method};
 
 use super::{ForwardedError, field};
 
-/// Reads a method: capital letters and hyphens, as all that are registered have (RFC 9110 §9.1, §16.1.1); `None` for all else.
+/// Parses a method: capital letters and hyphens, as all registered methods have (RFC 9110 §9.1, §16.1.1). Returns `None` for any
+/// other text.
 ///
-/// Methods are compared by case (RFC 9110 §9.1), but some applications read `post` as `POST`: to them it would be another request
-/// than to rules.
+/// Methods are case-sensitive (RFC 9110 §9.1), but some applications read `post` as `POST`, which would be another method than
+/// the rules see.
 #[must_use]
 pub fn parse_method(text: &[u8]) -> Option<Method> {
     if is_method(text) { Method::from_bytes(text).ok() } else { None }

@@ -1,6 +1,6 @@
-//! What a proxy tells about the browser's request, one dialect a file.
+//! Parses what a proxy says about the browser's request, with a file for each dialect.
 //!
-//! A dialect only parses: whether the request may pass is decided once, in [`crate::access`].
+//! A dialect only parses. [`crate::access`] decides whether the request may pass.
 
 mod caddy;
 mod envoy;
@@ -26,7 +26,7 @@ pub use target::Target;
 
 use crate::host::{Authority, Host, Scheme};
 
-/// How one proxy puts its question and takes our answer.
+/// How a proxy asks its question and reads the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// Traefik's `ForwardAuth`.
@@ -54,11 +54,11 @@ impl Dialect {
         }
     }
 
-    /// Reads the original request out of the question.
+    /// Parses the original request in the question.
     ///
     /// # Errors
     ///
-    /// When the peer may not speak for a client, and when a field of this dialect is missing, repeated or malformed.
+    /// If the peer is not trusted, or if a field of this dialect is missing, repeated or malformed.
     pub fn parse<'r>(self, question: &Question<'r>) -> Result<OriginalRequest<'r>, ForwardedError> {
         method::check(question.method)?;
         match self {
@@ -70,14 +70,14 @@ impl Dialect {
     }
 }
 
-/// A request to an authorisation endpoint, as received.
+/// A request to an authorisation endpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'r> {
     /// The proxy's method.
     pub method: &'r Method,
     /// The proxy's request target.
     pub uri: &'r Uri,
-    /// All header fields, the client's among them.
+    /// All header fields, also those of the client.
     pub headers: &'r HeaderMap,
     /// Whether the peer is one of the trusted proxies.
     pub trusted: bool,
@@ -86,18 +86,18 @@ pub struct Question<'r> {
 /// What the browser asked the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginalRequest<'r> {
-    /// As the proxy saw it; `None` where the dialect cannot tell.
+    /// As the proxy saw it; `None` if the dialect does not say it.
     pub scheme: Option<Scheme>,
-    /// Host and port of the URL that is authorised; the application is chosen by it and by nothing else.
+    /// Host and port of the URL that is authorised. Nothing else chooses the application.
     pub authority: Authority<'r>,
-    /// Another host, that the question itself is sent to, where the dialect compares them: forepost's own where the proxy
-    /// does not hand on the browser's `Host`.
+    /// The host that the question itself is sent to, if it is another one and the dialect compares them. It is forepost's own if
+    /// the proxy does not pass on the browser's `Host`.
     pub asked_at: Option<Host<'r>>,
     /// Path and query.
     pub target: Target<'r>,
-    /// As [`parse_method`] reads it; `None` where the proxy does not say it in a way that a client could not forge.
+    /// As [`parse_method`] parses it; `None` if a client could forge what the proxy says.
     pub method: Option<Method>,
-    /// What the client says about itself: it may lie, so this shapes answers and never grants.
+    /// What the client says about itself. It can lie, so this only chooses the form of an answer.
     pub client: ClientHints<'r>,
 }
 
@@ -109,7 +109,7 @@ impl OriginalRequest<'_> {
     }
 }
 
-/// Why the question cannot be understood; never a reason to allow.
+/// Why forepost cannot read the question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ForwardedError {
     /// The peer is not in `server.trusted_proxies`.
@@ -121,12 +121,12 @@ pub enum ForwardedError {
     /// The field is there more than once, or holds a list.
     #[error("{0} has more than one value: the proxy must overwrite what the client sends")]
     Repeated(&'static str),
-    /// The field is not what it must be.
+    /// The field has an invalid value.
     #[error("{0} is malformed")]
     Malformed(&'static str),
 }
 
-/// Scheme, authority and target out of the three `X-Forwarded-…` fields that Traefik and Caddy overwrite.
+/// Scheme, authority and target from the three `X-Forwarded-…` fields that Traefik and Caddy overwrite.
 fn from_forwarded<'r>(question: &Question<'r>) -> Result<(Scheme, bool, Authority<'r>, Target<'r>), ForwardedError> {
     let headers = question.headers;
     let (scheme, websocket) = field::scheme(field::required(headers, &field::X_FORWARDED_PROTO)?)?;

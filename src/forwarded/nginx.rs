@@ -7,15 +7,16 @@ use super::{ForwardedError, OriginalRequest, Question, Target, assemble, field, 
 static X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
 static X_ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 
-/// `X-Original-URL` is what the operator's configuration sets; everything else may be the client's own.
+/// The operator's configuration sets `X-Original-URL`. All other fields may come from the client.
 ///
-/// The URL is one text out of several that a client chose. Whoever pasted it together from a `Host` like `app.example.com/open?`
-/// handed that on beside it, so the question's own `Host` must be a host with perhaps a port. It need not be the same one:
-/// ingress-nginx sends that of its `auth-url`. What it may be is decided where applications are known.
+/// nginx builds the URL from several texts that the client chose. With a `Host` like `app.example.com/open?` the URL would have
+/// another path; such a configuration usually passes the same `Host` on. So the question's own `Host` must be a host, with or
+/// without a port. It can be another host than that of the URL: ingress-nginx sends the host of its `auth-url`. Which hosts are
+/// allowed is decided where applications are known.
 ///
-/// The method stays unknown: a client that could choose it would reach rules for other methods. What HAProxy's script names is
-/// read for one thing alone: what is no method is refused. Only where no
-/// `X-Original-…` field is there at all (Traefik's ingress-nginx provider) do the `X-Forwarded-…` fields count.
+/// The method is not known, because a client that could choose it would choose the rules of another method. HAProxy's script
+/// names a method; it only serves to refuse a question with an invalid one. The `X-Forwarded-…` fields count only if there is no
+/// `X-Original-…` field (Traefik's ingress-nginx provider).
 pub(super) fn parse<'r>(question: &Question<'r>) -> Result<OriginalRequest<'r>, ForwardedError> {
     if !question.trusted {
         return Err(ForwardedError::UntrustedPeer);

@@ -1,4 +1,4 @@
-//! Who may speak for a client, and which client it is.
+//! Trusted proxies, and the client's address.
 
 use std::net::IpAddr;
 
@@ -7,27 +7,27 @@ use ipnet::IpNet;
 
 use super::field::X_FORWARDED_FOR;
 
-/// Where a connection to us comes from.
+/// Where a connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerAddress {
     /// Over TCP.
     Ip(IpAddr),
-    /// Over our Unix socket, which only local processes reach.
+    /// Over the Unix socket, which only local processes reach.
     Local,
 }
 
-/// The networks whose peers may speak for a client.
+/// The networks of `server.trusted_proxies`.
 #[derive(Clone, Debug)]
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
-    /// Trusts these networks; an empty list trusts nobody but the Unix socket.
+    /// Trusts these networks. With an empty list only peers on the Unix socket are trusted.
     #[must_use]
     pub const fn new(networks: Vec<IpNet>) -> Self {
         Self(networks)
     }
 
-    /// Whether forwarded fields of this peer are read.
+    /// Whether forepost reads the forwarded fields of this peer.
     #[must_use]
     pub fn trust(&self, peer: PeerAddress) -> bool {
         match peer {
@@ -41,9 +41,9 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The client's address as a trusted proxy reports it; `None` where none does.
+    /// The client's address as a trusted proxy reports it; `None` if there is no such report.
     ///
-    /// It is found as [`TrustedProxies::client`] does. Whoever is in one of the trusted networks can claim to be anywhere.
+    /// Finds it as [`TrustedProxies::client`] does. A host in one of the trusted networks can claim any address.
     #[must_use]
     pub fn reported_client(&self, peer: PeerAddress, headers: &HeaderMap) -> Option<IpAddr> {
         let last = headers.get_all(&X_FORWARDED_FOR).iter().next_back()?.to_str().ok()?;
@@ -51,10 +51,10 @@ impl TrustedProxies {
         if self.trust(peer) { self.client(peer, headers) } else { None }
     }
 
-    /// The client's address, for logs: from the right of `X-Forwarded-For`, the first that is not a trusted proxy.
+    /// The client's address, for logs: from the right of `X-Forwarded-For`, the first one that is not a trusted proxy.
     ///
-    /// An untrusted peer is the client itself. An entry that is no address ends the search: what stands left of it was
-    /// written by nobody we know.
+    /// An untrusted peer is the client itself. An entry that is not an address ends the search: no trusted proxy wrote what is
+    /// left of it.
     #[must_use]
     pub fn client(&self, peer: PeerAddress, headers: &HeaderMap) -> Option<IpAddr> {
         let mut client = match peer {
@@ -82,7 +82,7 @@ impl TrustedProxies {
     }
 }
 
-/// An address, perhaps with a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`.
+/// Parses an address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`.
 fn parse_entry(entry: &str) -> Option<IpAddr> {
     let bare = entry.trim_start_matches('[').trim_end_matches(']');
     bare.parse()
@@ -91,7 +91,7 @@ fn parse_entry(entry: &str) -> Option<IpAddr> {
         .map(|address: IpAddr| address.to_canonical())
 }
 
-/// An IPv4 address, or the network of an IPv6 address: whoever has one address of it has all of them (RFC 6177).
+/// An IPv4 address, or the /64 network of an IPv6 address, because a host can use every address of its network (RFC 6177).
 pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

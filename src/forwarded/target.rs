@@ -9,7 +9,7 @@ pub struct Target<'r> {
     query: Option<&'r str>,
 }
 
-/// Why a text is no request target.
+/// Why a text is not a request target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a path with an optional query")]
 pub struct InvalidTarget;
@@ -21,14 +21,13 @@ impl<'r> Target<'r> {
         Self { path: "/", query: None }
     }
 
-    /// Reads `/path?query`.
+    /// Parses `/path?query`.
     ///
-    /// The path has no control byte, white space or `#`, and its escapes are whole. A query is opaque: `?q=50%` is
-    /// nobody's mistake.
+    /// The path has no control byte, white space or `#`, and its escapes are complete. The query is not checked: `?q=50%` is valid.
     ///
     /// # Errors
     ///
-    /// When the text is not of that form.
+    /// If the text has another form.
     pub fn parse(text: &'r str) -> Result<Self, InvalidTarget> {
         let (path, query) = match memchr(b'?', text.as_bytes()) {
             Some(at) => (&text[..at], Some(&text[at + 1..])),
@@ -40,13 +39,13 @@ impl<'r> Target<'r> {
         Ok(Self { path, query })
     }
 
-    /// The path, never empty, as the client wrote it.
+    /// The path as the client wrote it; it is not empty.
     #[must_use]
     pub const fn path(&self) -> &'r str {
         self.path
     }
 
-    /// What stands behind the first `?`.
+    /// The text after the first `?`.
     #[must_use]
     pub const fn query(&self) -> Option<&'r str> {
         self.query

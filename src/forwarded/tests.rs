@@ -153,7 +153,7 @@ fn nginx_believes_the_original_url_alone() {
         Ok("? https://app.test:444/a/../b//c;d?x=/y# Navigation"),
     );
     check(Nginx, line, &[APP, URL, URL], Err(Repeated("x-original-url")));
-    // HAProxy's script names the method: it grants nothing, and what is none is refused.
+    // HAProxy's script names the method: it grants nothing, and an invalid one is refused.
     check(Nginx, line, &[APP, URL, ("x-forwarded-method", "post")], Err(Malformed("x-forwarded-method")));
     check(Nginx, line, &[APP, URL, METHOD, METHOD], Err(Repeated("x-forwarded-method")));
     check(Nginx, "get /outpost.goauthentik.io/auth/nginx", &[APP, URL], Err(Malformed("method")));
@@ -173,7 +173,7 @@ fn nginx_believes_the_original_url_alone() {
     }
 }
 
-/// The host that an nginx question for `https://app.test:444/…` is sent to, as it is told from that one.
+/// The host that an nginx question for `https://app.test:444/…` is sent to, if it is another one.
 #[track_caller]
 fn asked_at(fields: &[(&str, &str)], expected: Result<Option<&str>, ForwardedError>) {
     let request = question("GET /outpost.goauthentik.io/auth/nginx", fields);

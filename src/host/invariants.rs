@@ -1,10 +1,10 @@
-//! What holds for every host, authority and cookie domain that is read.
+//! Properties of every host, authority and cookie domain.
 
 use url::Url;
 
 use super::{Authority, CookieDomain, Host};
 
-/// Reads the first line of `text` as each of the three, and asks of a domain whether the second line lies in it.
+/// Parses the first line of `text` as each of the three, and asks the domain whether it contains the second line.
 pub(crate) fn hold(text: &str) {
     let (first, second) = text.split_once('\n').unwrap_or((text, "app.example.com"));
     if let Ok(host) = Host::parse(first) {
@@ -25,10 +25,10 @@ pub(crate) fn hold(text: &str) {
     }
 }
 
-/// It reads back as itself, and a browser takes its text for the same host.
+/// The text of a host parses to the same host, and a browser reads it as the same host.
 fn host_holds(host: &Host) {
     assert_eq!(Host::parse(host.as_str()).as_ref(), Ok(host));
-    // Browsers refuse some labels that begin with `xn--`; they have no such host then.
+    // Browsers refuse some labels that begin with `xn--`, so there is no such host for them.
     let Ok(url) = Url::parse(&format!("https://{host}/x")) else { return };
     assert_eq!(url.host_str().map(Host::parse), Some(Ok(host.clone())), "{host} is another host to browsers");
     let address = matches!(url.host(), Some(url::Host::Ipv4(_) | url::Host::Ipv6(_)));

@@ -1,4 +1,4 @@
-//! Host names as they are compared: normalised on entry, matched by whole label.
+//! Host names: normalised when they are parsed, compared by whole label.
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
@@ -8,29 +8,28 @@ use std::fmt;
 
 /// The host of a URL: lower case, without port, brackets kept for IPv6, no trailing dot.
 ///
-/// Two spellings of one host (`APP.Example.com.`, `app.example.com`) are equal values, so comparing is `==`. A text that
-/// is normal already is borrowed.
+/// Two spellings of one host (`APP.Example.com.`, `app.example.com`) are equal values. A text that is already normal is borrowed.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Host<'h>(Cow<'h, str>);
 
-/// Why a text is no host.
+/// Why a text is not a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a host name")]
 pub struct InvalidHost;
 
-/// RFC 1035 §2.3.4.
+/// Limits of RFC 1035 §2.3.4, in bytes.
 const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
 
 impl<'h> Host<'h> {
-    /// Reads a host without port.
+    /// Parses a host without port.
     ///
     /// Letters, digits, `-`, `_` and dots make a name (RFC 1123 §2.1, and `_` because container networks use it); an
-    /// IPv6 address stands in brackets (RFC 3986 §3.2.2). International names are given in their `xn--` form.
+    /// IPv6 address is in brackets (RFC 3986 §3.2.2). International names are in their `xn--` form.
     ///
     /// # Errors
     ///
-    /// When `text` is none of these.
+    /// If `text` is none of these.
     pub fn parse(text: &'h str) -> Result<Self, InvalidHost> {
         if let Some(inner) = text.strip_prefix('[') {
             let address = inner.strip_suffix(']').ok_or(InvalidHost)?;
@@ -41,7 +40,7 @@ impl<'h> Host<'h> {
         if name.len() > MAX_NAME || !has_labels(name) {
             return Err(InvalidHost);
         }
-        // A name whose last label is numeric is an IPv4 address or nothing: browsers read `127.1` and `127.0x1` as
+        // A name whose last label is numeric is an IPv4 address or invalid: browsers read `127.1` and `127.0x1` as
         // 127.0.0.1 (https://url.spec.whatwg.org/#ends-in-a-number-checker).
         let last = name.rsplit('.').next().unwrap_or(name);
         if is_number(last) && name.parse::<std::net::Ipv4Addr>().is_err() {
@@ -57,7 +56,7 @@ impl<'h> Host<'h> {
         &self.0
     }
 
-    /// The same host, borrowing nothing.
+    /// The same host as an owned value.
     #[must_use]
     pub fn into_owned(self) -> Host<'static> {
         Host(self.0.into_owned().into())
@@ -76,7 +75,7 @@ fn is_number(label: &str) -> bool {
         || hexadecimal.is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// Whether `name` is labels with dots between them.
+/// Whether `name` consists of labels with dots between them.
 fn has_labels(name: &str) -> bool {
     let mut length = 0;
     for byte in name.bytes() {
@@ -102,21 +101,21 @@ impl fmt::Debug for Host<'_> {
     }
 }
 
-/// A host with the port that stood behind it, as in a `Host` header (RFC 9110 §7.2).
+/// A host with or without a port, as in a `Host` header (RFC 9110 §7.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority<'h> {
     /// The host, normalised.
     pub host: Host<'h>,
-    /// The port, where one was written.
+    /// The port, if the text has one.
     pub port: Option<u16>,
 }
 
 impl<'h> Authority<'h> {
-    /// Reads `host` or `host:port`; no user information, no white space, no empty port.
+    /// Parses `host` or `host:port`, without user information, white space or an empty port.
     ///
     /// # Errors
     ///
-    /// When the text is not of that form.
+    /// If the text has another form.
     pub fn parse(text: &'h str) -> Result<Self, InvalidHost> {
         let after_bracket = text.bytes().rposition(|byte| byte == b']').map_or(0, |at| at + 1);
         match text.bytes().skip(after_bracket).position(|byte| byte == b':') {
@@ -153,7 +152,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// The name as it stands in a URL.
+    /// The name in a URL.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -162,7 +161,7 @@ impl Scheme {
         }
     }
 
-    /// The port that a URL of this scheme need not name.
+    /// The default port.
     #[must_use]
     pub const fn default_port(self) -> u16 {
         match self {
@@ -178,27 +177,27 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// The domain that a cookie is shared under (RFC 6265 §5.1.3), with its hosts.
+/// The domain of a cookie that several hosts share (RFC 6265 §5.1.3).
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct CookieDomain(Host<'static>);
 
-/// Why a text is no usable cookie domain.
+/// Why a text is not a usable cookie domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCookieDomain {
-    /// It is no host name, or an address.
+    /// It is not a host name, or it is an address.
     #[error("not a domain name")]
     NotADomain,
-    /// Browsers refuse cookies for it, and it is shared by strangers.
+    /// It is a public suffix: browsers refuse a cookie for it, because its hosts belong to different owners.
     #[error("a public suffix: browsers refuse a cookie for it")]
     PublicSuffix,
 }
 
 impl CookieDomain {
-    /// Reads `example.com` or `.example.com`.
+    /// Parses `example.com` or `.example.com`.
     ///
     /// # Errors
     ///
-    /// For addresses, for texts that are no domain, and for public suffixes (<https://publicsuffix.org>): `com`, `co.uk`,
+    /// For addresses, for texts that are not a domain, and for public suffixes (<https://publicsuffix.org>): `com`, `co.uk`,
     /// `localhost`.
     pub fn parse(text: &str) -> Result<Self, InvalidCookieDomain> {
         let host = Host::parse(text.strip_prefix('.').unwrap_or(text)).map_err(|_| InvalidCookieDomain::NotADomain)?;
@@ -212,7 +211,7 @@ impl CookieDomain {
         Ok(Self(host.into_owned()))
     }
 
-    /// Whether `host` is this domain or lies under it, by whole label.
+    /// Whether `host` is this domain or a host under it, by whole label.
     #[must_use]
     pub fn contains(&self, host: &Host<'_>) -> bool {
         match host.as_str().strip_suffix(self.0.as_str()) {

@@ -36,7 +36,7 @@ impl<'o, 'r> Addressed<'o, 'r> {
 /// Why it is not known which application a request is for.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Misaddressed<'r> {
-    /// What the proxy says is no host.
+    /// What the proxy says is not a host.
     #[error(transparent)]
     Malformed(#[from] ForwardedError),
     /// The request names one application, and the proxy says another.
@@ -93,7 +93,7 @@ impl Outpost {
         }
         match dialect {
             Dialect::Nginx | Dialect::Envoy if received.trusted => {
-                // What is no host names no application.
+                // What is not a host names no application.
                 let forwarded = forwarded_authority(&received.parts.headers).ok().flatten();
                 forwarded.map_or(Ok(()), |forwarded| self.agree(original.authority.clone(), &forwarded))
             }

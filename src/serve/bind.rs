@@ -61,7 +61,7 @@ impl fmt::Display for UnixSocketProblem {
         match self {
             Self::InUse => formatter.write_str("in use: another process listens there; stop it, or set another path"),
             Self::NotASocket => {
-                formatter.write_str("there is a file that is no socket; remove it, or set another path")
+                formatter.write_str("there is a file that is not a socket; remove it, or set another path")
             }
             Self::System(error) if error.kind() == ErrorKind::PermissionDenied => {
                 write!(formatter, "{error}; the user that runs forepost must be able to write to the folder")

@@ -1,4 +1,4 @@
-//! Addresses: issuers, external hosts, origins.
+//! Parses addresses: issuers, external hosts, origins.
 
 use url::Url;
 
@@ -7,9 +7,9 @@ use crate::app::ExternalHost;
 use crate::app::OUTPOST_PATH;
 use crate::host::{Host, Scheme};
 
-/// Reads an absolute http(s) URL as it stands: nothing that a parser would silently repair or that hides a password.
+/// Parses an absolute http(s) URL. Rejects what a parser would silently repair, and a URL that contains a password.
 fn web_url(text: &str) -> Result<Url, Complaint> {
-    let no_url = |hint: &str| complaint(format!("{} is no web address", shown(text)), hint);
+    let no_url = |hint: &str| complaint(format!("{} is not a web address", shown(text)), hint);
     if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
         return Err(no_url("remove the blanks and backslashes"));
     }
@@ -32,13 +32,13 @@ fn web_url(text: &str) -> Result<Url, Complaint> {
     Ok(url)
 }
 
-/// What stands between `//` and the next slash.
+/// The authority: the text between `//` and the next slash.
 pub(super) fn authority(text: &str) -> &str {
     let rest = text.split_once("//").map_or(text, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().unwrap_or(rest)
 }
 
-/// What stands behind the authority, without query and fragment.
+/// The path: the text after the authority, without query and fragment.
 fn path(text: &str) -> &str {
     let rest = text.split_once("//").map_or(text, |(_, rest)| rest);
     let end = rest.find(['?', '#']).unwrap_or(rest.len());
@@ -49,7 +49,7 @@ fn is_dots(segment: &str) -> bool {
     segment == "." || segment == ".."
 }
 
-/// Nothing is reached at port 0, and a colon without a port is half an address.
+/// Rejects port 0, which no client can reach, and a colon without a port.
 pub(super) fn check_port(authority: &str, port: Option<u16>) -> Result<(), &'static str> {
     match port {
         Some(0) => Err("no server is reached at port 0: give its port, or leave the port out"),
@@ -58,7 +58,7 @@ pub(super) fn check_port(authority: &str, port: Option<u16>) -> Result<(), &'sta
     }
 }
 
-/// The host must be that of `url` as it stands, except for capitals and international names; browsers read `127.1` and
+/// Checks that the text names the host of `url` as it is, except for capitals and international names. Browsers read `127.1` and
 /// `ex%61mple.com` as other hosts.
 fn check_host(authority: &str, url: &Url) -> Result<(), String> {
     let written =
@@ -86,7 +86,7 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Reads an issuer identifier (OIDC Core §16.15): its text is kept as it stands, because it is compared so.
+/// Parses an issuer identifier (OIDC Core §16.15). Keeps its text unchanged, because issuers are compared by character.
 pub(super) fn issuer(text: &str, danger_http: bool) -> Result<String, Complaint> {
     let url = web_url(text)?;
     if url.scheme() == "http" && !danger_http && !is_loopback(&url) {
@@ -113,12 +113,12 @@ pub(super) fn issuer(text: &str, danger_http: bool) -> Result<String, Complaint>
     Ok(text.to_owned())
 }
 
-/// Reads `https://app.example.com[:port][/path]`, or a bare host that is meant with https.
+/// Parses `https://app.example.com[:port][/path]`, or a host alone, for which the scheme is https.
 pub(super) fn external_host(text: &str) -> Result<ExternalHost, Complaint> {
     let lower = text.to_ascii_lowercase();
     if !text.contains("://") && ["https:", "http:"].iter().any(|scheme| lower.starts_with(scheme)) {
         return Err(complaint(
-            format!("{} is no web address", shown(text)),
+            format!("{} is not a web address", shown(text)),
             "write two slashes behind the scheme: https://app.example.com",
         ));
     }
@@ -157,21 +157,21 @@ fn host_of(url: &Url) -> Option<Host<'static>> {
     Host::parse(url.host_str()?).ok().map(Host::into_owned)
 }
 
-/// A host without port, as rules name it.
+/// Parses a host without port, as rules name it.
 pub(super) fn host(text: &str) -> Result<Host<'static>, Complaint> {
     Host::parse(text).map(Host::into_owned).map_err(|_| {
         complaint(
-            format!("{} is no host", shown(text)),
+            format!("{} is not a host", shown(text)),
             "give a name without scheme, port or path; international names in their xn-- form",
         )
     })
 }
 
-/// Checks a path that is compared to the raw and the decoded path of a request alike.
+/// Checks a path that is compared with the raw path and with the decoded path of a request.
 pub(super) fn plain_path(text: &str) -> Result<(), Complaint> {
     let wrong = |why: &str, hint: &str| complaint(format!("{} {why}", shown(text)), hint);
     if !text.starts_with('/') {
-        return Err(wrong("is no path", "begin it with /"));
+        return Err(wrong("is not a path", "begin it with /"));
     }
     if text.contains(['?', '#']) {
         return Err(wrong("has a query or fragment", "only the path is looked at: remove what follows"));
@@ -197,7 +197,7 @@ pub(super) fn plain_path(text: &str) -> Result<(), Complaint> {
     Ok(())
 }
 
-/// Reads an origin as browsers write it (RFC 6454 §6.2).
+/// Parses an origin as browsers write it (RFC 6454 §6.2).
 pub(super) fn origin(text: &str) -> Result<String, Complaint> {
     if text.contains('*') || text == "null" {
         return Err(complaint(
@@ -216,7 +216,7 @@ pub(super) fn origin(text: &str) -> Result<String, Complaint> {
     Ok(exact)
 }
 
-/// Reads an address that browsers are sent to; its text is kept as it stands, because providers compare it so.
+/// Parses an address that browsers are sent to. Keeps its text unchanged, because providers compare it by character.
 pub(super) fn target(text: &str) -> Result<String, Complaint> {
     web_url(text).map(|_| text.to_owned())
 }

@@ -1,4 +1,4 @@
-//! `[[application]]`, and what must hold between applications.
+//! `[[application]]`, and the rules that applications must meet together.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use crate::access::{Cors, HostPattern, PublicPathRule};
 use crate::app::Declaration;
 use crate::host::{CookieDomain, InvalidCookieDomain};
 
-/// What a table names when it names nothing: the name and slug of an application that was given without a table.
+/// The name and slug of an application without a table of its own.
 type DefaultName = Option<&'static str>;
 
-/// Reads all applications; those with mistakes are left out.
+/// Reads all applications, and leaves out those with mistakes.
 pub(super) fn read_all(tables: Vec<(Table<'_>, DefaultName)>, providers: &[String]) -> Vec<Declaration> {
     let mut seen = Seen::default();
     let mut applications = Vec::new();
@@ -29,7 +29,7 @@ pub(super) fn read_all(tables: Vec<(Table<'_>, DefaultName)>, providers: &[Strin
     applications
 }
 
-/// What earlier applications took, with the names they have in mistakes.
+/// The hosts and slugs of the applications before, with the paths of their keys for mistakes.
 #[derive(Default)]
 struct Seen(BTreeMap<String, String>);
 
@@ -139,7 +139,7 @@ fn cookie_domain(text: &str) -> Result<CookieDomain, Complaint> {
         ),
         InvalidCookieDomain::NotADomain => {
             let hint = "write it like example.com, without scheme, port or *; international names in their xn-- form";
-            complaint(format!("{} is no domain name", shown(text)), hint)
+            complaint(format!("{} is not a domain name", shown(text)), hint)
         }
     })
 }
@@ -148,7 +148,7 @@ fn slug(text: &str) -> Result<String, Complaint> {
     if is_slug(text) {
         return Ok(text.to_owned());
     }
-    Err(complaint(format!("{} is no slug", shown(text)), "letters, digits, - and _, at most 100"))
+    Err(complaint(format!("{} is not a slug", shown(text)), "letters, digits, - and _, at most 100"))
 }
 
 fn identity_provider(table: &mut Table<'_>, providers: &[String]) -> Option<String> {
@@ -158,22 +158,22 @@ fn identity_provider(table: &mut Table<'_>, providers: &[String]) -> Option<Stri
         if providers.iter().any(|name| name == text) || providers.is_empty() {
             Ok(text.to_owned())
         } else {
-            Err(complaint(format!("{} is no configured identity provider", shown(text)), known()))
+            Err(complaint(format!("{} is not a configured identity provider", shown(text)), known()))
         }
     });
     match providers {
-        // Without any provider that is the mistake, and it is reported where providers are.
+        // If there is no provider at all, the reader of providers reports the mistake.
         [] => Some(String::new()),
         [only] if !table.was_given("identity_provider") => Some(only.clone()),
         _ => {
             table.missing("identity_provider", &known());
-            // The other checks of this application go on.
+            // With some provider, the other checks of this application can go on.
             named.or_else(|| providers.first().cloned())
         }
     }
 }
 
-/// A rule for a host that this application never answers for is a slip: what it should open stays shut.
+/// Reports a rule for a host that is not one of the application's: the rule would have no effect.
 fn check_rule_hosts(table: &Table<'_>, application: &Declaration) {
     let foreign = |rule: &&PublicPathRule| {
         rule.host.as_ref().is_some_and(|host| match &application.cookie_domain {
@@ -183,7 +183,7 @@ fn check_rule_hosts(table: &Table<'_>, application: &Declaration) {
     };
     for rule in application.public_paths.iter().filter(foreign) {
         if let Some(host) = &rule.host {
-            let problem = format!("has a rule for \"{host}\", which this application never answers for");
+            let problem = format!("has a rule for \"{host}\", which is not a host of this application");
             table.wrong("public_paths", complaint(problem, "remove host, or correct it"));
         }
     }
@@ -197,7 +197,7 @@ fn check_rule_hosts(table: &Table<'_>, application: &Declaration) {
     };
     for (number, rule) in application.rules.iter().enumerate() {
         for pattern in rule.hosts.iter().filter(never) {
-            let problem = format!("names \"{pattern}\", which this application never answers for");
+            let problem = format!("names \"{pattern}\", which is not a host of this application");
             table.wrong_element("rule", number, complaint(problem, "correct hosts"));
         }
     }

@@ -1,4 +1,4 @@
-//! `[[application.header]]`, `application.headers` and `[application.basic_auth]`: what applications get besides the identity.
+//! `[[application.header]]`, `application.headers` and `[application.basic_auth]`: headers besides the twelve of the contract.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::typed::FlatList;
 use crate::app::Declaration;
 use crate::identity::{BasicAuth, ClaimPath, FurtherHeader, HeaderSource, HeaderSwitches, IdentityField};
 
-/// Fields that proxies, browsers or we need for something else. A dash at the end stands for all that begin so.
+/// Fields that proxies, browsers or forepost use for something else. A name with a dash at the end is a prefix.
 const RESERVED: [&str; 44] = [
     "accept-",
     "access-control-",
@@ -59,7 +59,7 @@ const RESERVED: [&str; 44] = [
     "x-script-name",
 ];
 
-/// Of those that begin with `x-forwarded-`, only these do not tell of the request.
+/// The `x-forwarded-` fields that do not describe the request.
 const FORWARDED_FREE: [&str; 6] = [
     "x-forwarded-user",
     "x-forwarded-email",
@@ -69,7 +69,7 @@ const FORWARDED_FREE: [&str; 6] = [
     "x-forwarded-roles",
 ];
 
-/// The sets of headers that have a name; the example configurations remove each of them from clients, and copy it from us.
+/// The presets. The example configurations remove these headers from requests of clients, and copy them from forepost.
 const PRESETS: [(&str, [(&str, IdentityField); 4]); 2] = {
     use IdentityField::{Email, Groups, Name, Username};
     [
@@ -89,18 +89,18 @@ const PRESETS: [(&str, [(&str, IdentityField); 4]); 2] = {
     ]
 };
 
-/// The names of the headers that an application gets besides the contract's. A client that a proxy does not keep from sending
-/// one is believed by the application.
+/// The names of an application's further headers. The proxy must remove them from requests of clients, because the application
+/// believes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FurtherNames {
-    /// Names of a preset: the example configurations remove them from clients, and copy them from forepost.
+    /// The names of presets, which the example configurations remove from clients and copy from forepost.
     pub in_examples: Vec<HeaderName>,
-    /// Names that the proxy's configuration has to get from the operator, `Authorization` of `basic_auth` among them.
+    /// The names that the operator has to add to the configuration of the proxy, with `Authorization` if there is `basic_auth`.
     pub by_operator: Vec<HeaderName>,
 }
 
 impl Declaration {
-    /// The names of its further headers, by what a proxy's configuration has to say about them.
+    /// The names of the application's further headers.
     #[must_use]
     pub fn further_names(&self) -> FurtherNames {
         let names = self.further_headers.iter().map(|header| header.name.clone());
@@ -124,7 +124,7 @@ pub(super) fn switches(mut table: Table<'_>) -> (HeaderSwitches, Vec<FurtherHead
     (switches, presets.into_iter().flatten().chain(additional).collect())
 }
 
-/// Reads the entries of `header`; those with mistakes are left out.
+/// Reads the entries of `header`, and leaves out those with mistakes.
 pub(super) fn read_all(tables: Vec<Table<'_>>) -> Vec<FurtherHeader> {
     tables.into_iter().filter_map(read).collect()
 }
@@ -173,7 +173,7 @@ pub(super) fn basic_auth(mut table: Table<'_>) -> Option<BasicAuth> {
     password.map(|password| BasicAuth { username, password })
 }
 
-/// Notes which headers would be sent twice.
+/// Reports headers that would be sent twice.
 pub(super) fn check_names(table: &Table<'_>, headers: &[FurtherHeader]) {
     let mut seen = BTreeSet::new();
     for header in headers {
@@ -200,7 +200,7 @@ fn preset(text: &str) -> Result<Vec<FurtherHeader>, Complaint> {
 
 fn name(text: &str) -> Result<HeaderName, Complaint> {
     let hint = "letters, digits and -, as in X-WEBAUTH-ROLE";
-    let name = HeaderName::try_from(text).map_err(|_| complaint(format!("{} is no field name", shown(text)), hint))?;
+    let name = HeaderName::try_from(text).map_err(|_| complaint(format!("{} is not a field name", shown(text)), hint))?;
     if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         let problem = format!("{} has a character that proxies drop or take for a dash", shown(text));
         return Err(complaint(problem, hint));

@@ -1,4 +1,4 @@
-//! What holds for every configuration, from a file or from the environment.
+//! Properties of every configuration, from a file or from the environment.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::app::ExternalHost;
 
 const SECRET: &str = "9b1deb4d3b7d4bad9bdd2b0d7b3dcb6d";
 
-/// A provider and an application, the shortest that load.
+/// The shortest configuration that loads: a provider and an application.
 const MINIMAL: &str = r#"
 [identity_provider.default]
 issuer = "https://id.example.com/"
@@ -19,9 +19,9 @@ client_secret = "9b1deb4d3b7d4bad9bdd2b0d7b3dcb6d"
 external_host = "https://app.example.com"
 "#;
 
-/// Takes `text` for a file, for what follows a file that is complete, and each line for an environment variable.
+/// Loads `text` as a file, as the rest of a file that is complete, and each line of it as an environment variable.
 ///
-/// Texts that name files to read a secret from are passed over, because what is there is no part of the input.
+/// Skips texts that name a file with a secret, because the content of that file is not part of the input.
 pub(crate) fn hold(text: &str) {
     if text.to_ascii_lowercase().contains("_file") || text.contains(SECRET) {
         return;
@@ -77,7 +77,7 @@ fn settings_hold(settings: &Settings) {
     let _ = settings.dangers();
 }
 
-/// An address reads back as itself from its own text.
+/// The text of an address parses to the same address.
 fn address_holds(address: &ExternalHost) {
     let read = address::external_host(&address.url());
     assert_eq!(read.as_ref(), Ok(address), "{}", address.url());
@@ -85,7 +85,7 @@ fn address_holds(address: &ExternalHost) {
     assert_ne!(address.port, Some(address.scheme.default_port()));
 }
 
-/// No rule opens what nobody thought of.
+/// A public path does not open a path that its pattern does not name.
 fn pattern_holds(pattern: &PathPattern) {
     match pattern {
         PathPattern::Path(path) => assert!(path.starts_with('/')),

@@ -1,4 +1,4 @@
-//! One value of the merged configuration, read as what is wanted of it.
+//! One value of the merged configuration, and how it is read as a type.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use figment::value::{Dict, Value};
 use super::mistakes::{Complaint, complaint};
 use super::values::{duration, is_off, switch};
 
-/// A value, and whether it could be nothing but a text where it was written.
+/// A value, and whether its source has texts only (the environment, flags).
 #[derive(Clone, Copy)]
 pub(super) struct Item<'v> {
     pub(super) value: &'v Value,
@@ -52,7 +52,7 @@ impl<'v> Item<'v> {
         }
     }
 
-    /// A duration; `None` where it is `0` or `off`.
+    /// A duration; `None` if it is `0` or `off`.
     pub(super) fn duration(self) -> Result<Option<Duration>, Complaint> {
         match (self.value, self.integer()) {
             (Value::Num(..), Ok(0)) => Ok(None),
@@ -63,7 +63,7 @@ impl<'v> Item<'v> {
         }
     }
 
-    /// The elements of a list; a text from the environment is split at `separators`, or read as TOML when in brackets.
+    /// The elements of a list. A text from the environment is split at `separators`, or read as TOML if it is in brackets.
     pub(super) fn list(self, separators: &[char]) -> Result<Vec<Value>, Complaint> {
         match self.value {
             Value::Array(_, values) => Ok(values.clone()),

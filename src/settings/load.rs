@@ -1,6 +1,6 @@
 //! The layers: defaults ← file ← environment ← flags.
 //!
-//! Defaults live where each key is read, in this folder's section files, so that a key, its limits and its default stand together.
+//! The default of a key is where the key is read, in the file of its section, beside its limits.
 
 use std::ffi::OsString;
 use std::io;
@@ -19,42 +19,42 @@ use crate::access::Rule;
 use crate::app::Declaration;
 use crate::serve::{Admin, Server};
 
-/// What every environment variable of ours begins with.
+/// The prefix of forepost's environment variables.
 const PREFIX: &str = "FOREPOST_";
 /// Set by systemd for units with `StateDirectory=`, and in the image.
 const STATE_VARIABLE: &str = "STATE_DIRECTORY";
 /// Set by systemd for units with `RuntimeDirectory=`.
 const RUNTIME_VARIABLE: &str = "RUNTIME_DIRECTORY";
-/// The name of the operators' socket in a directory of the daemon's.
+/// The file name of the admin socket in a directory of the daemon.
 const ADMIN_SOCKET: &str = "admin.sock";
-/// Names the file; the only variable of ours that is no setting.
+/// Names the file. It is the only `FOREPOST_` variable that is not a setting.
 const CONFIG_VARIABLE: &str = "FOREPOST_CONFIG";
-/// Where a file is looked for that nobody named.
+/// The files that are tried if none is named.
 const IMPLICIT_FILES: [&str; 2] = ["forepost.toml", "/etc/forepost/forepost.toml"];
-/// Deeper keys do not exist.
+/// The largest depth of a key.
 const DEEPEST_KEY: usize = 8;
 
-/// Where settings are read from.
+/// The layers of the configuration.
 ///
-/// The default has no layer at all, for tests and embedding programs; the daemon takes [`Sources::from_process`].
+/// The default has no layers, for tests. The daemon uses [`Sources::from_process`].
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// The file that the operator named; it must exist, and wins over `FOREPOST_CONFIG`.
+    /// The file that the operator named. It must exist, and overrides `FOREPOST_CONFIG`.
     pub config: Option<PathBuf>,
-    /// Files to try in turn when none was named; the first that exists is read.
+    /// The files to try if none was named; the first one that exists is read.
     pub implicit_files: Vec<PathBuf>,
-    /// Names and values; names that do not begin with `FOREPOST_` are ignored.
+    /// Names and values. Names without the prefix `FOREPOST_` are ignored.
     pub environment: Vec<(String, String)>,
-    /// Dotted key paths with their values as texts (`server.http`, `off`); they win over all else.
+    /// Dotted paths of keys with their values as texts (`server.http`, `off`). They override all other layers.
     pub overrides: Vec<(String, String)>,
-    /// Where the service manager wants state to be kept.
+    /// The directory that the service manager gives for state.
     pub state_directory: Option<PathBuf>,
-    /// Where it wants what ends with the process.
+    /// The directory that it gives for files that end with the process.
     pub runtime_directory: Option<PathBuf>,
 }
 
 impl Sources {
-    /// The environment of this process, and the usual files unless `config` names one.
+    /// The sources of this process: its environment, and the usual files unless `config` names one.
     #[must_use]
     pub fn from_process(config: Option<PathBuf>) -> Self {
         let lossy = |text: OsString| text.to_string_lossy().into_owned();
@@ -104,19 +104,18 @@ fn unreadable(path: &Path, error: &io::Error) -> Mistake {
 ///
 /// # Errors
 ///
-/// Every mistake that was found, in one go. A file that cannot be read or is no TOML is reported alone, because what follows
-/// from it would be noise.
+/// All mistakes at once. A file that cannot be read or is not TOML is reported alone, because it would cause all others.
 pub fn load(sources: &Sources) -> Result<Settings, Mistakes> {
     typed(layers(sources)?, sources)
 }
 
-/// Reads where operators reach the daemon that has these settings.
+/// Reads the address of the admin socket of a daemon with these settings.
 ///
-/// What else is wrong with them is of no account: who asks may lack the environment and the secrets of the daemon.
+/// Ignores all other mistakes: the command may run without the environment and the secrets of the daemon.
 ///
 /// # Errors
 ///
-/// What is wrong with the keys that say it, and a file that cannot be read or is no TOML.
+/// The mistakes of the keys that name the socket, and a file that cannot be read or is not TOML.
 pub fn admin(sources: &Sources) -> Result<Admin, Mistakes> {
     let report = Report::new(layers(sources)?);
     let settings = read(&report, sources);
@@ -148,7 +147,7 @@ fn first_directory(variable: Option<OsString>) -> Option<PathBuf> {
 }
 
 impl Settings {
-    /// The settings that a file with this text would give, with no other layer.
+    /// The settings of a file with this text, without other layers.
     ///
     /// # Errors
     ///
@@ -167,11 +166,11 @@ fn typed(figment: Figment, sources: &Sources) -> Result<Settings, Mistakes> {
     }
 }
 
-/// The keys that stand at the top for a start without tables.
+/// The keys of a provider and an application that are allowed at the top of a file, without a table.
 const QUICK_PROVIDER: [&str; 4] = ["issuer", "client_id", "client_secret", "client_secret_file"];
 const QUICK_APPLICATION: [&str; 2] = ["external_host", "cookie_domain"];
 
-/// The settings, which hold only when the report has no mistakes.
+/// Reads the settings. They are valid only if the report has no mistakes.
 fn read(report: &Report, sources: &Sources) -> Settings {
     let mut root = report.root();
     let mut server = server::read(root.table("server"));
@@ -217,19 +216,19 @@ fn read(report: &Report, sources: &Sources) -> Settings {
     Settings { server, identity_providers, applications, session, log }
 }
 
-/// A rule for networks is worth as much as the word of those who say where a client is.
+/// Reports rules for networks without `trusted_proxies`, because such a rule trusts the proxy to name the client's address.
 fn check_networks(root: &Table<'_>, applications: &[Declaration], server: &Server) {
     let looks = |rule: &Rule| !rule.networks.is_empty() || rule.when.as_ref().is_some_and(Expression::looks_at_client);
     if server.trusted_proxies == private_networks()
         && let Some(application) = applications.iter().find(|application| application.rules.iter().any(looks))
     {
         let problem = format!("has to be given, because {} has rules for networks", shown(&application.slug));
-        let hint = "by default whoever is in a private network can claim to be anywhere: name your proxies alone";
+        let hint = "by default every host in a private network can claim any client address: name your proxies only";
         root.report().note("server.trusted_proxies".to_owned(), None, complaint(problem, hint));
     }
 }
 
-/// A directory that belongs to this daemon alone.
+/// A directory that only this daemon uses.
 fn admin_directory<'s>(store: &'s Store, sources: &'s Sources) -> Option<&'s Path> {
     if let Store::File(directory) = store {
         return Some(directory);
@@ -252,7 +251,7 @@ struct Layer {
 }
 
 impl Layer {
-    /// A value at a path of keys, which its reader will parse.
+    /// Adds a value at a path of keys; the reader of the key parses it.
     fn text(name: String, keys: Vec<String>, value: &str) -> Self {
         let value = Value::String(Tag::Default, value.to_owned());
         let nested = keys.into_iter().rfold(value, |value, key| Value::Dict(Tag::Default, Dict::from([(key, value)])));
@@ -282,7 +281,7 @@ fn file_layer(name: &str, text: &str) -> Result<Layer, Mistakes> {
     Ok(Layer { metadata: Metadata::named(name.to_owned()), dict })
 }
 
-/// What the TOML parser says without the line it quotes, which may hold a secret.
+/// The message of the TOML parser without the line that it quotes, which may contain a secret.
 fn syntax_complaint(error: &str) -> Complaint {
     let quote = |line: &&str| {
         let number = line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit());
@@ -301,7 +300,7 @@ fn environment_layers(environment: &[(String, String)]) -> Vec<Layer> {
     variables.sort_by_key(|(name, _, _)| *name);
     let layers = variables.into_iter().filter_map(|(name, key, value)| {
         let key = key.to_ascii_lowercase();
-        // Compose files pass variables on that may be unset, as an empty text.
+        // A Compose file passes an unset variable as an empty text.
         let is_quick = QUICK_PROVIDER.iter().chain(&QUICK_APPLICATION).any(|k| *k == key);
         if is_quick && value.is_empty() {
             return None;
@@ -313,7 +312,7 @@ fn environment_layers(environment: &[(String, String)]) -> Vec<Layer> {
     layers.collect()
 }
 
-/// Kubernetes describes a service named `forepost` to every pod beside it in variables that begin like ours
+/// Whether the variable is one of Kubernetes: for a service named `forepost` every pod gets variables with the same prefix
 /// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>).
 fn is_service_link(name: &str, value: &str) -> bool {
     let is_address = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));

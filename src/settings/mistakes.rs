@@ -1,19 +1,19 @@
-//! What is wrong with a configuration, all of it at once.
+//! The mistakes of a configuration, reported all at once.
 
 use std::fmt;
 
-/// One thing that the operator has to change.
+/// A mistake that the operator has to correct.
 ///
-/// Its texts never hold the value of a secret.
+/// Its texts do not contain the value of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// The key, as `application[1].public_paths[0].regex`; empty when the whole file is meant.
+    /// The key, as in `application[1].public_paths[0].regex`; empty for the whole file.
     pub path: String,
-    /// What is wrong, with the offending value where that is no secret.
+    /// What is wrong, with the value unless it is secret.
     pub problem: String,
-    /// What to do about it; may be empty.
+    /// How to correct it; may be empty.
     pub hint: String,
-    /// The file, environment variable or flag it came from, where one is to blame.
+    /// The file, environment variable or flag that the value came from, if there is one.
     pub origin: Option<String>,
 }
 
@@ -33,9 +33,9 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Every mistake of a configuration, one at least, in the order of its keys.
+/// All mistakes of a configuration, at least one, in the order of the keys.
 ///
-/// Displayed as one block: a line that counts them, then one line each.
+/// `Display` writes a line with their number, then one line for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistakes(Vec<Mistake>);
 
@@ -62,19 +62,19 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
-/// What a value got wrong, before it is known under which key it stood.
+/// What is wrong with a value whose key is not known yet.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Complaint {
     pub(super) problem: String,
     pub(super) hint: String,
 }
 
-/// A complaint with what to do about it; `hint` may be empty.
+/// Makes a complaint; `hint` says how to correct the value and may be empty.
 pub(super) fn complaint(problem: impl Into<String>, hint: impl Into<String>) -> Complaint {
     Complaint { problem: problem.into(), hint: hint.into() }
 }
 
-/// `text` in quotes, short, on one line, and without the user information of a URL.
+/// Writes `text` in quotes, short, on one line, and without the user information of a URL.
 pub(super) fn shown(text: &str) -> String {
     const LONGEST: usize = 80;
     let text = match (text.find("//"), text.rfind('@')) {

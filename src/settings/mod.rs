@@ -1,6 +1,6 @@
-//! What the operator decides: typed, validated, complete.
+//! The configuration: layers, a reader for each table, mistakes.
 //!
-//! [`load()`] layers defaults, file, environment and flags; every mistake is reported at once.
+//! [`load()`] layers defaults, file, environment and flags, and reports all mistakes at once.
 
 mod address;
 mod application;
@@ -36,23 +36,23 @@ use crate::oidc::IdentityProvider;
 use crate::serve::Server;
 use crate::telemetry::Log;
 
-/// Everything that can be set, after all layers were read and checked.
+/// The whole configuration, after all layers were read and checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Listeners, limits and whom to believe.
+    /// `[server]`.
     pub server: Server,
-    /// Identity providers by name.
+    /// The identity providers, by the names of their tables.
     pub identity_providers: BTreeMap<String, IdentityProvider>,
-    /// What is protected; no two share a host, and each names a provider that exists.
+    /// The applications. Each has hosts of its own and names a provider that exists.
     pub applications: Vec<Declaration>,
-    /// Lifetimes, cookies and where sessions are kept.
+    /// `[session]`.
     pub session: Session,
-    /// What is written about requests.
+    /// `[log]`.
     pub log: Log,
 }
 
 impl Settings {
-    /// The switches that weaken protection and are on, as key paths, to be logged at start.
+    /// The `danger_` options that are on, as paths of keys; they are logged at start.
     #[must_use]
     pub fn dangers(&self) -> Vec<String> {
         let mut dangers = Vec::new();
@@ -80,14 +80,14 @@ impl Settings {
         dangers
     }
 
-    /// Whether an application has this identity provider asked about tokens (RFC 7662).
+    /// Whether an application uses token introspection (RFC 7662) at this identity provider.
     #[must_use]
     pub fn introspects(&self, identity_provider: &str) -> bool {
         let mut its = self.applications.iter().filter(|app| app.identity_provider == identity_provider);
         its.any(|app| app.tokens.as_ref().is_some_and(AcceptedTokens::needs_introspection))
     }
 
-    /// All further issuers of tokens, with their applications.
+    /// All further token issuers, with their applications.
     pub fn token_issuers(&self) -> impl Iterator<Item = (&Declaration, &TokenIssuer)> {
         self.applications.iter().flat_map(|app| {
             let issuers = app.tokens.as_ref().map_or(&[][..], |tokens| &tokens.issuers);

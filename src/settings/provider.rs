@@ -13,7 +13,7 @@ use super::values::is_slug;
 use crate::identity::{ClaimNames, ClaimPath};
 use crate::oidc::{IdentityProvider, OfflineAccess, SigningAlgorithm, TokenEndpointAuthMethod};
 
-/// Parameters of the authorisation request that the protocol needs for itself (OIDC Core §3.1.2.1, RFC 7636, RFC 9101).
+/// Parameters of the authorisation request that forepost sets itself (OIDC Core §3.1.2.1, RFC 7636, RFC 9101).
 const OWNED_PARAMETERS: [&str; 12] = [
     "client_id",
     "redirect_uri",
@@ -29,13 +29,13 @@ const OWNED_PARAMETERS: [&str; 12] = [
     "registration",
 ];
 
-/// Reads all providers; those with mistakes are left out.
+/// Reads all providers, and leaves out those with mistakes.
 pub(super) fn read_all(tables: Vec<(String, Table<'_>)>) -> BTreeMap<String, IdentityProvider> {
     let mut providers = BTreeMap::new();
     for (name, table) in tables {
         if !is_slug(&name) {
             let hint = "letters, digits, - and _ make a name";
-            table.wrong_whole(complaint("is no usable name", hint));
+            table.wrong_whole(complaint("is not a usable name", hint));
         }
         if let Some(provider) = read(table) {
             providers.insert(name, provider);
@@ -125,7 +125,7 @@ fn check_method(table: &Table<'_>, method: TokenEndpointAuthMethod, has_secret: 
 fn signing_algorithm(text: &str, has_secret: bool) -> Result<SigningAlgorithm, Complaint> {
     let algorithm = SigningAlgorithm::named(text).ok_or_else(|| {
         let hint = format!("one of {}", SigningAlgorithm::list(&SigningAlgorithm::ALL));
-        complaint(format!("{} is no algorithm that is supported", shown(text)), hint)
+        complaint(format!("{} is not an algorithm that is supported", shown(text)), hint)
     })?;
     if algorithm.uses_client_secret() && !has_secret {
         let problem = format!("{text} is made with the client secret, and none is given");
@@ -140,11 +140,11 @@ pub(super) fn scope(text: &str) -> Result<String, Complaint> {
     if is_token {
         Ok(text.to_owned())
     } else {
-        Err(complaint(format!("{} is no scope", shown(text)), "write each scope as its own element, without blanks"))
+        Err(complaint(format!("{} is not a scope", shown(text)), "write each scope as its own element, without blanks"))
     }
 }
 
-/// Without `openid` it is no OpenID request (OIDC Core §3.1.2.1).
+/// Without `openid` it is not an OpenID request (OIDC Core §3.1.2.1).
 fn with_openid(scopes: Option<Vec<String>>) -> Vec<String> {
     let given = scopes.unwrap_or_else(|| ["openid", "profile", "email"].map(str::to_owned).into());
     let mut scopes: Vec<String> = Vec::with_capacity(given.len() + 1);

@@ -1,4 +1,4 @@
-//! `public_paths`: what needs no login, and what must never be let in by it.
+//! `public_paths`: patterns of paths that need no login, and checks that a pattern does not open too much.
 
 use http::Method;
 use regex::{Regex, RegexBuilder};
@@ -10,13 +10,13 @@ use crate::access::{PathPattern, PublicPathRule};
 use crate::app::OUTPOST_PATH;
 use crate::forwarded::parse_method;
 
-/// Bytes of a compiled expression; one that needs more would be slow to build and to match.
+/// The largest compiled expression, in bytes. A larger one would be slow to build and to match.
 const LARGEST_REGEX: usize = 1 << 20;
-/// Paths that no rule means. A rule that matches one of the deep ones matches nearly everything.
+/// Paths that no operator means. A pattern that matches one of the deep paths matches nearly every path.
 const DEEP_PROBES: [&str; 2] = ["/q7Zx0vKp/F3-Lw_9~/e8.Ht2c", "/9Wm_4j/B.y5/Xk-1~r"];
 const SHALLOW_PROBES: [&str; 2] = ["/", "/q7Zx0vKp"];
 
-/// Reads one rule of an application whose own path is `base_path`; `None` only after a mistake was noted.
+/// Reads one public path of an application whose own path is `base_path`. Returns `None` only if it reported a mistake.
 pub(super) fn read(mut table: Table<'_>, base_path: &str) -> Option<PublicPathRule> {
     let path = pattern(&mut table, base_path, Opens::Yes);
     let rule_host = table.read("host", |item| host(item.text()?));
@@ -25,16 +25,17 @@ pub(super) fn read(mut table: Table<'_>, base_path: &str) -> Option<PublicPathRu
     Some(PublicPathRule { path: path?, host: rule_host, methods: methods.unwrap_or_default() })
 }
 
-/// Whether what matches a pattern is let in.
+/// Whether a pattern opens the paths that match it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opens {
     Yes,
     No,
 }
 
-/// Reads the one pattern of a table, for an application whose own path is `base_path`; `None` only after a mistake was noted.
+/// Reads the one pattern of a table, for an application whose own path is `base_path`. Returns `None` only if it reported a
+/// mistake.
 ///
-/// A pattern that opens all of the application is a mistake.
+/// A pattern that opens the whole application is a mistake.
 pub(super) fn pattern(table: &mut Table<'_>, base_path: &str, opens: Opens) -> Option<PathPattern> {
     let path = table.read("path", |item| {
         let text = own_path(item.text()?, base_path)?;
@@ -63,7 +64,7 @@ pub(super) fn pattern(table: &mut Table<'_>, base_path: &str, opens: Opens) -> O
     path.or(prefix).or(regex)
 }
 
-/// Checks a path of the application: one that is none of forepost's own.
+/// Checks that a path is one of the application's, and not of forepost's own.
 fn own_path<'t>(text: &'t str, base_path: &str) -> Result<&'t str, Complaint> {
     plain_path(text)?;
     let below =
@@ -101,7 +102,7 @@ fn regex(text: &str, base_path: &str) -> Result<PathPattern, Complaint> {
 }
 
 fn anchored(text: &str) -> Result<Regex, Complaint> {
-    // On its own first: `a)|(?:b` would slip out of the anchors.
+    // Without the anchors first: `a)|(?:b` would close their group.
     compiled(text)?;
     compiled(&format!("^(?:{text})$"))
 }
@@ -113,18 +114,18 @@ fn compiled(text: &str) -> Result<Regex, Complaint> {
         let reason = if matches!(error, regex::Error::CompiledTooBig(_)) {
             "it is too large"
         } else {
-            // The last line of a syntax error says what is wrong, the ones before draw it.
+            // The last line of a syntax error says what is wrong; the lines before it quote the expression.
             let last = drawn.lines().last().unwrap_or_default();
             last.trim_start_matches("error: ")
         };
-        complaint(format!("{} is no regular expression that can be used", shown(text)), reason)
+        complaint(format!("{} is not a regular expression that can be used", shown(text)), reason)
     })
 }
 
 pub(super) fn method(text: &str) -> Result<Method, Complaint> {
     let hint = "as \"GET\": letters and hyphens; requests with other methods are refused";
     parse_method(text.to_ascii_uppercase().as_bytes())
-        .ok_or_else(|| complaint(format!("{} is no HTTP method", shown(text)), hint))
+        .ok_or_else(|| complaint(format!("{} is not an HTTP method", shown(text)), hint))
 }
 
 #[cfg(test)]
@@ -196,7 +197,7 @@ mod tests {
             "(?i)/[a-z0-9._~/-]*",
         ] {
             if everything == "^/" {
-                // Anchored as a whole it is the root alone.
+                // With its anchors the expression matches the root only.
                 check("regex", everything, "", Ok(()));
             } else {
                 check("regex", everything, "", Err("open everything"));

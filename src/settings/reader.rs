@@ -1,7 +1,7 @@
-//! Reads tables of the merged configuration and notes every mistake on the way.
+//! Reads tables of the merged configuration, and reports every mistake.
 //!
-//! A reader asks a [`Table`] for each key it knows; what nobody asked for is unknown. After a mistake reading goes on with the
-//! default, so that one run finds all mistakes.
+//! A reader takes each key that it knows from a [`Table`]; the keys that are left are unknown. After a mistake, reading goes on
+//! with the default, so that one run finds all mistakes.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use super::item::Item;
 use super::mistakes::{Complaint, Mistake, complaint, shown};
 use super::values::which_key;
 
-/// The source of layers whose values are all texts: the environment and flags.
+/// The source name of layers in which every value is a text: the environment and flags.
 pub(super) const TEXT_LAYER: &str = "text";
 
 /// The merged layers, and the mistakes found so far.
@@ -40,7 +40,7 @@ impl Report {
         Table::new(self, String::new(), values, Tag::Default)
     }
 
-    /// Notes a mistake that no single key is to blame for.
+    /// Reports a mistake that is not one of a single key.
     pub(super) fn note(&self, path: String, tag: Option<Tag>, complaint: Complaint) {
         let metadata = tag.and_then(|tag| self.figment.get_metadata(tag));
         self.mistakes.borrow_mut().push(Mistake {
@@ -61,13 +61,13 @@ impl Report {
     }
 }
 
-/// A table whose keys are taken one by one; [`Table::finish`] reports the rest as unknown.
+/// A table from which a reader takes one key after the other; [`Table::finish`] reports the rest as unknown.
 pub(super) struct Table<'r> {
     report: &'r Report,
     path: String,
     values: Dict,
     known: Vec<&'static str>,
-    /// Where taken keys came from.
+    /// The origins of the keys that were taken.
     tags: BTreeMap<&'static str, Tag>,
     tag: Tag,
 }
@@ -87,29 +87,29 @@ impl<'r> Table<'r> {
         }
     }
 
-    /// Whether the key was given, be it right or wrong; it must have been taken before.
+    /// Whether the configuration has the key, with a right or a wrong value; it must have been taken before.
     pub(super) fn was_given(&self, key: &str) -> bool {
         self.tags.contains_key(key)
     }
 
-    /// Notes what is wrong with a key.
+    /// Reports what is wrong with a key.
     pub(super) fn wrong(&self, key: &str, complaint: Complaint) {
         let tag = self.tags.get(key).copied();
         self.report.note(self.key_path(key), tag, complaint);
     }
 
-    /// Notes what is wrong with the table as a whole.
+    /// Reports what is wrong with the table as a whole.
     pub(super) fn wrong_whole(&self, complaint: Complaint) {
         self.report.note(self.path.clone(), Some(self.tag), complaint);
     }
 
-    /// Notes what is wrong with a key of the table under `key`.
+    /// Reports what is wrong with a key of the table under `key`.
     pub(super) fn wrong_below(&self, key: &str, name: &str, complaint: Complaint) {
         let path = format!("{}.{name}", self.key_path(key));
         self.report.note(path, self.tags.get(key).copied(), complaint);
     }
 
-    /// Notes that a key is missing, unless it was given and was wrong.
+    /// Reports that a key is missing, unless it has a wrong value.
     pub(super) fn missing(&self, key: &str, hint: &str) {
         if !self.was_given(key) {
             self.wrong(key, complaint("is missing", hint));
@@ -119,7 +119,7 @@ impl<'r> Table<'r> {
     fn take(&mut self, key: &'static str) -> Option<Value> {
         self.known.push(key);
         let value = self.values.remove(key)?;
-        // What was read out of an environment variable's text has no tag of its own.
+        // A value inside the text of an environment variable has no tag of its own.
         let tag = match value.tag() {
             tag if tag.is_default() => self.tag,
             tag => tag,
@@ -128,7 +128,7 @@ impl<'r> Table<'r> {
         Some(value)
     }
 
-    /// Takes a key and parses it; `None` when it is absent or wrong.
+    /// Takes a key and parses it; `None` if it is absent or wrong.
     pub(super) fn read<T>(
         &mut self,
         key: &'static str,
@@ -138,31 +138,31 @@ impl<'r> Table<'r> {
         parse(self.report.item(&value)).map_err(|complaint| self.wrong(key, complaint)).ok()
     }
 
-    /// Which of these keys, none of them taken yet, hold a list without elements.
+    /// Those of these keys that hold an empty list; none of them may have been taken before.
     pub(super) fn empty_lists(&self, keys: &[&'static str]) -> Vec<&'static str> {
         let is_empty = |value: &Value| self.report.item(value).list(&[',']).is_ok_and(|list| list.is_empty());
         keys.iter().copied().filter(|key| self.values.get(*key).is_some_and(is_empty)).collect()
     }
 
-    /// Notes what is wrong with an element of the list under `key`.
+    /// Reports what is wrong with an element of the list under `key`.
     pub(super) fn wrong_element(&self, key: &str, index: usize, complaint: Complaint) {
         let path = format!("{}[{index}]", self.key_path(key));
         self.report.note(path, self.tags.get(key).copied(), complaint);
     }
 
-    /// The table under a key; an empty one when it is absent or no table.
+    /// The table under a key; an empty table if the key is absent or not a table.
     pub(super) fn table(&mut self, key: &'static str) -> Table<'r> {
         let values = self.read(key, |item| item.dict(key)).unwrap_or_default();
         let tag = self.tags.get(key).copied().unwrap_or_default();
         Table::new(self.report, self.key_path(key), values, tag)
     }
 
-    /// The tables of a list; `None` when it is absent or no list.
+    /// The tables of a list; `None` if it is absent or not a list.
     pub(super) fn tables(&mut self, key: &'static str) -> Option<Vec<Table<'r>>> {
         self.tables_or_texts(key, None)
     }
 
-    /// The same, where a text may stand for a table with that text under `text_key` alone.
+    /// The same, but a text counts as a table with that text under `text_key`.
     pub(super) fn tables_or_texts(
         &mut self,
         key: &'static str,
@@ -196,7 +196,7 @@ impl<'r> Table<'r> {
         Some(tables)
     }
 
-    /// The table under a key as a list of one, or the tables of a list; `None` when it is absent or neither.
+    /// The table under a key as a list of one, or the tables of a list; `None` if it is absent or neither.
     pub(super) fn table_or_tables(&mut self, key: &'static str) -> Option<Vec<Table<'r>>> {
         let is_list = |item: &Item<'_>| match item.value {
             Value::Array(..) => true,
@@ -244,7 +244,7 @@ impl<'r> Table<'r> {
         lists
     }
 
-    /// All texts, numbers and switches under names that the operator chose, as texts.
+    /// All texts, numbers and switches, as texts, under names that the operator chose.
     pub(super) fn texts_by_name(&mut self, key: &'static str) -> Vec<(String, String)> {
         let outer = self.table(key);
         let mut texts = Vec::new();
@@ -276,7 +276,7 @@ impl<'r> Table<'r> {
         (!table.values.is_empty()).then_some(table)
     }
 
-    /// Where the keys left in this table are: the first one and its origin.
+    /// The path and the origin of the first key that is left in this table.
     pub(super) fn first_key(&self) -> Option<(&str, Tag)> {
         let (key, value) = self.values.first_key_value()?;
         Some((key, value.tag()))
@@ -287,7 +287,7 @@ impl<'r> Table<'r> {
         self.report
     }
 
-    /// Reports every key that nobody asked for.
+    /// Reports every key that is left as unknown.
     pub(super) fn finish(self) {
         for (key, value) in &self.values {
             let tag = match value.tag() {

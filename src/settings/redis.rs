@@ -21,7 +21,7 @@ enum Kind {
     Cluster,
 }
 
-/// What one URL says.
+/// The settings in one URL.
 struct Parsed {
     kind: Kind,
     tls: bool,
@@ -32,7 +32,7 @@ struct Parsed {
     master: Option<String>,
 }
 
-/// Reads the table; `None` when there is no address in it, which is a mistake only where it is `wanted`.
+/// Reads the table; `None` if it has no address, which is a mistake only if the table is `wanted`.
 pub(super) fn read(mut table: Table<'_>, wanted: bool) -> Option<RedisSettings> {
     let second = Duration::from_secs(1);
     let (key, urls) = urls(&mut table);
@@ -106,9 +106,9 @@ pub(super) fn read(mut table: Table<'_>, wanted: bool) -> Option<RedisSettings> 
     })
 }
 
-/// All addresses, and the key that they stand under.
+/// Takes all addresses, and the key that they are under.
 fn urls(table: &mut Table<'_>) -> (&'static str, Vec<Parsed>) {
-    // A URL may hold a password.
+    // A URL can contain a password.
     let one = secret(table, "url", "url_file");
     let several = table.each("urls", &[',', ' '], |item| parse(item.text()?));
     let key = ["urls", "url_file"].into_iter().find(|key| table.was_given(key) && !table.was_given("url"));
@@ -121,10 +121,10 @@ fn urls(table: &mut Table<'_>) -> (&'static str, Vec<Parsed>) {
     (key, one.into_iter().chain(several.unwrap_or_default()).collect())
 }
 
-/// Reads one URL; what it complains of never shows the URL.
+/// Parses one URL. The complaint does not show the URL, which may contain a password.
 fn parse(text: &str) -> Result<Parsed, Complaint> {
     let wrong = |problem: &str| complaint(problem, "write it like redis://host:6379/0, or rediss://… for TLS");
-    let url = Url::parse(text).map_err(|_| wrong("is no address of a Redis"))?;
+    let url = Url::parse(text).map_err(|_| wrong("is not an address of a Redis"))?;
     let (tls, kind) = match url.scheme() {
         "redis" => (false, Kind::Single),
         "rediss" => (true, Kind::Single),
@@ -146,7 +146,7 @@ fn parse(text: &str) -> Result<Parsed, Complaint> {
     let mut path = url.path().split('/').filter(|part| !part.is_empty());
     let master = if kind == Kind::Sentinel { path.next().map(decoded).transpose()?.flatten() } else { None };
     let database =
-        path.next().map(|number| number.parse().map_err(|_| wrong("has a path that is no database's number")));
+        path.next().map(|number| number.parse().map_err(|_| wrong("has a path that is not a database's number")));
     if path.next().is_some() {
         return Err(wrong("has too long a path"));
     }
@@ -163,16 +163,17 @@ fn parse(text: &str) -> Result<Parsed, Complaint> {
     })
 }
 
-/// Only what needs no care: braces would choose the slot of a Cluster, and some characters mean something in patterns.
+/// Checks that a prefix has plain characters only: braces choose the slot in a Cluster, and some characters have a meaning in
+/// patterns.
 fn prefix(text: &str) -> Result<String, Complaint> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b":._-/".contains(&byte);
     if text.bytes().all(is_plain) && text.len() <= 100 {
         return Ok(text.to_owned());
     }
-    Err(complaint(format!("{} is no usable prefix", shown(text)), "letters, digits and : . _ - / make one"))
+    Err(complaint(format!("{} is not a usable prefix", shown(text)), "letters, digits and : . _ - / make one"))
 }
 
-/// What several URLs say together.
+/// The settings of several URLs together.
 struct Agreed<'a, 'r> {
     table: &'a Table<'r>,
     key: &'static str,
@@ -180,7 +181,7 @@ struct Agreed<'a, 'r> {
 }
 
 impl Agreed<'_, '_> {
-    /// What all that say something say.
+    /// The value that all URLs with a value agree on.
     fn on<T: PartialEq>(&self, what: &str, of: impl Fn(&Parsed) -> Option<T>) -> Option<T> {
         let mut said = self.urls.iter().filter_map(of);
         let first = said.next()?;

@@ -13,17 +13,18 @@ use crate::access::Expression;
 use crate::access::{Action, Email, HostPattern, Requirement, Rule};
 use crate::identity::ClaimPath;
 
-/// Below a minute a login and its first request could be too far apart; the session ends long before the other end.
+/// Values of `max_auth_age`. With less than a minute, a login could be too old at its first request; no session is older than the
+/// upper bound.
 const AUTH_AGES: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(400 * 24);
 
-/// Reads a host, or `*.` and the host that others are below.
+/// Parses a host, or `*.` and the host that others are below.
 fn host_pattern(text: &str) -> Result<HostPattern, Complaint> {
     match text.strip_prefix("*.") {
         Some(above) => {
             let above = address::host(above)?;
             if above.is_address() {
                 return Err(complaint(
-                    format!("{} is no pattern of hosts", shown(text)),
+                    format!("{} is not a pattern of hosts", shown(text)),
                     "nothing is below an address",
                 ));
             }
@@ -33,7 +34,7 @@ fn host_pattern(text: &str) -> Result<HostPattern, Complaint> {
     }
 }
 
-/// Reads the rules of an application in their order; those with mistakes are left out.
+/// Reads the rules of an application in their order, and leaves out those with mistakes.
 pub(super) fn read_all(table: &mut Table<'_>, base_path: &str) -> Vec<Rule> {
     let mut tables = table.tables("rule").unwrap_or_default();
     let last = tables.pop();
@@ -50,7 +51,7 @@ pub(super) fn read_all(table: &mut Table<'_>, base_path: &str) -> Vec<Rule> {
     rules
 }
 
-/// Where a rule stands, for one that would open everything.
+/// The place of a rule that opens every path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stands {
     BeforeOthers,
@@ -60,7 +61,7 @@ enum Stands {
     AfterARestriction,
 }
 
-/// What is required of everybody else has no effect where a rule opens everything else.
+/// Reports `required_groups` beside a rule that opens every path, because the groups would have no effect.
 fn check_default(table: &Table<'_>, rules: &[Rule]) {
     if table.was_given("required_groups") && rules.iter().any(Rule::opens_everything) {
         let problem = "has no effect: the last rule opens all that the others leave";
@@ -71,7 +72,7 @@ fn check_default(table: &Table<'_>, rules: &[Rule]) {
     }
 }
 
-/// Reads a rule, and notes whether it `restricts` who gets in, be it right or wrong.
+/// Reads a rule. Sets `restricts` if it denies or requires something, also if the rule has mistakes.
 fn read(mut table: Table<'_>, base_path: &str, restricts: &mut bool, stands: Stands) -> Option<Rule> {
     let empty = table.empty_lists(&["hosts", "paths", "methods", "networks"]);
     let public = table.boolean("public", false);
@@ -89,7 +90,7 @@ fn read(mut table: Table<'_>, base_path: &str, restricts: &mut bool, stands: Sta
         table.each("networks", &[',', ' '], |item| server::network(item.text()?)).unwrap_or_default();
     let when = table.read("when", |item| expression(item.raw_text()?));
     for key in empty {
-        // Nobody knows whether an empty list means nothing or everything.
+        // An empty list can mean that nothing matches or that everything does.
         table.wrong(key, complaint("is empty", "remove the key, or say what the rule is for"));
     }
     let actions = usize::from(public) + usize::from(deny) + usize::from(table.was_given("require"));
@@ -110,7 +111,8 @@ fn read(mut table: Table<'_>, base_path: &str, restricts: &mut bool, stands: Sta
     Some(Rule { hosts, paths, methods, networks, when, action })
 }
 
-/// Opening all that the rules before leave is one of two orders in which a policy can be written; opening everything is a slip.
+/// Checks a rule that is public without a condition. As the last rule after one that restricts it is one of two ways to write a
+/// policy; otherwise it opens the whole application, which is a mistake.
 fn check_public(table: &Table<'_>, networks: &[IpNet], stands: Stands) {
     let conditions = ["hosts", "paths", "methods", "networks", "when"];
     let is_for_everything = !conditions.into_iter().any(|key| table.was_given(key));
@@ -132,11 +134,11 @@ fn expression(text: &str) -> Result<Expression, Complaint> {
     Expression::parse(text).map_err(|error| complaint(format!("cannot be used: {error}"), ""))
 }
 
-/// Reads `require`: a table, or a list of tables of which one must be met.
+/// Reads `require`: a table, or a list of tables of which the user must meet one.
 fn requirements(table: &mut Table<'_>) -> Option<Vec<Requirement>> {
     let tables = table.table_or_tables("require")?;
     if tables.is_empty() {
-        table.wrong("require", complaint("is an empty list, which nobody meets", "to let nobody in: deny = true"));
+        table.wrong("require", complaint("is an empty list, which no user meets", "to let no request in: deny = true"));
     }
     Some(tables.into_iter().map(requirement).collect())
 }
@@ -151,13 +153,13 @@ fn requirement(mut table: Table<'_>) -> Requirement {
     let acr = texts("acr");
     let emails = table.each("emails", &[','], |item| {
         let text = item.text()?;
-        let wrong = || complaint(format!("{} is no e-mail address", shown(text)), "as \"alice@example.com\"");
+        let wrong = || complaint(format!("{} is not an e-mail address", shown(text)), "as \"alice@example.com\"");
         Email::parse(text).ok_or_else(wrong)
     });
     let email_domains = table.each("email_domains", &[',', ' '], |item| {
         let text = item.text()?;
         let hint = "as \"example.com\", or \"*.example.com\" for those below it";
-        let wrong = || complaint(format!("{} is no domain of e-mail addresses", shown(text)), hint);
+        let wrong = || complaint(format!("{} is not a domain of e-mail addresses", shown(text)), hint);
         HostPattern::of_email(text).ok_or_else(wrong)
     });
     for key in empty {

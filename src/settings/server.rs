@@ -1,4 +1,4 @@
-//! `[server]`: listeners, limits and whom to believe.
+//! `[server]`: listeners, limits and trusted proxies.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -11,9 +11,9 @@ use super::reader::Table;
 use super::values::is_off;
 use crate::serve::{Admin, Https, Server};
 
-/// Linux's `sun_path` without its final zero byte (unix(7)).
+/// The length of Linux's `sun_path` without its final zero byte (unix(7)).
 const LONGEST_SOCKET_PATH: usize = 107;
-/// Traefik keeps a connection for so long and would write into one that we have just closed.
+/// Traefik keeps an idle connection for this time. A shorter time here would close connections that Traefik writes to.
 const PROXY_KEEPS_IDLE: Duration = Duration::from_secs(90);
 /// hyper refuses to work with a smaller buffer.
 const SMALLEST_BUFFER: usize = 8192;
@@ -110,7 +110,7 @@ fn listener(table: &mut Table<'_>, key: &'static str, default_port: u16) -> Opti
         };
         address.map(Some).ok_or_else(|| {
             complaint(
-                format!("{} is no listen address", shown(text)),
+                format!("{} is not a listen address", shown(text)),
                 "write \"0.0.0.0:9000\", \"[::]:9000\", \":9000\", or \"off\"",
             )
         })
@@ -124,7 +124,7 @@ fn socket_path(text: &str) -> Result<Option<PathBuf>, Complaint> {
     }
     if text.len() > LONGEST_SOCKET_PATH || text.contains('\0') {
         return Err(complaint(
-            format!("{} is no path of a socket", shown(text)),
+            format!("{} is not a path of a socket", shown(text)),
             format!("at most {LONGEST_SOCKET_PATH} bytes"),
         ));
     }
@@ -137,7 +137,7 @@ fn admin_socket(text: &str) -> Result<Admin, Complaint> {
     }
     let path = text.strip_prefix("unix:").filter(|path| !path.is_empty());
     let hint = "write \"unix:/run/forepost/admin.sock\" or \"off\": who may use the file may end sessions";
-    let path = path.ok_or_else(|| complaint(format!("{} is no Unix socket", shown(text)), hint))?;
+    let path = path.ok_or_else(|| complaint(format!("{} is not a Unix socket", shown(text)), hint))?;
     Ok(socket_path(path)?.map_or(Admin::Off, Admin::At))
 }
 
@@ -145,7 +145,7 @@ pub(super) fn network(text: &str) -> Result<IpNet, Complaint> {
     let address = text.parse::<IpAddr>().map(IpNet::from);
     let network = address.or_else(|_| text.parse::<IpNet>()).map_err(|_| {
         complaint(
-            format!("{} is no network", shown(text)),
+            format!("{} is not a network", shown(text)),
             "write it like \"10.0.0.0/8\", \"fd00::/8\" or \"192.168.1.7\"",
         )
     })?;
@@ -188,7 +188,7 @@ pub(super) fn private_networks() -> Vec<IpNet> {
     .collect()
 }
 
-/// A text that may stand in a header.
+/// Parses a text that is a valid header value.
 fn header_text(text: &str) -> Result<String, Complaint> {
     if text.len() <= 128 && text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
         return Ok(text.to_owned());

@@ -17,7 +17,7 @@ use crate::telemetry::{Log, LogFormat, RoutineChecks};
 /// Where sessions are kept.
 #[derive(Clone, Debug)]
 pub enum Store {
-    /// In this process; they end with it.
+    /// In memory; the sessions end with the process.
     Memory,
     /// In a file in this directory.
     File(PathBuf),
@@ -25,41 +25,40 @@ pub enum Store {
     Redis(RedisSettings),
 }
 
-/// Lifetimes, cookies and where sessions are kept.
+/// `[session]`.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// Where sessions are kept.
+    /// The store of sessions.
     pub store: Store,
-    /// From login to the end, whatever happens in between.
+    /// The time from the login to the end of the session.
     pub lifetime: Duration,
-    /// Without a request; `None`: no limit.
+    /// The time without a request after which a session ends; `None`: no limit.
     pub idle_timeout: Option<Duration>,
-    /// Sessions in memory at once; the longest unused go first.
+    /// The largest number of sessions in memory; the store removes those that are unused for the longest time.
     pub max_sessions: u64,
-    /// Whether users are offered to end all of their sessions.
+    /// Whether forepost offers users to end all of their sessions.
     pub sign_out_everywhere: bool,
-    /// What cookies and records are sealed with; `None`: the one that lies in the directory of the store, else a random one,
-    /// and logins under way end with the process. Always there with a Redis, because all processes need the same.
+    /// The secret that seals cookies and records. `None`: the one in the directory of the store, or else a random one, with which
+    /// logins under way end with the process. With a Redis it is required, because all processes need the same.
     pub secret: Option<SecretString>,
-    /// How the provider is asked whether it still vouches for a user.
+    /// When forepost asks the provider whether it still vouches for a user.
     pub revalidation: Revalidation,
 }
 
-/// Of the checks that end as most do one in so many is written: the proxy's own log has each of them, and a line costs more
-/// than the check itself.
+/// One in this many routine checks is logged. The proxy's own log has each of them, and a line costs more than the check itself.
 const DEFAULT_ROUTINE_CHECKS: u32 = 1000;
 
-/// Where a file of sessions lies when nobody says.
+/// The directory of the file of sessions, unless another one is configured.
 const STATE_DIRECTORY: &str = "/var/lib/forepost";
 
-/// A secret that seals cookies is as long as 128 bits of hexadecimal digits, at least.
+/// The shortest secret: 128 bits in hexadecimal digits.
 const SHORTEST_SECRET: usize = 32;
-/// No secret is longer; it keeps a wrong path (`/dev/zero`) from being read for ever.
+/// The largest file of a secret. The limit ends the read of a wrong path (`/dev/zero`).
 const LARGEST_SECRET_FILE: u64 = 65_536;
 
 /// Reads `[session]`.
 ///
-/// `state_directory` is what the service manager says of itself, where it does.
+/// `state_directory` is the directory that the service manager gives, if it does.
 pub(super) fn read(mut table: Table<'_>, state_directory: Option<&Path>) -> Session {
     let (kind, directory) = (kind(&mut table), table.text("directory").map(PathBuf::from));
     let redis = redis::read(table.table("redis"), kind == Some(Kind::Redis));
@@ -80,7 +79,7 @@ pub(super) fn read(mut table: Table<'_>, state_directory: Option<&Path>) -> Sess
     if kind == Some(Kind::Redis) && !table.was_given("secret_file") {
         table.missing(
             "secret",
-            "all that share a Redis need the same, and nobody else may know it: openssl rand -hex 32",
+            "all that share a Redis need the same, and it must be secret: openssl rand -hex 32",
         );
     }
     let revalidation = revalidation(&mut table);
@@ -122,13 +121,13 @@ fn kind(table: &mut Table<'_>) -> Option<Kind> {
     table.choice("store", None, &kinds)
 }
 
-/// A file where there is a directory for it, unless the operator says otherwise.
+/// The store: a file if there is a directory for it, unless the operator names another one.
 fn store(kind: Option<Kind>, directory: Option<&Path>, redis: Option<RedisSettings>) -> Store {
     match (kind, directory) {
         (Some(Kind::File), _) | (None, Some(_)) => {
             Store::File(directory.unwrap_or(Path::new(STATE_DIRECTORY)).to_owned())
         }
-        // Without an address there is a mistake, and these settings never hold.
+        // Without an address there is a mistake, and the settings are not used.
         (Some(Kind::Redis), _) => redis.map_or(Store::Memory, Store::Redis),
         (Some(Kind::Memory), _) | (None, None) => Store::Memory,
     }
@@ -168,7 +167,7 @@ pub(super) fn read_log(mut table: Table<'_>) -> Log {
     }
 }
 
-/// Reads a secret that is given as a value or as a file, never both.
+/// Reads a secret from a value or from a file. Both together are a mistake.
 pub(super) fn secret(table: &mut Table<'_>, key: &'static str, file_key: &'static str) -> Option<SecretString> {
     let value = table.read(key, |item| {
         let text = item.raw_text()?;

@@ -13,7 +13,7 @@ use crate::app::{AcceptedTokens, Basic, Bearer, TokenIssuer};
 
 const LIST: &[char] = &[',', ' '];
 
-/// Reads what programs may show in place of a session; `None` when it is nothing.
+/// Reads which credentials programs may show in place of a session; `None` if they may not show any.
 pub(super) fn read(mut table: Table<'_>, issuer_tables: Option<Vec<Table<'_>>>) -> Option<AcceptedTokens> {
     let bearer = table.choice(
         "bearer",
@@ -78,7 +78,7 @@ fn one_issuer(table: &mut Table<'_>) -> Option<TokenIssuer> {
         if is_slug(text) {
             Ok(text.to_owned())
         } else {
-            Err(complaint(format!("{} is no usable name", shown(text)), "letters, digits, - and _ make a name"))
+            Err(complaint(format!("{} is not a usable name", shown(text)), "letters, digits, - and _ make a name"))
         }
     });
     table.missing("name", "it stands before the names of this issuer's users: \"ci\" makes ci:deployer");

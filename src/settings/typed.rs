@@ -1,4 +1,4 @@
-//! The kinds of values that a table holds: texts, numbers, durations, lists.
+//! Reads the values of a table: texts, numbers, durations, lists.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use super::values::spelled;
 use crate::identity::ClaimPath;
 use crate::identity::Place;
 
-/// What a list of texts means where a claim is named.
+/// The meaning of a list of texts under a key that names a claim.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum FlatList {
-    /// Several claims, of which the first counts that is there.
+    /// Several claims, of which the first one with a value counts.
     Alternatives,
-    /// Nothing: it might be alternatives or the steps of a path, and a wrong guess takes names of one thing for those of another.
+    /// A mistake: the texts can be alternatives or the steps of a path, and a wrong guess would read the wrong claim.
     Ambiguous,
 }
 
@@ -59,7 +59,7 @@ impl Table<'_> {
         duration.unwrap_or(default)
     }
 
-    /// A duration that `0` or `off` switches off.
+    /// A duration; `0` or `off` switches it off.
     pub(super) fn optional_duration(
         &mut self,
         key: &'static str,
@@ -86,7 +86,7 @@ impl Table<'_> {
         choice.unwrap_or(default)
     }
 
-    /// A list, each element parsed on its own; wrong ones are left out.
+    /// A list. Parses each element by itself, and leaves out those that are wrong.
     pub(super) fn each<T>(
         &mut self,
         key: &'static str,
@@ -100,8 +100,8 @@ impl Table<'_> {
         Some(parsed.collect())
     }
 
-    /// Where a claim is: a text, or a list of places of which the first counts that holds something; a place is a text, or a
-    /// list of the steps of a path.
+    /// The place of a claim: a text, or a list of places of which the first one with a value counts. A place in the list is a
+    /// text, or a list of the steps of a path.
     pub(super) fn claim_path(&mut self, key: &'static str, flat: FlatList) -> Option<ClaimPath> {
         self.read(key, |item| {
             let is_list = |text: &str| {

@@ -1,13 +1,13 @@
-//! Small readings of texts: durations, switches, and which known key was meant.
+//! Parses durations and switches, and finds the known key that is nearest to an unknown one.
 
 use std::time::Duration;
 
 use super::mistakes::{Complaint, complaint, shown};
 
-/// Browsers keep no cookie longer (RFC 6265bis §5.5), so no lifetime is longer either.
+/// Browsers do not keep a cookie longer (RFC 6265bis §5.5), so it is the longest lifetime.
 pub(super) const LONGEST: Duration = Duration::from_hours(400 * 24);
 
-/// Reads `90s`, `500ms`, `10m`, `1h30m`, `24h`, `1d`.
+/// Parses `90s`, `500ms`, `10m`, `1h30m`, `24h`, `1d`.
 pub(super) fn duration(text: &str) -> Result<Duration, Complaint> {
     let wrong = || {
         let bare = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -16,7 +16,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, Complaint> {
         } else {
             "write it like \"90s\", \"10m\", \"24h\" or \"1d\"".to_owned()
         };
-        complaint(format!("{} is no duration", shown(text)), hint)
+        complaint(format!("{} is not a duration", shown(text)), hint)
     };
     let mut total = Duration::ZERO;
     let mut rest = text;
@@ -43,7 +43,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, Complaint> {
     }
 }
 
-/// `duration` as [`duration()`] reads it, in the largest unit that fits.
+/// Writes `duration` as [`duration()`] parses it, in the largest unit that fits.
 pub(super) fn spelled(duration: Duration) -> String {
     let millis = duration.as_millis();
     for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
@@ -62,7 +62,7 @@ pub(super) fn is_off(text: &str) -> bool {
     matches!(text, "" | "0" | "off")
 }
 
-/// Reads a switch as environments spell it.
+/// Parses a switch as environments spell it.
 pub(super) fn switch(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Some(true),
@@ -76,7 +76,7 @@ pub(super) fn is_slug(text: &str) -> bool {
     (1..=100).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
-/// `name` in lower case, with one `-` for whatever a slug cannot hold; may be empty.
+/// Makes a slug of a name: lower case, with one `-` for each run of characters that a slug cannot hold; may be empty.
 pub(super) fn slugified(name: &str) -> String {
     let words: Vec<_> =
         name.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty()).collect();
@@ -85,7 +85,7 @@ pub(super) fn slugified(name: &str) -> String {
     slug
 }
 
-/// The hint for an unknown key: the known one that is nearly it, or all of them.
+/// The hint for an unknown key: the known key that is nearest to it, or all known keys.
 pub(super) fn which_key(unknown: &str, known: &[&'static str]) -> String {
     let unknown = unknown.to_ascii_lowercase().replace('-', "_");
     let near = known
@@ -99,10 +99,10 @@ pub(super) fn which_key(unknown: &str, known: &[&'static str]) -> String {
     }
 }
 
-/// How many insertions, removals and replacements lie between two texts.
+/// The edit distance of two texts: insertions, removals and replacements.
 fn distance(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
-    // More cannot be a slip of the fingers, and the time is bounded.
+    // A longer text is not a typing error, and this bounds the time.
     let from = from.chars().take(64);
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (i, a) in from.enumerate() {

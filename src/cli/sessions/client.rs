@@ -103,7 +103,7 @@ impl Client {
         let answer = self.sender.send_request(request).await.map_err(|error| error.to_string())?;
         let status = answer.status();
         let body = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
-        // What is no JSON has no message either.
+        // What is not JSON has no message either.
         Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
     }
 }

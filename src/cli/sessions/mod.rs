@@ -174,8 +174,8 @@ fn parameter(name: &str, value: &str) -> String {
 }
 
 fn session_target(id: &str) -> Result<String, Failure> {
-    // What is no id must not become another path.
-    let wrong = || Failure::new(USAGE, format!("{id} is no id of a session: 43 letters, digits, - and _"));
+    // What is not an id must not become another path.
+    let wrong = || Failure::new(USAGE, format!("{id} is not an id of a session: 43 letters, digits, - and _"));
     SessionKey::parse(id).map(|id| format!("/sessions/{id}")).ok_or_else(wrong)
 }
 

@@ -56,7 +56,7 @@ fn in_the_shape() {
 #[test]
 fn in_the_server() {
     let server = |line: &str, parts: &[&str]| beside(&format!("[server]\n{line}"), parts);
-    server("http = \"9000\"", &["server.http: \"9000\" is no listen address", ":9000"]);
+    server("http = \"9000\"", &["server.http: \"9000\" is not a listen address", ":9000"]);
     server("http = \"localhost:9000\"", &["no listen address"]);
     server("metrics = \":99999\"", &["server.metrics", "no listen address"]);
     server("http = \"off\"", &["nothing listens for requests", "unix_socket"]);
@@ -73,7 +73,7 @@ fn in_the_server() {
     server("max_connections = -1", &["-1 is out of range"]);
     server("max_header_bytes = 8191", &["from 8192 to 1048576"]);
     server("max_headers = 99999999999", &["out of range"]);
-    server("header_timeout = 10", &["\"10\" is no duration", "write \"10s\""]);
+    server("header_timeout = 10", &["\"10\" is not a duration", "write \"10s\""]);
     server("header_timeout = \"10 s\"", &["no duration"]);
     server("header_timeout = \"0s\"", &["0s is out of range; from 1s to 5m"]);
     server("request_timeout = \"2d\"", &["2d is out of range"]);
@@ -89,7 +89,7 @@ fn in_an_application() {
     let application = |line: &str, parts: &[&str]| beside(line, parts);
     application(
         "identity_provider = \"other\"",
-        &["application[0].identity_provider: \"other\" is no configured", "configured: default"],
+        &["application[0].identity_provider: \"other\" is not a configured", "configured: default"],
     );
     application("cookie_domain = \"com\"", &["application[0].cookie_domain: \"com\" is a public suffix"]);
     application("cookie_domain = \"co.uk\"", &["public suffix"]);
@@ -110,7 +110,7 @@ fn in_an_application() {
     {
         application(
             &format!("cookie_domain = \"{domain}\""),
-            &["cookie_domain", "is no domain name", "without scheme"],
+            &["cookie_domain", "is not a domain name", "without scheme"],
         );
     }
     application("headers = { jwt = 1 }", &["headers.jwt: wanted true or false"]);
@@ -151,8 +151,8 @@ fn in_public_paths() {
     }
     rule("path = \"/a.\"", &["can never match", "dots at its end"]);
     rule("path = \"/a\", methods = [\"G T\"]", &["public_paths[0].methods[0]", "no HTTP method"]);
-    rule("path = \"/a\", host = \"https://a.test\"", &["public_paths[0].host", "is no host"]);
-    rule("path = \"/a\", host = \"other.test\"", &["which this application never answers for"]);
+    rule("path = \"/a\", host = \"https://a.test\"", &["public_paths[0].host", "is not a host"]);
+    rule("path = \"/a\", host = \"other.test\"", &["is not a host of this application"]);
     beside("public_paths = [1]", &["application[0].public_paths[0]: wanted a table"]);
 }
 
@@ -227,7 +227,7 @@ fn in_a_redis() {
     };
     redis("", &["session.redis.url: is missing", "redis://host:6379"]);
     redis("url = \"redis.test:6379\"", &["session.redis.url: has another scheme", "rediss://"]);
-    redis("url = \"redis\"", &["is no address of a Redis"]);
+    redis("url = \"redis\"", &["is not an address of a Redis"]);
     redis("url = \"https://redis.test\"", &["has another scheme"]);
     redis("url = \"redis:///1\"", &["names no host"]);
     redis("url = \"redis://redis.test/one\"", &["no database's number"]);
@@ -239,7 +239,7 @@ fn in_a_redis() {
     redis("url = \"redis:/redis.test\"", &["names no host"]);
     redis("url = \"redis:redis.test:6379\"", &["names no host"]);
     redis("url = \"redis://re%64is.test\"", &["names no host"]);
-    redis("urls = [\"redis://a.test\", \"b.test\"]", &["session.redis.urls[1]: is no address"]);
+    redis("urls = [\"redis://a.test\", \"b.test\"]", &["session.redis.urls[1]: is not an address"]);
     redis("urls = [\"redis://a.test\", \"redis://b.test\"]", &["urls: more than one address", "\"sentinel\""]);
     redis("urls = [\"rediss+cluster://a.test\", \"redis+cluster://b.test\"]", &["do not agree on TLS"]);
     redis("url = \"redis://a.test\"\nurls = [\"redis://a.test\"]\nmode = \"cluster\"", &["url: is given beside urls"]);
@@ -249,7 +249,7 @@ fn in_a_redis() {
     redis("url = \"redis+sentinel://a.test\"", &["session.redis.master: is missing", "mymaster"]);
     redis("url = \"redis://a.test\"\nusername = \"us\"", &["username: has no password"]);
     redis("url = \"redis://:hunter2@a.test\"\npassword = \"hunter2\"", &["password: a secret given twice"]);
-    redis("url = \"redis://a.test\"\nprefix = \"{a}\"", &["prefix: \"{a}\" is no usable prefix"]);
+    redis("url = \"redis://a.test\"\nprefix = \"{a}\"", &["prefix: \"{a}\" is not a usable prefix"]);
     redis("url = \"redis://a.test\"\ntimeout = \"1m\"", &["from 100ms to 30s"]);
     redis("url = \"redis://a.test\"\nstaleness = \"6m\"", &["from 1s to 5m"]);
     beside(
@@ -374,7 +374,7 @@ fn in_tokens() {
     tokens("tokens = { basic = true }", &["tokens.basic: wanted a text"]);
     tokens("tokens = { scopes = [\"a\"] }", &["tokens.scopes: has no effect while bearer is off"]);
     tokens("tokens = { basic = \"authentik\", audiences = [\"a\"] }", &["tokens.audiences: has no effect"]);
-    tokens("tokens = { bearer = \"jwt\", scopes = [\"a b\"] }", &["tokens.scopes[0]: \"a b\" is no scope"]);
+    tokens("tokens = { bearer = \"jwt\", scopes = [\"a b\"] }", &["tokens.scopes[0]: \"a b\" is not a scope"]);
     tokens("tokens = { bearer = \"jwt\", audience = \"a\" }", &["tokens.audience", "did you mean audiences?"]);
     let issuer = "name = \"ci\"\nissuer = \"https://ci.example.com\"";
     let with = |bearer: &str, more: &str| {
@@ -383,7 +383,7 @@ fn in_tokens() {
     tokens(&with("introspection", issuer), &["token_issuer[0]: has no effect: no JWT is accepted"]);
     tokens(&with("jwt", "issuer = \"https://ci.example.com\""), &["token_issuer[0].name: is missing"]);
     tokens(&with("jwt", "name = \"ci\""), &["token_issuer[0].issuer: is missing"]);
-    tokens(&with("jwt", "name = \"a:b\"\nissuer = \"https://x.example.com\""), &["\"a:b\" is no usable name"]);
+    tokens(&with("jwt", "name = \"a:b\"\nissuer = \"https://x.example.com\""), &["\"a:b\" is not a usable name"]);
     tokens(&with("jwt", "name = \"ci\"\nissuer = \"http://ci.example.com\""), &["is cleartext"]);
     let twice = format!("{issuer}\n[[application.token_issuer]]\nname = \"ci\"\nissuer = \"https://x.example.com\"");
     tokens(&with("jwt", &twice), &["token_issuer[1].name: \"ci\" is that of an earlier one too"]);

@@ -51,7 +51,7 @@ fn in_the_protocol_of_a_provider() {
         provider_without("client_secret", &line, &["needs a secret, and none is given"]);
     }
     provider("token_endpoint_auth_method = \"private_key_jwt\"", &["one of auto,"]);
-    provider("scopes = [\"openid profile\"]", &["scopes[0]: \"openid profile\" is no scope"]);
+    provider("scopes = [\"openid profile\"]", &["scopes[0]: \"openid profile\" is not a scope"]);
     provider("offline_access = \"yes\"", &["one of auto, always, never"]);
     provider("offline_access = true", &["offline_access:"]);
     provider(
@@ -92,5 +92,5 @@ fn in_the_protocol_of_a_provider() {
         provider(&line, &[&expected]);
     }
     provider("authorization_parameters = { a = [] }", &["authorization_parameters.a: wanted a text"]);
-    one(&MINIMAL.replace(".default]", ".\"a b\"]"), &["identity_provider.\"a b\": is no usable name"]);
+    one(&MINIMAL.replace(".default]", ".\"a b\"]"), &["identity_provider.\"a b\": is not a usable name"]);
 }
