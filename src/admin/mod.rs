@@ -1,4 +1,4 @@
-//! What operators ask of the running daemon over its Unix socket: which sessions there are, and to end some.
+//! The admin interface of the running daemon on a Unix socket: lists sessions and ends them.
 //!
 //! | Request | Answer |
 //! |---|---|
@@ -7,7 +7,7 @@
 //! | `DELETE /sessions/ID` | ends it |
 //! | `DELETE /sessions?user=[&issuer=]`, `?application=`, `?all=true` | ends those, and logins under way |
 //!
-//! There is no other proof than being able to connect.
+//! The permissions of the socket are the only access control.
 
 mod orders;
 mod query;
@@ -36,7 +36,7 @@ use crate::session::{SessionKey, SessionStore, StoreError};
 use crate::telemetry::audit::{AuditLine, Event};
 use crate::telemetry::metrics::Metrics;
 
-/// In the audit log and in metrics.
+/// The reason in the audit log and in metrics.
 const REASON: &str = "operator";
 
 type Answer = Response<Full<Bytes>>;
@@ -51,16 +51,16 @@ pub struct Admin {
     pub applications: Vec<String>,
     /// The name of each identity provider by its issuer.
     pub identity_providers: HashMap<String, String>,
-    /// So long an order waits for sessions to be counted, which cannot be counted once they have ended.
+    /// How long an order waits for the count of its sessions, because ended sessions cannot be counted.
     pub patience: Duration,
 }
 
-/// Why a request is not followed.
+/// Why a request is refused.
 enum Refusal {
     Bad(String),
-    /// There is no such place.
+    /// The path does not exist.
     NotFound(&'static str),
-    /// Nothing is like what was asked for.
+    /// There is no such session or user.
     NoMatch(String),
     Method(&'static str),
     StoreAway(StoreError),
@@ -79,7 +79,7 @@ impl From<StoreError> for Refusal {
 }
 
 impl Admin {
-    /// The answer for a request of the process that `peer` is.
+    /// The answer to a request of the process `peer`.
     pub async fn answer(&self, head: &Parts, peer: Peer) -> Response<Full<Bytes>> {
         let by = match peer {
             Peer::UnixSocket { uid: Some(uid) } => format!("uid {uid}"),
@@ -104,7 +104,7 @@ impl Admin {
     async fn list(&self, query: &str) -> Result<Value, Refusal> {
         let List { filter, at } = List::parse(query)?;
         let page =
-            self.store.page(at).await?.ok_or_else(|| Refusal::Bad("at: is not a place that was given".to_owned()))?;
+            self.store.page(at).await?.ok_or_else(|| Refusal::Bad("at: is not a value that a list gave".to_owned()))?;
         let sessions: Vec<_> = page.sessions.iter().filter(|session| filter.holds_for(session)).collect();
         Ok(json!({"sessions": sessions, "next": page.next}))
     }

@@ -1,4 +1,4 @@
-//! Orders that end many sessions: they take effect at once, however many sessions have to be looked through.
+//! Orders that end many sessions. They take effect at once, also if the search for the sessions takes long.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,15 +11,15 @@ use super::{Admin, REASON, Refusal};
 use crate::session::{Revocation, StoreError, Whom};
 use crate::telemetry::audit::AuditLine;
 
-/// For [`Admin::patience`].
+/// The default of the time that an order waits for its count.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A look through all sessions, page by page, for those that pass a filter.
+/// A search through all sessions, page by page, for those that match a filter.
 struct Look {
     filter: Filter,
-    /// How many there were.
+    /// The number of sessions that matched.
     seen: u64,
-    /// Whose they are where a user is looked for, since it was last asked: issuer and subject, and how logs call them.
+    /// The users of matching sessions since the last call, if a user is searched: issuer and subject, with the name for logs.
     whose: BTreeMap<(String, String), Option<String>>,
     at: Option<String>,
     done: bool,
@@ -37,7 +37,7 @@ impl Admin {
             Order::User { user, issuer } => self.revoke_user(user, issuer, by).await,
             Order::Application(application) => self.revoke_application(&application, by).await,
             Order::All => {
-                // The store's own count is of records, also of such as have ended.
+                // The store counts records, also those of ended sessions.
                 let mut look = Look::new(Filter::default());
                 self.wait_and_look(&mut look).await;
                 self.revoke(Whom::Everybody).await?;
@@ -68,7 +68,7 @@ impl Admin {
         Ok(told(&look, "application", json!(application)))
     }
 
-    /// Ends the sessions of all who are called `user`; logins under way too, so it goes by issuer and subject.
+    /// Ends the sessions of all users with the name `user`. Revokes by issuer and subject, so that logins under way end too.
     async fn revoke_user(&self, user: String, issuer: Option<String>, by: &str) -> Result<Value, Refusal> {
         if let Some(issuer) = &issuer
             && !self.identity_providers.contains_key(issuer)
@@ -86,7 +86,7 @@ impl Admin {
         if let Some(issuer) = issuer
             && (!look.done || look.whose.is_empty())
         {
-            // Who is named by subject need not be found.
+            // A user who is named by subject needs no search.
             look.whose.entry((issuer, user.clone())).or_insert(None);
         }
         let counted = look.done;
@@ -122,7 +122,7 @@ impl Admin {
         Ok(())
     }
 
-    /// Looks for as long as an order may wait; a store that cannot tell is not a reason not to give it.
+    /// Searches for as long as an order may wait. The order takes effect also if the store does not answer the search.
     async fn wait_and_look(&self, look: &mut Look) {
         let deadline = Instant::now() + self.patience;
         while !look.done && Instant::now() < deadline {
@@ -132,7 +132,7 @@ impl Admin {
         }
     }
 
-    /// Looks at one more page.
+    /// Searches one more page.
     async fn go_on(&self, look: &mut Look) -> Result<(), StoreError> {
         let Some(page) = self.store.page(look.at.clone()).await? else {
             look.done = true;
@@ -150,7 +150,7 @@ impl Admin {
     }
 }
 
-/// How many sessions ended, as far as they were counted, and whose.
+/// How many sessions ended, if they were counted, and whose.
 fn told(look: &Look, name: &str, whose: Value) -> Value {
     let mut told = json!({"ended": look.seen, name: whose});
     if !look.done {

@@ -1,4 +1,4 @@
-//! What the parameters of a request ask for.
+//! Parses the parameters of a request.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,18 @@ use crate::session::SessionOutline;
 /// What is wrong with the parameters, for the operator.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadQuery {
-    /// It is none of those that can be given.
+    /// The parameter is unknown.
     #[error("{0}: is an unknown parameter; there are {1}")]
     Unknown(String, String),
-    /// It says nothing, or something that it cannot say.
+    /// The value is empty or invalid.
     #[error("{0}: {1}")]
     Value(String, &'static str),
-    /// They say too much or too little together.
+    /// There are too many or too few parameters.
     #[error("{0}")]
     Together(&'static str),
 }
 
-/// Parameters, each at most once and with a value.
+/// Parameters, each at most once, with a value.
 struct Parameters(BTreeMap<String, String>);
 
 impl Parameters {
@@ -46,10 +46,10 @@ impl Parameters {
     }
 }
 
-/// Which sessions are shown: those of which everything given here holds.
+/// Which sessions are shown: those that match every field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Filter {
-    /// As users are called in logs, or their `sub`.
+    /// The name of the user in logs, or the `sub`.
     pub(super) user: Option<String>,
     pub(super) subject: Option<String>,
     pub(super) issuer: Option<String>,
@@ -66,11 +66,11 @@ impl Filter {
     }
 }
 
-/// A part of the sessions that were asked for.
+/// A request for one page of the sessions.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct List {
     pub(super) filter: Filter,
-    /// Where the part begins.
+    /// The begin of the page.
     pub(super) at: Option<String>,
 }
 
@@ -87,14 +87,14 @@ impl List {
     }
 }
 
-/// Whose sessions are to end.
+/// Whose sessions to end.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Of a user by name or `sub`, at this provider or at all.
+    /// Those of a user, by name or `sub`, at this provider or at all providers.
     User { user: String, issuer: Option<String> },
-    /// Of an application.
+    /// Those of an application.
     Application(String),
-    /// Of everybody.
+    /// All sessions.
     All,
 }
 

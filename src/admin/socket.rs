@@ -1,14 +1,14 @@
-//! Where operators connect.
+//! The admin socket.
 
 use crate::serve::{Admin, BindError, PrivateSocket, Server};
 
-/// Listens where operators are to reach the daemon with these settings.
+/// Listens on the admin socket of these settings.
 ///
-/// A place that nobody asked for may be none: a volume may hold no sockets, and the daemon serves without it.
+/// The default path may be impossible (a volume may not support sockets); then the daemon serves without a socket.
 ///
 /// # Errors
 ///
-/// When the place that the operator named cannot be had.
+/// If the daemon cannot listen on a path that the operator configured.
 pub async fn socket(server: &Server) -> Result<Option<PrivateSocket>, BindError> {
     let (path, wanted) = match &server.admin {
         Admin::At(path) => (path, true),

@@ -29,7 +29,7 @@ fn admin(store: Arc<dyn SessionStore>) -> Admin {
     }
 }
 
-/// Two sessions of alice, one of bob, in a store that shows three pages; the token of alice's first.
+/// Two sessions of alice and one of bob, in a store with three pages; and the token of alice's first session.
 async fn with_sessions() -> (Admin, SessionToken) {
     let store = MemoryStore::new(parts(1000));
     let (app, now) = (single("https://app.example.com"), World::system().now());
@@ -137,7 +137,7 @@ async fn orders_end_what_they_name() {
 }
 
 #[tokio::test]
-async fn nobody_else_is_answered() {
+async fn other_users_get_no_answer() {
     let (admin, _) = with_sessions().await;
     let (head, ()) = Request::builder().method("DELETE").uri("/sessions?all=true").body(()).unwrap().into_parts();
     let answer = admin.answer(&head, Peer::Ip(([127, 0, 0, 1], 1).into())).await;
@@ -145,7 +145,7 @@ async fn nobody_else_is_answered() {
     lists(&admin, "", 3).await;
 }
 
-/// A store that does not answer; with a list, it notes what is revoked in it, and has pages that never come.
+/// A store that does not answer. With a list it records revocations in it, and its pages do not come.
 #[derive(Default)]
 struct Away(Option<Mutex<Vec<String>>>);
 
@@ -221,7 +221,7 @@ async fn a_store_that_is_away_is_told() {
     assert!(!admin.metrics.encode(0).contains("forepost_revocations_total{reason=\"operator\"} 1\n"));
 }
 
-/// However long the sessions take to be looked through.
+/// An order takes effect at once, although the search takes longer.
 #[tokio::test]
 async fn orders_take_effect_before_all_sessions_are_seen() {
     let store = Arc::new(Away(Some(Mutex::default())));

@@ -10,12 +10,12 @@ use crate::oidc::inspect::{Finding, Level, inspect};
 use crate::settings::{FurtherNames, Settings};
 use crate::world::World;
 
-/// What no look at the settings can tell, and what costs more than everything else.
+/// The settings do not show this, and it costs more than everything else.
 const KEEP_ALIVE: &str = "let it keep its connections to forepost (nginx: \"keepalive\" in the upstream, HTTP/1.1, an empty \
                           Connection header); without, a request costs twice as much. The metric \
                           forepost_requests_per_connection shows it: about 1 means that none is kept";
 
-/// Goes to every provider and prints one line for each thing that was looked at.
+/// Asks every provider, and prints a line for each finding.
 pub(super) async fn run(settings: &Settings, as_json: bool) -> ExitCode {
     let mut findings = Vec::new();
     for danger in settings.dangers() {
@@ -35,7 +35,7 @@ pub(super) async fn run(settings: &Settings, as_json: bool) -> ExitCode {
                 ("redirect URI", app.redirect_uri.clone()),
                 ("post-logout redirect URI", app.post_logout_redirect_uri.clone()),
             ];
-            // A client has one of these, whatever the number of its applications.
+            // A client has one of these URIs, however many applications use it.
             if told.insert(app.identity_provider.clone()) {
                 uris.push(("back-channel logout URI", logout("backchannel-logout")));
                 if provider.frontchannel_logout {
@@ -61,7 +61,7 @@ pub(super) async fn run(settings: &Settings, as_json: bool) -> ExitCode {
     if works { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What the proxy in front of `app` has to do about its further headers.
+/// What the proxy in front of `app` has to do with its further headers.
 fn further_headers(app: &crate::app::Declaration) -> impl Iterator<Item = Finding> {
     const CHECK: &str = "further headers";
     let FurtherNames { in_examples, by_operator } = app.further_names();
@@ -90,7 +90,7 @@ fn further_headers(app: &crate::app::Declaration) -> impl Iterator<Item = Findin
     known.into_iter().chain(unknown).chain(basic)
 }
 
-/// Names as Caddy's placeholders and most documents write them.
+/// Writes names as Caddy's placeholders and most documents do.
 fn titles(names: &[HeaderName]) -> String {
     let title = |part: &str| part.get(..1).unwrap_or_default().to_ascii_uppercase() + part.get(1..).unwrap_or_default();
     let names = names.iter().map(|name| name.as_str().split('-').map(title).collect::<Vec<_>>().join("-"));

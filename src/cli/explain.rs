@@ -1,4 +1,4 @@
-//! `forepost explain`: what would be decided about a request, by which rule, and why not by those before it.
+//! `forepost explain`: the decision about a request, the rule that makes it, and why the rules before do not.
 
 use std::borrow::Cow;
 use std::fs;
@@ -22,23 +22,23 @@ use crate::settings::Settings;
 use crate::telemetry::log::escaped;
 use crate::world::World;
 
-/// A request, and who makes it.
+/// A request and its user.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(after_help = AFTER_HELP)]
 pub struct ExplainArguments {
     /// The slug of the application.
     #[arg(long)]
     pub application: String,
-    /// The whole address that a browser asks for.
+    /// The URL that a browser asks for.
     #[arg(long)]
     pub url: String,
-    /// The method; "-" is one that the proxy does not tell, as nginx.
+    /// The method; "-" if the proxy does not say it, as nginx.
     #[arg(long, default_value = "GET")]
     pub method: String,
-    /// Where the client is, as the proxy reports it; without it, nobody knows.
+    /// The client's address, as the proxy reports it; without it, it is not known.
     #[arg(long, value_name = "ADDRESS")]
     pub client_ip: Option<IpAddr>,
-    /// A JSON object with the claims of who is signed in; without it, nobody is.
+    /// A JSON object with the claims of the user; without it, no user is signed in.
     #[arg(long, value_name = "FILE")]
     pub claims: Option<PathBuf>,
     /// Print one JSON object.
@@ -55,7 +55,7 @@ Exit status: 0 when the request is let in, 1 when it is not, 64 when something h
 const NO_METHOD: &str =
     "--method has other characters than capital letters and hyphens: such requests are refused with 400";
 
-/// Explains the decision about a request, by the very code that makes it in the daemon.
+/// Explains the decision about a request, with the same code that makes it in the daemon.
 pub(super) fn run(settings: &Settings, asked: &ExplainArguments) -> ExitCode {
     match explain(settings, asked) {
         Ok((report, let_in)) => {
@@ -125,7 +125,7 @@ fn explain(settings: &Settings, asked: &ExplainArguments) -> Result<(String, boo
     Ok((report, matches!(decision, Decision::Allow(_) | Decision::Pass(_))))
 }
 
-/// The parts of an address as a proxy passes them on: nothing is resolved or decoded.
+/// Splits a URL as a proxy passes it on: without resolving or decoding anything.
 fn split(url: &str) -> Option<(Scheme, Authority<'_>, Target<'_>)> {
     let (scheme, rest) = url.split_once("://")?;
     let scheme = match scheme {
@@ -147,14 +147,14 @@ fn read_claims(file: &Path) -> Result<Map<String, Value>, String> {
     }
 }
 
-/// What was asked of each rule under each reading.
+/// Records the result of each rule under each reading.
 #[derive(Default)]
 struct Trace {
     readings: Vec<Read>,
 }
 
 struct Read {
-    /// `None`: it may be any path.
+    /// `None`: an ambiguous path.
     path: Option<String>,
     ambiguity: Option<Ambiguous>,
     rules: Vec<Asked>,
@@ -162,7 +162,7 @@ struct Read {
 
 struct Ambiguous {
     why: String,
-    /// Some of the ways in which it can be read.
+    /// Some of its readings.
     paths: Vec<String>,
 }
 
@@ -198,7 +198,7 @@ impl Asked {
 }
 
 impl Trace {
-    /// The rules that had a say, each once.
+    /// The rules that count, each once.
     fn deciding(&self) -> Vec<Place> {
         let mut places = Vec::new();
         for asked in self.readings.iter().flat_map(|reading| &reading.rules).filter(|asked| asked.decides()) {

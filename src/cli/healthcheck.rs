@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::settings::Settings;
 
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 const PING: &[u8] = b"GET /outpost.goauthentik.io/ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
@@ -18,11 +18,11 @@ pub(super) async fn run(settings: &Settings) -> ExitCode {
         return ExitCode::FAILURE;
     };
     let address = reachable(address);
-    let failure = match tokio::time::timeout(PATIENCE, ping(address)).await {
+    let failure = match tokio::time::timeout(TIMEOUT, ping(address)).await {
         Ok(Ok(status)) if status == *b"HTTP/1.1 204" => return ExitCode::SUCCESS,
-        Ok(Ok(_)) => "not a forepost, or an ill one, answers".to_owned(),
+        Ok(Ok(_)) => "the answer is not that of a healthy forepost".to_owned(),
         Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
+        Err(_) => format!("no answer within {} s", TIMEOUT.as_secs()),
     };
     eprintln!("forepost: {address}: {failure}");
     ExitCode::FAILURE
@@ -36,7 +36,7 @@ async fn ping(address: SocketAddr) -> io::Result<[u8; 12]> {
     Ok(status)
 }
 
-/// A daemon that listens everywhere is asked on loopback.
+/// Replaces the address of all interfaces by loopback.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {

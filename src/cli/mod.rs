@@ -1,4 +1,4 @@
-//! The command line: what can be asked, and how each command ends.
+//! The command line: commands and their exit status.
 
 mod check;
 mod explain;
@@ -24,7 +24,7 @@ pub use self::explain::ExplainArguments;
 pub use self::sessions::SessionsArguments;
 pub use self::token::TokenArguments;
 
-/// `EX_USAGE` of sysexits.h: the operator must change something before trying again.
+/// `EX_USAGE` of sysexits.h: the settings or the arguments have mistakes.
 const USAGE: u8 = 64;
 
 /// Forward authentication for reverse proxies, with any OpenID provider.
@@ -33,7 +33,7 @@ const USAGE: u8 = 64;
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = AFTER_HELP)]
 pub struct Arguments {
-    /// What to do; without a command: serve.
+    /// The command; serve by default.
     #[command(subcommand)]
     pub command: Option<Command>,
 
@@ -41,7 +41,7 @@ pub struct Arguments {
     #[arg(long, short, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Set one key, as in server.http=127.0.0.1:9000; wins over all else, may be repeated.
+    /// Set one key, as in server.http=127.0.0.1:9000; overrides all other settings, can be repeated.
     #[arg(long, short, global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
     pub set: Vec<(String, String)>,
 }
@@ -56,19 +56,19 @@ Every key is described in config/forepost.toml.";
 /// The commands.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Answer reverse proxies and browsers until told to stop (SIGTERM or SIGINT).
+    /// Answer reverse proxies and browsers until a signal (SIGTERM or SIGINT).
     Serve,
-    /// Check the settings, then ask each identity provider whether logins would work.
+    /// Check the settings, then check with each identity provider whether logins would work.
     Check {
         /// Print one JSON document instead of lines.
         #[arg(long)]
         json: bool,
     },
-    /// Tell what would be decided about a request, and by which rule.
+    /// Explain the decision about a request, and which rule makes it.
     Explain(ExplainArguments),
-    /// Ask the running daemon whether it lives; for container health checks.
+    /// Check that the running daemon answers; for health checks of containers.
     Healthcheck,
-    /// See and end the sessions of the running daemon.
+    /// List and end the sessions of the running daemon.
     Sessions(SessionsArguments),
     /// Print a token for an application, after a login on any device.
     Token(TokenArguments),
@@ -85,7 +85,7 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 ///
 /// # Errors
 ///
-/// Every mistake in them.
+/// All mistakes in them.
 pub fn settings(arguments: &Arguments) -> Result<Settings, Mistakes> {
     settings::load(&sources(arguments))
 }
@@ -96,14 +96,14 @@ fn sources(arguments: &Arguments) -> Sources {
     sources
 }
 
-/// Tells the operator what to change.
+/// Prints the mistakes, and returns the exit status for them.
 #[must_use]
 pub fn usage_error(mistakes: &dyn fmt::Display) -> ExitCode {
     eprintln!("{mistakes}");
     ExitCode::from(USAGE)
 }
 
-/// Serves until a signal, then finishes what is in flight.
+/// Serves until a signal, then finishes the requests in flight.
 #[must_use]
 pub fn serve(settings: Settings) -> ExitCode {
     if let Err(error) = log::init(&settings.log) {
@@ -115,7 +115,7 @@ pub fn serve(settings: Settings) -> ExitCode {
             applications = settings.applications.len(),
             "forepost starts"
         );
-        // Before anybody can see that the daemon runs, so that no signal is lost.
+        // Before the daemon is visible to other processes, so that no signal is lost.
         let shutdown = Shutdown::new(settings.server.shutdown_timeout);
         if let Err(error) = lifecycle::signals(&shutdown) {
             tracing::error!(%error, "signals cannot be caught");
@@ -136,7 +136,7 @@ pub fn serve(settings: Settings) -> ExitCode {
     })
 }
 
-/// Checks the identity providers and prints what was found.
+/// Checks the identity providers and prints the findings.
 #[must_use]
 pub fn check(settings: &Settings, json: bool) -> ExitCode {
     run(check::run(settings, json))
@@ -148,13 +148,13 @@ pub fn explain(settings: &Settings, asked: &ExplainArguments) -> ExitCode {
     explain::run(settings, asked)
 }
 
-/// Asks the running daemon whether it lives.
+/// Checks that the running daemon answers.
 #[must_use]
 pub fn healthcheck(settings: &Settings) -> ExitCode {
     run(healthcheck::run(settings))
 }
 
-/// Asks the running daemon about its sessions, or tells it to end some.
+/// Lists or ends sessions of the running daemon.
 #[must_use]
 pub fn sessions(arguments: &Arguments, asked: &SessionsArguments) -> ExitCode {
     run(sessions::run(&sources(arguments), asked))

@@ -2,25 +2,25 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How a login must have come about: what is asked of the provider, and checked afterwards.
+/// Requirements on a login: forepost asks the provider for them, and checks the ID token for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assurance {
-    /// One of these in `acr` (OIDC Core §2), the preferred one first; empty: whichever.
+    /// The accepted values of `acr` (OIDC Core §2), the preferred one first; empty: any.
     #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
     pub acr: Vec<String>,
-    /// The provider saw the user itself at most so long ago, in whole seconds (`max_age`, OIDC Core §3.1.2.1).
+    /// The largest time since the provider authenticated the user, in whole seconds (`max_age`, OIDC Core §3.1.2.1).
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     pub max_age: Option<u64>,
 }
 
 impl Assurance {
-    /// Whether nothing is asked.
+    /// Whether there is no requirement.
     #[must_use]
     pub const fn is_none(&self) -> bool {
         self.acr.is_empty() && self.max_age.is_none()
     }
 
-    /// Whether a login that was asked for this was asked for all that `other` asks.
+    /// Whether a login with these requirements had all requirements of `other`.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         let acr = other.acr.is_empty() || (!self.acr.is_empty() && self.acr.iter().all(|it| other.acr.contains(it)));
@@ -28,7 +28,7 @@ impl Assurance {
         acr && age
     }
 
-    /// What asks for both.
+    /// The requirements of both.
     #[must_use]
     pub(crate) fn with(mut self, other: Self) -> Self {
         if !other.acr.is_empty() {
@@ -39,7 +39,7 @@ impl Assurance {
         self
     }
 
-    /// That of a requirement.
+    /// The requirements of a rule on the login.
     pub(crate) fn new(acr: &[String], max_age: Option<Duration>) -> Self {
         Self { acr: acr.to_vec(), max_age: max_age.map(|age| age.as_secs()) }
     }

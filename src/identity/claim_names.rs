@@ -1,4 +1,4 @@
-//! Where in the claims an identity is.
+//! Which claims have the parts of an identity.
 
 use super::ClaimPath;
 

@@ -2,45 +2,45 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-/// Where a part of an identity is among claims: one place, or several of which the first counts that holds something.
+/// The place of a part of an identity in claims, or several places of which the first one with a value counts.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClaimPath(Box<[Place]>);
 
-/// One place among claims.
+/// One place in claims.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Place {
-    /// A name, or names with dots between them: each way to split it is tried, the longest names first, because names may hold
-    /// dots (`https://example.com/roles`, `resource_access.app.example.com.roles`).
+    /// A name, or names with dots between them. Each split is tried, the longest names first, because names may contain dots
+    /// (`https://example.com/roles`, `resource_access.app.example.com.roles`).
     Text(Box<str>),
-    /// Names, each of a member of the one before.
+    /// Names; each is a member of the one before.
     Steps(Box<[Box<str>]>),
 }
 
 impl ClaimPath {
-    /// The one place that is written as `text`.
+    /// The place that `text` names.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self::any([Place::Text(text.into())])
     }
 
-    /// These places; the first counts that holds something.
+    /// These places, of which the first one with a value counts.
     #[must_use]
     pub fn any(places: impl IntoIterator<Item = Place>) -> Self {
         Self(places.into_iter().collect())
     }
 
-    /// The value of the first place that holds one; `null` and an empty text are none (OIDC Core §5.3.2).
+    /// The value of the first place that has one; `null` and an empty text are not values (OIDC Core §5.3.2).
     #[must_use]
     pub fn find<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c Value> {
         self.values(claims).next()
     }
 
-    /// The values of all places that hold one, in their order.
+    /// The values of all places that have one, in their order.
     pub(super) fn values<'c>(&self, claims: &'c Map<String, Value>) -> impl Iterator<Item = &'c Value> {
         self.0.iter().filter_map(|place| place.find(claims))
     }
 
-    /// The names of claims that it may lead into.
+    /// The names of the claims that it may be in.
     pub fn first_names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().flat_map(|place| match place {
             Place::Text(text) => {
@@ -68,7 +68,7 @@ impl Place {
     }
 }
 
-/// Each object within the claims is looked into once at most, as one way alone leads to it; so the costs are bounded.
+/// Only one path leads to an object in the claims, so each is visited at most once, which bounds the cost.
 fn find_split<'c>(members: &'c Map<String, Value>, text: &str) -> Option<&'c Value> {
     if let Some(value) = members.get(text).filter(|value| says_something(value)) {
         return Some(value);

@@ -6,15 +6,15 @@ use crate::identity::ClaimNames;
 /// Who a session stands for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// `sub`: never reassigned within the issuer (OIDC Core §2).
+    /// `sub`, which the issuer does not give to another user (OIDC Core §2).
     pub subject: String,
-    /// What the application shows; empty when unknown, like all that follow.
+    /// The user name; empty if unknown, as are all fields that follow.
     pub username: String,
     /// The e-mail address.
     pub email: String,
     /// The full name.
     pub name: String,
-    /// The user's identifier for applications; the subject unless configured otherwise.
+    /// The identifier of the user for applications; the subject by default.
     pub uid: String,
     /// Groups, in the provider's order.
     pub groups: Vec<String>,
@@ -22,20 +22,20 @@ pub struct Identity {
     pub entitlements: Vec<String>,
 }
 
-/// The claims name nobody.
+/// The claims do not name a user: `sub` is missing, empty or not a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the claims have no usable `sub`")]
 pub struct InvalidIdentity;
 
 impl Identity {
-    /// Reads an identity out of verified claims.
+    /// Reads an identity from verified claims.
     ///
-    /// Providers differ: a text may be a number; a list may be `null`, absent, one string, hold numbers, or be an object whose
-    /// members have the names. What cannot be read counts as unknown, except the subject; [`unusable`] tells of it.
+    /// Providers differ: a text may be a number; a list may be `null`, absent, one string, a list with numbers, or an object whose
+    /// members have the names. A claim of another type counts as unknown, except the subject; [`unusable`] names such claims.
     ///
     /// # Errors
     ///
-    /// When `sub` is missing, empty or no string.
+    /// If `sub` is missing, empty or not a string.
     pub fn from_claims(claims: &Map<String, Value>, names: &ClaimNames) -> Result<Self, InvalidIdentity> {
         let subject = match claims.get("sub") {
             Some(Value::String(subject)) if !subject.is_empty() => subject.clone(),
@@ -54,12 +54,12 @@ impl Identity {
         })
     }
 
-    /// Whether what made `before` somebody is gone: the user name, or whatever else the user was called.
+    /// Whether the names that `before` has are gone: the user name, or every other name and the address.
     ///
-    /// Providers go on with the grant of a user who was deleted or disabled, and say nothing of such a user but the subject. So a
-    /// name that is the subject (`claims.username = "sub"`) is not one.
+    /// Some providers refresh the grant of a user who was deleted or disabled, and name nothing but the subject. So a name that is
+    /// the subject (`claims.username = "sub"`) does not count.
     #[must_use]
-    pub fn is_nobody_after(&self, before: &Self) -> bool {
+    pub fn lacks_names_of(&self, before: &Self) -> bool {
         let is_name = |it: &Self, text: &str| !text.is_empty() && text != it.subject;
         let is_called = |it: &Self| [&it.username, &it.email, &it.name].iter().any(|text| is_name(it, text));
         (self.username.is_empty() && !before.username.is_empty())
@@ -67,7 +67,7 @@ impl Identity {
             || (!is_called(self) && is_called(before))
     }
 
-    /// How this user is called in pages and logs.
+    /// The name of the user for pages and logs.
     #[must_use]
     pub fn label(&self) -> &str {
         [&self.username, &self.email, &self.subject]
@@ -86,8 +86,8 @@ pub(super) fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// The names in a list, or those of an object's members, as Zitadel writes roles; a member that is `false` or `null` says that the
-/// user does not have it.
+/// The names in a list, or those of an object's members, as Zitadel writes roles. The user does not have a member that is `false` or
+/// `null`.
 pub(super) fn list(value: &Value) -> Vec<String> {
     let names: Vec<String> = match value {
         Value::Array(items) => items.iter().filter_map(scalar).collect(),
@@ -97,12 +97,12 @@ pub(super) fn list(value: &Value) -> Vec<String> {
     names.into_iter().filter(|text| !text.is_empty()).collect()
 }
 
-/// The names of an object's members that are not denied.
+/// The names of an object's members that are neither `false` nor `null`.
 pub fn held(members: &Map<String, Value>) -> impl Iterator<Item = &String> {
     members.iter().filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false))).map(|(name, _)| name)
 }
 
-/// The claims of `names` that are there and hold nothing that an identity could.
+/// The claims of `names` whose values have a type that an identity cannot use.
 #[must_use]
 pub fn unusable<'n>(claims: &Map<String, Value>, names: &'n ClaimNames) -> Vec<&'n ClaimPath> {
     let ones = [&names.username, &names.email, &names.name, &names.uid].into_iter();
@@ -149,7 +149,7 @@ mod tests {
         groups(json!([{"name": "admins"}, {"name": "staff"}]), &[]);
     }
 
-    /// Zitadel's roles, sets as Go writes them, and truths for each name.
+    /// Zitadel's roles, sets as Go writes them, and a boolean for each name.
     #[test]
     fn the_members_of_an_object_are_a_list() {
         groups(json!({"admin": {"2069": "example.com"}, "user": {"2069": "example.com"}}), &["admin", "user"]);
@@ -204,13 +204,13 @@ mod tests {
     }
 
     #[test]
-    fn who_loses_every_name_is_nobody() {
+    fn a_user_without_the_earlier_names_is_gone() {
         let of = |username: &str, email: &str, name: &str| {
             let [username, email, name] = [username, email, name].map(str::to_owned);
             Identity { subject: "s".into(), username, email, name, ..Identity::default() }
         };
         let check = |before: &Identity, after: &Identity, expected: bool| {
-            assert_eq!(after.is_nobody_after(before), expected, "{before:?} {after:?}");
+            assert_eq!(after.lacks_names_of(before), expected, "{before:?} {after:?}");
         };
         check(&of("alice", "a@b", "Alice"), &of("", "", ""), true);
         check(&of("alice", "a@b", "Alice"), &of("", "a@b", "Alice"), true);
@@ -224,7 +224,7 @@ mod tests {
         check(&of("s", "a@b", "Alice"), &of("s", "", ""), true);
         check(&of("s", "a@b", ""), &of("s", "a@b", "Alice"), false);
         check(&of("s", "", ""), &of("s", "", ""), false);
-        // The provider calls its users by their names in `sub` too.
+        // The provider uses the user name as `sub` too.
         check(&of("s", "a@b", "Alice"), &of("", "a@b", "Alice"), true);
         check(&of("s", "", ""), &of("", "", ""), true);
         check(&of("alice", "a@b", "Alice"), &of("s", "a@b", "Alice"), true);

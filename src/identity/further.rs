@@ -1,4 +1,4 @@
-//! Headers that an application gets besides the contract's.
+//! Further headers: those that an application gets beside the twelve.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,10 +11,10 @@ use super::header_block::{header_value, identifier, join};
 use super::{ClaimPath, PackedIdentity, WantedClaims};
 use crate::identity::{BasicAuth, FurtherHeader, HeaderSource, IdentityField};
 
-/// Where authentik's proxy scope puts the headers of users and groups.
+/// The claim in which authentik's proxy scope has the headers of users and groups.
 const ATTRIBUTES: &str = "ak_proxy.user_attributes.additionalHeaders";
 
-/// Between the names of a list, in headers that are none of the contract's.
+/// Separates the names of a list in further headers.
 const SEPARATOR: char = ',';
 
 /// The further headers of one application.
@@ -25,19 +25,19 @@ pub struct FurtherHeaders {
 }
 
 impl FurtherHeaders {
-    /// Those of the settings.
+    /// Makes those of the settings.
     #[must_use]
     pub const fn new(headers: Vec<FurtherHeader>, basic_auth: Option<BasicAuth>) -> Self {
         Self { headers, basic_auth }
     }
 
-    /// All names, none of which a client's own field may pass under.
+    /// All names; the proxy must not pass a client's field with one of them.
     pub fn names(&self) -> impl Iterator<Item = HeaderName> {
         let basic_auth = self.basic_auth.as_ref().map(|_| AUTHORIZATION);
         self.headers.iter().map(|header| header.name.clone()).chain(basic_auth)
     }
 
-    /// Notes which claims they are made of.
+    /// Adds the claims that the headers are made of.
     pub fn add_wanted_claims(&self, wanted: &mut WantedClaims) {
         for header in &self.headers {
             match &header.source {
@@ -52,7 +52,7 @@ impl FurtherHeaders {
         }
     }
 
-    /// Puts the values for a user into `headers`.
+    /// Inserts the values of a user into `headers`.
     pub fn fill(&self, identity: &PackedIdentity, headers: &mut HeaderMap) {
         for header in &self.headers {
             headers.insert(header.name.clone(), value(header, identity));
@@ -84,7 +84,7 @@ fn value(header: &FurtherHeader, identity: &PackedIdentity) -> HeaderValue {
     }
 }
 
-/// Field names have no case, and the attributes are written by people.
+/// Looks a name up without case: field names have no case, and administrators write the attributes.
 fn attribute<'i>(name: &str, identity: &'i PackedIdentity) -> Option<&'i Value> {
     let attributes = ClaimPath::new(ATTRIBUTES).find(identity.claims())?.as_object()?;
     attributes.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
@@ -94,7 +94,7 @@ const fn empty() -> HeaderValue {
     HeaderValue::from_static("")
 }
 
-/// One value, or several with commas between them; of an object the names of its members.
+/// A value as text: the elements of a list and the names of an object's members with commas between them.
 fn claim(value: &Value) -> HeaderValue {
     match value {
         Value::Array(_) | Value::Object(_) => header_value(&join(&list(value), SEPARATOR)),
@@ -102,8 +102,8 @@ fn claim(value: &Value) -> HeaderValue {
     }
 }
 
-/// `Basic` credentials (RFC 7617 §2); none where the name or the password is missing, as an application may take an empty one for
-/// somebody's, or a colon in the name would move the border between them.
+/// `Basic` credentials (RFC 7617 §2). None if the name or the password is missing, because an application may accept an empty one, and
+/// none if the name has a colon, which separates the two.
 fn basic(basic_auth: &BasicAuth, identity: &PackedIdentity) -> HeaderValue {
     let text = |path: &ClaimPath| match path.find(identity.claims()) {
         Some(Value::String(text)) => Some(text.clone()),
@@ -200,11 +200,11 @@ mod tests {
         basic_is(&json!({}), None);
         basic_is(&json!({"attributes": {"user": "foo"}}), None);
         basic_is(&json!({"attributes": {"user": "", "password": "bar"}}), Some("alice@example.test:bar"));
-        let nobody = Identity { subject: "s".into(), ..Identity::default() };
+        let nameless = Identity { subject: "s".into(), ..Identity::default() };
         let claims = json!({"p": "bar"}).as_object().unwrap().clone();
-        let nobody = PackedIdentity::new(nobody, "", None).with_claims(claims);
+        let nameless = PackedIdentity::new(nameless, "", None).with_claims(claims);
         let basic_auth = BasicAuth { username: ClaimPath::new("u"), password: ClaimPath::new("p") };
-        assert_eq!(basic(&basic_auth, &nobody), "");
+        assert_eq!(basic(&basic_auth, &nameless), "");
         basic_is(&json!({"attributes": {"user": "a:b", "password": "c"}}), None);
     }
 

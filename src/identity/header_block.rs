@@ -4,9 +4,9 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::Identity;
 use crate::unicode::is_ignorable;
 
-/// The header fields we own, each on every 200.
+/// The twelve identity headers, each of which is on every 200.
 ///
-/// A proxy that copies only fields that are present would otherwise let the client's own copy through.
+/// A proxy copies the fields that are present. Without one of them, it would pass the client's own copy.
 pub static IDENTITY_HEADERS: [HeaderName; 12] = [
     HeaderName::from_static("x-authentik-username"),
     HeaderName::from_static("x-authentik-groups"),
@@ -22,14 +22,14 @@ pub static IDENTITY_HEADERS: [HeaderName; 12] = [
     HeaderName::from_static("x-authentik-meta-version"),
 ];
 
-/// The first so many of [`IDENTITY_HEADERS`] tell of the user, the others of the daemon and the application.
+/// How many of [`IDENTITY_HEADERS`] are about the user; the others are about the daemon and the application.
 pub(super) const IDENTITY_VALUES: usize = 7;
 
-/// The header fields of one application with nobody in them; cloning a map is cheaper than filling one.
+/// The header fields of one application without a user. Cloning a map is cheaper than filling one.
 #[derive(Clone, Debug)]
 pub struct HeaderTemplate(HeaderMap);
 
-/// The values that do not depend on the user, nor on what the provider says of itself.
+/// The values that depend neither on the user nor on the provider's metadata.
 #[derive(Clone, Debug)]
 pub struct Meta {
     /// This daemon's name.
@@ -43,7 +43,7 @@ pub struct Meta {
 }
 
 impl HeaderTemplate {
-    /// All fields, empty but for `meta`; `further` ones are empty too.
+    /// All fields; those of `meta` have values, the others and the `further` ones are empty.
     #[must_use]
     pub fn new(meta: Meta, further: impl Iterator<Item = HeaderName>) -> Self {
         let empty = const { [const { HeaderValue::from_static("") }; IDENTITY_VALUES + 1] };
@@ -52,13 +52,13 @@ impl HeaderTemplate {
         Self(ours.chain(further.map(|name| (name, const { HeaderValue::from_static("") }))).collect())
     }
 
-    /// The headers of nobody: identity empty, the rest as always.
+    /// The headers without a user.
     #[must_use]
     pub fn anonymous(&self, jwks: &HeaderValue) -> HeaderMap {
         self.fill(&[], jwks)
     }
 
-    /// The headers of a user with these `values`, of which the last ones may be missing, and the provider's `jwks`.
+    /// The headers of a user with these `values`, of which the last ones may be missing, and with the provider's `jwks`.
     pub(super) fn fill(&self, values: &[HeaderValue], jwks: &HeaderValue) -> HeaderMap {
         let given = || {
             let named = IDENTITY_HEADERS.iter().zip(values);
@@ -71,7 +71,7 @@ impl HeaderTemplate {
                 slot.clone_from(value);
             }
         }
-        // The map's order is that of its making as long as nothing was removed, but does not promise to be.
+        // The map keeps its order while nothing is removed, but does not promise it.
         for (name, value) in left {
             headers.insert(name, value.clone());
         }
@@ -87,18 +87,18 @@ impl HeaderTemplate {
     }
 }
 
-/// Whether the names are equal; those of a template are mostly the very constants.
+/// Whether the names are equal; most names of a template are the same constants.
 fn is_same(one: &HeaderName, other: &HeaderName) -> bool {
     std::ptr::eq(one.as_str(), other.as_str()) || one == other
 }
 
-/// Bytes of `headers` on an HTTP/1.1 wire: names, values, separators and line ends.
+/// The size of `headers` in HTTP/1.1, in bytes: names, values, separators and line ends.
 #[must_use]
 pub fn wire_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum()
 }
 
-/// The texts of the first header fields; the ID token follows them.
+/// The texts of the first header fields, which the ID token follows.
 pub(super) fn render(identity: &Identity) -> [String; IDENTITY_VALUES - 1] {
     [
         identifier(&identity.username),
@@ -110,7 +110,7 @@ pub(super) fn render(identity: &Identity) -> [String; IDENTITY_VALUES - 1] {
     ]
 }
 
-/// Any text as a field value: UTF-8 is kept, control characters become spaces, spaces at the ends are trimmed.
+/// Makes a field value of any text: keeps UTF-8, replaces control characters with spaces, trims spaces at the ends.
 #[must_use]
 pub fn header_value(text: &str) -> HeaderValue {
     HeaderValue::from_bytes(clean(text).as_bytes()).unwrap_or(const { HeaderValue::from_static("") })
@@ -121,23 +121,23 @@ fn clean(text: &str) -> String {
     spaced.trim_matches(' ').to_owned()
 }
 
-/// Whether applications may trim it off the ends of a text: white space, and what is not seen. JavaScript's `trim` takes
-/// U+FEFF away, others U+200B or U+180E.
+/// Whether an application may trim the character off the ends of a text: white space and invisible characters. JavaScript's `trim`
+/// removes U+FEFF, others remove U+200B or U+180E.
 fn is_trimmed(it: char) -> bool {
     it.is_whitespace() || is_ignorable(it)
 }
 
-/// A text that applications tell users apart by, escaped as a name in a list is: percent-decoding gives it back, so ` admin` or
-/// `admin\0` is taken neither for `admin` nor for another name that a field value cannot carry.
+/// Escapes a text that identifies a user, as a name in a list is escaped. Percent-decoding gives the text back, so an application
+/// does not read ` admin` or `admin\0` as `admin`.
 pub(super) fn identifier(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     escape(text, None, &mut escaped);
     escaped
 }
 
-/// Joins names with `separator`, at which applications split them: `|` in the contract's headers, a comma in others.
+/// Joins names with `separator`, at which applications split them: `|` in the twelve headers, a comma in further ones.
 ///
-/// Splitting and percent-decoding gives the names back, so no two lists look alike.
+/// Splitting and percent-decoding give the names back, so two different lists have different texts.
 pub(super) fn join(names: &[String], separator: char) -> String {
     let mut joined = String::new();
     for (at, name) in names.iter().enumerate() {
@@ -149,10 +149,10 @@ pub(super) fn join(names: &[String], separator: char) -> String {
     joined
 }
 
-/// Appends `name` to `text`.
+/// Appends `name` to `text`, and escapes it.
 ///
-/// A separator becomes its escape (`%7C`, `%2C`), and so do control characters, which a field value cannot carry, and what
-/// applications may trim off the ends of a name; a `%` that reads as an escape becomes `%25`. All else is UTF-8.
+/// Escaped (`%7C`, `%2C`) are the separator, control characters, which a field value cannot contain, and characters that
+/// applications may trim off the ends of a name. A `%` before two hexadecimal digits becomes `%25`. All other text is UTF-8.
 fn escape(name: &str, separator: Option<char>, text: &mut String) {
     for (position, character) in name.char_indices() {
         let (this, rest) = name[position..].split_at(character.len_utf8());
@@ -254,7 +254,7 @@ mod tests {
     fn list(names: &[&str], expected: &str) {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         assert_eq!(join(&names, '|'), expected);
-        // Both kinds of list have one rule; only the separator differs.
+        // Both kinds of list have the same escapes; only the separator differs.
         let turned = |text: &str| text.replace('|', "\0").replace(',', "|").replace('\0', ",");
         let with_commas: Vec<String> = names.iter().map(|name| turned(name)).collect();
         let expected = turned(&expected.replace("%2C", "\0").replace("%7C", "%2C").replace('\0', "%7C"));

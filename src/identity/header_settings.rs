@@ -4,32 +4,32 @@ use http::HeaderName;
 
 use super::ClaimPath;
 
-/// A header besides the contract's; it is sent to everybody, and empty where nobody is signed in.
+/// A further header, beside the twelve. It is on every 200, and empty without a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FurtherHeader {
-    /// Its name, which is none of the contract's nor of HTTP's own.
+    /// Its name, which is not one of the twelve and not one that HTTP uses.
     pub name: HeaderName,
-    /// Where its value comes from.
+    /// The source of its value.
     pub source: HeaderSource,
 }
 
-/// Where the value of a header comes from.
+/// The source of the value of a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderSource {
     /// A claim: a text, a number, or a list with commas between its elements.
     Claim(ClaimPath),
     /// The same for every user.
     Text(String),
-    /// That of the first group that the user is in.
+    /// The value of the first group that the user is in.
     Groups {
         /// Group and value.
         groups: Vec<(String, String)>,
         /// For users who are in none.
         default: String,
     },
-    /// What the contract's headers say, in another form.
+    /// A part of the identity, which one of the twelve headers has too.
     Identity(IdentityField),
-    /// What authentik's attributes of users and groups say under the header's name, in any case
+    /// The value of the header's name, in any case, in authentik's attributes of users and groups
     /// (`ak_proxy.user_attributes.additionalHeaders`).
     Attribute,
 }
@@ -37,7 +37,7 @@ pub enum HeaderSource {
 /// A part of an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdentityField {
-    /// The name that applications show.
+    /// The user name.
     Username,
     /// The e-mail address.
     Email,
@@ -47,20 +47,20 @@ pub enum IdentityField {
     Groups,
 }
 
-/// What `Authorization: Basic` is made of (the contract's `basic_auth_*`).
+/// The claims of `Authorization: Basic` (authentik's `basic_auth_*`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BasicAuth {
-    /// The claim with the user name; the e-mail address where it holds no text.
+    /// The claim with the user name. If it is not a text, the e-mail address is the user name.
     pub username: ClaimPath,
-    /// The claim with the password; empty where it holds no text.
+    /// The claim with the password. If it is not a text, there is no password.
     pub password: ClaimPath,
 }
 
 /// Which identity headers an application gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderSwitches {
-    /// Send the ID token as `X-authentik-jwt` (empty when off).
+    /// Whether `X-authentik-jwt` has the ID token; otherwise it is empty.
     pub jwt: bool,
-    /// Bytes of the header block above which a warning is given; proxies have small buffers.
+    /// The size of the header block, in bytes, above which forepost logs a warning, because proxies have small buffers.
     pub warn_bytes: usize,
 }

@@ -1,4 +1,4 @@
-//! What holds for every set of claims, from any provider.
+//! Properties of every set of claims, from any provider.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
@@ -12,7 +12,7 @@ use crate::identity::{ClaimNames, FurtherHeader, HeaderSource, IdentityField};
 use crate::unicode::is_ignorable;
 use crate::world::UnixTime;
 
-/// Takes the first line of `text` for the path of the groups, and what follows for the claims.
+/// Reads the first line of `text` as the path of the groups, and the rest as the claims.
 pub(crate) fn hold(text: &str) {
     let (path, claims) = text.split_once('\n').unwrap_or(("groups", text));
     value_holds(text);
@@ -38,7 +38,7 @@ fn names(groups: &str) -> ClaimNames {
     }
 }
 
-/// Texts are taken whole, and a group is one that the provider named.
+/// Texts are unchanged, and each group is one that the provider named.
 fn claims_hold(identity: &Identity, claims: &Map<String, Value>, path: &str) {
     if let Some(Value::String(username)) = claims.get("preferred_username") {
         assert_eq!(identity.username, *username);
@@ -56,7 +56,7 @@ fn claims_hold(identity: &Identity, claims: &Map<String, Value>, path: &str) {
     }
 }
 
-/// All fields are there once, none breaks its line, and a list can be taken apart again.
+/// Every field is there once and has a valid value, and a list can be split again.
 fn block_holds(identity: &Identity) {
     let packed = PackedIdentity::new(identity.clone(), "id.to.ken", Some(UnixTime::from_secs(1)));
     assert_eq!(*packed.identity(), *identity);
@@ -90,7 +90,7 @@ fn block_holds(identity: &Identity) {
     list_holds(&headers[name], ',', &identity.groups);
 }
 
-/// What stands between the separators is a name with escapes, and no application trims any of it away.
+/// The text between two separators is a name with escapes, and an application that trims it gets the same text.
 fn list_holds(value: &HeaderValue, separator: char, list: &[String]) {
     visible(value);
     let joined = std::str::from_utf8(value.as_bytes()).expect("UTF-8");
@@ -100,7 +100,7 @@ fn list_holds(value: &HeaderValue, separator: char, list: &[String]) {
     assert_eq!(apart, *list, "{joined}");
 }
 
-/// What the most eager application leaves of a text.
+/// A text as an application reads it that trims the most.
 fn trimmed(text: &str) -> &str {
     text.trim_matches(|it: char| it.is_whitespace() || is_ignorable(it))
 }
@@ -110,7 +110,7 @@ fn meta() -> Meta {
     Meta { outpost, provider, app, version }
 }
 
-/// Any text gives a value that a connection carries as it is.
+/// The header value of any text passes a connection unchanged.
 fn value_holds(text: &str) {
     let value = header_value(text);
     visible(&value);

@@ -1,4 +1,4 @@
-//! Who a valid credential stands for: claims in, header block out.
+//! The user of a session: claims in, identity headers out.
 
 mod assurance;
 mod claim_names;

@@ -11,7 +11,7 @@ use super::header_block::{HeaderTemplate, IDENTITY_VALUES, render};
 use super::{Identity, Kept};
 use crate::world::UnixTime;
 
-/// Positions in the values, in the order of the header fields.
+/// Indexes into the values, in the order of the header fields.
 const USERNAME: usize = 0;
 const GROUPS: usize = 1;
 const ENTITLEMENTS: usize = 2;
@@ -22,14 +22,14 @@ const ID_TOKEN: usize = 6;
 
 const LIST_SEPARATOR: u8 = b'|';
 
-/// An identity with its ready-made header values, which are slices of one allocation.
+/// An identity as rendered header values, which are slices of one allocation.
 ///
-/// A check reads the values and little else, and there may be a million of these: the values are the record, and only
-/// an identity that they do not tell exactly is kept beside them.
+/// A check reads little but these values, and there may be a million of these identities. So the values are the record, and the
+/// original identity is kept beside them only if it cannot be read from them exactly.
 #[derive(Clone)]
 pub struct PackedIdentity {
     values: [HeaderValue; IDENTITY_VALUES],
-    /// Until when the ID token is sent to the application; at the epoch: never, it is only kept.
+    /// When forepost stops to send the ID token to the application; the epoch if it does not send it at all.
     sent_until: UnixTime,
     untold: Option<Box<Identity>>,
     claims: Option<Box<Map<String, Value>>>,
@@ -37,12 +37,13 @@ pub struct PackedIdentity {
 }
 
 impl PackedIdentity {
-    /// Packs `identity`; its ID token is sent to the application until `sent_until`, which is its end; `None`: it is only kept.
+    /// Packs `identity`. Forepost sends its ID token to the application until `sent_until`, the expiry of the token; with `None` it
+    /// only keeps it.
     #[must_use]
     pub fn new(identity: Identity, id_token: &str, sent_until: Option<UnixTime>) -> Self {
         let [username, groups, entitlements, email, name, uid] = render(&identity);
         let mut values = slices(&[&username, &groups, &entitlements, &email, &name, &uid, id_token]);
-        // HTTP/2 then keeps it out of its table (RFC 7541 §7.1.3), and nothing prints it.
+        // HTTP/2 then leaves the value out of its table (RFC 7541 §7.1.3), and `Debug` does not print it.
         values[ID_TOKEN].set_sensitive(true);
         let sent_until = sent_until.unwrap_or_default();
         let mut packed = Self { values, sent_until, untold: None, claims: None, kept: Arc::default() };
@@ -52,34 +53,34 @@ impl PackedIdentity {
         packed
     }
 
-    /// Keeps `claims` beside it, for rules that look at them.
+    /// Adds `claims`, for rules that look at them.
     #[must_use]
     pub fn with_claims(mut self, claims: Map<String, Value>) -> Self {
         self.claims = (!claims.is_empty()).then(|| Box::new(claims));
         self
     }
 
-    /// Notes which claims were looked for: of these, what is not there the user has not.
+    /// Records which claims forepost looked for. The user does not have those of them that are missing.
     #[must_use]
     pub fn keeping(mut self, kept: Arc<Kept>) -> Self {
         self.kept = kept;
         self
     }
 
-    /// Notes that of the claims that were looked for, not every source was asked: one that is not there the user may have.
+    /// Records that forepost did not ask every source of claims. The user may have a claim that is missing.
     #[must_use]
     pub fn incomplete(mut self) -> Self {
         self.kept = Arc::new(self.kept.as_incomplete());
         self
     }
 
-    /// Which claims were looked for; of all others nothing is known.
+    /// The claims that forepost looked for. It knows nothing of all others.
     #[must_use]
     pub const fn kept(&self) -> &Arc<Kept> {
         &self.kept
     }
 
-    /// The claims that are kept beside it; those of `WantedClaims`, as they were at the login or its last refresh.
+    /// The kept claims: those of `WantedClaims`, as they were at the login or at the last refresh.
     #[must_use]
     pub fn claims(&self) -> &Map<String, Value> {
         static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
@@ -92,12 +93,12 @@ impl PackedIdentity {
         self.untold.as_deref().map_or_else(|| Cow::Owned(self.told()), Cow::Borrowed)
     }
 
-    /// How this user is called in pages and logs.
+    /// The name of the user for pages and logs.
     #[must_use]
     pub fn label(&self) -> &str {
         match &self.untold {
             Some(identity) => identity.label(),
-            // Where nothing is untold, the subject is the uid.
+            // If the values say everything, the subject is the uid.
             None => [USERNAME, EMAIL, UID].into_iter().map(|at| self.text(at)).find(|it| !it.is_empty()).unwrap_or(""),
         }
     }
@@ -108,13 +109,13 @@ impl PackedIdentity {
         self.untold.as_ref().map_or_else(|| self.text(UID), |identity| &identity.subject)
     }
 
-    /// The user name, as applications see it; empty when unknown.
+    /// The user name as applications see it; empty if unknown.
     #[must_use]
     pub fn username(&self) -> &str {
         self.untold.as_ref().map_or_else(|| self.text(USERNAME), |identity| &identity.username)
     }
 
-    /// The e-mail address; empty when unknown.
+    /// The e-mail address; empty if unknown.
     #[must_use]
     pub fn email(&self) -> &str {
         self.untold.as_ref().map_or_else(|| self.text(EMAIL), |identity| &identity.email)
@@ -136,28 +137,28 @@ impl PackedIdentity {
         self.text(ID_TOKEN)
     }
 
-    /// Until when the ID token is sent to the application; `None`: it is only kept.
+    /// When forepost stops to send the ID token to the application; `None` if it does not send it.
     #[must_use]
     pub fn sent_until(&self) -> Option<UnixTime> {
         Some(self.sent_until).filter(|until| *until > UnixTime::default())
     }
 
-    /// Whether the application would get the ID token, if that had not ended by `now`.
+    /// Whether the application would get the ID token if it had not expired by `now`.
     #[must_use]
     pub fn lacks_token(&self, now: UnixTime) -> bool {
         self.sent_until <= now && self.sent_until > UnixTime::default()
     }
 
-    /// All identity headers for this user at `now`, `jwks` being where the provider's keys are.
+    /// All identity headers of this user at `now`; `jwks` is the URL of the provider's keys.
     ///
-    /// An ID token that has ended is not sent (`exp`, RFC 7519 §4.1.4): its header is empty.
+    /// The header of an expired ID token (`exp`, RFC 7519 §4.1.4) is empty.
     #[must_use]
     pub fn headers(&self, template: &HeaderTemplate, jwks: &HeaderValue, now: UnixTime) -> HeaderMap {
         let sent = if now < self.sent_until { self.values.len() } else { ID_TOKEN };
         template.fill(&self.values[..sent], jwks)
     }
 
-    /// What the values alone say.
+    /// The identity in the values alone.
     fn told(&self) -> Identity {
         let one = |at| self.text(at).to_owned();
         let many = |at| list(self.text(at)).map(str::to_owned).collect();
@@ -183,12 +184,12 @@ impl fmt::Debug for PackedIdentity {
     }
 }
 
-/// A list without escapes, as joined for the header.
+/// The elements of a joined list that has no escapes.
 fn list(joined: &str) -> impl Iterator<Item = &str> {
     joined.split(char::from(LIST_SEPARATOR)).filter(|it| !it.is_empty())
 }
 
-/// `texts` as values that share one allocation, equal texts being stored once.
+/// Makes header values of `texts` that share one allocation. Stores equal texts once.
 fn slices<const N: usize>(texts: &[&str; N]) -> [HeaderValue; N] {
     let mut bytes = Vec::with_capacity(texts.iter().map(|text| text.len()).sum());
     let mut ranges: [Range<usize>; N] = std::array::from_fn(|_| 0..0);

@@ -8,42 +8,41 @@ use serde_json::{Map, Value};
 use super::ClaimPath;
 use crate::identity::ClaimNames;
 
-/// Which claims an application's settings look at: those that an identity is made of, and those that are kept beside it.
+/// The claims that an application's settings look at: those of the identity, and those that are kept beside it.
 #[derive(Debug)]
 pub struct WantedClaims {
-    /// Tells it from all others of this process.
+    /// Unique in this process.
     id: u64,
-    /// All that the settings name.
+    /// The claims that the settings name.
     paths: Vec<ClaimPath>,
     kept: Arc<Kept>,
 }
 
-/// What was kept of a user's claims when a session was made or refreshed.
+/// Which of a user's claims were kept when the session was made or refreshed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// Whether all claims were kept.
     #[serde(default)]
     all: bool,
-    /// Names of the claims that were kept, where they were there.
+    /// Names of the claims that are kept if the user has them.
     #[serde(default)]
     names: BTreeSet<String>,
-    /// Where the parts of the identity were read from.
+    /// The claims that the parts of the identity were read from.
     #[serde(default)]
     identity: Vec<String>,
-    /// Whether a claim that is not there may be one that only a source has which was not asked; of tokens alone, which are never
-    /// written down.
+    /// Whether a missing claim may be in a source that forepost did not ask. Only a token has this, and it is not stored.
     #[serde(skip)]
     incomplete: bool,
 }
 
 impl Kept {
-    /// Whether a session that kept this knows all that `wanted` asks for, so that what it lacks the user has not.
+    /// Whether a session that kept these claims has all that `wanted` names, so that the user does not have what is missing.
     #[must_use]
     pub fn covers(&self, wanted: &Self) -> bool {
         self.identity == wanted.identity && (self.all || (!wanted.all && wanted.names.is_subset(&self.names)))
     }
 
-    /// Whether the user may have claims that were looked for and are not there.
+    /// Whether the user may have claims that are missing.
     #[must_use]
     pub const fn is_incomplete(&self) -> bool {
         self.incomplete
@@ -55,7 +54,7 @@ impl Kept {
 }
 
 impl Default for WantedClaims {
-    /// None.
+    /// No claims.
     fn default() -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         Self { id: COUNT.fetch_add(1, Ordering::Relaxed) + 1, paths: Vec::new(), kept: Arc::default() }
@@ -63,7 +62,7 @@ impl Default for WantedClaims {
 }
 
 impl WantedClaims {
-    /// What an identity is made of.
+    /// The claims of an identity.
     #[must_use]
     pub fn of(names: &ClaimNames) -> Self {
         let ClaimNames { username, email, name, groups, entitlements, uid } = names;
@@ -72,44 +71,44 @@ impl WantedClaims {
         Self { paths: paths.into(), kept: Arc::new(Kept { identity, ..Kept::default() }), ..Self::default() }
     }
 
-    /// A number that no other has in this process.
+    /// A number that is unique in this process.
     #[must_use]
     pub const fn id(&self) -> u64 {
         self.id
     }
 
-    /// Keeps all there are.
+    /// Keeps all claims.
     pub fn add_all(&mut self) {
         Arc::make_mut(&mut self.kept).all = true;
     }
 
-    /// Keeps what `path` may lead to.
+    /// Keeps the claims that `path` may lead to.
     pub fn add(&mut self, path: &ClaimPath) {
         Arc::make_mut(&mut self.kept).names.extend(path.first_names().map(str::to_owned));
         self.paths.push(path.clone());
     }
 
-    /// Those of `claims` that are kept.
+    /// The kept ones of `claims`.
     #[must_use]
     pub fn pick(&self, claims: &Map<String, Value>) -> Map<String, Value> {
         let wanted = claims.iter().filter(|(name, _)| self.kept.all || self.kept.names.contains(*name));
         wanted.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
-    /// What a session keeps that is made now.
+    /// The claims that a session keeps that is made now.
     #[must_use]
     pub const fn kept(&self) -> &Arc<Kept> {
         &self.kept
     }
 
-    /// Whether `claims` may not be all: one that is wanted is missing, or whichever there are is wanted.
+    /// Whether `claims` may be incomplete: a wanted claim is missing, or all claims are wanted.
     #[must_use]
     pub fn are_lacking(&self, claims: &Map<String, Value>) -> bool {
         self.kept.all || self.missing(claims).next().is_some()
     }
 
-    /// Adds from `more` what `claims` do not say. Of a claim that both have, what `claims` say counts; only where a path leads
-    /// nowhere in it, members that it lacks are added.
+    /// Adds to `claims` what only `more` has. If both have a claim, that of `claims` counts; its missing members are added only if a
+    /// wanted path does not lead to a value in it.
     pub fn fill(&self, claims: &mut Map<String, Value>, mut more: Map<String, Value>) {
         keep_flag_with_address(claims, &mut more);
         let incomplete: BTreeSet<String> =
@@ -128,9 +127,9 @@ impl WantedClaims {
     }
 }
 
-/// `email_verified` speaks of the address beside it (OIDC Core §5.1), so it counts from the same document alone.
+/// Removes `email_verified` where the address is from the other document: the flag is about the address beside it (OIDC Core §5.1).
 ///
-/// `claims` say the address, where they have one; else `more` do.
+/// The address is that of `claims`, or else that of `more`.
 fn keep_flag_with_address(claims: &mut Map<String, Value>, more: &mut Map<String, Value>) {
     if address(claims).is_none() {
         if address(more).is_some() {
@@ -141,12 +140,12 @@ fn keep_flag_with_address(claims: &mut Map<String, Value>, more: &mut Map<String
     }
 }
 
-/// The address that a document has.
+/// The e-mail address in a document.
 fn address(claims: &Map<String, Value>) -> Option<&Value> {
     claims.get("email").filter(|email| !email.is_null() && *email != "")
 }
 
-/// Takes the flag of an address out of `claims` that `newer` replace, and out of `newer` where they have no address.
+/// Removes `email_verified` from `claims` if `newer` has another address, and from `newer` if it has no address.
 pub fn replace_flag_with_address(claims: &mut Map<String, Value>, newer: &mut Map<String, Value>) {
     match address(newer) {
         Some(email) if claims.get("email") != Some(email) => drop(claims.remove("email_verified")),
@@ -285,7 +284,7 @@ mod tests {
         filled(&[], json!({"a": [], "b": false}), json!({"a": [2], "b": true}), json!({"a": [], "b": false}));
         let (short, long) =
             (json!({"r": {"x": {"roles": [1]}}}), json!({"r": {"x": {"roles": [2], "more": 3}, "y": 4}}));
-        // What is there is as it was said; where the path leads nowhere, the rest of it is added.
+        // A claim with a value is unchanged; if the path does not lead to a value, missing members are added.
         filled(&["r.x.roles"], short.clone(), long.clone(), short.clone());
         filled(&["r.y"], short, long, json!({"r": {"x": {"roles": [1], "more": 3}, "y": 4}}));
         filled(&["r.y"], json!({"r": 7}), json!({"r": {"y": 1}}), json!({"r": 7}));

@@ -1,4 +1,4 @@
-//! Taking connections: how many at once, and what to do when the system gives none.
+//! Accepts connections, up to the limit, and goes on when the system has no resources for one.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -14,14 +14,14 @@ use tokio_rustls::TlsAcceptor;
 use super::connection::Server;
 use super::{Handler, Peer};
 
-/// Connections that the kernel keeps for us: what tokio asks for.
+/// The largest backlog: what tokio asks the kernel for.
 const BACKLOG: usize = 1024;
-/// After an accept that failed for lack of something (EMFILE, ENOMEM): others must end first.
-const BACK_OFF: Duration = Duration::from_millis(100);
-/// Least time between two warnings about that.
+/// The pause after an accept that failed because the system has no resources (EMFILE, ENOMEM).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The least time between two warnings about that.
 const WARN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A socket that takes connections.
+/// A socket that accepts connections.
 pub(super) enum Listener {
     Http(TcpListener),
     Https(TcpListener, TlsAcceptor),
@@ -48,17 +48,17 @@ impl Listener {
     }
 }
 
-/// Accepts until the shutdown, and serves whoever waits in the backlog then.
+/// Accepts until the shutdown, and then serves the connections in the backlog.
 ///
-/// One task for all `listeners`, so that the one permit it holds while it waits serves whichever is asked first; with
-/// no permit left, connections wait in the kernel's backlog.
+/// One task accepts for all `listeners`: it holds one permit while it waits, for the first connection on any of them. Without a
+/// permit, connections wait in the kernel's backlog.
 pub(super) async fn accept<H: Handler>(listeners: Vec<Listener>, permits: Arc<Semaphore>, server: Arc<Server<H>>) {
     let mut turn = 0_usize;
     let mut complaint = Complaint::default();
     loop {
         let next = async {
             let permit = permits.clone().acquire_owned().await;
-            let permit = permit.expect("nobody closes the semaphore");
+            let permit = permit.expect("the semaphore is not closed");
             turn = turn.wrapping_add(1);
             let accepted = std::future::poll_fn(|context| {
                 let (before, from) = listeners.split_at(turn % listeners.len().max(1));
@@ -83,7 +83,7 @@ pub(super) async fn accept<H: Handler>(listeners: Vec<Listener>, permits: Arc<Se
                 complaint.about(&error);
                 tokio::select! {
                     () = server.shutdown.begun() => break,
-                    () = tokio::time::sleep(BACK_OFF) => {}
+                    () = tokio::time::sleep(ACCEPT_PAUSE) => {}
                 }
             }
         }
@@ -93,11 +93,11 @@ pub(super) async fn accept<H: Handler>(listeners: Vec<Listener>, permits: Arc<Se
     }
 }
 
-/// Takes what the kernel has accepted for us: to its clients it is a connection, and they may have asked already.
+/// Serves the connections in the kernel's backlog: for their clients they are open, and a request may have been sent.
 ///
-/// There are no more of them than [`BACKLOG`], so they need no permit, and who comes back again and again does not keep
-/// us here. The reactor may not have heard of them
-/// yet, so the system itself is asked. A TLS handshake would be cut short anyway, and nothing was asked before it.
+/// There are at most [`BACKLOG`] of them, so they need no permit, and clients that come back again and again do not prolong the
+/// shutdown. Tokio's reactor may not know of them yet, so this asks the system. Not for TLS: the shutdown would end the handshake,
+/// and no request comes before it.
 fn serve_backlog<H: Handler>(listener: Listener, server: &Arc<Server<H>>) {
     let result = match listener {
         Listener::Https(..) => return,
@@ -127,7 +127,7 @@ fn serve_backlog<H: Handler>(listener: Listener, server: &Arc<Server<H>>) {
     }
 }
 
-/// Serves what `accept` gives until there is no more, or no more that can have been in the backlog.
+/// Serves the connections that `accept` gives, until there are no more or more than the backlog can hold.
 fn take_all<H: Handler>(accept: impl Fn() -> io::Result<Accepted>, server: &Arc<Server<H>>) -> io::Result<()> {
     for _ in 0..BACKLOG {
         match accept() {
@@ -140,12 +140,12 @@ fn take_all<H: Handler>(accept: impl Fn() -> io::Result<Accepted>, server: &Arc<
     Ok(())
 }
 
-/// Whether it is the connection's own end, before we had it.
+/// Whether the error is that of a connection that ended before it was accepted.
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted)
 }
 
-/// Serves what was accepted in a task of its own; `permit` goes back when that task ends, however it ends.
+/// Serves a connection in a task of its own, which holds `permit` until it ends or panics.
 fn spawn<H: Handler>(accepted: Accepted, server: &Arc<Server<H>>, permit: Option<OwnedSemaphorePermit>) {
     let task_server = server.clone();
     server.tasks.spawn(async move {
@@ -168,7 +168,8 @@ fn spawn<H: Handler>(accepted: Accepted, server: &Arc<Server<H>>, permit: Option
     });
 }
 
-/// An IPv4 peer on a listener for both families comes as `::ffff:a.b.c.d`; whoever compares addresses means IPv4.
+/// Turns `::ffff:a.b.c.d` into an IPv4 address: so the system writes an IPv4 peer on a listener for both families, and configured
+/// networks are IPv4.
 fn peer(address: SocketAddr) -> Peer {
     Peer::Ip(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
@@ -179,7 +180,7 @@ fn no_delay(stream: &TcpStream) {
     }
 }
 
-/// Warns about a state that lasts, without filling the log.
+/// Warns about a failing accept once in an interval.
 #[derive(Default)]
 struct Complaint {
     last: Option<Instant>,

@@ -1,4 +1,4 @@
-//! Sockets to listen on, and what to say when one cannot be had.
+//! Opens sockets to listen on, and says why one cannot be opened.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -12,12 +12,12 @@ use super::tls::CertificateError;
 
 /// Connections that the kernel holds until we accept them.
 const BACKLOG: u32 = 1024;
-/// The owner and the group, in which the proxy's user can be.
+/// The mode for the owner and the group, which the proxy's user can be in.
 pub(super) const GROUP_MODE: u32 = 0o660;
-/// The owner alone.
+/// The mode for the owner only.
 pub(super) const OWNER_MODE: u32 = 0o600;
 
-/// Why a listener cannot be had; the message says what to do.
+/// Why a listener cannot be opened; the message says how to correct that.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// A TCP address.
@@ -45,14 +45,14 @@ pub enum BindError {
     Certificate(#[from] CertificateError),
 }
 
-/// What is in the way of a Unix socket.
+/// Why a Unix socket cannot be opened.
 #[derive(Debug)]
 pub enum UnixSocketProblem {
     /// Another process answers there.
     InUse,
-    /// The path is something else.
+    /// The file at the path is not a socket.
     NotASocket,
-    /// Anything that the system says.
+    /// Any other error of the system.
     System(io::Error),
 }
 
@@ -93,7 +93,7 @@ fn address_hint(error: &io::Error) -> String {
 pub(super) fn tcp(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
     let listen = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // A restart must not wait for the old connections' TIME_WAIT; two listeners at once stay impossible.
+        // A restart does not wait for the old connections' TIME_WAIT. Two listeners at once are still not possible.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let listener = socket.listen(BACKLOG)?;
@@ -103,7 +103,7 @@ pub(super) fn tcp(key: &'static str, address: SocketAddr) -> Result<(TcpListener
     listen().map_err(|source| BindError::Address { address, key, source })
 }
 
-/// Listens on the Unix socket `path`, which the setting `key` names, in place of a socket file that nobody answers on.
+/// Listens on the Unix socket `path`, which the setting `key` names. Replaces a socket file that no process listens on.
 pub(super) async fn unix(key: &'static str, path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), BindError> {
     let problem = |reason| BindError::UnixSocket { path: path.to_owned(), key, reason };
     remove_stale(path).await.map_err(problem)?;
@@ -114,7 +114,7 @@ fn listen_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)>
     let socket = UnixSocket::new_stream()?;
     socket.bind(path)?;
     let file = SocketFile::new(path)?;
-    // Before listen(), when nobody can connect yet.
+    // Before listen(), when no client can connect yet.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     Ok((socket.listen(BACKLOG)?, file))
 }
@@ -130,7 +130,7 @@ async fn remove_stale(path: &Path) -> Result<(), UnixSocketProblem> {
     }
     match UnixStream::connect(path).await {
         Ok(_) => Err(UnixSocketProblem::InUse),
-        // A full backlog: somebody is there.
+        // A full backlog: a process listens.
         Err(error) if error.kind() == ErrorKind::WouldBlock => Err(UnixSocketProblem::InUse),
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
             std::fs::remove_file(path).map_err(UnixSocketProblem::System)
@@ -139,7 +139,7 @@ async fn remove_stale(path: &Path) -> Result<(), UnixSocketProblem> {
     }
 }
 
-/// Our socket's file, removed on drop unless another has taken its place.
+/// The file of our socket. Drop removes it, unless another file has taken its place.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     pub(super) path: PathBuf,

@@ -1,13 +1,13 @@
-//! Where HTTP/2 header blocks begin and end, read off the bytes as they pass.
+//! Finds the begin and the end of HTTP/2 header blocks in the bytes of a connection.
 
 /// Length of a frame's header (RFC 9113 §4.1).
 const FRAME_HEADER: usize = 9;
-/// Frame types and the flag of RFC 9113 §6.2 and §6.10.
+/// Frame types and a flag of RFC 9113 §6.2 and §6.10.
 const HEADERS: u8 = 0x1;
 const CONTINUATION: u8 = 0x9;
 const END_HEADERS: u8 = 0x4;
 
-/// Follows the frames of one direction; it checks nothing, the HTTP/2 implementation does that.
+/// Follows the frames of one direction. It checks nothing; the HTTP/2 implementation does.
 #[derive(Debug, Default)]
 pub(super) struct HeaderBlocks {
     header: [u8; FRAME_HEADER],
@@ -27,7 +27,7 @@ enum Block {
 }
 
 impl HeaderBlocks {
-    /// Takes the next bytes and tells whether a header block ended within them.
+    /// Reads the next bytes, and returns whether a header block ended in them.
     pub(super) fn pass(&mut self, mut bytes: &[u8]) -> bool {
         let mut ended = false;
         loop {
@@ -53,7 +53,7 @@ impl HeaderBlocks {
         self.block != Block::None
     }
 
-    /// Collects a frame's header and gives back what comes behind it.
+    /// Collects the header of a frame, and returns the bytes after it.
     fn frame_header<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let (head, rest) = bytes.split_at(bytes.len().min(FRAME_HEADER - self.header_len));
         for byte in head {
@@ -83,7 +83,7 @@ mod tests {
         frame
     }
 
-    /// The same answers must come whatever pieces the bytes arrive in.
+    /// The result does not depend on how the bytes are split.
     #[track_caller]
     fn check(bytes: &[u8], ended: usize, in_block: bool) {
         for piece in [1, 2, 8, 9, 10, 1000] {

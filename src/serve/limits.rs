@@ -1,4 +1,4 @@
-//! The operator's limits as hyper takes them.
+//! Passes the operator's limits to hyper.
 
 use std::time::Duration;
 
@@ -7,23 +7,23 @@ use hyper_util::server::conn::auto;
 
 use super::Server;
 
-/// As many header fields as hyper takes by itself.
+/// hyper's own limit on header fields.
 const HYPER_HEADERS: usize = 100;
-/// hyper refuses a smaller buffer.
+/// hyper's smallest buffer.
 const LEAST_BUFFER: usize = 8192;
 /// Added to a field's name and value when HTTP/2 counts a header list (RFC 9113 §6.5.2).
 const HTTP2_FIELD_OVERHEAD: usize = 32;
 /// Requests that a peer may have open on one HTTP/2 connection.
 const HTTP2_STREAMS: u32 = 200;
-/// Streams a peer may reset before we saw them; more is the "rapid reset" attack (CVE-2023-44487).
+/// Streams that a peer may reset before hyper accepts them; more is the "rapid reset" attack (CVE-2023-44487).
 const HTTP2_PENDING_RESETS: usize = 32;
-/// Request bodies are never read, or small, so the room for them is the least that RFC 9113 §6.9.2 begins with.
+/// Request bodies are not read, or small, so the window is the initial one of RFC 9113 §6.9.2.
 const HTTP2_WINDOW: u32 = 65_535;
-/// How often a silent HTTP/2 peer is asked whether it is still there, and how long it may think.
+/// The interval of pings to a silent HTTP/2 peer, and the time for its answer.
 const HTTP2_PING_INTERVAL: Duration = Duration::from_mins(1);
 const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What one connection may take.
+/// The limits of one connection.
 #[derive(Clone, Debug)]
 pub(super) struct Limits {
     pub(super) header_timeout: Duration,
@@ -46,9 +46,9 @@ impl Limits {
         }
     }
 
-    /// hyper for either protocol on one port.
+    /// A hyper server for both protocols on one port.
     ///
-    /// Its own time-out for HTTP/1 is off: it counts idle time and header time as one, `Pace` tells them apart.
+    /// hyper's time-out for HTTP/1 is off, because it counts idle time and header time together; `Pace` separates them.
     pub(super) fn protocols(&self) -> auto::Builder<TokioExecutor> {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
@@ -56,10 +56,10 @@ impl Limits {
             .timer(TokioTimer::new())
             .header_read_timeout(None)
             .max_buf_size(self.max_header_bytes.max(LEAST_BUFFER))
-            // A request that was sent completely is answered, even if nothing more will come from its sender.
+            // A complete request gets its answer, also if its sender has closed its direction.
             .half_close(true)
             .writev(false);
-        // Told a number, hyper allocates room for so many with each request, so it is told only what it would not allow.
+        // With a number, hyper allocates room for so many fields with each request, so it gets only a number above its own limit.
         if self.max_headers > HYPER_HEADERS {
             builder.http1().max_headers(self.max_headers);
         }

@@ -1,7 +1,7 @@
-//! How long a peer may take: the phases of a connection and when each is over.
+//! The deadlines of a connection: its phases, and when each of them is over.
 //!
-//! The stream notes what it reads and flushes, the service notes requests and answers, and the connection's driver
-//! asks [`Pace::due`]. Nothing here sets a timer for a request: the driver has one for the connection.
+//! The stream records what it reads and flushes, and the service records requests and answers. The driver of the connection
+//! asks [`Pace::due`]; it has one timer for the connection, and none for a request.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use std::time::Duration;
@@ -10,15 +10,15 @@ use tokio::time::Instant;
 
 use super::limits::Limits;
 
-/// For the last bytes of an answer whose time is over, and for a peer to see that its connection closes.
+/// The time for the last bytes of an answer after its deadline, and for a peer to see that its connection closes.
 const GRACE: Duration = Duration::from_secs(1);
-/// For a request that an HTTP/1 peer sends while it cannot know yet that we are stopping.
-const LAST_CALL: Duration = Duration::from_millis(250);
+/// The time for a request that an HTTP/1 peer sends before it can know of the shutdown.
+const LAST_REQUEST_TIME: Duration = Duration::from_millis(250);
 
-/// What a connection waits for, and until when.
+/// What a connection waits for, and its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// For us: the service has its own limit.
+    /// For forepost's answer; the service has a limit of its own.
     Answer,
     /// For the rest of a header section, or for the peer to take an answer.
     Cut(Instant),
@@ -26,27 +26,27 @@ pub(super) enum Due {
     Idle(Instant),
 }
 
-/// What has happened on a connection. Times are milliseconds since its start, plus one; zero is "not".
+/// The state of a connection. Times are milliseconds since its start, plus one; zero means that it did not happen.
 #[derive(Debug)]
 pub(super) struct Pace {
     start: Instant,
     header_timeout: Duration,
     request_timeout: Duration,
     idle_timeout: Duration,
-    /// A header section has begun and is not complete.
+    /// When the header section began that is not complete.
     head_since: AtomicU64,
-    /// The last request began.
+    /// When the last request began.
     busy_since: AtomicU64,
-    /// The last answer was ready or has left, the connection opened or began to close.
+    /// When the last answer was ready or flushed, or the connection opened or began to close.
     quiet_since: AtomicU64,
-    /// HTTP/1: when the connection was polled, which is the time of all that happens within.
+    /// HTTP/1: when the connection was polled, which is the time of all events in that poll.
     polled_at: AtomicU64,
     in_flight: AtomicU32,
-    /// The first byte has come.
+    /// Whether the first byte has come.
     used: AtomicBool,
-    /// HTTP/1: an answer is not yet flushed.
+    /// HTTP/1: whether an answer is not flushed yet.
     writing: AtomicBool,
-    /// HTTP/1: the peer may be sending what nobody will read.
+    /// HTTP/1: whether the peer may be sending bytes that are not read.
     unread: AtomicBool,
     http2: AtomicBool,
     stopping_since: AtomicU64,
@@ -74,12 +74,12 @@ impl Pace {
         }
     }
 
-    /// The connection is polled `now`.
+    /// Records that the connection is polled `now`.
     pub(super) fn tick(&self, now: Instant) {
         self.polled_at.store(self.stamp(now), Relaxed);
     }
 
-    /// A request's head was parsed; `body` says whether more of it may come.
+    /// Records that the head of a request was parsed; with `body`, more of the request may come.
     pub(super) fn begin_request(&self, http2: bool, body: bool) {
         self.in_flight.fetch_add(1, Relaxed);
         self.busy_since.store(self.now(), Relaxed);
@@ -89,43 +89,43 @@ impl Pace {
         }
     }
 
-    /// The answer to a request is ready, or nobody wants it any more.
+    /// Records that the answer to a request is ready, or was cancelled.
     pub(super) fn end_request(&self, http2: bool) {
         self.quiet_since.store(self.now(), Relaxed);
         self.writing.store(!http2, Relaxed);
         self.in_flight.fetch_sub(1, Release);
     }
 
-    /// The first byte of a connection has come.
+    /// Records the first byte of the connection.
     pub(super) fn first_byte(&self) {
         self.used.store(true, Relaxed);
     }
 
-    /// A byte of a header section has come.
+    /// Records a byte of a header section.
     pub(super) fn begin_head(&self) {
         if !self.in_head() {
             self.head_since.store(self.now(), Relaxed);
         }
     }
 
-    /// A header section is complete.
+    /// Records that a header section is complete.
     pub(super) fn end_head(&self) {
         self.head_since.store(0, Relaxed);
     }
 
-    /// The peer speaks HTTP/2, and has said no more than that.
+    /// Records the HTTP/2 preface.
     pub(super) fn begin_http2(&self) {
         self.http2.store(true, Relaxed);
         self.end_head();
         self.quiet_since.store(self.now(), Relaxed);
     }
 
-    /// HTTP/1: whether a request is being answered, until its answer has left.
+    /// HTTP/1: whether a request is in progress, until its answer is flushed.
     pub(super) fn is_answering(&self) -> bool {
         self.in_flight.load(Acquire) > 0 || self.writing.load(Relaxed)
     }
 
-    /// What was written has left.
+    /// Records that all written bytes are flushed.
     pub(super) fn flushed(&self) {
         if self.writing.load(Relaxed) && self.in_flight.load(Acquire) == 0 {
             self.writing.store(false, Relaxed);
@@ -133,27 +133,27 @@ impl Pace {
         }
     }
 
-    /// Whether the peer may still be sending what nobody will read: a body, or a header section that was refused.
+    /// Whether the peer may still be sending bytes that are not read: a body, or a refused header section.
     pub(super) fn is_unread(&self) -> bool {
         self.unread.load(Relaxed) || self.in_head()
     }
 
-    /// The process stops: an idle connection has little time left.
+    /// Records that the process stops; an idle connection then has little time left.
     pub(super) fn stop(&self) {
         self.stopping_since.store(self.now(), Relaxed);
     }
 
-    /// Whether an answer must say that it is the connection's last.
+    /// Whether an answer must say that it is the last one on the connection.
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping_since.load(Relaxed) != 0
     }
 
-    /// Whether the peer has begun to speak HTTP/2.
+    /// Whether the peer speaks HTTP/2.
     pub(super) fn is_http2(&self) -> bool {
         self.http2.load(Relaxed)
     }
 
-    /// From now on the connection only finishes what it has begun.
+    /// Records that the connection only finishes the requests that have begun.
     pub(super) fn close(&self) {
         self.closing.store(true, Relaxed);
         if self.in_flight.load(Acquire) == 0 {
@@ -161,7 +161,7 @@ impl Pace {
         }
     }
 
-    /// What the connection waits for at this moment.
+    /// What the connection waits for now.
     pub(super) fn due(&self) -> Due {
         let head_since = self.head_since.load(Relaxed);
         if head_since != 0 {
@@ -181,7 +181,7 @@ impl Pace {
         let timeout = if self.used.load(Relaxed) { self.idle_timeout } else { self.header_timeout };
         let last_call = match self.stopping_since.load(Relaxed) {
             0 => None,
-            stamp => Some(self.instant(stamp) + LAST_CALL),
+            stamp => Some(self.instant(stamp) + LAST_REQUEST_TIME),
         };
         Due::Idle(last_call.into_iter().fold(quiet_since + timeout, Instant::min))
     }
@@ -190,7 +190,7 @@ impl Pace {
         self.head_since.load(Relaxed) != 0
     }
 
-    /// The requests of HTTP/2 are answered outside of the connection's own polls.
+    /// HTTP/2 answers requests outside of the connection's own polls.
     fn now(&self) -> u64 {
         if self.is_http2() { self.stamp(Instant::now()) } else { self.polled_at.load(Relaxed) }
     }

@@ -14,10 +14,10 @@ use super::{Handler, Serving, accept, server};
 
 /// Connections at once.
 const CONNECTIONS: usize = 16;
-/// To look through millions of sessions takes longer than any proxy would wait.
+/// A search through millions of sessions takes longer than a proxy would wait.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// A socket that only its owner (and root) can connect to: the permissions of the file say who may ask.
+/// A socket that only its owner and root can connect to, by the permissions of its file.
 pub struct PrivateSocket {
     listener: UnixListener,
     file: SocketFile,
@@ -25,12 +25,11 @@ pub struct PrivateSocket {
 }
 
 impl PrivateSocket {
-    /// Listens on `path`, which the setting `key` names, with the limits of `server` but for the time that an answer may
-    /// take.
+    /// Listens on `path`, which the setting `key` names. The limits are those of `server`, except for the time of an answer.
     ///
     /// # Errors
     ///
-    /// When the path cannot be had.
+    /// If the socket cannot be opened.
     pub async fn bind(key: &'static str, path: &Path, server: &Server) -> Result<Self, BindError> {
         let (listener, file) = bind::unix(key, path, bind::OWNER_MODE).await?;
         let limits = Limits { request_timeout: REQUEST_TIMEOUT, ..Limits::new(server) };
@@ -45,7 +44,7 @@ impl PrivateSocket {
 }
 
 impl Serving {
-    /// Serves `socket` beside the others, until the same shutdown.
+    /// Serves `socket` beside the other listeners, until the same shutdown.
     pub fn serve_private<H: Handler>(&self, socket: PrivateSocket, handler: Arc<H>) {
         let PrivateSocket { listener, file, limits } = socket;
         let server = server(handler, &limits, &self.shutdown, &self.tasks, &self.cut);

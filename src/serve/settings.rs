@@ -1,4 +1,4 @@
-//! Where and how to listen.
+//! The settings of `[server]`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-/// Listeners, limits and whom to believe.
+/// `[server]`: listeners, limits and trusted proxies.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// The name sent as `X-authentik-meta-outpost`.
+    /// The value of `X-authentik-meta-outpost`.
     pub name: String,
     /// Cleartext HTTP/1.1 and HTTP/2; `None` when switched off.
     pub http: Option<SocketAddr>,
@@ -19,50 +19,50 @@ pub struct Server {
     pub metrics: Option<SocketAddr>,
     /// A Unix socket that speaks the same as `http`.
     pub unix_socket: Option<PathBuf>,
-    /// A Unix socket for operators, who see and end sessions there.
+    /// The Unix socket for `forepost sessions`.
     pub admin: Admin,
-    /// Peers whose forwarded headers are read.
+    /// The peers whose forwarded headers forepost reads.
     pub trusted_proxies: Vec<IpNet>,
-    /// Connections served at once, all listeners together; further ones wait to be accepted.
+    /// The most connections at once, on all listeners together; further ones wait in the backlog.
     pub max_connections: usize,
-    /// Bytes of a request's header section.
+    /// The largest header section of a request, in bytes.
     pub max_header_bytes: usize,
-    /// Header fields of a request.
+    /// The most header fields of a request.
     pub max_headers: usize,
-    /// From the first byte of a request's header section to its last.
+    /// The time for a header section, from its first byte to its last.
     pub header_timeout: Duration,
-    /// From the end of the header section to the end of the answer.
+    /// The time for an answer, from the end of the header section.
     pub request_timeout: Duration,
-    /// A kept-alive connection without a request.
+    /// The time of a kept connection without a request.
     pub idle_timeout: Duration,
-    /// For the TLS handshake.
+    /// The time for the TLS handshake.
     pub tls_handshake_timeout: Duration,
-    /// From the signal to the end of the process, for what is in flight.
+    /// The time for requests in flight, from the signal to the end of the process.
     pub shutdown_timeout: Duration,
-    /// With one application configured, let it answer for hosts that are not its own.
+    /// Whether the only application answers for hosts that are not its own.
     pub danger_any_host: bool,
 }
 
-/// Where operators reach the running daemon: a Unix socket that only its owner can use.
+/// The Unix socket for `forepost sessions`, which only its owner can use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admin {
-    /// Nowhere.
+    /// No socket.
     Off,
-    /// There, or the daemon does not start.
+    /// At this path; the daemon does not start without it.
     At(PathBuf),
-    /// Nobody said where: there as far as that can be had; `None`: no directory of the daemon's is known.
+    /// Not configured: at this path if possible; `None` if the daemon has no directory of its own.
     Usual(Option<PathBuf>),
 }
 
 /// The TLS listener.
 #[derive(Clone, Debug)]
 pub struct Https {
-    /// Where to listen.
+    /// The address to listen on.
     pub listen: SocketAddr,
     /// PEM file with the certificate chain, leaf first.
     pub certificate: PathBuf,
     /// PEM file with the private key.
     pub key: PathBuf,
-    /// How often the two files are looked at for a change.
+    /// The interval at which forepost checks the two files for a change.
     pub reload_interval: Duration,
 }

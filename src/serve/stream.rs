@@ -1,4 +1,4 @@
-//! The stream under hyper: it tells [`Pace`] what passes, and closes so that the peer gets to see the answer.
+//! The stream under hyper. It tells [`Pace`] what passes, and closes in a way that the peer can read the answer.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use tokio::time::Sleep;
 use super::frames::HeaderBlocks;
 use super::pace::Pace;
 
-/// What a client sends first when it speaks HTTP/2 (RFC 9113 §3.4).
+/// The first bytes of an HTTP/2 client (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// What is read and dropped behind an answer that was given early, so that no reset overtakes the answer.
+/// The bytes that are read and dropped after an early answer, so that a reset does not overtake the answer.
 const LINGER_BYTES: usize = 1 << 20;
 const LINGER_TIME: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 enum Protocol {
-    /// So many bytes of the preface have come.
+    /// This many bytes of the preface have come.
     Unknown(usize),
     Http1,
     Http2(HeaderBlocks),
@@ -61,7 +61,7 @@ impl<S> Paced<S> {
                     self.protocol = Protocol::Http1;
                 }
             }
-            // While a request is being answered, what comes is its body, or the next request, which waits anyway.
+            // While a request is answered, these bytes are its body, or the next request, which waits anyway.
             Protocol::Http1 if pace.is_answering() => {}
             Protocol::Http1 => pace.begin_head(),
             Protocol::Http2(blocks) => {
@@ -79,8 +79,8 @@ impl<S> Paced<S> {
 impl<S: AsyncRead + Unpin> Paced<S> {
     /// Reads and drops what the peer still sends, for a short time.
     ///
-    /// Closing a socket with unread bytes resets the connection, and the reset makes the peer forget an answer that
-    /// it has not read yet (RFC 9112 §9.6).
+    /// To close a socket with unread bytes resets the connection, and with a reset the peer may lose an answer that it has not read
+    /// (RFC 9112 §9.6).
     fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if !self.pace.is_unread() {
             return Poll::Ready(());

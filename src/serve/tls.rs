@@ -1,4 +1,4 @@
-//! The certificate: read, checked, and replaced while serving.
+//! Reads and checks the certificate, and replaces it when its files change.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,12 +28,12 @@ pub enum CertificateError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A file is not PEM, or holds nothing of the kind that is looked for.
+    /// A file is not PEM, or does not contain what is expected.
     #[error("{path} holds no usable {wanted} ({reason}); expected is PEM text: -----BEGIN …", path = path.display())]
     NotPem {
         /// The file.
         path: PathBuf,
-        /// What it should hold.
+        /// What it should contain.
         wanted: &'static str,
         /// What is wrong.
         reason: String,
@@ -50,7 +50,7 @@ pub enum CertificateError {
         /// The key file.
         key: PathBuf,
     },
-    /// The key or the certificate is of a kind that TLS here cannot use.
+    /// The TLS library does not support the kind of the key or the certificate.
     #[error("cannot use {certificate} with {key}: {}", words(source), key = key.display(), certificate = certificate.display())]
     Unusable {
         /// The certificate file.
@@ -65,7 +65,7 @@ pub enum CertificateError {
     Setup(Error),
 }
 
-/// The certificate that is served now, and where its successor will come from.
+/// The current certificate, and the files of the next one.
 #[derive(Debug)]
 pub(super) struct Certificates {
     https: Https,
@@ -79,7 +79,7 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-/// Certificates, and what was last found in their files: contents by their digest, or what could not be read.
+/// The certificate, and the last state of its files: a digest of the contents, or the error.
 pub(super) struct Watch {
     certificates: Arc<Certificates>,
     seen: Result<Digest, String>,
@@ -89,7 +89,7 @@ pub(super) struct Watch {
 ///
 /// # Errors
 ///
-/// It cannot be read or served; the message names the file.
+/// If it cannot be read or served; the message names the file.
 pub(super) async fn load(https: &Https) -> Result<(Arc<ServerConfig>, Watch), CertificateError> {
     let provider = Arc::new(aws_lc::default_provider());
     let files = Files::read(https).await?;
@@ -105,7 +105,7 @@ pub(super) async fn load(https: &Https) -> Result<(Arc<ServerConfig>, Watch), Ce
 }
 
 impl Watch {
-    /// Looks at the files in intervals until the shutdown; a pair that cannot be served never replaces one that can.
+    /// Checks the files at intervals until the shutdown. Replaces the current pair only with one that can be served.
     pub(super) async fn run(mut self, shutdown: Shutdown) {
         loop {
             tokio::select! {
@@ -152,7 +152,7 @@ impl Files {
         Ok(Self { certificate: read(&https.certificate).await?, key: read(&https.key).await? })
     }
 
-    /// Stands for the contents, so that no copy of the key is kept for a comparison.
+    /// A digest of the contents, so that no copy of the key is kept for a comparison.
     fn digest(&self) -> Digest {
         let parts = [digest(&SHA256, &self.certificate), digest(&SHA256, &self.key)];
         digest(&SHA256, &[parts[0].as_ref(), parts[1].as_ref()].concat())
@@ -210,7 +210,7 @@ mod tests {
             self.watch.certificates.current.load().cert[0].clone()
         }
 
-        /// After a look: whether the certificate is another one, and whether something was seen that was not before.
+        /// After a check: whether the certificate changed, and whether the files changed.
         async fn look(&mut self) -> (bool, bool) {
             let (served, seen) = (self.served(), format!("{:?}", self.watch.seen));
             self.watch.look().await;

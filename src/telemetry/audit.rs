@@ -1,6 +1,6 @@
-//! The audit log: who signed in and out, whose sessions were ended, by whom and why.
+//! The audit log: who signed in and out, whose sessions ended, by whom and why.
 //!
-//! Its lines have a target of their own, so that they can be kept apart from those about requests.
+//! Its lines have a target of their own, so that operators can filter them.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -19,9 +19,9 @@ pub enum Event {
     Login,
     /// It ended: by its user's sign-out, or because the provider no longer vouches for it.
     Logout,
-    /// The provider was asked whether it still vouches for the user, and gave no answer that counts.
+    /// Forepost asked the provider whether it still vouches for the user, and got no valid answer.
     RefreshFailure,
-    /// Sessions were ended by an order.
+    /// An order ended sessions.
     Revocation,
 }
 
@@ -38,7 +38,7 @@ impl Event {
     }
 }
 
-/// The request by which something was asked for.
+/// The request that asked for a change of sessions.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker {
     /// Address of the client, as far as it is known.
@@ -47,35 +47,35 @@ pub struct Asker {
     pub request_id: RequestId,
 }
 
-/// A line of the audit log; what is not known is left out.
+/// A line of the audit log. Unknown fields are left out.
 #[derive(Clone, Copy)]
 pub struct AuditLine<'a> {
     /// What happened.
     pub event: Event,
-    /// By what: `sign_out`, `back_channel`, `operator`, `invalid_grant`.
+    /// The cause: `sign_out`, `back_channel`, `operator`, `invalid_grant`.
     pub reason: &'a str,
     /// Slug.
     pub application: Option<&'a str>,
-    /// Its name in the settings.
+    /// The name of the provider's table in the configuration.
     pub identity_provider: Option<&'a str>,
-    /// How the user is called in logs.
+    /// The name of the user for logs.
     pub user: Option<&'a str>,
     /// `sub`.
     pub subject: Option<&'a str>,
-    /// The name of the session, by which operators revoke it; it opens nothing.
+    /// The name by which operators revoke the session. It does not open the session.
     pub session: Option<&'a dyn fmt::Display>,
     /// The provider's name of its own session (`sid`).
     pub provider_session: Option<&'a str>,
-    /// Who gave the order, where that was no browser: `uid 0`.
+    /// Who gave the order, if it did not come from a browser: `uid 0`.
     pub by: Option<&'a str>,
-    /// Address of the client that asked for it, as far as it is known.
+    /// Address of the client that asked for it, if it is known.
     pub client: Option<IpAddr>,
     /// The id that the line of the request and its answer show too.
     pub request_id: Option<&'a dyn fmt::Display>,
 }
 
 impl<'a> AuditLine<'a> {
-    /// A line that says nothing but this yet.
+    /// A line with these fields only.
     #[must_use]
     pub const fn new(event: Event, reason: &'a str) -> Self {
         Self {
@@ -93,7 +93,7 @@ impl<'a> AuditLine<'a> {
         }
     }
 
-    /// The same, with who asked for it.
+    /// Adds the request that asked for it.
     #[must_use]
     pub fn asked_by(self, asker: &'a Asker) -> Self {
         Self { client: asker.client, request_id: Some(&asker.request_id), ..self }

@@ -1,11 +1,11 @@
-//! Names for requests, which pages, answers and log lines share.
+//! Request ids, which pages, answers and log lines show.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::world::World;
 
-/// The name of one request; it becomes text only where it is shown.
+/// The id of a request. It is formatted only when it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestId {
     prefix: u32,
@@ -18,7 +18,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Gives each request a name: a prefix of this process and a number.
+/// Makes request ids: a prefix of this process and a number.
 #[derive(Debug)]
 pub struct RequestIds {
     prefix: u32,
@@ -26,14 +26,14 @@ pub struct RequestIds {
 }
 
 impl RequestIds {
-    /// With a random prefix, so that the names of two runs do not mix in a log.
+    /// Takes a random prefix, so that the ids of two runs differ in a log.
     #[must_use]
     pub fn new(world: &World) -> Self {
         let prefix = world.random::<4>().map_or(0, u32::from_be_bytes);
         Self { prefix, next: AtomicU64::new(1) }
     }
 
-    /// The next name.
+    /// The next id.
     pub fn next(&self) -> RequestId {
         RequestId { prefix: self.prefix, number: self.next.fetch_add(1, Ordering::Relaxed) }
     }

@@ -1,33 +1,33 @@
-//! What is written about requests.
+//! The settings of `[log]`.
 
-/// What is written about requests, and how.
+/// `[log]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// The form of a line.
     pub format: LogFormat,
     /// A `tracing` filter: `info`, `forepost=debug`.
     pub level: String,
-    /// Which of the checks that end as most do are written.
+    /// Which routine checks are logged.
     pub routine_checks: RoutineChecks,
 }
 
 /// The form of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Human at a terminal, JSON elsewhere.
+    /// Text at a terminal, JSON elsewhere.
     Auto,
     /// One JSON object a line.
     Json,
-    /// For people.
+    /// Text for people.
     Human,
 }
 
-/// Which of the checks that end as most do are written.
+/// Which routine checks are logged: those with outcome `allow`, `pass` or `challenge`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoutineChecks {
     /// Each.
     All,
-    /// One in so many, two at least.
+    /// One in this many, which is at least 2.
     OneIn(u32),
     /// None.
     Off,

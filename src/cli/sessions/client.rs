@@ -1,4 +1,4 @@
-//! The daemon's other end: requests over its Unix socket, and why there is no answer.
+//! The client of the admin socket.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
 
-/// As long as the daemon lets itself take.
+/// The time that the daemon takes for an answer at most.
 const PATIENCE: Duration = Duration::from_mins(10);
 
 /// `EX_UNAVAILABLE` of sysexits.h.
@@ -22,7 +22,7 @@ const UNAVAILABLE: u8 = 69;
 /// `EX_NOPERM`.
 const NO_PERMISSION: u8 = 77;
 
-/// Why nothing was done: what to tell the operator, and the exit status.
+/// Why the command failed: a message for the operator, and the exit status.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Failure {
     pub(super) message: String,
@@ -58,7 +58,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Connects to the first of `paths` that is there.
+    /// Connects to the first of `paths` that exists.
     pub(super) async fn connect(paths: &[PathBuf]) -> Result<Self, Failure> {
         let mut failure = None;
         for path in paths {
@@ -66,7 +66,7 @@ impl Client {
                 Ok(stream) => {
                     let unavailable = |error| Failure::unavailable(path, error);
                     let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(unavailable)?;
-                    // Its errors reach whoever waits for an answer.
+                    // Errors of the connection are reported by the request.
                     tokio::spawn(connection);
                     return Ok(Self { path: path.clone(), sender });
                 }
@@ -79,7 +79,7 @@ impl Client {
         Err(failure.unwrap_or_else(|| Failure::new(UNAVAILABLE, "there is no socket to ask at")))
     }
 
-    /// Asks, and reads the JSON of the answer.
+    /// Sends a request, and parses the JSON of the answer.
     pub(super) async fn ask(&mut self, method: Method, target: &str) -> Result<Value, Failure> {
         let answer = tokio::time::timeout(PATIENCE, self.exchange(method, target)).await;
         let answer = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
@@ -103,7 +103,7 @@ impl Client {
         let answer = self.sender.send_request(request).await.map_err(|error| error.to_string())?;
         let status = answer.status();
         let body = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
-        // What is not JSON has no message either.
+        // An answer that is not JSON has no message.
         Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
     }
 }

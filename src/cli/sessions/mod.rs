@@ -1,4 +1,4 @@
-//! `forepost sessions`: what the running daemon says of its sessions, and orders to end some.
+//! `forepost sessions`: lists and ends the sessions of the running daemon.
 
 mod client;
 mod table;
@@ -19,13 +19,13 @@ use crate::session::SessionKey;
 use crate::settings::{self, Sources};
 use crate::telemetry::log::escaped;
 
-/// Nothing is like what was asked for.
+/// There is no such session or user.
 const NOT_FOUND: u8 = 1;
 
-/// Where a daemon that was installed as usual listens: with its environment unknown, these are tried in turn.
+/// The usual paths of the admin socket, which are tried in turn, because the command may not have the daemon's environment.
 const USUAL_SOCKETS: [&str; 2] = ["/var/lib/forepost/admin.sock", "/run/forepost/admin.sock"];
 
-/// Which daemon, and what of it.
+/// `forepost sessions`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(after_help = AFTER_HELP)]
 pub struct SessionsArguments {
@@ -33,7 +33,7 @@ pub struct SessionsArguments {
     #[command(subcommand)]
     pub command: SessionsCommand,
 
-    /// Ask the daemon at this socket, whatever the settings say (server.admin).
+    /// Use this socket of the daemon instead of that of the settings (server.admin).
     #[arg(long, global = true, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 }
@@ -45,7 +45,7 @@ Exit status: 0 when it is done, 1 when nothing is like that, 64 when something h
 /// What to do with sessions.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum SessionsCommand {
-    /// Show all sessions, or some.
+    /// List all sessions, or some.
     List {
         /// Only those of this user, by name or subject.
         #[arg(long)]
@@ -57,9 +57,9 @@ pub enum SessionsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Show all that is known of one session.
+    /// Show everything that is known about one session.
     Show {
-        /// As the list shows it.
+        /// The id, as in the list.
         #[arg(allow_hyphen_values = true)]
         id: String,
         /// Print a JSON object.
@@ -71,13 +71,13 @@ pub enum SessionsCommand {
         /// Whose.
         #[command(flatten)]
         whose: Whose,
-        /// With --user: only at this provider; whoever has no session is meant by subject then.
+        /// With --user: only at this provider; a user without a session is named by subject.
         #[arg(long, requires = "user", conflicts_with_all = ["application", "id", "all"], value_name = "URL")]
         issuer: Option<String>,
         /// Print a JSON object.
         #[arg(long)]
         json: bool,
-        /// With --all: do not ask.
+        /// With --all: do not ask for confirmation.
         #[arg(long)]
         yes: bool,
     },
@@ -93,7 +93,7 @@ pub struct Whose {
     /// Those for this application, by its slug.
     #[arg(long)]
     pub application: Option<String>,
-    /// This one, as the list shows it.
+    /// The session with this id, as in the list.
     #[arg(long, allow_hyphen_values = true)]
     pub id: Option<String>,
     /// All.
@@ -101,7 +101,7 @@ pub struct Whose {
     pub all: bool,
 }
 
-/// Does what was asked, and tells how it went.
+/// Runs the command.
 pub(super) async fn run(sources: &Sources, asked: &SessionsArguments) -> ExitCode {
     match obey(sources, asked).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -133,7 +133,7 @@ async fn obey(sources: &Sources, asked: &SessionsArguments) -> Result<(), Failur
     }
 }
 
-/// Where the daemon may listen.
+/// The paths that the daemon may listen on.
 fn sockets(sources: &Sources, named: Option<&PathBuf>) -> Result<Vec<PathBuf>, Failure> {
     if let Some(path) = named {
         return Ok(vec![path.clone()]);
@@ -174,7 +174,7 @@ fn parameter(name: &str, value: &str) -> String {
 }
 
 fn session_target(id: &str) -> Result<String, Failure> {
-    // What is not an id must not become another path.
+    // Another text could change the path of the request.
     let wrong = || Failure::new(USAGE, format!("{id} is not an id of a session: 43 letters, digits, - and _"));
     SessionKey::parse(id).map(|id| format!("/sessions/{id}")).ok_or_else(wrong)
 }
@@ -192,7 +192,7 @@ fn revoke_target(whose: &Whose, issuer: Option<&str>) -> Result<String, Failure>
     Ok(format!("/sessions?{}", query.finish()))
 }
 
-/// Asks whether all sessions are meant; where nobody can answer, the order has to say so itself.
+/// Asks the operator to confirm that all sessions are meant. Without a terminal, `--yes` is required.
 fn confirm() -> Result<(), Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::new(USAGE, "this signs everybody out; add --yes if that is meant"));
@@ -206,11 +206,11 @@ fn confirm() -> Result<(), Failure> {
     Err(Failure::new(USAGE, "nothing was done"))
 }
 
-/// What an order to end sessions leaves.
+/// What an order to end sessions does not end.
 const STILL_SIGNED_IN: &str =
     "A user who is still signed in at the identity provider gets a new session without being asked.\n";
 
-/// What an order did, for people.
+/// The result of an order, as text.
 fn outcome(done: &Value) -> String {
     let count = done["ended"].as_u64().unwrap_or_default();
     let plural = if count == 1 { "" } else { "s" };
@@ -224,12 +224,12 @@ fn outcome(done: &Value) -> String {
     format!("Ended {about}{count} session{plural}.\n{users}{note}")
 }
 
-/// One line of JSON in which nothing moves a terminal.
+/// Writes one line of JSON, without characters that control a terminal.
 fn line(value: &Value) -> String {
     escaped(&value.to_string()) + "\n"
 }
 
-/// Prints; whoever has read enough may close the pipe.
+/// Prints, and ignores a closed pipe.
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

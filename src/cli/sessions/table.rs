@@ -1,14 +1,14 @@
-//! Sessions for people.
+//! Sessions as text.
 
 use chrono::DateTime;
 use serde_json::Value;
 
 use crate::telemetry::log::escaped;
 
-/// Stands for what is not known.
+/// Shown for an unknown value.
 const NOTHING: &str = "-";
 
-/// What a list shows of each session, and under which heading; the last is as wide as it is.
+/// The columns of a list; the last one has no fixed width.
 const COLUMNS: [(&str, &str); 6] = [
     ("USER", "user"),
     ("APPLICATION", "application"),
@@ -18,7 +18,7 @@ const COLUMNS: [(&str, &str); 6] = [
     ("ID", "id"),
 ];
 
-/// What is shown of one session.
+/// The lines about one session.
 const LINES: [(&str, &str); 9] = [
     ("ID", "id"),
     ("User", "user"),
@@ -31,7 +31,7 @@ const LINES: [(&str, &str); 9] = [
     ("Ends", "expires_at"),
 ];
 
-/// A line for each session behind one of headings, by user, application and time.
+/// A line with headings, and one for each session, in the order of user, application and time.
 pub(super) fn list(sessions: &[Value]) -> String {
     let mut rows: Vec<_> = sessions.iter().map(|session| COLUMNS.map(|(_, field)| shown(session, field))).collect();
     rows.sort_unstable();
@@ -47,14 +47,14 @@ pub(super) fn list(sessions: &[Value]) -> String {
     text
 }
 
-/// One session, a line for each thing that is known of it.
+/// One session, with a line for each known field.
 pub(super) fn one(session: &Value) -> String {
     let width = LINES.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
     let lines = LINES.iter().map(|(name, field)| format!("{name:<width$}  {}\n", shown(session, field)));
     lines.collect()
 }
 
-/// Times in UTC, whatever the locale is; nothing that moves a terminal.
+/// Writes a value: times in UTC, and text without characters that control a terminal.
 fn shown(session: &Value, field: &str) -> String {
     match &session[field] {
         Value::String(text) if text.is_empty() => NOTHING.to_owned(),

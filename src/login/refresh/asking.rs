@@ -49,7 +49,7 @@ impl Asking<'_> {
             return self.end("claims_name_nobody").await;
         };
         self.app.set_apart_from_issuers(&mut identity, &mut refreshed.claims);
-        if identity.is_nobody_after(&self.session.identity().identity()) {
+        if identity.lacks_names_of(&self.session.identity().identity()) {
             return self.end("claims_name_nobody").await;
         }
         let now = self.logins.world.now();

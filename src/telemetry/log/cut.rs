@@ -1,17 +1,17 @@
-//! Values are cut: much of what is logged was sent by somebody.
+//! Cuts long values, because clients choose many of them.
 
 use std::fmt;
 
-/// Characters of one value that are written.
+/// The most characters of a value.
 pub(super) const MOST: usize = 1024;
 
-/// Stands where something was cut off.
+/// The mark where a value was cut.
 const CUT: char = '…';
 
-/// Passes on so much of a text, and a mark where there was more.
+/// Writes the first characters of a text, and a mark if there are more.
 pub(super) struct Cutting<W> {
     to: W,
-    /// Characters that still fit; `None` once some did not.
+    /// The characters that still fit; `None` after the cut.
     left: Option<usize>,
 }
 
@@ -51,7 +51,7 @@ pub(super) fn cut_json(line: &str) -> String {
             continue;
         }
         *length += 1;
-        // An escape is one character of the text, whole or not at all.
+        // An escape is one character of the text, and is not split.
         let escape = if c == '\\' { rest.next() } else { None };
         let digits = if escape == Some('u') { 4 } else { 0 };
         let whole = std::iter::once(c).chain(escape).chain(rest.by_ref().take(digits));
@@ -85,7 +85,7 @@ mod tests {
             let line = serde_json::json!({"a": text, "b": 7, "c": ["x", text]}).to_string();
             let cut: serde_json::Value = serde_json::from_str(&cut_json(&line)).unwrap();
             assert_eq!(cut, serde_json::json!({"a": expected, "b": 7, "c": ["x", expected]}));
-            // In whatever pieces it comes.
+            // The pieces do not matter.
             for piece in [1, 7, 5000] {
                 let mut written = String::new();
                 let mut cutting = Cutting::new(&mut written);

@@ -1,4 +1,4 @@
-//! What anybody can cause does not fill the log: of each event the first lines are written, and then some a second.
+//! Limits log lines, so that clients cannot fill the log: of each event the first lines are written, and then some in a second.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,16 +17,16 @@ use tracing_subscriber::registry::LookupSpan;
 use super::{ACCESS, SAMPLED};
 use crate::telemetry::audit::AUDIT;
 
-/// Lines of one event that are written however fast they come.
+/// The first lines of an event, which are written at any rate.
 const FIRST: u64 = 100;
 
-/// After those, so many a second.
+/// The lines in a second after those.
 const A_SECOND: u64 = 10;
 
-/// Says how many lines were left out; it is not left out itself.
+/// The target of the lines that say how many were left out; they are not limited.
 const TELLS: &str = "forepost::log";
 
-/// That of the process, as the log itself.
+/// The limit of the process, as there is one log.
 pub(super) static FLOOD: LazyLock<Flood> = LazyLock::new(Flood::default);
 
 /// Counts the lines of each event.
@@ -36,17 +36,17 @@ pub(super) struct Flood {
     pub(super) left_out: Counter,
 }
 
-/// Where an event is written, and for requests how they ended: both are parts of the program.
+/// The call site of an event, and the outcome of a request; both are constants of the program.
 #[derive(PartialEq, Eq, Hash)]
 struct Key(Identifier, String);
 
 struct Bucket {
     name: String,
-    /// Lines that may be written at once.
+    /// The lines that may be written now.
     room: u64,
-    /// When there was room for so many.
+    /// The time for which `room` was computed.
     since: Instant,
-    /// Lines that were not written since that was last told.
+    /// The lines that were left out since the last report.
     left_out: u64,
 }
 
@@ -64,7 +64,7 @@ impl Bucket {
     }
 }
 
-/// What an event is called, and how its request ended.
+/// The message of an event, and the outcome of its request.
 #[derive(Default)]
 struct Names {
     message: String,
@@ -86,11 +86,11 @@ impl Visit for Names {
 }
 
 impl Flood {
-    /// Whether to write a line about `event`.
+    /// Whether to write `event`.
     fn admits(&self, event: &Event<'_>) -> bool {
         let metadata = event.metadata();
         let target = metadata.target();
-        // Who asks for more than info gets all of it, and what happens to sessions is not left out.
+        // Lines below info are there because the operator asks for them, and audit lines must be complete.
         if *metadata.level() > Level::INFO || target == AUDIT || target == TELLS {
             return true;
         }
@@ -118,7 +118,7 @@ impl Flood {
         admits
     }
 
-    /// Says of which events lines were left out since it was last told.
+    /// Reports the events of which lines were left out since the last report.
     pub(super) fn tell(&self) {
         let mut told = Vec::new();
         for bucket in self.events.lock().unwrap_or_else(PoisonError::into_inner).values_mut() {
@@ -127,14 +127,14 @@ impl Flood {
                 told.push((bucket.name.clone(), left_out));
             }
         }
-        // Unlocked: these are events as well.
+        // Without the lock, because these are events too.
         for (event, lines) in told {
             tracing::warn!(target: TELLS, event, lines, "lines were left out of the log");
         }
     }
 }
 
-/// Writes what a flood leaves.
+/// Passes the events on that are within the limit.
 pub(super) struct Limited<F>(pub(super) F, pub(super) &'static Flood);
 
 impl<S, N, F> FormatEvent<S, N> for Limited<F>

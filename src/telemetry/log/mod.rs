@@ -1,8 +1,7 @@
-//! Logs: one event, one line, on standard error, in JSON or for people.
+//! Logs: each event is one line on standard error, in JSON or as text.
 //!
-//! Nothing that a client or a provider sent can end a line early or move the terminal: every control character in a
-//! value is written as an escape. Tokens, cookies, codes and queries are not logged at all; [`RequestLine`]
-//! has no place for them.
+//! A value from a client or a provider cannot end a line or control the terminal: control characters are written as escapes.
+//! Tokens, cookies, codes and queries are not logged; [`RequestLine`] has no field for them.
 
 mod cut;
 mod flood;
@@ -32,13 +31,13 @@ use crate::telemetry::{Log, LogFormat, RoutineChecks};
 /// The target of the lines about requests, for filters: `info,forepost::access=off`.
 pub const ACCESS: &str = "forepost::access";
 
-/// Outcomes of which the settings say how many are written (`log.routine_checks`).
+/// The outcomes that `log.routine_checks` samples.
 const SAMPLED: [&str; 3] = ["allow", "pass", "challenge"];
 
 /// Why logging cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The filter is not understood.
+    /// The filter is invalid.
     #[error("{part:?} is neither a level (off, error, warn, info, debug, trace) nor target=level")]
     Level {
         /// The part of the filter that is wrong.
@@ -51,12 +50,12 @@ pub enum LogError {
 
 /// Sends the events of the whole process to standard error.
 ///
-/// JSON lines are flat: `timestamp`, `level`, `message`, the event's own fields, `target`. Of events that come often, lines
-/// are left out ([`tell_left_out`]), and a panic is one line.
+/// JSON lines are flat: `timestamp`, `level`, `message`, the event's own fields, `target`. Lines of frequent events are left out
+/// ([`tell_left_out`]). A panic is one line.
 ///
 /// # Errors
 ///
-/// When the level is not understood, and when logging was set up before.
+/// If the level is invalid, or if logging was set up before.
 pub fn init(log: &Log) -> Result<(), LogError> {
     let terminal = io::stderr().is_terminal();
     let style = match log.format {
@@ -73,17 +72,17 @@ pub fn init(log: &Log) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Says of which events lines were left out since it was last told; to be called every now and then, and at the end.
+/// Reports the events of which lines were left out since the last report. To be called at intervals, and at the end.
 pub fn tell_left_out() {
     FLOOD.tell();
 }
 
-/// Counts the lines that were left out in this process.
+/// The number of lines that were left out in this process.
 pub(super) fn left_out() -> Counter {
     FLOOD.left_out.clone()
 }
 
-/// One line, in the form of all others; who caught it goes on, and tells what failed by it.
+/// Logs a panic as one line in the form of all others. The code that catches the panic reports what failed.
 fn tell_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let cause = panic.payload_as_str().unwrap_or("unknown");
     let thread = std::thread::current();
@@ -115,16 +114,16 @@ where
     }
 }
 
-/// Whether `text` is a filter that [`init`] understands.
+/// Checks that `text` is a filter for [`init`].
 ///
 /// # Errors
 ///
-/// The first part that it does not.
+/// The first part that is invalid.
 pub fn check_level(text: &str) -> Result<(), LogError> {
     filter(text).map(drop)
 }
 
-/// Reads a filter, strictly: `tracing` takes a misspelt level for a target and would then log next to nothing.
+/// Parses a filter strictly: `tracing` reads a misspelt level as a target, and would then log almost nothing.
 fn filter(text: &str) -> Result<EnvFilter, LogError> {
     let wrong = |part: &str| LogError::Level { part: part.into() };
     let parts: Vec<&str> = text.split(',').map(str::trim).collect();
@@ -136,29 +135,28 @@ fn filter(text: &str) -> Result<EnvFilter, LogError> {
     EnvFilter::builder().parse(parts.join(",")).map_err(|_| wrong(text))
 }
 
-/// Whether a character can end a line, move the cursor, or turn the direction of what follows.
+/// Whether a character can end a line, move the cursor, or change the direction of the text.
 fn is_unsafe(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// `text` with the characters that would do something to a terminal, or end a line, as `\u001b`; inside of the strings of
-/// JSON that means the same.
+/// Escapes characters that end a line or control a terminal, as `\u001b`; in JSON strings the escape has the same meaning.
 #[must_use]
 pub fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    // Writing to a text does not fail.
+    // Writing to a string cannot fail.
     let _ = Escaping(&mut escaped).write_str(text);
     escaped
 }
 
-/// Passes text on with the unsafe characters as `\u001b`, which JSON strings and people both read.
+/// Writes text with unsafe characters as `\u001b`, which is valid in a JSON string and readable in text.
 struct Escaping<W>(W);
 
 impl<W: fmt::Write> fmt::Write for Escaping<W> {
     fn write_str(&mut self, mut text: &str) -> fmt::Result {
         while let Some((at, found)) = text.char_indices().find(|(_, c)| is_unsafe(*c)) {
             self.0.write_str(&text[..at])?;
-            // All of them lie in the basic plane.
+            // All of them are in the basic plane.
             write!(self.0, "\\u{:04x}", u32::from(found))?;
             text = &text[at + found.len_utf8()..];
         }
@@ -166,9 +164,9 @@ impl<W: fmt::Write> fmt::Write for Escaping<W> {
     }
 }
 
-/// A JSON line without the characters that JSON may leave as they are and readers of lines do not (DEL, C1, U+2028).
+/// Escapes characters in a JSON line that JSON allows and that can break a line or a terminal (DEL, C1, U+2028).
 ///
-/// Such a character can only stand inside a string, so the escape means the same.
+/// Such a character can only be inside a string, so the escape has the same meaning.
 struct OneLine(Format<Json>);
 
 impl<S, N> FormatEvent<S, N> for OneLine
@@ -194,7 +192,7 @@ fn human_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
     write!(Cutting::new(Escaping(writer)), "{value:?}")
 }
 
-/// Decides which checks are written: of the routine ones as many as configured, and each of the others.
+/// Chooses the checks to log: the configured share of routine ones, and all others.
 #[derive(Debug)]
 pub struct Sampler {
     routine: RoutineChecks,
@@ -202,13 +200,13 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// A sampler that writes the first routine check.
+    /// A sampler that logs the first routine check.
     #[must_use]
     pub const fn new(routine: RoutineChecks) -> Self {
         Self { routine, seen: AtomicU64::new(0) }
     }
 
-    /// Whether to write a check, `routine` or not.
+    /// Whether to log a check, `routine` or not.
     pub fn wants(&self, routine: bool) -> bool {
         match self.routine {
             _ if !routine => true,
@@ -222,18 +220,18 @@ impl Sampler {
     }
 }
 
-/// What is logged about one request: a check, or one for the daemon itself.
+/// The log line of a request: a check, or a request for one of the daemon's own paths.
 #[derive(Clone, Copy)]
 pub struct RequestLine<'a> {
-    /// The id that pages and answers show too.
+    /// The id that the page or the answer shows too.
     pub request_id: &'a dyn fmt::Display,
-    /// Slug of the application; `None` when no application has the host.
+    /// Slug of the application; `None` if no application has the host.
     pub application: Option<&'a str>,
-    /// Which of the daemon's routes: `auth`, `callback`, `sign_out`.
+    /// The daemon's route: `auth`, `callback`, `sign_out`.
     pub route: &'static str,
-    /// Which proxy asked, for a check: `traefik`, `nginx`.
+    /// The dialect of a check: `traefik`, `nginx`.
     pub dialect: Option<&'static str>,
-    /// How it ended.
+    /// The outcome.
     pub outcome: &'static str,
     /// Status of the answer.
     pub status: u16,
@@ -241,18 +239,18 @@ pub struct RequestLine<'a> {
     pub method: &'a Method,
     /// Host of the request.
     pub host: &'a str,
-    /// Path of the request; a query behind it is not written.
+    /// Path of the request; a query after it is not written.
     pub path: &'a str,
-    /// Address of the client, as far as it is known.
+    /// Address of the client, if it is known.
     pub client: Option<IpAddr>,
-    /// Username, once it is known.
+    /// User name, if it is known.
     pub user: Option<&'a str>,
-    /// From the end of the request's header section to the answer.
+    /// Time from the end of the request's header section to the answer.
     pub duration: Duration,
 }
 
 impl RequestLine<'_> {
-    /// Writes the line at level info; when that is off, nothing is even formatted.
+    /// Writes the line at level info. If that is off, nothing is formatted.
     pub fn write(&self) {
         tracing::info!(
             target: ACCESS,
@@ -277,7 +275,7 @@ fn without_query(path: &str) -> &str {
     path.split_once('?').map_or(path, |(path, _)| path)
 }
 
-/// Milliseconds with three digits behind the point.
+/// Milliseconds with three decimal places.
 fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -122,7 +122,7 @@ fn no_value_makes_a_second_line_or_moves_the_terminal() {
     }
 }
 
-/// What a client sent takes a bounded room in the log.
+/// The values of a client have bounded sizes in the log.
 #[test]
 fn long_values_are_cut() {
     let long = "/ü".repeat(45_000);
@@ -142,7 +142,7 @@ fn long_values_are_cut() {
     }
 }
 
-/// Of each event and outcome, and nothing that matters is drowned.
+/// The limit is for each event and outcome by itself, and the audit log has none.
 #[test]
 fn floods_are_left_out_and_counted() {
     let captured = Captured::default();
@@ -277,7 +277,7 @@ fn a_panic_is_one_line() {
 #[test]
 fn logging_is_set_up_once() {
     let log = Log { format: LogFormat::Json, level: "off".into(), routine_checks: RoutineChecks::All };
-    // Whoever comes first in this process may set it.
+    // Another test of this process may have set it first.
     drop(init(&log));
     assert!(matches!(init(&log), Err(LogError::AlreadySet)));
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-/// Durations, counted by upper bound.
+/// A histogram of durations.
 #[derive(Debug)]
 pub(super) struct Histogram {
-    /// In seconds, rising; the last one is infinite.
+    /// The upper bounds in seconds, in ascending order; the last one is infinite.
     bounds: &'static [f64],
-    /// How many fell below a bound and not below the one before.
+    /// How many values are below a bound and not below the bound before.
     counts: Box<[AtomicU64]>,
     nanos: AtomicU64,
 }
@@ -46,9 +46,9 @@ impl Histogram {
     }
 }
 
-/// One histogram for each label set that can ever occur, made at start: finding one is arithmetic.
+/// A histogram for each possible label set. All are made at start, so that a lookup is arithmetic.
 ///
-/// Those that nothing was counted in are not shown; an application is rarely asked about in every dialect.
+/// Empty histograms are not shown, because few applications are asked about in every dialect.
 #[derive(Debug)]
 pub(super) struct Table<L> {
     cells: Arc<[(L, Histogram)]>,
@@ -95,7 +95,7 @@ impl<L: EncodeLabelSet> EncodeMetric for Table<L> {
     }
 }
 
-/// Two tables under one name.
+/// Two tables that are encoded under one name.
 #[derive(Debug)]
 pub(super) struct Both<L>(pub(super) Table<L>, pub(super) Table<L>);
 

@@ -1,9 +1,9 @@
-//! Label sets, and the words that may stand in them.
+//! Label sets and their values.
 
 use http::Method;
 use prometheus_client::encoding::EncodeLabelSet;
 
-/// Stands for an application, host or identity provider that is not configured.
+/// The value for an application, host or identity provider that is not configured.
 pub(super) const UNKNOWN: &str = "unknown";
 
 /// All other methods count as `OTHER`.
@@ -75,7 +75,7 @@ pub(super) struct RevocationLabels {
     pub(super) reason: &'static str,
 }
 
-/// Configured names, each once, behind a first one for what has none.
+/// Configured names, each once, after a first one for unknown names.
 #[derive(Debug)]
 pub(super) struct Names(pub(super) Vec<String>);
 
@@ -84,7 +84,7 @@ impl Names {
         Self(vec![UNKNOWN.to_owned()])
     }
 
-    /// The number of `name`, which is added when it is new; twins would make a scrape invalid.
+    /// The number of `name`. Adds a new name; a duplicate series would make a scrape invalid.
     pub(super) fn add(&mut self, name: &str) -> usize {
         let known = self.0.iter().position(|n| n == name);
         known.unwrap_or_else(|| {
@@ -99,7 +99,7 @@ impl Names {
     }
 }
 
-/// Constant words of one label, known by their positions; behind them stands `other`.
+/// Constant values of a label, by their positions; after them is `other`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Words(pub(super) &'static [&'static str]);
 

@@ -1,7 +1,7 @@
 //! Metrics in the `OpenMetrics` text form, without globals.
 //!
-//! No label takes a value that a client chose: applications, hosts and identity providers are the configured ones or
-//! `unknown`, everything else is a constant of this program. So the number of series is fixed by the configuration.
+//! Clients do not choose values of labels: applications, hosts and identity providers are those of the configuration or
+//! `unknown`, and all other values are constants. So the configuration fixes the number of series.
 
 mod histogram;
 mod labels;
@@ -24,30 +24,30 @@ use labels::{
     ProviderRequestLabels, RefreshLabels, RevocationLabels, TokenLabels, UNKNOWN, Words,
 };
 
-/// The `Content-Type` of what [`Metrics::encode`] returns.
+/// The `Content-Type` of the text of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// In seconds; a check is a memory hit, or the sealing of a login attempt.
+/// Bounds in seconds: a check is a lookup in memory, or the sealing of a login attempt.
 const CHECK_BOUNDS: [f64; 15] =
     [50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1.0, f64::INFINITY];
 
-/// In seconds; those that existing dashboards were drawn with.
+/// Bounds in seconds: those of authentik's outpost, for its dashboards.
 const OUTPOST_BOUNDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, f64::INFINITY];
 
-/// In seconds, over a network.
+/// Bounds in seconds, for requests over a network.
 const PROVIDER_BOUNDS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// In requests.
+/// Bounds in requests.
 const CONNECTION_BOUNDS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0, 10_000.0, 100_000.0];
 
-/// What is counted, with the registry that shows it.
+/// All metrics of the daemon, with their registry.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     slugs: HashSet<String>,
-    /// In the order of the configuration.
+    /// By the position of the application in the configuration.
     applications: Vec<Numbers>,
     providers: Names,
     dialects: Words,
@@ -73,7 +73,7 @@ pub struct Metrics {
     left_out: Counter,
 }
 
-/// Where an application and its host stand in the tables.
+/// The positions of an application and its host in the tables.
 #[derive(Clone, Copy, Debug, Default)]
 struct Numbers {
     application: usize,
@@ -81,10 +81,9 @@ struct Numbers {
 }
 
 impl Metrics {
-    /// Makes every series of checks that can occur.
+    /// Makes all possible series of checks.
     ///
-    /// `applications` are slugs with their external hosts; `dialects` and `outcomes` are all the words that
-    /// [`Metrics::check`] will be given.
+    /// `applications` are slugs with their external hosts. `dialects` and `outcomes` are all values that [`Metrics::check`] counts.
     pub fn new<'a>(
         outpost_name: &str,
         applications: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -134,7 +133,7 @@ impl Metrics {
         metrics
     }
 
-    /// Shows from the start what operators alert on, so that the first event is a rise.
+    /// Makes the series that operators alert on at start, so that the first event is an increase.
     fn start_at_zero(&self) {
         for slug in &self.slugs {
             let labels = self.application(Some(slug));
@@ -196,7 +195,7 @@ impl Metrics {
         );
     }
 
-    /// The names that dashboards for authentik's outpost ask for.
+    /// Registers the names of authentik's outpost, for its dashboards.
     fn register_outpost(&mut self, outpost_name: &str) {
         let requests = Both(self.outpost.clone(), self.ping.clone());
         self.registry.register_with_unit(
@@ -222,10 +221,9 @@ impl Metrics {
         );
     }
 
-    /// Counts a check; `application` is `None` when none has the host.
+    /// Counts a check; `application` is `None` if no application has the host.
     ///
-    /// Application, dialect and outcome are given by their positions in what [`Metrics::new`] was told. Takes no lock
-    /// and makes nothing.
+    /// Application, dialect and outcome are positions in the lists for [`Metrics::new`]. Takes no lock and allocates nothing.
     pub fn check(
         &self,
         application: Option<usize>,
@@ -243,7 +241,7 @@ impl Metrics {
         self.outpost.observe(cell, elapsed);
     }
 
-    /// Counts a liveness request; it belongs to no application.
+    /// Counts a liveness request, which has no application.
     pub fn ping(&self, method: &Method, elapsed: Duration) {
         self.ping.observe(labels::method_number(method), elapsed);
     }
@@ -260,30 +258,30 @@ impl Metrics {
         self.sign_outs.get_or_create(&labels).inc();
     }
 
-    /// Counts a logout token; one that cannot be told to be of any identity provider has no name of one.
+    /// Counts a logout token; `identity_provider` is empty if the token does not name a known issuer.
     pub fn logout_token(&self, identity_provider: &str, result: &'static str) {
         let labels = LoginLabels { identity_provider: self.providers.label(identity_provider), result };
         self.logout_tokens.get_or_create(&labels).inc();
     }
 
-    /// Counts a refresh, by how it ended.
+    /// Counts a refresh by its outcome.
     pub fn refresh(&self, identity_provider: &str, result: &'static str) {
         let labels = LoginLabels { identity_provider: self.providers.label(identity_provider), result };
         self.refreshes.get_or_create(&labels).inc();
     }
 
-    /// Counts a bearer token or app password that a program showed, by what became of it.
+    /// Counts a bearer token or app password by its outcome.
     pub fn token(&self, application: &str, result: &'static str) {
         let ApplicationLabels { application } = self.application(Some(application));
         self.tokens.get_or_create(&TokenLabels { application, result }).inc();
     }
 
-    /// Counts an order to end sessions that was followed.
+    /// Counts a successful order to end sessions.
     pub fn revocation(&self, reason: &'static str) {
         self.revocations.get_or_create(&RevocationLabels { reason }).inc();
     }
 
-    /// Says whether the store of sessions answers, and whether what it keeps now outlives the process.
+    /// Sets whether the store of sessions answers, and whether its sessions survive the process.
     pub fn set_store(&self, up: bool, durable: bool) {
         self.store_up.set(i64::from(up));
         self.store_durable.set(i64::from(durable));
@@ -311,7 +309,7 @@ impl Metrics {
         self.jwks_refreshes.get_or_create(&labels).inc();
     }
 
-    /// Says whether logins at an identity provider are possible.
+    /// Sets whether logins at an identity provider are possible.
     pub fn set_provider_ready(&self, identity_provider: &str, ready: bool) {
         let labels = ProviderLabels { identity_provider: self.providers.label(identity_provider) };
         self.provider_ready.get_or_create(&labels).set(i64::from(ready));
@@ -328,7 +326,7 @@ impl Metrics {
         self.connections.observe(f64::from(requests));
     }
 
-    /// Everything in the `OpenMetrics` text form, with the number of sessions there are now.
+    /// All metrics in the `OpenMetrics` text form, with the current number of sessions.
     #[must_use]
     pub fn encode(&self, sessions: u64) -> String {
         self.sessions.set(i64::try_from(sessions).unwrap_or(i64::MAX));

@@ -15,14 +15,14 @@ fn metrics() -> Metrics {
     )
 }
 
-/// Counts a check by names; those that [`metrics`] was not told get a number beyond the last one.
+/// Counts a check by names; a name that [`metrics`] does not have gets a number beyond the last one.
 fn check(metrics: &Metrics, slug: Option<&str>, dialect: &str, outcome: &str, method: &Method, elapsed: Duration) {
     let position = |names: &[&str], name: &str| names.iter().position(|it| *it == name).unwrap_or(99);
     let application = slug.map(|slug| position(&["grafana", "wiki"], slug));
     metrics.check(application, position(&DIALECTS, dialect), position(&OUTCOMES, outcome), method, elapsed);
 }
 
-/// Reads the lines strictly; each series once, each under the `TYPE` before it.
+/// Parses the lines strictly: each series is there once, under its `TYPE`.
 fn parse(text: &str) -> BTreeMap<String, f64> {
     let mut series = BTreeMap::new();
     let mut family = String::new();
