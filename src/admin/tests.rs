@@ -93,7 +93,7 @@ async fn what_is_wrong_is_named() {
     refuses(&admin, "GET /sessions/garbage", 400, "garbage").await;
     refuses(&admin, &format!("GET /sessions/{id}"), 404, &id).await;
     refuses(&admin, &format!("DELETE /sessions/{id}"), 404, &id).await;
-    refuses(&admin, "DELETE /sessions/", 400, "no id").await;
+    refuses(&admin, "DELETE /sessions/", 400, "not an id").await;
     refuses(&admin, "DELETE /sessions", 400, "exactly one").await;
     refuses(&admin, "DELETE /sessions?all=1", 400, "all:").await;
     refuses(&admin, "DELETE /sessions?user=nobody", 404, "nobody").await;

@@ -135,7 +135,7 @@ enum Action<'a> {
     /// A button that sends a POST.
     Form(Label, &'a str),
     /// The form that signs out everywhere.
-    FormEverywhere(&'a str),
+    FormEverywhere(Label, &'a str),
 }
 
 /// A rendered page.
@@ -216,7 +216,8 @@ impl<'a> Page<'a> {
             Self::NotSignedOut { sign_out_url, .. } => (Some(Action::Button(Label::SignOutAgain, sign_out_url)), None),
             Self::NotSignedOutEverywhere { login_url, .. } => (Some(Action::Button(Label::SignIn, login_url)), None),
             Self::ConfirmSignOut { action_url, everywhere_url, .. } => {
-                (Some(Action::Form(Label::SignOut, action_url)), everywhere_url.map(Action::FormEverywhere))
+                let everywhere = everywhere_url.map(|url| Action::FormEverywhere(Label::SignOutEverywhere, url));
+                (Some(Action::Form(Label::SignOut, action_url)), everywhere)
             }
             Self::Unconfirmed { retry_url, login_url, .. } => {
                 (Some(Action::Button(Label::TryAgain, retry_url)), Some(Action::Link(Label::SignInAgain, login_url)))
@@ -233,7 +234,7 @@ impl<'a> Action<'a> {
             | Self::Link(_, url)
             | Self::SoftLink(_, url)
             | Self::Form(_, url)
-            | Self::FormEverywhere(url) => url,
+            | Self::FormEverywhere(_, url) => url,
         }
     }
 }

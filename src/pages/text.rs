@@ -277,16 +277,17 @@ pub(super) fn for_operator(page: &Page<'_>) -> Vec<Part<'static>> {
     }
 }
 
-/// What stands on a button or a link.
-pub(super) const fn label(label: Label) -> &'static str {
-    match label {
-        Label::TryAgain => "Try again",
-        Label::SignIn => "Sign in",
-        Label::SignInAgain => "Sign in again",
-        Label::SignInAsSomeoneElse => "Sign in as someone else",
-        Label::SignOut => "Sign out",
-        Label::SignOutAgain => "Sign out again",
-        Label::SignOutEverywhere => "Sign out everywhere",
+impl Label {
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::TryAgain => "Try again",
+            Self::SignIn => "Sign in",
+            Self::SignInAgain => "Sign in again",
+            Self::SignInAsSomeoneElse => "Sign in as someone else",
+            Self::SignOut => "Sign out",
+            Self::SignOutAgain => "Sign out again",
+            Self::SignOutEverywhere => "Sign out everywhere",
+        }
     }
 }
 

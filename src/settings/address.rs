@@ -317,7 +317,7 @@ mod tests {
         check_host("https://app.example.com/a//b", Err("empty segment"));
         check_host("https://app.example.com/a%2fb", Err("can never match"));
         check_host("https://app.example.com\\b", Err("backslashes"));
-        check_host("https://", Err("no web address"));
+        check_host("https://", Err("not a web address"));
         check_host("https:/app.example.com", Err("two slashes behind the scheme"));
         check_host("HTTP:/app.example.com", Err("two slashes behind the scheme"));
         check_host("https:app.example.com", Err("two slashes behind the scheme"));
@@ -330,7 +330,7 @@ mod tests {
         check_host("app.example.com:0", Err("port 0"));
         check_host("app.example.com:", Err("colon"));
         check_host("https://app.example.com:/x", Err("colon"));
-        check_host("https://app.example.com:65536", Err("no web address"));
+        check_host("https://app.example.com:65536", Err("not a web address"));
         check_host("https://127.1", Err("as browsers read it: 127.0.0.1"));
         check_host("https://0x7f000001", Err("as browsers read it: 127.0.0.1"));
         check_host("https://ex%61mple.com", Err("as browsers read it: example.com"));
@@ -344,7 +344,7 @@ mod tests {
             Ok("https://app.example.com/outpost.goauthentik.iox/"),
         );
         check_host("https://app.example.com/v1./x", Err("can never match"));
-        check_host("https://a b", Err("no web address"));
+        check_host("https://a b", Err("not a web address"));
     }
 
     #[test]

@@ -200,7 +200,8 @@ fn preset(text: &str) -> Result<Vec<FurtherHeader>, Complaint> {
 
 fn name(text: &str) -> Result<HeaderName, Complaint> {
     let hint = "letters, digits and -, as in X-WEBAUTH-ROLE";
-    let name = HeaderName::try_from(text).map_err(|_| complaint(format!("{} is not a field name", shown(text)), hint))?;
+    let name =
+        HeaderName::try_from(text).map_err(|_| complaint(format!("{} is not a field name", shown(text)), hint))?;
     if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         let problem = format!("{} has a character that proxies drop or take for a dash", shown(text));
         return Err(complaint(problem, hint));

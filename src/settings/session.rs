@@ -77,10 +77,7 @@ pub(super) fn read(mut table: Table<'_>, state_directory: Option<&Path>) -> Sess
         table.wrong(key, complaint("is too short to seal cookies", hint));
     }
     if kind == Some(Kind::Redis) && !table.was_given("secret_file") {
-        table.missing(
-            "secret",
-            "all that share a Redis need the same, and it must be secret: openssl rand -hex 32",
-        );
+        table.missing("secret", "all that share a Redis need the same, and it must be secret: openssl rand -hex 32");
     }
     let revalidation = revalidation(&mut table);
     table.finish();

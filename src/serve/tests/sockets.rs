@@ -46,7 +46,7 @@ async fn unix_socket_replaces_only_a_socket_that_nobody_answers_on() {
 
     let file = folder.path().join("file");
     std::fs::write(&file, "precious").unwrap();
-    check_refused(&unix(&file), &["no socket", "remove it"]).await;
+    check_refused(&unix(&file), &["not a socket", "remove it"]).await;
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
     check_refused(&unix(&folder.path().join("missing/forepost.sock")), &["the folder must exist"]).await;
 }

@@ -61,13 +61,16 @@ fn the_last_rule_may_open_what_the_others_leave() {
 #[test]
 fn conditions() {
     wrong("deny = true\nhosts = []", &["rule[0].hosts: is empty"]);
-    wrong("deny = true\nhosts = [\"other.test\"]", &["rule[0]: names \"other.test\"", "is not a host of this application"]);
+    wrong(
+        "deny = true\nhosts = [\"other.test\"]",
+        &["rule[0]: names \"other.test\"", "is not a host of this application"],
+    );
     wrong("deny = true\nhosts = [\"*.other.test\"]", &["is not a host of this application"]);
     wrong("deny = true\npaths = [\"a\"]", &["rule[0].paths[0].path", "begin it with /"]);
     wrong("deny = true\npaths = [{ path = \"/a\", prefix = \"/b\" }]", &["paths[0]: has more than one pattern"]);
     wrong("deny = true\npaths = [{ path = \"/a\", colour = 1 }]", &["paths[0].colour: is an unknown key"]);
-    wrong("deny = true\nmethods = [\"G T\"]", &["rule[0].methods[0]", "no HTTP method"]);
-    wrong("deny = true\nmethods = [\"GET2\"]", &["rule[0].methods[0]", "no HTTP method", "letters and hyphens"]);
+    wrong("deny = true\nmethods = [\"G T\"]", &["rule[0].methods[0]", "not an HTTP method"]);
+    wrong("deny = true\nmethods = [\"GET2\"]", &["rule[0].methods[0]", "not an HTTP method", "letters and hyphens"]);
     wrong("deny = true\nnetworks = [\"10.0.0.0/8\"]", &["server.trusted_proxies: has to be given"]);
     wrong("deny = true\nwhen = \"request.client == '::1'\"", &["server.trusted_proxies: has to be given"]);
     wrong("deny = true\nwhen = \"identity.username == 'x'\"", &["rule[0].when", "identity != null"]);
@@ -90,12 +93,12 @@ fn conditions() {
 fn requirements() {
     wrong("require = { group = \"a\" }", &["rule[0].require.group: is an unknown key"]);
     wrong("require = { groups_any = [] }", &["require.groups_any: is empty"]);
-    wrong("require = { emails = [\"alice\"] }", &["require.emails[0]", "no e-mail address"]);
-    wrong("require = { emails = [\"a@b@example.com\"] }", &["no e-mail address"]);
+    wrong("require = { emails = [\"alice\"] }", &["require.emails[0]", "not an e-mail address"]);
+    wrong("require = { emails = [\"a@b@example.com\"] }", &["not an e-mail address"]);
     for domain in
         ["@example.com", "*", "*.", "*example.com", "a.*.example.com", "**.example.com", ".example.com", "*.*"]
     {
-        wrong(&format!("require = {{ email_domains = [\"{domain}\"] }}"), &["no domain of e-mail addresses"]);
+        wrong(&format!("require = {{ email_domains = [\"{domain}\"] }}"), &["not a domain of e-mail addresses"]);
     }
     wrong("require = { claims = { a = [] } }", &["require.claims.a: is empty"]);
     wrong("require = { claims = { a = [[]] } }", &["require.claims.a", "wanted a text"]);

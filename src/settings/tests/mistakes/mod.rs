@@ -57,24 +57,24 @@ fn in_the_shape() {
 fn in_the_server() {
     let server = |line: &str, parts: &[&str]| beside(&format!("[server]\n{line}"), parts);
     server("http = \"9000\"", &["server.http: \"9000\" is not a listen address", ":9000"]);
-    server("http = \"localhost:9000\"", &["no listen address"]);
-    server("metrics = \":99999\"", &["server.metrics", "no listen address"]);
+    server("http = \"localhost:9000\"", &["not a listen address"]);
+    server("metrics = \":99999\"", &["server.metrics", "not a listen address"]);
     server("http = \"off\"", &["nothing listens for requests", "unix_socket"]);
     server("metrics = \":9000\"", &["server.metrics: is the address of http too"]);
-    server(&format!("unix_socket = \"/{}\"", "a".repeat(107)), &["no path of a socket"]);
-    server("admin = \"127.0.0.1:9100\"", &["server.admin", "no Unix socket", "unix:/run/forepost/admin.sock"]);
-    server("admin = \"/run/forepost/admin.sock\"", &["no Unix socket"]);
-    server("admin = \"unix:\"", &["no Unix socket"]);
-    server(&format!("admin = \"unix:/{}\"", "a".repeat(107)), &["no path of a socket"]);
+    server(&format!("unix_socket = \"/{}\"", "a".repeat(107)), &["not a path of a socket"]);
+    server("admin = \"127.0.0.1:9100\"", &["server.admin", "not a Unix socket", "unix:/run/forepost/admin.sock"]);
+    server("admin = \"/run/forepost/admin.sock\"", &["not a Unix socket"]);
+    server("admin = \"unix:\"", &["not a Unix socket"]);
+    server(&format!("admin = \"unix:/{}\"", "a".repeat(107)), &["not a path of a socket"]);
     server("admin = \"unix:/a\"\nunix_socket = \"/a\"", &["server.admin: is the path of unix_socket too"]);
-    server("trusted_proxies = [\"10.0.0.0/33\"]", &["trusted_proxies[0]", "no network"]);
-    server("trusted_proxies = [\"proxy\"]", &["no network"]);
+    server("trusted_proxies = [\"10.0.0.0/33\"]", &["trusted_proxies[0]", "not a network"]);
+    server("trusted_proxies = [\"proxy\"]", &["not a network"]);
     server("max_connections = 0", &["server.max_connections: 0 is out of range; from 1 to"]);
     server("max_connections = -1", &["-1 is out of range"]);
     server("max_header_bytes = 8191", &["from 8192 to 1048576"]);
     server("max_headers = 99999999999", &["out of range"]);
     server("header_timeout = 10", &["\"10\" is not a duration", "write \"10s\""]);
-    server("header_timeout = \"10 s\"", &["no duration"]);
+    server("header_timeout = \"10 s\"", &["not a duration"]);
     server("header_timeout = \"0s\"", &["0s is out of range; from 1s to 5m"]);
     server("request_timeout = \"2d\"", &["2d is out of range"]);
     server("idle_timeout = \"60s\"", &["server.idle_timeout: is below 90s", "Traefik"]);
@@ -93,16 +93,16 @@ fn in_an_application() {
     );
     application("cookie_domain = \"com\"", &["application[0].cookie_domain: \"com\" is a public suffix"]);
     application("cookie_domain = \"co.uk\"", &["public suffix"]);
-    application("cookie_domain = \"10.0.0.1\"", &["no domain name"]);
+    application("cookie_domain = \"10.0.0.1\"", &["not a domain name"]);
     application(
         "cookie_domain = \"other.test\"",
         &["application[0].external_host: \"app.example.com\" is outside the cookie domain \"other.test\""],
     );
     application("cookie_domain = \"pp.example.com\"", &["outside the cookie domain"]);
-    application("slug = \"a b\"", &["no slug"]);
+    application("slug = \"a b\"", &["not a slug"]);
     application("required_groups = [\"\"]", &["required_groups[0]: is empty"]);
-    application("post_logout_redirect_uri = \"/bye\"", &["no web address"]);
-    application("post_logout_redirect_uri = \"https:/bye.test\"", &["post_logout_redirect_uri", "no web address"]);
+    application("post_logout_redirect_uri = \"/bye\"", &["not a web address"]);
+    application("post_logout_redirect_uri = \"https:/bye.test\"", &["post_logout_redirect_uri", "not a web address"]);
     application("post_logout_redirect_uri = \"https:///bye.test\"", &["names no host"]);
     application("post_logout_redirect_uri = \"https://bye.test:0/\"", &["port 0"]);
     for domain in
@@ -145,12 +145,12 @@ fn in_public_paths() {
     rule("prefix = \"/\"", &["public_paths[0].prefix: \"/\" would open everything"]);
     rule("regex = \".*\"", &["public_paths[0].regex: \".*\" would open everything"]);
     rule("regex = \"\"", &["regex: is empty"]);
-    rule("regex = \"(\"", &["no regular expression that can be used", "unclosed group"]);
+    rule("regex = \"(\"", &["not a regular expression that can be used", "unclosed group"]);
     for own in ["path = \"/outpost.goauthentik.io/start\"", "prefix = \"/outpost.goauthentik.io\""] {
         rule(own, &[path, "lies within forepost's own path", "before any rule"]);
     }
     rule("path = \"/a.\"", &["can never match", "dots at its end"]);
-    rule("path = \"/a\", methods = [\"G T\"]", &["public_paths[0].methods[0]", "no HTTP method"]);
+    rule("path = \"/a\", methods = [\"G T\"]", &["public_paths[0].methods[0]", "not an HTTP method"]);
     rule("path = \"/a\", host = \"https://a.test\"", &["public_paths[0].host", "is not a host"]);
     rule("path = \"/a\", host = \"other.test\"", &["is not a host of this application"]);
     beside("public_paths = [1]", &["application[0].public_paths[0]: wanted a table"]);
@@ -208,7 +208,7 @@ fn in_the_session() {
     let session = |line: &str, parts: &[&str]| beside(&format!("[session]\n{line}"), parts);
     session("lifetime = \"401d\"", &["session.lifetime: 401d is out of range; from 1s to 400d"]);
     session("lifetime = 0", &["0s is out of range"]);
-    session("lifetime = \"99999999999999999999d\"", &["no duration"]);
+    session("lifetime = \"99999999999999999999d\"", &["not a duration"]);
     session("idle_timeout = \"401d\"", &["out of range"]);
     session("max_sessions = 0", &["out of range"]);
     session("revalidate_within = \"1m\"", &["session.revalidate_within: is shorter than revalidate_after"]);
@@ -230,7 +230,7 @@ fn in_a_redis() {
     redis("url = \"redis\"", &["is not an address of a Redis"]);
     redis("url = \"https://redis.test\"", &["has another scheme"]);
     redis("url = \"redis:///1\"", &["names no host"]);
-    redis("url = \"redis://redis.test/one\"", &["no database's number"]);
+    redis("url = \"redis://redis.test/one\"", &["not a database's number"]);
     redis("url = \"redis://redis.test/1/2\"", &["too long a path"]);
     redis("url = \"redis://redis.test?db=1\"", &["a query or a fragment"]);
     redis("url_file = \"/nonexistent\"", &["session.redis.url_file: \"/nonexistent\" cannot be read"]);
