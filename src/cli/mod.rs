@@ -41,7 +41,7 @@ pub struct Arguments {
     #[arg(long, short, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Set one key, as in server.http=127.0.0.1:9000; overrides all other settings, can be repeated.
+    /// Set one key, as in server.http=127.0.0.1:9000; overrides all else, can be repeated.
     #[arg(long, short, global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
     pub set: Vec<(String, String)>,
 }
@@ -58,7 +58,7 @@ Every key is described in config/forepost.toml.";
 pub enum Command {
     /// Answer reverse proxies and browsers until a signal (SIGTERM or SIGINT).
     Serve,
-    /// Check the settings, then check with each identity provider whether logins would work.
+    /// Check the settings, then ask each identity provider whether logins would work.
     Check {
         /// Print one JSON document instead of lines.
         #[arg(long)]
