@@ -61,7 +61,10 @@ fn in_the_protocol_of_a_provider() {
     provider("timeout = \"0\"", &["out of range"]);
     provider("jwks_cooldown = \"2h\"", &["out of range"]);
     for name in ["none", "ES256K", "rs256"] {
-        provider(&format!("id_token_signed_response_alg = \"{name}\""), &["not an algorithm that is supported", "RS256, "]);
+        provider(
+            &format!("id_token_signed_response_alg = \"{name}\""),
+            &["not an algorithm that is supported", "RS256, "],
+        );
     }
     provider_without("client_secret", "id_token_signed_response_alg = \"HS256\"", &["client secret"]);
     provider("claims = { usrname = \"a\" }", &["claims.usrname", "did you mean username?"]);
