@@ -1,10 +1,11 @@
 //! How many orders count that nobody proves.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::forwarded::network_of;
@@ -77,7 +78,7 @@ impl Budget {
     }
 
     fn take_at(&self, now: Instant) -> bool {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner.lock();
         let earned = now.saturating_duration_since(inner.grown).as_nanos() / self.interval.as_nanos();
         match u32::try_from(earned).ok().filter(|earned| inner.left.saturating_add(*earned) < self.at_once) {
             Some(earned) => {

@@ -2,10 +2,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
 
 use http::StatusCode;
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
+use parking_lot::Mutex;
 
 use super::provider::checked;
 use super::tokens::Extras;
@@ -37,7 +37,7 @@ impl<'p> Asker<'p> {
     }
 
     pub(super) fn heard(self) -> Heard {
-        self.heard.into_inner().unwrap_or_else(PoisonError::into_inner)
+        self.heard.into_inner()
     }
 
     fn hear(&self, answer: &Result<HttpResponse, NoAnswer>) {
@@ -49,7 +49,7 @@ impl<'p> Asker<'p> {
     }
 
     fn note(&self, change: impl FnOnce(&mut Heard)) {
-        change(&mut self.heard.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.heard.lock());
     }
 
     fn hear_well(&self, response: &HttpResponse) {

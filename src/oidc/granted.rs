@@ -1,7 +1,8 @@
 //! Which scopes the provider grants.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::OidcError;
 use super::metadata::OFFLINE_ACCESS;
@@ -28,7 +29,7 @@ impl GrantedScopes {
     pub(super) fn verify(&self, asked: &[String], granted: Option<&str>) -> Result<(), OidcError> {
         let Some(granted) = granted else { return Ok(()) };
         let granted: BTreeSet<&str> = granted.split(' ').collect();
-        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut named = self.named.lock();
         for scope in asked.iter().filter(|scope| *scope != OFFLINE_ACCESS) {
             if granted.contains(scope.as_str()) {
                 if !named.contains(scope) {

@@ -1,6 +1,6 @@
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 const INTERVAL: Duration = Duration::from_mins(1);
@@ -18,7 +18,7 @@ struct Told {
 impl Rarely {
     /// Whether to tell of it now, with how many were left out since the last time.
     pub(crate) fn due(&self) -> Option<u64> {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.0.lock();
         if told.last.is_some_and(|last| last.elapsed() < INTERVAL) {
             told.unsaid += 1;
             return None;

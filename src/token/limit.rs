@@ -1,11 +1,12 @@
 //! How often may be guessed: what fails costs whoever tries it, and not the provider.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 use moka::sync::Cache;
+use parking_lot::Mutex;
 
 use crate::forwarded::network_of;
 use crate::unicode::{is_control, is_ignorable};
@@ -70,7 +71,7 @@ impl Guesses {
         let mut guess = Guess(Vec::with_capacity(counted.len()));
         for (whom, most) in counted {
             let count = self.0.get_with(whom, Arc::default);
-            if !lock(&count).add(most, now) {
+            if !count.lock().add(most, now) {
                 guess.forgive();
                 return None;
             }
@@ -84,7 +85,7 @@ impl Guess {
     /// It was none: the credential is good, or nobody could say.
     pub(super) fn forgive(self) {
         for count in self.0 {
-            let mut count = lock(&count);
+            let mut count = count.lock();
             count.failures = count.failures.saturating_sub(1);
         }
     }
@@ -99,10 +100,6 @@ impl Count {
         self.failures += u32::from(may);
         may
     }
-}
-
-fn lock(count: &Mutex<Count>) -> std::sync::MutexGuard<'_, Count> {
-    count.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One spelling for all that look or fold alike.

@@ -9,11 +9,12 @@ mod prove;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
+use parking_lot::Mutex;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 
@@ -249,7 +250,7 @@ struct Flight<'t> {
 
 impl<'t> Flight<'t> {
     fn board(tokens: &'t Tokens, key: Key) -> Self {
-        let mut flights = tokens.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flights = tokens.flights.lock();
         Self { tokens, key, cell: Arc::clone(flights.entry(key).or_default()) }
     }
 }
@@ -258,7 +259,7 @@ impl Drop for Flight<'_> {
     /// The last one out takes it away, also where it was given up.
     fn drop(&mut self) {
         const TABLE_AND_US: usize = 2;
-        let mut flights = self.tokens.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flights = self.tokens.flights.lock();
         if self.cell.initialized() || Arc::strong_count(&self.cell) <= TABLE_AND_US {
             let is_ours = flights.get(&self.key).is_some_and(|cell| Arc::ptr_eq(cell, &self.cell));
             if is_ours {

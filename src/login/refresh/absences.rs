@@ -1,6 +1,7 @@
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::world::UnixTime;
 
@@ -13,11 +14,11 @@ pub(in crate::login) struct Absences(Mutex<HashMap<String, UnixTime>>);
 
 impl Absences {
     pub(super) fn begin(&self, provider: &str, now: UnixTime) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(provider.to_owned(), now + ABSENCE);
+        self.0.lock().insert(provider.to_owned(), now + ABSENCE);
     }
 
     pub(super) fn lasts(&self, provider: &str, now: UnixTime) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(provider).is_some_and(|until| now < *until)
+        self.0.lock().get(provider).is_some_and(|until| now < *until)
     }
 }
 

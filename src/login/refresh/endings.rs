@@ -1,8 +1,9 @@
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
 
 use super::GLANCE;
@@ -27,21 +28,20 @@ pub(in crate::login) struct Endings {
 
 impl Endings {
     fn begin(&self, key: SessionKey) -> bool {
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.keys.lock();
         let is_new = keys.insert(key);
         self.count.store(keys.len(), Ordering::Release);
         is_new
     }
 
     fn finish(&self, key: &SessionKey) {
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.keys.lock();
         keys.remove(key);
         self.count.store(keys.len(), Ordering::Release);
     }
 
     fn have(&self, token: &SessionToken) -> bool {
-        self.count.load(Ordering::Acquire) != 0
-            && self.keys.lock().unwrap_or_else(PoisonError::into_inner).contains(&token.key())
+        self.count.load(Ordering::Acquire) != 0 && self.keys.lock().contains(&token.key())
     }
 }
 

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::RETRY;
 use crate::session::SessionKey;
@@ -20,7 +21,7 @@ struct Told {
 impl Failures {
     /// Whether this was not told in the last pause between two tries; if so, it is told now.
     pub(super) fn is_new(&self, key: SessionKey, reason: &'static str, now: UnixTime) -> bool {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.0.lock();
         if told.swept + RETRY <= now {
             told.until.retain(|_, until| now < *until);
             told.swept = now;
@@ -60,6 +61,6 @@ mod tests {
             let now = begin + Duration::from_secs(second);
             assert_eq!(failures.is_new(keys[session], reason, now), expected, "{second} {session} {reason}");
         }
-        assert_eq!(failures.0.lock().unwrap().until.len(), 1, "what is old is forgotten");
+        assert_eq!(failures.0.lock().until.len(), 1, "what is old is forgotten");
     }
 }

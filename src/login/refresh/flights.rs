@@ -1,6 +1,6 @@
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::session::SessionKey;
@@ -33,7 +33,7 @@ pub(in crate::login) struct Flights(Mutex<HashMap<SessionKey, Flight>>);
 impl Flights {
     /// Joins the flight of `key`; where there is none, the sender for a new one, if one may begin.
     pub(super) fn join(&self, key: SessionKey, may_begin: impl FnOnce() -> bool) -> Option<(Flight, Option<Pilot>)> {
-        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flights = self.0.lock();
         if let Some(flight) = flights.get(&key) {
             return Some((flight.clone(), None));
         }
@@ -47,11 +47,11 @@ impl Flights {
 
     /// Whether one of `key` is under way.
     pub(super) fn has(&self, key: &SessionKey) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
+        self.0.lock().contains_key(key)
     }
 
     pub(super) fn land(&self, key: &SessionKey) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.0.lock().remove(key);
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 use tracing::callsite::Identifier;
@@ -102,7 +103,7 @@ impl Flood {
             }
         }
         let now = Instant::now();
-        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut events = self.events.lock();
         let key = Key(metadata.callsite(), names.outcome);
         let bucket = events.entry(key).or_insert_with_key(|Key(_, outcome)| {
             let mut names = Names::default();
@@ -121,7 +122,7 @@ impl Flood {
     /// Reports the events of which lines were left out since the last report.
     pub(super) fn tell(&self) {
         let mut told = Vec::new();
-        for bucket in self.events.lock().unwrap_or_else(PoisonError::into_inner).values_mut() {
+        for bucket in self.events.lock().values_mut() {
             let left_out = std::mem::take(&mut bucket.left_out);
             if left_out > 0 {
                 told.push((bucket.name.clone(), left_out));
