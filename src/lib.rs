@@ -16,6 +16,7 @@ pub mod host;
 pub mod http;
 pub mod identity;
 pub mod lifecycle;
+mod limit;
 pub mod login;
 pub mod logout;
 pub mod oidc;

@@ -36,15 +36,16 @@ pub use visitor::Visitor;
 
 use crate::app::Application;
 use crate::cookie::Sealer;
+use crate::limit::SingleFlight;
 use crate::logout::Revoker;
 use crate::oidc::Provider;
 use crate::session::Revalidation;
-use crate::session::SessionStore;
+use crate::session::{SessionKey, SessionStore};
 use crate::telemetry::Rarely;
 use crate::telemetry::metrics::Metrics;
 use crate::world::World;
 use guard::LoopGuard;
-use refresh::{Absences, Endings, Failures, Flights};
+use refresh::{Absences, Endings, Failures, Outcome};
 use used::UsedAttempts;
 
 /// So many refreshes are made at once with one provider; others wait, and requests wait for none of them.
@@ -62,7 +63,7 @@ pub struct Logins {
     revalidation: Revalidation,
     guard: LoopGuard,
     used: UsedAttempts,
-    flights: Flights,
+    refreshes: SingleFlight<SessionKey, Outcome>,
     tasks: TaskTracker,
     refresh_turns: HashMap<String, Semaphore>,
     absences: Absences,
@@ -115,7 +116,7 @@ impl Logins {
             revalidation: parts.revalidation,
             guard: LoopGuard::new(),
             used: UsedAttempts::new(),
-            flights: Flights::default(),
+            refreshes: SingleFlight::default(),
             tasks: TaskTracker::new(),
             absences: Absences::default(),
             endings: Endings::default(),

@@ -2,12 +2,13 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use http::{Request, Response, StatusCode, header};
-use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{Notify, watch};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::IdentityProvider;
 use super::{HttpClient, KeyRefresh, Keys, Metadata, NoAnswer, Observer, OidcError, Operation, Ready};
+use crate::limit::SingleFlight;
 use crate::tls::TlsError;
 
 /// What is known about a provider, and the way to learn more of it.
@@ -22,6 +23,8 @@ pub(super) struct Source {
     observer: Arc<dyn Observer>,
     ready: ArcSwapOption<Ready>,
     fetches: Mutex<Fetches>,
+    /// Discovery because a token did not fit.
+    rediscovery: SingleFlight<(), Result<Newer, OidcError>>,
     /// An ID token that the provider gave, and that what is known of it does not verify.
     doubt: ArcSwapOption<String>,
     /// Is told of a doubt that was not there before.
@@ -45,15 +48,6 @@ struct Fetches {
     known: Option<Instant>,
     /// When the provider was last asked because a token did not fit, whether it answered or not.
     forced: Option<Instant>,
-    /// What such a fetch that is under way will bring.
-    flight: Option<Flight>,
-}
-
-type Flight = watch::Receiver<Option<Result<Newer, OidcError>>>;
-
-/// Fails when it ended in a panic.
-fn is_under_way(flight: &Flight) -> bool {
-    flight.borrow().is_none() && flight.has_changed().is_ok()
 }
 
 impl Source {
@@ -76,6 +70,7 @@ impl Source {
             observer,
             ready: ArcSwapOption::empty(),
             fetches: Mutex::default(),
+            rediscovery: SingleFlight::default(),
             doubt: ArcSwapOption::empty(),
             doubts: Notify::new(),
         })
@@ -95,7 +90,7 @@ impl Source {
 
     /// Puts what was discovered to use; its keys were asked for at `asked_at`.
     pub(super) fn learn(&self, asked_at: Instant, mut discovered: Ready) -> Arc<Ready> {
-        let mut fetches = self.fetches();
+        let mut fetches = self.fetches.lock();
         match self.ready() {
             Some(current) if fetches.known > Some(asked_at) => discovered.keys = current.keys.clone(),
             Some(_) | None => fetches.known = Some(asked_at),
@@ -126,30 +121,24 @@ impl Source {
     /// The look goes on when nobody waits any more. Anybody can cause one: if it ended with the request that it began for,
     /// whoever takes his request back would keep new keys away for each cooldown.
     pub(super) async fn newer_than(self: &Arc<Self>, stale: &Arc<Ready>) -> Result<Newer, OidcError> {
-        let mut flight = {
-            let mut fetches = self.fetches();
+        let follower = {
+            let mut fetches = self.fetches.lock();
             let current = self.ready().ok_or(OidcError::NotReady)?;
             if !Arc::ptr_eq(&current, stale) {
                 return Ok(Newer { ready: current, outdated: None });
             }
-            if let Some(flight) = fetches.flight.as_ref().filter(|flight| is_under_way(flight)) {
-                flight.clone()
-            } else if fetches.forced.is_some_and(|last| last.elapsed() < self.settings.jwks_cooldown) {
-                return Err(OidcError::Unreachable("it was asked a moment ago (jwks_cooldown)".into()));
-            } else {
-                let (pilot, flight) = watch::channel(None);
+            let may_begin = || fetches.forced.is_none_or(|last| last.elapsed() >= self.settings.jwks_cooldown);
+            let cooldown = || OidcError::Unreachable("it was asked a moment ago (jwks_cooldown)".into());
+            let (follower, leader) = self.rediscovery.join((), may_begin).ok_or_else(cooldown)?;
+            if let Some(leader) = leader {
                 fetches.forced = Some(Instant::now());
-                fetches.flight = Some(flight.clone());
                 let source = Arc::clone(self);
-                tokio::spawn(async move {
-                    let newer = source.look_again(&current.metadata).await;
-                    pilot.send_replace(Some(newer));
-                });
-                flight
+                tokio::spawn(async move { leader.finish(source.look_again(&current.metadata).await) });
             }
+            follower
         };
-        let landed = flight.wait_for(Option::is_some).await.ok().and_then(|newer| newer.clone());
-        landed.unwrap_or_else(|| Err(OidcError::Unreachable("it could not be asked again".into())))
+        let failed = || Err(OidcError::Unreachable("it could not be asked again".into()));
+        follower.value().await.unwrap_or_else(failed)
     }
 
     /// Discovers the provider anew; where it gives no metadata, new keys may still be where the last ones were.
@@ -197,10 +186,6 @@ impl Source {
     /// Waits for a doubt that was not there before.
     pub(super) async fn doubted(&self) {
         self.doubts.notified().await;
-    }
-
-    fn fetches(&self) -> MutexGuard<'_, Fetches> {
-        self.fetches.lock()
     }
 
     async fn fetch_keys(&self, metadata: &Metadata) -> Result<Keys, OidcError> {

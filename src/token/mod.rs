@@ -14,14 +14,14 @@ use std::time::Duration;
 
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
-use parking_lot::Mutex;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use presented::{Presented, Scheme};
 
 use crate::app::AcceptedTokens;
 use crate::app::Application;
+use crate::limit::SingleFlight;
 use crate::oidc::{Provider, scopes};
 use crate::session::{NewSession, ProviderSide, Session};
 use crate::telemetry::Rarely;
@@ -88,7 +88,7 @@ pub struct Tokens {
     metrics: Arc<Metrics>,
     good: Cache<Key, Arc<Session>>,
     bad: Cache<Key, (Bad, UnixTime)>,
-    flights: Mutex<HashMap<Key, Arc<OnceCell<Outcome>>>>,
+    verifications: SingleFlight<Key, Outcome>,
     turns: HashMap<String, Semaphore>,
     guesses: Guesses,
     refused: Rarely,
@@ -128,7 +128,7 @@ impl Tokens {
             metrics: parts.metrics,
             good: good.time_to_live(Duration::from_hours(1)).build(),
             bad: bad.build(),
-            flights: Mutex::default(),
+            verifications: SingleFlight::default(),
             guesses: Guesses::new(),
             refused: Rarely::default(),
             inactive: Rarely::default(),
@@ -156,9 +156,7 @@ impl Tokens {
         let outcome = if let Some(outcome) = self.remembered(&key, app, self.world.now()) {
             outcome
         } else {
-            let flight = Flight::board(self, key);
-            let verified = flight.cell.get_or_init(|| self.verify_now(app, accepted, presented, key, client));
-            verified.await.clone()
+            self.verifications.run(key, || self.verify_now(app, accepted, presented, key, client)).await
         };
         self.count(app, &outcome);
         outcome
@@ -237,34 +235,6 @@ impl Tokens {
             tracing::warn!(application, scheme, result, error = why, client, further, "credentials not accepted");
         } else {
             tracing::debug!(application, scheme, result, error = why, client, "credentials not accepted");
-        }
-    }
-}
-
-/// A credential that is being verified, by one for all who wait.
-struct Flight<'t> {
-    tokens: &'t Tokens,
-    key: Key,
-    cell: Arc<OnceCell<Outcome>>,
-}
-
-impl<'t> Flight<'t> {
-    fn board(tokens: &'t Tokens, key: Key) -> Self {
-        let mut flights = tokens.flights.lock();
-        Self { tokens, key, cell: Arc::clone(flights.entry(key).or_default()) }
-    }
-}
-
-impl Drop for Flight<'_> {
-    /// The last one out takes it away, also where it was given up.
-    fn drop(&mut self) {
-        const TABLE_AND_US: usize = 2;
-        let mut flights = self.tokens.flights.lock();
-        if self.cell.initialized() || Arc::strong_count(&self.cell) <= TABLE_AND_US {
-            let is_ours = flights.get(&self.key).is_some_and(|cell| Arc::ptr_eq(cell, &self.cell));
-            if is_ours {
-                flights.remove(&self.key);
-            }
         }
     }
 }

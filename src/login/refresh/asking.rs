@@ -3,8 +3,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::RETRY;
-use super::flights::Outcome;
+use super::{Outcome, RETRY};
 use crate::app::Application;
 use crate::identity::Identity;
 use crate::login::Logins;

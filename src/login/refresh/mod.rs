@@ -4,7 +4,6 @@ mod absences;
 mod asking;
 mod endings;
 mod failures;
-mod flights;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +14,10 @@ pub(super) use self::absences::Absences;
 use self::asking::Asking;
 pub(super) use self::endings::Endings;
 pub(super) use self::failures::Failures;
-pub(super) use self::flights::Flights;
-use self::flights::{Flight, Outcome, Pilot, landed};
 use super::Logins;
 use crate::app::Application;
-use crate::session::{Audited, Begun, Finished, Lease, Refreshable, Session, SessionKey, SessionToken, StoreError};
+use crate::limit::Follower;
+use crate::session::{Audited, Begun, Finished, Lease, Refreshable, Session, SessionToken, StoreError};
 use crate::telemetry::audit::Event;
 use crate::world::UnixTime;
 
@@ -49,17 +47,13 @@ pub enum Confirmed {
     Unknown,
 }
 
-/// Ends a flight however its task ends: first for those who come, then for those who wait.
-struct Landing {
-    logins: Arc<Logins>,
-    key: SessionKey,
-    pilot: Pilot,
-}
-
-impl Drop for Landing {
-    fn drop(&mut self) {
-        self.logins.flights.land(&self.key);
-    }
+/// What came of a refresh for those who waited for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Nobody vouches for the session any more.
+    Ended,
+    /// The store has what there is to know.
+    Open,
 }
 
 impl Logins {
@@ -72,7 +66,7 @@ impl Logins {
         now: UnixTime,
     ) {
         if session.refreshable().is_some_and(|it| it.schedule.take_turn(now, now + RETRY)) {
-            self.fly(app, token, session, || true);
+            self.spawn_refresh(app, token, session, || true);
         }
     }
 
@@ -95,7 +89,7 @@ impl Logins {
     #[must_use]
     pub fn awaits_id_token(&self, token: &SessionToken, session: &Session, now: UnixTime) -> bool {
         let is_due = || session.refreshable().is_some_and(|it| it.schedule.is_due(now));
-        session.wants_token(now) && (is_due() || self.flights.has(&token.key()))
+        session.wants_token(now) && (is_due() || self.refreshes.is_running(&token.key()))
     }
 
     /// Gets a session an ID token in the place of one that has ended; no longer than [`Logins::confirm`] waits for an answer.
@@ -118,10 +112,10 @@ impl Logins {
         session: &Arc<Session>,
         asks: impl FnOnce() -> bool,
     ) -> Confirmed {
-        if let Some(flight) = self.fly(app, token, session, asks) {
+        if let Some(refresh) = self.spawn_refresh(app, token, session, asks) {
             let provider = self.provider(app).map_or(Duration::ZERO, |provider| provider.settings().timeout);
             // Where it takes longer, nothing is known yet.
-            if timeout(provider + STORE_PATIENCE, landed(flight)).await == Ok(Outcome::Ended) {
+            if timeout(provider + STORE_PATIENCE, refresh.value()).await == Ok(Some(Outcome::Ended)) {
                 return Confirmed::Refused;
             }
         }
@@ -148,24 +142,19 @@ impl Logins {
     }
 
     /// A refresh in a task of its own, so that it ends in order whoever no longer waits for it.
-    fn fly(
+    fn spawn_refresh(
         self: &Arc<Self>,
         app: &Arc<Application>,
         token: &SessionToken,
         session: &Arc<Session>,
         may_begin: impl FnOnce() -> bool,
-    ) -> Option<Flight> {
-        let key = token.key();
-        let (flight, pilot) = self.flights.join(key, may_begin)?;
-        if let Some(pilot) = pilot {
-            let landing = Landing { logins: Arc::clone(self), key, pilot };
-            let (app, token, session) = (Arc::clone(app), token.clone(), Arc::clone(session));
-            self.tasks.spawn(async move {
-                let outcome = landing.logins.refresh(&app, &token, &session).await;
-                landing.pilot.send_replace(outcome);
-            });
+    ) -> Option<Follower<Outcome>> {
+        let (follower, leader) = self.refreshes.join(token.key(), may_begin)?;
+        if let Some(leader) = leader {
+            let (logins, app, token, session) = (Arc::clone(self), Arc::clone(app), token.clone(), Arc::clone(session));
+            self.tasks.spawn(async move { leader.finish(logins.refresh(&app, &token, &session).await) });
         }
-        Some(flight)
+        Some(follower)
     }
 
     /// Waits until no refresh is under way any more, so that no new refresh token is lost.
