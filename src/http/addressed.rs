@@ -11,7 +11,7 @@ use crate::app::Application;
 use crate::forwarded::{ClientHints, Dialect, ForwardedError, OriginalRequest, forwarded_authority, request_authority};
 use crate::host::{Authority, Host};
 use crate::pages::{BadRequest, Page};
-use crate::telemetry::warn_rarely;
+use crate::telemetry::warn_throttled;
 
 /// What a browser asked for by naming it.
 #[derive(Default)]
@@ -115,7 +115,7 @@ impl Outpost {
 
     /// Says so in the log.
     pub(super) fn note_misaddressed(&self, mistake: &Misaddressed<'_>, received: &Received<'_>) {
-        warn_rarely!(
+        warn_throttled!(
             self.misaddressed,
             request_id = %received.id,
             client = received.client().map(tracing::field::display),

@@ -17,7 +17,7 @@ use crate::login::{ReturnTarget, login_url};
 use crate::logout::{self, BackChannelError, FrontChannelError};
 use crate::pages::{BadRequest, Page};
 use crate::session::StoreError;
-use crate::telemetry::{Rarely, warn_rarely};
+use crate::telemetry::{LogThrottle, warn_throttled};
 
 /// Twice what any logout token may take, in bytes.
 const LARGEST_FORM: usize = 32 << 10;
@@ -28,9 +28,9 @@ const EVERYWHERE: &str = "everywhere=true";
 /// Limits the log lines about refused logouts, which any client can cause.
 #[derive(Default)]
 pub(super) struct RefusedLogouts {
-    back_channel: Rarely,
-    front_channel: Rarely,
-    asked_about: Rarely,
+    back_channel: LogThrottle,
+    front_channel: LogThrottle,
+    asked_about: LogThrottle,
 }
 
 impl Outpost {
@@ -94,7 +94,7 @@ impl Outpost {
                 let temporary = error.is_temporary();
                 let outcome = if temporary { "unavailable" } else { "refused" };
                 self.metrics.logout_token(error.identity_provider().unwrap_or_default(), outcome);
-                warn_rarely!(
+                warn_throttled!(
                     self.refused_logouts.back_channel,
                     request_id = %received.id,
                     identity_provider = error.identity_provider(),
@@ -115,7 +115,7 @@ impl Outpost {
         match self.logouts.leave(app, visit.query, visit.headers, visit.asker()).await {
             Ok(left) => (reply::left(left.cookie), Outcome { name: "logout", user: left.user }),
             Err(error) => {
-                warn_rarely!(
+                warn_throttled!(
                     self.refused_logouts.front_channel,
                     request_id = %visit.request_id,
                     client = visit.client.map(tracing::field::display),
@@ -131,7 +131,7 @@ impl Outpost {
 
     /// Answers a logout token without its body: the proxy asks about the request instead of routing it here.
     pub(super) fn asked_about(&self, visit: &Visit<'_>) -> (Answer, Outcome) {
-        warn_rarely!(
+        warn_throttled!(
             self.refused_logouts.asked_about,
             request_id = %visit.request_id,
             "the proxy asks about a logout token: route /outpost.goauthentik.io/ to forepost, so that it comes whole"

@@ -22,7 +22,7 @@ use crate::serve::{Connection, Failure, Handler, Peer};
 use crate::session::{Session, SessionStore, SessionToken, StoreError};
 use crate::telemetry::log::{RequestLine, Sampler};
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::{Rarely, RequestId, RequestIds};
+use crate::telemetry::{LogThrottle, RequestId, RequestIds};
 use crate::token::Tokens;
 use crate::world::{UnixTime, World};
 
@@ -36,9 +36,9 @@ pub struct Outpost {
     pub(super) metrics: Arc<Metrics>,
     pub(super) sampler: Sampler,
     pub(super) world: World,
-    store_failures: Rarely,
+    store_failures: LogThrottle,
     pub(super) refused_logouts: RefusedLogouts,
-    pub(super) misaddressed: Rarely,
+    pub(super) misaddressed: LogThrottle,
     trusted: TrustedProxies,
     ids: RequestIds,
 }
@@ -79,9 +79,9 @@ impl Outpost {
             metrics: parts.metrics,
             sampler: parts.sampler,
             world: parts.world,
-            store_failures: Rarely::default(),
+            store_failures: LogThrottle::default(),
             refused_logouts: RefusedLogouts::default(),
-            misaddressed: Rarely::default(),
+            misaddressed: LogThrottle::default(),
             trusted: parts.trusted,
         }
     }
@@ -157,7 +157,7 @@ impl Outpost {
         html: bool,
         request_id: RequestId,
     ) -> Answer {
-        if let Some(further) = self.store_failures.due() {
+        if let Some(further) = self.store_failures.admit() {
             tracing::error!(%request_id, application = %app.slug, %error, further, "sessions cannot be looked up");
         }
         failure::store(app, html, request_id)

@@ -1,5 +1,11 @@
-//! What bounds work: one call for all who need it, a rate, a pause after a failure.
+//! What bounds work: one call for all who need its value, rates, pauses. Nothing here knows what the work is.
 
+mod backoff;
+mod bucket;
+mod cooldown;
 mod single_flight;
 
+pub(crate) use backoff::Backoff;
+pub(crate) use bucket::{Quota, TokenBucket, TokenBuckets};
+pub(crate) use cooldown::Cooldowns;
 pub(crate) use single_flight::{Follower, SingleFlight};

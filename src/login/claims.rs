@@ -4,7 +4,7 @@ use super::Logins;
 use crate::app::Application;
 use crate::identity::ClaimNames;
 use crate::identity::{Identity, unusable};
-use crate::telemetry::warn_rarely;
+use crate::telemetry::warn_throttled;
 
 impl Logins {
     /// Writes into the log what the claims of a login do not say although the settings look for it there.
@@ -17,8 +17,8 @@ impl Logins {
     ) {
         let unusable: Vec<String> = unusable(claims, names).iter().map(ToString::to_string).collect();
         if !unusable.is_empty() {
-            warn_rarely!(
-                self.rarely_unusable,
+            warn_throttled!(
+                self.unusable_claims_log,
                 application = %app.slug,
                 identity_provider = %app.identity_provider,
                 user = identity.label(),
@@ -27,8 +27,8 @@ impl Logins {
             );
         }
         if identity.username.is_empty() {
-            warn_rarely!(
-                self.rarely_nameless,
+            warn_throttled!(
+                self.nameless_user_log,
                 application = %app.slug,
                 identity_provider = %app.identity_provider,
                 user = identity.label(),

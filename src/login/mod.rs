@@ -36,16 +36,16 @@ pub use visitor::Visitor;
 
 use crate::app::Application;
 use crate::cookie::Sealer;
-use crate::limit::SingleFlight;
+use crate::limit::{Cooldowns, SingleFlight};
 use crate::logout::Revoker;
 use crate::oidc::Provider;
 use crate::session::Revalidation;
 use crate::session::{SessionKey, SessionStore};
-use crate::telemetry::Rarely;
+use crate::telemetry::LogThrottle;
 use crate::telemetry::metrics::Metrics;
 use crate::world::World;
 use guard::LoopGuard;
-use refresh::{Absences, Endings, Failures, Outcome};
+use refresh::{Endings, Outcome, RETRY, UNANSWERED};
 use used::UsedAttempts;
 
 /// So many refreshes are made at once with one provider; others wait, and requests wait for none of them.
@@ -66,15 +66,17 @@ pub struct Logins {
     refreshes: SingleFlight<SessionKey, Outcome>,
     tasks: TaskTracker,
     refresh_turns: HashMap<String, Semaphore>,
-    absences: Absences,
+    /// Providers that did not answer a moment ago.
+    unanswered: Cooldowns<String>,
     endings: Endings,
-    failures: Failures,
+    /// Failures that the audit log has: while a request waits, a session fails once a second.
+    audited_failures: Cooldowns<(SessionKey, &'static str)>,
     revoker: Arc<Revoker>,
-    rarely_refreshed: Rarely,
-    rarely_store: Rarely,
-    rarely_nameless: Rarely,
-    rarely_unusable: Rarely,
-    rarely_ending: Rarely,
+    refresh_failure_log: LogThrottle,
+    store_failure_log: LogThrottle,
+    nameless_user_log: LogThrottle,
+    unusable_claims_log: LogThrottle,
+    token_end_log: LogThrottle,
 }
 
 /// What [`Logins`] is made of.
@@ -118,15 +120,15 @@ impl Logins {
             used: UsedAttempts::new(),
             refreshes: SingleFlight::default(),
             tasks: TaskTracker::new(),
-            absences: Absences::default(),
+            unanswered: Cooldowns::new(UNANSWERED),
             endings: Endings::default(),
-            failures: Failures::default(),
+            audited_failures: Cooldowns::new(RETRY),
             revoker: parts.revoker,
-            rarely_refreshed: Rarely::default(),
-            rarely_store: Rarely::default(),
-            rarely_nameless: Rarely::default(),
-            rarely_unusable: Rarely::default(),
-            rarely_ending: Rarely::default(),
+            refresh_failure_log: LogThrottle::default(),
+            store_failure_log: LogThrottle::default(),
+            nameless_user_log: LogThrottle::default(),
+            unusable_claims_log: LogThrottle::default(),
+            token_end_log: LogThrottle::default(),
         }
     }
 

@@ -64,7 +64,7 @@ impl Logins {
 
     /// Says that a silent login ended with an error of the provider, once a minute.
     pub(super) fn tell_of_silence(&self, app: &Application, error: &OidcError) {
-        if let Some(further) = self.rarely_refreshed.due() {
+        if let Some(further) = self.refresh_failure_log.admit() {
             tracing::warn!(
                 application = %app.slug,
                 identity_provider = %app.identity_provider,

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
+use tokio::time::Instant;
 use url::form_urlencoded;
 
 use super::Logouts;
@@ -81,7 +82,7 @@ impl Logouts {
                 }
             }
         }
-        if own.is_none() && !self.unproved.take(asker.client) {
+        if own.is_none() && !self.front_channel_limit.take(asker.client, Instant::now()) {
             return Err(FrontChannelError::TooMany);
         }
         let store = Arc::clone(&self.store);

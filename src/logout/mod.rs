@@ -1,8 +1,8 @@
 //! Sign-out: the record gone, the cookie taken back, the provider told by way of the browser; and logout by the provider.
 
 mod back_channel;
-mod budget;
 mod front_channel;
+mod rate_limit;
 mod tokens;
 mod wanted;
 
@@ -27,7 +27,7 @@ use crate::oidc::{EndSessionRequest, Provider};
 use crate::session::{Audited, Revocation, Session, SessionStore, SessionToken, StoreError, Whom};
 use crate::telemetry::audit::{Asker, Event};
 use crate::world::World;
-use budget::Budgets;
+use rate_limit::RateLimit;
 
 /// What logouts need.
 pub struct Logouts {
@@ -37,7 +37,7 @@ pub struct Logouts {
     providers: BTreeMap<String, Arc<Provider>>,
     provider_names: HashMap<String, String>,
     everywhere: bool,
-    unproved: Budgets,
+    front_channel_limit: RateLimit,
     revoker: Arc<Revoker>,
     /// Held by who looks at all sessions.
     looking: Mutex<()>,
@@ -92,7 +92,7 @@ impl Logouts {
             providers: parts.providers.into_iter().collect(),
             provider_names: parts.provider_names,
             everywhere: parts.everywhere,
-            unproved: Budgets::new(parts.lifetime),
+            front_channel_limit: RateLimit::new(parts.lifetime),
             revoker: parts.revoker,
             looking: Mutex::default(),
             background: parts.background,

@@ -22,6 +22,7 @@ use super::{
     OidcError, Operation,
 };
 use crate::identity::WantedClaims;
+use crate::limit::Backoff;
 use crate::tls::TlsError;
 use crate::world::{UnixTime, World};
 
@@ -173,7 +174,7 @@ impl Provider {
     /// Failures are retried with growing pauses; what is known stays in use meanwhile.
     pub async fn keep_ready(&self, stop: CancellationToken) {
         self.tell_readiness();
-        let mut pause = FIRST_RETRY;
+        let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
         loop {
             let known = self.ready().is_some();
             let wait = match self.refresh().await {
@@ -181,11 +182,12 @@ impl Provider {
                     if !known {
                         tracing::info!(identity_provider = self.name(), issuer = %self.settings.issuer, "identity provider is ready for logins");
                     }
-                    pause = FIRST_RETRY;
+                    backoff.reset();
                     // Ahead of expiry, so that no login meets keys whose time is over.
                     self.sooner_in_doubt(fresh_for.mul_f32(0.8))
                 }
                 Err(error) => {
+                    let pause = backoff.pause();
                     tracing::warn!(
                         identity_provider = self.name(),
                         issuer = %self.settings.issuer,
@@ -194,9 +196,7 @@ impl Provider {
                         "{}",
                         if known { "identity provider cannot be refreshed; what is known stays in use" } else { "identity provider is not ready for logins" },
                     );
-                    let wait = self.jittered(pause);
-                    pause = (pause * 2).min(LAST_RETRY);
-                    wait
+                    self.jittered(pause)
                 }
             };
             let next = Instant::now() + wait;

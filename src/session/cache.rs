@@ -7,7 +7,7 @@ use super::map::{Keyed, SessionMap};
 use super::record::{Outline, RecordKeys};
 use super::revocation::{Entries, LATE, Revocations};
 use super::{Revocation, Session, SessionKey, SessionOutline, SessionToken, StoreError, StoreParts};
-use crate::telemetry::Rarely;
+use crate::telemetry::LogThrottle;
 use crate::world::{EntropyError, World};
 
 /// What this process keeps in memory, whatever the backend is: sessions, what was revoked, and the keys of records.
@@ -18,7 +18,7 @@ pub(super) struct Cache {
     pub(super) revocations: Revocations,
     pub(super) world: World,
     keys: RecordKeys,
-    unreadable: Rarely,
+    unreadable: LogThrottle,
     /// Where records are, for the log.
     path: Option<PathBuf>,
 }
@@ -31,7 +31,7 @@ impl Cache {
             revocations: Revocations::new(parts.secret, parts.issuers),
             keys: RecordKeys::new(parts.secret, parts.lifetime, parts.idle_timeout),
             world: parts.world,
-            unreadable: Rarely::default(),
+            unreadable: LogThrottle::default(),
             path,
         })
     }
@@ -62,7 +62,7 @@ impl Cache {
 
     /// Tells the log that a record does not open.
     pub(super) fn note_unreadable(&self) {
-        if let Some(further) = self.unreadable.due() {
+        if let Some(further) = self.unreadable.admit() {
             let path = self.path.as_ref().map(|path| tracing::field::display(path.display()));
             tracing::warn!(path, further, "a session cannot be read and counts as absent");
         }

@@ -3,10 +3,10 @@
 pub mod audit;
 pub mod log;
 pub mod metrics;
-mod rarely;
 mod request_id;
 mod settings;
+mod throttle;
 
-pub(crate) use rarely::{Rarely, warn_rarely};
 pub use request_id::{RequestId, RequestIds};
 pub use settings::{Log, LogFormat, RoutineChecks};
+pub(crate) use throttle::{LogThrottle, warn_throttled};

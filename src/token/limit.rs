@@ -1,104 +1,87 @@
-//! How often may be guessed: what fails costs whoever tries it, and not the provider.
+//! How often a credential may be wrong: failures cost the client that causes them, and not the provider.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use icu_normalizer::ComposingNormalizerBorrowed;
-use moka::sync::Cache;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::forwarded::network_of;
+use crate::limit::{Quota, TokenBucket, TokenBuckets};
 use crate::unicode::{is_control, is_ignorable};
-use crate::world::UnixTime;
 
 /// In which failures are counted, from the first one.
-pub(super) const WINDOW: Duration = Duration::from_mins(1);
+const WINDOW: Duration = Duration::from_mins(1);
 
 /// Failures of one client, and for one user, in a window.
-pub(super) const MOST_FAILURES: u32 = 10;
+const MOST_FAILURES: u32 = 10;
 
-/// Failures of everybody at one provider in a window.
-pub(super) const MOST_FAILURES_AT_PROVIDER: u32 = 600;
+/// Failures of all clients at one provider in a window.
+const MOST_FAILURES_AT_PROVIDER: u32 = 600;
 
-/// Who is counted at once; a few MiB.
+/// Clients and users that are counted at once; a few MiB.
 const MOST_REMEMBERED: u64 = 50_000;
 
-/// Counts of failures, by whom they are counted for.
-pub(super) struct Guesses(Cache<Whom, Arc<Mutex<Count>>>);
+/// Counts failures of clients, of users and at providers.
+pub(super) struct FailureLimits {
+    clients_and_users: TokenBuckets<Party>,
+    providers: TokenBuckets<String>,
+}
 
 /// For whom failures are counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Whom {
-    /// An IPv4 address, or the network of an IPv6 address; `None`: clients that nobody knows are one.
+enum Party {
+    /// An IPv4 address, or the network of an IPv6 address; `None`: all clients whose address is not known.
     Client(Option<IpAddr>),
     /// A canonical name, at a provider.
     User(String, String),
-    Provider(String),
 }
 
-#[derive(Debug, Default)]
-struct Count {
-    since: Option<UnixTime>,
-    failures: u32,
-}
+/// A verification that counts as failed until it is released.
+pub(super) struct Reservation(Vec<Arc<Mutex<TokenBucket>>>);
 
-/// A try; it counts as failed until it is forgiven.
-pub(super) struct Guess(Vec<Arc<Mutex<Count>>>);
-
-impl Guesses {
+impl FailureLimits {
     pub(super) fn new() -> Self {
-        Self(Cache::builder().max_capacity(MOST_REMEMBERED).time_to_live(2 * WINDOW).build())
+        let quota = |most| Quota::window(most, WINDOW);
+        Self {
+            clients_and_users: TokenBuckets::new(quota(MOST_FAILURES), MOST_REMEMBERED),
+            providers: TokenBuckets::new(quota(MOST_FAILURES_AT_PROVIDER), MOST_REMEMBERED),
+        }
     }
 
-    /// A try at `provider`; `None` while there were too many that failed.
+    /// The right to one verification at `provider`; `None` when too many have failed.
     ///
     /// It is counted before its outcome is known, so that many at once are not more than one after the other.
-    pub(super) fn begin(
+    pub(super) fn reserve(
         &self,
         provider: &str,
         user: Option<&str>,
         client: Option<IpAddr>,
-        now: UnixTime,
-    ) -> Option<Guess> {
-        let mut counted = vec![
-            (Whom::Client(client.map(network_of)), MOST_FAILURES),
-            (Whom::Provider(provider.to_owned()), MOST_FAILURES_AT_PROVIDER),
-        ];
-        if let Some(user) = user {
-            counted.push((Whom::User(provider.to_owned(), canonical(user)), MOST_FAILURES));
-        }
-        let mut guess = Guess(Vec::with_capacity(counted.len()));
-        for (whom, most) in counted {
-            let count = self.0.get_with(whom, Arc::default);
-            if !count.lock().add(most, now) {
-                guess.forgive();
+        now: Instant,
+    ) -> Option<Reservation> {
+        let mut reservation = Reservation(Vec::with_capacity(3));
+        let user = user.map(|user| Party::User(provider.to_owned(), canonical(user)));
+        let parties = [Some(Party::Client(client.map(network_of))), user].into_iter().flatten();
+        let buckets = parties.map(|party| self.clients_and_users.take(party, now));
+        for bucket in buckets.chain(std::iter::once_with(|| self.providers.take(provider.to_owned(), now))) {
+            let Some(bucket) = bucket else {
+                reservation.release();
                 return None;
-            }
-            guess.0.push(count);
+            };
+            reservation.0.push(bucket);
         }
-        Some(guess)
+        Some(reservation)
     }
 }
 
-impl Guess {
-    /// It was none: the credential is good, or nobody could say.
-    pub(super) fn forgive(self) {
-        for count in self.0 {
-            let mut count = count.lock();
-            count.failures = count.failures.saturating_sub(1);
+impl Reservation {
+    /// It did not fail: the credential is good, or whether it is could not be found out.
+    pub(super) fn release(self) {
+        for bucket in self.0 {
+            bucket.lock().put_back();
         }
-    }
-}
-
-impl Count {
-    fn add(&mut self, most: u32, now: UnixTime) -> bool {
-        if self.since.is_none_or(|since| now >= since + WINDOW) {
-            *self = Self { since: Some(now), failures: 0 };
-        }
-        let may = self.failures < most;
-        self.failures += u32::from(may);
-        may
     }
 }
 
@@ -128,8 +111,6 @@ fn folded(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const NOW: UnixTime = UnixTime::from_secs(1_000_000);
 
     #[track_caller]
     fn same(names: &[&str]) {
@@ -182,35 +163,35 @@ mod tests {
 
     #[test]
     fn guessing_ends_after_a_few_failures() {
-        let guesses = Guesses::new();
+        let (limits, now) = (FailureLimits::new(), Instant::now());
         for _ in 0..MOST_FAILURES {
-            assert!(guesses.begin("idp", Some("alice"), client("192.0.2.1"), NOW).is_some());
+            assert!(limits.reserve("idp", Some("alice"), client("192.0.2.1"), now).is_some());
         }
-        assert!(guesses.begin("idp", Some("bob"), client("192.0.2.1"), NOW).is_none(), "the client");
-        assert!(guesses.begin("idp", Some("ALICE"), client("192.0.2.2"), NOW).is_none(), "the user");
-        assert!(guesses.begin("idp", Some("bob"), client("192.0.2.2"), NOW).is_some());
-        assert!(guesses.begin("idp", Some("alice"), client("192.0.2.1"), NOW + WINDOW).is_some());
+        assert!(limits.reserve("idp", Some("bob"), client("192.0.2.1"), now).is_none(), "the client");
+        assert!(limits.reserve("idp", Some("ALICE"), client("192.0.2.2"), now).is_none(), "the user");
+        assert!(limits.reserve("idp", Some("bob"), client("192.0.2.2"), now).is_some());
+        assert!(limits.reserve("idp", Some("alice"), client("192.0.2.1"), now + WINDOW).is_some());
     }
 
     #[test]
     fn what_was_none_does_not_count() {
-        let guesses = Guesses::new();
+        let (limits, now) = (FailureLimits::new(), Instant::now());
         for _ in 0..100 {
-            guesses.begin("idp", Some("alice"), client("192.0.2.1"), NOW).unwrap().forgive();
+            limits.reserve("idp", Some("alice"), client("192.0.2.1"), now).unwrap().release();
         }
     }
 
     #[test]
     fn a_network_is_one_client_and_a_provider_has_a_limit() {
-        let guesses = Guesses::new();
+        let (limits, now) = (FailureLimits::new(), Instant::now());
         for last in 0..MOST_FAILURES {
-            assert!(guesses.begin("idp", None, client(&format!("2001:db8::{last:x}")), NOW).is_some());
+            assert!(limits.reserve("idp", None, client(&format!("2001:db8::{last:x}")), now).is_some());
         }
-        assert!(guesses.begin("idp", None, client("2001:db8::ffff"), NOW).is_none());
+        assert!(limits.reserve("idp", None, client("2001:db8::ffff"), now).is_none());
         for last in MOST_FAILURES..MOST_FAILURES_AT_PROVIDER {
-            assert!(guesses.begin("idp", None, client(&format!("2001:db8:{last:x}::1")), NOW).is_some());
+            assert!(limits.reserve("idp", None, client(&format!("2001:db8:{last:x}::1")), now).is_some());
         }
-        assert!(guesses.begin("idp", None, client("198.51.100.1"), NOW).is_none());
-        assert!(guesses.begin("other", None, client("198.51.100.1"), NOW).is_some());
+        assert!(limits.reserve("idp", None, client("198.51.100.1"), now).is_none());
+        assert!(limits.reserve("other", None, client("198.51.100.1"), now).is_some());
     }
 }

@@ -24,10 +24,10 @@ use crate::app::Application;
 use crate::limit::SingleFlight;
 use crate::oidc::{Provider, scopes};
 use crate::session::{NewSession, ProviderSide, Session};
-use crate::telemetry::Rarely;
+use crate::telemetry::LogThrottle;
 use crate::telemetry::metrics::Metrics;
 use crate::world::{UnixTime, World};
-use limit::Guesses;
+use limit::FailureLimits;
 use presented::Key;
 use prove::{Asking, Proven, Refused};
 
@@ -90,10 +90,10 @@ pub struct Tokens {
     bad: Cache<Key, (Bad, UnixTime)>,
     verifications: SingleFlight<Key, Outcome>,
     turns: HashMap<String, Semaphore>,
-    guesses: Guesses,
-    refused: Rarely,
-    inactive: Rarely,
-    away: Rarely,
+    failure_limits: FailureLimits,
+    refused: LogThrottle,
+    inactive: LogThrottle,
+    away: LogThrottle,
 }
 
 /// What [`Tokens`] is made of.
@@ -129,10 +129,10 @@ impl Tokens {
             good: good.time_to_live(Duration::from_hours(1)).build(),
             bad: bad.build(),
             verifications: SingleFlight::default(),
-            guesses: Guesses::new(),
-            refused: Rarely::default(),
-            inactive: Rarely::default(),
-            away: Rarely::default(),
+            failure_limits: FailureLimits::new(),
+            refused: LogThrottle::default(),
+            inactive: LogThrottle::default(),
+            away: LogThrottle::default(),
         }
     }
 
@@ -230,8 +230,8 @@ impl Tokens {
     fn tell(&self, app: &Application, scheme: Scheme, bad: Bad, why: &str, client: Option<IpAddr>) {
         let (application, scheme, result) = (&*app.slug, scheme.as_str(), bad.as_str());
         let client = client.map(tracing::field::display);
-        let rarely = if bad == Bad::Unknown { &self.away } else { &self.refused };
-        if let Some(further) = rarely.due() {
+        let log = if bad == Bad::Unknown { &self.away } else { &self.refused };
+        if let Some(further) = log.admit() {
             tracing::warn!(application, scheme, result, error = why, client, further, "credentials not accepted");
         } else {
             tracing::debug!(application, scheme, result, error = why, client, "credentials not accepted");

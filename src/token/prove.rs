@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
 
 use super::presented::Credential;
 use super::{Bad, Tokens};
@@ -107,7 +108,7 @@ impl Asking<'_> {
         let recipient = Recipient { is_ours: &is_ours, accept_clients: &self.accepted.accept_clients };
         let asked = self.guess(None, self.provider.introspect(token, &recipient)).await;
         if asked.as_ref().is_err_and(|Refused(_, why)| why.contains("not active"))
-            && self.tokens.inactive.due().is_some()
+            && self.tokens.inactive.admit().is_some()
         {
             tracing::info!(
                 identity_provider = self.provider.name(),
@@ -164,13 +165,13 @@ impl Asking<'_> {
         if self.was_good {
             return ask.await.map_err(refused);
         }
-        let guess = self.tokens.guesses.begin(self.provider.name(), user, self.client, self.tokens.world.now());
-        let Some(guess) = guess else {
+        let reserved = self.tokens.failure_limits.reserve(self.provider.name(), user, self.client, Instant::now());
+        let Some(reservation) = reserved else {
             return Err(Refused(Bad::Limited, "there were too many bad ones".to_owned()));
         };
         let asked = ask.await;
         if !matches!(asked, Err(AccessTokenError::Invalid(_))) {
-            guess.forgive();
+            reservation.release();
         }
         asked.map_err(refused)
     }

@@ -175,9 +175,9 @@ fn metrics_are_those_of_the_code() {
 fn events(source: &str) -> Vec<String> {
     let mut found = Vec::new();
     let calls = source.match_indices("tracing::").map(|(at, path)| &source[at + path.len()..]);
-    let calls = calls.chain(source.match_indices("warn_rarely!(").map(|(at, _)| &source[at..]));
+    let calls = calls.chain(source.match_indices("warn_throttled!(").map(|(at, _)| &source[at..]));
     for (name, rest) in calls.filter_map(|rest| rest.split_once("!(")) {
-        if !["error", "warn", "info", "debug", "trace", "warn_rarely"].contains(&name) {
+        if !["error", "warn", "info", "debug", "trace", "warn_throttled"].contains(&name) {
             continue;
         }
         let (mut depth, mut texts, mut text) = (1, Vec::new(), None::<String>);

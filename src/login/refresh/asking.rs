@@ -32,7 +32,7 @@ impl Asking<'_> {
         let began = Instant::now();
         let result = self.provider.refresh_login(&previous, &self.app.wanted_claims).await;
         if matches!(&result, Err(failure) if failure.error.is_absence() && began.elapsed() >= WAIT) {
-            self.logins.absences.begin(self.provider.name(), self.logins.world.now());
+            self.logins.unanswered.start(self.provider.name().to_owned(), Instant::now());
         }
         let name = result.as_ref().map_or_else(|failure| failure.error.as_str(), |_| "renewed");
         self.logins.metrics.refresh(&self.app.identity_provider, name);
@@ -144,7 +144,7 @@ impl Asking<'_> {
 
     /// Once a minute for a provider that is away: it concerns all sessions, and requests go on.
     fn tell(&self, failure: &RefreshFailure) {
-        if let Some(further) = self.logins.rarely_refreshed.due() {
+        if let Some(further) = self.logins.refresh_failure_log.admit() {
             tracing::warn!(
                 application = %self.app.slug,
                 identity_provider = %self.app.identity_provider,

@@ -8,6 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::GLANCE;
 use crate::app::Application;
+use crate::limit::Backoff;
 use crate::login::Logins;
 use crate::session::{Audited, Session, SessionKey, SessionToken};
 use crate::telemetry::audit::{Asker, Event};
@@ -85,14 +86,13 @@ impl Logins {
         let (logins, app, token, until) = (Arc::clone(self), Arc::clone(app), token.clone(), session.expires_at());
         // In a task of its own, so that it is done whoever no longer waits for it.
         let task = self.tasks.spawn(async move {
-            let mut pause = GLANCE;
+            let mut backoff = Backoff::new(GLANCE, LONGEST_PAUSE);
             while let Err(error) = logins.store.remove(&token).await {
                 logins.store_failed(&app, &error);
                 if until <= logins.world.now() {
                     break;
                 }
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                sleep(backoff.pause()).await;
             }
             logins.endings.finish(&token.key());
         });

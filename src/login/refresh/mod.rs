@@ -1,19 +1,15 @@
 //! Refreshing: the provider is asked again whether it vouches for a user, beside the requests.
 
-mod absences;
 mod asking;
 mod endings;
-mod failures;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-pub(super) use self::absences::Absences;
 use self::asking::Asking;
 pub(super) use self::endings::Endings;
-pub(super) use self::failures::Failures;
 use super::Logins;
 use crate::app::Application;
 use crate::limit::Follower;
@@ -22,7 +18,10 @@ use crate::telemetry::audit::Event;
 use crate::world::UnixTime;
 
 /// Between two tries while the provider does not answer.
-const RETRY: Duration = Duration::from_secs(30);
+pub(super) const RETRY: Duration = Duration::from_secs(30);
+
+/// A provider that did not answer is asked about no session for so long: asking for each of many would take a time-out each.
+pub(super) const UNANSWERED: Duration = Duration::from_secs(5);
 
 /// Between two looks whether another replica is done.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -173,7 +172,7 @@ impl Logins {
         // Many sessions may be due at once, after a start or an absence of the provider; another provider's wait for none of them.
         let Some(turns) = self.refresh_turns.get(provider.name()) else { return Outcome::Open };
         let Ok(_turn) = turns.acquire().await else { return Outcome::Open };
-        if self.absences.lasts(provider.name(), self.world.now()) {
+        if self.unanswered.is_running(provider.name(), Instant::now()) {
             if let Some(refreshable) = session.refreshable() {
                 refreshable.schedule.note_failure(false);
             }
@@ -231,7 +230,7 @@ impl Logins {
 
     /// Writes into the audit log that a session was not refreshed, and why.
     fn failed(&self, app: &Application, token: &SessionToken, session: &Session, reason: &'static str) {
-        if self.failures.is_new(token.key(), reason, self.world.now()) {
+        if self.audited_failures.try_start((token.key(), reason), Instant::now()) {
             audit(Event::RefreshFailure, app, token, session, reason);
         }
     }
@@ -266,7 +265,7 @@ impl Logins {
     /// Says that an application will get no ID token for a part of a session.
     pub(super) fn tell_of_tokens_that_end(&self, app: &Application, session: &Session, why: &'static str) {
         let ends_early = session.identity().sent_until().is_some_and(|ends| ends < session.expires_at());
-        if let (true, Some(further)) = (ends_early, self.rarely_ending.due()) {
+        if let (true, Some(further)) = (ends_early, self.token_end_log.admit()) {
             tracing::warn!(
                 application = %app.slug,
                 identity_provider = %app.identity_provider,
@@ -278,7 +277,7 @@ impl Logins {
     }
 
     fn store_failed(&self, app: &Application, error: &StoreError) {
-        if let Some(further) = self.rarely_store.due() {
+        if let Some(further) = self.store_failure_log.admit() {
             tracing::warn!(application = %app.slug, %error, further, "a refresh could not be written down");
         }
     }

@@ -9,7 +9,7 @@ use super::unwritten::Unwritten;
 use super::{FileError, Session, SessionKey, Shared, StoreError};
 use crate::session::map::Keyed;
 use crate::session::revocation::Entries;
-use crate::telemetry::Rarely;
+use crate::telemetry::LogThrottle;
 use crate::world::UnixTime;
 
 /// The number of requests in one transaction, so that the next one begins soon.
@@ -74,13 +74,13 @@ enum Done {
 
 /// Starts the thread that writes; it ends when all senders are gone.
 pub(super) fn spawn(shared: Arc<Shared>, requests: mpsc::Receiver<Request>) -> std::io::Result<JoinHandle<()>> {
-    let writer = Writer { shared, failed: Rarely::default(), unwritten: Unwritten::default() };
+    let writer = Writer { shared, failed: LogThrottle::default(), unwritten: Unwritten::default() };
     thread::Builder::new().name("sessions".to_owned()).spawn(move || writer.run(requests))
 }
 
 struct Writer {
     shared: Arc<Shared>,
-    failed: Rarely,
+    failed: LogThrottle,
     unwritten: Unwritten,
 }
 
@@ -132,7 +132,7 @@ impl Writer {
         let committed =
             database.write(|tables| batch.iter().map(|request| self.apply(&request.work, tables)).collect());
         if let Err(error) = &committed {
-            if let Some(further) = self.failed.due() {
+            if let Some(further) = self.failed.admit() {
                 tracing::error!(%error, further, "the session file failed");
             }
             // Where this fails too, the next transaction tries again and reports its own error.

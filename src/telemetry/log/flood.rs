@@ -16,13 +16,11 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::{ACCESS, SAMPLED};
+use crate::limit::{Quota, TokenBucket};
 use crate::telemetry::audit::AUDIT;
 
-/// The first lines of an event, which are written at any rate.
-const FIRST: u64 = 100;
-
-/// The lines in a second after those.
-const A_SECOND: u64 = 10;
+/// The first hundred lines of an event at any rate, and ten in a second after those.
+const QUOTA: Quota = Quota::steady(100, Duration::from_millis(100));
 
 /// The target of the lines that say how many were left out; they are not limited.
 const TELLS: &str = "forepost::log";
@@ -33,7 +31,7 @@ pub(super) static FLOOD: LazyLock<Flood> = LazyLock::new(Flood::default);
 /// Counts the lines of each event.
 #[derive(Default)]
 pub(super) struct Flood {
-    events: Mutex<HashMap<Key, Bucket>>,
+    events: Mutex<HashMap<Key, Lines>>,
     pub(super) left_out: Counter,
 }
 
@@ -41,28 +39,11 @@ pub(super) struct Flood {
 #[derive(PartialEq, Eq, Hash)]
 struct Key(Identifier, String);
 
-struct Bucket {
+struct Lines {
     name: String,
-    /// The lines that may be written now.
-    room: u64,
-    /// The time for which `room` was computed.
-    since: Instant,
+    bucket: TokenBucket,
     /// The lines that were left out since the last report.
     left_out: u64,
-}
-
-impl Bucket {
-    fn admits(&mut self, now: Instant) -> bool {
-        let refill = now.saturating_duration_since(self.since).as_millis() * u128::from(A_SECOND) / 1000;
-        if let Ok(refill @ 1..) = u64::try_from(refill) {
-            self.room = self.room.saturating_add(refill).min(FIRST);
-            self.since += Duration::from_millis(refill.saturating_mul(1000) / A_SECOND);
-        }
-        let admits = self.room > 0;
-        self.room = self.room.saturating_sub(1);
-        self.left_out += u64::from(!admits);
-        admits
-    }
 }
 
 /// The message of an event, and the outcome of its request.
@@ -105,13 +86,14 @@ impl Flood {
         let now = Instant::now();
         let mut events = self.events.lock();
         let key = Key(metadata.callsite(), names.outcome);
-        let bucket = events.entry(key).or_insert_with_key(|Key(_, outcome)| {
+        let lines = events.entry(key).or_insert_with_key(|Key(_, outcome)| {
             let mut names = Names::default();
             event.record(&mut names);
             let name = if outcome.is_empty() { names.message } else { format!("{} ({outcome})", names.message) };
-            Bucket { name, room: FIRST, since: now, left_out: 0 }
+            Lines { name, bucket: TokenBucket::new(QUOTA, now), left_out: 0 }
         });
-        let admits = bucket.admits(now);
+        let admits = lines.bucket.take(now);
+        lines.left_out += u64::from(!admits);
         drop(events);
         if !admits {
             self.left_out.inc();
@@ -122,10 +104,10 @@ impl Flood {
     /// Reports the events of which lines were left out since the last report.
     pub(super) fn tell(&self) {
         let mut told = Vec::new();
-        for bucket in self.events.lock().values_mut() {
-            let left_out = std::mem::take(&mut bucket.left_out);
+        for lines in self.events.lock().values_mut() {
+            let left_out = std::mem::take(&mut lines.left_out);
             if left_out > 0 {
-                told.push((bucket.name.clone(), left_out));
+                told.push((lines.name.clone(), left_out));
             }
         }
         // Without the lock, because these are events too.
@@ -146,34 +128,5 @@ where
 {
     fn format_event(&self, ctx: &FmtContext<'_, S, N>, writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         if self.1.admits(event) { self.0.format_event(ctx, writer, event) } else { Ok(()) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_are_written_and_then_some_a_second() {
-        let begin = Instant::now();
-        let mut bucket = Bucket { name: String::new(), room: FIRST, since: begin, left_out: 0 };
-        let mut admitted = |at: u64, lines: usize| {
-            let now = begin + Duration::from_millis(at);
-            (0..lines).filter(|_| bucket.admits(now)).count()
-        };
-        for (at, lines, expected) in [
-            (0, 1000, 100),
-            (99, 1000, 0),
-            (100, 1000, 1),
-            (1000, 1000, 9),
-            (1050, 1000, 0),
-            (1100, 1, 1),
-            (5000, 5, 5),
-            (5000, 1000, 34),
-            (1_000_000, 1000, 100),
-        ] {
-            assert_eq!(admitted(at, lines), expected, "at {at}");
-        }
-        assert_eq!(bucket.left_out, 1000 * 7 + 6 - (100 + 1 + 9 + 1 + 5 + 34 + 100));
     }
 }
