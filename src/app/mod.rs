@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use crate::access::{AccessRequest, Policy};
 use crate::cookie::CookiePolicy;
 use crate::forwarded::OriginalRequest;
-use crate::host::{Authority, CookieDomain, Host, Scheme};
+use crate::host::{AbsoluteUrl, Authority, CookieDomain, Host, Scheme};
 use crate::identity::HeaderSwitches;
 use crate::identity::{FurtherHeaders, HeaderTemplate, Identity, Meta, PackedIdentity, WantedClaims, header_value};
 use crate::world::UnixTime;
@@ -176,8 +176,8 @@ impl Application {
     /// Whether `audience` is the address of this application, with or without a slash at its end; that of a part of it is not.
     #[must_use]
     pub fn is_resource(&self, audience: &str) -> bool {
-        let authority = audience.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
-        let authority = Authority::parse(authority).ok().filter(|it| self.owns(&it.host));
+        let authority = AbsoluteUrl::split(audience).and_then(|url| Authority::parse(url.authority).ok());
+        let authority = authority.filter(|it| self.owns(&it.host));
         authority.is_some_and(|it| audience.strip_suffix('/').unwrap_or(audience) == self.resource(&it.host))
     }
 

@@ -15,7 +15,7 @@ use super::USAGE;
 use crate::access::{Because, Decision, Matches, Place, Reading, Witness, decide_before};
 use crate::app::Application;
 use crate::forwarded::{ClientHints, OriginalRequest, Target, parse_method};
-use crate::host::{Authority, Scheme};
+use crate::host::{AbsoluteUrl, Authority, Scheme};
 use crate::identity::Identity;
 use crate::session::{NewSession, ProviderSide, Session};
 use crate::settings::Settings;
@@ -127,15 +127,9 @@ fn explain(settings: &Settings, asked: &ExplainArguments) -> Result<(String, boo
 
 /// Splits a URL as a proxy passes it on: without resolving or decoding anything.
 fn split(url: &str) -> Option<(Scheme, Authority<'_>, Target<'_>)> {
-    let (scheme, rest) = url.split_once("://")?;
-    let scheme = match scheme {
-        "https" => Scheme::Https,
-        "http" => Scheme::Http,
-        _ => return None,
-    };
-    let (authority, target) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let target = if target.is_empty() { "/" } else { target };
-    Some((scheme, Authority::parse(authority).ok()?, Target::parse(target).ok()?))
+    let url = AbsoluteUrl::split(url)?;
+    let target = if url.rest.is_empty() { Target::root() } else { Target::parse(url.rest).ok()? };
+    Some((Scheme::named(url.scheme)?, Authority::parse(url.authority).ok()?, target))
 }
 
 fn read_claims(file: &Path) -> Result<Map<String, Value>, String> {

@@ -3,6 +3,7 @@
 use http::HeaderName;
 
 use super::{ForwardedError, OriginalRequest, Question, Target, assemble, field, from_forwarded, method};
+use crate::host::{AbsoluteUrl, Authority, Scheme};
 
 static X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
 static X_ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
@@ -35,18 +36,16 @@ pub(super) fn parse<'r>(question: &Question<'r>) -> Result<OriginalRequest<'r>, 
     Ok(OriginalRequest { asked_at, ..assemble(question, Some(scheme), websocket, authority, target, None) })
 }
 
-type Parts<'r> = (crate::host::Scheme, bool, crate::host::Authority<'r>, Target<'r>);
+type Parts<'r> = (Scheme, bool, Authority<'r>, Target<'r>);
 
 fn split(url: &str) -> Result<Parts<'_>, ForwardedError> {
     let malformed = ForwardedError::Malformed(X_ORIGINAL_URL.as_str());
-    let (scheme, rest) = url.split_once("://").ok_or(malformed)?;
-    let (scheme, websocket) = field::scheme(scheme).map_err(|_| malformed)?;
-    let slash = rest.find('/').ok_or(malformed)?;
-    let (authority, target) = rest.split_at(slash);
+    let url = AbsoluteUrl::split(url).ok_or(malformed)?;
+    let (scheme, websocket) = field::scheme(url.scheme).map_err(|_| malformed)?;
     Ok((
         scheme,
         websocket,
-        field::authority(authority, X_ORIGINAL_URL.as_str())?,
-        Target::parse(target).map_err(|_| malformed)?,
+        field::authority(url.authority, X_ORIGINAL_URL.as_str())?,
+        Target::parse(url.rest).map_err(|_| malformed)?,
     ))
 }

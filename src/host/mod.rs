@@ -1,10 +1,13 @@
 //! Host names: normalised when they are parsed, compared by whole label.
 
+mod absolute_url;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
 
 use std::borrow::Cow;
 use std::fmt;
+
+pub(crate) use absolute_url::AbsoluteUrl;
 
 /// The host of a URL: lower case, without port, brackets kept for IPv6, no trailing dot.
 ///
@@ -159,6 +162,12 @@ impl Scheme {
             Self::Http => "http",
             Self::Https => "https",
         }
+    }
+
+    /// The one of this name, as browsers write it.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Http, Self::Https].into_iter().find(|scheme| scheme.as_str() == name)
     }
 
     /// The default port.

@@ -156,8 +156,7 @@ impl Logins {
 #[must_use]
 pub fn login_url(app: &Application, target: &ReturnTarget) -> String {
     let url = target.as_str();
-    let origin_end = url.match_indices('/').nth(2).map_or(url.len(), |(at, _)| at);
-    let parts = [&url[..origin_end], &app.external_host.base_path, OUTPOST_PATH, "/start?rd="];
+    let parts = [target.origin(), &app.external_host.base_path, OUTPOST_PATH, "/start?rd="];
     // Some of the target's characters take three.
     let mut login_url = String::with_capacity(parts.iter().map(|part| part.len()).sum::<usize>() + 2 * url.len());
     login_url.extend(parts);

@@ -7,7 +7,7 @@ use url::Url;
 use crate::access::{is_plain, readings};
 use crate::app::{Application, OUTPOST_PATH};
 use crate::forwarded::OriginalRequest;
-use crate::host::Authority;
+use crate::host::{AbsoluteUrl, Authority};
 
 /// Longer targets would not fit into the state that travels through the provider.
 const LONGEST: usize = 2048;
@@ -54,12 +54,10 @@ impl ReturnTarget {
         if text.starts_with('/') {
             return if text.starts_with("//") { None } else { Self::build(app, None, text) };
         }
-        let (scheme, behind) = text.split_once("://")?;
+        let AbsoluteUrl { scheme, authority, rest } = AbsoluteUrl::split(text)?;
         if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
             return None;
         }
-        let end = behind.find(['/', '?', '#']).unwrap_or(behind.len());
-        let (authority, rest) = behind.split_at(end);
         let authority = Authority::parse(authority).ok()?;
         if !app.owns(&authority.host) {
             return None;
@@ -101,15 +99,18 @@ impl ReturnTarget {
         &self.0
     }
 
+    /// Scheme, host and port of it.
+    pub(super) fn origin(&self) -> &str {
+        let rest = AbsoluteUrl::split(&self.0).map_or(0, |url| url.rest.len());
+        &self.0[..self.0.len() - rest]
+    }
+
     /// Takes back the session cookies that other hosts may have set for this place; for an answer at the application's own address.
     #[must_use]
     pub fn expire_planted(&self, app: &Application) -> Vec<HeaderValue> {
-        let Some((authority, rest)) = self.0.split_once("://").and_then(|(_, behind)| behind.split_once('/')) else {
-            return Vec::new();
-        };
-        let Ok(authority) = Authority::parse(authority) else { return Vec::new() };
-        let end = rest.find(['?', '#']).unwrap_or(rest.len());
-        app.cookies.expire_planted(&app.external_host.host, &authority.host, &format!("/{}", &rest[..end]))
+        let Some(url) = AbsoluteUrl::split(&self.0) else { return Vec::new() };
+        let Ok(authority) = Authority::parse(url.authority) else { return Vec::new() };
+        app.cookies.expire_planted(&app.external_host.host, &authority.host, url.path())
     }
 }
 

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, Method};
 
 use crate::app::Application;
 use crate::forwarded::single;
-use crate::host::{Authority, Host, Scheme};
+use crate::host::{AbsoluteUrl, Authority, Host, Scheme};
 
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 static ORIGIN: HeaderName = http::header::ORIGIN;
@@ -48,9 +48,8 @@ pub fn is_wanted_everywhere(app: &Application, host: &Host<'_>, method: &Method,
 }
 
 fn origin_of(url: &str) -> Option<(Scheme, Authority<'_>)> {
-    let (scheme, rest) = url.split_once("://")?;
-    let scheme = [Scheme::Http, Scheme::Https].into_iter().find(|it| it.as_str() == scheme)?;
-    Some((scheme, Authority::parse(rest.split('/').next()?).ok()?))
+    let url = AbsoluteUrl::split(url).filter(|url| url.rest.is_empty() || url.rest.starts_with('/'))?;
+    Some((Scheme::named(url.scheme)?, Authority::parse(url.authority).ok()?))
 }
 
 #[cfg(test)]

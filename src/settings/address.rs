@@ -5,7 +5,7 @@ use url::Url;
 use super::mistakes::{Complaint, complaint, shown};
 use crate::app::ExternalHost;
 use crate::app::OUTPOST_PATH;
-use crate::host::{Host, Scheme};
+use crate::host::{AbsoluteUrl, Host, Scheme};
 
 /// Parses an absolute http(s) URL. Rejects what a parser would silently repair, and a URL that contains a password.
 fn web_url(text: &str) -> Result<Url, Complaint> {
@@ -34,15 +34,12 @@ fn web_url(text: &str) -> Result<Url, Complaint> {
 
 /// The authority: the text between `//` and the next slash.
 pub(super) fn authority(text: &str) -> &str {
-    let rest = text.split_once("//").map_or(text, |(_, rest)| rest);
-    rest.split(['/', '?', '#']).next().unwrap_or(rest)
+    AbsoluteUrl::split(text).map_or("", |url| url.authority)
 }
 
 /// The path: the text after the authority, without query and fragment.
 fn path(text: &str) -> &str {
-    let rest = text.split_once("//").map_or(text, |(_, rest)| rest);
-    let end = rest.find(['?', '#']).unwrap_or(rest.len());
-    rest.find('/').filter(|slash| *slash < end).map_or("", |slash| &rest[slash..end])
+    AbsoluteUrl::split(text).map_or("", |url| url.path())
 }
 
 fn is_dots(segment: &str) -> bool {
