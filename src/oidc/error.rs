@@ -58,6 +58,23 @@ impl From<Flaw> for OidcError {
     }
 }
 
+/// A request cannot be made of the address of an endpoint.
+impl From<http::Error> for OidcError {
+    fn from(_: http::Error) -> Self {
+        Self::Malformed("an endpoint's address is no URL".to_owned())
+    }
+}
+
+/// The same as [`clean`] makes of it, unless it repeats one of the `secrets` that the provider was told: some do.
+#[must_use]
+pub fn clean_without_secrets(text: &str, secrets: &[&str]) -> String {
+    if holds_secret(text, secrets) { "(words that hold a secret)".to_owned() } else { clean(text) }
+}
+
+pub(super) fn holds_secret(text: &str, secrets: &[&str]) -> bool {
+    secrets.iter().any(|secret| !secret.is_empty() && text.contains(secret))
+}
+
 /// Text of a provider as it may stand in a log: one line, no control characters, short.
 #[must_use]
 pub fn clean(text: &str) -> String {

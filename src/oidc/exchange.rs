@@ -7,19 +7,17 @@ use openidconnect::core::{
     CoreJweContentEncryptionAlgorithm, CoreRevocableToken, CoreRevocationErrorResponse, CoreTokenIntrospectionResponse,
 };
 use openidconnect::{
-    AsyncHttpClient, AuthType, AuthorizationCode, Client, ClientId, ClientSecret, EmptyAdditionalClaims,
-    EndpointMaybeSet, EndpointNotSet, EndpointSet, PkceCodeVerifier, RedirectUrl, RequestTokenError,
-    StandardErrorResponse,
+    AsyncHttpClient, AuthorizationCode, Client, ClientId, ClientSecret, EmptyAdditionalClaims, EndpointMaybeSet,
+    EndpointNotSet, EndpointSet, PkceCodeVerifier, RedirectUrl, RequestTokenError, StandardErrorResponse,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
-use super::error::clean;
+use super::error::{clean, clean_without_secrets};
 use super::logout_token::date;
 use super::tokens::{Extras, Tokens};
 use super::verify::Verified;
-use super::{IdentityProvider, TokenEndpointAuthMethod};
-use super::{OidcError, Ready};
+use super::{ClientAuthentication, IdentityProvider, OidcError, Ready};
 use crate::world::UnixTime;
 
 /// What came back to the callback, and what only the browser and we know about it.
@@ -120,7 +118,7 @@ impl Ready {
             ClientId::new(settings.client_id.clone()),
             secret,
         )
-        .set_auth_type(self.auth_type(settings))
+        .set_auth_type(ClientAuthentication::of(settings, &self.metadata).auth_type())
     }
 
     /// A client that knows where browsers come back to.
@@ -128,27 +126,6 @@ impl Ready {
         let redirect_uri = RedirectUrl::new(redirect_uri.to_owned())
             .map_err(|_| OidcError::Configuration("the redirect URI is no URL".into()))?;
         Ok(self.client(settings).set_redirect_uri(redirect_uri))
-    }
-
-    /// Basic before post, as RFC 6749 §2.3.1 prefers; but several servers do not decode Basic's form encoding, so an id or
-    /// secret that would change under it goes into the body where that is supported.
-    pub(super) fn auth_type(&self, settings: &IdentityProvider) -> AuthType {
-        match settings.token_endpoint_auth_method {
-            TokenEndpointAuthMethod::ClientSecretBasic => AuthType::BasicAuth,
-            TokenEndpointAuthMethod::ClientSecretPost | TokenEndpointAuthMethod::None => AuthType::RequestBody,
-            TokenEndpointAuthMethod::Auto => {
-                let methods = self.metadata.token_endpoint_auth_methods();
-                let offers = |name: &str| methods.iter().any(|method| method == name);
-                let secret = settings.client_secret.as_ref().map_or("", |it| it.expose_secret());
-                let plain =
-                    [settings.client_id.as_str(), secret].iter().all(|text| text.bytes().all(survives_form_encoding));
-                match (offers("client_secret_basic"), offers("client_secret_post")) {
-                    (false, true) => AuthType::RequestBody,
-                    (true, true) if !plain => AuthType::RequestBody,
-                    _ => AuthType::BasicAuth,
-                }
-            }
-        }
     }
 
     /// Redeems a code; what comes back is not verified yet.
@@ -183,10 +160,6 @@ pub(super) fn refusal(body: &[u8]) -> Result<OidcError, serde_json::Error> {
     serde_json::from_slice(body).map(|response| token_error(RequestTokenError::ServerResponse(response), &[]))
 }
 
-const fn survives_form_encoding(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
-}
-
 /// What an endpoint is told in confidence.
 pub(super) fn told<'t>(settings: &'t IdentityProvider, [one, other]: [&'t str; 2]) -> [&'t str; 3] {
     [one, other, settings.client_secret.as_ref().map_or("", |it| it.expose_secret())]
@@ -196,9 +169,7 @@ pub(super) fn token_error(
     error: RequestTokenError<OidcError, StandardErrorResponse<CoreErrorResponseType>>,
     told: &[&str],
 ) -> OidcError {
-    // Some providers repeat in their words what they were told.
-    let discreet = |text: &str| !told.iter().any(|secret| !secret.is_empty() && text.contains(secret));
-    let words = |text: &str| if discreet(text) { clean(text) } else { "(words that hold a secret)".to_owned() };
+    let words = |text: &str| clean_without_secrets(text, told);
     match error {
         RequestTokenError::ServerResponse(response) => OidcError::Refused {
             code: words(response.error().as_ref()),

@@ -8,13 +8,13 @@ use super::access_token::{
     AccessToken, is_of_accepted_client, reason, unfit, verify_active, verify_recipient, verify_times, with_subject,
 };
 use super::claims::OtherSubject;
+use super::client_authentication::form_request;
 use super::inspect::NO_INTROSPECTION;
 use super::jws::Jws;
 use super::provider::checked;
-use super::revoke::form_request;
 use super::tokens::{Extras, Tokens};
 use super::verify::ExpectedNonce;
-use super::{AccessTokenError, Login, OidcError, Operation, Provider, Recipient};
+use super::{AccessTokenError, ClientAuthentication, Login, OidcError, Operation, Provider, Recipient};
 use crate::identity::WantedClaims;
 use crate::world::UnixTime;
 
@@ -41,7 +41,8 @@ impl Provider {
             let mut form = Serializer::new(String::new());
             form.append_pair("token", token);
             form.append_pair("token_type_hint", "access_token");
-            ready.client_request(self.settings(), endpoint, form).map_err(unknown)?
+            let client = ClientAuthentication::of(self.settings(), &ready.metadata);
+            client.request(endpoint.as_str(), form).map_err(|error| unknown(error.into()))?
         };
         let answer = self.send(Operation::Introspection, request).await.map_err(|none| unknown(none.into()))?;
         let answer = checked(Operation::Introspection, answer).map_err(unknown)?;
@@ -83,7 +84,7 @@ impl Provider {
             form.append_pair("username", user);
             form.append_pair("password", password);
             form.append_pair("scope", &self.settings().scopes.join(" "));
-            form_request(ready.metadata.token_endpoint(), form).map_err(unknown)?
+            form_request(ready.metadata.token_endpoint(), form).map_err(|error| unknown(error.into()))?
         };
         let answer = self.send(Operation::AppPassword, request).await.map_err(|none| unknown(none.into()))?;
         let answer = checked(Operation::AppPassword, answer).map_err(unknown)?;

@@ -254,6 +254,12 @@ impl Metadata {
         self.document.userinfo_signing_alg_values_supported().map_or_else(Vec::new, |all| supported(all))
     }
 
+    /// Whether clients may authenticate at the token endpoint by this method.
+    #[must_use]
+    pub fn offers_auth_method(&self, name: &str) -> bool {
+        self.token_endpoint_auth_methods().iter().any(|method| method == name)
+    }
+
     /// Names of the token endpoint's authentication methods; the specification's default where none are announced.
     #[must_use]
     pub fn token_endpoint_auth_methods(&self) -> Vec<String> {

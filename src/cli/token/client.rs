@@ -3,26 +3,23 @@
 use std::fmt;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::Url;
-use url::form_urlencoded::{Serializer, byte_serialize};
+use url::form_urlencoded::Serializer;
 
 use super::failure::Failure;
-use crate::oidc::{HttpClient, Metadata, clean};
+use crate::oidc::{ClientAuthentication, HttpClient, Metadata, clean_without_secrets};
 
 /// Parameters that must not come back in a message.
 const SECRET: [&str; 3] = ["device_code", "refresh_token", "token"];
 
-/// Who asks.
-pub(super) struct Client {
-    pub(super) id: String,
-    secret: Option<SecretString>,
-    in_body: bool,
+/// The client that asks.
+pub(super) struct Client<'c> {
+    secret: Option<&'c SecretString>,
+    authentication: ClientAuthentication<'c>,
 }
 
 /// Why the provider did not do it.
@@ -50,17 +47,9 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl Client {
-    /// A client that proves itself as the provider's metadata ask for.
-    ///
-    /// Several servers do not undo the form encoding in Basic, so what would change under it goes into the body where it can.
-    pub(super) fn new(id: String, secret: Option<SecretString>, metadata: &Metadata) -> Self {
-        let methods = metadata.token_endpoint_auth_methods();
-        let offers = |name: &str| methods.iter().any(|method| method == name);
-        let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-        let is_plain = plain(&id) && secret.as_ref().is_none_or(|secret| plain(secret.expose_secret()));
-        let in_body = offers("client_secret_post") && !(offers("client_secret_basic") && is_plain);
-        Self { id, secret, in_body }
+impl<'c> Client<'c> {
+    pub(super) fn new(id: &'c str, secret: Option<&'c SecretString>, metadata: &Metadata) -> Self {
+        Self { secret, authentication: ClientAuthentication::of_metadata(id, secret, metadata) }
     }
 
     /// Sends a form and reads the object that comes back.
@@ -104,32 +93,15 @@ impl Client {
     /// What the provider is told in confidence.
     fn told<'t>(&'t self, parameters: &[(&str, &'t str)]) -> Vec<&'t str> {
         let told = parameters.iter().filter(|(name, _)| SECRET.contains(name)).map(|(_, value)| *value);
-        told.chain(self.secret.as_ref().map(ExposeSecret::expose_secret)).collect()
+        told.chain(self.secret.map(ExposeSecret::expose_secret)).collect()
     }
 
     fn request(&self, endpoint: &Url, parameters: &[(&str, &str)]) -> Result<Request<Vec<u8>>, http::Error> {
         let mut form = Serializer::new(String::new());
         form.extend_pairs(parameters);
-        let mut request = Request::post(endpoint.as_str())
-            .header(header::ACCEPT, "application/json")
-            .header(header::USER_AGENT, super::USER_AGENT)
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
-        match &self.secret {
-            Some(secret) if !self.in_body => {
-                let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-                let pair = format!("{}:{}", encoded(&self.id), encoded(secret.expose_secret()));
-                let mut basic = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair)))?;
-                basic.set_sensitive(true);
-                request = request.header(header::AUTHORIZATION, basic);
-            }
-            secret => {
-                form.append_pair("client_id", &self.id);
-                if let Some(secret) = secret {
-                    form.append_pair("client_secret", secret.expose_secret());
-                }
-            }
-        }
-        request.body(form.finish().into_bytes())
+        let mut request = self.authentication.request(endpoint.as_str(), form)?;
+        request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(super::USER_AGENT));
+        Ok(request)
     }
 }
 
@@ -160,8 +132,7 @@ fn read(status: StatusCode, body: &[u8], told: &[&str]) -> Result<Map<String, Va
     let Ok(Words { error, error_description }) = serde_json::from_slice(body) else {
         return Err(Refusal::Malformed(format!("answers {status}")));
     };
-    let discreet = |text: &str| !told.iter().any(|secret| !secret.is_empty() && text.contains(secret));
-    let shown = |text: &str| if discreet(text) { clean(text) } else { "(words that hold a secret)".to_owned() };
+    let shown = |text: &str| clean_without_secrets(text, told);
     let more = error_description.map(|text| format!(" ({})", shown(&text))).unwrap_or_default();
     Err(Refusal::Error { words: format!("{}{more}", shown(&error)), code: error })
 }
@@ -263,37 +234,5 @@ mod tests {
         check_tokens(json!({"access_token": "a b"}), None);
         check_tokens(json!({"access_token": ""}), None);
         check_tokens(json!({"id_token": "a"}), None);
-    }
-
-    #[track_caller]
-    fn check_request(methods: &[&str], secret: Option<&str>, expected: (Option<&str>, &str)) {
-        let document = json!({
-            "issuer": "https://idp.test", "authorization_endpoint": "https://idp.test/a",
-            "token_endpoint": "https://idp.test/t", "jwks_uri": "https://idp.test/j",
-            "response_types_supported": ["code"], "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["RS256"],
-            "token_endpoint_auth_methods_supported": methods,
-        });
-        let metadata = Metadata::parse("https://idp.test", document.to_string().as_bytes()).unwrap();
-        let client = Client::new("the cli".to_owned(), secret.map(SecretString::from), &metadata);
-        let endpoint = Url::parse("https://idp.test/t").unwrap();
-        let request = client.request(&endpoint, &[("device_code", "a+b&c=%20")]).unwrap();
-        let basic = request.headers().get("authorization").map(|it| it.to_str().unwrap().trim_start_matches("Basic "));
-        let basic = basic.map(|it| String::from_utf8(STANDARD.decode(it).unwrap()).unwrap());
-        let body = str::from_utf8(request.body()).unwrap();
-        assert_eq!((basic.as_deref(), body), expected, "{methods:?}");
-    }
-
-    #[test]
-    fn clients_prove_themselves() {
-        const CODE: &str = "device_code=a%2Bb%26c%3D%2520";
-        let public = format!("{CODE}&client_id=the+cli");
-        let in_body = format!("{public}&client_secret=x%26");
-        check_request(&["none"], None, (None, &public));
-        check_request(&["client_secret_basic"], None, (None, &public));
-        check_request(&["client_secret_basic"], Some("x&"), (Some("the+cli:x%26"), CODE));
-        check_request(&["client_secret_post"], Some("x&"), (None, &in_body));
-        check_request(&["client_secret_basic", "client_secret_post"], Some("x&"), (None, &in_body));
-        check_request(&["none"], Some("x&"), (Some("the+cli:x%26"), CODE));
     }
 }

@@ -31,7 +31,7 @@ const LONGEST_LIFETIME: Duration = Duration::from_hours(1);
 
 /// What a login is asked for with.
 pub(super) struct Request<'r> {
-    pub(super) client: &'r Client,
+    pub(super) client: &'r Client<'r>,
     pub(super) device_endpoint: &'r Url,
     pub(super) token_endpoint: &'r Url,
     pub(super) scope: &'r str,

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::Run;
+use super::client::Client;
 use super::discovery::{self, address, covers};
 use super::failure::Failure;
 use super::kept::Kept;
@@ -43,7 +44,7 @@ impl Run<'_> {
             return Ok(false);
         };
         let endpoint = address(endpoint.as_str(), "revocation_endpoint").map_err(Failure::unavailable)?;
-        let client = self.client(kept.client_id.clone(), &metadata);
+        let client = Client::new(&kept.client_id, self.secret.as_ref(), &metadata);
         let tokens = [("refresh_token", &kept.refresh_token), ("access_token", &kept.access_token)];
         for (hint, token) in tokens {
             let Some(token) = token else { continue };

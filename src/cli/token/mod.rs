@@ -19,13 +19,12 @@ use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use self::client::Client;
 use self::discovery::address;
 use self::failure::{Failure, Interrupt};
 use self::kept::Store;
 use self::show::Screen;
 use super::USAGE;
-use crate::oidc::{HttpClient, Metadata};
+use crate::oidc::HttpClient;
 use crate::world::World;
 
 const USER_AGENT: &str = concat!("forepost/", env!("CARGO_PKG_VERSION"));
@@ -135,10 +134,6 @@ impl<'a> Run<'a> {
         let mut stdout = io::stdout().lock();
         let printed = writeln!(stdout, "{}", token.expose_secret()).and_then(|()| stdout.flush());
         printed.map_err(|error| Failure::output(format!("the token cannot be printed: {error}")))
-    }
-
-    fn client(&self, id: String, metadata: &Metadata) -> Client {
-        Client::new(id, self.secret.clone(), metadata)
     }
 }
 

@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 use url::Url;
 
-use super::client::{Refusal, Tokens};
+use super::client::{Client, Refusal, Tokens};
 use super::discovery::{self, Target, address, covers};
 use super::failure::Failure;
 use super::kept::{self, Kept, Lock};
@@ -109,7 +109,7 @@ impl Run<'_> {
         };
         let metadata = self.interrupt.or(discovery::provider(&self.http, &kept.issuer)).await?;
         let endpoint = address(metadata.token_endpoint(), "token_endpoint").map_err(Failure::unavailable)?;
-        let client = self.client(kept.client_id.clone(), &metadata);
+        let client = Client::new(&kept.client_id, self.secret.as_ref(), &metadata);
         let mut parameters = vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.as_str())];
         parameters.extend(self.arguments.resource_indicator.then_some(("resource", kept.resource.as_str())));
         let asked = self.world.now();
@@ -144,7 +144,7 @@ impl Run<'_> {
             .clone()
             .or(target.client_id)
             .ok_or_else(|| Failure::usage("the application names no client for programs; --client-id names one"))?;
-        let client = self.client(client_id, &metadata);
+        let client = Client::new(&client_id, self.secret.as_ref(), &metadata);
         let scope = self.scope(&target.scopes, &metadata);
         let request = device::Request {
             client: &client,
@@ -157,8 +157,7 @@ impl Run<'_> {
         let login = device::login(&self.http, &request, &mut self.screen);
         let tokens = self.interrupt.or(login).await?;
         self.screen.end_line();
-        let mut kept =
-            Kept { resource: target.resource, issuer: target.issuer, client_id: client.id, ..Kept::default() };
+        let mut kept = Kept { resource: target.resource, issuer: target.issuer, client_id, ..Kept::default() };
         kept.take(&tokens, self.world.now());
         self.keep(lock, &kept);
         Ok(tokens.access)

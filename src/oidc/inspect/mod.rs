@@ -184,9 +184,8 @@ fn registration(
 
 fn client_authentication(settings: &IdentityProvider, metadata: &Metadata) -> Finding {
     const CHECK: &str = "client authentication";
-    let offered = metadata.token_endpoint_auth_methods();
-    let offers = |name: &str| offered.iter().any(|method| method == name);
-    let list = offered.join(", ");
+    let offers = |name| metadata.offers_auth_method(name);
+    let list = metadata.token_endpoint_auth_methods().join(", ");
     let confidential = settings.client_secret.as_ref().is_some_and(|secret| !secret.expose_secret().is_empty());
     let wanted = match settings.token_endpoint_auth_method {
         TokenEndpointAuthMethod::ClientSecretBasic => "client_secret_basic",
