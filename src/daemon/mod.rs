@@ -25,7 +25,7 @@ use crate::oidc::Provider;
 use crate::serve::{BindError, Drained, Listeners, Serving};
 use crate::session::{FileError, SessionStore, StoreError};
 use crate::settings::Settings;
-use crate::telemetry::log;
+use crate::telemetry::{WithCauses, log};
 use crate::tls::TlsError;
 use crate::world::{EntropyError, World};
 
@@ -63,19 +63,21 @@ pub enum StartError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// A provider's CA file cannot be used.
-    #[error("identity_provider.{name}.ca_file: {cause}")]
+    #[error("identity_provider.{name}.ca_file: {}", WithCauses(cause))]
     Provider {
         /// The provider.
         name: String,
         /// What is wrong.
+        #[source]
         cause: TlsError,
     },
     /// The CA file of an issuer of tokens cannot be used.
-    #[error("application.token_issuer {name}: ca_file: {cause}")]
+    #[error("application.token_issuer {name}: ca_file: {}", WithCauses(cause))]
     TokenIssuer {
         /// The application, and the issuer.
         name: String,
         /// What is wrong.
+        #[source]
         cause: TlsError,
     },
     /// An application names a provider that there is not.

@@ -13,6 +13,7 @@ use crate::app::Application;
 use crate::host::Host;
 use crate::login::{Destination, ReturnTarget, Visitor, Wish, requested_target};
 use crate::pages::{BadRequest, Page};
+use crate::telemetry::WithCauses;
 use crate::telemetry::audit::Event;
 
 impl Outpost {
@@ -101,7 +102,7 @@ impl Outpost {
                     request_id = %visit.request_id,
                     application = %app.slug,
                     identity_provider = %app.identity_provider,
-                    %error,
+                    error = %WithCauses(&*error),
                     "a login begins again"
                 );
                 (reply::redirect(&location, visit.is_post(), Vec::new()), "begun_again")

@@ -7,7 +7,7 @@ use crate::app::Application;
 use crate::login::{CallbackError, ReturnTarget, StartError, login_url};
 use crate::oidc::OidcError;
 use crate::pages::{BadRequest, Denial, LoginFailure, Page};
-use crate::telemetry::RequestId;
+use crate::telemetry::{RequestId, WithCauses};
 
 /// Answers that a login cannot begin.
 pub(super) fn start(
@@ -21,7 +21,7 @@ pub(super) fn start(
         %request_id,
         application = %app.slug,
         identity_provider = %app.identity_provider,
-        %error,
+        error = %WithCauses(error),
         "login cannot begin"
     );
     let retry_url = login_url(app, target);
@@ -69,7 +69,7 @@ pub(super) fn callback(app: &Application, error: &CallbackError, html: bool, req
         %request_id,
         application = %app.slug,
         identity_provider = %app.identity_provider,
-        %error,
+        error = %WithCauses(error),
         hint = operators_hint(error),
         "login failed"
     );

@@ -17,7 +17,7 @@ use crate::login::{ReturnTarget, login_url};
 use crate::logout::{self, BackChannelError, FrontChannelError};
 use crate::pages::{BadRequest, Page};
 use crate::session::StoreError;
-use crate::telemetry::{LogThrottle, warn_throttled};
+use crate::telemetry::{LogThrottle, WithCauses, warn_throttled};
 
 /// Twice what any logout token may take, in bytes.
 const LARGEST_FORM: usize = 32 << 10;
@@ -99,7 +99,7 @@ impl Outpost {
                     request_id = %received.id,
                     identity_provider = error.identity_provider(),
                     client = received.client().map(tracing::field::display),
-                    %error,
+                    error = %WithCauses(&error),
                     "logout token refused"
                 );
                 (reply::not_logged_out(temporary, received.id), outcome.into())

@@ -4,7 +4,8 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
+
+use crate::world::UnixTime;
 
 /// For each key, whether something was done less than a period ago.
 pub(crate) struct Cooldowns<K> {
@@ -13,25 +14,25 @@ pub(crate) struct Cooldowns<K> {
 }
 
 struct Started<K> {
-    ends: HashMap<K, Instant>,
+    ends: HashMap<K, UnixTime>,
     /// When those that are over were forgotten for the last time.
-    swept: Instant,
+    swept: UnixTime,
 }
 
 impl<K: Eq + Hash> Cooldowns<K> {
     pub(crate) fn new(period: Duration) -> Self {
-        Self { period, started: Mutex::new(Started { ends: HashMap::new(), swept: Instant::now() }) }
+        Self { period, started: Mutex::new(Started { ends: HashMap::new(), swept: UnixTime::default() }) }
     }
 
     /// Begins a period for `key`, in place of one that is not over.
-    pub(crate) fn start(&self, key: K, now: Instant) {
+    pub(crate) fn start(&self, key: K, now: UnixTime) {
         let mut started = self.started.lock();
         started.sweep(self.period, now);
         started.ends.insert(key, now + self.period);
     }
 
     /// Begins a period for `key`, unless one is not over; says whether it did.
-    pub(crate) fn try_start(&self, key: K, now: Instant) -> bool {
+    pub(crate) fn try_start(&self, key: K, now: UnixTime) -> bool {
         let mut started = self.started.lock();
         started.sweep(self.period, now);
         let is_over = started.ends.get(&key).is_none_or(|end| *end <= now);
@@ -42,7 +43,7 @@ impl<K: Eq + Hash> Cooldowns<K> {
     }
 
     /// Whether the period of `key` is not over.
-    pub(crate) fn is_running<Q: Eq + Hash + ?Sized>(&self, key: &Q, now: Instant) -> bool
+    pub(crate) fn is_running<Q: Eq + Hash + ?Sized>(&self, key: &Q, now: UnixTime) -> bool
     where
         K: Borrow<Q>,
     {
@@ -51,8 +52,8 @@ impl<K: Eq + Hash> Cooldowns<K> {
 }
 
 impl<K> Started<K> {
-    fn sweep(&mut self, period: Duration, now: Instant) {
-        if now.saturating_duration_since(self.swept) >= period {
+    fn sweep(&mut self, period: Duration, now: UnixTime) {
+        if self.swept + period <= now {
             self.ends.retain(|_, end| now < *end);
             self.swept = now;
         }
@@ -68,7 +69,7 @@ mod tests {
     #[test]
     fn a_period_is_of_one_key_and_ends() {
         let cooldowns = Cooldowns::new(PERIOD);
-        let now = Instant::now();
+        let now = UnixTime::from_secs(1000);
         let after = |seconds| now + Duration::from_secs(seconds);
         cooldowns.start("one", now);
         for (key, later, expected) in [("one", 0, true), ("one", 29, true), ("one", 30, false), ("other", 0, false)] {
@@ -81,7 +82,7 @@ mod tests {
     #[test]
     fn of_many_tries_in_a_period_one_starts_it() {
         let cooldowns = Cooldowns::new(PERIOD);
-        let begin = Instant::now();
+        let begin = UnixTime::from_secs(1000);
         for (second, key, expected) in [
             (0, "one", true),
             (0, "one", false),

@@ -8,4 +8,4 @@ mod single_flight;
 pub(crate) use backoff::Backoff;
 pub(crate) use bucket::{Quota, TokenBucket, TokenBuckets};
 pub(crate) use cooldown::Cooldowns;
-pub(crate) use single_flight::{Follower, SingleFlight};
+pub(crate) use single_flight::{Call, Follower, SingleFlight};

@@ -12,6 +12,13 @@ pub(crate) struct SingleFlight<K, V> {
 
 type Calls<K, V> = Mutex<HashMap<K, watch::Receiver<Option<V>>>>;
 
+/// A call that was joined.
+pub(crate) struct Call<K: Eq + Hash, V> {
+    pub(crate) follower: Follower<V>,
+    /// For the caller that has to do the work.
+    pub(crate) leader: Option<Leader<K, V>>,
+}
+
 /// The caller that does the work. When it is dropped, the call is over.
 pub(crate) struct Leader<K: Eq + Hash, V> {
     calls: Arc<Calls<K, V>>,
@@ -27,17 +34,18 @@ impl<K: Clone + Eq + Hash, V: Clone> SingleFlight<K, V> {
     /// Joins the call for `key`. Where there is none, the caller leads a new one, unless `may_begin` forbids that.
     ///
     /// `may_begin` runs under a lock, so that of several callers one begins.
-    pub(crate) fn join(&self, key: K, may_begin: impl FnOnce() -> bool) -> Option<(Follower<V>, Option<Leader<K, V>>)> {
+    pub(crate) fn join(&self, key: K, may_begin: impl FnOnce() -> bool) -> Option<Call<K, V>> {
         let mut calls = self.calls.lock();
         if let Some(call) = calls.get(&key) {
-            return Some((Follower(call.clone()), None));
+            return Some(Call { follower: Follower(call.clone()), leader: None });
         }
         if !may_begin() {
             return None;
         }
         let (sender, receiver) = watch::channel(None);
         calls.insert(key.clone(), receiver.clone());
-        Some((Follower(receiver), Some(Leader { calls: Arc::clone(&self.calls), key, sender, value: None })))
+        let leader = Leader { calls: Arc::clone(&self.calls), key, sender, value: None };
+        Some(Call { follower: Follower(receiver), leader: Some(leader) })
     }
 
     /// The value of `work`, or that of another caller who does the work for `key` already.
@@ -45,7 +53,7 @@ impl<K: Clone + Eq + Hash, V: Clone> SingleFlight<K, V> {
     /// When that caller goes away before the end, one of those who wait does its own work.
     pub(crate) async fn run<F: Future<Output = V>>(&self, key: K, work: impl FnOnce() -> F) -> V {
         loop {
-            let Some((follower, leader)) = self.join(key.clone(), || true) else { continue };
+            let Some(Call { follower, leader }) = self.join(key.clone(), || true) else { continue };
             if let Some(leader) = leader {
                 let value = work().await;
                 leader.finish(value.clone());
@@ -105,14 +113,14 @@ mod tests {
     async fn callers_join_the_call_of_their_key() {
         let calls = SingleFlight::<&str, u32>::default();
         assert!(calls.join("one", || false).is_none());
-        let (first, leader) = calls.join("one", || true).unwrap();
-        let (second, none) = calls.join("one", || unreachable!("it is under way")).unwrap();
+        let Call { follower: first, leader } = calls.join("one", || true).unwrap();
+        let Call { follower: second, leader: none } = calls.join("one", || unreachable!("it is under way")).unwrap();
         assert!(none.is_none());
-        let (other, _leader) = calls.join("other", || true).unwrap();
+        let Call { follower: other, leader: _leader } = calls.join("other", || true).unwrap();
         assert!(calls.is_running(&"one") && calls.is_running(&"other"));
         leader.unwrap().finish(7);
         assert!(!calls.is_running(&"one") && calls.is_running(&"other"));
-        let (third, leader) = calls.join("one", || true).unwrap();
+        let Call { follower: third, leader } = calls.join("one", || true).unwrap();
         for follower in [first, second] {
             assert_eq!(follower.value().await, Some(7));
         }

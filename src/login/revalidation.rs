@@ -9,6 +9,7 @@ use super::answered::Answered;
 use crate::app::Application;
 use crate::oidc::OidcError;
 use crate::session::{Revalidation, Schedule, Session};
+use crate::telemetry::WithCauses;
 use crate::world::UnixTime;
 
 /// However short tokens live, a provider is not asked more often about one session.
@@ -68,7 +69,7 @@ impl Logins {
             tracing::warn!(
                 application = %app.slug,
                 identity_provider = %app.identity_provider,
-                %error,
+                error = %WithCauses(error),
                 further,
                 "a silent login failed; the session goes on"
             );

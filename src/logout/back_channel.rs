@@ -6,8 +6,7 @@ use url::form_urlencoded;
 
 use super::Logouts;
 use crate::lifecycle::to_the_end;
-use crate::oidc::SigningAlgorithm;
-use crate::oidc::{Fit, LogoutToken, LogoutTokenError, Provider};
+use crate::oidc::{Fit, Flaw, LogoutToken, LogoutTokenError, Provider, SigningAlgorithm};
 use crate::session::{Once, Revocation, SessionStore, StoreError, Whom};
 use crate::telemetry::audit::{Asker, AuditLine, Event};
 
@@ -39,6 +38,7 @@ pub enum BackChannelError {
         /// The name of the provider that it claims to be of, where one of ours can be it.
         identity_provider: Option<String>,
         /// What is wrong.
+        #[source]
         error: LogoutTokenError,
     },
     /// The order could not be written down.
@@ -47,6 +47,7 @@ pub enum BackChannelError {
         /// Whose token it is.
         identity_provider: String,
         /// What is wrong.
+        #[source]
         error: StoreError,
     },
 }
@@ -140,12 +141,12 @@ impl Logouts {
         if provider.fit(&token) == Fit::Good || !provider.knows_algorithms() {
             return Ok(Ok(token));
         }
-        Ok(Err(LogoutTokenError::Invalid(format!(
+        Ok(Err(LogoutTokenError::Invalid(Flaw::from(format!(
             "it is signed with {}, and ID tokens for this client with {}; the settings can name the algorithm of the \
              registration (id_token_signed_response_alg)",
             token.algorithm.as_str(),
             provider.known_algorithms()
-        ))))
+        )))))
     }
 
     /// Whether the sessions of this application come from the client that we are at `provider`: others of the same issuer may be registered

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::oidc::{OidcError, Provider};
 use crate::session::Session;
+use crate::telemetry::WithCauses;
 
 /// From a sign-out to the revocation, where the browser does not come back before.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -69,7 +70,7 @@ impl Revoker {
     pub fn revoke(self: &Arc<Self>, provider: &Arc<Provider>, sessions: Vec<Arc<Session>>) {
         for session in sessions.into_iter().filter(|session| session.refreshable().is_some()) {
             let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else {
-                warn(provider, &"too many are being revoked");
+                warn(provider, "too many are being revoked");
                 continue;
             };
             let provider = Arc::clone(provider);
@@ -179,11 +180,11 @@ async fn revoke(provider: &Provider, session: &Session) {
         Ok(_) => {}
         // What RFC 7009 answers with 200: the sign-out has ended it.
         Err(OidcError::Refused { code, .. }) if matches!(&*code, "invalid_token" | "invalid_grant") => {}
-        Err(error) => warn(provider, &error),
+        Err(error) => warn(provider, WithCauses(&error)),
     }
 }
 
-fn warn(provider: &Provider, error: &dyn std::fmt::Display) {
+fn warn(provider: &Provider, error: impl std::fmt::Display) {
     tracing::warn!(
         identity_provider = provider.name(),
         %error,

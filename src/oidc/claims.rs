@@ -11,6 +11,7 @@ use super::userinfo::Userinfo;
 use super::verify::{said, verify_issuer};
 use super::{AccessTokenError, OidcError, Provider, Ready, access_token, scopes};
 use crate::identity::WantedClaims;
+use crate::telemetry::WithCauses;
 
 /// Claims that speak of a token or a login, and of the user only by its `sub`.
 const OF_THE_TOKEN: [&str; 26] = [
@@ -117,9 +118,7 @@ impl Provider {
             }
             Ok(Userinfo::None) => Ok(true),
             Err(OidcError::Refused { .. }) => Ok(false),
-            Ok(Userinfo::OtherSubject) => {
-                Err(AccessTokenError::Invalid("userinfo speaks of another subject".to_owned()))
-            }
+            Ok(Userinfo::OtherSubject) => Err(AccessTokenError::Invalid("userinfo speaks of another subject".into())),
             Err(error) => Err(AccessTokenError::Unknown(error)),
         }
     }
@@ -141,7 +140,7 @@ impl Provider {
         match self.claims_of_access_token(ready, token, subject).await {
             Ok(more) => wanted.fill(claims, more),
             Err(error) => {
-                tracing::debug!(identity_provider = self.name(), %error, "claims of an access token cannot be used");
+                tracing::debug!(identity_provider = self.name(), error = %WithCauses(&error), "claims of an access token cannot be used");
             }
         }
     }

@@ -1,16 +1,23 @@
+use std::borrow::Cow;
+use std::error::Error;
+use std::sync::Arc;
+
+use http::StatusCode;
+
 use super::flaw::Flaw;
+use super::{NoAnswer, Operation};
 
 /// Why a login through a provider did not work, by what can be done about it.
 ///
-/// The texts are for the operator's log; they hold no token, code or body.
+/// The texts are for the operator's log, and tell no causes, which are their sources; they hold no token, code or body.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OidcError {
     /// Discovery has not succeeded yet.
     #[error("the provider's metadata is not known yet")]
     NotReady,
     /// No answer, or one that says the provider is ill.
-    #[error("the provider does not answer: {0}")]
-    Unreachable(String),
+    #[error("the provider does not answer")]
+    Unreachable(#[source] Unreachable),
     /// The provider said no, with an OAuth error code (RFC 6749 §5.2).
     #[error("the provider refused: {code}{}", description.as_ref().map(|it| format!(" ({it})")).unwrap_or_default())]
     Refused {
@@ -20,8 +27,8 @@ pub enum OidcError {
         description: Option<String>,
     },
     /// The provider's answer is not what the specifications ask for.
-    #[error("the provider's answer is malformed: {0}")]
-    Malformed(String),
+    #[error("the provider's answer is malformed")]
+    Malformed(#[source] Malformed),
     /// The document names another issuer than the configured one.
     #[error("issuer mismatch: configured is {configured}, the provider says {found}{}", slash_hint(configured, found))]
     IssuerMismatch {
@@ -31,17 +38,70 @@ pub enum OidcError {
         found: String,
     },
     /// The ID token does not prove what it must.
-    #[error("the ID token is not valid: {0}")]
-    InvalidToken(Flaw),
+    #[error("the ID token is not valid")]
+    InvalidToken(#[source] Flaw),
     /// What userinfo says does not prove what it must.
-    #[error("the answer of userinfo is not valid: {0}")]
-    InvalidUserinfo(Flaw),
+    #[error("the answer of userinfo is not valid")]
+    InvalidUserinfo(#[source] Flaw),
     /// A scope is missing from the login that the provider granted to others: who signs in may have taken it out of the request.
     #[error("the scope {0} was not granted, as it is to others")]
     ScopeNotGranted(String),
     /// Our own configuration makes the request impossible.
     #[error("{0}")]
     Configuration(String),
+}
+
+/// Why there is no answer of a provider.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Unreachable {
+    /// None came.
+    #[error(transparent)]
+    NoAnswer(NoAnswer),
+    /// One came that says the provider is ill, or that something else is in its place.
+    #[error("{} answered {status}", operation.as_str())]
+    Status {
+        /// What it was asked for.
+        operation: Operation,
+        /// What it answered.
+        status: StatusCode,
+    },
+    /// One came with an error code that says the provider is ill.
+    #[error("{0}")]
+    Code(String),
+    /// It was not asked, because it was just before.
+    #[error("it was asked a moment ago (jwks_cooldown)")]
+    Cooldown,
+    /// The question ended without an answer.
+    #[error("it could not be asked again")]
+    Interrupted,
+}
+
+/// What is wrong with an answer.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct Malformed {
+    what: Cow<'static, str>,
+    #[source]
+    cause: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl Malformed {
+    /// Something that could not be read, because of `cause`; its text must hold nothing secret.
+    pub(super) fn caused(what: impl Into<Cow<'static, str>>, cause: impl Error + Send + Sync + 'static) -> Self {
+        Self { what: what.into(), cause: Some(Arc::new(cause)) }
+    }
+}
+
+impl From<&'static str> for Malformed {
+    fn from(what: &'static str) -> Self {
+        Self { what: what.into(), cause: None }
+    }
+}
+
+impl From<String> for Malformed {
+    fn from(what: String) -> Self {
+        Self { what: what.into(), cause: None }
+    }
 }
 
 fn slash_hint(configured: &str, found: &str) -> &'static str {
@@ -58,10 +118,19 @@ impl From<Flaw> for OidcError {
     }
 }
 
+impl From<NoAnswer> for OidcError {
+    fn from(none: NoAnswer) -> Self {
+        match none {
+            NoAnswer::Unsent(_) | NoAnswer::Lost(_) => Self::Unreachable(Unreachable::NoAnswer(none)),
+            NoAnswer::TooLarge => Self::Malformed(none.to_string().into()),
+        }
+    }
+}
+
 /// A request cannot be made of the address of an endpoint.
 impl From<http::Error> for OidcError {
     fn from(_: http::Error) -> Self {
-        Self::Malformed("an endpoint's address is no URL".to_owned())
+        Self::Malformed("an endpoint's address is no URL".into())
     }
 }
 

@@ -177,12 +177,11 @@ pub(super) fn token_error(
         },
         RequestTokenError::Request(error) => error,
         // The body may hold tokens, so only the place of the mistake is told.
-        RequestTokenError::Parse(error, _) => OidcError::Malformed(format!(
-            "the token response: at `{}`: {}",
-            clean(&error.path().to_string()),
-            category(error.inner())
-        )),
-        RequestTokenError::Other(text) => OidcError::Malformed(format!("the token response: {}", clean(&text))),
+        RequestTokenError::Parse(error, _) => {
+            let (place, why) = (clean(&error.path().to_string()), category(error.inner()));
+            OidcError::Malformed(format!("the token response: at `{place}`: {why}").into())
+        }
+        RequestTokenError::Other(text) => OidcError::Malformed(format!("the token response: {}", clean(&text)).into()),
     }
 }
 

@@ -154,6 +154,8 @@ impl fmt::Display for Flaw {
     }
 }
 
+impl std::error::Error for Flaw {}
+
 impl From<&'static str> for Flaw {
     fn from(what: &'static str) -> Self {
         Self::new(what, Remedy::Compare)

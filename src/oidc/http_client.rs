@@ -21,7 +21,6 @@ use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
 
-use super::OidcError;
 use crate::tls::{self, TlsError};
 
 /// More than any real answer, less than what would hurt.
@@ -41,28 +40,38 @@ impl std::fmt::Debug for HttpClient {
 }
 
 /// There is no whole answer to a request.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum NoAnswer {
     /// The request never left whole, so whoever should have got it did nothing.
     ///
     /// Known of requests with a body only, whose last bytes that is; those without may count as sent although they were not.
-    #[error("{0}")]
-    Unsent(String),
+    #[error(transparent)]
+    Unsent(TransportError),
     /// It may have arrived.
-    #[error("{0}")]
-    Lost(String),
+    #[error(transparent)]
+    Lost(TransportError),
     /// An answer came that is larger than any we take.
     #[error("the body is larger than {LARGEST_BODY} bytes")]
     TooLarge,
 }
 
-impl From<NoAnswer> for OidcError {
-    fn from(none: NoAnswer) -> Self {
-        match none {
-            NoAnswer::Unsent(why) | NoAnswer::Lost(why) => Self::Unreachable(why),
-            NoAnswer::TooLarge => Self::Malformed(none.to_string()),
-        }
-    }
+/// What is wrong with a connection; the text tells the deepest cause, with what to do about it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TransportError {
+    /// There was no answer in time.
+    #[error("no answer within {} s", .0.as_secs_f32())]
+    TimedOut(Duration),
+    /// There was no head of an answer.
+    #[error("{}", explain(.error, *.in_cleartext))]
+    Request {
+        /// What the library said.
+        error: Arc<hyper_util::client::legacy::Error>,
+        /// Whether the address begins with `http:`.
+        in_cleartext: bool,
+    },
+    /// The body of an answer ended too early.
+    #[error("{}", tls::cause(&**.0))]
+    Body(Arc<dyn StdError + Send + Sync>),
 }
 
 /// A body that tells when it was taken to be sent.
@@ -122,34 +131,34 @@ impl HttpClient {
         let taken = Arc::new(AtomicBool::new(request.body().is_empty()));
         let request = request.map(|body| Watched { body: Full::new(Bytes::from(body)), taken: Arc::clone(&taken) });
         let answer = tokio::time::timeout(self.timeout, self.exchange(request)).await;
-        answer
-            .unwrap_or_else(|_| {
-                let seconds = self.timeout.as_secs_f32();
-                Err(NoAnswer::Lost(format!("no answer within {seconds} s")))
-            })
-            .map_err(|none| match none {
+        answer.unwrap_or_else(|_| Err(NoAnswer::Lost(TransportError::TimedOut(self.timeout)))).map_err(
+            |none| match none {
                 NoAnswer::Lost(why) if !taken.load(Ordering::Relaxed) => NoAnswer::Unsent(why),
                 none => none,
-            })
+            },
+        )
     }
 
     async fn exchange(&self, request: Request<Watched>) -> Result<Response<Vec<u8>>, NoAnswer> {
         let in_cleartext = request.uri().scheme() == Some(&Scheme::HTTP);
-        let response =
-            self.client.request(request).await.map_err(|error| NoAnswer::Lost(what_happened(&error, in_cleartext)))?;
+        let response = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| NoAnswer::Lost(TransportError::Request { error: Arc::new(error), in_cleartext }))?;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, LARGEST_BODY).collect().await.map_err(|error| {
             if error.is::<http_body_util::LengthLimitError>() {
                 NoAnswer::TooLarge
             } else {
-                NoAnswer::Lost(tls::cause(error.as_ref()))
+                NoAnswer::Lost(TransportError::Body(error.into()))
             }
         })?;
         Ok(Response::from_parts(parts, body.to_bytes().into()))
     }
 }
 
-fn what_happened(error: &(dyn StdError + 'static), in_cleartext: bool) -> String {
+fn explain(error: &(dyn StdError + 'static), in_cleartext: bool) -> String {
     let mut causes = std::iter::successors(Some(error), |&error| error.source());
     let is_http = !causes.any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse));
     let cause = tls::cause(error);

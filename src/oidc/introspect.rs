@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use url::form_urlencoded::Serializer;
 
 use super::access_token::{
-    AccessToken, is_of_accepted_client, reason, unfit, verify_active, verify_recipient, verify_times, with_subject,
+    AccessToken, is_of_accepted_client, verify_active, verify_recipient, verify_times, with_subject,
 };
 use super::claims::OtherSubject;
 use super::client_authentication::form_request;
@@ -23,7 +23,7 @@ impl Provider {
     ///
     /// # Errors
     ///
-    /// [`AccessTokenError::Invalid`] when it is not active, not for `recipient`, or not a bearer token;
+    /// [`AccessTokenError::Inactive`], or [`AccessTokenError::Invalid`] when it is not for `recipient`, or not a bearer token;
     /// [`AccessTokenError::Unknown`] when there is no answer to the question.
     pub async fn introspect(&self, token: &str, recipient: &Recipient<'_>) -> Result<AccessToken, AccessTokenError> {
         let unknown = AccessTokenError::Unknown;
@@ -31,11 +31,11 @@ impl Provider {
         let Some(endpoint) = ready.metadata.introspection_endpoint() else {
             // It does not pass when the provider comes back: the settings want what the provider has not.
             let missing = "the provider's metadata names no introspection_endpoint, so no token can be asked about";
-            return Err(AccessTokenError::Invalid(missing.to_owned()));
+            return Err(AccessTokenError::Invalid(missing.into()));
         };
         // What the provider may read as a JWT, and forepost cannot, is not an opaque token.
         if Jws::is_misshapen(token) {
-            return Err(AccessTokenError::Invalid("it has the header of a JWT, and is not one".to_owned()));
+            return Err(AccessTokenError::Invalid("it has the header of a JWT, and is not one".into()));
         }
         let request = {
             let mut form = Serializer::new(String::new());
@@ -48,11 +48,10 @@ impl Provider {
         let answer = checked(Operation::Introspection, answer).map_err(unknown)?;
         if answer.status() == StatusCode::BAD_REQUEST {
             // Pocket ID's answer to a token of another client.
-            return Err(AccessTokenError::Invalid("the provider answers 400 about it".to_owned()));
+            return Err(AccessTokenError::Invalid("the provider answers 400 about it".into()));
         }
         let claims = members(Operation::Introspection, &answer).map_err(unknown)?;
         read(token, claims, &self.settings().issuer, recipient, self.now())
-            .map_err(|error| AccessTokenError::Invalid(reason(error)))
     }
 
     /// Tells the operator, once the metadata are there, that every token will be refused that the provider would be asked about.
@@ -89,15 +88,15 @@ impl Provider {
         let answer = self.send(Operation::AppPassword, request).await.map_err(|none| unknown(none.into()))?;
         let answer = checked(Operation::AppPassword, answer).map_err(unknown)?;
         if answer.status() == StatusCode::BAD_REQUEST || answer.status() == StatusCode::UNAUTHORIZED {
-            return Err(AccessTokenError::Invalid("the provider refuses the app password".to_owned()));
+            return Err(AccessTokenError::Invalid("the provider refuses the app password".into()));
         }
         members(Operation::AppPassword, &answer).map_err(unknown)?;
-        let malformed = |_| unknown(OidcError::Malformed("the answer to an app password holds no tokens".to_owned()));
+        let malformed = |_| unknown(OidcError::Malformed("the answer to an app password holds no tokens".into()));
         let tokens: Tokens = serde_json::from_slice(answer.body()).map_err(malformed)?;
         let verified = self.verify_id_token(&ready, ExpectedNonce::NoneOr(None), &tokens).await.map_err(unknown)?;
         let mut login = Login::new(verified, Extras::default());
         let added = self.add_wanted_claims(&ready, &tokens, &mut login.claims, wanted).await.map_err(unknown)?;
-        let other = |OtherSubject| AccessTokenError::Invalid("userinfo speaks of another subject".to_owned());
+        let other = |OtherSubject| AccessTokenError::Invalid("userinfo speaks of another subject".into());
         added.map_err(other)?;
         Ok(login)
     }
@@ -108,7 +107,7 @@ fn members(operation: Operation, answer: &Response<Vec<u8>>) -> Result<Map<Strin
         let what = format!("{} answered {}: is our client allowed to ask?", operation.as_str(), answer.status());
         return Err(OidcError::Configuration(what));
     }
-    let malformed = |_| OidcError::Malformed(format!("the answer of {} is no object", operation.as_str()));
+    let malformed = |_| OidcError::Malformed(format!("the answer of {} is no object", operation.as_str()).into());
     serde_json::from_slice(answer.body()).map_err(malformed)
 }
 
@@ -122,14 +121,14 @@ pub(super) fn read(
     issuer: &str,
     recipient: &Recipient<'_>,
     now: UnixTime,
-) -> Result<AccessToken, OidcError> {
+) -> Result<AccessToken, AccessTokenError> {
     if claims.get("active") != Some(&Value::Bool(true)) {
-        return Err(unfit("the provider says that it is not active"));
+        return Err(AccessTokenError::Inactive);
     }
     match claims.get("iss") {
         None | Some(Value::Null) => {}
         Some(Value::String(named)) if named == issuer || is_of_accepted_client(&claims, recipient) => {}
-        Some(_) => return Err(unfit("`iss` is another issuer")),
+        Some(_) => return Err(AccessTokenError::Invalid("`iss` is another issuer".into())),
     }
     verify_active(token, &claims)?;
     verify_recipient(&claims, recipient)?;

@@ -14,6 +14,7 @@ use super::SigningAlgorithm;
 use super::jws::Jws;
 use super::tokens::Extras;
 use super::{Keys, Metadata, OidcError, clean, logout_token};
+use crate::telemetry::WithCauses;
 use crate::world::UnixTime;
 
 const ISSUER: &str = "https://idp.example.com";
@@ -91,7 +92,7 @@ fn extras_hold(extras: &Extras) {
 
 /// What an operator reads is one line, and never long.
 fn error_holds(error: &OidcError) {
-    let text = error.to_string();
+    let text = WithCauses(error).to_string();
     assert!(!text.contains(char::is_control), "{text:?}");
     assert!(text.len() < 2000, "{text:?}");
 }

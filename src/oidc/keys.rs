@@ -5,8 +5,7 @@ use openidconnect::JsonWebKey;
 use openidconnect::core::{CoreJsonWebKey, CoreJwsSigningAlgorithm};
 use serde_json::Value;
 
-use super::OidcError;
-use super::SigningAlgorithm;
+use super::{Malformed, OidcError, SigningAlgorithm};
 
 /// Why keys are fetched again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,8 +52,9 @@ impl Keys {
     ///
     /// When it is no JSON object.
     pub fn parse(document: &[u8], headers: &HeaderMap) -> Result<Self, OidcError> {
-        let malformed = |why: &str| OidcError::Malformed(format!("the key set: {why}"));
-        let document: Value = serde_json::from_slice(document).map_err(|error| malformed(&error.to_string()))?;
+        let malformed = |why: &str| OidcError::Malformed(format!("the key set: {why}").into());
+        let document: Value = serde_json::from_slice(document)
+            .map_err(|error| OidcError::Malformed(Malformed::caused("the key set", error)))?;
         let members = document.as_object().ok_or_else(|| malformed("not an object"))?;
         let keys = match members.get("keys") {
             None | Some(Value::Null) => Vec::new(),

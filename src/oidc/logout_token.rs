@@ -7,8 +7,7 @@ use serde_json::{Map, Value};
 use super::flaw::{Flaw, Remedy};
 use super::jws::{Jws, Kind};
 use super::verify::{LEEWAY_SECONDS, tolerated, verify_not_before};
-use super::{IdentityProvider, SigningAlgorithm};
-use super::{Provider, Ready};
+use super::{IdentityProvider, OidcError, Provider, Ready, SigningAlgorithm};
 use crate::world::UnixTime;
 
 /// The member of `events` that makes a token a logout token (§2.4).
@@ -57,14 +56,14 @@ pub enum LogoutTokenError {
     #[error("the logout token is of another issuer, or for another client")]
     Foreign,
     /// Nothing in it can be read, so nobody can tell whose it would be.
-    #[error("the logout token is not valid: {0}")]
-    Malformed(String),
+    #[error("the logout token is not valid")]
+    Malformed(#[source] Flaw),
     /// What is known of the provider does not fit it, and nothing newer could be had: a later delivery may be accepted.
-    #[error("the logout token does not fit what is known of the provider, and nothing newer can be had: {0}")]
-    UnknownKey(String),
+    #[error("the logout token does not fit what is known of the provider, and nothing newer can be had")]
+    UnknownKey(#[source] OidcError),
     /// It is no logout token, or one that proves nothing.
-    #[error("the logout token is not valid: {0}")]
-    Invalid(String),
+    #[error("the logout token is not valid")]
+    Invalid(#[source] Flaw),
 }
 
 impl Provider {
@@ -81,13 +80,13 @@ impl Provider {
         let jws = take_apart(token)?;
         verify_recipient(&jws.claims, self.settings())?;
         let ready = self.ready().ok_or(LogoutTokenError::NotReady)?;
-        let logout = read(&jws, self.now()).map_err(|error| LogoutTokenError::Invalid(error.to_string()))?;
+        let logout = read(&jws, self.now()).map_err(LogoutTokenError::Invalid)?;
         let verify = |ready: &Ready| ready.verify_signature(self.settings(), &jws, Kind::Logout);
         match self.with_newest(&ready, verify).await {
             Ok(_) => Ok(logout),
             Err(unfit) => Err(match unfit.outdated {
-                Some(why) => LogoutTokenError::UnknownKey(why.to_string()),
-                None => LogoutTokenError::Invalid(unfit.token.to_string()),
+                Some(error) => LogoutTokenError::UnknownKey(error),
+                None => LogoutTokenError::Invalid(unfit.token),
             }),
         }
     }
@@ -101,9 +100,10 @@ pub(super) fn verify(
     token: &str,
     now: UnixTime,
 ) -> Result<LogoutToken, String> {
-    let jws = take_apart(token).map_err(|error| error.to_string())?;
-    verify_recipient(&jws.claims, settings).map_err(|error| error.to_string())?;
-    let logout = read(&jws, now).map_err(|error| error.to_string())?;
+    let told = |error: LogoutTokenError| crate::telemetry::WithCauses(&error).to_string();
+    let jws = take_apart(token).map_err(told)?;
+    verify_recipient(&jws.claims, settings).map_err(told)?;
+    let logout = read(&jws, now).map_err(|flaw| flaw.to_string())?;
     match ready.verify_signature(settings, &jws, Kind::Logout) {
         Ok(_) => Ok(logout),
         Err(failure) => Err(Flaw::from(failure).to_string()),
@@ -114,7 +114,7 @@ fn take_apart(token: &str) -> Result<Jws<'_>, LogoutTokenError> {
     if token.len() > LARGEST {
         return Err(LogoutTokenError::Malformed("it is too long".into()));
     }
-    Jws::parse(token).map_err(|error| LogoutTokenError::Malformed(error.to_string()))
+    Jws::parse(token).map_err(LogoutTokenError::Malformed)
 }
 
 /// Everything but the recipient and the signature.

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::OidcError;
-use super::SigningAlgorithm;
+use super::{Malformed, OidcError, SigningAlgorithm};
+
+/// In errors.
+const DOCUMENT: &str = "the metadata document";
 
 /// The scope that brings refresh tokens (OIDC Core §11).
 pub(super) const OFFLINE_ACCESS: &str = "offline_access";
@@ -78,7 +80,7 @@ impl Metadata {
     /// When it is no such document, names another issuer, or lacks an endpoint that a login needs.
     pub fn parse(issuer: &str, document: &[u8]) -> Result<Self, OidcError> {
         let document: Document = serde_json::from_slice(document)
-            .map_err(|error| OidcError::Malformed(format!("the metadata document: {error}")))?;
+            .map_err(|error| OidcError::Malformed(Malformed::caused(DOCUMENT, error)))?;
         let found = document.issuer().as_str();
         if found != issuer {
             return Err(OidcError::IssuerMismatch { configured: issuer.to_owned(), found: super::error::clean(found) });
@@ -88,7 +90,7 @@ impl Metadata {
             return Err(OidcError::Malformed(missing.into()));
         }
         if let Some((name, _)) = addresses(&document).into_iter().find(|(_, url)| !is_web(url)) {
-            return Err(OidcError::Malformed(format!("the metadata document: {name} is no web address")));
+            return Err(OidcError::Malformed(format!("{DOCUMENT}: {name} is no web address").into()));
         }
         let more = document.additional_metadata();
         let end_session_endpoint = more.end_session_endpoint.as_deref().and_then(web_address);
@@ -112,7 +114,7 @@ impl Metadata {
     /// As [`Metadata::parse`]; the keys' address and the algorithms must be there.
     pub fn parse_issuer(issuer: &str, document: &[u8]) -> Result<Self, OidcError> {
         let mut members: Map<String, Value> = serde_json::from_slice(document)
-            .map_err(|error| OidcError::Malformed(format!("the metadata document: {error}")))?;
+            .map_err(|error| OidcError::Malformed(Malformed::caused(DOCUMENT, error)))?;
         for endpoint in ["authorization_endpoint", "token_endpoint"] {
             members.insert(endpoint.to_owned(), Value::String(issuer.to_owned()));
         }

@@ -19,10 +19,11 @@ use super::tokens::Tokens;
 use super::verify::{ExpectedNonce, Failure, Verified};
 use super::{
     AuthorizationRequest, CodeExchange, EndSessionRequest, KeyRefresh, Keys, Login, Metadata, NoAnswer, Observer,
-    OidcError, Operation,
+    OidcError, Operation, Unreachable,
 };
 use crate::identity::WantedClaims;
 use crate::limit::Backoff;
+use crate::telemetry::WithCauses;
 use crate::tls::TlsError;
 use crate::world::{UnixTime, World};
 
@@ -55,7 +56,7 @@ pub(super) fn checked(operation: Operation, response: Response<Vec<u8>>) -> Resu
     let is_later =
         matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS);
     if status.is_server_error() || is_later || status.is_redirection() {
-        return Err(OidcError::Unreachable(format!("{} answered {status}", operation.as_str())));
+        return Err(OidcError::Unreachable(Unreachable::Status { operation, status }));
     }
     Ok(response)
 }
@@ -191,7 +192,7 @@ impl Provider {
                     tracing::warn!(
                         identity_provider = self.name(),
                         issuer = %self.settings.issuer,
-                        %error,
+                        error = %WithCauses(&error),
                         retry_in_seconds = pause.as_secs(),
                         "{}",
                         if known { "identity provider cannot be refreshed; what is known stays in use" } else { "identity provider is not ready for logins" },
@@ -304,7 +305,7 @@ impl Provider {
             }
             Err(unfit) => {
                 if let Some(error) = unfit.outdated {
-                    tracing::warn!(identity_provider = self.name(), %error, "metadata and keys cannot be refreshed");
+                    tracing::warn!(identity_provider = self.name(), error = %WithCauses(&error), "metadata and keys cannot be refreshed");
                 }
                 if let Some(id_token) = tokens.id_token().filter(|_| unfit.stale) {
                     self.doubt(id_token, &unfit.token).await;

@@ -1,8 +1,8 @@
 use http::StatusCode;
 use secrecy::SecretString;
 
-use super::OidcError;
 use super::asker::Heard;
+use super::{Malformed, OidcError, Unreachable};
 
 /// The code of a grant that is gone (RFC 6749 §5.2).
 const INVALID_GRANT: &str = "invalid_grant";
@@ -67,14 +67,14 @@ pub enum RefreshError {
     #[error("the provider's metadata is not known yet")]
     NotReady,
     /// The request surely never arrived, or the answer says that the provider is ill; later it may work.
-    #[error("the provider does not answer: {0}")]
-    Unreachable(String),
+    #[error("the provider does not answer")]
+    Unreachable(#[source] Unreachable),
     /// The request may have arrived, and no whole answer came: whether the refresh token is spent cannot be known.
-    #[error("the provider gave no whole answer: {0}")]
-    Unanswered(String),
+    #[error("the provider gave no whole answer")]
+    Unanswered(#[source] Unreachable),
     /// The answer came whole, with a 2xx, and is not one with tokens: whether the refresh token is spent cannot be known.
-    #[error("the provider's answer cannot be read: {0}")]
-    Unreadable(String),
+    #[error("the provider's answer cannot be read")]
+    Unreadable(#[source] Malformed),
     /// The new tokens are somebody else's.
     #[error("the provider answered with tokens of another subject")]
     Changed,
@@ -167,7 +167,7 @@ impl RefreshError {
             && !status.canonical_reason().is_some_and(|reason| code.eq_ignore_ascii_case(reason))
             && code != status.as_str();
         if is_one_of(&OF_AN_ILL_SERVER) {
-            Self::Unreachable(code)
+            Self::Unreachable(Unreachable::Code(code))
         } else if is_client_refusal(status, &code) {
             Self::ClientRefused { code, description }
         } else if is_one_of(&OF_THE_GRANT) || is_unknown {
@@ -193,8 +193,7 @@ pub fn ends_grant(code: &str) -> bool {
 }
 
 /// A refresh that failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{error}")]
+#[derive(Debug)]
 pub struct RefreshFailure {
     /// Why.
     pub error: RefreshError,
@@ -298,11 +297,11 @@ mod tests {
         use Consequence::{EndSession, TokenSpent, TryLater};
         let unsent = Heard::default();
         let lost = Heard { may_be_done: true, ..Heard::default() };
-        let unreachable = |why: &str| OidcError::Unreachable(why.into());
+        let unreachable = || OidcError::Unreachable(Unreachable::Interrupted);
         let malformed = || OidcError::Malformed("<html>".into());
         check(OidcError::NotReady, &unsent, "not_ready", TryLater, TryLater);
-        check(unreachable("refused"), &unsent, "unreachable", TryLater, TryLater);
-        check(unreachable("time-out"), &lost, "unanswered", TokenSpent, TryLater);
+        check(unreachable(), &unsent, "unreachable", TryLater, TryLater);
+        check(unreachable(), &lost, "unanswered", TokenSpent, TryLater);
         check(malformed(), &heard(200, true), "unreadable", TokenSpent, TryLater);
         check(malformed(), &unsent, "unproven", TryLater, TryLater);
         for status in [400, 401, 403, 404] {

@@ -7,8 +7,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::IdentityProvider;
-use super::{HttpClient, KeyRefresh, Keys, Metadata, NoAnswer, Observer, OidcError, Operation, Ready};
-use crate::limit::SingleFlight;
+use super::{HttpClient, KeyRefresh, Keys, Metadata, NoAnswer, Observer, OidcError, Operation, Ready, Unreachable};
+use crate::limit::{Call, SingleFlight};
 use crate::tls::TlsError;
 
 /// What is known about a provider, and the way to learn more of it.
@@ -128,8 +128,8 @@ impl Source {
                 return Ok(Newer { ready: current, outdated: None });
             }
             let may_begin = || fetches.forced.is_none_or(|last| last.elapsed() >= self.settings.jwks_cooldown);
-            let cooldown = || OidcError::Unreachable("it was asked a moment ago (jwks_cooldown)".into());
-            let (follower, leader) = self.rediscovery.join((), may_begin).ok_or_else(cooldown)?;
+            let cooldown = || OidcError::Unreachable(Unreachable::Cooldown);
+            let Call { follower, leader } = self.rediscovery.join((), may_begin).ok_or_else(cooldown)?;
             if let Some(leader) = leader {
                 fetches.forced = Some(Instant::now());
                 let source = Arc::clone(self);
@@ -137,7 +137,7 @@ impl Source {
             }
             follower
         };
-        let failed = || Err(OidcError::Unreachable("it could not be asked again".into()));
+        let failed = || Err(OidcError::Unreachable(Unreachable::Interrupted));
         follower.value().await.unwrap_or_else(failed)
     }
 
@@ -197,14 +197,14 @@ impl Source {
         let request = Request::get(address)
             .header(header::ACCEPT, "application/json")
             .body(Vec::new())
-            .map_err(|_| OidcError::Malformed(format!("the {} address is no URL", operation.as_str())))?;
+            .map_err(|_| OidcError::Malformed(format!("the {} address is no URL", operation.as_str()).into()))?;
         let response = self.send(operation, request).await?;
         match response.status() {
             StatusCode::OK => Ok(response),
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                Err(OidcError::Unreachable(format!("{} answered {status}", operation.as_str())))
+                Err(OidcError::Unreachable(Unreachable::Status { operation, status }))
             }
-            status => Err(OidcError::Malformed(format!("{} answered {status}", operation.as_str()))),
+            status => Err(OidcError::Malformed(format!("{} answered {status}", operation.as_str()).into())),
         }
     }
 

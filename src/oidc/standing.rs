@@ -4,6 +4,7 @@ use http::StatusCode;
 
 use super::refresh_error::is_client_refusal;
 use super::{OidcError, Provider};
+use crate::telemetry::WithCauses;
 
 /// How the provider takes our client, by the last answer of its token endpoint that says so.
 #[derive(Debug, Default)]
@@ -43,7 +44,7 @@ impl Provider {
         match answer {
             Err(error) if refused => tracing::error!(
                 identity_provider,
-                %error,
+                error = %WithCauses(error),
                 "the identity provider refuses this client (client_id, client_secret; is it enabled there?)"
             ),
             _ => tracing::info!(identity_provider, "the identity provider accepts this client again"),

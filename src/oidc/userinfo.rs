@@ -46,7 +46,7 @@ impl Provider {
         let mut claims = if is_signed(&answer) {
             self.signed_userinfo(ready, answer.body()).await?
         } else {
-            members::parse(answer.body()).map_err(|why| OidcError::Malformed(format!("userinfo: {why}")))?
+            members::parse(answer.body()).map_err(|why| OidcError::Malformed(format!("userinfo: {why}").into()))?
         };
         match claims.get("sub") {
             Some(Value::String(found)) if found == subject => {

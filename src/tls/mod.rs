@@ -2,12 +2,12 @@
 
 use std::error::Error as StdError;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::DateTime;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier, verify_server_name};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -19,16 +19,34 @@ use rustls::{
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The configured file cannot be used.
-    #[error("{path}: {cause}")]
+    #[error("{}", path.display())]
     CaFile {
         /// The file.
-        path: String,
+        path: PathBuf,
         /// What is wrong with it.
-        cause: String,
+        #[source]
+        cause: CaFileError,
     },
     /// The TLS library refuses its own defaults.
-    #[error("TLS cannot be set up: {0}")]
+    #[error("TLS cannot be set up")]
     Setup(#[from] Error),
+}
+
+/// What is wrong with a file of certificates.
+#[derive(Debug, thiserror::Error)]
+pub enum CaFileError {
+    /// The system does not let us read it.
+    #[error("cannot be read ({0}); the user that runs forepost must be able to read it")]
+    Unreadable(io::Error),
+    /// It is not PEM.
+    #[error("{}; expected is PEM text: -----BEGIN CERTIFICATE-----", pem_problem(.0))]
+    NotPem(pem::Error),
+    /// Nothing in it is a certificate that can be used.
+    #[error("holds no usable certificate; expected is PEM text: -----BEGIN CERTIFICATE-----")]
+    Unusable,
+    /// The TLS library does not take it.
+    #[error(transparent)]
+    Refused(#[from] VerifierBuilderError),
 }
 
 /// A client that trusts the system's authorities, and those in the PEM file `ca_file`.
@@ -48,31 +66,26 @@ pub fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
         return Ok(builder.with_root_certificates(roots).with_no_client_auth());
     };
     let named = certificates(path)?;
-    let refuse = |cause: &str| TlsError::CaFile { path: path.display().to_string(), cause: cause.to_owned() };
+    let refuse = |cause| TlsError::CaFile { path: path.to_owned(), cause };
     let (added, _) = roots.add_parsable_certificates(named.iter().cloned());
     if added == 0 {
-        return Err(refuse("holds no usable certificate; expected is PEM text: -----BEGIN CERTIFICATE-----"));
+        return Err(refuse(CaFileError::Unusable));
     }
     let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
         .build()
-        .map_err(|error| refuse(&error.to_string()))?;
+        .map_err(|error| refuse(error.into()))?;
     let verifier = Arc::new(NamedOrIssued { named, authorities });
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|error| TlsError::CaFile { path: path.display().to_string(), cause: pem_words(&error) })
-}
-
-fn pem_words(error: &pem::Error) -> String {
-    match error {
-        pem::Error::Io(error) => {
-            format!("cannot be read ({error}); the user that runs forepost must be able to read it")
-        }
-        error => format!("{}; expected is PEM text: -----BEGIN CERTIFICATE-----", pem_problem(error)),
-    }
+    CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|error| {
+        let cause = match error {
+            pem::Error::Io(error) => CaFileError::Unreadable(error),
+            error => CaFileError::NotPem(error),
+        };
+        TlsError::CaFile { path: path.to_owned(), cause }
+    })
 }
 
 /// What is wrong with a PEM file, without a byte of it: it may hold a key.

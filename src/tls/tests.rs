@@ -7,6 +7,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConnection, ServerConfig, ServerConnection, SupportedProtocolVersion};
 
 use super::*;
+use crate::telemetry::WithCauses;
 
 const NAME: &str = "id.example.com";
 
@@ -141,7 +142,7 @@ fn what_is_wrong_with_a_certificate_is_said_in_words() {
 fn what_is_wrong_with_a_file_is_said_in_words() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ca.pem");
-    let refused = || client_config(Some(&file)).unwrap_err().to_string();
+    let refused = || WithCauses(&client_config(Some(&file)).unwrap_err()).to_string();
     assert!(refused().contains("cannot be read"), "{}", refused());
     for text in ["", "no PEM", "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"] {
         std::fs::write(&file, text).unwrap();

@@ -24,12 +24,12 @@ use crate::app::Application;
 use crate::limit::SingleFlight;
 use crate::oidc::{Provider, scopes};
 use crate::session::{NewSession, ProviderSide, Session};
-use crate::telemetry::LogThrottle;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{LogThrottle, WithCauses};
 use crate::world::{UnixTime, World};
 use limit::FailureLimits;
 use presented::Key;
-use prove::{Asking, Proven, Refused};
+use prove::{Asking, Proven, Rejection};
 
 /// Until it is looked at again.
 const BAD: Duration = Duration::from_secs(10);
@@ -188,8 +188,8 @@ impl Tokens {
     ) -> Outcome {
         let began = Instant::now();
         let proven = match (presented.credential(), self.providers.get(&app.identity_provider)) {
-            (None, _) => Err(Refused(Bad::Invalid, "it is malformed".to_owned())),
-            (_, None) => Err(Refused(Bad::Unknown, "there is no provider".to_owned())),
+            (None, _) => Err(Rejection::Malformed),
+            (_, None) => Err(Rejection::NoProvider),
             (Some(credential), Some(provider)) => {
                 let asking =
                     Asking { tokens: self, app, accepted, provider, client, was_good: self.good.contains_key(&key) };
@@ -201,8 +201,8 @@ impl Tokens {
             let has = |wanted: &String| scopes(&proven.claims).any(|scope| scope == wanted);
             match accepted.scopes.iter().find(|wanted| !has(wanted)) {
                 Some(_) if presented.scheme() == Scheme::Basic => Ok(proven),
-                Some(missing) => Err(Refused(Bad::Scope, format!("it lacks the scope {missing}"))),
-                None if proven.until <= now => Err(Refused(Bad::Invalid, "it ended meanwhile".to_owned())),
+                Some(missing) => Err(Rejection::Scope(missing.clone())),
+                None if proven.until <= now => Err(Rejection::Ended),
                 None => Ok(proven),
             }
         });
@@ -212,8 +212,9 @@ impl Tokens {
                 self.good.insert(key, Arc::clone(&session));
                 Outcome::Good(session)
             }
-            Err(Refused(bad, why)) => {
-                self.tell(app, presented.scheme(), bad, &why, client);
+            Err(rejection) => {
+                self.tell(app, presented.scheme(), &rejection, client);
+                let bad = rejection.outcome();
                 match bad {
                     Bad::Invalid | Bad::Scope => {
                         self.good.invalidate(&key);
@@ -227,14 +228,16 @@ impl Tokens {
         }
     }
 
-    fn tell(&self, app: &Application, scheme: Scheme, bad: Bad, why: &str, client: Option<IpAddr>) {
+    fn tell(&self, app: &Application, scheme: Scheme, rejection: &Rejection, client: Option<IpAddr>) {
+        let bad = rejection.outcome();
         let (application, scheme, result) = (&*app.slug, scheme.as_str(), bad.as_str());
+        let error = tracing::field::display(WithCauses(rejection));
         let client = client.map(tracing::field::display);
         let log = if bad == Bad::Unknown { &self.away } else { &self.refused };
         if let Some(further) = log.admit() {
-            tracing::warn!(application, scheme, result, error = why, client, further, "credentials not accepted");
+            tracing::warn!(application, scheme, result, error, client, further, "credentials not accepted");
         } else {
-            tracing::debug!(application, scheme, result, error = why, client, "credentials not accepted");
+            tracing::debug!(application, scheme, result, error, client, "credentials not accepted");
         }
     }
 }

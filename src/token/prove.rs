@@ -12,8 +12,7 @@ use super::presented::Credential;
 use super::{Bad, Tokens};
 use crate::app::Application;
 use crate::app::{AcceptedTokens, Bearer, TokenIssuer};
-use crate::identity::ClaimNames;
-use crate::identity::Identity;
+use crate::identity::{ClaimNames, Identity, InvalidIdentity};
 use crate::oidc::{AccessToken, AccessTokenError, Provider, Recipient, claimed_issuer, own_client};
 use crate::world::UnixTime;
 
@@ -34,8 +33,47 @@ pub(super) struct Proven {
     pub(super) until: UnixTime,
 }
 
-/// A credential that does not count, with why for the log.
-pub(super) struct Refused(pub(super) Bad, pub(super) String);
+/// Why a credential does not count, for the log.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Rejection {
+    #[error("it is malformed")]
+    Malformed,
+    #[error("it is no JWT, or names no issuer")]
+    NoIssuer,
+    #[error("its issuer is none of the application's")]
+    OtherIssuer,
+    #[error("there were too many bad ones")]
+    TooMany,
+    #[error("it lacks the scope {0}")]
+    Scope(String),
+    #[error("it ended meanwhile")]
+    Ended,
+    #[error("it names no user: ask for the scopes that bring the user name, or set application.tokens.allow_unnamed")]
+    Unnamed,
+    #[error(transparent)]
+    Identity(#[from] InvalidIdentity),
+    #[error(transparent)]
+    Token(#[from] AccessTokenError),
+    #[error("there is no provider")]
+    NoProvider,
+}
+
+impl Rejection {
+    pub(super) const fn outcome(&self) -> Bad {
+        match self {
+            Self::Scope(_) => Bad::Scope,
+            Self::TooMany => Bad::Limited,
+            Self::NoProvider | Self::Token(AccessTokenError::Unknown(_)) => Bad::Unknown,
+            Self::Malformed
+            | Self::NoIssuer
+            | Self::OtherIssuer
+            | Self::Ended
+            | Self::Unnamed
+            | Self::Identity(_)
+            | Self::Token(AccessTokenError::Invalid(_) | AccessTokenError::Inactive) => Bad::Invalid,
+        }
+    }
+}
 
 /// One verification.
 pub(super) struct Asking<'a> {
@@ -49,7 +87,7 @@ pub(super) struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    pub(super) async fn prove(&self, credential: &Credential<'_>) -> Result<Proven, Refused> {
+    pub(super) async fn prove(&self, credential: &Credential<'_>) -> Result<Proven, Rejection> {
         match credential {
             Credential::Token(token) => self.prove_token(token).await,
             // In the place of a password it is what the provider says it is.
@@ -58,7 +96,7 @@ impl Asking<'_> {
         }
     }
 
-    async fn prove_token(&self, token: &str) -> Result<Proven, Refused> {
+    async fn prove_token(&self, token: &str) -> Result<Proven, Rejection> {
         let issuer = match self.accepted.bearer {
             Bearer::Introspection => return self.introspect(token).await,
             Bearer::Jwt | Bearer::Both | Bearer::Off => claimed_issuer(token),
@@ -66,14 +104,14 @@ impl Asking<'_> {
         let Some(issuer) = issuer else {
             return match self.accepted.bearer {
                 Bearer::Both => self.introspect(token).await,
-                _ => Err(Refused(Bad::Invalid, "it is no JWT, or names no issuer".to_owned())),
+                _ => Err(Rejection::NoIssuer),
             };
         };
         if issuer == self.provider.settings().issuer {
             let client_id = &self.provider.settings().client_id;
             let is_ours = |audience: &str| audience == client_id || self.is_application(audience);
             let recipient = Recipient { is_ours: &is_ours, accept_clients: &self.accepted.accept_clients };
-            let mut proven = self.provider.verify_access_token(token, &recipient).await.map_err(refused)?;
+            let mut proven = self.provider.verify_access_token(token, &recipient).await?;
             let complete = self.add_userinfo(token, &mut proven.claims).await?;
             let names = &self.provider.settings().claims;
             let proven = self.proven(proven, names, token.to_owned(), GOOD_JWT)?;
@@ -86,12 +124,12 @@ impl Asking<'_> {
             if self.accepted.bearer == Bearer::Both && !self.accepted.accept_clients.is_empty() {
                 return self.introspect(token).await;
             }
-            return Err(Refused(Bad::Invalid, "its issuer is none of the application's".to_owned()));
+            return Err(Rejection::OtherIssuer);
         };
         let is_ours =
             |audience: &str| settings.audiences.iter().any(|it| it == audience) || self.app.is_resource(audience);
         let recipient = Recipient { is_ours: &is_ours, accept_clients: &[] };
-        let proven = provider.verify_access_token(token, &recipient).await.map_err(refused)?;
+        let proven = provider.verify_access_token(token, &recipient).await?;
         let mut proven = self.proven(proven, &settings.claims, token.to_owned(), GOOD_JWT)?;
         set_apart(&mut proven, settings);
         Ok(proven)
@@ -102,13 +140,12 @@ impl Asking<'_> {
         self.accepted.audiences.iter().any(|it| it == audience) || self.app.is_resource(audience)
     }
 
-    async fn introspect(&self, token: &str) -> Result<Proven, Refused> {
+    async fn introspect(&self, token: &str) -> Result<Proven, Rejection> {
         let client_id = &self.provider.settings().client_id;
         let is_ours = |audience: &str| audience == client_id || self.is_application(audience);
         let recipient = Recipient { is_ours: &is_ours, accept_clients: &self.accepted.accept_clients };
         let asked = self.guess(None, self.provider.introspect(token, &recipient)).await;
-        if asked.as_ref().is_err_and(|Refused(_, why)| why.contains("not active"))
-            && self.tokens.inactive.admit().is_some()
+        if matches!(asked, Err(Rejection::Token(AccessTokenError::Inactive))) && self.tokens.inactive.admit().is_some()
         {
             tracing::info!(
                 identity_provider = self.provider.name(),
@@ -130,9 +167,9 @@ impl Asking<'_> {
     }
 
     /// Asks userinfo for what the application wants and `claims` do not say; the answer is kept with the verdict.
-    async fn add_userinfo(&self, token: &str, claims: &mut Map<String, Value>) -> Result<bool, Refused> {
+    async fn add_userinfo(&self, token: &str, claims: &mut Map<String, Value>) -> Result<bool, Rejection> {
         let _turn = self.turn().await;
-        self.provider.add_userinfo(token, claims, &self.app.wanted_claims).await.map_err(refused)
+        Ok(self.provider.add_userinfo(token, claims, &self.app.wanted_claims).await?)
     }
 
     /// The right to one of the questions that a provider is asked at once.
@@ -141,7 +178,7 @@ impl Asking<'_> {
         self.tokens.turns.get(self.provider.name())?.acquire().await.ok()
     }
 
-    async fn prove_password(&self, user: &str, password: &str) -> Result<Proven, Refused> {
+    async fn prove_password(&self, user: &str, password: &str) -> Result<Proven, Rejection> {
         let login =
             self.guess(Some(user), self.provider.redeem_app_password(user, password, &self.app.wanted_claims)).await?;
         let token = AccessToken { claims: login.claims, expires_at: None };
@@ -160,23 +197,29 @@ impl Asking<'_> {
         &self,
         user: Option<&str>,
         ask: impl Future<Output = Result<T, AccessTokenError>>,
-    ) -> Result<T, Refused> {
+    ) -> Result<T, Rejection> {
         let _turn = self.turn().await;
         if self.was_good {
-            return ask.await.map_err(refused);
+            return Ok(ask.await?);
         }
         let reserved = self.tokens.failure_limits.reserve(self.provider.name(), user, self.client, Instant::now());
         let Some(reservation) = reserved else {
-            return Err(Refused(Bad::Limited, "there were too many bad ones".to_owned()));
+            return Err(Rejection::TooMany);
         };
         let asked = ask.await;
-        if !matches!(asked, Err(AccessTokenError::Invalid(_))) {
+        if !matches!(asked, Err(AccessTokenError::Invalid(_) | AccessTokenError::Inactive)) {
             reservation.release();
         }
-        asked.map_err(refused)
+        Ok(asked?)
     }
 
-    fn proven(&self, token: AccessToken, names: &ClaimNames, told: String, most: Duration) -> Result<Proven, Refused> {
+    fn proven(
+        &self,
+        token: AccessToken,
+        names: &ClaimNames,
+        told: String,
+        most: Duration,
+    ) -> Result<Proven, Rejection> {
         self.proven_as(identity(&token.claims, names)?, token, told, most)
     }
 
@@ -186,7 +229,7 @@ impl Asking<'_> {
         token: AccessToken,
         told: String,
         most: Duration,
-    ) -> Result<Proven, Refused> {
+    ) -> Result<Proven, Rejection> {
         self.verify_named(&identity, &token.claims)?;
         let until = self.tokens.world.now() + most;
         let until = token.expires_at.map_or(until, |end| end.min(until));
@@ -195,27 +238,17 @@ impl Asking<'_> {
 
     /// The application takes an empty user name for whatever it likes. So only the operator lets in who has none: a client by its
     /// name, for what it does itself, or any.
-    fn verify_named(&self, identity: &Identity, claims: &Map<String, Value>) -> Result<(), Refused> {
+    fn verify_named(&self, identity: &Identity, claims: &Map<String, Value>) -> Result<(), Rejection> {
         let accepted = |client: &str| self.accepted.accept_clients.iter().any(|it| it == client);
         if !identity.username.is_empty() || self.accepted.allow_unnamed || own_client(claims).is_some_and(accepted) {
             return Ok(());
         }
-        let why =
-            "it names no user: ask for the scopes that bring the user name, or set application.tokens.allow_unnamed";
-        Err(Refused(Bad::Invalid, why.to_owned()))
+        Err(Rejection::Unnamed)
     }
 }
 
-fn identity(claims: &Map<String, Value>, names: &ClaimNames) -> Result<Identity, Refused> {
-    Identity::from_claims(claims, names).map_err(|error| Refused(Bad::Invalid, error.to_string()))
-}
-
-fn refused(error: AccessTokenError) -> Refused {
-    let bad = match error {
-        AccessTokenError::Invalid(_) => Bad::Invalid,
-        AccessTokenError::Unknown(_) => Bad::Unknown,
-    };
-    Refused(bad, error.to_string())
+fn identity(claims: &Map<String, Value>, names: &ClaimNames) -> Result<Identity, Rejection> {
+    Ok(Identity::from_claims(claims, names)?)
 }
 
 /// Users and groups of another issuer are nobody's namesakes: its name stands before theirs, and before its claims.

@@ -8,6 +8,7 @@ use super::challenge::resource_metadata;
 use super::failure::Failure;
 use crate::oidc::{HttpClient, Metadata, clean};
 use crate::settings::is_loopback;
+use crate::telemetry::WithCauses;
 
 /// Where metadata is, if nothing says otherwise (RFC 9728 §3).
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
@@ -105,7 +106,8 @@ pub(super) async fn provider(http: &HttpClient, issuer: &str) -> Result<Metadata
     if answer.status() != StatusCode::OK {
         return Err(Failure::unavailable(format!("{place} answers {}", answer.status())));
     }
-    Metadata::parse(issuer, answer.body()).map_err(|error| Failure::unavailable(format!("{place}: {error}")))
+    Metadata::parse(issuer, answer.body())
+        .map_err(|error| Failure::unavailable(format!("{place}: {}", WithCauses(&error))))
 }
 
 async fn get(http: &HttpClient, url: &Url) -> Result<Response<Vec<u8>>, Failure> {

@@ -25,6 +25,7 @@ use self::kept::Store;
 use self::show::Screen;
 use super::USAGE;
 use crate::oidc::HttpClient;
+use crate::telemetry::WithCauses;
 use crate::world::World;
 
 const USER_AGENT: &str = concat!("forepost/", env!("CARGO_PKG_VERSION"));
@@ -121,7 +122,7 @@ impl<'a> Run<'a> {
             arguments,
             url,
             secret,
-            http: http.map_err(|error| Failure::usage(error.to_string()))?,
+            http: http.map_err(|error| Failure::usage(WithCauses(&error).to_string()))?,
             world: World::system(),
             store: Store::of_environment(),
             screen: Screen::new(!arguments.no_qr),

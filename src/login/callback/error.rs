@@ -38,6 +38,7 @@ pub enum CallbackError {
     #[error("{error}")]
     Provider {
         /// What went wrong.
+        #[source]
         error: OidcError,
         /// For another try.
         target: ReturnTarget,
@@ -46,6 +47,7 @@ pub enum CallbackError {
     #[error("{error}")]
     Identity {
         /// What went wrong.
+        #[source]
         error: InvalidIdentity,
         /// For another try.
         target: ReturnTarget,

@@ -9,6 +9,7 @@ use crate::identity::Identity;
 use crate::login::Logins;
 use crate::oidc::{Consequence, PreviousLogin, Provider, RefreshFailure, Refreshed};
 use crate::session::{Finished, Lease, ProviderSide, Refreshable, Renewal, Session, SessionToken};
+use crate::telemetry::WithCauses;
 
 /// A failure that took longer made us wait; a quick one costs nobody anything, and may concern one user alone.
 const WAIT: Duration = Duration::from_secs(1);
@@ -32,7 +33,7 @@ impl Asking<'_> {
         let began = Instant::now();
         let result = self.provider.refresh_login(&previous, &self.app.wanted_claims).await;
         if matches!(&result, Err(failure) if failure.error.is_absence() && began.elapsed() >= WAIT) {
-            self.logins.unanswered.start(self.provider.name().to_owned(), Instant::now());
+            self.logins.unanswered.start(self.provider.name().to_owned(), self.logins.world.now());
         }
         let name = result.as_ref().map_or_else(|failure| failure.error.as_str(), |_| "renewed");
         self.logins.metrics.refresh(&self.app.identity_provider, name);
@@ -149,7 +150,7 @@ impl Asking<'_> {
                 application = %self.app.slug,
                 identity_provider = %self.app.identity_provider,
                 user = self.session.identity().label(),
-                error = %failure.error,
+                error = %WithCauses(&failure.error),
                 further,
                 "a login could not be refreshed"
             );

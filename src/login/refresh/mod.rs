@@ -12,7 +12,7 @@ use self::asking::Asking;
 pub(super) use self::endings::Endings;
 use super::Logins;
 use crate::app::Application;
-use crate::limit::Follower;
+use crate::limit::{Call, Follower};
 use crate::session::{Audited, Begun, Finished, Lease, Refreshable, Session, SessionToken, StoreError};
 use crate::telemetry::audit::Event;
 use crate::world::UnixTime;
@@ -148,7 +148,7 @@ impl Logins {
         session: &Arc<Session>,
         may_begin: impl FnOnce() -> bool,
     ) -> Option<Follower<Outcome>> {
-        let (follower, leader) = self.refreshes.join(token.key(), may_begin)?;
+        let Call { follower, leader } = self.refreshes.join(token.key(), may_begin)?;
         if let Some(leader) = leader {
             let (logins, app, token, session) = (Arc::clone(self), Arc::clone(app), token.clone(), Arc::clone(session));
             self.tasks.spawn(async move { leader.finish(logins.refresh(&app, &token, &session).await) });
@@ -172,7 +172,7 @@ impl Logins {
         // Many sessions may be due at once, after a start or an absence of the provider; another provider's wait for none of them.
         let Some(turns) = self.refresh_turns.get(provider.name()) else { return Outcome::Open };
         let Ok(_turn) = turns.acquire().await else { return Outcome::Open };
-        if self.unanswered.is_running(provider.name(), Instant::now()) {
+        if self.unanswered.is_running(provider.name(), self.world.now()) {
             if let Some(refreshable) = session.refreshable() {
                 refreshable.schedule.note_failure(false);
             }
@@ -230,7 +230,7 @@ impl Logins {
 
     /// Writes into the audit log that a session was not refreshed, and why.
     fn failed(&self, app: &Application, token: &SessionToken, session: &Session, reason: &'static str) {
-        if self.audited_failures.try_start((token.key(), reason), Instant::now()) {
+        if self.audited_failures.try_start((token.key(), reason), self.world.now()) {
             audit(Event::RefreshFailure, app, token, session, reason);
         }
     }

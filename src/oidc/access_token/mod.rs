@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::flaw::Flaw;
 use super::jws::{Jws, Kind};
 use super::logout_token::date;
 use super::verify::{tolerated, verify_not_before};
@@ -32,8 +33,11 @@ pub struct AccessToken {
 #[derive(Debug, thiserror::Error)]
 pub enum AccessTokenError {
     /// It proves nothing; the text is for the log and holds nothing of the token.
-    #[error("{0}")]
-    Invalid(String),
+    #[error(transparent)]
+    Invalid(#[from] Flaw),
+    /// It proves nothing, by the word of the provider alone (RFC 7662 §2.2).
+    #[error("the provider says that it is not active")]
+    Inactive,
     /// Nobody can tell now.
     #[error(transparent)]
     Unknown(OidcError),
@@ -53,18 +57,18 @@ impl Provider {
         token: &str,
         recipient: &Recipient<'_>,
     ) -> Result<AccessToken, AccessTokenError> {
-        let invalid = |error: OidcError| AccessTokenError::Invalid(reason(error));
+        let invalid = AccessTokenError::Invalid;
         if token.len() > LARGEST {
-            return Err(AccessTokenError::Invalid("it is too long".to_owned()));
+            return Err(invalid("it is too long".into()));
         }
-        let jws = Jws::parse(token).map_err(|flaw| AccessTokenError::Invalid(flaw.to_string()))?;
+        let jws = Jws::parse(token).map_err(invalid)?;
         let ready = self.ready().ok_or(AccessTokenError::Unknown(OidcError::NotReady))?;
         // What costs nothing comes first, so that junk costs nothing.
         let read = read(&jws, self, recipient, self.now()).map_err(invalid)?;
         let verify = |ready: &Ready| ready.verify_signature(self.settings(), &jws, Kind::Access);
         match self.with_newest(&ready, verify).await {
             Ok(_) => Ok(read),
-            Err(unfit) => Err(AccessTokenError::Invalid(unfit.token.to_string())),
+            Err(unfit) => Err(invalid(unfit.token)),
         }
     }
 }
@@ -79,12 +83,7 @@ pub fn claimed_issuer(token: &str) -> Option<String> {
 }
 
 /// Everything but the signature.
-fn read(
-    jws: &Jws<'_>,
-    provider: &Provider,
-    recipient: &Recipient<'_>,
-    now: UnixTime,
-) -> Result<AccessToken, OidcError> {
+fn read(jws: &Jws<'_>, provider: &Provider, recipient: &Recipient<'_>, now: UnixTime) -> Result<AccessToken, Flaw> {
     let claims = &jws.claims;
     if text(claims, "iss") != Some(&provider.settings().issuer) {
         return Err(unfit("`iss` is another issuer"));
@@ -105,7 +104,7 @@ fn read(
 ///
 /// An ID token is told to applications, so it must open nothing. Where a provider also signs people in, a token has to look
 /// like an access token: its type is `at+jwt` (RFC 9068 §2.1) or Keycloak's `Bearer`, or it names a scope or a client.
-fn verify_kind(kind: Option<&str>, claims: &Map<String, Value>, signs_people_in: bool) -> Result<(), OidcError> {
+fn verify_kind(kind: Option<&str>, claims: &Map<String, Value>, signs_people_in: bool) -> Result<(), Flaw> {
     verify_no_other_kind(kind, claims)?;
     let has = |names: &[&str]| names.iter().any(|name| claims.contains_key(*name));
     if kind == Some("at+jwt") || names_scope(claims) || has(&["client_id", "typ"]) || !signs_people_in {
@@ -118,7 +117,7 @@ fn verify_kind(kind: Option<&str>, claims: &Map<String, Value>, signs_people_in:
 ///
 /// An access token may have a `nonce` (authentik's has one, where the login had), but then it names a scope: ID tokens do not,
 /// although some name a client.
-fn verify_no_other_kind(kind: Option<&str>, claims: &Map<String, Value>) -> Result<(), OidcError> {
+fn verify_no_other_kind(kind: Option<&str>, claims: &Map<String, Value>) -> Result<(), Flaw> {
     verify_bearer(claims)?;
     if ["at_hash", "c_hash", "s_hash"].iter().any(|name| claims.contains_key(*name)) {
         return Err(unfit("it is an ID token (`at_hash`, `c_hash`, `s_hash`)"));
@@ -143,7 +142,7 @@ fn names_scope(claims: &Map<String, Value>) -> bool {
 /// tokens, too.
 ///
 /// A JWT has to show, by itself or in the answer, that it is an access token. Of an opaque token only the answer tells.
-pub(super) fn verify_active(token: &str, answer: &Map<String, Value>) -> Result<(), OidcError> {
+pub(super) fn verify_active(token: &str, answer: &Map<String, Value>) -> Result<(), Flaw> {
     verify_bearer(answer)?;
     let Ok(jws) = Jws::parse(token) else { return Ok(()) };
     let kind = jws.kind()?;
@@ -161,7 +160,7 @@ pub(super) fn verify_active(token: &str, answer: &Map<String, Value>) -> Result<
 }
 
 /// What must hold of each token, whoever speaks of it.
-pub(super) fn verify_bearer(claims: &Map<String, Value>) -> Result<(), OidcError> {
+pub(super) fn verify_bearer(claims: &Map<String, Value>) -> Result<(), Flaw> {
     // Bound to a key that nobody here checks (RFC 7800 §3).
     if claims.contains_key("cnf") {
         return Err(unfit("it is bound to a key (`cnf`), and is no bearer token"));
@@ -174,7 +173,7 @@ pub(super) fn verify_bearer(claims: &Map<String, Value>) -> Result<(), OidcError
         match claims.get(name) {
             None | Some(Value::Null) => {}
             Some(Value::String(kind)) if is_access_token_kind(name, kind) => {}
-            Some(_) => return Err(unfit(&format!("its `{name}` is not that of a bearer access token"))),
+            Some(_) => return Err(unfit(format!("its `{name}` is not that of a bearer access token"))),
         }
     }
     Ok(())
@@ -190,7 +189,7 @@ fn is_access_token_kind(name: &str, kind: &str) -> bool {
 }
 
 /// For us, or of a client whose tokens we accept, which it was also made for.
-pub(super) fn verify_recipient(claims: &Map<String, Value>, recipient: &Recipient<'_>) -> Result<(), OidcError> {
+pub(super) fn verify_recipient(claims: &Map<String, Value>, recipient: &Recipient<'_>) -> Result<(), Flaw> {
     let audiences: Vec<&str> = match claims.get("aud") {
         None => Vec::new(),
         Some(Value::String(audience)) => vec![audience],
@@ -238,7 +237,7 @@ pub fn scopes(claims: &Map<String, Value>) -> impl Iterator<Item = &str> {
 }
 
 /// The client that got the token; two names of two clients are none.
-fn client(claims: &Map<String, Value>) -> Result<Option<&str>, OidcError> {
+fn client(claims: &Map<String, Value>) -> Result<Option<&str>, Flaw> {
     match (text(claims, "azp"), text(claims, "client_id")) {
         (Some(one), Some(other)) if one != other => Err(unfit("`azp` and `client_id` are two clients")),
         (one, other) => Ok(one.or(other)),
@@ -246,7 +245,7 @@ fn client(claims: &Map<String, Value>) -> Result<Option<&str>, OidcError> {
 }
 
 /// The end, if it is said; not over yet, and neither made nor valid in the future only.
-pub(super) fn verify_times(claims: &Map<String, Value>, now: UnixTime) -> Result<Option<UnixTime>, OidcError> {
+pub(super) fn verify_times(claims: &Map<String, Value>, now: UnixTime) -> Result<Option<UnixTime>, Flaw> {
     let (_, later) = tolerated(now)?;
     verify_not_before(claims, later)?;
     let latest = UnixTime::from_secs(u64::try_from(later.timestamp()).unwrap_or_default());
@@ -261,7 +260,7 @@ pub(super) fn verify_times(claims: &Map<String, Value>, now: UnixTime) -> Result
 }
 
 /// A token that a client got for itself may have no subject: it is the client then, by a name that no user has.
-pub(super) fn with_subject(mut claims: Map<String, Value>) -> Result<Map<String, Value>, OidcError> {
+pub(super) fn with_subject(mut claims: Map<String, Value>) -> Result<Map<String, Value>, Flaw> {
     if claims.get("sub").is_none_or(Value::is_null) {
         let client = client(&claims)?.filter(|client| !client.is_empty());
         let client = client.ok_or_else(|| unfit("it names neither a user (`sub`) nor a client (`client_id`)"))?;
@@ -275,15 +274,8 @@ fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c str> {
     claims.get(name).and_then(Value::as_str)
 }
 
-pub(super) fn unfit(why: &str) -> OidcError {
-    OidcError::InvalidToken(why.to_owned().into())
-}
-
-pub(super) fn reason(error: OidcError) -> String {
-    match error {
-        OidcError::InvalidToken(flaw) => flaw.to_string(),
-        other => other.to_string(),
-    }
+fn unfit(why: impl Into<Flaw>) -> Flaw {
+    why.into()
 }
 
 #[cfg(test)]

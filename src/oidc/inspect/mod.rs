@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 pub use self::finding::{Finding, Level};
 use super::{HttpClient, Keys, Metadata, OidcError};
 use super::{IdentityProvider, SigningAlgorithm, TokenEndpointAuthMethod};
+use crate::telemetry::WithCauses;
 use crate::world::World;
 
 /// Seconds that clocks may differ before it is worth a warning; beyond the verifier's leeway, logins fail.
@@ -25,23 +26,25 @@ pub async fn inspect(settings: &IdentityProvider, introspects: bool, world: &Wor
     let mut findings = Vec::new();
     let http = match HttpClient::new(settings.ca_file.as_deref(), settings.timeout) {
         Ok(http) => http,
-        Err(error) => return vec![Finding::new(Level::Failure, "ca_file", error.to_string())],
+        Err(error) => return vec![Finding::new(Level::Failure, "ca_file", WithCauses(&error).to_string())],
     };
     let address = Metadata::address(&settings.issuer);
     let (headers, body) = match fetch(&http, &address).await {
         Ok(answer) => answer,
-        Err(error) => return vec![Finding::new(Level::Failure, "discovery", format!("{address}: {error}"))],
+        Err(error) => {
+            return vec![Finding::new(Level::Failure, "discovery", format!("{address}: {}", WithCauses(&error)))];
+        }
     };
     findings.push(Finding::new(Level::Good, "discovery", address));
     findings.extend(clock_skew(&headers, world));
     let metadata = match Metadata::parse(&settings.issuer, &body) {
         Ok(metadata) => metadata,
         Err(error @ OidcError::IssuerMismatch { .. }) => {
-            findings.push(Finding::new(Level::Failure, "issuer", error.to_string()));
+            findings.push(Finding::new(Level::Failure, "issuer", WithCauses(&error).to_string()));
             return findings;
         }
         Err(error) => {
-            findings.push(Finding::new(Level::Failure, "metadata", error.to_string()));
+            findings.push(Finding::new(Level::Failure, "metadata", WithCauses(&error).to_string()));
             return findings;
         }
     };
@@ -81,7 +84,7 @@ async fn fetch(http: &HttpClient, address: &str) -> Result<(HeaderMap, Vec<u8>),
     if parts.status == StatusCode::OK {
         Ok((parts.headers, body))
     } else {
-        Err(OidcError::Malformed(format!("answered {}", parts.status)))
+        Err(OidcError::Malformed(format!("answered {}", parts.status).into()))
     }
 }
 
@@ -141,7 +144,7 @@ fn signing(settings: &IdentityProvider, metadata: &Metadata, keys: Result<Keys, 
                 format!("the metadata announce none of the algorithms that work: {all}"),
             )
         }
-        Err(error) => Finding::new(Level::Failure, CHECK, format!("{address}: {error}")),
+        Err(error) => Finding::new(Level::Failure, CHECK, format!("{address}: {}", WithCauses(error))),
         Ok(0) if !by_secret => Finding::new(Level::Failure, CHECK, format!("none at {address} is usable for {names}")),
         Ok(0) if by_key => Finding::new(
             Level::Warning,

@@ -20,6 +20,7 @@ use super::*;
 use super::{IdentityProvider, SigningAlgorithm};
 use crate::app::samples::provider_settings;
 use crate::identity::Identity;
+use crate::telemetry::WithCauses;
 use crate::world::UnixTime;
 
 const RELEASES: [&str; 2] = ["2024.8.3", "2026.5.0-rc1"];
@@ -193,7 +194,7 @@ fn discovery(issuer: &str, change: impl FnOnce(&mut Value), expected: &str) {
     let mut document: Value = serde_json::from_slice(&Recording::of(RELEASES[1]).read("discovery-app-single")).unwrap();
     change(&mut document);
     let parsed = Metadata::parse(issuer, document.to_string().as_bytes());
-    let got = parsed.err().map_or_else(|| "accepted".to_owned(), |error| error.to_string());
+    let got = parsed.err().map_or_else(|| "accepted".to_owned(), |error| WithCauses(&error).to_string());
     assert!(got.contains(expected), "{got:?} does not say {expected:?}");
 }
 

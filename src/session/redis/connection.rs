@@ -17,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::bounded::Bounded;
 use super::error::{RedisError, clean};
 use crate::session::redis::{RedisAddress, RedisSettings};
+use crate::telemetry::WithCauses;
 use crate::tls;
 
 /// Opens connections with the same settings.
@@ -105,6 +106,7 @@ fn user(username: Option<&str>, password: Option<&SecretString>) -> RedisConnect
 }
 
 fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, RedisError> {
-    let config = tls::client_config(ca_file).map_err(|error| RedisError::Tls(clean(&error.to_string())))?;
+    let config =
+        tls::client_config(ca_file).map_err(|error| RedisError::Tls(clean(&WithCauses(&error).to_string())))?;
     Ok(TlsConnector::from(Arc::new(config)))
 }

@@ -8,6 +8,7 @@ use forepost::oidc::{
     AuthorizationRequest, CodeExchange, KeyRefresh, Observer, OidcError, Operation, Provider as Known,
 };
 use forepost::settings::Settings;
+use forepost::telemetry::WithCauses;
 use forepost::world::World;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
@@ -160,7 +161,7 @@ async fn what_is_known_stays_in_use_when_newer_documents_are_wrong() {
             let watched = Watched::start().await;
             let code = watched.code().await;
             watched.provider.set(fault);
-            let error = watched.known.refresh().await.unwrap_err().to_string();
+            let error = WithCauses(&watched.known.refresh().await.unwrap_err()).to_string();
             assert!(error.contains(why), "{name}: {error:?} does not say {why:?}");
             watched.provider.set(|b| *b = Behaviour::default());
             watched.complete(&code).await.unwrap();
@@ -177,7 +178,7 @@ async fn an_issuer_that_gains_a_slash_is_another_one() {
     watched.provider.set(|b| {
         b.metadata.set("issuer", slash);
     });
-    let error = watched.known.refresh().await.unwrap_err().to_string();
+    let error = WithCauses(&watched.known.refresh().await.unwrap_err()).to_string();
     assert!(error.contains("only the trailing slash differs"), "{error}");
     watched.complete(&watched.code().await).await.unwrap();
 }

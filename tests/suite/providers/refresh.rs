@@ -131,7 +131,7 @@ async fn oidc_provider_ends_bound_tokens_only() {
                 assert_eq!(refreshed.session_id(), visit.login.session_id());
             }
             Err(failure) => {
-                assert!(std::ptr::eq(visit, &raw const bound), "{failure}");
+                assert!(std::ptr::eq(visit, &raw const bound), "{failure:?}");
                 assert_eq!(failure.consequence(), Consequence::EndSession);
             }
         }
@@ -153,7 +153,7 @@ async fn glewlwyd_gives_refresh_tokens_unasked() {
     let newest = visit.refresh(&newest.refresh_token).await.unwrap();
     assert!(!newest.lost_sid && newest.session_id() == Some(&session));
     let failure = visit.refresh(&visit.token()).await.err().expect("the first one is spent");
-    assert_eq!(failure.consequence(), Consequence::EndSession, "{failure}");
+    assert_eq!(failure.consequence(), Consequence::EndSession, "{failure:?}");
 }
 
 /// What a client hears when a session ends there.

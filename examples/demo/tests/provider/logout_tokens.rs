@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use forepost::oidc::{LogoutToken as Accepted, LogoutTokenError, Provider as Known};
+use forepost::telemetry::WithCauses;
 use http::StatusCode;
 use serde_json::json;
 
@@ -53,7 +54,7 @@ async fn a_provider_without_keys_can_log_out() {
 async fn what_the_provider_did_not_sign_is_refused() {
     async fn check(token: LogoutToken, why: &str) {
         let (scene, known) = scene(|_| ()).await;
-        let error = send(&scene, &known, &token).await.unwrap_err().to_string();
+        let error = WithCauses(&send(&scene, &known, &token).await.unwrap_err()).to_string();
         assert!(error.contains(why), "{error:?} does not say {why:?}");
     }
     let signed = |signing_key| LogoutToken { signing_key, ..alice() };

@@ -87,13 +87,13 @@ async fn silence_is_not_absence() {
     let held = Fault { hold: Some(Arc::new(Semaphore::new(0))), ..Fault::default() };
     visit.scene.provider.set(|b| drop(b.faults.insert(Endpoint::Token, held)));
     let failure = visit.refresh(&visit.token()).await.err().unwrap();
-    assert!(matches!(failure.error, RefreshError::Unanswered(_)), "{failure}");
+    assert!(matches!(failure.error, RefreshError::Unanswered(_)), "{failure:?}");
     assert_eq!(failure.consequence(), Consequence::TokenSpent);
     let Visit { scene, known, login } = visit;
     scene.provider.stop().await;
     let token = login.refresh_token.clone().unwrap();
     let previous = PreviousLogin { id_token: &login.id_token, userinfo_claims: &[], refresh_token: &token };
     let failure = known.refresh_login(&previous, &WantedClaims::of(&known.settings().claims)).await.err().unwrap();
-    assert!(matches!(failure.error, RefreshError::Unreachable(_)), "{failure}");
+    assert!(matches!(failure.error, RefreshError::Unreachable(_)), "{failure:?}");
     assert_eq!(failure.consequence(), Consequence::TryLater);
 }

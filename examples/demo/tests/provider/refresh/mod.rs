@@ -11,6 +11,7 @@ use forepost::oidc::{
     Provider as Known, RefreshError, RefreshFailure, Refreshed, Revocation,
 };
 use forepost::settings::Settings;
+use forepost::telemetry::WithCauses;
 use forepost::world::{UnixTime, World};
 use http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
@@ -156,7 +157,7 @@ async fn a_token_used_twice_ends_the_grant_or_not() {
         let visit = Visit::offline(|b| b.refreshing.forgive_reuse = forgive).await;
         let next = visit.refresh(&visit.token()).await.unwrap().refresh_token;
         let again = visit.refresh(&visit.token()).await.err().unwrap();
-        assert!(matches!(again.error, RefreshError::Ended { .. }), "{again}");
+        assert!(matches!(again.error, RefreshError::Ended { .. }), "{again:?}");
         assert_eq!(visit.lives(&next).await, forgive);
     }
 }
@@ -240,7 +241,7 @@ async fn check(name: &str, expected: (Told, bool), change: impl FnOnce(&mut Beha
     let (told, rotated) = match visit.refresh(&visit.token()).await {
         Ok(refreshed) => (Told::Fine, refreshed.rotated.then_some(refreshed.refresh_token)),
         Err(RefreshFailure { error, rotated }) => {
-            let text = error.to_string();
+            let text = WithCauses(&error).to_string();
             assert!(!text.contains(visit.token().expose_secret()), "{name}: {text}");
             let told = match error {
                 RefreshError::Ended { .. } => Told::Ended,

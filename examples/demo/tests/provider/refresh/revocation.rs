@@ -37,7 +37,7 @@ async fn a_revocation_that_fails_says_so() {
         (400, r#"{"error": "se:cr+t%"}"#, "refused: revocation answered 400"),
     ] {
         visit.scene.provider.set(answers(Endpoint::Revocation, status, body));
-        let error = visit.known.revoke(&visit.token()).await.unwrap_err().to_string();
+        let error = WithCauses(&visit.known.revoke(&visit.token()).await.unwrap_err()).to_string();
         assert!(error.contains(why), "{error:?} does not say {why:?}");
     }
 }
