@@ -16,14 +16,13 @@ mod socket;
 mod tests;
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode};
-use http_body_util::Full;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
@@ -31,7 +30,7 @@ pub use self::orders::PATIENCE;
 use self::query::{BadQuery, List};
 pub use self::socket::socket;
 use crate::app::OUTPOST_PATH;
-use crate::serve::{Connection, Failure, Handler, Peer};
+use crate::serve::{Body, Connection, Failure, Handler, Peer, body};
 use crate::session::{SessionKey, SessionStore, StoreError};
 use crate::telemetry::audit::{AuditLine, Event};
 use crate::telemetry::metrics::Metrics;
@@ -39,7 +38,7 @@ use crate::telemetry::metrics::Metrics;
 /// The reason in the audit log and in metrics.
 const REASON: &str = "operator";
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<Body>;
 
 /// Answers operators.
 pub struct Admin {
@@ -80,7 +79,7 @@ impl From<StoreError> for Refusal {
 
 impl Admin {
     /// The answer to a request of the process `peer`.
-    pub async fn answer(&self, head: &Parts, peer: Peer) -> Response<Full<Bytes>> {
+    pub async fn answer(&self, head: &Parts, peer: Peer) -> Answer {
         let by = match peer {
             Peer::UnixSocket { uid: Some(uid) } => format!("uid {uid}"),
             Peer::UnixSocket { uid: None } => "unix".to_owned(),
@@ -94,7 +93,7 @@ impl Admin {
             (_, Some(id), &Method::DELETE) => self.end(id, &by).await,
             ("/sessions", ..) | (_, Some(_), _) => Err(Refusal::Method("GET, DELETE")),
             _ if path.strip_prefix(OUTPOST_PATH) == Some("/ping") => {
-                return with_status(Answer::default(), StatusCode::NO_CONTENT);
+                return with_status(Answer::new(body::empty()), StatusCode::NO_CONTENT);
             }
             _ => Err(Refusal::NotFound("there is /sessions and /sessions/ID")),
         };
@@ -161,7 +160,7 @@ fn refuse(refusal: Refusal) -> Answer {
 }
 
 fn json_answer(status: StatusCode, body: &Value) -> Answer {
-    let mut answer = Response::new(Full::from(body.to_string()));
+    let mut answer = Response::new(body::full(body.to_string()));
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -174,11 +173,17 @@ fn with_status(mut answer: Answer, status: StatusCode) -> Answer {
 }
 
 impl Handler for Admin {
-    async fn handle(&self, head: &Parts, _body: Incoming, connection: &Connection) -> Response<Full<Bytes>> {
-        self.answer(head, connection.peer).await
+    type State = ();
+
+    fn handle_at_once(&self, _head: &Parts, _connection: &Connection) -> ControlFlow<Answer> {
+        ControlFlow::Continue(())
     }
 
-    fn failed(&self, _head: &Parts, _failure: Failure) -> Response<Full<Bytes>> {
+    async fn handle(&self, request: Request<Incoming>, (): (), connection: &Connection) -> Answer {
+        self.answer(&request.into_parts().0, connection.peer).await
+    }
+
+    fn failed(&self, _uri: &Uri, _failure: Failure) -> Answer {
         let body = json!({"error": "failed", "message": "the request was not answered in time, or by a defect"});
         json_answer(StatusCode::SERVICE_UNAVAILABLE, &body)
     }

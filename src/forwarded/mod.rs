@@ -54,6 +54,20 @@ impl Dialect {
         }
     }
 
+    /// Whether a browser gets our answer by way of the proxy, with its redirect and its cookies; of nginx it gets what the
+    /// configuration there makes of the status and of `Location`.
+    #[must_use]
+    pub const fn relays_answers(self) -> bool {
+        !matches!(self, Self::Nginx)
+    }
+
+    /// Whether the host of the URL that is asked about comes by other means than `X-Forwarded-Host`, which may then name
+    /// another one.
+    #[must_use]
+    pub const fn leaves_forwarded_host(self) -> bool {
+        matches!(self, Self::Nginx | Self::Envoy)
+    }
+
     /// Parses the original request in the question.
     ///
     /// # Errors

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use super::outpost::{Outcome, Outpost};
-use super::reply::{self, Answer};
+use super::outpost::Outpost;
+use super::reply;
 use super::request::Received;
+use super::visited::Visited;
 use crate::app::Application;
 use crate::forwarded::{ClientHints, Dialect, ForwardedError, OriginalRequest, forwarded_authority, request_authority};
 use crate::host::{Authority, Host};
@@ -91,14 +92,12 @@ impl Outpost {
         if let Some(asked_at) = original.asked_at.clone().filter(|host| self.registry.serves_browsers(host)) {
             return Err(Misaddressed::AskedElsewhere { about: original.authority.host.clone(), asked_at });
         }
-        match dialect {
-            Dialect::Nginx | Dialect::Envoy if received.trusted => {
-                // What is not a host names no application.
-                let forwarded = forwarded_authority(&received.parts.headers).ok().flatten();
-                forwarded.map_or(Ok(()), |forwarded| self.agree(original.authority.clone(), &forwarded))
-            }
-            Dialect::Traefik | Dialect::Caddy | Dialect::Nginx | Dialect::Envoy => Ok(()),
+        if !dialect.leaves_forwarded_host() || !received.trusted {
+            return Ok(());
         }
+        // What is not a host names no application.
+        let forwarded = forwarded_authority(&received.parts.headers).ok().flatten();
+        forwarded.map_or(Ok(()), |forwarded| self.agree(original.authority.clone(), &forwarded))
     }
 
     fn agree<'r>(&self, named: Authority<'r>, forwarded: &Authority<'r>) -> Result<(), Misaddressed<'r>> {
@@ -125,11 +124,12 @@ impl Outpost {
     }
 
     /// Answers a request for a page that names no one application.
-    pub(super) fn refuse_misaddressed(&self, mistake: &Misaddressed<'_>, received: &Received<'_>) -> (Answer, Outcome) {
+    pub(super) fn refuse_misaddressed(&self, mistake: &Misaddressed<'_>, received: &Received<'_>) -> Visited {
         self.note_misaddressed(mistake, received);
         let reason = mistake.reason();
         let html = ClientHints::new(&received.parts.headers, false).accepts_html();
-        (reply::page(StatusCode::BAD_REQUEST, &Page::BadRequest { reason }, html, received.id), "refuse".into())
+        let answer = reply::page(StatusCode::BAD_REQUEST, &Page::BadRequest { reason }, html, received.id);
+        Visited::new(answer, "refuse")
     }
 }
 

@@ -8,16 +8,16 @@ use http::{HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
-use super::browser::signed_out;
-use super::outpost::{Outcome, Outpost};
+use super::outpost::Outpost;
 use super::reply::{self, Answer};
 use super::request::{Received, Visit};
+use super::visited::Visited;
 use crate::app::Application;
 use crate::login::{ReturnTarget, login_url};
 use crate::logout::{self, BackChannelError, FrontChannelError};
 use crate::pages::{BadRequest, Page};
 use crate::session::StoreError;
-use crate::telemetry::{LogThrottle, WithCauses, warn_throttled};
+use crate::telemetry::{WithCauses, warn_throttled};
 
 /// Twice what any logout token may take, in bytes.
 const LARGEST_FORM: usize = 32 << 10;
@@ -25,20 +25,12 @@ const LARGEST_FORM: usize = 32 << 10;
 /// What makes a sign-out one from all applications and browsers.
 const EVERYWHERE: &str = "everywhere=true";
 
-/// Limits the log lines about refused logouts, which any client can cause.
-#[derive(Default)]
-pub(super) struct RefusedLogouts {
-    back_channel: LogThrottle,
-    front_channel: LogThrottle,
-    asked_about: LogThrottle,
-}
-
 impl Outpost {
     /// Answers a browser that wants to sign out.
     ///
     /// Only a POST from our own page signs out everywhere. Other requests get the page that asks, so that an application can have a
     /// link to it.
-    pub(super) async fn sign_out(&self, app: &Arc<Application>, visit: &Visit<'_>) -> (Answer, Outcome) {
+    pub(super) async fn sign_out(&self, app: &Arc<Application>, visit: &Visit<'_>) -> Visited {
         let offers_everywhere = self.logouts.offers_everywhere();
         let everywhere = offers_everywhere && visit.query.split('&').any(|pair| pair == EVERYWHERE);
         let wanted = match &visit.host {
@@ -53,31 +45,32 @@ impl Outpost {
                 action_url: &action_url,
                 everywhere_url: everywhere_url.as_deref(),
             };
-            return (reply::page(StatusCode::OK, &page, visit.html, visit.request_id), "confirm_sign_out".into());
+            let answer = reply::page(StatusCode::OK, &page, visit.html, visit.request_id);
+            return Visited::new(answer, "confirm_sign_out");
         }
         let done = match self.logouts.sign_out(app, visit.headers, everywhere, visit.asker()).await {
             Ok(done) => done,
-            Err(error) => return (self.store_away(app, &error, visit.html, visit.request_id), "store_away".into()),
+            Err(error) => return self.visited_while_store_is_away(app, &error, visit),
         };
         if done.user.is_some() {
             self.metrics.sign_out(Some(&app.slug));
         }
         if !done.is_complete {
             // The cookie stays, so that the user can sign out again when the browser has fewer.
-            return (not_signed_out(app, visit), Outcome { name: "sign_out_incomplete", user: done.user });
+            return Visited::new(not_signed_out(app, visit), "sign_out_incomplete").by(done.user);
         }
-        let (answer, name) = match &done.location {
+        let (answer, ended_as) = match &done.location {
             _ if everywhere && !done.everywhere => (not_everywhere(app, visit), "sign_out_of_nobody"),
             Some(location) => (reply::redirect(location, visit.is_post(), Vec::new()), "sign_out"),
             None => (signed_out(app, visit), "sign_out"),
         };
-        (reply::with_cookies(answer, vec![done.cookie]), Outcome { name, user: done.user })
+        Visited::new(reply::with_cookies(answer, vec![done.cookie]), ended_as).by(done.user)
     }
 
     /// Answers a provider that sends a logout token. The host of its request does not matter.
-    pub(super) async fn back_channel(&self, received: &Received<'_>, body: Option<Incoming>) -> (Answer, Outcome) {
+    pub(super) async fn back_channel(&self, received: &Received<'_>, body: Option<Incoming>) -> Visited {
         if received.parts.method != Method::POST {
-            return (reply::wrong_method("POST"), "bad_request".into());
+            return Visited::new(reply::wrong_method("POST"), "bad_request");
         }
         let media_type = received.parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         let obeyed = match read(body).await {
@@ -86,14 +79,14 @@ impl Outpost {
         };
         match obeyed {
             Ok(obeyed) => {
-                let outcome = if obeyed.first { "logout" } else { "repeated" };
-                self.metrics.logout_token(&obeyed.identity_provider, outcome);
-                (reply::logged_out(), outcome.into())
+                let ended_as = if obeyed.first { "logout" } else { "repeated" };
+                self.metrics.logout_token(&obeyed.identity_provider, ended_as);
+                Visited::new(reply::logged_out(), ended_as)
             }
             Err(error) => {
                 let temporary = error.is_temporary();
-                let outcome = if temporary { "unavailable" } else { "refused" };
-                self.metrics.logout_token(error.identity_provider().unwrap_or_default(), outcome);
+                let ended_as = if temporary { "unavailable" } else { "refused" };
+                self.metrics.logout_token(error.identity_provider().unwrap_or_default(), ended_as);
                 warn_throttled!(
                     self.refused_logouts.back_channel,
                     request_id = %received.id,
@@ -102,18 +95,18 @@ impl Outpost {
                     error = %WithCauses(&error),
                     "logout token refused"
                 );
-                (reply::not_logged_out(temporary, received.id), outcome.into())
+                Visited::new(reply::not_logged_out(temporary, received.id), ended_as)
             }
         }
     }
 
     /// Answers a browser in whose frame the provider logs the user out; `app` is the application of the host, if there is one.
-    pub(super) async fn front_channel(&self, app: Option<&Application>, visit: &Visit<'_>) -> (Answer, Outcome) {
+    pub(super) async fn front_channel(&self, app: Option<&Application>, visit: &Visit<'_>) -> Visited {
         if visit.method != Method::GET {
-            return (reply::wrong_method("GET"), "bad_request".into());
+            return Visited::new(reply::wrong_method("GET"), "bad_request");
         }
         match self.logouts.leave(app, visit.query, visit.headers, visit.asker()).await {
-            Ok(left) => (reply::left(left.cookie), Outcome { name: "logout", user: left.user }),
+            Ok(left) => Visited::new(reply::left(left.cookie), "logout").by(left.user),
             Err(error) => {
                 warn_throttled!(
                     self.refused_logouts.front_channel,
@@ -122,21 +115,20 @@ impl Outpost {
                     %error,
                     "front-channel logout refused"
                 );
-                let (status, outcome, reason) = refused(&error);
-                let answer = reply::page(status, &Page::BadRequest { reason }, visit.html, visit.request_id);
-                (answer, outcome.into())
+                let (status, ended_as, reason) = refused(&error);
+                Visited::new(reply::page(status, &Page::BadRequest { reason }, visit.html, visit.request_id), ended_as)
             }
         }
     }
 
     /// Answers a logout token without its body: the proxy asks about the request instead of routing it here.
-    pub(super) fn asked_about(&self, visit: &Visit<'_>) -> (Answer, Outcome) {
+    pub(super) fn asked_about(&self, visit: &Visit<'_>) -> Visited {
         warn_throttled!(
             self.refused_logouts.asked_about,
             request_id = %visit.request_id,
             "the proxy asks about a logout token: route /outpost.goauthentik.io/ to forepost, so that it comes whole"
         );
-        (reply::not_logged_out(false, visit.request_id), "refused".into())
+        Visited::new(reply::not_logged_out(false, visit.request_id), "refused")
     }
 }
 
@@ -150,6 +142,12 @@ fn refused(error: &FrontChannelError) -> (StatusCode, &'static str, BadRequest) 
             (StatusCode::SERVICE_UNAVAILABLE, "store_away", BadRequest::LogoutStoreAway)
         }
     }
+}
+
+pub(super) fn signed_out(app: &Application, visit: &Visit<'_>) -> Answer {
+    let home = app.external_host.url();
+    let page = Page::SignedOut { application: &app.name, home_url: &home };
+    reply::page(StatusCode::OK, &page, visit.html, visit.request_id)
 }
 
 /// The page for a browser with more session cookies than a sign-out looks at.

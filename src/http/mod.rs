@@ -3,18 +3,22 @@
 mod addressed;
 mod browser;
 mod check;
-mod credentials;
 mod failure;
+mod handler;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
 mod logout;
+mod outcome;
 mod outpost;
-mod refusal;
+mod render;
 mod reply;
 mod request;
+mod resource;
 mod route;
+mod sessions;
 mod status;
 mod verdict;
+mod visited;
 
 pub use outpost::{Outpost, OutpostParts};
 pub use route::{BrowserRoute, Route};

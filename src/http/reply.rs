@@ -1,23 +1,20 @@
 //! Answers: the one place where statuses, headers and bodies are put together.
 
-use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CACHE_CONTROL,
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, PRAGMA, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, VARY,
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use http_body_util::Full;
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::access::Permit;
-use crate::forwarded::Dialect;
 use crate::pages::{Page, text};
+use crate::serve::{Body, body};
 use crate::telemetry::RequestId;
 
-/// What we answer with: bodies are small and ready.
-pub(super) type Answer = Response<Full<Bytes>>;
+/// What we answer with.
+pub(super) type Answer = Response<Body>;
 
 /// Tells nginx and HAProxy, which cannot see a body, whether a redirect would help.
 pub(super) const ACTION: HeaderName = HeaderName::from_static("x-forepost-action");
@@ -38,16 +35,9 @@ const USUAL_BODY: usize = 512;
 /// Seconds after which it makes sense to try again.
 const TRY_AGAIN: HeaderValue = HeaderValue::from_static("5");
 
-/// Exactly 200 with an empty body and every identity header; `permit` is the proof that this may be said.
-pub(super) fn allow(_permit: &Permit, headers: HeaderMap) -> Answer {
-    let mut answer = Response::new(Full::default());
-    *answer.headers_mut() = headers;
-    answer
-}
-
 /// An answer without a body that is no 2xx.
 pub(super) fn empty(status: StatusCode) -> Answer {
-    let mut answer = Response::new(Full::default());
+    let mut answer = Response::new(body::empty());
     *answer.status_mut() = refusing(status);
     answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     answer
@@ -62,7 +52,7 @@ pub(super) fn unavailable() -> Answer {
 
 /// 204, for liveness.
 pub(super) fn alive() -> Answer {
-    let mut answer = Response::new(Full::default());
+    let mut answer = Response::new(body::empty());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     answer
 }
@@ -83,7 +73,7 @@ pub(super) fn page(status: StatusCode, page: &Page<'_>, html: bool, request_id: 
     let request_id = request_id.to_string();
     let mut answer = if html {
         let html = page.render(&request_id);
-        let mut answer = Response::new(Full::new(html.body));
+        let mut answer = Response::new(body::full(html.body));
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
         headers.insert(CONTENT_SECURITY_POLICY, html.csp);
@@ -136,9 +126,9 @@ pub(super) fn nginx_challenge(login_url: &str, redirect: bool) -> Answer {
     answer
 }
 
-/// Lets a page of an allowed origin read the answer, `WWW-Authenticate` included.
-pub(super) fn with_cors(mut answer: Answer, origin: &str) -> Answer {
-    if let Ok(origin) = HeaderValue::try_from(origin) {
+/// Lets a page of `origin`, where there is one that is allowed, read the answer, `WWW-Authenticate` included.
+pub(super) fn with_cors(mut answer: Answer, origin: Option<&str>) -> Answer {
+    if let Some(Ok(origin)) = origin.map(HeaderValue::try_from) {
         let headers = answer.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
@@ -156,20 +146,9 @@ pub(super) fn with_cookies(mut answer: Answer, cookies: Vec<HeaderValue>) -> Ans
     answer
 }
 
-/// An answer as `dialect` can take it, where it is not the proof of a permit: never a 2xx, which would let the request pass,
-/// and to Envoy never a 5xx, which `failure_mode_allow` would turn into one.
-pub(super) fn for_dialect(dialect: Dialect, mut answer: Answer) -> Answer {
-    let status = refusing(answer.status());
-    *answer.status_mut() = match dialect {
-        Dialect::Envoy if status.is_server_error() => StatusCode::FORBIDDEN,
-        Dialect::Traefik | Dialect::Caddy | Dialect::Nginx | Dialect::Envoy => status,
-    };
-    answer
-}
-
 /// The answer to a logout token that was obeyed (OpenID Connect Back-Channel Logout 1.0 §2.8).
 pub(super) fn logged_out() -> Answer {
-    never_stored(Response::new(Full::default()))
+    never_stored(Response::new(body::empty()))
 }
 
 /// The answer to a logout token that was not obeyed; `temporary` says that it may be sent again.
@@ -191,7 +170,7 @@ pub(super) fn not_logged_out(temporary: bool, request_id: RequestId) -> Answer {
 
 /// An empty page that may stand in a frame of any site, as a provider's page of logouts has it.
 pub(super) fn left(cookie: Option<HeaderValue>) -> Answer {
-    let mut answer = never_stored(Response::new(Full::from("<!doctype html><title>Signed out</title>")));
+    let mut answer = never_stored(Response::new(body::full("<!doctype html><title>Signed out</title>")));
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     let policy = "default-src 'none'; form-action 'none'; frame-ancestors *; base-uri 'none'";
@@ -222,13 +201,22 @@ pub(super) fn not_found() -> Answer {
     answer
 }
 
-fn refusing(status: StatusCode) -> StatusCode {
+/// A status that lets no request pass: 401 in the place of a 2xx.
+pub(super) fn refusing(status: StatusCode) -> StatusCode {
     if status.is_success() { StatusCode::UNAUTHORIZED } else { status }
 }
 
 fn with_challenge(mut answer: Answer) -> Answer {
     // A scheme of its own: browsers must not ask for a password, and the session is a cookie.
     answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Cookie realm=\"forepost\""));
+    answer
+}
+
+/// Names a scheme of programs in the place of any other (RFC 9110 §11.6.1).
+pub(super) fn with_scheme(mut answer: Answer, challenge: String) -> Answer {
+    if let Ok(value) = HeaderValue::try_from(challenge) {
+        answer.headers_mut().insert(WWW_AUTHENTICATE, value);
+    }
     answer
 }
 
@@ -240,10 +228,10 @@ pub(super) fn with_request_id(mut answer: Answer, request_id: String) -> Answer 
 }
 
 pub(super) fn json_body(value: &impl Serialize) -> Answer {
-    let mut body = Vec::with_capacity(USUAL_BODY);
+    let mut json = Vec::with_capacity(USUAL_BODY);
     // Writing to memory cannot fail, nor can texts as JSON.
-    let _ = serde_json::to_writer(&mut body, value);
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    let _ = serde_json::to_writer(&mut json, value);
+    let mut answer = Response::new(body::full(json));
     let headers = answer.headers_mut();
     headers.reserve(USUAL_FIELDS);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

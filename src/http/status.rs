@@ -1,20 +1,19 @@
 //! The operator's listener: metrics, liveness, readiness.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode};
-use http_body_util::Full;
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 
-use super::reply;
+use super::reply::{self, Answer};
 use crate::app::OUTPOST_PATH;
 use crate::lifecycle::Shutdown;
 use crate::oidc::Provider;
-use crate::serve::{Connection, Failure, Handler};
+use crate::serve::{Body, Connection, Failure, Handler, body};
 use crate::session::SessionStore;
 use crate::telemetry::metrics::{CONTENT_TYPE as METRICS_TYPE, Metrics};
 
@@ -36,11 +35,11 @@ pub struct Status {
 impl Status {
     /// The answer for a path and its query.
     #[must_use]
-    pub fn answer(&self, path: &str, query: &str) -> Response<Full<Bytes>> {
+    pub fn answer(&self, path: &str, query: &str) -> Response<Body> {
         match path {
             "/metrics" => {
                 self.metrics.set_store(self.store.is_up(), self.store.is_durable());
-                let mut answer = Response::new(Full::from(self.metrics.encode(self.store.count())));
+                let mut answer = Response::new(body::full(self.metrics.encode(self.store.count())));
                 answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(METRICS_TYPE));
                 answer
             }
@@ -54,7 +53,7 @@ impl Status {
     ///
     /// With `of_logins` only when a login would succeed, too: a provider that refuses our client is known, and of no use. That
     /// is for whoever alerts, and not for whoever takes a process out of service: another process is refused as well.
-    fn ready(&self, of_logins: bool) -> Response<Full<Bytes>> {
+    fn ready(&self, of_logins: bool) -> Answer {
         let all = |is_ready: fn(&Provider) -> bool| self.providers.iter().all(|provider| is_ready(provider));
         let (stopping, store) = (self.shutdown.has_begun(), self.store.is_up());
         let ready = !stopping && store && all(|provider| provider.ready().is_some());
@@ -72,7 +71,7 @@ impl Status {
             "identity_providers": providers,
         });
         let ready = if of_logins { logins } else { ready };
-        let mut answer = Response::new(Full::from(body.to_string()));
+        let mut answer = Response::new(body::full(body.to_string()));
         *answer.status_mut() = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         answer
@@ -80,11 +79,17 @@ impl Status {
 }
 
 impl Handler for Status {
-    async fn handle(&self, head: &Parts, _body: Incoming, _connection: &Connection) -> Response<Full<Bytes>> {
-        self.answer(head.uri.path(), head.uri.query().unwrap_or_default())
+    type State = ();
+
+    fn handle_at_once(&self, _head: &Parts, _connection: &Connection) -> ControlFlow<Answer> {
+        ControlFlow::Continue(())
     }
 
-    fn failed(&self, _head: &Parts, _failure: Failure) -> Response<Full<Bytes>> {
+    async fn handle(&self, request: Request<Incoming>, (): (), _connection: &Connection) -> Answer {
+        self.answer(request.uri().path(), request.uri().query().unwrap_or_default())
+    }
+
+    fn failed(&self, _uri: &Uri, _failure: Failure) -> Answer {
         reply::empty(StatusCode::SERVICE_UNAVAILABLE)
     }
 }

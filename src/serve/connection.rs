@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -9,12 +10,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{CONNECTION, COOKIE, HOST};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
-use http_body_util::Full;
-use hyper::body::{Body, Incoming};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::{Body as _, Incoming};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -28,7 +27,7 @@ use tokio_util::task::TaskTracker;
 use super::limits::Limits;
 use super::pace::{Due, Pace};
 use super::stream::Paced;
-use super::{Connection, Failure, Handler, Peer};
+use super::{Body, Connection, Failure, Handler, Peer, body};
 use crate::lifecycle::Shutdown;
 
 /// tokio's timers count milliseconds; twice as much is surely no sooner than the ring.
@@ -93,12 +92,16 @@ impl<H: Handler> Server<H> {
         let service = service_fn(move |request: Request<Incoming>| {
             let (head, body) = request.into_parts();
             session.pace.begin_request(is_http2(&head), !body.is_end_stream());
-            if let Some(answer) = session.answer_at_once(&head) {
-                session.pace.end_request(is_http2(&head));
-                return Answering::Ready(Some((answer, body)));
-            }
+            let state = match session.answer_at_once(&head) {
+                ControlFlow::Break(answer) => {
+                    session.pace.end_request(is_http2(&head));
+                    return Answering::Ready(Some((answer, body)));
+                }
+                ControlFlow::Continue(state) => state,
+            };
             let in_flight = InFlight { pace: session.pace.clone(), http2: is_http2(&head) };
-            Answering::Waiting(Box::pin(session.clone().answer(head, body, in_flight)))
+            let request = Request::from_parts(head, body);
+            Answering::Waiting(Box::pin(session.clone().answer(request, state, in_flight)))
         });
         let io = TokioIo::new(Paced::new(stream, pace.clone()));
         let connection = self.protocols.serve_connection(io, service);
@@ -117,12 +120,12 @@ impl<H: Handler> Server<H> {
 /// An answer on its way; most never wait, and those cost no room on the heap.
 enum Answering<F> {
     /// With the request's body, which nobody reads: hyper closes a connection whose body was dropped too early.
-    Ready(Option<(Response<Full<Bytes>>, Incoming)>),
+    Ready(Option<(Response<Body>, Incoming)>),
     Waiting(Pin<Box<F>>),
 }
 
-impl<F: Future<Output = Response<Full<Bytes>>>> Future for Answering<F> {
-    type Output = Result<Response<Full<Bytes>>, Infallible>;
+impl<F: Future<Output = Response<Body>>> Future for Answering<F> {
+    type Output = Result<Response<Body>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
@@ -147,39 +150,53 @@ impl Drop for InFlight {
 
 impl<H: Handler> Session<H> {
     /// The answer of a request that is refused here, or that needs no waiting.
-    fn answer_at_once(&self, head: &Parts) -> Option<Response<Full<Bytes>>> {
+    fn answer_at_once(&self, head: &Parts) -> ControlFlow<Response<Body>, H::State> {
         let Server { handler, limits, .. } = &*self.server;
         if let Some(status) = refusal(head, limits) {
             let mut refusal = respond(status);
-            close(head, &mut refusal);
-            return Some(refusal);
+            close(head.version, &mut refusal);
+            return ControlFlow::Break(refusal);
         }
-        match catch_unwind(AssertUnwindSafe(|| handler.handle_at_once(head, &self.connection))) {
-            Ok(answer) => answer.map(|answer| self.conclude(head, Ok(answer))),
-            Err(_) => Some(self.conclude(head, Err(Failure::Panicked))),
-        }
+        let answer = match catch_unwind(AssertUnwindSafe(|| handler.handle_at_once(head, &self.connection))) {
+            Ok(ControlFlow::Continue(state)) => return ControlFlow::Continue(state),
+            Ok(ControlFlow::Break(answer)) => Ok(answer),
+            Err(_) => Err(Failure::Panicked),
+        };
+        ControlFlow::Break(self.conclude(&head.method, &head.uri, head.version, answer))
     }
 
     /// The answer of any other request.
-    async fn answer(self: Arc<Self>, head: Parts, body: Incoming, _in_flight: InFlight) -> Response<Full<Bytes>> {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        state: H::State,
+        _in_flight: InFlight,
+    ) -> Response<Body> {
         let Server { handler, limits, .. } = &*self.server;
-        let mut answer = pin!(handler.handle(&head, body, &self.connection));
+        let (method, uri, version) = (request.method().clone(), request.uri().clone(), request.version());
+        let mut answer = pin!(handler.handle(request, state, &self.connection));
         let answer = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
             Ok(poll) => poll.map(Ok),
             Err(_) => Poll::Ready(Err(Failure::Panicked)),
         });
         let answer = timeout(limits.request_timeout, answer).await.unwrap_or(Err(Failure::TimedOut));
-        self.conclude(&head, answer)
+        self.conclude(&method, &uri, version, answer)
     }
 
-    fn conclude(&self, head: &Parts, answer: Result<Response<Full<Bytes>>, Failure>) -> Response<Full<Bytes>> {
+    fn conclude(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        version: Version,
+        answer: Result<Response<Body>, Failure>,
+    ) -> Response<Body> {
         let failed = answer.is_err();
         let mut answer = answer.unwrap_or_else(|failure| {
-            tracing::error!(method = %head.method, path = head.uri.path(), ?failure, "a request was not answered");
-            self.server.handler.failed(head, failure)
+            tracing::error!(%method, path = uri.path(), ?failure, "a request was not answered");
+            self.server.handler.failed(uri, failure)
         });
         if failed || self.pace.is_stopping() {
-            close(head, &mut answer);
+            close(version, &mut answer);
         }
         self.connection.requests.fetch_add(1, Relaxed);
         answer
@@ -187,8 +204,8 @@ impl<H: Handler> Session<H> {
 }
 
 /// Says that a connection ends with this answer; HTTP/2 has a frame for that.
-fn close(head: &Parts, answer: &mut Response<Full<Bytes>>) {
-    if !is_http2(head) {
+fn close(version: Version, answer: &mut Response<Body>) {
+    if version != Version::HTTP_2 {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
@@ -227,8 +244,8 @@ fn names_one_host(head: &Parts) -> bool {
 }
 
 /// An answer without a body.
-pub(super) fn respond(status: StatusCode) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
+pub(super) fn respond(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(body::empty());
     *response.status_mut() = status;
     response
 }
@@ -241,7 +258,7 @@ async fn drive<S, V>(
 ) -> End
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
-    V: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible>,
+    V: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
     V::Future: Send + 'static,
 {
     let mut connection = pin!(connection);

@@ -29,6 +29,7 @@
 
 mod accept;
 mod bind;
+pub mod body;
 mod connection;
 mod frames;
 mod limits;
@@ -43,20 +44,20 @@ mod tls;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use bytes::Bytes;
-use http::Response;
 use http::request::Parts;
-use http_body_util::Full;
+use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 pub use self::bind::{BindError, UnixSocketProblem};
+pub use self::body::Body;
 use self::limits::Limits;
 pub use self::private::PrivateSocket;
 pub use self::settings::{Admin, Https, Server};
@@ -116,25 +117,26 @@ pub enum Failure {
 
 /// Answers requests.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers one request; dropped when it takes too long, or when an HTTP/2 peer goes away or resets the stream.
+    /// What [`Handler::handle_at_once`] knows of a request that has to wait, for [`Handler::handle`].
+    type State: Send;
+
+    /// Looks at the head of a request: breaks with the answer where nothing has to be waited for.
+    ///
+    /// A future that may wait is moved and kept on the heap, which costs more than many an answer.
+    fn handle_at_once(&self, head: &Parts, connection: &Connection) -> ControlFlow<Response<Body>, Self::State>;
+
+    /// Answers a request; dropped when it takes too long, or when an HTTP/2 peer goes away or resets the stream.
     fn handle(
         &self,
-        head: &Parts,
-        body: Incoming,
+        request: Request<Incoming>,
+        state: Self::State,
         connection: &Connection,
-    ) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+    ) -> impl Future<Output = Response<Body>> + Send;
 
-    /// The answer of a request that needs no waiting, where there is one; all others are [`Handler::handle`]'s.
-    ///
-    /// What may wait is moved about and kept on the heap, which costs more than many an answer.
-    fn handle_at_once(&self, _head: &Parts, _connection: &Connection) -> Option<Response<Full<Bytes>>> {
-        None
-    }
-
-    /// Answers in place of a [`Handler::handle`] that failed; must not panic.
+    /// Answers in the place of a handler that failed; must not panic.
     ///
     /// Not every 5xx is safe: a proxy may let a request pass when its question was not answered.
-    fn failed(&self, head: &Parts, failure: Failure) -> Response<Full<Bytes>>;
+    fn failed(&self, uri: &Uri, failure: Failure) -> Response<Body>;
 
     /// Is told about a connection that has ended, unless that was in its TLS handshake; must not panic.
     fn connection_closed(&self, _connection: &Connection) {}

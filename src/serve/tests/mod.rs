@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
@@ -64,7 +64,7 @@ fn https(certificate: PathBuf, key: PathBuf) -> Server {
     Server { https: Some(Https { listen, certificate, key, reload_interval }), ..nowhere() }
 }
 
-/// `/` answers with what was seen, `/large` with 16 MiB, `/wait` when [`Script::release`] lets it, `/panic` never.
+/// `/` answers with what was seen, `/large` with 16 MiB, `/wait` when [`Script::release`] lets it, `/panic` never; `/echo` streams the body back.
 struct Script {
     waiting: Semaphore,
     release: Semaphore,
@@ -72,25 +72,32 @@ struct Script {
 }
 
 impl Handler for Script {
-    async fn handle(&self, head: &Parts, _body: Incoming, connection: &Connection) -> Response<Full<Bytes>> {
-        match head.uri.path() {
+    type State = ();
+
+    fn handle_at_once(&self, _head: &Parts, _connection: &Connection) -> ControlFlow<Response<Body>> {
+        ControlFlow::Continue(())
+    }
+
+    async fn handle(&self, request: Request<Incoming>, (): (), connection: &Connection) -> Response<Body> {
+        match request.uri().path() {
             "/wait" => {
                 self.waiting.add_permits(1);
                 self.release.acquire().await.unwrap().forget();
             }
             "/panic" => panic!("on purpose"),
-            "/large" => return Response::new(Full::from(vec![0; 16 << 20])),
+            "/large" => return Response::new(body::full(vec![0; 16 << 20])),
+            "/echo" => return Response::new(body::streamed(request.into_body())),
             _ => {}
         }
-        let cookie: usize = head.headers.get_all("cookie").iter().map(http::HeaderValue::len).sum();
+        let cookie: usize = request.headers().get_all("cookie").iter().map(http::HeaderValue::len).sum();
         let seen =
-            format!("{:?} tls={} before={} cookie={cookie}", head.version, connection.tls, connection.requests());
-        Response::new(Full::from(seen))
+            format!("{:?} tls={} before={} cookie={cookie}", request.version(), connection.tls, connection.requests());
+        Response::new(body::full(seen))
     }
 
-    fn failed(&self, head: &Parts, failure: Failure) -> Response<Full<Bytes>> {
+    fn failed(&self, uri: &Uri, failure: Failure) -> Response<Body> {
         let mut response = respond(StatusCode::SERVICE_UNAVAILABLE);
-        *response.body_mut() = Full::from(format!("{} {failure:?}", head.uri.path()));
+        *response.body_mut() = body::full(format!("{} {failure:?}", uri.path()));
         response
     }
 

@@ -111,3 +111,13 @@ async fn tls_handshake_that_never_comes_is_cut() {
     silent.assert_closed().await;
     assert!(pair.connect(&server, "h2").await.is_ok());
 }
+
+#[tokio::test]
+async fn bodies_are_streamed_both_ways() {
+    let server = Running::start(http()).await;
+    let stream = TcpStream::connect(server.http.unwrap()).await.unwrap();
+    let (mut client, _driver) = http2(stream).await;
+    let request = Request::post("http://a/echo").body(Full::from("a body")).unwrap();
+    let response = within(client.send_request(request)).await.unwrap();
+    assert_eq!(within(response.into_body().collect()).await.unwrap().to_bytes(), "a body");
+}

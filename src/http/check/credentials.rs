@@ -1,0 +1,74 @@
+//! Programs: what they show in `Authorization`.
+
+use std::sync::Arc;
+
+use super::asked::{Checked, User};
+use super::ladder::{Check, Place};
+use crate::access::{Because, Decision};
+use crate::app::{AcceptedTokens, Application};
+use crate::http::outcome::{BadCredentials, Cause, Denial, Flaw, Forbid, Outcome, Unavailable};
+use crate::http::resource;
+use crate::oidc::Provider;
+use crate::token::{self, Bad, Presented, Scheme};
+use crate::world::UnixTime;
+
+impl<'c> Check<'c> {
+    /// By a credential that was looked at.
+    pub(super) fn judge_credential(
+        &self,
+        place: Place<'c>,
+        accepted: &'c AcceptedTokens,
+        scheme: Scheme,
+        credential: &token::Outcome,
+        now: UnixTime,
+    ) -> Checked<'c> {
+        let Place { app, original, .. } = place;
+        let session = match credential {
+            token::Outcome::Good(session) => Some(session),
+            token::Outcome::Bad(_) => None,
+        };
+        let outcome = match (self.decide(place, session, now), credential) {
+            (Decision::Allow(permit), _) => Outcome::Allow(self.grant(app, permit, now)),
+            // What is public asks nobody who he is, and may have tokens of its own.
+            (Decision::Pass(permit), _) => Outcome::Pass(self.grant(app, permit, now)),
+            (Decision::Forbid(forbidden), credential) => {
+                let is_good_token = scheme == Scheme::Bearer && matches!(credential, token::Outcome::Good(_));
+                let lacks_privileges = is_good_token && forbidden.because == Because::NotEntitled;
+                let insufficient_scope = lacks_privileges.then(|| resource::address(app, &original.authority.host));
+                Denial::Forbid(Forbid { app, original, forbidden, insufficient_scope }).into()
+            }
+            (Decision::StartLogin(_) | Decision::Challenge(_), token::Outcome::Bad(bad)) => {
+                refuse(place, accepted, scheme, *bad).into()
+            }
+            // No token is made anew for being asked.
+            (Decision::StartLogin(_) | Decision::Challenge(_), token::Outcome::Good(_)) => {
+                refuse(place, accepted, scheme, Bad::Invalid).into()
+            }
+        };
+        let user = session.map(|session| User::Session(Arc::clone(session)));
+        Checked { outcome, app: Some(app), user }
+    }
+
+    /// Whether a valid session counts before this credential: the operator says so, or it is plainly the application's own.
+    pub(super) fn yields(&self, app: &Application, accepted: &AcceptedTokens, presented: Presented<'_>) -> bool {
+        let foreign = |provider: &Arc<Provider>| presented.is_foreign(accepted, &provider.settings().issuer);
+        accepted.prefer_session || self.outpost.logins.provider(app).is_some_and(foreign)
+    }
+}
+
+fn refuse<'c>(place: Place<'c>, accepted: &'c AcceptedTokens, scheme: Scheme, bad: Bad) -> Denial<'c> {
+    let Place { app, original, .. } = place;
+    let flaw = match bad {
+        Bad::Invalid => Flaw::Invalid,
+        Bad::Scope => Flaw::Scope(&accepted.scopes),
+        Bad::Limited => Flaw::Limited,
+        Bad::Unknown => return Denial::Unavailable(Unavailable { app, cause: Cause::Provider }),
+    };
+    Denial::BadCredentials(BadCredentials {
+        flaw,
+        scheme,
+        realm: &app.slug,
+        resource: resource::address(app, &original.authority.host),
+        origin: place.readable_by(),
+    })
+}

@@ -1,0 +1,95 @@
+//! A proxy's question, from its headers to the answer in its dialect.
+//!
+//! The order of the steps stands in [`ladder`]; here is what gets the things that they wait for.
+
+mod asked;
+mod credentials;
+mod ladder;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use http::Method;
+use tokio::time::Instant;
+
+use self::asked::{Asked, Checked, User};
+use self::ladder::{Check, Facts, Wait};
+use super::outpost::Outpost;
+use super::render::{Context, render};
+use super::reply::Answer;
+use super::request::{Received, Visit};
+use crate::forwarded::Dialect;
+use crate::telemetry::log::RequestLine;
+
+impl Outpost {
+    /// Answers a question that nothing has to be waited for: its session is in memory, or it has none.
+    ///
+    /// Nearly all are of that kind.
+    pub(super) fn check_at_once(&self, dialect: Dialect, received: &Received<'_>, began: Instant) -> Option<Answer> {
+        let asked = Asked::parse(dialect, received);
+        match Check::new(self, &asked).advance() {
+            ControlFlow::Continue(checked) => Some(self.conclude(&asked, checked, began)),
+            ControlFlow::Break(_) => None,
+        }
+    }
+
+    /// Answers any question.
+    pub(super) async fn check(&self, dialect: Dialect, received: &Received<'_>, began: Instant) -> Answer {
+        let asked = Asked::parse(dialect, received);
+        let mut check = Check::new(self, &asked);
+        loop {
+            match check.advance() {
+                ControlFlow::Continue(checked) => return self.conclude(&asked, checked, began),
+                ControlFlow::Break(wait) => self.fetch(&mut check.facts, wait, received).await,
+            }
+        }
+    }
+
+    /// Gets what a check waits for.
+    async fn fetch(&self, facts: &mut Facts, wait: Wait<'_>, received: &Received<'_>) {
+        match wait {
+            Wait::Session { app, mut search, need } => {
+                match self.fetch_session(&mut search, need, app, received).await {
+                    Ok(None) => facts.search = Some(search),
+                    found => facts.session = Some(found),
+                }
+            }
+            Wait::Credential { app, accepted, presented } => {
+                facts.credential = Some(self.tokens.verify(app, accepted, presented, received.client()).await);
+            }
+            Wait::Visit { app, original, route } => {
+                facts.visited = Some(self.browse(route, app, &Visit::forwarded(original, received)).await);
+            }
+        }
+    }
+
+    /// Renders, counts and logs the outcome.
+    fn conclude(&self, asked: &Asked<'_>, checked: Checked<'_>, began: Instant) -> Answer {
+        let Checked { outcome, app, user } = checked;
+        let original = asked.original.as_ref().ok();
+        let verdict = outcome.verdict();
+        let context = Context { received: asked.received, original, app: app.map(Arc::as_ref) };
+        let answer = render(asked.dialect, outcome, &context);
+        let elapsed = began.elapsed();
+        let method = original.and_then(|it| it.method.as_ref()).unwrap_or(&Method::GET);
+        self.metrics.check(app.map(|app| app.number), asked.dialect as usize, verdict as usize, method, elapsed);
+        if self.sampler.wants(verdict.is_routine()) {
+            RequestLine {
+                request_id: &asked.received.id,
+                application: app.map(|app| &*app.slug),
+                route: "auth",
+                dialect: Some(asked.dialect.as_str()),
+                outcome: verdict.as_str(),
+                status: answer.status().as_u16(),
+                method,
+                host: original.map_or("", |it| it.authority.host.as_str()),
+                path: original.map_or("", |it| it.target.path()),
+                client: asked.received.client(),
+                user: user.as_ref().map(User::label),
+                duration: elapsed,
+            }
+            .write();
+        }
+        answer
+    }
+}
