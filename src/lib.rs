@@ -6,6 +6,8 @@
 pub mod access;
 pub mod admin;
 pub mod app;
+pub mod application_id;
+pub mod catalog;
 pub mod cli;
 pub mod cookie;
 pub mod daemon;

@@ -19,6 +19,7 @@ use forepost::access::{Decision, decide};
 use forepost::access::{PathPattern, PublicPathRule};
 use forepost::app::Application;
 use forepost::cookie::cookies;
+use forepost::daemon::catalog;
 use forepost::forwarded::{Dialect, Question};
 use forepost::session::{MemoryStore, Session, SessionStore, SessionToken, StoreParts};
 use forepost::settings::Settings;
@@ -147,19 +148,21 @@ fn decide_with(bencher: Bencher, rules: usize, session: Option<&Arc<Session>>) {
 }
 
 /// The application of the stage, with other rules, of which none fits.
-fn application(rules: usize) -> Application {
+fn application(rules: usize) -> Arc<Application> {
     let text =
         "issuer = \"https://id.example.com\"\nclient_id = \"proxy\"\nexternal_host = \"https://app.example.com\"";
     let mut settings = Settings::from_toml(text).expect("the settings are right");
     let mut app = settings.applications.remove(0);
-    app.slug = STAGE.app.slug.to_string();
+    app.slug = STAGE.app.id.to_string();
     let rule = |number| PublicPathRule {
         path: PathPattern::Prefix(format!("/public/{number}")),
         host: None,
         methods: Vec::new(),
     };
     app.public_paths = (0..rules).map(rule).collect();
-    Application::new(0, app, &settings.identity_providers["default"], "forepost")
+    settings.applications = vec![app];
+    let (catalog, _) = catalog(&settings, World::system());
+    Arc::clone(&catalog.applications()[0])
 }
 
 #[divan::bench(sample_size = 200)]

@@ -103,7 +103,7 @@ fn session(number: usize, world: &World) -> Session {
     let schedule = Schedule::new(now + Duration::from_mins(5), now + Duration::from_hours(1));
     let refreshable = Refreshable { token: text(200).into(), rotates: None, schedule };
     let new = NewSession {
-        application: Arc::from("app"),
+        application: "app".into(),
         identity: PackedIdentity::new(identity, &text(1024), Some(UnixTime::from_millis(u64::MAX))),
         began_at: now,
         lifetime: LIFETIME,

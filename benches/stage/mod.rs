@@ -69,11 +69,12 @@ impl Stage {
             Err(error) => return Err(error.into()),
         }
         let world = World::system();
-        let Assembly { outpost, mut applications, providers, store, .. } = Assembly::new(settings, world.clone())?;
-        for provider in &providers {
+        let Assembly { outpost, catalog, store, .. } = Assembly::new(settings, world.clone())?;
+        let catalog = catalog.load_full();
+        for provider in catalog.providers() {
             provider.refresh().await?;
         }
-        let app = applications.pop().ok_or("the settings name no application")?;
+        let app = catalog.applications().first().map(Arc::clone).ok_or("the settings name no application")?;
         Ok(Self { outpost, app, store, world })
     }
 
@@ -100,7 +101,7 @@ impl Stage {
         };
         let id_token: String = "eyJhbGciOiJSUzI1NiJ9.".chars().cycle().take(ID_TOKEN_BYTES).collect();
         let new = NewSession {
-            application: Arc::clone(&self.app.slug),
+            application: self.app.id.clone(),
             identity: PackedIdentity::new(
                 identity,
                 &id_token,

@@ -26,6 +26,7 @@ pub(crate) use readings::{is_plain, readings};
 pub use rule::{Action, Requirement, Rule};
 pub use witness::{Matches, Place, Reading, Witness};
 
+use crate::application_id::ApplicationId;
 use crate::forwarded::{OriginalRequest, RequestKind};
 use crate::identity::{Assurance, WantedClaims};
 use crate::session::Session;
@@ -110,8 +111,8 @@ impl Permit {
 /// A request, with what must be known about the application that it is for.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessRequest<'r> {
-    /// The slug of the application: only sessions of this application count.
-    pub application: &'r str,
+    /// The application: only its sessions count.
+    pub application: &'r ApplicationId,
     /// The claims that a session must have kept in order to count.
     pub wanted_claims: &'r WantedClaims,
     /// What the browser asked the proxy.

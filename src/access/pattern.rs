@@ -56,7 +56,7 @@ impl fmt::Debug for HostPattern {
 }
 
 /// A rule that lets requests through without a login.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicPathRule {
     /// What the path must be.
     pub path: PathPattern,
@@ -76,6 +76,18 @@ pub enum PathPattern {
     /// A regular expression for the whole path.
     Regex(Regex),
 }
+
+impl PartialEq for PathPattern {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Path(one), Self::Path(other)) | (Self::Prefix(one), Self::Prefix(other)) => one == other,
+            (Self::Regex(one), Self::Regex(other)) => one.as_str() == other.as_str(),
+            (Self::Path(_) | Self::Prefix(_) | Self::Regex(_), _) => false,
+        }
+    }
+}
+
+impl Eq for PathPattern {}
 
 impl PathPattern {
     /// Whether it matches one reading of a path.

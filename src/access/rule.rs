@@ -9,7 +9,7 @@ use super::{Email, Expression, HostPattern, PathPattern};
 use crate::identity::ClaimPath;
 
 /// What to do with the requests that it is for; all conditions that are given must hold.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
     /// Any of these; empty: every host.
     pub hosts: Vec<HostPattern>,
@@ -36,7 +36,7 @@ impl Rule {
 }
 
 /// What a rule does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Lets everybody in, signed in or not.
     Public,

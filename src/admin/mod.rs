@@ -15,7 +15,6 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +29,7 @@ pub use self::orders::PATIENCE;
 use self::query::{BadQuery, List};
 pub use self::socket::socket;
 use crate::app::OUTPOST_PATH;
+use crate::catalog::CurrentCatalog;
 use crate::serve::{Body, Connection, Failure, Handler, Peer, body};
 use crate::session::{SessionKey, SessionStore, StoreError};
 use crate::telemetry::audit::{AuditLine, Event};
@@ -46,10 +46,8 @@ pub struct Admin {
     pub store: Arc<dyn SessionStore>,
     /// Counts orders.
     pub metrics: Arc<Metrics>,
-    /// Slugs of all applications.
-    pub applications: Vec<String>,
-    /// The name of each identity provider by its issuer.
-    pub identity_providers: HashMap<String, String>,
+    /// Applications and identity providers.
+    pub catalog: Arc<CurrentCatalog>,
     /// How long an order waits for the count of its sessions, because ended sessions cannot be counted.
     pub patience: Duration,
 }
@@ -120,17 +118,21 @@ impl Admin {
             user: Some(&ended.user),
             subject: Some(&ended.subject),
             session: Some(&ended.id),
-            ..self.line(by, Some(&ended.issuer))
+            ..line(by, self.provider_name(&ended.issuer).as_deref())
         }
         .write();
         self.metrics.revocation(REASON);
         Ok(json!({"ended": 1, "session": ended}))
     }
 
-    fn line<'a>(&'a self, by: &'a str, issuer: Option<&str>) -> AuditLine<'a> {
-        let identity_provider = issuer.and_then(|issuer| self.identity_providers.get(issuer)).map(String::as_str);
-        AuditLine { identity_provider, by: Some(by), ..AuditLine::new(Event::Revocation, REASON) }
+    /// The name of the identity provider with this issuer.
+    fn provider_name(&self, issuer: &str) -> Option<String> {
+        self.catalog.load().provider_of_issuer(issuer).map(|provider| provider.name().to_owned())
     }
+}
+
+fn line<'a>(by: &'a str, identity_provider: Option<&'a str>) -> AuditLine<'a> {
+    AuditLine { identity_provider, by: Some(by), ..AuditLine::new(Event::Revocation, REASON) }
 }
 
 fn key(id: &str) -> Result<SessionKey, Refusal> {

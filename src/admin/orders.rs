@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use super::query::{Filter, Order};
-use super::{Admin, REASON, Refusal};
+use super::{Admin, REASON, Refusal, line};
 use crate::session::{Revocation, StoreError, Whom};
 use crate::telemetry::audit::AuditLine;
 
@@ -41,7 +41,7 @@ impl Admin {
                 let mut look = Look::new(Filter::default());
                 self.wait_and_look(&mut look).await;
                 self.revoke(Whom::Everybody).await?;
-                self.line(by, None).write();
+                line(by, None).write();
                 Ok(told(&look, "all", json!(true)))
             }
         }
@@ -50,31 +50,33 @@ impl Admin {
     async fn revoke_application(&self, application: &str, by: &str) -> Result<Value, Refusal> {
         let filter = Filter { application: Some(application.to_owned()), ..Filter::default() };
         let mut look = Look::new(filter);
-        if self.applications.iter().any(|it| it == application) {
+        let catalog = self.catalog.load_full();
+        if catalog.application(application).is_some() {
             self.wait_and_look(&mut look).await;
         } else {
             while !look.done {
                 self.go_on(&mut look).await?;
             }
             if look.seen == 0 {
-                return Err(Refusal::NoMatch(format!(
-                    "there is no application {application}; there are {}",
-                    self.applications.join(", ")
-                )));
+                let known: Vec<_> = catalog.applications().iter().map(|app| app.id.as_str()).collect();
+                let known = known.join(", ");
+                return Err(Refusal::NoMatch(format!("there is no application {application}; there are {known}")));
             }
         }
         self.revoke(Whom::Application(application)).await?;
-        AuditLine { application: Some(application), ..self.line(by, None) }.write();
+        AuditLine { application: Some(application), ..line(by, None) }.write();
         Ok(told(&look, "application", json!(application)))
     }
 
     /// Ends the sessions of all users with the name `user`. Revokes by issuer and subject, so that logins under way end too.
     async fn revoke_user(&self, user: String, issuer: Option<String>, by: &str) -> Result<Value, Refusal> {
         if let Some(issuer) = &issuer
-            && !self.identity_providers.contains_key(issuer)
+            && self.provider_name(issuer).is_none()
         {
-            let mut known: Vec<&str> = self.identity_providers.keys().map(String::as_str).collect();
-            known.sort_unstable();
+            let catalog = self.catalog.load_full();
+            let issuers = catalog.providers().iter().map(|provider| provider.settings().issuer.as_str());
+            let known: BTreeSet<_> = issuers.collect();
+            let known: Vec<_> = known.into_iter().collect();
             return Err(Refusal::Bad(format!(
                 "issuer: no identity provider is called so; there are {}",
                 known.join(", ")
@@ -98,7 +100,9 @@ impl Admin {
                 }
                 let (issuer, subject) = (&*key.0, &*key.1);
                 self.revoke(Whom::Subject { issuer, subject }).await?;
-                AuditLine { user: name.as_deref(), subject: Some(subject), ..self.line(by, Some(issuer)) }.write();
+                let provider = self.provider_name(issuer);
+                let line = line(by, provider.as_deref());
+                AuditLine { user: name.as_deref(), subject: Some(subject), ..line }.write();
                 ended.insert(key);
             }
             if look.done {

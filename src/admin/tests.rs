@@ -5,7 +5,8 @@ use http::Request;
 use http_body_util::BodyExt as _;
 
 use super::*;
-use crate::app::samples::single;
+use crate::app::samples::{at_provider, provider, single};
+use crate::catalog::samples::catalog;
 use crate::session::contract::parts;
 use crate::session::samples::{alice, bob};
 use crate::session::{
@@ -22,9 +23,8 @@ const ROOT: Peer = Peer::UnixSocket { uid: Some(0) };
 fn admin(store: Arc<dyn SessionStore>) -> Admin {
     Admin {
         store,
-        metrics: Arc::new(Metrics::new("test", [(SLUG, "app.example.com")], ["main"], &["traefik"], &["allow"])),
-        applications: vec![SLUG.to_owned()],
-        identity_providers: HashMap::from([(ISSUER.to_owned(), "main".to_owned())]),
+        metrics: Arc::new(Metrics::new("test", &["traefik"], &["allow"])),
+        catalog: catalog(vec![at_provider("https://app.example.com", None, provider("main", ISSUER), |_| ())]),
         patience: PATIENCE,
     }
 }
@@ -247,12 +247,12 @@ async fn orders_take_effect_before_all_sessions_are_seen() {
 
 #[test]
 fn readiness_shows_that_the_store_is_away() {
-    let metrics = Arc::new(Metrics::new("test", [(SLUG, "app.example.com")], ["main"], &["traefik"], &["allow"]));
+    let metrics = Arc::new(Metrics::new("test", &["traefik"], &["allow"]));
     let shutdown = crate::lifecycle::Shutdown::new(Duration::ZERO);
     let status = |store| crate::http::Status {
         metrics: Arc::clone(&metrics),
         store,
-        providers: vec![],
+        catalog: Arc::default(),
         shutdown: shutdown.clone(),
     };
     let up = status(Arc::new(MemoryStore::new(parts(1))));

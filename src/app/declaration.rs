@@ -6,7 +6,7 @@ use crate::host::CookieDomain;
 use crate::identity::{BasicAuth, FurtherHeader, HeaderSwitches};
 
 /// What a proxy protects.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Declaration {
     /// The name that pages and logs show.
     pub name: String,

@@ -2,12 +2,10 @@
 
 mod declaration;
 mod external_host;
-mod registry;
 mod tokens;
 
 pub use declaration::Declaration;
 pub use external_host::ExternalHost;
-pub use registry::Registry;
 pub use tokens::{AcceptedTokens, Basic, Bearer, TokenIssuer};
 
 use std::net::IpAddr;
@@ -17,33 +15,40 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::{Map, Value};
 
 use crate::access::{AccessRequest, Policy};
+use crate::application_id::ApplicationId;
 use crate::cookie::CookiePolicy;
 use crate::forwarded::OriginalRequest;
 use crate::host::{AbsoluteUrl, Authority, CookieDomain, Host, Scheme};
-use crate::identity::HeaderSwitches;
-use crate::identity::{FurtherHeaders, HeaderTemplate, Identity, Meta, PackedIdentity, WantedClaims, header_value};
+use crate::identity::{
+    FurtherHeaders, HeaderSwitches, HeaderTemplate, Identity, Meta, PackedIdentity, WantedClaims, header_value,
+};
+use crate::oidc::Provider;
+use crate::telemetry::metrics::ApplicationMetrics;
 use crate::world::UnixTime;
 
 /// The path below which the outpost's own endpoints lie, on every application.
 pub const OUTPOST_PATH: &str = "/outpost.goauthentik.io";
 
 /// An application with everything derived from its settings.
-#[derive(Debug)]
 pub struct Application {
-    /// Its position in the configuration, for tables.
-    pub number: usize,
     /// The name that pages and logs show.
     pub name: String,
     /// The unique short name.
-    pub slug: Arc<str>,
+    pub id: ApplicationId,
+    /// What it was made from.
+    pub(crate) declared: Declaration,
     /// Where browsers reach it.
     pub external_host: ExternalHost,
     /// The same without the path: `https://app.example.com`.
     pub origin: String,
     /// Set: every host under this domain.
     pub cookie_domain: Option<CookieDomain>,
-    /// The name of its identity provider.
-    pub identity_provider: String,
+    /// Its identity provider.
+    pub provider: Arc<Provider>,
+    /// Further issuers of tokens, in the order of [`AcceptedTokens::issuers`].
+    pub token_issuers: Vec<Arc<Provider>>,
+    /// What is counted of it.
+    pub metrics: ApplicationMetrics,
     /// Who gets in.
     pub policy: Policy,
     /// Which headers are sent.
@@ -67,15 +72,17 @@ pub struct Application {
 impl Application {
     /// Derives cookie names, redirect URI and fixed header values; `outpost_name` is the daemon's own.
     ///
-    /// `number` is its position in the configuration.
+    /// `provider` is the one that the declaration names, and `token_issuers` are its further issuers, in the same order.
     #[must_use]
     pub fn new(
-        number: usize,
         declared: Declaration,
-        provider: &crate::oidc::IdentityProvider,
+        provider: Arc<Provider>,
+        token_issuers: Vec<Arc<Provider>>,
         outpost_name: &str,
+        metrics: ApplicationMetrics,
     ) -> Self {
-        let marker = if provider.callback_marker { "?X-authentik-auth-callback=true" } else { "" };
+        let registration = provider.settings();
+        let marker = if registration.callback_marker { "?X-authentik-auth-callback=true" } else { "" };
         let outpost = format!("{}{}{OUTPOST_PATH}", declared.external_host.origin(), declared.external_host.base_path);
         let policy = Policy::new(
             &declared.public_paths,
@@ -83,23 +90,23 @@ impl Application {
             &declared.required_groups,
             declared.danger_unverified_email,
             &declared.external_host.base_path,
-            declared.cors,
+            declared.cors.clone(),
             declared.show_required,
         );
-        let further_headers = FurtherHeaders::new(declared.further_headers, declared.basic_auth);
-        let mut wanted_claims = WantedClaims::of(&provider.claims);
+        let further_headers = FurtherHeaders::new(declared.further_headers.clone(), declared.basic_auth.clone());
+        let mut wanted_claims = WantedClaims::of(&registration.claims);
         policy.add_wanted_claims(&mut wanted_claims);
         further_headers.add_wanted_claims(&mut wanted_claims);
         Self {
-            number,
             cookies: CookiePolicy::new(
                 declared.external_host.scheme,
                 declared.cookie_domain.as_ref(),
-                &provider.client_id,
+                &registration.client_id,
             ),
             redirect_uri: format!("{outpost}/callback{marker}"),
             post_logout_redirect_uri: declared
                 .post_logout_redirect_uri
+                .clone()
                 .unwrap_or_else(|| format!("{outpost}/signed_out")),
             header_template: HeaderTemplate::new(
                 Meta {
@@ -113,14 +120,17 @@ impl Application {
             further_headers,
             wanted_claims,
             policy,
-            tokens: declared.tokens.map(Box::new),
-            name: declared.name,
-            slug: declared.slug.into(),
+            tokens: declared.tokens.clone().map(Box::new),
+            name: declared.name.clone(),
+            id: declared.slug.as_str().into(),
             origin: declared.external_host.origin(),
-            external_host: declared.external_host,
-            cookie_domain: declared.cookie_domain,
-            identity_provider: declared.identity_provider,
-            headers: declared.headers,
+            external_host: declared.external_host.clone(),
+            cookie_domain: declared.cookie_domain.clone(),
+            headers: declared.headers.clone(),
+            provider,
+            token_issuers,
+            metrics,
+            declared,
         }
     }
 
@@ -131,7 +141,7 @@ impl Application {
         original: &'r OriginalRequest<'r>,
         client: Option<IpAddr>,
     ) -> AccessRequest<'r> {
-        AccessRequest { application: &self.slug, wanted_claims: &self.wanted_claims, original, client }
+        AccessRequest { application: &self.id, wanted_claims: &self.wanted_claims, original, client }
     }
 
     /// The path of one of the outpost's own endpoints on this application.
@@ -144,6 +154,13 @@ impl Application {
     #[must_use]
     pub fn comes_back_to_us_after_logout(&self) -> bool {
         self.post_logout_redirect_uri.strip_prefix(&self.origin) == Some(self.outpost_path("signed_out").as_str())
+    }
+
+    /// Where its provider's keys are, as a header value; empty while that is unknown.
+    #[must_use]
+    pub fn jwks(&self) -> HeaderValue {
+        let ready = self.provider.ready();
+        ready.map_or(const { HeaderValue::from_static("") }, |ready| ready.jwks_header.clone())
     }
 
     /// Whether `host` is one of this application's.

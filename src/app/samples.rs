@@ -1,6 +1,7 @@
 //! Applications for tests.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
@@ -11,7 +12,9 @@ use crate::access::Cors;
 use crate::app::ExternalHost;
 use crate::host::{CookieDomain, Host, Scheme};
 use crate::identity::{ClaimNames, ClaimPath, HeaderSwitches};
-use crate::oidc::{OfflineAccess, TokenEndpointAuthMethod};
+use crate::oidc::{OfflineAccess, Provider, TokenEndpointAuthMethod};
+use crate::telemetry::metrics::Metrics;
+use crate::world::World;
 
 pub(crate) fn provider_settings(issuer: &str) -> crate::oidc::IdentityProvider {
     crate::oidc::IdentityProvider {
@@ -41,11 +44,41 @@ pub(crate) fn provider_settings(issuer: &str) -> crate::oidc::IdentityProvider {
     }
 }
 
+/// A provider of which nothing is known yet.
+pub(crate) fn provider(name: &str, issuer: &str) -> Arc<Provider> {
+    let metrics = Arc::new(metrics());
+    Arc::new(Provider::new(name, provider_settings(issuer), World::system(), metrics).expect("no CA file"))
+}
+
+fn metrics() -> Metrics {
+    Metrics::new("forepost", &[], &[])
+}
+
 pub(crate) fn application(
     external_host: &str,
     cookie_domain: Option<&str>,
     change: impl FnOnce(&mut Declaration),
 ) -> Application {
+    at_provider(external_host, cookie_domain, provider("default", "https://idp.example.com"), change)
+}
+
+pub(crate) fn at_provider(
+    external_host: &str,
+    cookie_domain: Option<&str>,
+    provider: Arc<Provider>,
+    change: impl FnOnce(&mut Declaration),
+) -> Application {
+    let declared = declaration(external_host, cookie_domain, provider.name(), change);
+    let metrics = metrics().application(&declared.slug, declared.external_host.host.as_str());
+    Application::new(declared, provider, Vec::new(), "forepost", metrics)
+}
+
+pub(crate) fn declaration(
+    external_host: &str,
+    cookie_domain: Option<&str>,
+    identity_provider: &str,
+    change: impl FnOnce(&mut Declaration),
+) -> Declaration {
     let url = Url::parse(external_host).expect("a URL");
     let host = url.host_str().and_then(|host| Host::parse(host).ok()).expect("a host").into_owned();
     let mut settings = Declaration {
@@ -58,7 +91,7 @@ pub(crate) fn application(
             base_path: url.path().trim_end_matches('/').to_owned(),
         },
         cookie_domain: cookie_domain.map(|domain| CookieDomain::parse(domain).expect("a domain")),
-        identity_provider: "default".into(),
+        identity_provider: identity_provider.into(),
         public_paths: Vec::new(),
         rules: Vec::new(),
         required_groups: Vec::new(),
@@ -72,7 +105,7 @@ pub(crate) fn application(
         tokens: None,
     };
     change(&mut settings);
-    Application::new(0, settings, &provider_settings("https://idp.example.com"), "forepost")
+    settings
 }
 
 pub(crate) fn single(external_host: &str) -> Application {

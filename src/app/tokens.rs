@@ -8,7 +8,7 @@ use crate::oidc::{IdentityProvider, OfflineAccess, TokenEndpointAuthMethod};
 use std::collections::BTreeMap;
 
 /// What programs may show in place of a session, in `Authorization`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcceptedTokens {
     /// The scheme `Bearer` (RFC 6750).
     pub bearer: Bearer,
@@ -51,7 +51,7 @@ pub enum Basic {
 }
 
 /// An issuer of JWTs that is no identity provider of ours.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenIssuer {
     /// Stands before the names of its users and groups, so that they are nobody else's.
     pub name: String,

@@ -5,7 +5,6 @@ use http::HeaderName;
 use http::header::AUTHORIZATION;
 use serde_json::json;
 
-use crate::app::Application;
 use crate::oidc::inspect::{Finding, Level, inspect};
 use crate::settings::{FurtherNames, Settings};
 use crate::world::World;
@@ -27,16 +26,17 @@ pub(super) async fn run(settings: &Settings, as_json: bool) -> ExitCode {
         findings.extend(found.into_iter().map(|finding| (format!("identity_provider.{name}"), finding)));
     }
     let mut told = HashSet::new();
-    for (number, app) in settings.applications.iter().enumerate() {
-        if let Some(provider) = settings.identity_providers.get(&app.identity_provider) {
-            let app = Application::new(number, app.clone(), provider, &settings.server.name);
+    let (catalog, _) = crate::daemon::catalog(settings, World::system());
+    for app in &settings.applications {
+        if let Some(app) = catalog.application(&app.slug) {
+            let provider = app.provider.settings();
             let logout = |channel| format!("{}{}", app.origin, app.outpost_path(channel));
             let mut uris = vec![
                 ("redirect URI", app.redirect_uri.clone()),
                 ("post-logout redirect URI", app.post_logout_redirect_uri.clone()),
             ];
             // A client has one of these URIs, however many applications use it.
-            if told.insert(app.identity_provider.clone()) {
+            if told.insert(app.provider.name().to_owned()) {
                 uris.push(("back-channel logout URI", logout("backchannel-logout")));
                 if provider.frontchannel_logout {
                     uris.push(("front-channel logout URI", logout("frontchannel-logout")));
@@ -45,7 +45,7 @@ pub(super) async fn run(settings: &Settings, as_json: bool) -> ExitCode {
             for (what, uri) in uris {
                 let finding =
                     Finding::new(Level::Note, what, format!("register {uri} for client {}", provider.client_id));
-                findings.push((format!("application {}", app.slug), finding));
+                findings.push((format!("application {}", app.id), finding));
             }
         }
         let subject = app.slug.clone();

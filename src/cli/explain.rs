@@ -70,19 +70,21 @@ pub(super) fn run(settings: &Settings, asked: &ExplainArguments) -> ExitCode {
 }
 
 fn explain(settings: &Settings, asked: &ExplainArguments) -> Result<(String, bool), String> {
-    let found = settings.applications.iter().enumerate().find(|(_, app)| app.slug == asked.application);
+    let (catalog, conflicts) = crate::daemon::catalog(settings, World::system());
+    if let Some(conflict) = conflicts.first() {
+        return Err(conflict.to_string());
+    }
     let slugs = || settings.applications.iter().map(|app| app.slug.as_str()).collect::<Vec<_>>().join(", ");
-    let (number, app) =
-        found.ok_or_else(|| format!("there is no application {:?}; there are {}", asked.application, slugs()))?;
-    let provider = settings.identity_providers.get(&app.identity_provider).ok_or("it has no identity provider")?;
-    let app = Application::new(number, app.clone(), provider, &settings.server.name);
+    let app = catalog
+        .application(&asked.application)
+        .ok_or_else(|| format!("there is no application {:?}; there are {}", asked.application, slugs()))?;
 
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, HeaderValue::from_static("text/html"));
     let (scheme, authority, target) =
         split(&asked.url).ok_or("--url is not an address like https://app.example.com/path")?;
     if !app.owns(&authority.host) {
-        return Err(format!("{} does not answer for {}", app.slug, authority.host));
+        return Err(format!("{} does not answer for {}", app.id, authority.host));
     }
     let original = OriginalRequest {
         scheme: Some(scheme),
@@ -100,11 +102,12 @@ fn explain(settings: &Settings, asked: &ExplainArguments) -> Result<(String, boo
         None => None,
         Some(file) => {
             let mut claims = read_claims(file)?;
-            let mut identity = Identity::from_claims(&claims, &provider.claims).map_err(|error| error.to_string())?;
+            let mut identity =
+                Identity::from_claims(&claims, &app.provider.settings().claims).map_err(|error| error.to_string())?;
             app.set_apart_from_issuers(&mut identity, &mut claims);
             Some(Arc::new(Session::new(
                 NewSession {
-                    application: Arc::clone(&app.slug),
+                    application: app.id.clone(),
                     identity: app.pack(identity, "", None, &claims),
                     began_at: now,
                     lifetime: settings.session.lifetime,
@@ -121,7 +124,7 @@ fn explain(settings: &Settings, asked: &ExplainArguments) -> Result<(String, boo
     let decision = decide_before(&app.policy, &request, session.as_ref(), now, &mut trace);
     let user = session.as_ref().map(|session| session.identity().label());
     let report =
-        if asked.json { format!("{}\n", trace.json(&app, user, &decision)) } else { trace.text(&app, user, &decision) };
+        if asked.json { format!("{}\n", trace.json(app, user, &decision)) } else { trace.text(app, user, &decision) };
     Ok((report, matches!(decision, Decision::Allow(_) | Decision::Pass(_))))
 }
 
@@ -205,7 +208,7 @@ impl Trace {
 
     fn text(&self, app: &Application, user: Option<&str>, decision: &Decision) -> String {
         let mut lines = vec![format!("{}: {}", decision.as_str(), meaning(decision))];
-        lines.push(format!("application: {}, signed in: {}", app.slug, user.map_or("nobody".into(), escaped)));
+        lines.push(format!("application: {}, signed in: {}", app.id, user.map_or("nobody".into(), escaped)));
         let deciding: Vec<_> = self.deciding().iter().map(|place| describe(app, *place)).collect();
         lines.push(format!("decided by: {}", deciding.join(", ")));
         for reading in &self.readings {
@@ -253,7 +256,7 @@ impl Trace {
         json!({
             "decision": decision.as_str(),
             "meaning": meaning(decision),
-            "application": &*app.slug,
+            "application": app.id.as_str(),
             "user": user,
             "decided_by": self.deciding().iter().map(ToString::to_string).collect::<Vec<_>>(),
             "readings": readings.collect::<Vec<_>>(),

@@ -5,7 +5,6 @@ use http::HeaderValue;
 
 use super::CookieName;
 use crate::host::{CookieDomain, Host, Scheme};
-use crate::session::SessionToken;
 
 /// The most cookies that one answer expires.
 const MOST_EXPIRED: usize = 24;
@@ -57,8 +56,8 @@ impl CookiePolicy {
 
     /// Sets the session cookie for the longest life of the session.
     #[must_use]
-    pub fn set_session(&self, token: &SessionToken, lifetime: Duration) -> HeaderValue {
-        self.build(self.session.as_str(), &token.encode(), lifetime)
+    pub fn set_session(&self, value: &str, lifetime: Duration) -> HeaderValue {
+        self.build(self.session.as_str(), value, lifetime)
     }
 
     /// Expires the session cookie.

@@ -2,31 +2,30 @@
 
 mod assembly;
 mod stores;
+mod supervisor;
 mod warnings;
 
-use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use self::assembly::Assembly;
+pub use self::assembly::{Assembly, catalog};
+use self::supervisor::Supervisor;
 use crate::admin::{self, Admin};
+use crate::catalog::{Conflict, CurrentCatalog};
 use crate::http::Status;
 use crate::lifecycle::Shutdown;
 use crate::login::Logins;
 use crate::logout::Revoker;
-use crate::oidc::Provider;
 use crate::serve::{BindError, Drained, Listeners, Serving};
 use crate::session::{FileError, SessionStore, StoreError};
 use crate::settings::Settings;
-use crate::telemetry::{WithCauses, log};
-use crate::tls::TlsError;
+use crate::telemetry::log;
 use crate::world::{EntropyError, World};
 
 /// How often the memory of ended sessions is freed, and their last uses are written down.
@@ -49,7 +48,8 @@ pub struct Daemon {
     metrics_address: Option<SocketAddr>,
     shutdown: Shutdown,
     serving: Serving,
-    providers: Vec<Arc<Provider>>,
+    catalog: Arc<CurrentCatalog>,
+    supervisor: Supervisor,
     logins: Arc<Logins>,
     revoker: Arc<Revoker>,
     tasks: JoinSet<()>,
@@ -62,32 +62,9 @@ pub enum StartError {
     /// An address, a socket or a certificate cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// A provider's CA file cannot be used.
-    #[error("identity_provider.{name}.ca_file: {}", WithCauses(cause))]
-    Provider {
-        /// The provider.
-        name: String,
-        /// What is wrong.
-        #[source]
-        cause: TlsError,
-    },
-    /// The CA file of an issuer of tokens cannot be used.
-    #[error("application.token_issuer {name}: ca_file: {}", WithCauses(cause))]
-    TokenIssuer {
-        /// The application, and the issuer.
-        name: String,
-        /// What is wrong.
-        #[source]
-        cause: TlsError,
-    },
-    /// An application names a provider that there is not.
-    #[error("application {application}: there is no identity provider {provider}")]
-    UnknownProvider {
-        /// The application.
-        application: String,
-        /// What it names.
-        provider: String,
-    },
+    /// Identity providers or applications cannot be used as they are declared.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Conflicts(Vec<Conflict>),
     /// Sessions cannot be kept where the settings say.
     #[error(transparent)]
     Sessions(#[from] FileError),
@@ -121,38 +98,22 @@ impl Daemon {
         let idle_timeout = settings.session.idle_timeout.unwrap_or(Duration::MAX);
         let reclaim_interval = RECLAIM_INTERVAL.min(idle_timeout / RECLAIMS_PER_IDLE_TIMEOUT);
         let server = settings.server.clone();
-        let names = issuers_and_names(&settings);
-        let introspects: HashSet<_> =
-            settings.identity_providers.keys().filter(|name| settings.introspects(name)).cloned().collect();
-        let Assembly { outpost, applications, providers, token_issuers, logins, store, metrics, revoker, background } =
+        let Assembly { outpost, catalog, logins, store, metrics, revoker, background } =
             Assembly::new(settings, world.clone())?;
         // Behind the store, which makes the directory that the socket may lie in.
         let admin = admin::socket(&server).await?;
         let operators = Admin {
             store: Arc::clone(&store),
             metrics: Arc::clone(&metrics),
-            applications: applications.iter().map(|app| app.slug.to_string()).collect(),
-            identity_providers: names,
+            catalog: Arc::clone(&catalog),
             patience: admin::PATIENCE,
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(reclaim(Arc::clone(&store), world, reclaim_interval, shutdown.token()));
         tasks.spawn(tell_left_out(shutdown.token()));
-        let status = Status { metrics, store, providers: providers.clone(), shutdown: shutdown.clone() };
-        let entropy = Arc::new(OnceCell::new());
-        for provider in providers.iter().chain(&token_issuers).map(Arc::clone) {
-            let (stop, entropy) = (shutdown.token(), Arc::clone(&entropy));
-            tasks.spawn(async move {
-                entropy.get_or_init(gather_entropy).await;
-                provider.keep_ready(stop).await;
-            });
-        }
-        for provider in providers.iter().filter(|provider| introspects.contains(provider.name())) {
-            let (provider, stop) = (Arc::clone(provider), shutdown.token());
-            tasks.spawn(async move {
-                stop.run_until_cancelled(provider.warn_without_introspection()).await;
-            });
-        }
+        let status = Status { metrics, store, catalog: Arc::clone(&catalog), shutdown: shutdown.clone() };
+        let mut supervisor = Supervisor::new(shutdown.token());
+        supervisor.follow(&catalog.load());
         let addresses = (listeners.http_address(), listeners.https_address(), listeners.metrics_address());
         let serving = listeners.spawn(Arc::new(outpost), Arc::new(status), &shutdown);
         if let Some(admin) = admin {
@@ -164,7 +125,8 @@ impl Daemon {
             metrics_address: addresses.2,
             serving,
             shutdown,
-            providers,
+            catalog,
+            supervisor,
             logins,
             revoker,
             tasks,
@@ -192,14 +154,14 @@ impl Daemon {
 
     /// Waits until logins are possible through every identity provider; one that is away is waited for.
     pub async fn ready(&self) {
-        for provider in &self.providers {
+        for provider in self.catalog.load_full().providers() {
             provider.until_ready().await;
         }
     }
 
     /// Waits until the shutdown was begun and is over.
     pub async fn finished(self) -> Drained {
-        let Self { serving, tasks, logins, revoker, background, shutdown, .. } = self;
+        let Self { serving, tasks, supervisor, logins, revoker, background, shutdown, .. } = self;
         let drained = serving.finished().await;
         revoker.hurry();
         background.close();
@@ -207,6 +169,7 @@ impl Daemon {
             logins.finish_refreshes().await;
             background.wait().await;
             tasks.join_all().await;
+            supervisor.finished().await;
         };
         // A provider that does not answer must not hold up the end; a refresh token that it was sent counts as spent then.
         match shutdown.deadline() {
@@ -220,20 +183,6 @@ impl Daemon {
     pub async fn shutdown(self) -> Drained {
         self.shutdown.begin();
         self.finished().await
-    }
-}
-
-/// The names of identity providers by their issuers.
-fn issuers_and_names(settings: &Settings) -> HashMap<String, String> {
-    settings.identity_providers.iter().map(|(name, provider)| (provider.issuer.clone(), name.clone())).collect()
-}
-
-/// Lets the cryptographic library gather its entropy, which takes it up to a tenth of a second at its first use, in a thread
-/// that nobody waits for: the first handshake with a provider would take that time from the checks.
-async fn gather_entropy() {
-    let gathered = tokio::task::spawn_blocking(|| aws_lc_rs::rand::fill(&mut [0])).await;
-    if !matches!(gathered, Ok(Ok(()))) {
-        tracing::error!("the cryptographic library has no entropy: connections over TLS will fail");
     }
 }
 

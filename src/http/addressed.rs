@@ -9,6 +9,7 @@ use super::reply;
 use super::request::Received;
 use super::visited::Visited;
 use crate::app::Application;
+use crate::catalog::Catalog;
 use crate::forwarded::{ClientHints, Dialect, ForwardedError, OriginalRequest, forwarded_authority, request_authority};
 use crate::host::{Authority, Host};
 use crate::pages::{BadRequest, Page};
@@ -16,20 +17,20 @@ use crate::telemetry::warn_throttled;
 
 /// What a browser asked for by naming it.
 #[derive(Default)]
-pub(super) struct Addressed<'o, 'r> {
+pub(super) struct Addressed<'r> {
     /// Its host and port, where it named one.
     pub(super) authority: Option<Authority<'r>>,
     /// The application that has this host.
-    pub(super) app: Option<&'o Arc<Application>>,
+    pub(super) app: Option<&'r Arc<Application>>,
 }
 
-impl<'o, 'r> Addressed<'o, 'r> {
+impl<'r> Addressed<'r> {
     pub(super) fn host(&self) -> Option<&Host<'r>> {
         self.authority.as_ref().map(|authority| &authority.host)
     }
 
     /// The application, with the host of it that was named.
-    pub(super) fn found(&self) -> Option<(&'o Arc<Application>, Host<'r>)> {
+    pub(super) fn found(&self) -> Option<(&'r Arc<Application>, Host<'r>)> {
         self.app.zip(self.host().cloned())
     }
 }
@@ -64,17 +65,17 @@ impl Outpost {
     /// The browser's host is what a trusted proxy says in `X-Forwarded-Host`; where it says nothing, or whoever says it is not
     /// trusted, the request's own host. Proxies may put the address of forepost there, which may lie under the cookie domain
     /// of another application: then one of both is wrong, and nobody knows which.
-    pub(super) fn addressed<'r>(&self, received: &Received<'r>) -> Result<Addressed<'_, 'r>, Misaddressed<'r>> {
+    pub(super) fn addressed<'r>(received: &Received<'r>) -> Result<Addressed<'r>, Misaddressed<'r>> {
         let named = request_authority(&received.parts.uri, &received.parts.headers).ok();
         let forwarded = if received.trusted { forwarded_authority(&received.parts.headers)? } else { None };
         let Some(forwarded) = forwarded else {
-            let app = named.as_ref().and_then(|named| self.registry.find(&named.host));
+            let app = named.as_ref().and_then(|named| received.catalog.find(&named.host));
             return Ok(Addressed { authority: named, app });
         };
         if let Some(named) = named {
-            self.agree(named, &forwarded)?;
+            agree(received.catalog, named, &forwarded)?;
         }
-        let app = self.registry.find(&forwarded.host);
+        let app = received.catalog.find(&forwarded.host);
         Ok(Addressed { authority: Some(forwarded), app })
     }
 
@@ -84,12 +85,11 @@ impl Outpost {
     /// With Traefik and Caddy that field is the means. Where it is the client's own, nothing but the client's own request is
     /// refused.
     pub(super) fn agrees<'r>(
-        &self,
         dialect: Dialect,
         original: &OriginalRequest<'r>,
         received: &Received<'r>,
     ) -> Result<(), Misaddressed<'r>> {
-        if let Some(asked_at) = original.asked_at.clone().filter(|host| self.registry.serves_browsers(host)) {
+        if let Some(asked_at) = original.asked_at.clone().filter(|host| received.catalog.serves_browsers(host)) {
             return Err(Misaddressed::AskedElsewhere { about: original.authority.host.clone(), asked_at });
         }
         if !dialect.leaves_forwarded_host() || !received.trusted {
@@ -97,19 +97,7 @@ impl Outpost {
         }
         // What is not a host names no application.
         let forwarded = forwarded_authority(&received.parts.headers).ok().flatten();
-        forwarded.map_or(Ok(()), |forwarded| self.agree(original.authority.clone(), &forwarded))
-    }
-
-    fn agree<'r>(&self, named: Authority<'r>, forwarded: &Authority<'r>) -> Result<(), Misaddressed<'r>> {
-        if named.host == forwarded.host {
-            return Ok(());
-        }
-        match (self.registry.find(&named.host), self.registry.find(&forwarded.host)) {
-            (Some(one), Some(other)) if !Arc::ptr_eq(one, other) => {
-                Err(Misaddressed::TwoApplications { named, forwarded: forwarded.clone() })
-            }
-            _ => Ok(()),
-        }
+        forwarded.map_or(Ok(()), |forwarded| agree(received.catalog, original.authority.clone(), &forwarded))
     }
 
     /// Says so in the log.
@@ -130,6 +118,18 @@ impl Outpost {
         let html = ClientHints::new(&received.parts.headers, false).accepts_html();
         let answer = reply::page(StatusCode::BAD_REQUEST, &Page::BadRequest { reason }, html, received.id);
         Visited::new(answer, "refuse")
+    }
+}
+
+fn agree<'r>(catalog: &Catalog, named: Authority<'r>, forwarded: &Authority<'r>) -> Result<(), Misaddressed<'r>> {
+    if named.host == forwarded.host {
+        return Ok(());
+    }
+    match (catalog.find(&named.host), catalog.find(&forwarded.host)) {
+        (Some(one), Some(other)) if !Arc::ptr_eq(one, other) => {
+            Err(Misaddressed::TwoApplications { named, forwarded: forwarded.clone() })
+        }
+        _ => Ok(()),
     }
 }
 

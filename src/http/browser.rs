@@ -95,8 +95,8 @@ impl Outpost {
             Ok(Destination::Again { location, error }) => {
                 tracing::info!(
                     request_id = %visit.request_id,
-                    application = %app.slug,
-                    identity_provider = %app.identity_provider,
+                    application = %app.id,
+                    identity_provider = app.provider.name(),
                     error = %WithCauses(&*error),
                     "a login begins again"
                 );
@@ -107,7 +107,7 @@ impl Outpost {
                 (answer, error.as_str())
             }
         };
-        self.metrics.login(&app.identity_provider, ended_as);
+        self.metrics.login(app.provider.name(), ended_as);
         Visited::new(reply::with_cookies(answer, called_back.cookies), ended_as).by(called_back.user)
     }
 }

@@ -19,8 +19,8 @@ pub(super) fn start(
 ) -> Answer {
     tracing::warn!(
         %request_id,
-        application = %app.slug,
-        identity_provider = %app.identity_provider,
+        application = %app.id,
+        identity_provider = app.provider.name(),
         error = %WithCauses(error),
         "login cannot begin"
     );
@@ -48,8 +48,8 @@ pub(super) fn store(app: &Application, html: bool, request_id: RequestId) -> Ans
 pub(super) fn unconfirmed(app: &Application, target: &ReturnTarget, html: bool, request_id: RequestId) -> Answer {
     tracing::warn!(
         %request_id,
-        application = %app.slug,
-        identity_provider = %app.identity_provider,
+        application = %app.id,
+        identity_provider = app.provider.name(),
         "a session waits for the provider to be confirmed (session.revalidate_within)"
     );
     // Not a redirect to a login: the session may be valid, and the provider may not show a login page either.
@@ -67,8 +67,8 @@ fn away(app: &Application, retry_url: &str, html: bool, request_id: RequestId) -
 pub(super) fn callback(app: &Application, error: &CallbackError, html: bool, request_id: RequestId) -> Answer {
     tracing::warn!(
         %request_id,
-        application = %app.slug,
-        identity_provider = %app.identity_provider,
+        application = %app.id,
+        identity_provider = app.provider.name(),
         error = %WithCauses(error),
         hint = operators_hint(error),
         "login failed"

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use arc_swap::Guard;
 use http::request::Parts;
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
@@ -16,6 +17,7 @@ use super::request::Received;
 use super::route::{BrowserRoute, Route};
 use super::visited::Visited;
 use crate::app::Application;
+use crate::catalog::Catalog;
 use crate::host::Authority;
 use crate::serve::{Body, Connection, Failure, Handler, Peer};
 use crate::telemetry::RequestId;
@@ -23,6 +25,8 @@ use crate::telemetry::log::RequestLine;
 
 /// A request as it came in.
 pub struct Arrival {
+    /// What is configured, from the beginning of the request to its end.
+    catalog: Arc<Catalog>,
     id: RequestId,
     at: Instant,
 }
@@ -38,26 +42,26 @@ impl Outpost {
 
     /// Breaks with the answer of a proxy's question for which nothing has to be waited for.
     fn answer_at_once(&self, parts: &Parts, peer: Peer) -> ControlFlow<Answer, Arrival> {
-        let arrival = Arrival { id: self.ids.next(), at: Instant::now() };
+        let (catalog, id, at) = (self.catalog.load(), self.ids.next(), Instant::now());
         if let Some(Route::Auth(dialect)) = Route::parse(parts.uri.path(), "") {
-            let received = Received::new(parts, peer, &self.trusted, arrival.id);
-            if let Some(answer) = self.check_at_once(dialect, &received, arrival.at) {
+            let received = Received::new(parts, &catalog, peer, &self.trusted, id);
+            if let Some(answer) = self.check_at_once(dialect, &received, at) {
                 return ControlFlow::Break(answer);
             }
         }
-        ControlFlow::Continue(arrival)
+        ControlFlow::Continue(Arrival { catalog: Guard::into_inner(catalog), id, at })
     }
 
     /// Waits for `body` where it counts, and nowhere else.
     async fn answer_in_time(&self, parts: &Parts, body: Option<Incoming>, peer: Peer, arrival: Arrival) -> Answer {
-        let Arrival { id, at: began } = arrival;
-        let received = &Received::new(parts, peer, &self.trusted, id);
+        let Arrival { catalog, id, at: began } = arrival;
+        let received = &Received::new(parts, &catalog, peer, &self.trusted, id);
         let path = parts.uri.path();
         // A proxy's question names its application by the URL that it asks about, not by the host that it asks.
         let rooted = Route::parse(path, "");
         let (addressed, mistake) = match rooted {
             Some(Route::Ping | Route::Auth(_)) => (Addressed::default(), None),
-            Some(Route::Resource | Route::Browser(_)) | None => match self.addressed(received) {
+            Some(Route::Resource | Route::Browser(_)) | None => match Self::addressed(received) {
                 Ok(addressed) => (addressed, None),
                 Err(mistake) => (Addressed::default(), Some(mistake)),
             },
@@ -72,7 +76,7 @@ impl Outpost {
             }
             Some(Route::Auth(dialect)) => self.check(dialect, received, began).await,
             Some(Route::Resource) => {
-                let visited = self.resource(app, addressed.host(), received);
+                let visited = Self::resource(app, addressed.host(), received);
                 line("oauth-protected-resource").write(received, visited)
             }
             Some(Route::Browser(route)) => {
@@ -105,7 +109,7 @@ impl Line<'_> {
         let Visited { answer, ended_as, user } = visited;
         RequestLine {
             request_id: &received.id,
-            application: self.app.map(|app| &*app.slug),
+            application: self.app.map(|app| app.id.as_str()),
             route: self.route,
             dialect: None,
             outcome: ended_as,

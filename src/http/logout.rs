@@ -53,7 +53,7 @@ impl Outpost {
             Err(error) => return self.visited_while_store_is_away(app, &error, visit),
         };
         if done.user.is_some() {
-            self.metrics.sign_out(Some(&app.slug));
+            app.metrics.sign_out();
         }
         if !done.is_complete {
             // The cookie stays, so that the user can sign out again when the browser has fewer.
@@ -74,7 +74,7 @@ impl Outpost {
         }
         let media_type = received.parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         let obeyed = match read(body).await {
-            Ok(form) => self.logouts.obey(media_type, &form, received.asker()).await,
+            Ok(form) => self.logouts.obey(received.catalog, media_type, &form, received.asker()).await,
             Err(why) => Err(BackChannelError::Request(why)),
         };
         match obeyed {
@@ -105,7 +105,7 @@ impl Outpost {
         if visit.method != Method::GET {
             return Visited::new(reply::wrong_method("GET"), "bad_request");
         }
-        match self.logouts.leave(app, visit.query, visit.headers, visit.asker()).await {
+        match self.logouts.leave(visit.catalog, app, visit.query, visit.headers, visit.asker()).await {
             Ok(left) => Visited::new(reply::left(left.cookie), "logout").by(left.user),
             Err(error) => {
                 warn_throttled!(

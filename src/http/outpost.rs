@@ -3,7 +3,8 @@ use std::sync::Arc;
 use super::failure;
 use super::request::Visit;
 use super::visited::Visited;
-use crate::app::{Application, Registry};
+use crate::app::Application;
+use crate::catalog::CurrentCatalog;
 use crate::forwarded::TrustedProxies;
 use crate::login::Logins;
 use crate::logout::Logouts;
@@ -16,7 +17,7 @@ use crate::world::World;
 
 /// The outpost: answers proxies and browsers.
 pub struct Outpost {
-    pub(super) registry: Registry,
+    pub(super) catalog: Arc<CurrentCatalog>,
     pub(super) logins: Arc<Logins>,
     pub(super) logouts: Logouts,
     pub(super) tokens: Tokens,
@@ -41,8 +42,8 @@ pub(super) struct RefusedLogouts {
 
 /// What an [`Outpost`] is made of.
 pub struct OutpostParts {
-    /// From host to application.
-    pub registry: Registry,
+    /// Applications and identity providers.
+    pub catalog: Arc<CurrentCatalog>,
     /// Login.
     pub logins: Arc<Logins>,
     /// Logout.
@@ -67,7 +68,7 @@ impl Outpost {
     pub fn new(parts: OutpostParts) -> Self {
         Self {
             ids: RequestIds::new(&parts.world),
-            registry: parts.registry,
+            catalog: parts.catalog,
             logins: parts.logins,
             logouts: parts.logouts,
             tokens: parts.tokens,
@@ -96,7 +97,7 @@ impl Outpost {
     /// Says every now and then that the store does not answer, and why; each request has a line of its own.
     pub(super) fn note_store_failure(&self, app: &Application, error: &StoreError, request_id: RequestId) {
         if let Some(further) = self.store_failures.admit() {
-            tracing::error!(%request_id, application = %app.slug, %error, further, "sessions cannot be looked up");
+            tracing::error!(%request_id, application = %app.id, %error, further, "sessions cannot be looked up");
         }
     }
 }

@@ -3,6 +3,7 @@ use std::net::IpAddr;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
+use crate::catalog::Catalog;
 use crate::forwarded::{ClientHints, OriginalRequest, PeerAddress, TrustedProxies};
 use crate::host::Host;
 use crate::serve::Peer;
@@ -12,6 +13,8 @@ use crate::telemetry::audit::Asker;
 /// A request as received, with what is known about its sender.
 pub(super) struct Received<'r> {
     pub(super) parts: &'r Parts,
+    /// What is configured.
+    pub(super) catalog: &'r Catalog,
     pub(super) id: RequestId,
     /// Whether the peer may speak for a client.
     pub(super) trusted: bool,
@@ -20,12 +23,18 @@ pub(super) struct Received<'r> {
 }
 
 impl<'r> Received<'r> {
-    pub(super) fn new(parts: &'r Parts, peer: Peer, proxies: &'r TrustedProxies, id: RequestId) -> Self {
+    pub(super) fn new(
+        parts: &'r Parts,
+        catalog: &'r Catalog,
+        peer: Peer,
+        proxies: &'r TrustedProxies,
+        id: RequestId,
+    ) -> Self {
         let peer = match peer {
             Peer::Ip(address) => PeerAddress::Ip(address.ip()),
             Peer::UnixSocket { .. } => PeerAddress::Local,
         };
-        Self { parts, id, trusted: proxies.trust(peer), peer, proxies }
+        Self { parts, catalog, id, trusted: proxies.trust(peer), peer, proxies }
     }
 
     /// The client, for logs.
@@ -46,6 +55,8 @@ impl<'r> Received<'r> {
 /// A browser's request to the outpost itself, wherever it arrived.
 pub(super) struct Visit<'r> {
     pub(super) method: Method,
+    /// What is configured.
+    pub(super) catalog: &'r Catalog,
     /// The application's host that the browser asked.
     pub(super) host: Option<Host<'r>>,
     pub(super) headers: &'r HeaderMap,
@@ -61,6 +72,7 @@ impl<'r> Visit<'r> {
     pub(super) fn forwarded(original: &OriginalRequest<'r>, received: &Received<'r>) -> Self {
         Self {
             method: original.method.clone().unwrap_or(Method::GET),
+            catalog: received.catalog,
             host: Some(original.authority.host.clone()),
             headers: &received.parts.headers,
             query: original.target.query().unwrap_or_default(),
@@ -74,6 +86,7 @@ impl<'r> Visit<'r> {
     pub(super) fn direct(host: Option<Host<'r>>, received: &Received<'r>) -> Self {
         Self {
             method: received.parts.method.clone(),
+            catalog: received.catalog,
             host,
             headers: &received.parts.headers,
             query: received.parts.uri.query().unwrap_or_default(),

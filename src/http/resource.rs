@@ -24,7 +24,6 @@ const CACHEABLE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 impl Outpost {
     /// What programs must know to get a token for an application (RFC 9728 §2).
     pub(super) fn resource(
-        &self,
         app: Option<&Arc<Application>>,
         host: Option<&Host<'_>>,
         received: &Received<'_>,
@@ -33,7 +32,7 @@ impl Outpost {
         let found = app.and_then(|app| {
             let accepted = app.tokens.as_deref().filter(|it| it.bearer != Bearer::Off)?;
             let resource = resource_at(app, accepted, own_host(app, host), path)?;
-            let provider = self.logins.provider(app)?.settings();
+            let provider = app.provider.settings();
             Some(metadata(app, accepted, resource, provider))
         });
         let Some(document) = found else {

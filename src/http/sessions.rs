@@ -124,7 +124,7 @@ impl Search {
         session: Arc<Session>,
         now: UnixTime,
     ) {
-        if !session.may_count_for(&app.slug, &app.wanted_claims, now) || outpost.logins.has_ended(&token) {
+        if !session.may_count_for(&app.id, &app.wanted_claims, now) || outpost.logins.has_ended(&token) {
             return;
         }
         let held = Held { token, session };

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::reply::{self, Answer};
 use crate::app::OUTPOST_PATH;
+use crate::catalog::CurrentCatalog;
 use crate::lifecycle::Shutdown;
 use crate::oidc::Provider;
 use crate::serve::{Body, Connection, Failure, Handler, body};
@@ -26,8 +27,8 @@ pub struct Status {
     pub metrics: Arc<Metrics>,
     /// For the number of sessions; ready when it answers.
     pub store: Arc<dyn SessionStore>,
-    /// Ready when all of them are, and the store answers.
-    pub providers: Vec<Arc<Provider>>,
+    /// Ready when all of its identity providers are, and the store answers.
+    pub catalog: Arc<CurrentCatalog>,
     /// Not ready once it has begun.
     pub shutdown: Shutdown,
 }
@@ -54,12 +55,13 @@ impl Status {
     /// With `of_logins` only when a login would succeed, too: a provider that refuses our client is known, and of no use. That
     /// is for whoever alerts, and not for whoever takes a process out of service: another process is refused as well.
     fn ready(&self, of_logins: bool) -> Answer {
-        let all = |is_ready: fn(&Provider) -> bool| self.providers.iter().all(|provider| is_ready(provider));
+        let catalog = self.catalog.load();
+        let all = |is_ready: fn(&Provider) -> bool| catalog.providers().iter().all(|provider| is_ready(provider));
         let (stopping, store) = (self.shutdown.has_begun(), self.store.is_up());
         let ready = !stopping && store && all(|provider| provider.ready().is_some());
         let logins = ready && all(Provider::is_ready_for_logins);
-        let providers: Map<String, Value> = self
-            .providers
+        let providers: Map<String, Value> = catalog
+            .providers()
             .iter()
             .map(|provider| (provider.name().to_owned(), Value::Bool(provider.is_ready_for_logins())))
             .collect();

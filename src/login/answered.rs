@@ -33,7 +33,7 @@ pub(super) struct Answered {
 impl Answered {
     fn of(session: &Session, until: UnixTime) -> Self {
         Self {
-            application: session.application().to_owned(),
+            application: session.application().to_string(),
             subject: session.identity().subject().to_owned(),
             began: session.created_at().as_millis(),
             until: until.as_millis(),

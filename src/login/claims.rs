@@ -19,8 +19,8 @@ impl Logins {
         if !unusable.is_empty() {
             warn_throttled!(
                 self.unusable_claims_log,
-                application = %app.slug,
-                identity_provider = %app.identity_provider,
+                application = %app.id,
+                identity_provider = app.provider.name(),
                 user = identity.label(),
                 claims = unusable.join(", "),
                 "claims have a type that cannot be used and count as absent"
@@ -29,8 +29,8 @@ impl Logins {
         if identity.username.is_empty() {
             warn_throttled!(
                 self.nameless_user_log,
-                application = %app.slug,
-                identity_provider = %app.identity_provider,
+                application = %app.id,
+                identity_provider = app.provider.name(),
                 user = identity.label(),
                 claim = %names.username,
                 "a user has no user name: applications get an empty one (identity_provider.claims.username)"

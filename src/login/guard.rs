@@ -91,7 +91,7 @@ mod tests {
             .map(|(began, completed, checked)| {
                 let (began, now) = (UnixTime::from_secs(*began), UnixTime::from_secs(*completed));
                 let session = Arc::new(alice(&app, now, Duration::from_secs(60), None));
-                let verdict = guard.completed(&app.slug, &session, began, now);
+                let verdict = guard.completed(&app.id, &session, began, now);
                 if *checked {
                     session.touch(now);
                 }

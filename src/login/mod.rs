@@ -17,12 +17,9 @@ mod target;
 mod used;
 mod visitor;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 pub use callback::{CallbackError, CallbackOutcome, Destination};
@@ -34,11 +31,9 @@ pub use start::{
 pub use target::{ReturnTarget, requested_target};
 pub use visitor::Visitor;
 
-use crate::app::Application;
 use crate::cookie::Sealer;
 use crate::limit::{Cooldowns, SingleFlight};
 use crate::logout::Revoker;
-use crate::oidc::Provider;
 use crate::session::Revalidation;
 use crate::session::{SessionKey, SessionStore};
 use crate::telemetry::LogThrottle;
@@ -48,15 +43,11 @@ use guard::LoopGuard;
 use refresh::{Endings, Outcome, RETRY, UNANSWERED};
 use used::UsedAttempts;
 
-/// So many refreshes are made at once with one provider; others wait, and requests wait for none of them.
-const REFRESHES_AT_ONCE: usize = 32;
-
 /// What logins need.
 pub struct Logins {
     world: World,
     sealer: Sealer,
     store: Arc<dyn SessionStore>,
-    providers: HashMap<String, Arc<Provider>>,
     metrics: Arc<Metrics>,
     lifetime: Duration,
     idle_timeout: Option<Duration>,
@@ -65,7 +56,6 @@ pub struct Logins {
     used: UsedAttempts,
     refreshes: SingleFlight<SessionKey, Outcome>,
     tasks: TaskTracker,
-    refresh_turns: HashMap<String, Semaphore>,
     /// Providers that did not answer a moment ago.
     unanswered: Cooldowns<String>,
     endings: Endings,
@@ -87,9 +77,7 @@ pub struct LoginParts {
     pub sealer: Sealer,
     /// Where new sessions go.
     pub store: Arc<dyn SessionStore>,
-    /// All identity providers, by name.
-    pub providers: HashMap<String, Arc<Provider>>,
-    /// Where header blocks that are too large are counted.
+    /// Where refreshes are counted.
     pub metrics: Arc<Metrics>,
     /// Of a session.
     pub lifetime: Duration,
@@ -105,13 +93,10 @@ impl Logins {
     /// Puts the parts to work.
     #[must_use]
     pub fn new(parts: LoginParts) -> Self {
-        let turns = parts.providers.keys().map(|name| (name.clone(), Semaphore::new(REFRESHES_AT_ONCE)));
         Self {
-            refresh_turns: turns.collect(),
             world: parts.world,
             sealer: parts.sealer,
             store: parts.store,
-            providers: parts.providers,
             metrics: parts.metrics,
             lifetime: parts.lifetime,
             idle_timeout: parts.idle_timeout,
@@ -130,18 +115,5 @@ impl Logins {
             unusable_claims_log: LogThrottle::default(),
             token_end_log: LogThrottle::default(),
         }
-    }
-
-    /// The provider of `app`; settings are checked so that there always is one.
-    #[must_use]
-    pub fn provider(&self, app: &Application) -> Option<&Arc<Provider>> {
-        self.providers.get(&app.identity_provider)
-    }
-
-    /// Where the keys of `app`'s provider are, as a header value; empty while it is unknown.
-    #[must_use]
-    pub fn jwks(&self, app: &Application) -> HeaderValue {
-        let ready = self.provider(app).and_then(|provider| provider.ready());
-        ready.map_or(const { HeaderValue::from_static("") }, |it| it.jwks_header.clone())
     }
 }

@@ -67,8 +67,8 @@ impl Logins {
     pub(super) fn tell_of_silence(&self, app: &Application, error: &OidcError) {
         if let Some(further) = self.refresh_failure_log.admit() {
             tracing::warn!(
-                application = %app.slug,
-                identity_provider = %app.identity_provider,
+                application = %app.id,
+                identity_provider = app.provider.name(),
                 error = %WithCauses(error),
                 further,
                 "a silent login failed; the session goes on"

@@ -137,10 +137,9 @@ impl Logins {
         wish: impl Into<Wish>,
         headers: &HeaderMap,
     ) -> Result<Begun, StartError> {
-        let provider = self.provider(app).ok_or(OidcError::NotReady)?;
         let wish = wish.into();
         let attempt = NewAttempt::begin(app, target, &wish, headers, &self.sealer, &self.world)?;
-        let location = provider.authorization_url(&AuthorizationRequest {
+        let location = app.provider.authorization_url(&AuthorizationRequest {
             redirect_uri: &app.redirect_uri,
             state: &attempt.state,
             nonce: &attempt.nonce,

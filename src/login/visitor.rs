@@ -30,15 +30,12 @@ impl Logins {
         reason: &'static str,
     ) -> Result<(), StoreError> {
         for token in SessionToken::ending(app.cookies.session(), visitor.headers).tokens {
-            let Some(session) = self.store.load(&token).await?.filter(|session| session.is_of(&app.slug)) else {
+            let Some(session) = self.store.load(&token).await?.filter(|session| session.is_of(&app.id)) else {
                 continue;
             };
             let lives = session.lives(self.world.now());
-            let (store, asker, ended) = (
-                Arc::clone(&self.store),
-                visitor.asker,
-                Audited::new(&app.slug, &app.identity_provider, &token, &session),
-            );
+            let (store, asker, ended) =
+                (Arc::clone(&self.store), visitor.asker, Audited::new(&app.id, app.provider.name(), &token, &session));
             let forget = async move {
                 if store.remove(&token).await?.is_some() && lives {
                     ended.line(Event::Logout, reason).asked_by(&asker).write();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use url::form_urlencoded;
 
 use super::Logouts;
+use crate::catalog::Catalog;
 use crate::lifecycle::to_the_end;
 use crate::oidc::{Fit, Flaw, LogoutToken, LogoutTokenError, Provider, SigningAlgorithm};
 use crate::session::{Once, Revocation, SessionStore, StoreError, Whom};
@@ -88,20 +89,30 @@ impl Logouts {
     /// # Errors
     ///
     /// When nobody is logged out.
-    pub async fn obey(&self, media_type: Option<&[u8]>, form: &[u8], asker: Asker) -> Result<Obeyed, BackChannelError> {
+    pub async fn obey(
+        &self,
+        catalog: &Catalog,
+        media_type: Option<&[u8]>,
+        form: &[u8],
+        asker: Asker,
+    ) -> Result<Obeyed, BackChannelError> {
         let text = logout_token(media_type, form).map_err(BackChannelError::Request)?;
-        let (provider, token) = self.verify(&text).await?;
+        let (provider, token) = self.verify(catalog, &text).await?;
         let (provider, store) = (Arc::clone(provider), Arc::clone(&self.store));
         let follow = async move { follow(&provider, &token, &*store, &asker).await };
         to_the_end(&self.background, follow).await
     }
 
     /// Asks the providers in turn: several may have one issuer, and differ in their client ids.
-    async fn verify(&self, text: &str) -> Result<(&Arc<Provider>, LogoutToken), BackChannelError> {
+    async fn verify<'c>(
+        &self,
+        catalog: &'c Catalog,
+        text: &str,
+    ) -> Result<(&'c Arc<Provider>, LogoutToken), BackChannelError> {
         let mut refusal = BackChannelError::Token { identity_provider: None, error: LogoutTokenError::Foreign };
-        for (name, provider) in &self.providers {
+        for provider in catalog.providers() {
             let token = match provider.verify_logout_token(text).await {
-                Ok(token) => self.compare_algorithm(provider, token).await?,
+                Ok(token) => self.compare_algorithm(catalog, provider, token).await?,
                 Err(error) => Err(error),
             };
             match token {
@@ -112,7 +123,9 @@ impl Logouts {
                 }
                 // What is worth another try is told rather than what is not.
                 Err(_) if refusal.is_temporary() => {}
-                Err(error) => refusal = BackChannelError::Token { identity_provider: Some(name.clone()), error },
+                Err(error) => {
+                    refusal = BackChannelError::Token { identity_provider: Some(provider.name().to_owned()), error }
+                }
             }
         }
         Err(refusal)
@@ -126,6 +139,7 @@ impl Logouts {
     /// sessions that are kept count. Where nothing at all is known, there is no session that could end.
     async fn compare_algorithm(
         &self,
+        catalog: &Catalog,
         provider: &Provider,
         token: LogoutToken,
     ) -> Result<Result<LogoutToken, LogoutTokenError>, BackChannelError> {
@@ -136,7 +150,7 @@ impl Logouts {
         let _turn = self.looking.lock().await;
         if provider.fit(&token) == Fit::Unknown {
             let failed = |error| BackChannelError::Store { identity_provider: provider.name().to_owned(), error };
-            self.learn_algorithms(provider, token.algorithm).await.map_err(failed)?;
+            self.learn_algorithms(catalog, provider, token.algorithm).await.map_err(failed)?;
         }
         if provider.fit(&token) == Fit::Good || !provider.knows_algorithms() {
             return Ok(Ok(token));
@@ -149,20 +163,18 @@ impl Logouts {
         )))))
     }
 
-    /// Whether the sessions of this application come from the client that we are at `provider`: others of the same issuer may be registered
-    /// with another algorithm.
-    fn is_of_client(&self, application: &str, provider: &Provider) -> bool {
-        let own = self.provider_names.get(application).and_then(|name| self.providers.get(name));
-        let client = |provider: &Provider| (provider.settings().issuer.clone(), provider.settings().client_id.clone());
-        own.is_some_and(|own| client(own) == client(provider))
-    }
-
     /// Tells the provider how the ID tokens of its client's sessions are signed, until one is signed with `wanted`.
-    async fn learn_algorithms(&self, provider: &Provider, wanted: SigningAlgorithm) -> Result<(), StoreError> {
+    async fn learn_algorithms(
+        &self,
+        catalog: &Catalog,
+        provider: &Provider,
+        wanted: SigningAlgorithm,
+    ) -> Result<(), StoreError> {
         let mut at = None;
         loop {
             let page = self.store.page(at).await?.unwrap_or_default();
-            let of_client = page.sessions.iter().filter(|session| self.is_of_client(&session.application, provider));
+            let of_client =
+                page.sessions.iter().filter(|session| is_of_client(catalog, &session.application, provider));
             for algorithm in of_client.filter_map(|session| session.algorithm) {
                 provider.learn_algorithm(algorithm);
                 if algorithm == wanted {
@@ -175,6 +187,13 @@ impl Logouts {
             }
         }
     }
+}
+
+/// Whether the sessions of this application come from the client that we are at `provider`: others of the same issuer may be registered
+/// with another algorithm.
+fn is_of_client(catalog: &Catalog, application: &str, provider: &Provider) -> bool {
+    let client = |provider: &Provider| (provider.settings().issuer.clone(), provider.settings().client_id.clone());
+    catalog.application(application).is_some_and(|app| client(&app.provider) == client(provider))
 }
 
 async fn follow(

@@ -10,8 +10,9 @@ use url::form_urlencoded;
 
 use super::Logouts;
 use crate::app::Application;
+use crate::catalog::Catalog;
 use crate::lifecycle::to_the_end;
-use crate::oidc::clean;
+use crate::oidc::{Provider, clean};
 use crate::session::{Audited, Revocation, SessionToken, StoreError, Whom};
 use crate::telemetry::audit::{Asker, AuditLine, Event};
 
@@ -56,26 +57,24 @@ impl Logouts {
     /// When nobody is logged out.
     pub async fn leave(
         &self,
+        catalog: &Catalog,
         app: Option<&Application>,
         query: &str,
         headers: &HeaderMap,
         asker: Asker,
     ) -> Result<Left, FrontChannelError> {
         let (issuer, session_id) = named(query).ok_or(FrontChannelError::Malformed)?;
-        let allowed = |name: &str| {
-            self.providers
-                .get(name)
-                .is_some_and(|it| it.settings().issuer == issuer && it.settings().frontchannel_logout)
-        };
-        let identity_provider = self.providers.keys().find(|name| allowed(name)).cloned();
-        let identity_provider = identity_provider.ok_or(FrontChannelError::UnknownIssuer)?;
+        let allowed =
+            |provider: &Provider| provider.settings().issuer == issuer && provider.settings().frontchannel_logout;
+        let provider = catalog.providers().iter().find(|provider| allowed(provider));
+        let identity_provider = provider.ok_or(FrontChannelError::UnknownIssuer)?.name().to_owned();
         let mut own = None;
-        if let Some(app) = app.filter(|app| allowed(&app.identity_provider)) {
+        if let Some(app) = app.filter(|app| allowed(&app.provider)) {
             for token in SessionToken::ending(app.cookies.session(), headers).tokens {
                 let session = self.store.load(&token).await?;
-                if let Some(session) = session.filter(|it| it.is_of(&app.slug) && it.was_made_in(&session_id)) {
+                if let Some(session) = session.filter(|it| it.is_of(&app.id) && it.was_made_in(&session_id)) {
                     own = Some((
-                        Audited::new(&app.slug, &app.identity_provider, &token, &session),
+                        Audited::new(&app.id, app.provider.name(), &token, &session),
                         token,
                         app.cookies.expire_session(),
                     ));

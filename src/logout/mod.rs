@@ -6,7 +6,6 @@ mod rate_limit;
 mod tokens;
 mod wanted;
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ pub use wanted::{is_wanted, is_wanted_everywhere};
 
 use crate::app::Application;
 use crate::lifecycle::to_the_end;
-use crate::oidc::{EndSessionRequest, Provider};
+use crate::oidc::EndSessionRequest;
 use crate::session::{Audited, Revocation, Session, SessionStore, SessionToken, StoreError, Whom};
 use crate::telemetry::audit::{Asker, Event};
 use crate::world::World;
@@ -33,9 +32,6 @@ use rate_limit::RateLimit;
 pub struct Logouts {
     world: World,
     store: Arc<dyn SessionStore>,
-    /// Asked in the order of their names.
-    providers: BTreeMap<String, Arc<Provider>>,
-    provider_names: HashMap<String, String>,
     everywhere: bool,
     front_channel_limit: RateLimit,
     revoker: Arc<Revoker>,
@@ -50,10 +46,6 @@ pub struct LogoutParts {
     pub world: World,
     /// Where sessions are.
     pub store: Arc<dyn SessionStore>,
-    /// All identity providers, by name.
-    pub providers: HashMap<String, Arc<Provider>>,
-    /// The name of each application's provider, by its slug.
-    pub provider_names: HashMap<String, String>,
     /// Of a session; so long a revocation is remembered.
     pub lifetime: Duration,
     /// Whether users may end all of their sessions.
@@ -89,8 +81,6 @@ impl Logouts {
         Self {
             world: parts.world,
             store: parts.store,
-            providers: parts.providers.into_iter().collect(),
-            provider_names: parts.provider_names,
             everywhere: parts.everywhere,
             front_channel_limit: RateLimit::new(parts.lifetime),
             revoker: parts.revoker,
@@ -133,11 +123,11 @@ impl Logouts {
         let mut found: Vec<Leaving> = Vec::new();
         let carried = SessionToken::ending(app.cookies.session(), headers);
         for token in carried.tokens {
-            if let Some(session) = self.store.load(&token).await?.filter(|session| session.is_of(&app.slug)) {
+            if let Some(session) = self.store.load(&token).await?.filter(|session| session.is_of(&app.id)) {
                 found.push((token, session));
             }
         }
-        let is_valid = |(_, session): &Leaving| session.is_valid_for(&app.slug, now);
+        let is_valid = |(_, session): &Leaving| session.is_valid_for(&app.id, now);
         found.sort_by_key(|leaving| !is_valid(leaving));
         // Where there are sessions of different users, or may be, nobody knows which of them asks.
         let mut valid = found.iter().filter(|leaving| is_valid(leaving)).map(|(_, session)| session);
@@ -146,7 +136,6 @@ impl Logouts {
         let departure = Departure {
             app: Arc::clone(app),
             store: Arc::clone(&self.store),
-            provider: self.providers.get(&app.identity_provider).map(Arc::clone),
             revoker: Arc::clone(&self.revoker),
             asker,
             is_complete: carried.are_all,
@@ -161,7 +150,6 @@ impl Logouts {
 struct Departure {
     app: Arc<Application>,
     store: Arc<dyn SessionStore>,
-    provider: Option<Arc<Provider>>,
     revoker: Arc<Revoker>,
     asker: Asker,
     /// Whether the browser is told that it is signed out.
@@ -174,19 +162,19 @@ impl Departure {
     /// Ends these sessions; the first one shows who asks.
     async fn of(self, found: Vec<Leaving>, everywhere: bool) -> Result<SignedOut, StoreError> {
         // Before the session is gone that shows who asks: where it fails, the user can ask again.
-        let everywhere = match (found.first(), &self.provider) {
-            (Some((token, session)), Some(provider)) if everywhere => {
-                let (issuer, subject) = (&*provider.settings().issuer, session.identity().subject());
+        let issuer = &*self.app.provider.settings().issuer;
+        let everywhere = match found.first() {
+            Some((token, session)) if everywhere => {
+                let subject = session.identity().subject();
                 let whom = Whom::Subject { issuer, subject };
                 self.store.revoke(&Revocation { whom, once: None }).await?;
                 self.audit(token, session, Event::Revocation, "sign_out_everywhere");
                 true
             }
-            (_, Some(provider)) => {
-                self.end_what_began_with(&found, &provider.settings().issuer).await?;
+            _ => {
+                self.end_what_began_with(&found, issuer).await?;
                 false
             }
-            (_, None) => false,
         };
         let mut gone = Vec::new();
         for (number, (token, session)) in found.into_iter().enumerate() {
@@ -219,8 +207,8 @@ impl Departure {
 
     /// Where the browser goes for the provider's own sign-out, and what becomes of the refresh tokens of these sessions.
     fn go_to_the_provider(self, gone: Vec<Arc<Session>>) -> Option<String> {
-        let (provider, app) = (self.provider?, &*self.app);
-        let location = provider.end_session_url(&EndSessionRequest {
+        let app = &*self.app;
+        let location = app.provider.end_session_url(&EndSessionRequest {
             id_token_hint: gone.first()?.identity().id_token(),
             post_logout_redirect_uri: &app.post_logout_redirect_uri,
             // Nobody else's page has to know what to do with it.
@@ -229,14 +217,14 @@ impl Departure {
         // Behind that address the browser would be told that it is signed out.
         let location = location.filter(|_| self.is_complete);
         match &location {
-            Some(_) => self.revoker.revoke_later(&provider, gone, self.name),
-            None => self.revoker.revoke(&provider, gone),
+            Some(_) => self.revoker.revoke_later(&app.provider, gone, self.name),
+            None => self.revoker.revoke(&app.provider, gone),
         }
         location
     }
 
     fn audit(&self, token: &SessionToken, session: &Session, event: Event, reason: &str) {
-        Audited::new(&self.app.slug, &self.app.identity_provider, token, session)
+        Audited::new(&self.app.id, self.app.provider.name(), token, session)
             .line(event, reason)
             .asked_by(&self.asker)
             .write();

@@ -213,7 +213,7 @@ mod tests {
         }
 
         fn with_patience(patience: Duration) -> Self {
-            let metrics = Arc::new(Metrics::new("test", [], ["idp"], &[], &[]));
+            let metrics = Arc::new(Metrics::new("test", &[], &[]));
             let settings = provider_settings("https://id.example.com");
             let provider = Arc::new(Provider::known("idp", settings, World::system(), metrics));
             Self { provider, revoker: Revoker::with_patience(TaskTracker::new(), patience) }

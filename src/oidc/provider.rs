@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, StatusCode};
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +31,9 @@ use crate::world::{UnixTime, World};
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_mins(1);
 
+/// Requests of one kind that the provider gets at once; others wait, those of other providers do not.
+const REQUESTS_AT_ONCE: usize = 32;
+
 /// An identity provider and what is known about it.
 ///
 /// Discovery and keys come in the background ([`Provider::keep_ready`]); what was known once serves until newer is there.
@@ -42,6 +45,10 @@ pub struct Provider {
     became_ready: watch::Sender<bool>,
     /// As many as may compute at once.
     turns: Semaphore,
+    /// Refreshes that may be under way at once.
+    refresh_turns: Semaphore,
+    /// Questions about tokens and app passwords that may be under way at once.
+    question_turns: Semaphore,
     /// Whether logins can go through it, or its tokens are only verified.
     signs_people_in: bool,
     pub(super) standing: Standing,
@@ -111,6 +118,8 @@ impl Provider {
             world,
             became_ready: watch::Sender::new(false),
             turns: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            refresh_turns: Semaphore::new(REQUESTS_AT_ONCE),
+            question_turns: Semaphore::new(REQUESTS_AT_ONCE),
             signs_people_in: true,
             algorithms: Algorithms::default(),
             standing: Standing::default(),
@@ -148,6 +157,17 @@ impl Provider {
     #[must_use]
     pub fn settings(&self) -> &IdentityProvider {
         &self.settings
+    }
+
+    /// Waits for the right to one of the refreshes that may be under way at once.
+    pub(crate) async fn refresh_turn(&self) -> Option<SemaphorePermit<'_>> {
+        // Nothing closes the semaphore.
+        self.refresh_turns.acquire().await.ok()
+    }
+
+    /// Waits for the right to one of the questions about tokens and app passwords that may be under way at once.
+    pub(crate) async fn question_turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.question_turns.acquire().await.ok()
     }
 
     pub(super) fn source(&self) -> &Source {

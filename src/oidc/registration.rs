@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::SigningAlgorithm;
 use crate::identity::ClaimNames;
@@ -44,6 +44,50 @@ pub struct IdentityProvider {
     pub cli_client_id: Option<String>,
     /// Speak to an issuer in cleartext although it is not on this machine.
     pub danger_http_issuer: bool,
+}
+
+/// Secrets are compared, too: a provider whose secret was replaced is another one.
+impl PartialEq for IdentityProvider {
+    fn eq(&self, other: &Self) -> bool {
+        fn secret(provider: &IdentityProvider) -> Option<&str> {
+            provider.client_secret.as_ref().map(ExposeSecret::expose_secret)
+        }
+        // Named one by one, so that the compiler asks about each new field.
+        let Self {
+            issuer,
+            client_id,
+            client_secret: _,
+            scopes,
+            offline_access,
+            token_endpoint_auth_method,
+            id_token_signed_response_alg,
+            ca_file,
+            timeout,
+            jwks_cooldown,
+            claims,
+            authorization_parameters,
+            frontchannel_logout,
+            callback_marker,
+            cli_client_id,
+            danger_http_issuer,
+        } = self;
+        secret(self) == secret(other)
+            && *issuer == other.issuer
+            && *client_id == other.client_id
+            && *scopes == other.scopes
+            && *offline_access == other.offline_access
+            && *token_endpoint_auth_method == other.token_endpoint_auth_method
+            && *id_token_signed_response_alg == other.id_token_signed_response_alg
+            && *ca_file == other.ca_file
+            && *timeout == other.timeout
+            && *jwks_cooldown == other.jwks_cooldown
+            && *claims == other.claims
+            && *authorization_parameters == other.authorization_parameters
+            && *frontchannel_logout == other.frontchannel_logout
+            && *callback_marker == other.callback_marker
+            && *cli_client_id == other.cli_client_id
+            && *danger_http_issuer == other.danger_http_issuer
+    }
 }
 
 /// Whether the scope that brings refresh tokens is asked for (OIDC Core §11).

@@ -1,12 +1,11 @@
-use std::sync::Arc;
-
 use super::{Session, SessionKey, SessionToken};
+use crate::application_id::ApplicationId;
 use crate::telemetry::audit::{AuditLine, Event};
 
 /// A session as the audit log names it, also after its end.
 #[derive(Clone, Debug)]
 pub struct Audited {
-    application: Arc<str>,
+    application: ApplicationId,
     identity_provider: String,
     user: String,
     subject: String,
@@ -15,12 +14,12 @@ pub struct Audited {
 }
 
 impl Audited {
-    /// The session behind `token`, for an application with this slug and a provider with this name.
+    /// The session behind `token`, for an application and a provider with this name.
     #[must_use]
-    pub fn new(application: &Arc<str>, identity_provider: &str, token: &SessionToken, session: &Session) -> Self {
+    pub fn new(application: &ApplicationId, identity_provider: &str, token: &SessionToken, session: &Session) -> Self {
         let identity = session.identity();
         Self {
-            application: Arc::clone(application),
+            application: application.clone(),
             identity_provider: identity_provider.to_owned(),
             user: identity.label().to_owned(),
             subject: identity.subject().to_owned(),

@@ -82,7 +82,7 @@ async fn keeping(store: &impl SessionStore) {
     let cached = store.cached(&one).expect("what was just loaded is in memory");
     assert!(Arc::ptr_eq(&loaded, &cached), "there is one of each");
     assert_eq!(loaded.identity().label(), "alice");
-    assert!(loaded.is_valid_for(&single("https://app.example.com").slug, now()));
+    assert!(loaded.is_valid_for(&single("https://app.example.com").id, now()));
     assert!(store.load(&unknown).await.unwrap().is_none());
 
     let replacement = Arc::new(session(240));

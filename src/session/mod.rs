@@ -25,7 +25,6 @@ mod token;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -46,6 +45,7 @@ pub use token::{Carried, SessionKey, SessionToken};
 
 use revocation::Revocable;
 
+use crate::application_id::ApplicationId;
 use crate::identity::{Assurance, PackedIdentity, WantedClaims};
 use crate::world::{UnixTime, World};
 
@@ -78,7 +78,7 @@ const KEPT_SHARE: u64 = 10;
 /// The fields that decide whether the session counts come first and lie together.
 #[repr(C)]
 pub struct Session {
-    application: Arc<str>,
+    application: ApplicationId,
     expires_at: UnixTime,
     /// In milliseconds; the largest number when the session never ends for being idle.
     idle_timeout: u64,
@@ -104,8 +104,8 @@ const NOTE_SHARE: u64 = 128;
 /// What a new session is made of.
 #[derive(Debug)]
 pub struct NewSession {
-    /// The slug of the session's application.
-    pub application: Arc<str>,
+    /// The session's application.
+    pub application: ApplicationId,
     /// The user, with the header block and the ID token.
     pub identity: PackedIdentity,
     /// The moment at which the login began ([`World::moment`]).
@@ -152,7 +152,7 @@ impl Session {
     pub fn renewed(&self, mut renewal: Renewal) -> Self {
         renewal.provider.follow(self.provider.as_deref());
         Self {
-            application: Arc::clone(&self.application),
+            application: self.application.clone(),
             expires_at: self.expires_at,
             idle_timeout: self.idle_timeout,
             last_check: AtomicU64::new(self.last_check()),
@@ -166,9 +166,9 @@ impl Session {
         }
     }
 
-    /// Whether the session belongs to the application with this slug and lives at `now`.
+    /// Whether the session belongs to this application and lives at `now`.
     #[must_use]
-    pub fn is_valid_for(&self, application: &str, now: UnixTime) -> bool {
+    pub fn is_valid_for(&self, application: &ApplicationId, now: UnixTime) -> bool {
         self.is_of(application) && self.lives(now)
     }
 
@@ -199,10 +199,10 @@ impl Session {
         knows
     }
 
-    /// Whether the session belongs to the application with this slug, lives at `now`, and has all claims that are `wanted` or
+    /// Whether the session belongs to this application, lives at `now`, and has all claims that are `wanted` or
     /// can get them by a refresh.
     #[must_use]
-    pub fn may_count_for(&self, application: &str, wanted: &WantedClaims, now: UnixTime) -> bool {
+    pub fn may_count_for(&self, application: &ApplicationId, wanted: &WantedClaims, now: UnixTime) -> bool {
         self.is_valid_for(application, now)
             && (self.knows_enough_for(wanted) || self.refreshable().is_some_and(Refreshable::is_usable))
     }
@@ -274,9 +274,9 @@ impl Session {
         self.provider.as_ref().map_or(&[], |provider| &provider.earlier_session_ids)
     }
 
-    /// The slug of the session's application.
+    /// The session's application.
     #[must_use]
-    pub fn application(&self) -> &str {
+    pub const fn application(&self) -> &ApplicationId {
         &self.application
     }
 
@@ -306,10 +306,10 @@ impl Session {
         self.expires_at.min(written + Duration::from_millis(idle))
     }
 
-    /// Whether the session was made for the application with this slug.
+    /// Whether the session was made for this application.
     #[must_use]
-    pub fn is_of(&self, application: &str) -> bool {
-        *self.application == *application
+    pub fn is_of(&self, application: &ApplicationId) -> bool {
+        self.application == *application
     }
 
     /// Whether both sessions are of the same user and the same application.

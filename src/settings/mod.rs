@@ -32,6 +32,7 @@ pub use session::{Session, Store};
 use std::collections::BTreeMap;
 
 use crate::app::{AcceptedTokens, Declaration, TokenIssuer};
+use crate::catalog;
 use crate::oidc::IdentityProvider;
 use crate::serve::Server;
 use crate::telemetry::Log;
@@ -78,6 +79,17 @@ impl Settings {
             }
         }
         dangers
+    }
+
+    /// What can change while forepost runs: identity providers and applications.
+    #[must_use]
+    pub fn declarations(&self) -> Vec<catalog::Declaration> {
+        let providers = self.identity_providers.iter().map(|(name, registration)| catalog::Declaration::Provider {
+            name: name.clone(),
+            registration: Box::new(registration.clone()),
+        });
+        let applications = self.applications.iter().map(|app| catalog::Declaration::Application(Box::new(app.clone())));
+        providers.chain(applications).collect()
     }
 
     /// Whether an application uses token introspection (RFC 7662) at this identity provider.

@@ -7,14 +7,12 @@ mod limit;
 mod presented;
 mod prove;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use presented::{Presented, Scheme};
@@ -22,9 +20,8 @@ pub use presented::{Presented, Scheme};
 use crate::app::AcceptedTokens;
 use crate::app::Application;
 use crate::limit::SingleFlight;
-use crate::oidc::{Provider, scopes};
+use crate::oidc::scopes;
 use crate::session::{NewSession, ProviderSide, Session};
-use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{LogThrottle, WithCauses};
 use crate::world::{UnixTime, World};
 use limit::FailureLimits;
@@ -42,9 +39,6 @@ const MOST_BYTES: u64 = 32 << 20;
 
 /// Bad ones that are remembered; about 100 bytes each.
 const MOST_BAD: u64 = 10_000;
-
-/// So many questions a provider is asked at once; others wait.
-const AT_ONCE: usize = 32;
 
 /// What became of a credential.
 #[derive(Clone, Debug)]
@@ -82,36 +76,19 @@ impl Bad {
 /// Verifies credentials, and remembers what became of them.
 pub struct Tokens {
     world: World,
-    providers: HashMap<String, Arc<Provider>>,
-    /// By the application's number.
-    issuers: HashMap<usize, Vec<Arc<Provider>>>,
-    metrics: Arc<Metrics>,
     good: Cache<Key, Arc<Session>>,
     bad: Cache<Key, (Bad, UnixTime)>,
     verifications: SingleFlight<Key, Outcome>,
-    turns: HashMap<String, Semaphore>,
     failure_limits: FailureLimits,
     refused: LogThrottle,
     inactive: LogThrottle,
     away: LogThrottle,
 }
 
-/// What [`Tokens`] is made of.
-pub struct TokenParts {
-    /// Time.
-    pub world: World,
-    /// All identity providers, by name.
-    pub providers: HashMap<String, Arc<Provider>>,
-    /// Further issuers, by the number of their application, in the order of its settings.
-    pub issuers: HashMap<usize, Vec<Arc<Provider>>>,
-    /// Where outcomes are counted.
-    pub metrics: Arc<Metrics>,
-}
-
 impl Tokens {
-    /// Puts the parts to work.
+    /// Remembers nothing yet.
     #[must_use]
-    pub fn new(parts: TokenParts) -> Self {
+    pub fn new(world: World) -> Self {
         let weigh = |_: &Key, session: &Arc<Session>| {
             let identity = session.identity();
             let claims = identity.claims().iter().map(|(name, value)| name.len() + value.to_string().len());
@@ -121,11 +98,7 @@ impl Tokens {
         let good = Cache::builder().weigher(weigh).max_capacity(MOST_BYTES).eviction_policy(EvictionPolicy::lru());
         let bad = Cache::builder().max_capacity(MOST_BAD).time_to_live(BAD).eviction_policy(EvictionPolicy::lru());
         Self {
-            turns: parts.providers.keys().map(|name| (name.clone(), Semaphore::new(AT_ONCE))).collect(),
-            world: parts.world,
-            providers: parts.providers,
-            issuers: parts.issuers,
-            metrics: parts.metrics,
+            world,
             good: good.time_to_live(Duration::from_hours(1)).build(),
             bad: bad.build(),
             verifications: SingleFlight::default(),
@@ -139,8 +112,8 @@ impl Tokens {
     /// What is known of a credential already.
     #[must_use]
     pub fn known(&self, app: &Application, presented: Presented<'_>, now: UnixTime) -> Option<Outcome> {
-        let outcome = self.remembered(&presented.key(app.number), app, now)?;
-        self.count(app, &outcome);
+        let outcome = self.remembered(&presented.key(&app.id), app, now)?;
+        count(app, &outcome);
         Some(outcome)
     }
 
@@ -152,30 +125,22 @@ impl Tokens {
         presented: Presented<'_>,
         client: Option<IpAddr>,
     ) -> Outcome {
-        let key = presented.key(app.number);
+        let key = presented.key(&app.id);
         let outcome = if let Some(outcome) = self.remembered(&key, app, self.world.now()) {
             outcome
         } else {
             self.verifications.run(key, || self.verify_now(app, accepted, presented, key, client)).await
         };
-        self.count(app, &outcome);
+        count(app, &outcome);
         outcome
     }
 
     fn remembered(&self, key: &Key, app: &Application, now: UnixTime) -> Option<Outcome> {
-        if let Some(session) = self.good.get(key).filter(|session| session.is_valid_for(&app.slug, now)) {
+        if let Some(session) = self.good.get(key).filter(|session| session.is_valid_for(&app.id, now)) {
             return Some(Outcome::Good(session));
         }
         let (bad, _) = self.bad.get(key).filter(|(_, until)| now < *until)?;
         Some(Outcome::Bad(bad))
-    }
-
-    fn count(&self, app: &Application, outcome: &Outcome) {
-        let result = match outcome {
-            Outcome::Good(_) => "accepted",
-            Outcome::Bad(bad) => bad.as_str(),
-        };
-        self.metrics.token(&app.slug, result);
     }
 
     async fn verify_now(
@@ -187,12 +152,10 @@ impl Tokens {
         client: Option<IpAddr>,
     ) -> Outcome {
         let began = Instant::now();
-        let proven = match (presented.credential(), self.providers.get(&app.identity_provider)) {
-            (None, _) => Err(Rejection::Malformed),
-            (_, None) => Err(Rejection::NoProvider),
-            (Some(credential), Some(provider)) => {
-                let asking =
-                    Asking { tokens: self, app, accepted, provider, client, was_good: self.good.contains_key(&key) };
+        let proven = match presented.credential() {
+            None => Err(Rejection::Malformed),
+            Some(credential) => {
+                let asking = Asking { tokens: self, app, accepted, client, was_good: self.good.contains_key(&key) };
                 asking.prove(&credential).await
             }
         };
@@ -230,7 +193,7 @@ impl Tokens {
 
     fn tell(&self, app: &Application, scheme: Scheme, rejection: &Rejection, client: Option<IpAddr>) {
         let bad = rejection.outcome();
-        let (application, scheme, result) = (&*app.slug, scheme.as_str(), bad.as_str());
+        let (application, scheme, result) = (app.id.as_str(), scheme.as_str(), bad.as_str());
         let error = tracing::field::display(WithCauses(rejection));
         let client = client.map(tracing::field::display);
         let log = if bad == Bad::Unknown { &self.away } else { &self.refused };
@@ -242,11 +205,18 @@ impl Tokens {
     }
 }
 
+fn count(app: &Application, outcome: &Outcome) {
+    app.metrics.token(match outcome {
+        Outcome::Good(_) => "accepted",
+        Outcome::Bad(bad) => bad.as_str(),
+    });
+}
+
 fn session(app: &Application, proven: Proven, now: UnixTime) -> Session {
     let lifetime = proven.until.since(now);
     let identity = app.pack(proven.identity, &proven.told, Some(proven.until), &proven.claims);
     let new = NewSession {
-        application: Arc::clone(&app.slug),
+        application: app.id.clone(),
         identity: if proven.complete { identity } else { identity.incomplete() },
         began_at: now,
         lifetime,

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, header};
 
 use crate::app::{AcceptedTokens, Basic, Bearer};
+use crate::application_id::ApplicationId;
 use crate::oidc::claimed_issuer;
 
 /// More than any header section holds.
@@ -112,10 +113,12 @@ impl<'r> Presented<'r> {
         }
     }
 
-    /// By which it is known, for the application with this number.
-    pub(super) fn key(self, application: usize) -> Key {
+    /// By which it is known, for this application.
+    pub(super) fn key(self, application: &ApplicationId) -> Key {
         let mut context = Context::new(&SHA256);
-        context.update(&application.to_be_bytes());
+        context.update(application.as_bytes());
+        // No slug and no scheme has a space.
+        context.update(b" ");
         context.update(self.scheme.as_str().as_bytes());
         context.update(b" ");
         context.update(self.text.unwrap_or_default().as_bytes());
@@ -274,7 +277,10 @@ mod tests {
     #[test]
     fn keys_tell_applications_and_schemes_apart() {
         let (bearer, basic) = (Scheme::Bearer, Scheme::Basic);
-        let key = |scheme, text, app| Presented { scheme, text: Some(text) }.key(app);
+        let key = |scheme, text, app: u8| {
+            let app = ApplicationId::from(format!("app-{app}"));
+            Presented { scheme, text: Some(text) }.key(&app)
+        };
         assert_eq!(key(bearer, "a", 1), key(bearer, "a", 1));
         assert_ne!(key(bearer, "a", 1), key(bearer, "a", 2));
         assert_ne!(key(bearer, "a", 1), key(basic, "a", 1));

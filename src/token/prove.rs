@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use super::presented::Credential;
@@ -13,7 +12,7 @@ use super::{Bad, Tokens};
 use crate::app::Application;
 use crate::app::{AcceptedTokens, Bearer, TokenIssuer};
 use crate::identity::{ClaimNames, Identity, InvalidIdentity};
-use crate::oidc::{AccessToken, AccessTokenError, Provider, Recipient, claimed_issuer, own_client};
+use crate::oidc::{AccessToken, AccessTokenError, Recipient, claimed_issuer, own_client};
 use crate::world::UnixTime;
 
 /// Until a good token is verified again, if it lives that long: keys may have been withdrawn meanwhile.
@@ -54,8 +53,6 @@ pub(super) enum Rejection {
     Identity(#[from] InvalidIdentity),
     #[error(transparent)]
     Token(#[from] AccessTokenError),
-    #[error("there is no provider")]
-    NoProvider,
 }
 
 impl Rejection {
@@ -63,7 +60,7 @@ impl Rejection {
         match self {
             Self::Scope(_) => Bad::Scope,
             Self::TooMany => Bad::Limited,
-            Self::NoProvider | Self::Token(AccessTokenError::Unknown(_)) => Bad::Unknown,
+            Self::Token(AccessTokenError::Unknown(_)) => Bad::Unknown,
             Self::Malformed
             | Self::NoIssuer
             | Self::OtherIssuer
@@ -80,7 +77,6 @@ pub(super) struct Asking<'a> {
     pub(super) tokens: &'a Tokens,
     pub(super) app: &'a Arc<Application>,
     pub(super) accepted: &'a AcceptedTokens,
-    pub(super) provider: &'a Arc<Provider>,
     pub(super) client: Option<IpAddr>,
     /// Whether the credential was good not long ago; no guess then.
     pub(super) was_good: bool,
@@ -107,18 +103,18 @@ impl Asking<'_> {
                 _ => Err(Rejection::NoIssuer),
             };
         };
-        if issuer == self.provider.settings().issuer {
-            let client_id = &self.provider.settings().client_id;
+        if issuer == self.app.provider.settings().issuer {
+            let client_id = &self.app.provider.settings().client_id;
             let is_ours = |audience: &str| audience == client_id || self.is_application(audience);
             let recipient = Recipient { is_ours: &is_ours, accept_clients: &self.accepted.accept_clients };
-            let mut proven = self.provider.verify_access_token(token, &recipient).await?;
+            let mut proven = self.app.provider.verify_access_token(token, &recipient).await?;
             let complete = self.add_userinfo(token, &mut proven.claims).await?;
-            let names = &self.provider.settings().claims;
+            let names = &self.app.provider.settings().claims;
             let proven = self.proven(proven, names, token.to_owned(), GOOD_JWT)?;
             return Ok(self.of_the_provider(Proven { complete, ..proven }));
         }
-        let known = self.tokens.issuers.get(&self.app.number).map_or(&[][..], Vec::as_slice).iter();
-        let found = known.zip(&self.accepted.issuers).find(|(_, settings)| settings.issuer == issuer);
+        let found =
+            self.app.token_issuers.iter().zip(&self.accepted.issuers).find(|(_, settings)| settings.issuer == issuer);
         let Some((provider, settings)) = found else {
             // The provider may vouch for it: authentik has an issuer for each application.
             if self.accepted.bearer == Bearer::Both && !self.accepted.accept_clients.is_empty() {
@@ -141,21 +137,21 @@ impl Asking<'_> {
     }
 
     async fn introspect(&self, token: &str) -> Result<Proven, Rejection> {
-        let client_id = &self.provider.settings().client_id;
+        let client_id = &self.app.provider.settings().client_id;
         let is_ours = |audience: &str| audience == client_id || self.is_application(audience);
         let recipient = Recipient { is_ours: &is_ours, accept_clients: &self.accepted.accept_clients };
-        let asked = self.guess(None, self.provider.introspect(token, &recipient)).await;
+        let asked = self.guess(None, self.app.provider.introspect(token, &recipient)).await;
         if matches!(asked, Err(Rejection::Token(AccessTokenError::Inactive))) && self.tokens.inactive.admit().is_some()
         {
             tracing::info!(
-                identity_provider = self.provider.name(),
+                identity_provider = self.app.provider.name(),
                 "the provider calls a token inactive; some say so too when client_secret is wrong"
             );
         }
         let mut told = asked?;
         let username = told.claims.get("username").and_then(Value::as_str).unwrap_or_default().to_owned();
         let complete = self.add_userinfo(token, &mut told.claims).await?;
-        let names = &self.provider.settings().claims;
+        let names = &self.app.provider.settings().claims;
         let mut identity = identity(&told.claims, names)?;
         // The name that users sign in with (RFC 7662 §2.2), where no claim says it. An operator who names another claim wants what
         // is there alone.
@@ -168,21 +164,16 @@ impl Asking<'_> {
 
     /// Asks userinfo for what the application wants and `claims` do not say; the answer is kept with the verdict.
     async fn add_userinfo(&self, token: &str, claims: &mut Map<String, Value>) -> Result<bool, Rejection> {
-        let _turn = self.turn().await;
-        Ok(self.provider.add_userinfo(token, claims, &self.app.wanted_claims).await?)
-    }
-
-    /// The right to one of the questions that a provider is asked at once.
-    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        // Nothing closes the semaphore.
-        self.tokens.turns.get(self.provider.name())?.acquire().await.ok()
+        let _turn = self.app.provider.question_turn().await;
+        Ok(self.app.provider.add_userinfo(token, claims, &self.app.wanted_claims).await?)
     }
 
     async fn prove_password(&self, user: &str, password: &str) -> Result<Proven, Rejection> {
-        let login =
-            self.guess(Some(user), self.provider.redeem_app_password(user, password, &self.app.wanted_claims)).await?;
+        let login = self
+            .guess(Some(user), self.app.provider.redeem_app_password(user, password, &self.app.wanted_claims))
+            .await?;
         let token = AccessToken { claims: login.claims, expires_at: None };
-        let proven = self.proven(token, &self.provider.settings().claims, login.id_token, GOOD_BY_PROVIDER)?;
+        let proven = self.proven(token, &self.app.provider.settings().claims, login.id_token, GOOD_BY_PROVIDER)?;
         Ok(self.of_the_provider(proven))
     }
 
@@ -198,11 +189,11 @@ impl Asking<'_> {
         user: Option<&str>,
         ask: impl Future<Output = Result<T, AccessTokenError>>,
     ) -> Result<T, Rejection> {
-        let _turn = self.turn().await;
+        let _turn = self.app.provider.question_turn().await;
         if self.was_good {
             return Ok(ask.await?);
         }
-        let reserved = self.tokens.failure_limits.reserve(self.provider.name(), user, self.client, Instant::now());
+        let reserved = self.tokens.failure_limits.reserve(self.app.provider.name(), user, self.client, Instant::now());
         let Some(reservation) = reserved else {
             return Err(Rejection::TooMany);
         };

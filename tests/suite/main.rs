@@ -14,6 +14,7 @@ mod running;
 #[path = "../../examples/demo/web.rs"]
 mod web;
 
+mod architecture;
 mod attempts;
 mod browser;
 mod claims;

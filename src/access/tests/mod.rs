@@ -17,6 +17,7 @@ use crate::identity::Identity;
 use crate::session::samples::alice;
 use crate::session::{NewSession, ProviderSide};
 use crate::settings::Settings;
+use crate::world::World;
 
 const NOW: UnixTime = UnixTime::from_secs(1_000_000);
 
@@ -246,13 +247,18 @@ fn preflights_pass_only_where_allowed() {
 }
 
 /// An application with these `[[application.rule]]` lines, and further keys before them.
-fn app_of(keys: &str, rules: &str) -> Application {
+fn app_of(keys: &str, rules: &str) -> Arc<Application> {
     let text = format!(
         "[server]\ntrusted_proxies = [\"10.0.0.1\"]\n[identity_provider.default]\nissuer = \"https://idp.example.com\"\n\
          client_id = \"proxy\"\nclient_secret = \"secret\"\n[[application]]\nexternal_host = \"https://app.example.com\"\n\
          cookie_domain = \"example.com\"\n{keys}\n{rules}"
     );
-    let mut settings = Settings::from_toml(&text).unwrap_or_else(|mistakes| panic!("{mistakes}\n{text}"));
-    let app = settings.applications.remove(0);
-    Application::new(0, app, &settings.identity_providers["default"], "forepost")
+    let settings = Settings::from_toml(&text).unwrap_or_else(|mistakes| panic!("{mistakes}\n{text}"));
+    application(&settings)
+}
+
+fn application(settings: &Settings) -> Arc<Application> {
+    let (catalog, conflicts) = crate::daemon::catalog(settings, World::system());
+    assert!(conflicts.is_empty(), "{conflicts:?}");
+    Arc::clone(&catalog.applications()[0])
 }

@@ -32,7 +32,7 @@ fn row(app: &Application, row: Row, nobody: &str, alice: &str, claims: &serde_js
     };
     let session = Arc::new(Session::new(
         NewSession {
-            application: Arc::clone(&app.slug),
+            application: app.id.clone(),
             identity: app.pack(identity, "", None, claims.as_object().unwrap()),
             began_at: NOW,
             lifetime: Duration::from_hours(1),
@@ -171,9 +171,8 @@ fn an_empty_segment_below_the_own_path_is_ambiguous() {
     let rules = "[[application.rule]]\npaths = [{ prefix = \"/sub/admin\" }]\ndeny = true";
     let text = "[identity_provider.default]\nissuer = \"https://idp.example.com\"\nclient_id = \"proxy\"\n\
                 client_secret = \"secret\"\n[[application]]\nexternal_host = \"https://app.example.com/sub\"\n";
-    let mut settings = Settings::from_toml(&format!("{text}{rules}")).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    let provider = settings.identity_providers["default"].clone();
-    let app = Application::new(0, settings.applications.remove(0), &provider, "forepost");
+    let settings = Settings::from_toml(&format!("{text}{rules}")).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let app = application(&settings);
     let none = serde_json::json!({});
     row(&app, at("/sub//y/admin"), "forbid", "forbid", &none);
     row(&app, at("/sub/%5cy/admin"), "forbid", "forbid", &none);

@@ -8,7 +8,6 @@ use crate::access::{Because, Decision};
 use crate::app::{AcceptedTokens, Application};
 use crate::http::outcome::{BadCredentials, Cause, Denial, Flaw, Forbid, Outcome, Unavailable};
 use crate::http::resource;
-use crate::oidc::Provider;
 use crate::token::{self, Bad, Presented, Scheme};
 use crate::world::UnixTime;
 
@@ -28,9 +27,9 @@ impl<'c> Check<'c> {
             token::Outcome::Bad(_) => None,
         };
         let outcome = match (self.decide(place, session, now), credential) {
-            (Decision::Allow(permit), _) => Outcome::Allow(self.grant(app, permit, now)),
+            (Decision::Allow(permit), _) => Outcome::Allow(Self::grant(app, permit, now)),
             // What is public asks nobody who he is, and may have tokens of its own.
-            (Decision::Pass(permit), _) => Outcome::Pass(self.grant(app, permit, now)),
+            (Decision::Pass(permit), _) => Outcome::Pass(Self::grant(app, permit, now)),
             (Decision::Forbid(forbidden), credential) => {
                 let is_good_token = scheme == Scheme::Bearer && matches!(credential, token::Outcome::Good(_));
                 let lacks_privileges = is_good_token && forbidden.because == Because::NotEntitled;
@@ -50,9 +49,8 @@ impl<'c> Check<'c> {
     }
 
     /// Whether a valid session counts before this credential: the operator says so, or it is plainly the application's own.
-    pub(super) fn yields(&self, app: &Application, accepted: &AcceptedTokens, presented: Presented<'_>) -> bool {
-        let foreign = |provider: &Arc<Provider>| presented.is_foreign(accepted, &provider.settings().issuer);
-        accepted.prefer_session || self.outpost.logins.provider(app).is_some_and(foreign)
+    pub(super) fn yields(app: &Application, accepted: &AcceptedTokens, presented: Presented<'_>) -> bool {
+        accepted.prefer_session || presented.is_foreign(accepted, &app.provider.settings().issuer)
     }
 }
 
@@ -67,7 +65,7 @@ fn refuse<'c>(place: Place<'c>, accepted: &'c AcceptedTokens, scheme: Scheme, ba
     Denial::BadCredentials(BadCredentials {
         flaw,
         scheme,
-        realm: &app.slug,
+        realm: &app.id,
         resource: resource::address(app, &original.authority.host),
         origin: place.readable_by(),
     })

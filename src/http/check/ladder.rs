@@ -83,7 +83,7 @@ impl<'c> Check<'c> {
         let session = match (self.facts.session.take(), shown) {
             (Some(session), _) => session,
             // A credential counts, whatever cookie lies beside it.
-            (None, Some((accepted, presented))) if !self.yields(place.app, accepted, presented) => Ok(None),
+            (None, Some((accepted, presented))) if !Self::yields(place.app, accepted, presented) => Ok(None),
             (None, _) => self.find_session(place, now)?,
         };
         let counts = matches!(session, Ok(None) | Err(SessionError::Unconfirmed));
@@ -170,9 +170,9 @@ impl<'c> Check<'c> {
         let outcome = match self.decide(place, session.as_ref(), now) {
             Decision::Allow(permit) => match self.silent_login(place, &permit, now) {
                 Some(login) => Denial::ToLogin(login).into(),
-                None => Outcome::Allow(self.grant(app, permit, now)),
+                None => Outcome::Allow(Self::grant(app, permit, now)),
             },
-            Decision::Pass(permit) => Outcome::Pass(self.grant(app, permit, now)),
+            Decision::Pass(permit) => Outcome::Pass(Self::grant(app, permit, now)),
             Decision::StartLogin(_) if !self.outpost.store.is_up() => {
                 self.outpost.note_store_failure(app, &store_is_down(), self.asked.received.id);
                 Denial::Unavailable(Unavailable { app, cause: Cause::Store }).into()
@@ -200,8 +200,8 @@ impl<'c> Check<'c> {
         Checked { outcome, app: Some(app), user: None }
     }
 
-    pub(super) fn grant(&self, app: &Application, permit: Permit, now: UnixTime) -> Grant {
-        let jwks = self.outpost.logins.jwks(app);
+    pub(super) fn grant(app: &Application, permit: Permit, now: UnixTime) -> Grant {
+        let jwks = app.jwks();
         let headers = match permit.session() {
             Some(session) => app.headers_for(session.identity(), &jwks, now),
             None => app.header_template.anonymous(&jwks),
@@ -284,7 +284,7 @@ impl Outpost {
                 }
             }
         })?;
-        let Some(app) = self.registry.find(&original.authority.host) else {
+        let Some(app) = received.catalog.find(&original.authority.host) else {
             tracing::warn!(
                 request_id = %received.id,
                 dialect = dialect.as_str(),
@@ -293,7 +293,7 @@ impl Outpost {
             );
             return Err(BadRequest::UnknownHost);
         };
-        if let Err(mistake) = self.agrees(dialect, original, received) {
+        if let Err(mistake) = Self::agrees(dialect, original, received) {
             self.note_misaddressed(&mistake, received);
             return Err(mistake.reason());
         }

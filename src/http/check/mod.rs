@@ -72,11 +72,12 @@ impl Outpost {
         let answer = render(asked.dialect, outcome, &context);
         let elapsed = began.elapsed();
         let method = original.and_then(|it| it.method.as_ref()).unwrap_or(&Method::GET);
-        self.metrics.check(app.map(|app| app.number), asked.dialect as usize, verdict as usize, method, elapsed);
+        let metrics = app.map_or(self.metrics.unknown(), |app| &app.metrics);
+        metrics.check(asked.dialect as usize, verdict as usize, method, elapsed);
         if self.sampler.wants(verdict.is_routine()) {
             RequestLine {
                 request_id: &asked.received.id,
-                application: app.map(|app| &*app.slug),
+                application: app.map(|app| app.id.as_str()),
                 route: "auth",
                 dialect: Some(asked.dialect.as_str()),
                 outcome: verdict.as_str(),

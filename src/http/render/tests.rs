@@ -11,6 +11,7 @@ use super::*;
 use crate::access::{Because, Decision, Forbidden, Permit, decide};
 use crate::app::Application;
 use crate::app::samples::single;
+use crate::catalog::Catalog;
 use crate::forwarded::{ClientHints, OriginalRequest, Target, TrustedProxies};
 use crate::host::{Authority, Scheme as UrlScheme};
 use crate::http::outcome::{BadCredentials, Cause, Denial, Flaw, Forbid, ToLogin, Unavailable};
@@ -59,7 +60,8 @@ impl Scene {
 
     fn render(&self, dialect: Dialect, original: &OriginalRequest<'_>, outcome: Outcome<'_>) -> Answer {
         let id = RequestIds::new(&World::system()).next();
-        let received = Received::new(&self.head, Peer::UnixSocket { uid: None }, &self.proxies, id);
+        let catalog = Catalog::default();
+        let received = Received::new(&self.head, &catalog, Peer::UnixSocket { uid: None }, &self.proxies, id);
         render(dialect, outcome, &Context { received: &received, original: Some(original), app: Some(&self.app) })
     }
 }
@@ -154,7 +156,7 @@ fn to_login(after_post: bool) -> Denial<'static> {
 
 fn bad<'c>(app: &'c Application, flaw: Flaw<'c>, scheme: Scheme) -> Denial<'c> {
     let resource = "https://resource".into();
-    Denial::BadCredentials(BadCredentials { flaw, scheme, realm: &app.slug, resource, origin: None })
+    Denial::BadCredentials(BadCredentials { flaw, scheme, realm: &app.id, resource, origin: None })
 }
 
 fn forbid<'c>(

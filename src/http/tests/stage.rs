@@ -1,6 +1,6 @@
 //! What the decision table is asked of.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use http::{HeaderValue, Method, Request};
 use tokio_util::task::TaskTracker;
 
 use crate::access::{Action, PathPattern, PublicPathRule, Requirement, Rule};
-use crate::app::{Application, Registry, samples};
+use crate::app::{Application, samples};
+use crate::catalog::samples::catalog;
 use crate::cookie::Sealer;
 use crate::forwarded::{Dialect, ENVOY_PREFIX, TrustedProxies};
 use crate::http::{DIALECTS, Outpost, OutpostParts, VERDICTS, reply};
@@ -24,7 +25,7 @@ use crate::session::{MemoryStore, Session, SessionStore, SessionToken};
 use crate::telemetry::RoutineChecks;
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
-use crate::token::{TokenParts, Tokens};
+use crate::token::Tokens;
 use crate::world::{UnixTime, World};
 
 const ISSUER: &str = "https://idp.example.com";
@@ -124,20 +125,22 @@ impl Stage {
             app.public_paths =
                 vec![PublicPathRule { path: PathPattern::Prefix("/public".into()), host: None, methods: Vec::new() }];
         };
-        let single = Arc::new(samples::application("https://app.example.com", None, change));
-        let domain = Arc::new(samples::application("https://auth.example.test", Some("example.test"), change));
-        let other = samples::single("https://other.example.com");
-        let metrics = Arc::new(Metrics::new("forepost", [], ["default"], &DIALECTS, &VERDICTS));
+        let metrics = Arc::new(Metrics::new("forepost", &DIALECTS, &VERDICTS));
         let observer = Arc::clone(&metrics);
         let provider = Provider::known("default", samples::provider_settings(ISSUER), world.clone(), observer);
-        let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new(crate::session::contract::parts(1000)));
         let provider = Arc::new(provider);
+        let at_provider =
+            |host: &str, domain: Option<&str>| samples::at_provider(host, domain, Arc::clone(&provider), change);
+        let catalog = catalog(vec![
+            at_provider("https://app.example.com", None),
+            at_provider("https://auth.example.test", Some("example.test")),
+        ]);
+        let other = samples::single("https://other.example.com");
+        let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new(crate::session::contract::parts(1000)));
         let revoker = Revoker::new(TaskTracker::new());
         let logouts = Logouts::new(LogoutParts {
             world: world.clone(),
             store: Arc::clone(&store),
-            providers: [("default".to_owned(), Arc::clone(&provider))].into(),
-            provider_names: std::collections::HashMap::new(),
             lifetime: HOUR,
             everywhere: false,
             revoker: Arc::clone(&revoker),
@@ -147,7 +150,6 @@ impl Stage {
             world: world.clone(),
             sealer: Sealer::new(b"secret"),
             store: Arc::clone(&store),
-            providers: [("default".to_owned(), provider)].into(),
             metrics: Arc::clone(&metrics),
             lifetime: HOUR,
             idle_timeout: None,
@@ -155,21 +157,17 @@ impl Stage {
             revoker,
         }));
         let mut cookies = BTreeMap::new();
-        for (mode, app) in [(Mode::Single, &single), (Mode::Domain, &domain)] {
+        let snapshot = catalog.load_full();
+        for (mode, app) in [Mode::Single, Mode::Domain].into_iter().zip(snapshot.applications()) {
             for credential in CREDENTIALS {
                 let cookie = cookie(credential, app, &other, store.as_ref(), &world).await;
                 cookies.insert((mode, credential), cookie);
             }
         }
-        let tokens = Tokens::new(TokenParts {
-            world: world.clone(),
-            providers: HashMap::new(),
-            issuers: HashMap::new(),
-            metrics: Arc::clone(&metrics),
-        });
+        let tokens = Tokens::new(world.clone());
         let outpost = Outpost::new(OutpostParts {
             tokens,
-            registry: Registry::new(vec![single, domain], false),
+            catalog,
             logins,
             logouts,
             store,

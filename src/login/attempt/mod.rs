@@ -94,7 +94,7 @@ impl NewAttempt {
         };
         let state = State {
             id: id.clone(),
-            application: app.slug.to_string(),
+            application: app.id.to_string(),
             target: target.as_str().to_owned(),
             began: now.as_millis(),
             ahead,
@@ -157,7 +157,7 @@ impl ReturnedAttempt {
     /// Opens the `state` of a callback; `None` when we did not make it for `app`.
     pub(super) fn open(app: &Application, state: &str, sealer: &Sealer) -> Option<Self> {
         let state: State = open(sealer, STATE, state)?;
-        (*state.application == *app.slug).then(|| Self {
+        (*state.application == *app.id).then(|| Self {
             began: UnixTime::from_millis(state.began),
             moment: UnixTime::from_millis(state.began).shifted(state.ahead),
             target: ReturnTarget::parse(app, &state.target).unwrap_or_else(|| ReturnTarget::home(app)),

@@ -135,7 +135,7 @@ impl Logins {
         let Some(kept) = kept else {
             return gone();
         };
-        let provider = self.provider(app).ok_or_else(|| failed(OidcError::NotReady, attempt))?;
+        let provider = &app.provider;
         verify_issuer(provider, params.iss.as_deref())?;
         if let Some(code) = &params.error {
             outcome.cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
@@ -231,7 +231,7 @@ impl Logins {
         let reason = if code == DENIED { DENIED } else { REASON };
         for token in SessionToken::ending(app.cookies.session(), visitor.headers).tokens {
             // Another application's cookie may have the same name.
-            if let Some(session) = self.store.load(&token).await?.filter(|session| session.is_of(&app.slug)) {
+            if let Some(session) = self.store.load(&token).await?.filter(|session| session.is_of(&app.id)) {
                 self.end(app, &token, &session, reason, Some(&visitor.asker)).await;
             }
         }
@@ -258,11 +258,11 @@ impl Logins {
         let refreshable = refreshable.map(|(token, schedule)| Refreshable { token, rotates: None, schedule });
         let silent_login = self.silent_schedule(now, refreshable.is_some());
         let identity = app.pack(identity, &login.id_token, token_ends, &login.claims);
-        let bytes = wire_bytes(&app.headers_for(&identity, &self.jwks(app), now));
+        let bytes = wire_bytes(&app.headers_for(&identity, &app.jwks(), now));
         if bytes > app.headers.warn_bytes {
-            self.metrics.header_block_too_large(Some(&app.slug));
+            app.metrics.header_block_too_large();
             tracing::warn!(
-                application = %app.slug,
+                application = %app.id,
                 user = identity.label(),
                 bytes,
                 limit = app.headers.warn_bytes,
@@ -271,7 +271,7 @@ impl Logins {
         }
         let session = Arc::new(Session::new(
             NewSession {
-                application: Arc::clone(&app.slug),
+                application: app.id.clone(),
                 identity,
                 began_at: attempt.moment(),
                 lifetime: self.lifetime,
@@ -295,20 +295,18 @@ impl Logins {
                 "the session is not refreshed (no refresh token, or session.revalidate_after is off)",
             );
         }
-        if self.guard.completed(&app.slug, &session, attempt.began(), now) == Verdict::Loop {
+        if self.guard.completed(&app.id, &session, attempt.began(), now) == Verdict::Loop {
             // Perhaps the cookie does come back, among more of its name than are looked at.
             set_cookies.extend(attempt.target.expire_planted(app));
             return Err(CallbackError::Loop);
         }
         let token = SessionToken::generate(&self.world)?;
-        let opened = Audited::new(&app.slug, &app.identity_provider, &token, &session);
+        let opened = Audited::new(&app.id, app.provider.name(), &token, &session);
         let deadline = Instant::now() + LONGEST_SAVE;
         patiently(deadline, || self.store.save(&token, Arc::clone(&session))).await?;
         patiently(deadline, || self.forget(app, visitor, "replaced")).await?;
-        if let Some(provider) = self.provider(app) {
-            self.revoker.signed_in(provider, &session);
-        }
-        set_cookies.push(app.cookies.set_session(&token, self.lifetime));
+        self.revoker.signed_in(&app.provider, &session);
+        set_cookies.push(app.cookies.set_session(&token.encode(), self.lifetime));
         Ok(opened)
     }
 }

@@ -36,7 +36,7 @@ impl Asking<'_> {
             self.logins.unanswered.start(self.provider.name().to_owned(), self.logins.world.now());
         }
         let name = result.as_ref().map_or_else(|failure| failure.error.as_str(), |_| "renewed");
-        self.logins.metrics.refresh(&self.app.identity_provider, name);
+        self.logins.metrics.refresh(self.app.provider.name(), name);
         match result {
             Ok(refreshed) if refreshed.lost_sid => self.end("provider_session_ended").await,
             Ok(refreshed) => self.renew(refreshed).await,
@@ -147,8 +147,8 @@ impl Asking<'_> {
     fn tell(&self, failure: &RefreshFailure) {
         if let Some(further) = self.logins.refresh_failure_log.admit() {
             tracing::warn!(
-                application = %self.app.slug,
-                identity_provider = %self.app.identity_provider,
+                application = %self.app.id,
+                identity_provider = self.app.provider.name(),
                 user = self.session.identity().label(),
                 error = %WithCauses(&failure.error),
                 further,
@@ -166,9 +166,9 @@ impl Asking<'_> {
             return Outcome::Open;
         }
         // It may have been signed out or revoked meanwhile.
-        if let (Ok(None), Some(provider)) = (self.logins.store.load(self.token).await, self.logins.provider(self.app)) {
+        if let Ok(None) = self.logins.store.load(self.token).await {
             // Nobody will use the new token; where the provider does not hear it, it ends there by itself.
-            self.logins.revoker.revoke_renewed(provider, renewed);
+            self.logins.revoker.revoke_renewed(&self.app.provider, renewed);
         }
         Outcome::Open
     }

@@ -112,7 +112,7 @@ impl Logins {
         asks: impl FnOnce() -> bool,
     ) -> Confirmed {
         if let Some(refresh) = self.spawn_refresh(app, token, session, asks) {
-            let provider = self.provider(app).map_or(Duration::ZERO, |provider| provider.settings().timeout);
+            let provider = app.provider.settings().timeout;
             // Where it takes longer, nothing is known yet.
             if timeout(provider + STORE_PATIENCE, refresh.value()).await == Ok(Some(Outcome::Ended)) {
                 return Confirmed::Refused;
@@ -126,7 +126,7 @@ impl Logins {
         let newest = self.store.load(token).await;
         let now = self.world.now();
         match newest {
-            Ok(Some(session)) if !session.is_valid_for(&app.slug, now) || self.has_ended(token) => Confirmed::Refused,
+            Ok(Some(session)) if !session.is_valid_for(&app.id, now) || self.has_ended(token) => Confirmed::Refused,
             Ok(Some(session)) if session.needs_confirmation(&app.wanted_claims, now) => {
                 let refused = session.refreshable().is_some_and(|it| it.schedule.was_refused());
                 if refused { Confirmed::Refused } else { Confirmed::Unknown }
@@ -168,10 +168,9 @@ impl Logins {
         token: &SessionToken,
         session: &Arc<Session>,
     ) -> Outcome {
-        let Some(provider) = self.provider(app) else { return Outcome::Open };
+        let provider = &app.provider;
         // Many sessions may be due at once, after a start or an absence of the provider; another provider's wait for none of them.
-        let Some(turns) = self.refresh_turns.get(provider.name()) else { return Outcome::Open };
-        let Ok(_turn) = turns.acquire().await else { return Outcome::Open };
+        let _turn = provider.refresh_turn().await;
         if self.unanswered.is_running(provider.name(), self.world.now()) {
             if let Some(refreshable) = session.refreshable() {
                 refreshable.schedule.note_failure(false);
@@ -267,8 +266,8 @@ impl Logins {
         let ends_early = session.identity().sent_until().is_some_and(|ends| ends < session.expires_at());
         if let (true, Some(further)) = (ends_early, self.token_end_log.admit()) {
             tracing::warn!(
-                application = %app.slug,
-                identity_provider = %app.identity_provider,
+                application = %app.id,
+                identity_provider = app.provider.name(),
                 why,
                 further,
                 "X-authentik-jwt is empty once the ID token has ended (application.headers.jwt)"
@@ -278,11 +277,11 @@ impl Logins {
 
     fn store_failed(&self, app: &Application, error: &StoreError) {
         if let Some(further) = self.store_failure_log.admit() {
-            tracing::warn!(application = %app.slug, %error, further, "a refresh could not be written down");
+            tracing::warn!(application = %app.id, %error, further, "a refresh could not be written down");
         }
     }
 }
 
 fn audit(event: Event, app: &Application, token: &SessionToken, session: &Session, reason: &str) {
-    Audited::new(&app.slug, &app.identity_provider, token, session).line(event, reason).write();
+    Audited::new(&app.id, app.provider.name(), token, session).line(event, reason).write();
 }

@@ -1,8 +1,9 @@
 //! Histograms that count without a lock, and tables of them.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
@@ -46,7 +47,7 @@ impl Histogram {
     }
 }
 
-/// A histogram for each possible label set. All are made at start, so that a lookup is arithmetic.
+/// A histogram for each possible label set. All are made beforehand, so that a lookup is arithmetic.
 ///
 /// Empty histograms are not shown, because few applications are asked about in every dialect.
 #[derive(Debug)]
@@ -85,7 +86,40 @@ impl<L: EncodeLabelSet> Table<L> {
     }
 }
 
-impl<L: EncodeLabelSet> EncodeMetric for Table<L> {
+/// Tables of one metric, by a name: each is made when it is first asked for.
+#[derive(Debug)]
+pub(super) struct Tables<L> {
+    tables: Arc<RwLock<BTreeMap<String, Table<L>>>>,
+}
+
+impl<L> Clone for Tables<L> {
+    fn clone(&self) -> Self {
+        Self { tables: Arc::clone(&self.tables) }
+    }
+}
+
+impl<L> Default for Tables<L> {
+    fn default() -> Self {
+        Self { tables: Arc::default() }
+    }
+}
+
+impl<L> Tables<L> {
+    /// The table with this name, where there is none a new one.
+    pub(super) fn get_or_create(&self, name: &str, new: impl FnOnce() -> Table<L>) -> Table<L> {
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        tables.entry(name.to_owned()).or_insert_with(new).clone()
+    }
+}
+
+impl<L: EncodeLabelSet> Tables<L> {
+    fn show(&self, encoder: &mut MetricEncoder<'_>) -> fmt::Result {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        tables.values().try_for_each(|table| table.show(encoder))
+    }
+}
+
+impl<L: EncodeLabelSet> EncodeMetric for Tables<L> {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         self.show(&mut encoder)
     }
@@ -95,9 +129,9 @@ impl<L: EncodeLabelSet> EncodeMetric for Table<L> {
     }
 }
 
-/// Two tables that are encoded under one name.
+/// Tables and a further table that are encoded under one name.
 #[derive(Debug)]
-pub(super) struct Both<L>(pub(super) Table<L>, pub(super) Table<L>);
+pub(super) struct Both<L>(pub(super) Tables<L>, pub(super) Table<L>);
 
 impl<L: EncodeLabelSet> EncodeMetric for Both<L> {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {

@@ -10,9 +10,6 @@ pub(super) const UNKNOWN: &str = "unknown";
 pub(super) const METHODS: [Method; 7] =
     [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
 
-/// The fixed methods and `OTHER`.
-pub(super) const METHOD_COUNT: usize = METHODS.len() + 1;
-
 #[derive(Clone, Debug, EncodeLabelSet)]
 pub(super) struct CheckLabels {
     pub(super) application: String,
@@ -75,30 +72,6 @@ pub(super) struct RevocationLabels {
     pub(super) reason: &'static str,
 }
 
-/// Configured names, each once, after a first one for unknown names.
-#[derive(Debug)]
-pub(super) struct Names(pub(super) Vec<String>);
-
-impl Names {
-    pub(super) fn new() -> Self {
-        Self(vec![UNKNOWN.to_owned()])
-    }
-
-    /// The number of `name`. Adds a new name; a duplicate series would make a scrape invalid.
-    pub(super) fn add(&mut self, name: &str) -> usize {
-        let known = self.0.iter().position(|n| n == name);
-        known.unwrap_or_else(|| {
-            self.0.push(name.to_owned());
-            self.0.len() - 1
-        })
-    }
-
-    pub(super) fn label(&self, name: &str) -> String {
-        let known = self.0.iter().any(|n| n == name);
-        if known { name } else { UNKNOWN }.to_owned()
-    }
-}
-
 /// Constant values of a label, by their positions; after them is `other`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Words(pub(super) &'static [&'static str]);
@@ -117,25 +90,21 @@ impl Words {
     }
 }
 
-/// In the order that [`super::Metrics::check`] counts in.
-pub(super) fn check(slugs: &Names, dialects: Words, outcomes: Words) -> impl Iterator<Item = CheckLabels> {
-    slugs.0.iter().flat_map(move |application| {
-        dialects.all().flat_map(move |dialect| {
-            outcomes.all().map(move |outcome| CheckLabels { application: application.clone(), dialect, outcome })
-        })
+/// In the order that [`super::ApplicationMetrics::check`] counts in.
+pub(super) fn check(application: &str, dialects: Words, outcomes: Words) -> impl Iterator<Item = CheckLabels> {
+    dialects.all().flat_map(move |dialect| {
+        outcomes.all().map(move |outcome| CheckLabels { application: application.to_owned(), dialect, outcome })
     })
 }
 
-/// Host by host, and for each [`METHOD_COUNT`] methods.
-pub(super) fn outpost(outpost_name: &str, hosts: &Names, r#type: &'static str) -> impl Iterator<Item = OutpostLabels> {
-    hosts.0.iter().flat_map(move |host| {
-        let methods = METHODS.iter().map(Method::as_str).chain(["OTHER"]);
-        methods.map(move |method| OutpostLabels {
-            outpost_name: outpost_name.to_owned(),
-            method: method.to_owned(),
-            host: host.clone(),
-            r#type,
-        })
+/// Of one host, for each method.
+pub(super) fn outpost(outpost_name: &str, host: &str, r#type: &'static str) -> impl Iterator<Item = OutpostLabels> {
+    let methods = METHODS.iter().map(Method::as_str).chain(["OTHER"]);
+    methods.map(move |method| OutpostLabels {
+        outpost_name: outpost_name.to_owned(),
+        method: method.to_owned(),
+        host: host.to_owned(),
+        r#type,
     })
 }
 

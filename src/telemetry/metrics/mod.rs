@@ -3,10 +3,12 @@
 //! Clients do not choose values of labels: applications, hosts and identity providers are those of the configuration or
 //! `unknown`, and all other values are constants. So the configuration fixes the number of series.
 
+mod application;
 mod histogram;
 mod labels;
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use http::Method;
@@ -18,10 +20,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use histogram::{Both, Table};
+pub use application::ApplicationMetrics;
+use histogram::{Both, Table, Tables};
 use labels::{
-    ApplicationLabels, CheckLabels, LoginLabels, Names, OperationLabels, OutpostLabels, ProviderLabels,
-    ProviderRequestLabels, RefreshLabels, RevocationLabels, TokenLabels, UNKNOWN, Words,
+    ApplicationLabels, CheckLabels, LoginLabels, OperationLabels, OutpostLabels, ProviderLabels, ProviderRequestLabels,
+    RefreshLabels, RevocationLabels, TokenLabels, UNKNOWN, Words,
 };
 
 /// The `Content-Type` of the text of [`Metrics::encode`].
@@ -46,14 +49,14 @@ const CONNECTION_BOUNDS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 10
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    slugs: HashSet<String>,
-    /// By the position of the application in the configuration.
-    applications: Vec<Numbers>,
-    providers: Names,
+    outpost_name: String,
+    providers: RwLock<BTreeSet<String>>,
     dialects: Words,
     outcomes: Words,
-    checks: Table<CheckLabels>,
-    outpost: Table<OutpostLabels>,
+    checks: Tables<CheckLabels>,
+    outpost: Tables<OutpostLabels>,
+    /// Of requests for a host that no application has.
+    unknown: ApplicationMetrics,
     ping: Table<OutpostLabels>,
     sessions: Gauge,
     store_up: Gauge,
@@ -73,77 +76,94 @@ pub struct Metrics {
     left_out: Counter,
 }
 
-/// The positions of an application and its host in the tables.
-#[derive(Clone, Copy, Debug, Default)]
-struct Numbers {
-    application: usize,
-    host: usize,
-}
-
 impl Metrics {
-    /// Makes all possible series of checks.
+    /// Metrics without applications and identity providers ([`Metrics::application`], [`Metrics::add_provider`]).
     ///
-    /// `applications` are slugs with their external hosts. `dialects` and `outcomes` are all values that [`Metrics::check`] counts.
-    pub fn new<'a>(
-        outpost_name: &str,
-        applications: impl IntoIterator<Item = (&'a str, &'a str)>,
-        identity_providers: impl IntoIterator<Item = &'a str>,
-        dialects: &'static [&'static str],
-        outcomes: &'static [&'static str],
-    ) -> Self {
+    /// `dialects` and `outcomes` are all the words that [`ApplicationMetrics::check`] will be given.
+    #[must_use]
+    pub fn new(outpost_name: &str, dialects: &'static [&'static str], outcomes: &'static [&'static str]) -> Self {
         let (dialects, outcomes) = (Words(dialects), Words(outcomes));
-        let (mut slugs, mut hosts) = (Names::new(), Names::new());
-        let numbers = applications.into_iter();
-        let applications =
-            numbers.map(|(slug, host)| Numbers { application: slugs.add(slug), host: hosts.add(host) }).collect();
-        let mut providers = Names::new();
-        for provider in identity_providers {
-            providers.add(provider);
-        }
+        let ping = labels::outpost(outpost_name, UNKNOWN, "ping");
+        let (checks, outpost) = (Tables::default(), Tables::default());
+        let (sign_outs, tokens, header_blocks) = (Family::default(), Family::default(), Family::default());
         let mut metrics = Self {
+            unknown: ApplicationMetrics {
+                dialects,
+                outcomes,
+                checks: checks.get_or_create(UNKNOWN, || check_table(UNKNOWN, dialects, outcomes)),
+                outpost: outpost.get_or_create(UNKNOWN, || outpost_table(outpost_name, UNKNOWN)),
+                sign_outs: Counter::default(),
+                header_blocks: Counter::default(),
+                application: UNKNOWN.to_owned(),
+                tokens: Family::clone(&tokens),
+            },
             registry: Registry::default(),
-            checks: Table::new(&CHECK_BOUNDS, labels::check(&slugs, dialects, outcomes)),
-            outpost: Table::new(&OUTPOST_BOUNDS, labels::outpost(outpost_name, &hosts, "app")),
-            ping: Table::new(&OUTPOST_BOUNDS, labels::outpost(outpost_name, &Names::new(), "ping")),
-            slugs: slugs.0.iter().skip(1).cloned().collect(),
-            applications,
-            providers,
+            outpost_name: outpost_name.to_owned(),
+            providers: RwLock::default(),
             dialects,
             outcomes,
+            checks,
+            outpost,
+            ping: Table::new(&OUTPOST_BOUNDS, ping),
             sessions: Gauge::default(),
             store_up: Gauge::default(),
             store_durable: Gauge::default(),
             revocations: Family::default(),
             logins: Family::default(),
-            sign_outs: Family::default(),
+            sign_outs,
             logout_tokens: Family::default(),
             refreshes: Family::default(),
-            tokens: Family::default(),
+            tokens,
             provider_requests: Family::default(),
             provider_durations: Family::new_with_constructor(|| Histogram::new(PROVIDER_BOUNDS)),
             jwks_refreshes: Family::default(),
             provider_ready: Family::default(),
-            header_blocks: Family::default(),
+            header_blocks,
             connections: Histogram::new(CONNECTION_BOUNDS),
             left_out: super::log::left_out(),
         };
-        metrics.start_at_zero();
+        // Shown from the start, so that the first event is a rise; those of applications and providers with each of them.
+        drop(metrics.revocations.get_or_create(&RevocationLabels { reason: "operator" }));
         metrics.register();
-        metrics.register_outpost(outpost_name);
+        metrics.register_outpost();
         metrics
     }
 
-    /// Makes the series that operators alert on at start, so that the first event is an increase.
-    fn start_at_zero(&self) {
-        for slug in &self.slugs {
-            let labels = self.application(Some(slug));
-            drop(self.sign_outs.get_or_create(&labels));
-            drop(self.header_blocks.get_or_create(&labels));
+    /// What is counted of an application at `host`; its series are there from now on, and the same when it is asked for again.
+    #[must_use]
+    pub fn application(&self, application: &str, host: &str) -> ApplicationMetrics {
+        let (dialects, outcomes) = (self.dialects, self.outcomes);
+        let labels = ApplicationLabels { application: application.to_owned() };
+        ApplicationMetrics {
+            dialects,
+            outcomes,
+            checks: self.checks.get_or_create(application, || check_table(application, dialects, outcomes)),
+            outpost: self.outpost.get_or_create(host, || outpost_table(&self.outpost_name, host)),
+            sign_outs: self.sign_outs.get_or_create_owned(&labels),
+            header_blocks: self.header_blocks.get_or_create_owned(&labels),
+            application: labels.application,
+            tokens: Family::clone(&self.tokens),
         }
-        drop(self.revocations.get_or_create(&RevocationLabels { reason: "operator" }));
-        for provider in self.providers.0.iter().skip(1) {
-            self.set_provider_ready(provider, false);
+    }
+
+    /// Of requests for a host that no application has.
+    #[must_use]
+    pub const fn unknown(&self) -> &ApplicationMetrics {
+        &self.unknown
+    }
+
+    /// Makes an identity provider known, which is not ready yet; others count as unknown.
+    pub fn add_provider(&self, name: &str) {
+        let is_new = self.providers.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+        if is_new {
+            self.set_provider_ready(name, false);
         }
+    }
+
+    /// The value of a label.
+    fn provider(&self, name: &str) -> String {
+        let known = self.providers.read().unwrap_or_else(PoisonError::into_inner).contains(name);
+        if known { name } else { UNKNOWN }.to_owned()
     }
 
     fn register(&mut self) {
@@ -196,7 +216,7 @@ impl Metrics {
     }
 
     /// Registers the names of authentik's outpost, for its dashboards.
-    fn register_outpost(&mut self, outpost_name: &str) {
+    fn register_outpost(&mut self) {
         let requests = Both(self.outpost.clone(), self.ping.clone());
         self.registry.register_with_unit(
             "authentik_outpost_proxy_request_duration",
@@ -206,7 +226,7 @@ impl Metrics {
         );
         let info = Family::<Vec<(&'static str, String)>, Gauge>::default();
         let labels = [
-            ("outpost_name", outpost_name),
+            ("outpost_name", self.outpost_name.as_str()),
             ("outpost_type", "proxy"),
             ("uuid", ""),
             ("version", VERSION),
@@ -221,26 +241,6 @@ impl Metrics {
         );
     }
 
-    /// Counts a check; `application` is `None` if no application has the host.
-    ///
-    /// Application, dialect and outcome are positions in the lists for [`Metrics::new`]. Takes no lock and allocates nothing.
-    pub fn check(
-        &self,
-        application: Option<usize>,
-        dialect: usize,
-        outcome: usize,
-        method: &Method,
-        elapsed: Duration,
-    ) {
-        let numbers = application.and_then(|number| self.applications.get(number));
-        let numbers = numbers.copied().unwrap_or_default();
-        let cell = numbers.application * self.dialects.len() + self.dialects.bounded(dialect);
-        let cell = cell * self.outcomes.len() + self.outcomes.bounded(outcome);
-        self.checks.observe(cell, elapsed);
-        let cell = numbers.host * (labels::METHOD_COUNT) + labels::method_number(method);
-        self.outpost.observe(cell, elapsed);
-    }
-
     /// Counts a liveness request, which has no application.
     pub fn ping(&self, method: &Method, elapsed: Duration) {
         self.ping.observe(labels::method_number(method), elapsed);
@@ -248,32 +248,20 @@ impl Metrics {
 
     /// Counts a login that came back from the identity provider.
     pub fn login(&self, identity_provider: &str, result: &'static str) {
-        let labels = LoginLabels { identity_provider: self.providers.label(identity_provider), result };
+        let labels = LoginLabels { identity_provider: self.provider(identity_provider), result };
         self.logins.get_or_create(&labels).inc();
-    }
-
-    /// Counts a session that was signed out.
-    pub fn sign_out(&self, application: Option<&str>) {
-        let labels = self.application(application);
-        self.sign_outs.get_or_create(&labels).inc();
     }
 
     /// Counts a logout token; `identity_provider` is empty if the token does not name a known issuer.
     pub fn logout_token(&self, identity_provider: &str, result: &'static str) {
-        let labels = LoginLabels { identity_provider: self.providers.label(identity_provider), result };
+        let labels = LoginLabels { identity_provider: self.provider(identity_provider), result };
         self.logout_tokens.get_or_create(&labels).inc();
     }
 
     /// Counts a refresh by its outcome.
     pub fn refresh(&self, identity_provider: &str, result: &'static str) {
-        let labels = LoginLabels { identity_provider: self.providers.label(identity_provider), result };
+        let labels = LoginLabels { identity_provider: self.provider(identity_provider), result };
         self.refreshes.get_or_create(&labels).inc();
-    }
-
-    /// Counts a bearer token or app password by its outcome.
-    pub fn token(&self, application: &str, result: &'static str) {
-        let ApplicationLabels { application } = self.application(Some(application));
-        self.tokens.get_or_create(&TokenLabels { application, result }).inc();
     }
 
     /// Counts a successful order to end sessions.
@@ -295,7 +283,7 @@ impl Metrics {
         result: &'static str,
         elapsed: Duration,
     ) {
-        let identity_provider = self.providers.label(identity_provider);
+        let identity_provider = self.provider(identity_provider);
         let labels = OperationLabels { identity_provider: identity_provider.clone(), operation };
         let durations = self.provider_durations.get_or_create_owned(&labels);
         durations.observe(elapsed.as_secs_f64());
@@ -305,20 +293,14 @@ impl Metrics {
 
     /// Counts a refresh of an identity provider's keys.
     pub fn jwks_refresh(&self, identity_provider: &str, reason: &'static str, result: &'static str) {
-        let labels = RefreshLabels { identity_provider: self.providers.label(identity_provider), reason, result };
+        let labels = RefreshLabels { identity_provider: self.provider(identity_provider), reason, result };
         self.jwks_refreshes.get_or_create(&labels).inc();
     }
 
     /// Sets whether logins at an identity provider are possible.
     pub fn set_provider_ready(&self, identity_provider: &str, ready: bool) {
-        let labels = ProviderLabels { identity_provider: self.providers.label(identity_provider) };
+        let labels = ProviderLabels { identity_provider: self.provider(identity_provider) };
         self.provider_ready.get_or_create(&labels).set(i64::from(ready));
-    }
-
-    /// Counts an identity whose header block is larger than the application's limit.
-    pub fn header_block_too_large(&self, application: Option<&str>) {
-        let labels = self.application(application);
-        self.header_blocks.get_or_create(&labels).inc();
     }
 
     /// Counts the requests of a connection that has ended.
@@ -335,11 +317,14 @@ impl Metrics {
             .unwrap_or_else(|_| unreachable!("strings and numbers are written into a string"));
         body
     }
+}
 
-    fn application(&self, slug: Option<&str>) -> ApplicationLabels {
-        let known = slug.filter(|slug| self.slugs.contains(*slug));
-        ApplicationLabels { application: known.unwrap_or(UNKNOWN).to_owned() }
-    }
+fn check_table(application: &str, dialects: Words, outcomes: Words) -> Table<CheckLabels> {
+    Table::new(&CHECK_BOUNDS, labels::check(application, dialects, outcomes))
+}
+
+fn outpost_table(outpost_name: &str, host: &str) -> Table<OutpostLabels> {
+    Table::new(&OUTPOST_BOUNDS, labels::outpost(outpost_name, host, "app"))
 }
 
 #[cfg(test)]

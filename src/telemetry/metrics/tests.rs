@@ -6,20 +6,26 @@ const DIALECTS: [&str; 2] = ["traefik", "nginx"];
 const OUTCOMES: [&str; 3] = ["allow", "login", "forbid"];
 
 fn metrics() -> Metrics {
-    Metrics::new(
-        "edge \"one\"\n\\",
-        [("grafana", "grafana.example.test"), ("wiki", "wiki.example.test:8443")],
-        ["main"],
-        &DIALECTS,
-        &OUTCOMES,
-    )
+    let metrics = Metrics::new("edge \"one\"\n\\", &DIALECTS, &OUTCOMES);
+    metrics.add_provider("main");
+    for slug in ["grafana", "wiki"] {
+        application(&metrics, slug);
+    }
+    metrics
+}
+
+fn application(metrics: &Metrics, slug: &str) -> ApplicationMetrics {
+    match slug {
+        "wiki" => metrics.application("wiki", "wiki.example.test:8443"),
+        _ => metrics.application(slug, &format!("{slug}.example.test")),
+    }
 }
 
 /// Counts a check by names; a name that [`metrics`] does not have gets a number beyond the last one.
 fn check(metrics: &Metrics, slug: Option<&str>, dialect: &str, outcome: &str, method: &Method, elapsed: Duration) {
     let position = |names: &[&str], name: &str| names.iter().position(|it| *it == name).unwrap_or(99);
-    let application = slug.map(|slug| position(&["grafana", "wiki"], slug));
-    metrics.check(application, position(&DIALECTS, dialect), position(&OUTCOMES, outcome), method, elapsed);
+    let application = slug.map_or_else(|| metrics.unknown().clone(), |slug| application(metrics, slug));
+    application.check(position(&DIALECTS, dialect), position(&OUTCOMES, outcome), method, elapsed);
 }
 
 /// Parses the lines strictly: each series is there once, under its `TYPE`.
@@ -121,14 +127,12 @@ fn no_label_takes_a_value_from_outside() {
     let metrics = metrics();
     let odd = "evil\"} 1\n";
     let method = Method::from_bytes(b"EVIL").unwrap();
-    check(&metrics, Some(odd), "evil", "evil", &method, Duration::ZERO);
+    check(&metrics, None, "evil", "evil", &method, Duration::ZERO);
     metrics.ping(&method, Duration::ZERO);
     metrics.login(odd, "ok");
-    metrics.sign_out(Some(odd));
     metrics.provider_request(odd, "token", "ok", Duration::ZERO);
     metrics.jwks_refresh(odd, "unknown_key", "ok");
     metrics.set_provider_ready(odd, true);
-    metrics.header_block_too_large(Some(odd));
     let text = metrics.encode(0);
     assert!(!text.to_lowercase().contains("evil"), "{text}");
     value(
@@ -146,8 +150,8 @@ fn events_of_applications_and_connections_are_counted() {
     value(&metrics, &format!("forepost_build_info{{version=\"{VERSION}\"}}"), Some(1.0));
     value(&metrics, &wiki("sign_outs_total"), Some(0.0));
     value(&metrics, &wiki("header_block_too_large_total"), Some(0.0));
-    metrics.sign_out(Some("wiki"));
-    metrics.header_block_too_large(Some("wiki"));
+    application(&metrics, "wiki").sign_out();
+    application(&metrics, "wiki").header_block_too_large();
     value(&metrics, &wiki("sign_outs_total"), Some(1.0));
     value(&metrics, &wiki("header_block_too_large_total"), Some(1.0));
     metrics.connection_closed(1);
@@ -180,9 +184,10 @@ fn events_of_identity_providers_are_counted() {
 #[test]
 fn equal_names_share_a_series() {
     let twins = [("a", "a.test"), ("a", "b.test"), ("b", "a.test"), ("unknown", "unknown")];
-    let metrics = Metrics::new("edge", twins, ["main", "main"], &DIALECTS, &OUTCOMES);
-    for number in 0..twins.len() {
-        metrics.check(Some(number), 1, 0, &Method::GET, Duration::ZERO);
+    let metrics = Metrics::new("edge", &DIALECTS, &OUTCOMES);
+    for (application, host) in twins {
+        metrics.application(application, host).check(1, 0, &Method::GET, Duration::ZERO);
+        metrics.add_provider("main");
     }
     check(&metrics, None, "nginx", "allow", &Method::GET, Duration::ZERO);
     value(

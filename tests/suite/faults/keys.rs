@@ -175,7 +175,8 @@ async fn what_a_failed_look_did_not_bring_a_scheduled_one_does() {
         provider.issuer()
     ));
     let assembly = Assembly::new(settings.unwrap(), World::system()).unwrap();
-    let ours = &assembly.providers[0];
+    let catalog = assembly.catalog.load_full();
+    let ours = &catalog.providers()[0];
     ours.refresh().await.unwrap();
     provider.rotate(false).unwrap();
     let of_alice = LogoutToken { subject: Some("id-alice".to_owned()), ..LogoutToken::default() };

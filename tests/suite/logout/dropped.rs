@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forepost::app::Application;
+use forepost::catalog::Catalog;
+use forepost::daemon::catalog;
 use forepost::identity::{Identity, PackedIdentity};
 use forepost::logout::{LogoutParts, Logouts, Revoker};
-use forepost::oidc::Provider as IdentityProvider;
 use forepost::session::{
     Begun, Finished, Lease, MemoryStore, NewSession, Page, ProviderSide, Refreshable, Revocation, Schedule, Session,
     SessionKey, SessionOutline, SessionStore, SessionToken, StoreFuture, StoreParts,
@@ -16,7 +17,6 @@ use forepost::session::{
 use forepost::settings::Settings;
 use forepost::telemetry::RequestIds;
 use forepost::telemetry::audit::Asker;
-use forepost::telemetry::metrics::Metrics;
 use forepost::world::UnixTime;
 use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
@@ -144,6 +144,7 @@ impl Lines {
 
 struct Scene {
     provider: Provider,
+    catalog: Catalog,
     app: Arc<Application>,
     store: Arc<Slow>,
     logouts: Logouts,
@@ -163,19 +164,18 @@ impl Scene {
              client_id = \"proxy\"\nclient_secret = \"proxy-secret\"\nfrontchannel_logout = true\n",
             provider.issuer()
         ));
-        let (mut settings, world) = (settings.unwrap(), World::system());
-        let idp = settings.identity_providers.remove("idp").unwrap();
-        let app = Arc::new(Application::new(0, settings.applications.remove(0), &idp, "outpost"));
-        let metrics = Arc::new(Metrics::new("test", [(&*app.slug, "app.example.com")], ["idp"], &[], &[]));
-        let known = Arc::new(IdentityProvider::new("idp", idp, world.clone(), metrics).unwrap());
-        known.refresh().await.unwrap();
+        let world = World::system();
+        let (catalog, conflicts) = catalog(&settings.unwrap(), world.clone());
+        assert!(conflicts.is_empty(), "{conflicts:?}");
+        let app = Arc::clone(&catalog.applications()[0]);
+        app.provider.refresh().await.unwrap();
         let lifetime = Duration::from_hours(1);
         let inner = MemoryStore::new(StoreParts {
             secret: &[7; 32],
             max_sessions: 10,
             lifetime,
             idle_timeout: None,
-            issuers: HashMap::from([(app.slug.to_string(), provider.issuer().to_owned())]),
+            issuers: HashMap::from([(app.id.to_string(), provider.issuer().to_owned())]),
             world: world.clone(),
         });
         let (store, background) =
@@ -184,8 +184,6 @@ impl Scene {
         let logouts = Logouts::new(LogoutParts {
             world: world.clone(),
             store: Arc::clone(&store) as Arc<dyn SessionStore>,
-            providers: HashMap::from([("idp".to_owned(), known)]),
-            provider_names: std::collections::HashMap::new(),
             lifetime,
             everywhere: true,
             revoker: Arc::clone(&revoker),
@@ -196,7 +194,7 @@ impl Scene {
         let cookie = format!("{}={}", app.cookies.session().as_str(), token.encode());
         let headers = HeaderMap::from_iter([(http::header::COOKIE, HeaderValue::try_from(cookie).unwrap())]);
         let asker = Asker { client: None, request_id: RequestIds::new(&world).next() };
-        Self { provider, app, store, logouts, revoker, background, headers, asker }
+        Self { provider, catalog, app, store, logouts, revoker, background, headers, asker }
     }
 
     /// Gives up `request` while the store works, and waits for the end of what it began.
@@ -230,7 +228,7 @@ pub(super) fn alice(app: &Application, world: &World) -> Session {
         schedule: Schedule::new(never, never),
     };
     let new = NewSession {
-        application: Arc::clone(&app.slug),
+        application: app.id.clone(),
         identity: PackedIdentity::new(identity, "id.to.ken", None),
         began_at: world.moment(),
         lifetime: Duration::from_hours(1),
@@ -256,19 +254,19 @@ async fn check(way: Way, reason: &str, user: &str, revocations: u64) {
     // Tasks of this test run in its own thread.
     let _guard = lines.listen();
     let scene = Scene::new().await;
-    let Scene { provider, app, logouts, headers, asker, .. } = &scene;
+    let Scene { provider, catalog, app, logouts, headers, asker, .. } = &scene;
     match way {
         Way::SignOut { everywhere } => scene.give_up(logouts.sign_out(app, headers, everywhere, *asker)).await,
         Way::BackChannel => {
             let form = format!("logout_token={}", provider.logout_token("proxy", &of_session(SESSION)).unwrap());
             let media_type = Some(&b"application/x-www-form-urlencoded"[..]);
-            scene.give_up(logouts.obey(media_type, form.as_bytes(), *asker)).await;
+            scene.give_up(logouts.obey(catalog, media_type, form.as_bytes(), *asker)).await;
         }
         Way::FrontChannel { with_cookie } => {
             let query = format!("iss={}&sid={SESSION}", provider.issuer());
             let none = HeaderMap::new();
             let headers = if with_cookie { headers } else { &none };
-            scene.give_up(logouts.leave(Some(app), &query, headers, *asker)).await;
+            scene.give_up(logouts.leave(catalog, Some(app), &query, headers, *asker)).await;
         }
     }
     assert_eq!(lines.audited(), [[reason, user, SESSION].map(str::to_owned)]);

@@ -193,13 +193,14 @@ impl Parts {
         ));
         let world = World::system();
         let assembly = Assembly::new(settings.unwrap(), world.clone()).unwrap();
-        assembly.providers[0].refresh().await.unwrap();
+        assembly.catalog.load_full().providers()[0].refresh().await.unwrap();
         Self { provider, assembly, world }
     }
 
     /// The cookie of a new session with a refresh token.
     async fn sign_in(&self) -> String {
-        let app = &self.assembly.applications[0];
+        let catalog = self.assembly.catalog.load_full();
+        let app = &catalog.applications()[0];
         let token = SessionToken::generate(&self.world).unwrap();
         self.assembly.store.save(&token, Arc::new(alice(app, &self.world))).await.unwrap();
         format!("{}={}", app.cookies.session().as_str(), token.encode())

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 
-use forepost::app::Application;
+use forepost::daemon::catalog;
 use forepost::settings::{Sources, load};
+use forepost::world::World;
 use serde_json::Value;
 
 use super::further::with_documented_lines;
@@ -122,9 +123,9 @@ pub(super) fn says_what_to_register(variables: &Value, text: &str) {
     assert_eq!(settings.applications[0].external_host.origin(), "http://app.example.com");
     assert_eq!(settings.server.http.map(|address| address.port()), Some(9000));
 
-    let [app] = settings.applications.as_slice() else { panic!("not one application: {settings:?}") };
-    let app = Application::new(0, app.clone(), &settings.identity_providers[&app.identity_provider], "forepost");
-    for to_register in [app.redirect_uri, app.post_logout_redirect_uri] {
+    let (catalog, _) = catalog(&settings, World::system());
+    let [app] = catalog.applications() else { panic!("not one application: {settings:?}") };
+    for to_register in [&app.redirect_uri, &app.post_logout_redirect_uri] {
         assert!(text.contains(&format!("#     {to_register}\n")), "{to_register} is not said in:\n{text}");
     }
 }

@@ -1,10 +1,9 @@
 //! Where a browser ends: some hundreds of targets, through every door, to the last `Location` of a completed login.
 
-use std::sync::Arc;
-
-use forepost::app::Application;
+use forepost::daemon::catalog;
 use forepost::login::{ReturnTarget, requested_target};
 use forepost::settings::Settings;
+use forepost::world::World;
 use http::{HeaderValue, Method};
 use url::Url;
 
@@ -129,14 +128,10 @@ fn case_001_003_006_020_024_077_084_096_no_text_is_read_as_another_place() {
         "[identity_provider.idp]\nissuer = \"https://idp.test\"\nclient_id = \"x\"\nclient_secret = \"x\"\n{RULES}"
     ))
     .unwrap();
-    let provider = settings.identity_providers["idp"].clone();
-    let application = |slug: &str| {
-        let found = settings.applications.iter().find(|app| app.slug == slug).unwrap();
-        Arc::new(Application::new(0, found.clone(), &provider, "forepost"))
-    };
+    let (catalog, _) = catalog(&settings, World::system());
     for (mode, slug) in [(Mode::Single, "app"), (Mode::Domain, "domain")] {
-        let app = application(slug);
-        let parsed = |text: &str| ReturnTarget::parse(&app, text);
+        let app = catalog.application(slug).unwrap();
+        let parsed = |text: &str| ReturnTarget::parse(app, text);
         for target in hostile() {
             let (once, twice) = (encoded(&target), encoded(&encoded(&target)));
             let unescaped: String =

@@ -1,11 +1,13 @@
+//! From a host to its application.
+
 use std::sync::Arc;
 
-use super::Application;
+use crate::app::Application;
 use crate::host::Host;
 
 /// From a host to its application.
-#[derive(Debug)]
-pub struct Registry {
+#[derive(Default)]
+pub(super) struct Hosts {
     /// In the order of their external hosts: a search among a few beats a hash that strangers cannot break.
     by_host: Vec<Arc<Application>>,
     /// Longest cookie domain first, so that the most specific one is found first.
@@ -13,10 +15,9 @@ pub struct Registry {
     any_host: Option<Arc<Application>>,
 }
 
-impl Registry {
+impl Hosts {
     /// Indexes `applications`; with `any_host` the only one answers for every host.
-    #[must_use]
-    pub fn new(applications: Vec<Arc<Application>>, any_host: bool) -> Self {
+    pub(super) fn new(applications: Vec<Arc<Application>>, any_host: bool) -> Self {
         let any_host = match applications.as_slice() {
             [only] if any_host => Some(Arc::clone(only)),
             _ => None,
@@ -29,17 +30,12 @@ impl Registry {
     }
 
     /// The application of `host`: its own external host, else the longest cookie domain that contains it.
-    #[must_use]
-    pub fn find(&self, host: &Host<'_>) -> Option<&Arc<Application>> {
+    pub(super) fn find(&self, host: &Host<'_>) -> Option<&Arc<Application>> {
         self.by_exact_host(host).or_else(|| self.by_domain.iter().find(|app| app.owns(host))).or(self.any_host.as_ref())
     }
 
-    /// Whether browsers ask for an application at `host`.
-    ///
-    /// At the external host of a cookie domain they need find nothing but forepost's own pages, and proxies may know it by
-    /// that name.
-    #[must_use]
-    pub fn serves_browsers(&self, host: &Host<'_>) -> bool {
+    /// Whether browsers ask for an application at `host`; at the external host of a cookie domain they need not.
+    pub(super) fn serves_browsers(&self, host: &Host<'_>) -> bool {
         match self.by_exact_host(host) {
             Some(app) => app.cookie_domain.is_none(),
             None => self.by_domain.iter().any(|app| app.owns(host)),
@@ -57,20 +53,20 @@ mod tests {
     use super::*;
     use crate::app::samples;
 
-    fn registry(any_host: bool) -> Registry {
+    fn hosts(any_host: bool) -> Hosts {
         let apps = [
             samples::single("https://app.example.com"),
             samples::domain("https://auth.example.com", "example.com"),
             samples::domain("https://auth.dev.example.com", "dev.example.com"),
             samples::single("https://grafana.dev.example.com"),
         ];
-        Registry::new(apps.map(Arc::new).into(), any_host)
+        Hosts::new(apps.map(Arc::new).into(), any_host)
     }
 
     #[track_caller]
     fn check(host: &str, expected: Option<&str>) {
-        let registry = registry(false);
-        let found = registry.find(&Host::parse(host).unwrap());
+        let hosts = hosts(false);
+        let found = hosts.find(&Host::parse(host).unwrap());
         assert_eq!(found.map(|app| app.external_host.host.as_str()), expected, "{host}");
     }
 
@@ -91,7 +87,7 @@ mod tests {
 
     #[test]
     fn names_of_applications_are_told_from_those_of_forepost() {
-        let registry = registry(false);
+        let hosts = hosts(false);
         for (host, expected) in [
             ("app.example.com", true),
             ("grafana.dev.example.com", true),
@@ -103,9 +99,9 @@ mod tests {
             ("127.0.0.1", false),
             ("forepost.identity.svc.cluster.local", false),
         ] {
-            assert_eq!(registry.serves_browsers(&Host::parse(host).unwrap()), expected, "{host}");
+            assert_eq!(hosts.serves_browsers(&Host::parse(host).unwrap()), expected, "{host}");
         }
-        let only = Registry::new(vec![Arc::new(samples::single("https://app.example.com"))], true);
+        let only = Hosts::new(vec![Arc::new(samples::single("https://app.example.com"))], true);
         assert!(!only.serves_browsers(&Host::parse("forepost").unwrap()));
     }
 
@@ -113,8 +109,8 @@ mod tests {
     fn the_only_application_answers_for_any_host_when_told_so() {
         let stranger = Host::parse("stranger.test").unwrap();
         let only = || vec![Arc::new(samples::single("https://app.example.com"))];
-        assert!(Registry::new(only(), true).find(&stranger).is_some());
-        assert!(Registry::new(only(), false).find(&stranger).is_none());
-        assert!(registry(true).find(&stranger).is_none());
+        assert!(Hosts::new(only(), true).find(&stranger).is_some());
+        assert!(Hosts::new(only(), false).find(&stranger).is_none());
+        assert!(hosts(true).find(&stranger).is_none());
     }
 }

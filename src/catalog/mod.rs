@@ -1,0 +1,128 @@
+//! The catalogue: which applications and identity providers there are, replaced as a whole.
+//!
+//! A request takes one snapshot and keeps it to its end. A catalogue is built from declarations and the one before it;
+//! what did not change is the same in both.
+
+mod build;
+mod declaration;
+mod hosts;
+#[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+
+pub use build::{Builder, Conflict};
+pub use declaration::Declaration;
+
+use crate::app::Application;
+use crate::host::Host;
+use crate::oidc::Provider;
+use hosts::Hosts;
+
+/// Applications and identity providers that belong together.
+#[derive(Default)]
+pub struct Catalog {
+    revision: u64,
+    hosts: Hosts,
+    applications: Vec<Arc<Application>>,
+    providers: Vec<Arc<Provider>>,
+}
+
+impl Catalog {
+    /// How many catalogues were built before this one.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The application of `host`: its own external host, else the longest cookie domain that contains it.
+    #[must_use]
+    pub fn find(&self, host: &Host<'_>) -> Option<&Arc<Application>> {
+        self.hosts.find(host)
+    }
+
+    /// Whether browsers ask for an application at `host`.
+    ///
+    /// At the external host of a cookie domain they need find nothing but forepost's own pages, and proxies may know it by
+    /// that name.
+    #[must_use]
+    pub fn serves_browsers(&self, host: &Host<'_>) -> bool {
+        self.hosts.serves_browsers(host)
+    }
+
+    /// All applications, in the order of their declarations.
+    #[must_use]
+    pub fn applications(&self) -> &[Arc<Application>] {
+        &self.applications
+    }
+
+    /// The application with this slug.
+    #[must_use]
+    pub fn application(&self, id: &str) -> Option<&Arc<Application>> {
+        self.applications.iter().find(|app| app.id.as_str() == id)
+    }
+
+    /// All identity providers, in the order of their names.
+    #[must_use]
+    pub fn providers(&self) -> &[Arc<Provider>] {
+        &self.providers
+    }
+
+    /// The identity provider with this name.
+    #[must_use]
+    pub fn provider(&self, name: &str) -> Option<&Arc<Provider>> {
+        let found = self.providers.binary_search_by(|provider| provider.name().cmp(name));
+        self.providers.get(found.ok()?)
+    }
+
+    /// The first identity provider with this issuer, in the order of names.
+    #[must_use]
+    pub fn provider_of_issuer(&self, issuer: &str) -> Option<&Arc<Provider>> {
+        self.providers.iter().find(|provider| provider.settings().issuer == issuer)
+    }
+
+    /// The further issuers of tokens of all applications.
+    pub fn token_issuers(&self) -> impl Iterator<Item = &Arc<Provider>> {
+        self.applications.iter().flat_map(|app| &app.token_issuers)
+    }
+
+    /// Whether an application has this provider asked about tokens (RFC 7662).
+    #[must_use]
+    pub fn introspects(&self, provider: &Arc<Provider>) -> bool {
+        let mut its = self.applications.iter().filter(|app| Arc::ptr_eq(&app.provider, provider));
+        its.any(|app| app.tokens.as_ref().is_some_and(|tokens| tokens.needs_introspection()))
+    }
+}
+
+/// The catalogue that counts now.
+#[derive(Default)]
+pub struct CurrentCatalog(ArcSwap<Catalog>);
+
+impl CurrentCatalog {
+    /// Publishes the first catalogue.
+    #[must_use]
+    pub fn new(catalog: Catalog) -> Self {
+        Self(ArcSwap::from_pointee(catalog))
+    }
+
+    /// The catalogue that counts now, for a request from its beginning to its end.
+    #[must_use]
+    pub fn load(&self) -> Guard<Arc<Catalog>> {
+        self.0.load()
+    }
+
+    /// The same, for what lives longer than a request.
+    #[must_use]
+    pub fn load_full(&self) -> Arc<Catalog> {
+        self.0.load_full()
+    }
+
+    /// Replaces the catalogue, and returns the one before it.
+    pub fn publish(&self, catalog: Arc<Catalog>) -> Arc<Catalog> {
+        self.0.swap(catalog)
+    }
+}

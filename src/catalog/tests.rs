@@ -1,0 +1,175 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::app::samples::{declaration, provider_settings};
+use crate::telemetry::metrics::Metrics;
+use crate::world::World;
+
+fn builder() -> Builder {
+    let metrics = Arc::new(Metrics::new("forepost", &[], &[]));
+    Builder { world: World::system(), metrics, outpost_name: "forepost".to_owned(), any_host: false }
+}
+
+fn provider(name: &str, secret: &str) -> Declaration {
+    let mut registration = provider_settings(&format!("https://{name}.example.com"));
+    registration.client_secret = Some(secret.to_owned().into());
+    Declaration::Provider { name: name.to_owned(), registration: Box::new(registration) }
+}
+
+fn application(host: &str, provider: &str, group: &str) -> Declaration {
+    let change = |app: &mut crate::app::Declaration| app.required_groups = vec![group.to_owned()];
+    Declaration::Application(Box::new(declaration(&format!("https://{host}"), None, provider, change)))
+}
+
+/// Builds twice in a row, without conflicts.
+fn one_after_the_other(before: &[Declaration], after: &[Declaration]) -> (Catalog, Catalog) {
+    let builder = builder();
+    let (first, conflicts) = builder.build(&Catalog::default(), before);
+    assert!(conflicts.is_empty(), "{conflicts:?}");
+    let (second, conflicts) = builder.build(&first, after);
+    assert!(conflicts.is_empty(), "{conflicts:?}");
+    assert_eq!((first.revision(), second.revision()), (1, 2));
+    (first, second)
+}
+
+fn same_application(one: &Catalog, other: &Catalog, id: &str) -> bool {
+    Arc::ptr_eq(one.application(id).unwrap(), other.application(id).unwrap())
+}
+
+fn same_provider(one: &Catalog, other: &Catalog, name: &str) -> bool {
+    Arc::ptr_eq(one.provider(name).unwrap(), other.provider(name).unwrap())
+}
+
+#[test]
+fn a_changed_application_is_a_new_one_and_nothing_else_is() {
+    let with =
+        |group| [provider("idp", "a"), application("one.test", "idp", group), application("two.test", "idp", "x")];
+    let (before, after) = one_after_the_other(&with("staff"), &with("admins"));
+    assert!(!same_application(&before, &after, "one-test") && same_application(&before, &after, "two-test"));
+    assert!(same_provider(&before, &after, "idp"));
+}
+
+#[test]
+fn a_changed_provider_brings_new_applications_with_it() {
+    let with = |secret| {
+        let providers = [provider("idp", secret), provider("other", "b")];
+        let applications = [application("one.test", "idp", "x"), application("two.test", "other", "x")];
+        [providers, applications].concat()
+    };
+    let (before, after) = one_after_the_other(&with("old"), &with("new"));
+    assert!(!same_provider(&before, &after, "idp") && same_provider(&before, &after, "other"));
+    assert!(!same_application(&before, &after, "one-test") && same_application(&before, &after, "two-test"));
+    let app = after.application("one-test").unwrap();
+    assert!(Arc::ptr_eq(&app.provider, after.provider("idp").unwrap()));
+}
+
+#[test]
+fn what_is_declared_no_more_is_gone() {
+    let both = [provider("idp", "a"), application("one.test", "idp", "x"), application("two.test", "idp", "x")];
+    let (_, after) = one_after_the_other(&both, &both[..2]);
+    assert!(after.application("two-test").is_none() && after.applications().len() == 1);
+    assert!(after.find(&Host::parse("two.test").unwrap()).is_none());
+}
+
+/// Conflicts of `declared` after `before`, and the groups that each application requires then.
+#[track_caller]
+fn conflicts(before: &[Declaration], declared: &[Declaration], expected: &[&str], groups: &[(&str, &str)]) {
+    let builder = builder();
+    let (first, _) = builder.build(&Catalog::default(), before);
+    let (catalog, conflicts) = builder.build(&first, declared);
+    assert_eq!(conflicts.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+    let group = |app: &Arc<Application>| (app.id.to_string(), app.declared.required_groups[0].clone());
+    let found: BTreeMap<_, _> = catalog.applications().iter().map(group).collect();
+    let expected = groups.iter().map(|(id, group)| ((*id).to_owned(), (*group).to_owned()));
+    assert_eq!(found, expected.collect());
+}
+
+#[test]
+fn what_cannot_be_used_stays_as_it_was() {
+    let idp = || provider("idp", "a");
+    let app = |group| application("app.test", "idp", group);
+    let broken = || application("app.test", "gone", "new");
+    let unknown = "application app-test: there is no identity provider gone";
+    conflicts(&[], &[idp(), broken()], &[unknown], &[]);
+    conflicts(&[idp(), app("old")], &[idp(), broken()], &[unknown], &[("app-test", "old")]);
+    // Its provider was replaced: with the old one, nobody could sign in.
+    conflicts(&[idp(), app("old")], &[provider("idp", "b"), broken()], &[unknown], &[]);
+    let twice = "application app-test: slug app-test is that of application app-test too";
+    conflicts(&[], &[idp(), app("one"), app("two")], &[twice], &[("app-test", "one")]);
+    let repeated = "identity_provider.idp is declared twice";
+    conflicts(&[], &[idp(), provider("idp", "b"), app("one")], &[repeated], &[("app-test", "one")]);
+    // Another application has its host now.
+    let change = |app: &mut crate::app::Declaration| {
+        app.slug = "other".to_owned();
+        app.required_groups = vec!["x".to_owned()];
+    };
+    let other = Declaration::Application(Box::new(declaration("https://app.test", None, "idp", change)));
+    let taken = "application app-test: external_host app.test is that of application other too";
+    conflicts(&[idp(), app("old")], &[idp(), other, app("old")], &[taken], &[("other", "x")]);
+}
+
+#[test]
+fn a_ca_file_that_is_not_there_is_told_of_its_provider() {
+    let mut registration = provider_settings("https://idp.example.com");
+    registration.ca_file = Some("/nowhere/ca.pem".into());
+    let declared = [Declaration::Provider { name: "idp".to_owned(), registration: Box::new(registration) }];
+    let (catalog, conflicts) = builder().build(&Catalog::default(), &declared);
+    assert!(catalog.providers().is_empty());
+    let [Conflict::Provider { name, source }] = conflicts.as_slice() else { panic!("{conflicts:?}") };
+    assert_eq!((name.as_str(), source.to_string().contains("/nowhere/ca.pem")), ("idp", true));
+}
+
+prop_compose! {
+    /// Up to four providers with one of two secrets, and up to four applications at any of them with one of two groups.
+    fn declarations()(
+        secrets in proptest::collection::btree_map(0..4_u8, 0..2_u8, 1..4),
+        apps in proptest::collection::btree_map(0..4_u8, (any::<proptest::sample::Index>(), 0..2_u8), 0..4),
+    ) -> Vec<Declaration> {
+        let names: Vec<String> = secrets.keys().map(|number| format!("idp{number}")).collect();
+        let providers = secrets.iter().map(|(number, secret)| provider(&format!("idp{number}"), &secret.to_string()));
+        let applications = apps.iter().map(|(number, (at, group))| {
+            application(&format!("app{number}.test"), &names[at.index(names.len())], &group.to_string())
+        });
+        providers.chain(applications).collect()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever the catalogues before were, the last one is what was declared last, and only what changed is new in it.
+    #[test]
+    fn the_last_declarations_count(history in proptest::collection::vec(declarations(), 1..4)) {
+        let builder = builder();
+        let mut catalog = Catalog::default();
+        for declared in &history {
+            let (next, conflicts) = builder.build(&catalog, declared);
+            prop_assert!(conflicts.is_empty());
+            for declaration in declared {
+                match declaration {
+                    Declaration::Provider { name, registration } => {
+                        let provider = next.provider(name).unwrap();
+                        prop_assert!(*provider.settings() == **registration);
+                        if let Some(before) = catalog.provider(name) {
+                            prop_assert_eq!(Arc::ptr_eq(before, provider), *before.settings() == **registration);
+                        }
+                    }
+                    Declaration::Application(declared) => {
+                        let app = next.find(&declared.external_host.host).unwrap();
+                        prop_assert!(app.declared == **declared);
+                        prop_assert!(Arc::ptr_eq(&app.provider, next.provider(&declared.identity_provider).unwrap()));
+                        if let Some(before) = catalog.application(&declared.slug) {
+                            let unchanged = before.declared == **declared && Arc::ptr_eq(&before.provider, &app.provider);
+                            prop_assert_eq!(Arc::ptr_eq(before, app), unchanged);
+                        }
+                    }
+                }
+            }
+            prop_assert_eq!(next.providers().len() + next.applications().len(), declared.len());
+            catalog = next;
+        }
+    }
+}
