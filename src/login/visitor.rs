@@ -5,7 +5,7 @@ use http::HeaderMap;
 use super::Logins;
 use crate::app::Application;
 use crate::lifecycle::to_the_end;
-use crate::session::{Audited, Session, SessionToken, StoreError};
+use crate::session::{Audited, CarriedSessions, Session, StoreError};
 use crate::telemetry::audit::{Asker, Event};
 
 /// The browser behind a callback.
@@ -29,10 +29,8 @@ impl Logins {
         visitor: &Visitor<'_>,
         reason: &'static str,
     ) -> Result<(), StoreError> {
-        for token in SessionToken::ending(app.cookies.session(), visitor.headers).tokens {
-            let Some(session) = self.store.load(&token).await?.filter(|session| session.is_of(&app.id)) else {
-                continue;
-            };
+        let mut carried = CarriedSessions::new(&*self.store, &app.id, app.cookies.session(), visitor.headers);
+        while let Some((token, session)) = carried.next().await? {
             let lives = session.lives(self.world.now());
             let (store, asker, ended) =
                 (Arc::clone(&self.store), visitor.asker, Audited::new(&app.id, app.provider.name(), &token, &session));

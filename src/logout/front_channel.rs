@@ -13,7 +13,7 @@ use crate::app::Application;
 use crate::catalog::Catalog;
 use crate::lifecycle::to_the_end;
 use crate::oidc::{Provider, clean};
-use crate::session::{Audited, Revocation, SessionToken, StoreError, Whom};
+use crate::session::{Audited, CarriedSessions, Revocation, StoreError, Whom};
 use crate::telemetry::audit::{Asker, AuditLine, Event};
 
 /// In the audit log.
@@ -70,9 +70,9 @@ impl Logouts {
         let identity_provider = provider.ok_or(FrontChannelError::UnknownIssuer)?.name().to_owned();
         let mut own = None;
         if let Some(app) = app.filter(|app| allowed(&app.provider)) {
-            for token in SessionToken::ending(app.cookies.session(), headers).tokens {
-                let session = self.store.load(&token).await?;
-                if let Some(session) = session.filter(|it| it.is_of(&app.id) && it.was_made_in(&session_id)) {
+            let mut carried = CarriedSessions::new(&*self.store, &app.id, app.cookies.session(), headers);
+            while let Some((token, session)) = carried.next().await? {
+                if session.was_made_in(&session_id) {
                     own = Some((
                         Audited::new(&app.id, app.provider.name(), &token, &session),
                         token,

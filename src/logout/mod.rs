@@ -23,7 +23,7 @@ pub use wanted::{is_wanted, is_wanted_everywhere};
 use crate::app::Application;
 use crate::lifecycle::to_the_end;
 use crate::oidc::EndSessionRequest;
-use crate::session::{Audited, Revocation, Session, SessionStore, SessionToken, StoreError, Whom};
+use crate::session::{Audited, CarriedSessions, Revocation, Session, SessionStore, SessionToken, StoreError, Whom};
 use crate::telemetry::audit::{Asker, Event};
 use crate::world::World;
 use rate_limit::RateLimit;
@@ -121,24 +121,22 @@ impl Logouts {
     ) -> Result<SignedOut, StoreError> {
         let now = self.world.now();
         let mut found: Vec<Leaving> = Vec::new();
-        let carried = SessionToken::ending(app.cookies.session(), headers);
-        for token in carried.tokens {
-            if let Some(session) = self.store.load(&token).await?.filter(|session| session.is_of(&app.id)) {
-                found.push((token, session));
-            }
+        let mut carried = CarriedSessions::new(&*self.store, &app.id, app.cookies.session(), headers);
+        while let Some(leaving) = carried.next().await? {
+            found.push(leaving);
         }
         let is_valid = |(_, session): &Leaving| session.is_valid_for(&app.id, now);
         found.sort_by_key(|leaving| !is_valid(leaving));
         // Where there are sessions of different users, or may be, nobody knows which of them asks.
         let mut valid = found.iter().filter(|leaving| is_valid(leaving)).map(|(_, session)| session);
-        let asks = carried.are_all && valid.next().is_some_and(|first| valid.all(|other| other.is_of_user_of(first)));
+        let asks = carried.are_all() && valid.next().is_some_and(|first| valid.all(|other| other.is_of_user_of(first)));
         let everywhere = everywhere && self.everywhere && asks;
         let departure = Departure {
             app: Arc::clone(app),
             store: Arc::clone(&self.store),
             revoker: Arc::clone(&self.revoker),
             asker,
-            is_complete: carried.are_all,
+            is_complete: carried.are_all(),
             // Without randomness it has no name, and a minute has to pass.
             name: self.world.random::<16>().ok().map(|name| URL_SAFE_NO_PAD.encode(name)),
         };

@@ -4,6 +4,7 @@ mod audited;
 mod backend;
 mod cache;
 mod cached_store;
+mod carried;
 #[cfg(test)]
 pub(crate) mod contract;
 mod file;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 pub use audited::Audited;
 pub use cached_store::CachedStore;
+pub use carried::CarriedSessions;
 pub use file::{FileError, FileStore, StateDirectory};
 pub use memory::MemoryStore;
 pub use outline::{Page, SessionOutline};
@@ -41,7 +43,7 @@ pub use revalidation::Revalidation;
 pub use revocation::{Once, Origin, Revocation, Whom};
 pub use schedule::Schedule;
 pub use store::{SessionStore, StoreError, StoreFuture};
-pub use token::{Carried, SessionKey, SessionToken};
+pub use token::{SessionKey, SessionToken};
 
 use revocation::Revocable;
 

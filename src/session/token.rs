@@ -106,15 +106,14 @@ impl SessionToken {
     /// honest browser sends: a session must not count because others were not looked at.
     #[must_use]
     pub fn letting_in(name: &CookieName, headers: &HeaderMap) -> Vec<Self> {
-        let Carried { tokens, are_all } = Carried::of(name, headers, MOST_LETTING_IN);
+        let (tokens, are_all) = different(name, headers, MOST_LETTING_IN);
         if are_all { tokens } else { Vec::new() }
     }
 
     /// The different tokens in the cookies called `name`, to end sessions: all that could let the user in, in this request or
     /// in one with fewer cookies. Another path than that of a sign-out may have fewer.
-    #[must_use]
-    pub fn ending(name: &CookieName, headers: &HeaderMap) -> Carried {
-        Carried::of(name, headers, MOST_ENDING)
+    pub(super) fn ending(name: &CookieName, headers: &HeaderMap) -> (Vec<Self>, bool) {
+        different(name, headers, MOST_ENDING)
     }
 
     /// The cookie's value.
@@ -145,28 +144,19 @@ impl SessionToken {
     }
 }
 
-/// The different tokens of a request.
-pub struct Carried {
-    /// The first tokens.
-    pub tokens: Vec<SessionToken>,
-    /// Whether the request had no more.
-    pub are_all: bool,
-}
-
-impl Carried {
-    fn of(name: &CookieName, headers: &HeaderMap, most: usize) -> Self {
-        let mut tokens = Vec::new();
-        for token in SessionToken::every(name, headers) {
-            if tokens.contains(&token) {
-                continue;
-            }
-            if tokens.len() == most {
-                return Self { tokens, are_all: false };
-            }
-            tokens.push(token);
+/// The first `most` different tokens in the cookies called `name`, and whether there are no others.
+fn different(name: &CookieName, headers: &HeaderMap, most: usize) -> (Vec<SessionToken>, bool) {
+    let mut tokens = Vec::new();
+    for token in SessionToken::every(name, headers) {
+        if tokens.contains(&token) {
+            continue;
         }
-        Self { tokens, are_all: true }
+        if tokens.len() == most {
+            return (tokens, false);
+        }
+        tokens.push(token);
     }
+    (tokens, true)
 }
 
 fn decode(text: &str) -> Option<[u8; LENGTH]> {
@@ -210,9 +200,10 @@ mod tests {
         let name = CookieName::new("name");
         let line = numbers.map(|number| format!("name={number:042}A")).collect::<Vec<_>>().join("; ");
         let headers = HeaderMap::from_iter([(http::header::COOKIE, line.parse().unwrap())]);
-        let (entering, leaving) = (SessionToken::letting_in(&name, &headers), SessionToken::ending(&name, &headers));
-        assert_eq!((entering.len(), leaving.tokens.len(), leaving.are_all), expected);
-        assert!(entering.iter().all(|token| leaving.tokens.contains(token)), "what lets in can be ended");
+        let entering = SessionToken::letting_in(&name, &headers);
+        let (leaving, are_all) = SessionToken::ending(&name, &headers);
+        assert_eq!((entering.len(), leaving.len(), are_all), expected);
+        assert!(entering.iter().all(|token| leaving.contains(token)), "what lets in can be ended");
     }
 
     #[test]

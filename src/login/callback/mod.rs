@@ -13,7 +13,9 @@ use super::{CallbackParams, Interaction, Logins, ReturnTarget, Visitor, Wish};
 use crate::app::Application;
 use crate::identity::{Identity, wire_bytes};
 use crate::oidc::{CodeExchange, Login, OidcError, Provider, clean};
-use crate::session::{Audited, NewSession, ProviderSide, Refreshable, Session, SessionToken, StoreError};
+use crate::session::{
+    Audited, CarriedSessions, NewSession, ProviderSide, Refreshable, Session, SessionToken, StoreError,
+};
 use crate::world::UnixTime;
 
 /// A store that cannot keep a new session is given so long for it; a request may be given less in all.
@@ -229,11 +231,9 @@ impl Logins {
             return Ok(true);
         }
         let reason = if code == DENIED { DENIED } else { REASON };
-        for token in SessionToken::ending(app.cookies.session(), visitor.headers).tokens {
-            // Another application's cookie may have the same name.
-            if let Some(session) = self.store.load(&token).await?.filter(|session| session.is_of(&app.id)) {
-                self.end(app, &token, &session, reason, Some(&visitor.asker)).await;
-            }
+        let mut carried = CarriedSessions::new(&*self.store, &app.id, app.cookies.session(), visitor.headers);
+        while let Some((token, session)) = carried.next().await? {
+            self.end(app, &token, &session, reason, Some(&visitor.asker)).await;
         }
         Ok(false)
     }
