@@ -1,7 +1,9 @@
 //! Counts what one check costs, in instructions and in heap allocations: the same on any busy machine.
 //!
-//! `cargo bench --bench counts` compares with `expected.txt` and fails when a count is off by more than 3 %, in either
-//! direction; `FOREPOST_WRITE_COUNTS=1 cargo bench --bench counts` writes the table anew. Needs valgrind.
+//! `cargo run --release --example counts` compares with `expected.txt` and fails when a count is off by more than 3 %, in
+//! either direction; with `FOREPOST_WRITE_COUNTS=1` before it the same command writes the table anew. Needs valgrind.
+//!
+//! Cargo builds and links the daemon for each bench, and not for an example: hence an example.
 
 mod case;
 #[path = "../stage/mod.rs"]
@@ -36,8 +38,8 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments[..] {
         [RUN, case, times] => run(case, times),
-        _ if arguments.contains(&"--bench") => compare(),
-        _ => CASES.iter().try_for_each(|case| run(case.name, "1")),
+        [] => compare(),
+        _ => Err("takes no arguments".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,8 +75,10 @@ fn compare() -> Result<(), Failure> {
         return Ok(());
     }
     let changes = changes.join("\n  ");
-    Err(format!("what a check costs has changed:\n  {changes}\nOn purpose? Then: {WRITE}=1 cargo bench --bench counts")
-        .into())
+    Err(format!(
+        "what a check costs has changed:\n  {changes}\nOn purpose? Then: {WRITE}=1 cargo run --release --example counts"
+    )
+    .into())
 }
 
 /// Counts all cases, a few at a time.
@@ -82,7 +86,7 @@ fn count_all() -> Result<Rows, Failure> {
     let waiting = Mutex::new(CASES.iter());
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
     let work = || -> Result<Rows, Failure> {
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        let folder = tempfile::tempdir()?;
         let mut rows = Rows::new();
         while let Some(case) = next() {
             rows.push((case.name.to_owned(), valgrind::count(case.name, folder.path())?));
@@ -98,6 +102,6 @@ fn count_all() -> Result<Rows, Failure> {
         })
     })?;
     rows.sort_by_key(|(name, _)| CASES.iter().position(|case| case.name == name));
-    rows.push((KEPT.to_owned(), valgrind::count_kept(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?.path())?));
+    rows.push((KEPT.to_owned(), valgrind::count_kept(tempfile::tempdir()?.path())?));
     Ok(rows)
 }
