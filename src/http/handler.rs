@@ -15,6 +15,7 @@ use super::render;
 use super::reply::{self, Answer};
 use super::request::Received;
 use super::route::{BrowserRoute, Route};
+use super::sessions::Search;
 use super::visited::Visited;
 use crate::app::Application;
 use crate::catalog::Catalog;
@@ -29,6 +30,8 @@ pub struct Arrival {
     catalog: Arc<Catalog>,
     id: RequestId,
     at: Instant,
+    /// Of a proxy's question, where it waits for a session.
+    search: Option<Search>,
 }
 
 impl Outpost {
@@ -43,18 +46,17 @@ impl Outpost {
     /// Breaks with the answer of a proxy's question for which nothing has to be waited for.
     fn answer_at_once(&self, parts: &Parts, peer: Peer) -> ControlFlow<Answer, Arrival> {
         let (catalog, id, at) = (self.catalog.load(), self.ids.next(), Instant::now());
+        let mut search = None;
         if let Some(Route::Auth(dialect)) = Route::parse(parts.uri.path(), "") {
             let received = Received::new(parts, &catalog, peer, &self.trusted, id);
-            if let Some(answer) = self.check_at_once(dialect, &received, at) {
-                return ControlFlow::Break(answer);
-            }
+            search = self.check_at_once(dialect, &received, at)?;
         }
-        ControlFlow::Continue(Arrival { catalog: Guard::into_inner(catalog), id, at })
+        ControlFlow::Continue(Arrival { catalog: Guard::into_inner(catalog), id, at, search })
     }
 
     /// Waits for `body` where it counts, and nowhere else.
     async fn answer_in_time(&self, parts: &Parts, body: Option<Incoming>, peer: Peer, arrival: Arrival) -> Answer {
-        let Arrival { catalog, id, at: began } = arrival;
+        let Arrival { catalog, id, at: began, search } = arrival;
         let received = &Received::new(parts, &catalog, peer, &self.trusted, id);
         let path = parts.uri.path();
         // A proxy's question names its application by the URL that it asks about, not by the host that it asks.
@@ -74,7 +76,7 @@ impl Outpost {
                 self.metrics.ping(&parts.method, began.elapsed());
                 reply::alive()
             }
-            Some(Route::Auth(dialect)) => self.check(dialect, received, began).await,
+            Some(Route::Auth(dialect)) => self.check(dialect, received, began, search).await,
             Some(Route::Resource) => {
                 let visited = Self::resource(app, addressed.host(), received);
                 line("oauth-protected-resource").write(received, visited)

@@ -33,7 +33,7 @@ pub(super) enum SessionError {
 pub(super) type Found = Result<Option<Held>, SessionError>;
 
 /// What a search for a session waits for.
-pub(super) enum Need {
+enum Need {
     /// What the store has behind a token.
     Load(SessionToken),
     /// The end of these sessions, which are of different users.
@@ -47,7 +47,7 @@ pub(super) enum Need {
 /// The search for the valid session of an application that a request carries; of several cookies of one user, any that is
 /// good.
 ///
-/// It never waits: [`Search::advance`] says what it needs, and [`Outpost::fetch_session`] gets it.
+/// It never waits: [`Search::advance`] notes what it needs, and [`Outpost::fetch_session`] gets it.
 pub(super) struct Search {
     /// Those that were not looked at yet.
     tokens: Chain<option::IntoIter<SessionToken>, vec::IntoIter<SessionToken>>,
@@ -58,6 +58,8 @@ pub(super) struct Search {
     is_confirming: bool,
     /// Whether the provider said nothing about one of them.
     is_unconfirmed: bool,
+    /// What it waits for.
+    need: Option<Need>,
 }
 
 impl Search {
@@ -75,11 +77,25 @@ impl Search {
             others: Vec::new(),
             is_confirming: false,
             is_unconfirmed: false,
+            need: None,
         }
     }
 
-    /// Goes on as far as memory goes: breaks with what it needs to go on.
-    pub(super) fn advance(&mut self, outpost: &Outpost, app: &Application, now: UnixTime) -> ControlFlow<Need, Found> {
+    /// Goes on as far as memory goes; `None`: it waits for something.
+    pub(super) fn advance(&mut self, outpost: &Outpost, app: &Application, now: UnixTime) -> Option<Found> {
+        if self.need.is_some() {
+            return None;
+        }
+        match self.step(outpost, app, now) {
+            Continue(found) => Some(found),
+            Break(need) => {
+                self.need = Some(need);
+                None
+            }
+        }
+    }
+
+    fn step(&mut self, outpost: &Outpost, app: &Application, now: UnixTime) -> ControlFlow<Need, Found> {
         if let Some(token) = self.look_in_memory(outpost, app, now) {
             return Break(Need::Load(token));
         }
@@ -152,21 +168,21 @@ impl Search {
 }
 
 impl Outpost {
-    /// Gets what a search needs; the session, where it is found by that.
+    /// Gets what a search waits for; the session, where it is found by that.
     pub(super) async fn fetch_session(
         &self,
         search: &mut Search,
-        need: Need,
         app: &Arc<Application>,
         received: &Received<'_>,
     ) -> Found {
-        match need {
-            Need::Load(token) => self.load(search, token, app).await?,
-            Need::End(held) => {
+        match search.need.take() {
+            None => {}
+            Some(Need::Load(token)) => self.load(search, token, app).await?,
+            Some(Need::End(held)) => {
                 let sessions = held.iter().map(|held| (&held.token, &*held.session));
                 self.logins.end_all(app, sessions, "two_users", &received.asker()).await;
             }
-            Need::Renew(Held { token, session }) => {
+            Some(Need::Renew(Held { token, session })) => {
                 match self.logins.renew_id_token(app, &token, &session).await {
                     Confirmed::Session(session) => return Ok(Some(Held { token, session })),
                     Confirmed::Refused => {}
@@ -174,7 +190,7 @@ impl Outpost {
                     Confirmed::Unknown => return Ok(Some(Held { token, session })),
                 }
             }
-            Need::Confirm(Held { token, session }) => match self.logins.confirm(app, &token, &session).await {
+            Some(Need::Confirm(Held { token, session })) => match self.logins.confirm(app, &token, &session).await {
                 Confirmed::Session(session) => return Ok(Some(Held { token, session })),
                 Confirmed::Refused => {}
                 Confirmed::Unknown => search.is_unconfirmed = true,

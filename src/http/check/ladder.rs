@@ -14,7 +14,7 @@ use crate::forwarded::{ForwardedError, OriginalRequest, RequestKind};
 use crate::http::outcome::{Cause, Denial, Forbid, Grant, Outcome, ToLogin, Unavailable};
 use crate::http::outpost::{Outpost, store_is_down};
 use crate::http::route::BrowserRoute;
-use crate::http::sessions::{Found, Held, Need, Search, SessionError};
+use crate::http::sessions::{Found, Held, Search, SessionError};
 use crate::http::visited::Visited;
 use crate::identity::Assurance;
 use crate::login::{Begun, Interaction, ReturnTarget, StartError, Wish, assured_login_url, silent_login_url};
@@ -35,7 +35,7 @@ pub(super) struct Check<'c> {
 /// What was got for a check so far.
 #[derive(Default)]
 pub(super) struct Facts {
-    /// A search for the session that has got what it needed last.
+    /// As far as it has come.
     pub(super) search: Option<Search>,
     pub(super) session: Option<Found>,
     pub(super) credential: Option<token::Outcome>,
@@ -45,8 +45,8 @@ pub(super) struct Facts {
 
 /// What a check waits for.
 pub(super) enum Wait<'c> {
-    /// The store or the provider, about a session.
-    Session { app: &'c Arc<Application>, search: Search, need: Need },
+    /// What the search for the session says.
+    Session { app: &'c Arc<Application> },
     /// The verification of a credential.
     Credential { app: &'c Arc<Application>, accepted: &'c AcceptedTokens, presented: Presented<'c> },
     /// The answer to a browser's request for one of forepost's own paths.
@@ -63,8 +63,8 @@ pub(super) struct Place<'c> {
 }
 
 impl<'c> Check<'c> {
-    pub(super) fn new(outpost: &'c Outpost, asked: &'c Asked<'c>) -> Self {
-        Self { outpost, asked, place: outpost.place(asked), facts: Facts::default() }
+    pub(super) fn new(outpost: &'c Outpost, asked: &'c Asked<'c>, facts: Facts) -> Self {
+        Self { outpost, asked, place: outpost.place(asked), facts }
     }
 
     /// Goes through the steps: to the outcome, or to what has to be waited for.
@@ -114,12 +114,12 @@ impl<'c> Check<'c> {
 
     fn find_session(&mut self, place: Place<'c>, now: UnixTime) -> ControlFlow<Wait<'c>, Found> {
         let app = place.app;
-        let search = self.facts.search.take();
-        let mut search = search.unwrap_or_else(|| Search::new(app, &self.asked.received.parts.headers));
-        match search.advance(self.outpost, app, now) {
-            Continue(found) => Continue(found),
-            Break(need) => Break(Wait::Session { app, search, need }),
-        }
+        let search = self.facts.search.get_or_insert_with(|| Search::new(app, &self.asked.received.parts.headers));
+        let Some(found) = search.advance(self.outpost, app, now) else {
+            return Break(Wait::Session { app });
+        };
+        self.facts.search = None;
+        Continue(found)
     }
 
     /// A browser's request to the outpost that the proxy asks about rather than routing it here.

@@ -18,25 +18,39 @@ use super::outpost::Outpost;
 use super::render::{Context, render};
 use super::reply::Answer;
 use super::request::{Received, Visit};
+use super::sessions::Search;
 use crate::forwarded::Dialect;
 use crate::telemetry::log::RequestLine;
 
 impl Outpost {
-    /// Answers a question that nothing has to be waited for: its session is in memory, or it has none.
+    /// Breaks with the answer of a question that nothing has to be waited for: its session is in memory, or it has none. Nearly
+    /// all are of that kind.
     ///
-    /// Nearly all are of that kind.
-    pub(super) fn check_at_once(&self, dialect: Dialect, received: &Received<'_>, began: Instant) -> Option<Answer> {
+    /// Of others it gives the search for the session as far as it has come.
+    pub(super) fn check_at_once(
+        &self,
+        dialect: Dialect,
+        received: &Received<'_>,
+        began: Instant,
+    ) -> ControlFlow<Answer, Option<Search>> {
         let asked = Asked::parse(dialect, received);
-        match Check::new(self, &asked).advance() {
-            ControlFlow::Continue(checked) => Some(self.conclude(&asked, checked, began)),
-            ControlFlow::Break(_) => None,
+        let mut check = Check::new(self, &asked, Facts::default());
+        match check.advance() {
+            ControlFlow::Continue(checked) => ControlFlow::Break(self.conclude(&asked, checked, began)),
+            ControlFlow::Break(_) => ControlFlow::Continue(check.facts.search),
         }
     }
 
-    /// Answers any question.
-    pub(super) async fn check(&self, dialect: Dialect, received: &Received<'_>, began: Instant) -> Answer {
+    /// Answers any question; `search` is what [`Outpost::check_at_once`] gave.
+    pub(super) async fn check(
+        &self,
+        dialect: Dialect,
+        received: &Received<'_>,
+        began: Instant,
+        search: Option<Search>,
+    ) -> Answer {
         let asked = Asked::parse(dialect, received);
-        let mut check = Check::new(self, &asked);
+        let mut check = Check::new(self, &asked, Facts { search, ..Facts::default() });
         loop {
             match check.advance() {
                 ControlFlow::Continue(checked) => return self.conclude(&asked, checked, began),
@@ -48,9 +62,10 @@ impl Outpost {
     /// Gets what a check waits for.
     async fn fetch(&self, facts: &mut Facts, wait: Wait<'_>, received: &Received<'_>) {
         match wait {
-            Wait::Session { app, mut search, need } => {
-                match self.fetch_session(&mut search, need, app, received).await {
-                    Ok(None) => facts.search = Some(search),
+            Wait::Session { app } => {
+                let search = facts.search.get_or_insert_with(|| Search::new(app, &received.parts.headers));
+                match self.fetch_session(search, app, received).await {
+                    Ok(None) => {}
                     found => facts.session = Some(found),
                 }
             }

@@ -2,6 +2,7 @@
 //!
 //! It is the specification, kept readable in `decision-table.txt`.
 
+mod sessions;
 mod stage;
 
 use std::fmt::Write as _;

@@ -33,8 +33,8 @@ const HOUR: Duration = Duration::from_hours(1);
 
 /// An outpost in process, with one application of each mode and sessions of every sort.
 pub(super) struct Stage {
-    outpost: Outpost,
-    cookies: BTreeMap<(Mode, Credential), String>,
+    pub(super) outpost: Outpost,
+    pub(super) cookies: BTreeMap<(Mode, Credential), String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
