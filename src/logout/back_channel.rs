@@ -7,7 +7,7 @@ use url::form_urlencoded;
 use super::Logouts;
 use crate::catalog::Catalog;
 use crate::lifecycle::to_the_end;
-use crate::oidc::{Fit, Flaw, LogoutToken, LogoutTokenError, Provider, SigningAlgorithm};
+use crate::oidc::{Flaw, LogoutToken, LogoutTokenError, Provider, SigningAlgorithm};
 use crate::session::{Once, Revocation, SessionStore, StoreError, Whom};
 use crate::telemetry::audit::{Asker, AuditLine, Event};
 
@@ -143,16 +143,16 @@ impl Logouts {
         provider: &Provider,
         token: LogoutToken,
     ) -> Result<Result<LogoutToken, LogoutTokenError>, BackChannelError> {
-        if provider.fit(&token) == Fit::Good {
+        if provider.has_id_token_algorithm(&token) {
             return Ok(Ok(token));
         }
         // One at a time: it looks at all sessions.
         let _turn = self.looking.lock().await;
-        if provider.fit(&token) == Fit::Unknown {
+        if !provider.has_id_token_algorithm(&token) {
             let failed = |error| BackChannelError::Store { identity_provider: provider.name().to_owned(), error };
             self.learn_algorithms(catalog, provider, token.algorithm).await.map_err(failed)?;
         }
-        if provider.fit(&token) == Fit::Good || !provider.knows_algorithms() {
+        if provider.has_id_token_algorithm(&token) || !provider.knows_algorithms() {
             return Ok(Ok(token));
         }
         Ok(Err(LogoutTokenError::Invalid(Flaw::from(format!(

@@ -10,17 +10,17 @@ use crate::identity::Assurance;
 /// The parts of an authorisation request (OIDC Core §3.1.2.1) that differ from login to login.
 #[derive(Clone, Copy, Debug)]
 pub struct AuthorizationRequest<'a> {
-    /// Where the browser comes back to.
+    /// The callback of the application.
     pub redirect_uri: &'a str,
-    /// Only characters of base64url: some providers hand it back without escapes.
+    /// Has only characters of base64url: some providers return it without escapes.
     pub state: &'a str,
-    /// Comes back inside the ID token.
+    /// The provider puts it into the ID token.
     pub nonce: &'a str,
     /// The PKCE verifier (RFC 7636 §4.1); only its S256 challenge is sent.
     pub pkce_verifier: &'a str,
-    /// What the provider may show; it stands before the operator's own. `None`: whatever the operator and the provider want.
+    /// What the provider may show; replaces the operator's own parameter. `None` leaves it to operator and provider.
     pub prompt: Option<Prompt>,
-    /// How the login must come about; it stands before the operator's own, too.
+    /// The required kind and age of the login; replaces the operator's own parameters.
     pub assurance: Option<&'a Assurance>,
 }
 
@@ -28,9 +28,9 @@ pub struct AuthorizationRequest<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Prompt {
-    /// Nothing (`none`): who is not signed in there comes back with an error.
+    /// Nothing (`none`): a user who is not signed in there comes back with an error.
     Silent,
-    /// The login page (`login`), even to who is signed in there, so that it can be somebody else.
+    /// The login page (`login`), also to a user who is signed in there, so that another user can sign in.
     Login,
 }
 
@@ -46,24 +46,24 @@ impl Prompt {
 /// The parts of a logout request (RP-Initiated Logout §2).
 #[derive(Clone, Copy, Debug)]
 pub struct EndSessionRequest<'a> {
-    /// The ID token that the session began with.
+    /// The newest ID token of the session.
     pub id_token_hint: &'a str,
-    /// Where the provider sends the browser afterwards.
+    /// Where the provider redirects the browser afterwards.
     pub post_logout_redirect_uri: &'a str,
-    /// What comes back with the browser.
+    /// The provider returns it with the redirect.
     pub state: Option<&'a str>,
 }
 
 impl Ready {
-    /// The address that a browser is sent to for a login.
+    /// The URL of an authorisation request.
     ///
-    /// The scopes are those of the settings, with `offline_access` where [`Metadata::asks_for_offline_access`] says so. OIDC Core §11 lets
-    /// a provider ignore that one without `prompt=consent`; most do not, and a question at each login is no good default, so
-    /// where a provider insists, `prompt` stands among the authorisation parameters.
+    /// The scopes are those of the settings, with `offline_access` when [`Metadata::asks_for_offline_access`] says so. A provider may
+    /// ignore that scope without `prompt=consent` (OIDC Core §11). Most do not, and a question at each login is not a good default:
+    /// for a provider that insists, the operator sets `prompt` in the authorisation parameters.
     ///
     /// # Errors
     ///
-    /// When the redirect URI is no URL.
+    /// When the redirect URI is not a URL.
     pub fn authorization_url(
         &self,
         settings: &IdentityProvider,
@@ -73,7 +73,7 @@ impl Ready {
         let state = CsrfToken::new(request.state.to_owned());
         let nonce = Nonce::new(request.nonce.to_owned());
         let verifier = PkceCodeVerifier::new(request.pkce_verifier.to_owned());
-        // The library asks for `openid` by itself.
+        // The library adds `openid` by itself.
         let scopes =
             settings.scopes.iter().map(String::as_str).filter(|scope| !["openid", OFFLINE_ACCESS].contains(scope));
         let offline = self.metadata.asks_for_offline_access(settings).then_some(OFFLINE_ACCESS);
@@ -106,7 +106,7 @@ impl Ready {
         Ok(authorization.url().0)
     }
 
-    /// The address that a browser is sent to for a logout; `None` where the provider has none.
+    /// The URL of a logout request; `None` when the provider has no end session endpoint.
     #[must_use]
     pub fn end_session_url(&self, settings: &IdentityProvider, request: &EndSessionRequest<'_>) -> Option<Url> {
         let mut url = self.metadata.end_session_endpoint()?.clone();

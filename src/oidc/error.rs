@@ -9,16 +9,17 @@ use super::{NoAnswer, Operation};
 
 /// Why a login through a provider did not work, by what can be done about it.
 ///
-/// The texts are for the operator's log, and tell no causes, which are their sources; they hold no token, code or body.
+/// The texts are for the operator's log and hold no token, code or body. Causes are sources: [`crate::telemetry::WithCauses`]
+/// shows them.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OidcError {
     /// Discovery has not succeeded yet.
     #[error("the provider's metadata is not known yet")]
     NotReady,
-    /// No answer, or one that says the provider is ill.
+    /// There is no answer, or one that says that the provider is ill.
     #[error("the provider does not answer")]
     Unreachable(#[source] Unreachable),
-    /// The provider said no, with an OAuth error code (RFC 6749 §5.2).
+    /// The provider refused, with an OAuth error code (RFC 6749 §5.2).
     #[error("the provider refused: {code}{}", description.as_ref().map(|it| format!(" ({it})")).unwrap_or_default())]
     Refused {
         /// The error code, cleaned.
@@ -37,13 +38,13 @@ pub enum OidcError {
         /// What the document says.
         found: String,
     },
-    /// The ID token does not prove what it must.
+    /// The ID token is not valid.
     #[error("the ID token is not valid")]
     InvalidToken(#[source] Flaw),
-    /// What userinfo says does not prove what it must.
+    /// The answer of userinfo is not valid.
     #[error("the answer of userinfo is not valid")]
     InvalidUserinfo(#[source] Flaw),
-    /// A scope is missing from the login that the provider granted to others: who signs in may have taken it out of the request.
+    /// The provider did not grant a scope that it granted to other logins: the user may have taken it out of the request.
     #[error("the scope {0} was not granted, as it is to others")]
     ScopeNotGranted(String),
     /// Our own configuration makes the request impossible.
@@ -54,24 +55,24 @@ pub enum OidcError {
 /// Why there is no answer of a provider.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Unreachable {
-    /// None came.
+    /// There is none.
     #[error(transparent)]
     NoAnswer(NoAnswer),
-    /// One came that says the provider is ill, or that something else is in its place.
+    /// It says that the provider is ill, or that something else is in its place.
     #[error("{} answered {status}", operation.as_str())]
     Status {
-        /// What it was asked for.
+        /// What forepost asked for.
         operation: Operation,
-        /// What it answered.
+        /// The status of the answer.
         status: StatusCode,
     },
-    /// One came with an error code that says the provider is ill.
+    /// It has an error code that says that the provider is ill.
     #[error("{0}")]
     Code(String),
-    /// It was not asked, because it was just before.
+    /// Forepost did not ask, because it asked a moment ago.
     #[error("it was asked a moment ago (jwks_cooldown)")]
     Cooldown,
-    /// The question ended without an answer.
+    /// The discovery ended without a result.
     #[error("it could not be asked again")]
     Interrupted,
 }
@@ -86,7 +87,7 @@ pub struct Malformed {
 }
 
 impl Malformed {
-    /// Something that could not be read, because of `cause`; its text must hold nothing secret.
+    /// Something that cannot be parsed, because of `cause`, whose text must hold nothing secret.
     pub(super) fn caused(what: impl Into<Cow<'static, str>>, cause: impl Error + Send + Sync + 'static) -> Self {
         Self { what: what.into(), cause: Some(Arc::new(cause)) }
     }
@@ -134,7 +135,7 @@ impl From<http::Error> for OidcError {
     }
 }
 
-/// The same as [`clean`] makes of it, unless it repeats one of the `secrets` that the provider was told: some do.
+/// [`clean`], unless the text repeats one of the `secrets` that the provider was told, as some providers do.
 #[must_use]
 pub fn clean_without_secrets(text: &str, secrets: &[&str]) -> String {
     if holds_secret(text, secrets) { "(words that hold a secret)".to_owned() } else { clean(text) }
@@ -144,7 +145,7 @@ pub(super) fn holds_secret(text: &str, secrets: &[&str]) -> bool {
     secrets.iter().any(|secret| !secret.is_empty() && text.contains(secret))
 }
 
-/// Text of a provider as it may stand in a log: one line, no control characters, short.
+/// Makes the text of a provider fit for a log: one line, no control characters, short.
 #[must_use]
 pub fn clean(text: &str) -> String {
     const LONGEST: usize = 200;

@@ -1,4 +1,4 @@
-//! The code exchange: our side of the token endpoint (OIDC Core §3.1.3).
+//! The code exchange at the token endpoint (OIDC Core §3.1.3).
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use serde_json::{Map, Value};
 
 use super::error::{clean, clean_without_secrets};
 use super::logout_token::date;
-use super::tokens::{Extras, Tokens};
+use super::token_response::{Extras, TokenResponse};
 use super::verify::Verified;
 use super::{ClientAuthentication, IdentityProvider, OidcError, Ready};
 use crate::world::UnixTime;
 
-/// What came back to the callback, and what only the browser and we know about it.
+/// What the code exchange needs.
 #[derive(Clone, Copy)]
 pub struct CodeExchange<'a> {
     /// The authorisation code.
@@ -29,21 +29,21 @@ pub struct CodeExchange<'a> {
     pub redirect_uri: &'a str,
     /// As sent in the authorisation request.
     pub nonce: &'a str,
-    /// Belongs to the challenge that was sent.
+    /// The PKCE verifier of the challenge in the authorisation request.
     pub pkce_verifier: &'a str,
 }
 
-/// What a completed login proved.
+/// A completed login.
 pub struct Login {
-    /// The ID token's verified claims, with those of userinfo and of the access token where it lacked some.
+    /// The claims of the verified ID token, with wanted ones of userinfo and of the access token that it lacks.
     pub claims: Map<String, Value>,
     /// The ID token as received.
     pub id_token: String,
-    /// Names of claims that userinfo named, for [`PreviousLogin::userinfo_claims`](super::PreviousLogin::userinfo_claims).
+    /// Names of claims that userinfo had, for [`PreviousLogin::userinfo_claims`](super::PreviousLogin::userinfo_claims).
     pub userinfo_claims: Vec<String>,
-    /// What the login can be refreshed with, where the provider gives such a thing.
+    /// The refresh token, when the provider gave one.
     pub refresh_token: Option<SecretString>,
-    /// How long the provider says that the access token lives; `None` where it says nothing that makes sense.
+    /// The lifetime of the access token; `None` when the provider does not tell, or nothing that makes sense.
     pub access_token_lifetime: Option<Duration>,
 }
 
@@ -58,13 +58,13 @@ impl Login {
         }
     }
 
-    /// The provider's name of its own session (the claim `sid`), which logout tokens may name; never empty.
+    /// The id of the provider's own session (the claim `sid`), which logout tokens may have; never empty.
     #[must_use]
     pub fn session_id(&self) -> Option<&str> {
         session_id(&self.claims)
     }
 
-    /// When the provider asked who it is (`auth_time`), in whole seconds; `None` where it does not say.
+    /// When the user authenticated at the provider (`auth_time`), in whole seconds; `None` when the provider does not tell.
     #[must_use]
     pub fn auth_time(&self) -> Option<u64> {
         let seconds = match self.claims.get("auth_time")? {
@@ -74,7 +74,7 @@ impl Login {
         Duration::try_from_secs_f64(seconds).ok().map(|time| time.as_secs())
     }
 
-    /// When the ID token ends; `None` where that is no date.
+    /// The expiry of the ID token; `None` when it has no valid date.
     #[must_use]
     pub fn id_token_expires_at(&self) -> Option<UnixTime> {
         expires_at(&self.claims)
@@ -85,7 +85,7 @@ pub(super) fn expires_at(claims: &Map<String, Value>) -> Option<UnixTime> {
     date(claims, "exp").ok().flatten()
 }
 
-/// An empty `sid` names no session.
+/// The claim `sid`; an empty one counts as absent.
 pub(super) fn session_id(claims: &Map<String, Value>) -> Option<&str> {
     claims.get("sid").and_then(Value::as_str).filter(|sid| !sid.is_empty())
 }
@@ -98,7 +98,7 @@ pub(super) type OidcClient = Client<
     CoreJsonWebKey,
     CoreAuthPrompt,
     StandardErrorResponse<CoreErrorResponseType>,
-    Tokens,
+    TokenResponse,
     CoreTokenIntrospectionResponse,
     CoreRevocableToken,
     CoreRevocationErrorResponse,
@@ -121,20 +121,20 @@ impl Ready {
         .set_auth_type(ClientAuthentication::of(settings, &self.metadata).auth_type())
     }
 
-    /// A client that knows where browsers come back to.
+    /// The same with a redirect URI.
     pub(super) fn client_for(&self, settings: &IdentityProvider, redirect_uri: &str) -> Result<OidcClient, OidcError> {
         let redirect_uri = RedirectUrl::new(redirect_uri.to_owned())
             .map_err(|_| OidcError::Configuration("the redirect URI is no URL".into()))?;
         Ok(self.client(settings).set_redirect_uri(redirect_uri))
     }
 
-    /// Redeems a code; what comes back is not verified yet.
+    /// Redeems a code. The tokens are not verified yet.
     pub(super) async fn redeem<H>(
         &self,
         settings: &IdentityProvider,
         exchange: &CodeExchange<'_>,
         token_endpoint: &H,
-    ) -> Result<Tokens, OidcError>
+    ) -> Result<TokenResponse, OidcError>
     where
         H: for<'c> AsyncHttpClient<'c, Error = OidcError, Future: Send> + Sync,
     {
@@ -160,7 +160,7 @@ pub(super) fn refusal(body: &[u8]) -> Result<OidcError, serde_json::Error> {
     serde_json::from_slice(body).map(|response| token_error(RequestTokenError::ServerResponse(response), &[]))
 }
 
-/// What an endpoint is told in confidence.
+/// What a request has that must not come back in a message.
 pub(super) fn told<'t>(settings: &'t IdentityProvider, [one, other]: [&'t str; 2]) -> [&'t str; 3] {
     [one, other, settings.client_secret.as_ref().map_or("", |it| it.expose_secret())]
 }
@@ -176,7 +176,7 @@ pub(super) fn token_error(
             description: response.error_description().map(|text| words(text)),
         },
         RequestTokenError::Request(error) => error,
-        // The body may hold tokens, so only the place of the mistake is told.
+        // The body may hold tokens, so the message has only the place of the mistake.
         RequestTokenError::Parse(error, _) => {
             let (place, why) = (clean(&error.path().to_string()), category(error.inner()));
             OidcError::Malformed(format!("the token response: at `{place}`: {why}").into())
@@ -185,7 +185,7 @@ pub(super) fn token_error(
     }
 }
 
-/// What kind of mistake it is, without the text that it is in.
+/// The kind of a mistake, without the text around it.
 fn category(error: &serde_json::Error) -> &'static str {
     match error.classify() {
         serde_json::error::Category::Io | serde_json::error::Category::Eof => "it ends too early",

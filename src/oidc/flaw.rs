@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// What is wrong with a token, or with what userinfo says.
+/// What is wrong with a token, or with the answer of userinfo.
 ///
-/// It shows itself as a text for the log, which holds nothing secret; what to do about it is [`Flaw::remedy`].
+/// Its text is for the log and holds nothing secret. [`Flaw::remedy`] has what the operator can do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flaw {
     what: Cow<'static, str>,
@@ -58,7 +58,7 @@ pub enum Remedy {
 }
 
 impl Remedy {
-    /// What to look at; whole sentences, for pages and logs.
+    /// What to do; whole sentences, for pages and logs.
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {

@@ -26,7 +26,7 @@ use crate::tls::{self, TlsError};
 /// More than any real answer, less than what would hurt.
 const LARGEST_BODY: usize = 1 << 20;
 
-/// Asks providers: follows no redirect, waits no longer than told, reads no body above 1 MiB.
+/// The HTTP client for requests to providers: follows no redirect, has a time-out, reads no body above 1 MiB.
 #[derive(Clone)]
 pub struct HttpClient {
     client: Client<HttpsConnector<HttpConnector<Resolver>>, Watched>,
@@ -39,18 +39,18 @@ impl std::fmt::Debug for HttpClient {
     }
 }
 
-/// There is no whole answer to a request.
+/// Why there is no complete answer to a request.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum NoAnswer {
-    /// The request never left whole, so whoever should have got it did nothing.
+    /// The request was not sent completely, so the server did nothing.
     ///
-    /// Known of requests with a body only, whose last bytes that is; those without may count as sent although they were not.
+    /// Known only for requests with a body, which comes last; a request without one may count as sent although it was not.
     #[error(transparent)]
     Unsent(TransportError),
     /// It may have arrived.
     #[error(transparent)]
     Lost(TransportError),
-    /// An answer came that is larger than any we take.
+    /// The answer is too large.
     #[error("the body is larger than {LARGEST_BODY} bytes")]
     TooLarge,
 }
@@ -74,7 +74,7 @@ pub enum TransportError {
     Body(Arc<dyn StdError + Send + Sync>),
 }
 
-/// A body that tells when it was taken to be sent.
+/// A body that notes when the library begins to send it.
 struct Watched {
     body: Full<Bytes>,
     taken: Arc<AtomicBool>,
@@ -102,11 +102,11 @@ impl Body for Watched {
 }
 
 impl HttpClient {
-    /// A client that trusts what [`tls::client_config`] says of `ca_file`.
+    /// A client that trusts the authorities of [`tls::client_config`].
     ///
     /// # Errors
     ///
-    /// When the file cannot be read or holds no certificate.
+    /// When the file cannot be read or holds no usable certificate.
     pub fn new(ca_file: Option<&Path>, timeout: Duration) -> Result<Self, TlsError> {
         let tls = tls::client_config(ca_file)?;
         let mut tcp = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
@@ -122,11 +122,11 @@ impl HttpClient {
         Ok(Self { client, timeout })
     }
 
-    /// One request and its whole answer.
+    /// Sends a request, and waits for the complete answer.
     ///
     /// # Errors
     ///
-    /// When there is no answer in time, or too large a one.
+    /// When there is no answer in time, or when it is too large.
     pub async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, NoAnswer> {
         let taken = Arc::new(AtomicBool::new(request.body().is_empty()));
         let request = request.map(|body| Watched { body: Full::new(Bytes::from(body)), taken: Arc::clone(&taken) });
@@ -169,7 +169,7 @@ fn explain(error: &(dyn StdError + 'static), in_cleartext: bool) -> String {
     }
 }
 
-/// The system's resolver, but for `localhost` and names under it, which are always this machine (RFC 6761 §6.3).
+/// The system's resolver, except that `localhost` and names under it are always this machine (RFC 6761 §6.3).
 #[derive(Clone)]
 struct Resolver(GaiResolver);
 

@@ -1,4 +1,4 @@
-//! What the provider says of a token (RFC 7662), and of an app password.
+//! Token introspection (RFC 7662), and verification of app passwords.
 
 use http::{Response, StatusCode};
 use serde_json::{Map, Value};
@@ -7,33 +7,33 @@ use url::form_urlencoded::Serializer;
 use super::access_token::{
     AccessToken, is_of_accepted_client, verify_active, verify_recipient, verify_times, with_subject,
 };
-use super::claims::OtherSubject;
 use super::client_authentication::form_request;
 use super::inspect::NO_INTROSPECTION;
 use super::jws::Jws;
+use super::missing_claims::OtherSubject;
 use super::provider::checked;
-use super::tokens::{Extras, Tokens};
+use super::token_response::{Extras, TokenResponse};
 use super::verify::ExpectedNonce;
 use super::{AccessTokenError, ClientAuthentication, Login, OidcError, Operation, Provider, Recipient};
 use crate::identity::WantedClaims;
 use crate::world::UnixTime;
 
 impl Provider {
-    /// Asks the provider about `token`, with our credentials; one request.
+    /// Asks the provider about `token`, with our client's authentication; one request.
     ///
     /// # Errors
     ///
     /// [`AccessTokenError::Inactive`], or [`AccessTokenError::Invalid`] when it is not for `recipient`, or not a bearer token;
-    /// [`AccessTokenError::Unknown`] when there is no answer to the question.
+    /// [`AccessTokenError::Unknown`] when there is no answer.
     pub async fn introspect(&self, token: &str, recipient: &Recipient<'_>) -> Result<AccessToken, AccessTokenError> {
         let unknown = AccessTokenError::Unknown;
         let ready = self.ready().ok_or(unknown(OidcError::NotReady))?;
         let Some(endpoint) = ready.metadata.introspection_endpoint() else {
-            // It does not pass when the provider comes back: the settings want what the provider has not.
+            // That does not change by itself: the settings need an endpoint that the provider does not have.
             let missing = "the provider's metadata names no introspection_endpoint, so no token can be asked about";
             return Err(AccessTokenError::Invalid(missing.into()));
         };
-        // What the provider may read as a JWT, and forepost cannot, is not an opaque token.
+        // A token that the provider may parse as a JWT, and forepost cannot, is not an opaque one.
         if Jws::is_misshapen(token) {
             return Err(AccessTokenError::Invalid("it has the header of a JWT, and is not one".into()));
         }
@@ -47,14 +47,14 @@ impl Provider {
         let answer = self.send(Operation::Introspection, request).await.map_err(|none| unknown(none.into()))?;
         let answer = checked(Operation::Introspection, answer).map_err(unknown)?;
         if answer.status() == StatusCode::BAD_REQUEST {
-            // Pocket ID's answer to a token of another client.
+            // Pocket ID answers so about a token of another client.
             return Err(AccessTokenError::Invalid("the provider answers 400 about it".into()));
         }
         let claims = members(Operation::Introspection, &answer).map_err(unknown)?;
         read(token, claims, &self.settings().issuer, recipient, self.now())
     }
 
-    /// Tells the operator, once the metadata are there, that every token will be refused that the provider would be asked about.
+    /// Logs, after discovery, that introspection is not possible, so that each token that needs it is refused.
     pub async fn warn_without_introspection(&self) {
         self.until_ready().await;
         if self.ready().is_some_and(|ready| ready.metadata.introspection_endpoint().is_none()) {
@@ -62,7 +62,7 @@ impl Provider {
         }
     }
 
-    /// Who the owner of an app password is, by authentik's form of the client-credentials grant.
+    /// Signs in the owner of an app password, by authentik's form of the client credentials grant.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl Provider {
         let request = {
             let mut form = Serializer::new(String::new());
             form.append_pair("grant_type", "client_credentials");
-            // The password stands in place of the client's secret, which would make the client itself the user.
+            // The password replaces the client secret, which would make the client itself the user.
             form.append_pair("client_id", &self.settings().client_id);
             form.append_pair("username", user);
             form.append_pair("password", password);
@@ -92,7 +92,7 @@ impl Provider {
         }
         members(Operation::AppPassword, &answer).map_err(unknown)?;
         let malformed = |_| unknown(OidcError::Malformed("the answer to an app password holds no tokens".into()));
-        let tokens: Tokens = serde_json::from_slice(answer.body()).map_err(malformed)?;
+        let tokens: TokenResponse = serde_json::from_slice(answer.body()).map_err(malformed)?;
         let verified = self.verify_id_token(&ready, ExpectedNonce::NoneOr(None), &tokens).await.map_err(unknown)?;
         let mut login = Login::new(verified, Extras::default());
         let added = self.add_wanted_claims(&ready, &tokens, &mut login.claims, wanted).await.map_err(unknown)?;
@@ -111,10 +111,10 @@ fn members(operation: Operation, answer: &Response<Vec<u8>>) -> Result<Map<Strin
     serde_json::from_slice(answer.body()).map_err(malformed)
 }
 
-/// Judges what was said of a token (RFC 7662 §2.2); it must say whom the token is for.
+/// Verifies the answer about a token (RFC 7662 §2.2); it must have the recipient of the token.
 ///
-/// The answer is the proof, whoever issued the token. So another `iss` counts where the operator accepts the client by its name:
-/// authentik has an issuer for each application.
+/// The answer is the proof, whoever issued the token. So another `iss` is allowed when the operator accepts the client by its
+/// id: authentik has an issuer for each application.
 pub(super) fn read(
     token: &str,
     claims: Map<String, Value>,

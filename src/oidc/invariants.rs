@@ -12,7 +12,7 @@ use url::Url;
 
 use super::SigningAlgorithm;
 use super::jws::Jws;
-use super::tokens::Extras;
+use super::token_response::Extras;
 use super::{Keys, Metadata, OidcError, clean, logout_token};
 use crate::telemetry::WithCauses;
 use crate::world::UnixTime;

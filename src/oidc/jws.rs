@@ -11,38 +11,38 @@ use serde_json::{Map, Value};
 
 use super::error::clean;
 use super::flaw::{Flaw, Remedy};
-use super::verify::Failure;
+use super::verify::VerificationError;
 use super::{IdentityProvider, SigningAlgorithm};
 use super::{Ready, members};
 
-/// What a token is for, which decides how the provider may sign it.
+/// The kind of a token, which decides with which algorithms the provider may sign it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Signed as our client is registered (`id_token_signed_response_alg`).
+    /// With the algorithm of our client's registration (`id_token_signed_response_alg`).
     IdToken,
-    /// Signed as ID tokens are (OpenID Connect Back-Channel Logout 1.0 §2.6).
+    /// With that of ID tokens (OpenID Connect Back-Channel Logout 1.0 §2.6).
     Logout,
-    /// Signed as its recipient is registered, which need not be our client.
+    /// With that of its recipient's registration, which need not be our client.
     Access,
-    /// What userinfo says (`userinfo_signed_response_alg`).
+    /// A signed answer of userinfo (`userinfo_signed_response_alg`).
     Userinfo,
 }
 
-/// A token that was taken apart; nothing in it is believed yet.
+/// A parsed token, not verified.
 pub(super) struct Jws<'t> {
     header: Map<String, Value>,
     pub(super) claims: Map<String, Value>,
-    /// What was signed.
+    /// The signed text.
     input: &'t str,
     signature: Vec<u8>,
 }
 
 impl<'t> Jws<'t> {
-    /// Takes a token apart.
+    /// Parses a token.
     ///
     /// # Errors
     ///
-    /// When it is none, or one that asks for what is not understood here (`crit`, `cty`).
+    /// When the text is not a token, or when it requires an extension that forepost does not support (`crit`, `cty`).
     pub(super) fn parse(token: &'t str) -> Result<Self, Flaw> {
         let parts: Vec<_> = token.split('.').take(6).collect();
         let [header, claims, signature] = parts[..] else {
@@ -66,8 +66,8 @@ impl<'t> Jws<'t> {
 
     /// Whether `token` has a JOSE header (RFC 7515 §4, RFC 7516 §4) by some reading, and is neither a JWS by the strict one nor a JWE.
     ///
-    /// Base64 has lenient decoders: a last character with other unused bits, padding or the other alphabet changes the text of a
-    /// token and not what its issuer reads in it. Such a token is not an opaque one.
+    /// Some decoders of base64 are lenient: a last character with other unused bits, padding or the other alphabet changes the text
+    /// of a token, and not what its issuer reads in it. Such a token is not an opaque one.
     pub(super) fn is_misshapen(token: &str) -> bool {
         let parts = token.split('.').count();
         let Some((header, _)) = token.split_once('.') else { return false };
@@ -76,11 +76,11 @@ impl<'t> Jws<'t> {
         header.is_some() && Jws::parse(token).is_err() && !is_jwe()
     }
 
-    /// What kind of token it says it is, without the `application/` that may be left out (RFC 7515 §4.1.9), in lower case.
+    /// The type in its header (`typ`) in lower case, without the optional `application/` (RFC 7515 §4.1.9).
     ///
     /// # Errors
     ///
-    /// When that is no text.
+    /// When that is not a text.
     pub(super) fn kind(&self) -> Result<Option<String>, Flaw> {
         match self.header.get("typ") {
             None => Ok(None),
@@ -92,11 +92,11 @@ impl<'t> Jws<'t> {
         }
     }
 
-    /// How it is signed, by its own word.
+    /// The algorithm that its header names.
     ///
     /// # Errors
     ///
-    /// When it does not say so, or names what is not supported, `none` before all others.
+    /// When it names none, or one that is not supported, such as `none`.
     pub(super) fn algorithm(&self) -> Result<SigningAlgorithm, Flaw> {
         match self.header.get("alg") {
             None | Some(Value::Null) => Err(Flaw::new("its header has no `alg`", Remedy::Algorithm)),
@@ -119,7 +119,7 @@ impl<'t> Jws<'t> {
     }
 }
 
-/// What any decoder of base64 may find in `part`; an empty object where it begins like an object and is none to us.
+/// The object that a lenient decoder of base64 may find in `part`; an empty one when it begins like an object and does not parse.
 fn lenient_object(part: &str) -> Option<Map<String, Value>> {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &alphabet::URL_SAFE,
@@ -153,10 +153,10 @@ fn hash_of(algorithm: SigningAlgorithm) -> &'static digest::Algorithm {
 }
 
 impl Ready {
-    /// How the provider may sign what is of this `kind`.
+    /// The algorithms with which the provider may sign a token of this `kind`.
     ///
-    /// A client has one registered algorithm for ID tokens. Where the settings name it, there is no other for these and for
-    /// logout tokens; else the metadata say which ones there are.
+    /// A client has one registered algorithm for ID tokens. When the settings name it, it is the only one for these and for logout
+    /// tokens; otherwise the metadata name the algorithms.
     pub(super) fn algorithms(&self, settings: &IdentityProvider, kind: Kind) -> Vec<SigningAlgorithm> {
         let registered = settings.id_token_signed_response_alg;
         let mut algorithms = match (kind, registered) {
@@ -168,38 +168,38 @@ impl Ready {
         algorithms
     }
 
-    /// Whether the provider made the signature, with an algorithm that it may use for what is of this `kind`; says which.
+    /// Verifies that the provider made the signature, with an algorithm that it may use for this `kind`. Returns the algorithm.
     ///
-    /// A shared secret is only used with the algorithms that are for it, and a public key only with those of its kind; so
-    /// what the token says of itself chooses among what the provider does, and no more.
+    /// The client secret is used only with HMAC, and a public key only with the algorithms of its kind. So the header of a token
+    /// chooses only among the algorithms of the provider.
     pub(super) fn verify_signature(
         &self,
         settings: &IdentityProvider,
         jws: &Jws<'_>,
         kind: Kind,
-    ) -> Result<SigningAlgorithm, Failure> {
-        let algorithm = jws.algorithm().map_err(Failure::Final)?;
+    ) -> Result<SigningAlgorithm, VerificationError> {
+        let algorithm = jws.algorithm().map_err(VerificationError::Final)?;
         let allowed = self.algorithms(settings, kind);
         if !allowed.contains(&algorithm) {
             return Err(unexpected(settings, kind, algorithm, &allowed));
         }
         if algorithm.uses_client_secret() {
-            verify_with_secret(settings, algorithm, jws).map_err(Failure::Final)?;
+            verify_with_secret(settings, algorithm, jws).map_err(VerificationError::Final)?;
         } else {
             self.verify_with_keys(algorithm, jws)?;
         }
         Ok(algorithm)
     }
 
-    fn verify_with_keys(&self, algorithm: SigningAlgorithm, jws: &Jws<'_>) -> Result<(), Failure> {
+    fn verify_with_keys(&self, algorithm: SigningAlgorithm, jws: &Jws<'_>) -> Result<(), VerificationError> {
         let named = match jws.header.get("kid") {
             None => None,
             Some(Value::String(name)) => Some(name.as_str()),
-            Some(_) => return Err(Failure::Final(malformed("its `kid` is no text"))),
+            Some(_) => return Err(VerificationError::Final(malformed("its `kid` is no text"))),
         };
         let mut known = self.keys.fit(algorithm, named).peekable();
         let unknown = known.peek().is_none();
-        if known.any(|key| key.made(algorithm, jws.input.as_bytes(), &jws.signature)) {
+        if known.any(|key| key.verifies(algorithm, jws.input.as_bytes(), &jws.signature)) {
             return Ok(());
         }
         let what = match named {
@@ -209,7 +209,7 @@ impl Ready {
             None if unknown => "no key of its algorithm is in the provider's key set",
             None => "no key in the provider's key set made its signature",
         };
-        Err(Failure::Stale(Flaw::new(what, Remedy::Key)))
+        Err(VerificationError::Stale(Flaw::new(what, Remedy::Key)))
     }
 }
 
@@ -218,23 +218,23 @@ fn unexpected(
     kind: Kind,
     algorithm: SigningAlgorithm,
     allowed: &[SigningAlgorithm],
-) -> Failure {
+) -> VerificationError {
     let algorithm = algorithm.as_str();
     match settings.id_token_signed_response_alg {
-        // No metadata could change that.
-        Some(registered) if matches!(kind, Kind::IdToken | Kind::Logout) => Failure::Final(Flaw::new(
+        // Newer metadata would not change that.
+        Some(registered) if matches!(kind, Kind::IdToken | Kind::Logout) => VerificationError::Final(Flaw::new(
             format!("it is signed with {algorithm}, and id_token_signed_response_alg is {}", registered.as_str()),
             Remedy::Registration,
         )),
         _ => {
             let announced = SigningAlgorithm::list(allowed);
             let what = format!("it is signed with {algorithm}, and the provider's metadata announce {announced}");
-            Failure::Stale(Flaw::new(what, Remedy::Announcement))
+            VerificationError::Stale(Flaw::new(what, Remedy::Announcement))
         }
     }
 }
 
-/// Nothing that the provider publishes changes the outcome: the key is our own secret.
+/// Newer keys of the provider would not help: the key is our own secret.
 fn verify_with_secret(settings: &IdentityProvider, algorithm: SigningAlgorithm, jws: &Jws<'_>) -> Result<(), Flaw> {
     let secret = settings.client_secret.as_ref().map(ExposeSecret::expose_secret).filter(|secret| !secret.is_empty());
     let missing = || Flaw::new("it is signed with a client secret, and there is none", Remedy::NoSecret);

@@ -10,9 +10,9 @@ use super::{Malformed, OidcError, SigningAlgorithm};
 /// Why keys are fetched again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyRefresh {
-    /// Their time was nearly over.
+    /// They were about to expire.
     Scheduled,
-    /// A token did not fit what is known of the provider.
+    /// They did not verify a token.
     UnknownKey,
 }
 
@@ -27,13 +27,11 @@ impl KeyRefresh {
     }
 }
 
-/// A provider's public keys, and how long they may be used without looking again.
-///
-/// Each of them can verify signatures of an algorithm that is supported.
+/// A provider's public keys. Each of them can verify signatures of a supported algorithm.
 #[derive(Clone, Debug)]
 pub struct Keys {
     keys: Vec<Key>,
-    /// Until the next scheduled look.
+    /// The time until they have to be fetched again.
     pub fresh_for: Duration,
 }
 
@@ -44,13 +42,12 @@ const MOST_FRESH: Duration = Duration::from_hours(24);
 impl Keys {
     /// Reads a JWK Set (RFC 7517 §5).
     ///
-    /// Keys that are incomplete, for encryption, or of a kind or for an algorithm that is not supported are passed over, as the
-    /// RFC asks; a set
-    /// without `keys` is an empty one, because authentik answers `{}` where it signs with the client secret.
+    /// Keys that are incomplete, for encryption, or of a kind or for an algorithm that is not supported are ignored, as the RFC
+    /// asks. A set without `keys` is empty, because authentik answers `{}` when it signs with the client secret.
     ///
     /// # Errors
     ///
-    /// When it is no JSON object.
+    /// When it is not a JSON object.
     pub fn parse(document: &[u8], headers: &HeaderMap) -> Result<Self, OidcError> {
         let malformed = |why: &str| OidcError::Malformed(format!("the key set: {why}").into());
         let document: Value = serde_json::from_slice(document)
@@ -76,13 +73,13 @@ impl Keys {
         self.keys.is_empty()
     }
 
-    /// How many of them signatures of one of these algorithms can be verified with.
+    /// The number of keys that can verify signatures of one of these algorithms.
     #[must_use]
     pub fn usable_with(&self, algorithms: &[SigningAlgorithm]) -> usize {
         self.keys.iter().filter(|key| key.algorithms.iter().any(|it| algorithms.contains(it))).count()
     }
 
-    /// Those for `algorithm`, of this name where there is one.
+    /// The keys for `algorithm`, with this id when there is one.
     pub(super) fn fit(&self, algorithm: SigningAlgorithm, name: Option<&str>) -> impl Iterator<Item = &Key> {
         let has_name = move |key: &&Key| name.is_none() || key.jwk.key_id().map(|id| id.as_str()) == name;
         self.keys.iter().filter(move |key| key.algorithms.contains(&algorithm)).filter(has_name)
@@ -93,12 +90,12 @@ impl Keys {
 #[derive(Clone, Debug)]
 pub(super) struct Key {
     jwk: CoreJsonWebKey,
-    /// What it is for; never empty.
+    /// The algorithms that it is for; never empty.
     algorithms: Vec<SigningAlgorithm>,
 }
 
 impl Key {
-    /// Reads a key that is meant for signatures, with the parts that its kind needs (RFC 7518 §6, RFC 8037 §2).
+    /// Parses a key for signatures, with the parts that its kind needs (RFC 7518 §6, RFC 8037 §2).
     fn read(key: &Value) -> Option<Self> {
         use SigningAlgorithm::{EdDsa, Es256, Es384, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
         let text = |name: &str| key.get(name).and_then(Value::as_str);
@@ -126,8 +123,8 @@ impl Key {
         Some(Self { jwk: serde_json::from_value(key.clone()).ok()?, algorithms })
     }
 
-    /// Whether it made this signature; of any algorithm that it is not for it made none.
-    pub(super) fn made(&self, algorithm: SigningAlgorithm, input: &[u8], signature: &[u8]) -> bool {
+    /// Whether this key made the signature, with one of its algorithms.
+    pub(super) fn verifies(&self, algorithm: SigningAlgorithm, input: &[u8], signature: &[u8]) -> bool {
         self.algorithms.contains(&algorithm)
             && library(algorithm).is_some_and(|it| self.jwk.verify_signature(&it, input, signature).is_ok())
     }
@@ -138,7 +135,7 @@ impl Key {
     }
 }
 
-/// The library's name of an algorithm for public keys.
+/// The library's type of an algorithm for public keys.
 const fn library(algorithm: SigningAlgorithm) -> Option<CoreJwsSigningAlgorithm> {
     use CoreJwsSigningAlgorithm as Core;
     Some(match algorithm {

@@ -16,68 +16,67 @@ const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 /// Far more than any real one, and cheap to refuse.
 const LARGEST: usize = 16 << 10;
 
-/// For tokens without `exp`, which some providers send: what §2.4 advises.
+/// The lifetime of tokens without `exp`, which some providers send; §2.4 advises it.
 const USUAL_LIFETIME: Duration = Duration::from_mins(2);
 
-/// However late `exp` is, so that a replay need not be remembered for longer.
+/// The longest lifetime, however late `exp` is, so that replays are remembered no longer.
 const LONGEST_LIFETIME: Duration = Duration::from_hours(24);
 
 const LEEWAY: Duration = Duration::from_secs(LEEWAY_SECONDS.unsigned_abs());
 
-/// The last second of the year 9999; what is later is no date.
+/// The last second of the year 9999; later times are not valid.
 const LAST_DATE: f64 = 253_402_300_799.0;
 
-/// Who is to be logged out, by the provider's word.
+/// A verified logout token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogoutToken {
-    /// The user (`sub`); never empty. Without a session, all sessions of the user are meant.
+    /// The user (`sub`); never empty. Without a session id the token ends all sessions of the user.
     pub subject: Option<String>,
-    /// The provider's session (`sid`); never empty. With both, the session is meant, and it must be the user's.
+    /// The provider's session (`sid`); never empty. With both, the token ends this session, which must be the user's.
     pub session_id: Option<String>,
-    /// The token's own name, by which a second delivery is told from a first one.
+    /// The token's id, by which a second delivery is recognised.
     pub jti: String,
-    /// When it was made.
+    /// When it was issued.
     pub issued_at: UnixTime,
-    /// How it is signed.
+    /// The algorithm of its signature.
     pub algorithm: SigningAlgorithm,
-    /// From then on it is not accepted, with patience for clocks: so long a `jti` must be remembered.
+    /// From then on it is not accepted, with the tolerance for clocks; its `jti` must be remembered until then.
     pub expires_at: UnixTime,
 }
 
 /// Why a logout token was not accepted.
 ///
-/// The texts are for the operator's log; they hold nothing of the token.
+/// The texts are for the operator's log, and hold nothing of the token.
 #[derive(Debug, thiserror::Error)]
 pub enum LogoutTokenError {
-    /// Discovery has not succeeded yet: nothing can be verified, and a later delivery may be.
+    /// Discovery has not succeeded yet; a later delivery may be accepted.
     #[error("the provider's metadata is not known yet")]
     NotReady,
-    /// Another issuer made it, or for another client; one of another registration of ours, perhaps.
+    /// It is from another issuer, or for another client, which may be another registration of ours.
     #[error("the logout token is of another issuer, or for another client")]
     Foreign,
-    /// Nothing in it can be read, so nobody can tell whose it would be.
+    /// It cannot be parsed, so it is not known whose it would be.
     #[error("the logout token is not valid")]
     Malformed(#[source] Flaw),
-    /// What is known of the provider does not fit it, and nothing newer could be had: a later delivery may be accepted.
+    /// Metadata and keys do not fit it, and newer ones could not be fetched; a later delivery may be accepted.
     #[error("the logout token does not fit what is known of the provider, and nothing newer can be had")]
     UnknownKey(#[source] OidcError),
-    /// It is no logout token, or one that proves nothing.
+    /// It is not a logout token, or not a valid one.
     #[error("the logout token is not valid")]
     Invalid(#[source] Flaw),
 }
 
 impl Provider {
-    /// Whether `token` is this provider's order to log somebody out.
+    /// Verifies that `token` is a logout token of this provider.
     ///
-    /// Keys are asked for again when no known one fits, as seldom as for logins. Where several providers may have sent it, each
-    /// is asked in turn: [`LogoutTokenError::Foreign`] comes before all costly work. That it is not a replay is for the caller
-    /// to find out, by issuer and `jti`.
+    /// Fetches keys again when none fits, as rarely as for logins. When several providers may have sent the token, the caller tries
+    /// each: [`LogoutTokenError::Foreign`] comes before all costly work. The caller recognises replays, by issuer and `jti`.
     ///
     /// # Errors
     ///
-    /// When it is not; nobody is logged out then.
+    /// When it is not; the user must not be logged out then.
     pub async fn verify_logout_token(&self, token: &str) -> Result<LogoutToken, LogoutTokenError> {
-        let jws = take_apart(token)?;
+        let jws = parse(token)?;
         verify_recipient(&jws.claims, self.settings())?;
         let ready = self.ready().ok_or(LogoutTokenError::NotReady)?;
         let logout = read(&jws, self.now()).map_err(LogoutTokenError::Invalid)?;
@@ -92,7 +91,7 @@ impl Provider {
     }
 }
 
-/// The same with these keys only.
+/// The same with these keys alone.
 #[cfg(test)]
 pub(super) fn verify(
     ready: &Ready,
@@ -101,7 +100,7 @@ pub(super) fn verify(
     now: UnixTime,
 ) -> Result<LogoutToken, String> {
     let told = |error: LogoutTokenError| crate::telemetry::WithCauses(&error).to_string();
-    let jws = take_apart(token).map_err(told)?;
+    let jws = parse(token).map_err(told)?;
     verify_recipient(&jws.claims, settings).map_err(told)?;
     let logout = read(&jws, now).map_err(|flaw| flaw.to_string())?;
     match ready.verify_signature(settings, &jws, Kind::Logout) {
@@ -110,14 +109,14 @@ pub(super) fn verify(
     }
 }
 
-fn take_apart(token: &str) -> Result<Jws<'_>, LogoutTokenError> {
+fn parse(token: &str) -> Result<Jws<'_>, LogoutTokenError> {
     if token.len() > LARGEST {
         return Err(LogoutTokenError::Malformed("it is too long".into()));
     }
     Jws::parse(token).map_err(LogoutTokenError::Malformed)
 }
 
-/// Everything but the recipient and the signature.
+/// Verifies all but the recipient and the signature.
 pub(super) fn read(jws: &Jws<'_>, now: UnixTime) -> Result<LogoutToken, Flaw> {
     if !matches!(jws.kind()?.as_deref(), None | Some("jwt" | "logout+jwt")) {
         return Err(invalid("its `typ` is neither JWT nor logout+jwt"));
@@ -126,14 +125,14 @@ pub(super) fn read(jws: &Jws<'_>, now: UnixTime) -> Result<LogoutToken, Flaw> {
     if !claims.get("events").and_then(|events| events.get(EVENT)).is_some_and(Value::is_object) {
         return Err(invalid("`events` does not say logout"));
     }
-    // So that no ID token passes for one (§2.4).
+    // So that an ID token does not pass for a logout token (§2.4).
     if claims.contains_key("nonce") {
         return Err(invalid("it has a `nonce`"));
     }
     let algorithm = jws.algorithm()?;
     let subject = text(claims, "sub")?;
     let session_id = match claims.get("sid") {
-        // As the ID token's is read.
+        // As in ID tokens.
         Some(Value::Number(number)) => Some(number.to_string()),
         _ => text(claims, "sid")?,
     };
@@ -155,7 +154,7 @@ pub(super) fn read(jws: &Jws<'_>, now: UnixTime) -> Result<LogoutToken, Flaw> {
     Ok(LogoutToken { subject, session_id, jti, issued_at, algorithm, expires_at })
 }
 
-/// For this client, from this issuer; further audiences are no matter of ours.
+/// Verifies that it is for this client, and from this issuer; further audiences do not matter.
 fn verify_recipient(claims: &Map<String, Value>, settings: &IdentityProvider) -> Result<(), LogoutTokenError> {
     let ours = |audience: &Value| audience.as_str() == Some(&settings.client_id);
     let for_us = match claims.get("aud") {
@@ -167,7 +166,7 @@ fn verify_recipient(claims: &Map<String, Value>, settings: &IdentityProvider) ->
     if for_us && from_here { Ok(()) } else { Err(LogoutTokenError::Foreign) }
 }
 
-/// A text; an empty one says nothing, and anything else is a mistake.
+/// A claim that is a text; an empty one counts as absent.
 fn text(claims: &Map<String, Value>, name: &str) -> Result<Option<String>, Flaw> {
     match claims.get(name) {
         None => Ok(None),

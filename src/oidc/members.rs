@@ -1,4 +1,4 @@
-//! JSON objects that others sign or vouch for.
+//! JSON objects whose members must be unique.
 
 use std::fmt;
 
@@ -6,15 +6,15 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 
-/// An object of which no member stands twice.
+/// An object without duplicate members.
 struct Members(Map<String, Value>);
 
-/// The members of an object. A member that stands twice is refused (RFC 7519 §4, RFC 8259 §4): of two readers one might believe the
-/// first and one the last.
+/// Parses an object. Refuses duplicate members (RFC 7519 §4, RFC 8259 §4), as of two parsers one might take the first and one the
+/// last.
 ///
 /// # Errors
 ///
-/// What is wrong with the text, without any of it.
+/// What is wrong with the text, without any part of it.
 pub(super) fn parse(text: &[u8]) -> Result<Map<String, Value>, &'static str> {
     match serde_json::from_slice(text) {
         Ok(Members(members)) => Ok(members),

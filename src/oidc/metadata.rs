@@ -56,7 +56,7 @@ pub(super) type Document = ProviderMetadata<
     CoreSubjectIdentifierType,
 >;
 
-/// What a provider says about itself (OIDC Discovery §3), with the issuer compared.
+/// The metadata of a provider (OIDC Discovery §3), with the configured issuer.
 #[derive(Clone, Debug)]
 pub struct Metadata {
     pub(super) document: Document,
@@ -67,17 +67,17 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// Where the document of `issuer` is (OIDC Discovery §4.1).
+    /// The address of the metadata of `issuer` (OIDC Discovery §4.1).
     #[must_use]
     pub fn address(issuer: &str) -> String {
         format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'))
     }
 
-    /// Reads the document that the provider of `issuer` gave.
+    /// Parses the metadata of `issuer`.
     ///
     /// # Errors
     ///
-    /// When it is no such document, names another issuer, or lacks an endpoint that a login needs.
+    /// When it is not a metadata document, has another issuer, or lacks an endpoint that a login needs.
     pub fn parse(issuer: &str, document: &[u8]) -> Result<Self, OidcError> {
         let document: Document = serde_json::from_slice(document)
             .map_err(|error| OidcError::Malformed(Malformed::caused(DOCUMENT, error)))?;
@@ -107,11 +107,11 @@ impl Metadata {
         })
     }
 
-    /// The same for an issuer whose tokens are only verified: what a login would need may be missing.
+    /// The same for an issuer whose tokens are only verified: what a login needs may be missing.
     ///
     /// # Errors
     ///
-    /// As [`Metadata::parse`]; the keys' address and the algorithms must be there.
+    /// As [`Metadata::parse`]; the address of the keys and the algorithms must be there.
     pub fn parse_issuer(issuer: &str, document: &[u8]) -> Result<Self, OidcError> {
         let mut members: Map<String, Value> = serde_json::from_slice(document)
             .map_err(|error| OidcError::Malformed(Malformed::caused(DOCUMENT, error)))?;
@@ -124,31 +124,31 @@ impl Metadata {
         Self::parse(issuer, Value::Object(members).to_string().as_bytes())
     }
 
-    /// Where the keys are.
+    /// The address of the keys.
     #[must_use]
     pub fn jwks_uri(&self) -> &str {
         self.document.jwks_uri().as_str()
     }
 
-    /// Where a browser signs out, if the provider has such a place (RP-Initiated Logout §2).
+    /// The end session endpoint, if there is one (RP-Initiated Logout §2).
     #[must_use]
     pub const fn end_session_endpoint(&self) -> Option<&Url> {
         self.end_session_endpoint.as_ref()
     }
 
-    /// Where refresh tokens are revoked, if the provider has such a place (RFC 7009 §2, RFC 8414 §2).
+    /// The revocation endpoint, if there is one (RFC 7009 §2, RFC 8414 §2).
     #[must_use]
     pub const fn revocation_endpoint(&self) -> Option<&Url> {
         self.revocation_endpoint.as_ref()
     }
 
-    /// Where tokens are asked about, if the provider has such a place (RFC 7662 §2, RFC 8414 §2).
+    /// The introspection endpoint, if there is one (RFC 7662 §2, RFC 8414 §2).
     #[must_use]
     pub const fn introspection_endpoint(&self) -> Option<&Url> {
         self.introspection_endpoint.as_ref()
     }
 
-    /// Where a program without a browser begins a login, if the provider has such a place (RFC 8628 §3.1, §4).
+    /// The device authorization endpoint, if there is one (RFC 8628 §3.1, §4).
     #[must_use]
     pub const fn device_authorization_endpoint(&self) -> Option<&Url> {
         self.device_authorization_endpoint.as_ref()
@@ -156,7 +156,7 @@ impl Metadata {
 
     /// Whether the provider announces back-channel logout (OpenID Connect Back-Channel Logout 1.0 §2.1).
     ///
-    /// Several providers do it and do not announce it.
+    /// Several providers support it and do not announce it.
     #[must_use]
     pub fn backchannel_logout_supported(&self) -> bool {
         is_announced(self.document.additional_metadata().backchannel_logout_supported.as_ref())
@@ -168,7 +168,7 @@ impl Metadata {
         is_announced(self.document.additional_metadata().frontchannel_logout_supported.as_ref())
     }
 
-    /// Whether it names itself and the session, with `iss` and `sid`, when it does so (§3).
+    /// Whether its logout requests have `iss` and `sid` (§3).
     #[must_use]
     pub fn frontchannel_logout_session_supported(&self) -> bool {
         is_announced(self.document.additional_metadata().frontchannel_logout_session_supported.as_ref())
@@ -185,14 +185,14 @@ impl Metadata {
 
     /// Whether the provider is known to give each client a refresh token that ends with its own session, without being asked.
     ///
-    /// That is Keycloak, which the end of its endpoints' addresses gives away. With `offline_access` the token would outlive
-    /// the user's sign-out, and we would learn of it later or never.
+    /// That is Keycloak, known by the end of its endpoints' addresses. With `offline_access` the token would outlive the user's
+    /// sign-out, and forepost would learn of that late or never.
     #[must_use]
     pub fn binds_refresh_tokens_to_sessions(&self) -> bool {
         self.token_endpoint().ends_with("/protocol/openid-connect/token")
     }
 
-    /// Where claims about the user are.
+    /// The userinfo endpoint, if there is one.
     #[must_use]
     pub fn userinfo_endpoint(&self) -> Option<&str> {
         self.document.userinfo_endpoint().map(|it| it.as_str())
@@ -210,19 +210,19 @@ impl Metadata {
         self.document.token_endpoint().map_or("", |it| it.as_str())
     }
 
-    /// Whether each authorisation response names the issuer (RFC 9207 §3).
+    /// Whether each authorisation response has `iss` (RFC 9207 §3).
     #[must_use]
     pub fn promises_issuer_parameter(&self) -> bool {
         self.document.additional_metadata().authorization_response_iss_parameter_supported.unwrap_or(false)
     }
 
-    /// Whether authorisation requests must be pushed first (RFC 9126 §5), which we do not do.
+    /// Whether authorisation requests must be pushed first (RFC 9126 §5), which forepost does not support.
     #[must_use]
     pub fn requires_pushed_requests(&self) -> bool {
         self.document.additional_metadata().require_pushed_authorization_requests.unwrap_or(false)
     }
 
-    /// Whether PKCE with S256 is announced; `None` when the provider does not say.
+    /// Whether PKCE with S256 is announced; `None` when the metadata do not tell.
     #[must_use]
     pub fn supports_pkce_s256(&self) -> Option<bool> {
         self.document
@@ -232,25 +232,25 @@ impl Metadata {
             .map(|methods| methods.iter().any(|method| method == "S256"))
     }
 
-    /// Scopes that the provider announces, if it announces any.
+    /// The announced scopes, if any.
     #[must_use]
     pub fn scopes(&self) -> Option<Vec<&str>> {
         self.document.scopes_supported().map(|scopes| scopes.iter().map(|scope| scope.as_str()).collect())
     }
 
-    /// Claims that the provider announces, if it announces any.
+    /// The announced claims, if any.
     #[must_use]
     pub fn claims(&self) -> Option<Vec<&str>> {
         self.document.claims_supported().map(|claims| claims.iter().map(|claim| claim.as_str()).collect())
     }
 
-    /// How the provider signs ID tokens, as far as that is supported (`id_token_signing_alg_values_supported`).
+    /// The supported algorithms among those of ID tokens (`id_token_signing_alg_values_supported`).
     #[must_use]
     pub fn id_token_algorithms(&self) -> Vec<SigningAlgorithm> {
         supported(self.document.id_token_signing_alg_values_supported())
     }
 
-    /// The same of userinfo (`userinfo_signing_alg_values_supported`), which few sign.
+    /// The same for signed answers of userinfo (`userinfo_signing_alg_values_supported`).
     #[must_use]
     pub fn userinfo_algorithms(&self) -> Vec<SigningAlgorithm> {
         self.document.userinfo_signing_alg_values_supported().map_or_else(Vec::new, |all| supported(all))
@@ -262,7 +262,7 @@ impl Metadata {
         self.token_endpoint_auth_methods().iter().any(|method| method == name)
     }
 
-    /// Names of the token endpoint's authentication methods; the specification's default where none are announced.
+    /// The authentication methods of the token endpoint; the default of the specification when none are announced.
     #[must_use]
     pub fn token_endpoint_auth_methods(&self) -> Vec<String> {
         match self.document.token_endpoint_auth_methods_supported() {
@@ -272,12 +272,12 @@ impl Metadata {
     }
 }
 
-/// Some providers write their truths as texts.
+/// Some providers write booleans as texts.
 fn is_announced(value: Option<&Value>) -> bool {
     value.is_some_and(|value| value.as_bool().unwrap_or_else(|| value.as_str() == Some("true")))
 }
 
-/// What a browser or we are sent to.
+/// The addresses that browsers or forepost use.
 fn addresses(document: &Document) -> Vec<(&'static str, &Url)> {
     let token = document.token_endpoint().map(|it| ("token_endpoint", it.url()));
     let userinfo = document.userinfo_endpoint().map(|it| ("userinfo_endpoint", it.url()));

@@ -1,18 +1,17 @@
-//! Identity providers: discovery, keys, the code exchange, verification of ID tokens.
+//! Identity providers: discovery, keys, the code exchange, verification of tokens.
 //!
-//! The only folder that names the OpenID Connect library; outside it nobody sees its types.
+//! No other module uses the OpenID Connect library, or sees its types.
 
 mod access_token;
 mod algorithm;
-mod asker;
-mod claims;
 mod client_authentication;
-mod doubt;
+mod client_status;
+mod endpoint_client;
 mod endpoints;
 mod error;
 mod exchange;
 mod flaw;
-mod granted;
+mod granted_scopes;
 mod http_client;
 pub mod inspect;
 mod introspect;
@@ -23,6 +22,8 @@ mod keys;
 mod logout_token;
 mod members;
 mod metadata;
+mod mismatch;
+mod missing_claims;
 mod provider;
 mod refresh;
 mod refresh_error;
@@ -31,15 +32,13 @@ mod revoke;
 #[cfg(test)]
 mod samples;
 mod source;
-mod standing;
-mod tokens;
+mod token_response;
 mod userinfo;
 mod verify;
 
 pub use access_token::{AccessToken, AccessTokenError, Recipient, claimed_issuer, own_client, scopes};
 pub use algorithm::SigningAlgorithm;
 pub use client_authentication::ClientAuthentication;
-pub use doubt::Fit;
 pub use endpoints::{AuthorizationRequest, EndSessionRequest, Prompt};
 pub use error::{Malformed, OidcError, Unreachable, clean, clean_without_secrets};
 pub use exchange::{CodeExchange, Login};
@@ -56,7 +55,7 @@ pub use revoke::Revocation;
 
 use std::time::Duration;
 
-/// What we ask a provider for.
+/// What forepost asks a provider for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// The metadata document.
@@ -69,11 +68,11 @@ pub enum Operation {
     Refresh,
     /// Claims about the user.
     Userinfo,
-    /// The end of a refresh token.
+    /// The revocation of a refresh token.
     Revocation,
-    /// What a token is worth.
+    /// Whether a token is active.
     Introspection,
-    /// What an app password is worth.
+    /// Whether an app password is right.
     AppPassword,
 }
 
@@ -94,13 +93,13 @@ impl Operation {
     }
 }
 
-/// Is told what happens between us and a provider.
+/// Observes the requests to providers, for metrics.
 pub trait Observer: Send + Sync {
     /// A request to `provider` ended after `elapsed`; `answered` when there was an answer below 500.
     fn request(&self, provider: &str, operation: Operation, answered: bool, elapsed: Duration);
     /// The keys were fetched again, or could not be.
     fn keys_refreshed(&self, provider: &str, reason: KeyRefresh, succeeded: bool);
-    /// Logins through the provider became possible, or are not yet.
+    /// Whether logins through the provider are possible now.
     fn ready(&self, provider: &str, ready: bool);
 }
 

@@ -8,15 +8,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::IdentityProvider;
-use super::asker::Asker;
-use super::claims::OtherSubject;
-use super::doubt::Algorithms;
+use super::client_status::ClientStatus;
+use super::endpoint_client::EndpointClient;
 use super::flaw::{Flaw, Remedy};
-use super::granted::GrantedScopes;
+use super::granted_scopes::GrantedScopes;
+use super::mismatch::Algorithms;
+use super::missing_claims::OtherSubject;
 use super::source::{Parse, Source};
-use super::standing::Standing;
-use super::tokens::Tokens;
-use super::verify::{ExpectedNonce, Failure, Verified};
+use super::token_response::TokenResponse;
+use super::verify::{ExpectedNonce, VerificationError, Verified};
 use super::{
     AuthorizationRequest, CodeExchange, EndSessionRequest, KeyRefresh, Keys, Login, Metadata, NoAnswer, Observer,
     OidcError, Operation, Unreachable,
@@ -27,37 +27,37 @@ use crate::telemetry::WithCauses;
 use crate::tls::TlsError;
 use crate::world::{UnixTime, World};
 
-/// Between attempts to reach a provider that was never reached.
+/// Pauses between attempts to reach a provider.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_mins(1);
 
 /// Requests of one kind that the provider gets at once; others wait, those of other providers do not.
 const REQUESTS_AT_ONCE: usize = 32;
 
-/// An identity provider and what is known about it.
+/// An identity provider with its metadata and keys.
 ///
-/// Discovery and keys come in the background ([`Provider::keep_ready`]); what was known once serves until newer is there.
+/// A background task discovers and refreshes these ([`Provider::keep_ready`]). The last ones serve until newer ones are there.
 pub struct Provider {
     settings: Arc<IdentityProvider>,
     world: World,
     source: Arc<Source>,
-    /// Says `true` once logins are possible.
+    /// `true` once the provider was discovered.
     became_ready: watch::Sender<bool>,
-    /// As many as may compute at once.
+    /// Limits the computations at once to the number of cores.
     turns: Semaphore,
     /// Refreshes that may be under way at once.
     refresh_turns: Semaphore,
     /// Questions about tokens and app passwords that may be under way at once.
     question_turns: Semaphore,
-    /// Whether logins can go through it, or its tokens are only verified.
+    /// Whether users sign in through it; otherwise only its tokens are verified.
     signs_people_in: bool,
-    pub(super) standing: Standing,
+    pub(super) client_status: ClientStatus,
     granted: GrantedScopes,
-    /// How ID tokens that were accepted are signed.
+    /// The algorithms of ID tokens that were accepted.
     pub(super) algorithms: Algorithms,
 }
 
-/// An answer that says the server is ill is no answer to the question.
+/// Refuses an answer that says that the server is ill, or that comes from another place.
 pub(super) fn checked(operation: Operation, response: Response<Vec<u8>>) -> Result<Response<Vec<u8>>, OidcError> {
     let status = response.status();
     let is_later =
@@ -68,29 +68,29 @@ pub(super) fn checked(operation: Operation, response: Response<Vec<u8>>) -> Resu
     Ok(response)
 }
 
-/// A provider that logins can go through.
+/// The metadata and keys of a provider that was discovered.
 #[derive(Debug)]
 pub struct Ready {
     /// The provider's metadata.
     pub metadata: Metadata,
     /// Its keys.
     pub keys: Keys,
-    /// `X-authentik-meta-jwks`.
+    /// The value of `X-authentik-meta-jwks`.
     pub jwks_header: HeaderValue,
 }
 
-/// A token that was not accepted.
-pub(super) struct Unfit {
+/// A token that metadata and keys do not verify.
+pub(super) struct NotVerified {
     /// Why.
     pub(super) token: Flaw,
-    /// Whether what is known of the provider does not fit it.
+    /// Whether newer metadata or keys could verify it.
     pub(super) stale: bool,
-    /// Why nothing newer is known of the provider, where that might have helped.
+    /// Why there are no newer ones, where these might have helped.
     pub(super) outdated: Option<OidcError>,
 }
 
 impl Provider {
-    /// A provider of which nothing is known yet.
+    /// A provider that was not discovered yet.
     ///
     /// # Errors
     ///
@@ -122,12 +122,12 @@ impl Provider {
             question_turns: Semaphore::new(REQUESTS_AT_ONCE),
             signs_people_in: true,
             algorithms: Algorithms::default(),
-            standing: Standing::default(),
+            client_status: ClientStatus::default(),
             granted: GrantedScopes::default(),
         })
     }
 
-    /// An issuer of which nothing is known yet, and whose tokens are only verified.
+    /// An issuer that was not discovered yet, and whose tokens are only verified.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ impl Provider {
         Ok(Self { signs_people_in: false, ..Self::with(name, settings, world, observer, Metadata::parse_issuer)? })
     }
 
-    /// Whether logins can go through it.
+    /// Whether users sign in through it.
     #[must_use]
     pub const fn is_login_provider(&self) -> bool {
         self.signs_people_in
@@ -153,7 +153,7 @@ impl Provider {
         self.source.name()
     }
 
-    /// The settings it was made from.
+    /// Our registration there.
     #[must_use]
     pub fn settings(&self) -> &IdentityProvider {
         &self.settings
@@ -178,13 +178,13 @@ impl Provider {
         self.world.now()
     }
 
-    /// What is known, once anything is.
+    /// Metadata and keys; `None` before the first discovery.
     #[must_use]
     pub fn ready(&self) -> Option<Arc<Ready>> {
         self.source.ready()
     }
 
-    /// Waits until logins are possible.
+    /// Waits until the provider was discovered.
     pub async fn until_ready(&self) {
         // The sender lives as long as `self`, so waiting cannot fail.
         let _ = self.became_ready.subscribe().wait_for(|ready| *ready).await;
@@ -192,9 +192,9 @@ impl Provider {
 
     /// Discovers the provider, then keeps its metadata and keys fresh, until `stop`.
     ///
-    /// Failures are retried with growing pauses; what is known stays in use meanwhile.
+    /// After a failure it tries again, with growing pauses; the last metadata and keys stay in use.
     pub async fn keep_ready(&self, stop: CancellationToken) {
-        self.tell_readiness();
+        self.report_readiness();
         let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
         loop {
             let known = self.ready().is_some();
@@ -205,7 +205,7 @@ impl Provider {
                     }
                     backoff.reset();
                     // Ahead of expiry, so that no login meets keys whose time is over.
-                    self.sooner_in_doubt(fresh_for.mul_f32(0.8))
+                    self.sooner_on_mismatch(fresh_for.mul_f32(0.8))
                 }
                 Err(error) => {
                     let pause = backoff.pause();
@@ -224,19 +224,19 @@ impl Provider {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep_until(next) => {}
-                () = self.source.doubted() => tokio::select! {
+                () = self.source.mismatch_noted() => tokio::select! {
                     () = stop.cancelled() => return,
-                    () = tokio::time::sleep_until(next.min(Instant::now() + self.sooner_in_doubt(wait))) => {}
+                    () = tokio::time::sleep_until(next.min(Instant::now() + self.sooner_on_mismatch(wait))) => {}
                 },
             }
         }
     }
 
-    /// Asks for metadata and keys once, and puts them to use.
+    /// Fetches metadata and keys once. Returns how long the keys are fresh.
     ///
     /// # Errors
     ///
-    /// When either cannot be had; what was known before stays.
+    /// When it cannot fetch one of them; the last ones stay in use.
     pub async fn refresh(&self) -> Result<Duration, OidcError> {
         let known = self.ready().is_some();
         let discovered = self.source.discover().await;
@@ -244,18 +244,18 @@ impl Provider {
             self.source.observer().keys_refreshed(self.name(), KeyRefresh::Scheduled, discovered.is_ok());
         }
         let (asked_at, ready) = discovered?;
-        let was_in_doubt = self.source.is_in_doubt();
+        let had_mismatch = self.source.has_mismatch();
         let fresh_for = self.source.learn(asked_at, ready).keys.fresh_for;
         self.became_ready.send_replace(true);
-        if was_in_doubt && !self.source.is_in_doubt() {
-            self.tell_trust();
+        if had_mismatch && !self.source.has_mismatch() {
+            self.log_match();
         } else {
-            self.tell_readiness();
+            self.report_readiness();
         }
         Ok(fresh_for)
     }
 
-    pub(super) fn tell_readiness(&self) {
+    pub(super) fn report_readiness(&self) {
         self.source.observer().ready(self.name(), self.is_ready_for_logins());
     }
 
@@ -267,7 +267,7 @@ impl Provider {
         self.source.send(operation, request).await
     }
 
-    /// Where a browser is sent to for a login.
+    /// The URL of an authorisation request.
     ///
     /// # Errors
     ///
@@ -277,27 +277,27 @@ impl Provider {
         ready.authorization_url(&self.settings, request).map(String::from)
     }
 
-    /// Where a browser is sent to for a logout; `None` where the provider has no such place.
+    /// The URL of a logout request; `None` when the provider has no end session endpoint.
     #[must_use]
     pub fn end_session_url(&self, request: &EndSessionRequest<'_>) -> Option<String> {
         self.ready()?.end_session_url(&self.settings, request).map(String::from)
     }
 
-    /// Completes a login: redeems the code, verifies the ID token, and looks elsewhere for what is wanted and missing.
+    /// Completes a login: redeems the code, verifies the ID token, and gets wanted claims that it lacks from elsewhere.
     ///
     /// # Errors
     ///
-    /// When any of it fails; nobody is signed in then.
+    /// When any of it fails; the user is not signed in then.
     pub async fn complete(&self, exchange: &CodeExchange<'_>, wanted: &WantedClaims) -> Result<Login, OidcError> {
         let ready = self.ready().ok_or(OidcError::NotReady)?;
-        let asker = Asker::new(self, Operation::Token);
-        let tokens = ready.redeem(&self.settings, exchange, &asker).await;
-        let heard = asker.heard();
-        self.note_answer(&tokens, heard.status);
+        let endpoint = EndpointClient::new(self, Operation::Token);
+        let tokens = ready.redeem(&self.settings, exchange, &endpoint).await;
+        let details = endpoint.details();
+        self.note_answer(&tokens, details.status);
         let tokens = tokens?;
-        self.granted.verify(&self.settings.scopes, heard.extras.scope.as_deref())?;
+        self.granted.verify(&self.settings.scopes, details.extras.scope.as_deref())?;
         let verified = self.verify_id_token(&ready, ExpectedNonce::This(exchange.nonce), &tokens).await?;
-        let mut login = Login::new(verified, heard.extras);
+        let mut login = Login::new(verified, details.extras);
         let added = self.add_wanted_claims(&ready, &tokens, &mut login.claims, wanted).await?;
         login.userinfo_claims = added.map_err(|OtherSubject| {
             let flaw = Flaw::new("`sub` is not that of the ID token", Remedy::OtherSubject);
@@ -306,20 +306,20 @@ impl Provider {
         Ok(login)
     }
 
-    /// What the ID token among `tokens` says, verified by what the provider publishes now where what is known does not do.
+    /// Verifies the ID token in `tokens`; when metadata and keys do not fit, with newer ones.
     ///
-    /// It comes from the provider itself: one that what it publishes does not verify stands for all logins, and until that has
-    /// changed no login is possible.
+    /// The token comes from the provider itself. When the provider's own keys do not verify it, no login works, until the
+    /// provider has changed what it publishes.
     pub(super) async fn verify_id_token(
         &self,
         ready: &Arc<Ready>,
         nonce: ExpectedNonce<'_>,
-        tokens: &Tokens,
+        tokens: &TokenResponse,
     ) -> Result<Verified, OidcError> {
         let now = self.world.now();
         match self.with_newest(ready, |ready| ready.verify(&self.settings, nonce, tokens, now)).await {
             Ok(verified) => {
-                self.trust();
+                self.note_match();
                 self.algorithms.add(verified.algorithm);
                 Ok(verified)
             }
@@ -328,41 +328,41 @@ impl Provider {
                     tracing::warn!(identity_provider = self.name(), error = %WithCauses(&error), "metadata and keys cannot be refreshed");
                 }
                 if let Some(id_token) = tokens.id_token().filter(|_| unfit.stale) {
-                    self.doubt(id_token, &unfit.token).await;
+                    self.note_mismatch(id_token, &unfit.token).await;
                 }
                 Err(OidcError::InvalidToken(unfit.token))
             }
         }
     }
 
-    /// Verifies with what is known of the provider, and where that does not fit once more with what it publishes now.
+    /// Verifies with the current metadata and keys; when these do not fit, once more with newer ones.
     pub(super) async fn with_newest<T>(
         &self,
         ready: &Arc<Ready>,
-        verify: impl Fn(&Ready) -> Result<T, Failure> + Send + Sync,
-    ) -> Result<T, Unfit> {
-        let token = match self.aside(|| verify(ready)).await {
+        verify: impl Fn(&Ready) -> Result<T, VerificationError> + Send + Sync,
+    ) -> Result<T, NotVerified> {
+        let token = match self.compute(|| verify(ready)).await {
             Ok(verified) => return Ok(verified),
-            Err(Failure::Final(token)) => return Err(Unfit { token, stale: false, outdated: None }),
-            Err(Failure::Stale(token)) => token,
+            Err(VerificationError::Final(token)) => return Err(NotVerified { token, stale: false, outdated: None }),
+            Err(VerificationError::Stale(token)) => token,
         };
-        let was_in_doubt = self.source.is_in_doubt();
+        let had_mismatch = self.source.has_mismatch();
         let newer = match self.source.newer_than(ready).await {
             Ok(newer) => newer,
-            Err(error) => return Err(Unfit { token, stale: true, outdated: Some(error) }),
+            Err(error) => return Err(NotVerified { token, stale: true, outdated: Some(error) }),
         };
-        if was_in_doubt && !self.source.is_in_doubt() {
-            self.tell_trust();
+        if had_mismatch && !self.source.has_mismatch() {
+            self.log_match();
         }
-        self.aside(|| verify(&newer.ready)).await.map_err(|failure| {
-            let stale = matches!(failure, Failure::Stale(_));
-            Unfit { token: failure.into(), stale, outdated: newer.outdated.filter(|_| stale) }
+        self.compute(|| verify(&newer.ready)).await.map_err(|failure| {
+            let stale = matches!(failure, VerificationError::Stale(_));
+            NotVerified { token: failure.into(), stale, outdated: newer.outdated.filter(|_| stale) }
         })
     }
 
-    /// Does what takes as long as a dozen checks where no check waits behind it: few at a time, and not in the runtime's turn.
-    pub(super) async fn aside<T>(&self, work: impl FnOnce() -> T + Send) -> T {
-        // Nobody closes the semaphore.
+    /// Does a computation that takes as long as a dozen checks: few at a time, and so that no other task of the runtime waits for it.
+    pub(super) async fn compute<T>(&self, work: impl FnOnce() -> T + Send) -> T {
+        // Nothing closes the semaphore.
         let _turn = self.turns.acquire().await;
         match Handle::current().runtime_flavor() {
             RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
@@ -370,10 +370,10 @@ impl Provider {
         }
     }
 
-    /// How long to wait for the next look at the provider, where one is due after `wait`.
-    fn sooner_in_doubt(&self, wait: Duration) -> Duration {
+    /// The pause before the next discovery: `wait`, or shorter while there is a mismatch.
+    fn sooner_on_mismatch(&self, wait: Duration) -> Duration {
         let soon = self.jittered(self.settings.jwks_cooldown.max(FIRST_RETRY));
-        if self.source.is_in_doubt() { wait.min(soon) } else { wait }
+        if self.source.has_mismatch() { wait.min(soon) } else { wait }
     }
 
     /// Up to a fifth more, so that daemons started together do not ask together.

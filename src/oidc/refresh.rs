@@ -8,22 +8,22 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use super::IdentityProvider;
-use super::asker::Asker;
-use super::claims::OtherSubject;
+use super::endpoint_client::EndpointClient;
 use super::exchange::{expires_at, session_id, token_error, told};
 use super::flaw::{Flaw, Remedy};
 use super::jws::Jws;
-use super::tokens::{Extras, Tokens};
+use super::missing_claims::OtherSubject;
+use super::token_response::{Extras, TokenResponse};
 use super::userinfo::Userinfo;
-use super::verify::{ExpectedNonce, LEEWAY_SECONDS, said};
+use super::verify::{ExpectedNonce, LEEWAY_SECONDS, normalised};
 use super::{OidcError, Operation, Provider, Ready, RefreshError, RefreshFailure};
 use crate::identity::{WantedClaims, replace_flag_with_address};
 use crate::world::UnixTime;
 
-/// What is kept of a login, for its refresh.
+/// What forepost keeps of a login for its refresh.
 #[derive(Clone, Copy)]
 pub struct PreviousLogin<'a> {
-    /// The ID token of the login, or of the last refresh that brought one: verified then, and not touched since.
+    /// The ID token of the login, or of the last refresh that brought one. It was verified then.
     pub id_token: &'a str,
     /// [`Refreshed::userinfo_claims`] of the last refresh, else [`Login::userinfo_claims`](super::Login::userinfo_claims).
     pub userinfo_claims: &'a [String],
@@ -31,43 +31,43 @@ pub struct PreviousLogin<'a> {
     pub refresh_token: &'a SecretString,
 }
 
-/// What a refresh proved.
+/// A refresh that succeeded.
 pub struct Refreshed {
-    /// All claims anew: what they no longer say is no longer so.
+    /// All claims anew; a claim that is missing no longer holds.
     pub claims: Map<String, Value>,
-    /// The new ID token; `None`: the provider gave none, and the old one stays.
+    /// The new ID token; `None` when the provider gave none, and the old one stays.
     pub id_token: Option<String>,
-    /// Names of claims that userinfo named, at the login or since; one may be there more than once.
+    /// Names of claims that userinfo had, at the login or since; may hold a name more than once.
     ///
-    /// Where userinfo leaves one of these out later, an older ID token no longer speaks of it: some providers leave an empty list out,
-    /// and a group that was taken from the user would come back.
+    /// When userinfo later leaves one of these out, the claim of an older ID token no longer counts: some providers leave an empty list
+    /// out, and a group that was taken from the user would come back.
     pub userinfo_claims: Vec<String>,
-    /// What the next refresh needs: the new one, or the old one where the provider does not rotate.
+    /// The refresh token for the next refresh: a new one, or the old one when the provider does not rotate.
     pub refresh_token: SecretString,
-    /// Whether that is a new one.
+    /// Whether it is a new one.
     pub rotated: bool,
-    /// How long the provider says that the new access token lives.
+    /// The lifetime of the new access token, where the provider tells.
     pub access_token_lifetime: Option<Duration>,
-    /// The new ID token has no `sid`, and the old one had.
+    /// Whether the new ID token has no `sid`, and the old one had.
     ///
-    /// The provider's own session is over then, although it refreshes: the caller ends ours.
+    /// Then the provider's own session is over, although it refreshes, and the caller ends ours.
     pub lost_sid: bool,
 }
 
 impl Refreshed {
-    /// The provider's name of its own session (the claim `sid`); never empty.
+    /// The id of the provider's own session (the claim `sid`); never empty.
     #[must_use]
     pub fn session_id(&self) -> Option<&str> {
         session_id(&self.claims)
     }
 
-    /// When the new ID token ends; `None`: there is none, or it ends on no date.
+    /// The expiry of the new ID token; `None` when there is none, or when it has no valid date.
     #[must_use]
     pub fn id_token_expires_at(&self) -> Option<UnixTime> {
         self.id_token.as_ref().and_then(|_| self.newest_id_token_expires_at())
     }
 
-    /// When the newest ID token ends that there is; `None`: on no date.
+    /// The expiry of the newest ID token; `None` when it has no valid date.
     #[must_use]
     pub fn newest_id_token_expires_at(&self) -> Option<UnixTime> {
         expires_at(&self.claims)
@@ -75,32 +75,32 @@ impl Refreshed {
 }
 
 impl Provider {
-    /// Refreshes a login once; that nobody else does so at the same time is the caller's care.
+    /// Refreshes a login once. The caller must make sure that no other process does so at the same time.
     ///
-    /// A new ID token must be one for the same subject (OIDC Core §12.2). Where none comes, userinfo speaks before the old one.
-    /// Scopes are not sent, which asks for the same ones again.
+    /// A new ID token must have the same subject (OIDC Core §12.2). When there is none, userinfo counts before the old one. The request
+    /// has no scopes, which asks for the same ones again.
     ///
     /// # Errors
     ///
-    /// [`RefreshFailure`] tells what follows, and holds the new refresh token where there is one already.
+    /// [`RefreshFailure`] has the consequence, and the new refresh token when the provider gave one before the failure.
     pub async fn refresh_login(
         &self,
         previous: &PreviousLogin<'_>,
         wanted: &WantedClaims,
     ) -> Result<Refreshed, RefreshFailure> {
-        let before = Before::read(previous).map_err(RefreshError::from)?;
+        let before = PreviousClaims::read(previous).map_err(RefreshError::from)?;
         let ready = self.ready().ok_or(RefreshError::NotReady)?;
-        let asker = Asker::new(self, Operation::Refresh);
-        let answer = ready.ask_for_refresh(self.settings(), previous.refresh_token, &asker).await;
-        let heard = asker.heard();
-        self.note_answer(&answer, heard.status);
+        let endpoint = EndpointClient::new(self, Operation::Refresh);
+        let answer = ready.ask_for_refresh(self.settings(), previous.refresh_token, &endpoint).await;
+        let details = endpoint.details();
+        self.note_answer(&answer, details.status);
         let result = match answer {
-            Ok(tokens) => self.judge(&ready, &before, &tokens, wanted).await,
-            Err(error) => Err(RefreshError::of_answer(error, &heard)),
+            Ok(tokens) => self.verify_refresh(&ready, &before, &tokens, wanted).await,
+            Err(error) => Err(RefreshError::of_answer(error, &details)),
         };
-        let Extras { refresh_token: rotated, lifetime, .. } = heard.extras;
+        let Extras { refresh_token: rotated, lifetime, .. } = details.extras;
         match result {
-            Ok(Judged { claims, id_token, userinfo_claims, lost_sid }) => Ok(Refreshed {
+            Ok(VerifiedRefresh { claims, id_token, userinfo_claims, lost_sid }) => Ok(Refreshed {
                 claims,
                 id_token,
                 userinfo_claims,
@@ -113,14 +113,14 @@ impl Provider {
         }
     }
 
-    /// What the new tokens stand for.
-    async fn judge(
+    /// Verifies the new tokens.
+    async fn verify_refresh(
         &self,
         ready: &Arc<Ready>,
-        before: &Before<'_>,
-        tokens: &Tokens,
+        before: &PreviousClaims<'_>,
+        tokens: &TokenResponse,
         wanted: &WantedClaims,
-    ) -> Result<Judged, RefreshError> {
+    ) -> Result<VerifiedRefresh, RefreshError> {
         if tokens.id_token().is_none() {
             let newer = match self.userinfo(ready, tokens.access_token_text(), &before.subject).await? {
                 Userinfo::Claims(newer) => newer,
@@ -129,7 +129,7 @@ impl Provider {
             };
             let (mut claims, userinfo_claims) = before.replaced_by(newer);
             self.add_claims_of_access_token(ready, tokens, &mut claims, &before.subject, wanted).await;
-            return Ok(Judged { claims, id_token: None, userinfo_claims, lost_sid: false });
+            return Ok(VerifiedRefresh { claims, id_token: None, userinfo_claims, lost_sid: false });
         }
         let verified = self.verify_id_token(ready, ExpectedNonce::NoneOr(before.nonce()), tokens).await?;
         let mut claims = verified.claims;
@@ -139,17 +139,17 @@ impl Provider {
         before.verify_order(&claims)?;
         let mut userinfo_claims: Vec<String> = before.named.to_vec();
         let lost_sid = before.has_session() && session_id(&claims).is_none();
-        // Whatever userinfo would say, the session is over.
+        // The session is over, whatever userinfo has.
         if !lost_sid {
             let added = self.add_wanted_claims(ready, tokens, &mut claims, wanted).await?;
             let named = added.map_err(|OtherSubject| RefreshError::Changed)?;
             userinfo_claims.extend(named);
         }
-        Ok(Judged { claims, id_token: Some(verified.id_token), userinfo_claims, lost_sid })
+        Ok(VerifiedRefresh { claims, id_token: Some(verified.id_token), userinfo_claims, lost_sid })
     }
 }
 
-struct Judged {
+struct VerifiedRefresh {
     claims: Map<String, Value>,
     id_token: Option<String>,
     userinfo_claims: Vec<String>,
@@ -162,7 +162,7 @@ impl Ready {
         settings: &IdentityProvider,
         refresh_token: &SecretString,
         token_endpoint: &H,
-    ) -> Result<Tokens, OidcError>
+    ) -> Result<TokenResponse, OidcError>
     where
         H: for<'c> AsyncHttpClient<'c, Error = OidcError, Future: Send> + Sync,
     {
@@ -176,17 +176,17 @@ impl Ready {
     }
 }
 
-/// What the token of before said.
-struct Before<'a> {
+/// The claims of the previous ID token.
+struct PreviousClaims<'a> {
     subject: String,
     claims: Map<String, Value>,
-    /// Names of claims that userinfo named.
+    /// Names of claims that userinfo had.
     named: &'a [String],
 }
 
-impl<'a> Before<'a> {
+impl<'a> PreviousClaims<'a> {
     fn read(previous: &PreviousLogin<'a>) -> Result<Self, OidcError> {
-        let claims = said(Jws::parse(previous.id_token)?.claims);
+        let claims = normalised(Jws::parse(previous.id_token)?.claims);
         match claims.get("sub") {
             Some(Value::String(subject)) => {
                 Ok(Self { subject: subject.clone(), claims, named: previous.userinfo_claims })
@@ -195,10 +195,10 @@ impl<'a> Before<'a> {
         }
     }
 
-    /// These claims with those that are `newer` in their place, and the names of all that userinfo named so far.
+    /// Replaces these claims by `newer` ones. Returns the names of all claims that userinfo had so far, too.
     ///
-    /// Userinfo is newer than an ID token that stays. What userinfo never named is as the ID token has it: some providers tell at
-    /// userinfo only what was asked for there. What it named once and leaves out now is gone.
+    /// Userinfo is newer than an ID token that stays. A claim that userinfo never had is as in the ID token: some providers have at
+    /// userinfo only what was asked for there. A claim that it had once and leaves out now is gone.
     fn replaced_by(&self, mut newer: Map<String, Value>) -> (Map<String, Value>, Vec<String>) {
         let mut claims = self.claims.clone();
         replace_flag_with_address(&mut claims, &mut newer);
@@ -228,7 +228,7 @@ impl<'a> Before<'a> {
         session_id(&self.claims).is_some()
     }
 
-    /// A refresh makes a token, and does not dig one out.
+    /// Verifies that the new token was not issued before the previous one.
     fn verify_order(&self, newer: &Map<String, Value>) -> Result<(), OidcError> {
         #[expect(clippy::cast_precision_loss, reason = "a minute is exact in a double")]
         let leeway = LEEWAY_SECONDS as f64;
@@ -257,7 +257,7 @@ mod tests {
     fn follow(id_token: Value, refreshes: &[(Value, Value)]) {
         let mut named = Vec::new();
         for (number, (userinfo, expected)) in refreshes.iter().enumerate() {
-            let before = Before { subject: "s".into(), claims: claims(id_token.clone()), named: &named };
+            let before = PreviousClaims { subject: "s".into(), claims: claims(id_token.clone()), named: &named };
             let (now, newly) = before.replaced_by(claims(userinfo.clone()));
             assert_eq!(Value::Object(now), *expected, "refresh {number}");
             named = newly;

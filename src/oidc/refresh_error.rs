@@ -1,15 +1,15 @@
 use http::StatusCode;
 use secrecy::SecretString;
 
-use super::asker::Heard;
+use super::endpoint_client::AnswerDetails;
 use super::{Malformed, OidcError, Unreachable};
 
 /// The code of a grant that is gone (RFC 6749 §5.2).
 const INVALID_GRANT: &str = "invalid_grant";
 
-/// Codes that say of the grant or its user that there are no tokens, whatever the status: those of OAuth, of OpenID Connect
-/// (OIDC Core §3.1.2.6), and that of bearer tokens (RFC 6750 §3.1), which some servers use for refresh tokens.
-const OF_THE_GRANT: [&str; 8] = [
+/// Codes about the grant or its user, with any status: those of OAuth, of OpenID Connect (OIDC Core §3.1.2.6), and that of bearer
+/// tokens (RFC 6750 §3.1), which some servers use for refresh tokens.
+const GRANT_ERRORS: [&str; 8] = [
     INVALID_GRANT,
     "access_denied",
     "invalid_token",
@@ -20,8 +20,8 @@ const OF_THE_GRANT: [&str; 8] = [
     "account_selection_required",
 ];
 
-/// Codes that say of the request, and nothing of the grant: RFC 6749 §5.2, RFC 8628 §3.5, RFC 8707 §2, RFC 9396 §5, RFC 9449 §5.
-const OF_THE_REQUEST: [&str; 9] = [
+/// Codes about the request, and not about the grant: RFC 6749 §5.2, RFC 8628 §3.5, RFC 8707 §2, RFC 9396 §5, RFC 9449 §5.
+const REQUEST_ERRORS: [&str; 9] = [
     "invalid_request",
     "unauthorized_client",
     "unsupported_grant_type",
@@ -33,13 +33,13 @@ const OF_THE_REQUEST: [&str; 9] = [
     "use_dpop_nonce",
 ];
 
-/// Not among the codes of RFC 6749 §5.2, but used, and they mean what they say.
-const OF_AN_ILL_SERVER: [&str; 3] = ["server_error", "temporarily_unavailable", "slow_down"];
+/// Codes about the state of the server: not those of RFC 6749 §5.2 for a token endpoint, but used there.
+const SERVER_ERRORS: [&str; 3] = ["server_error", "temporarily_unavailable", "slow_down"];
 
-/// Why a login could not be refreshed, by what follows from it.
+/// Why a refresh failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
-    /// The grant is gone (`invalid_grant`, RFC 6749 §5.2, or a code that RFC 6749 does not know): so is the login.
+    /// The provider ended the grant (`invalid_grant`, RFC 6749 §5.2, or a code that RFC 6749 does not define): the login is over.
     #[error("the provider ended the grant: {code}{}", in_brackets(description.as_deref()))]
     Ended {
         /// The error code, cleaned.
@@ -47,7 +47,7 @@ pub enum RefreshError {
         /// The provider's words, cleaned and shortened.
         description: Option<String>,
     },
-    /// The provider refuses our client: it is unknown or disabled there, or its secret is another one.
+    /// The provider refuses our client: it does not know it, has disabled it, or has another secret for it.
     #[error("the provider refuses this client: {code}{}", in_brackets(description.as_deref()))]
     ClientRefused {
         /// The error code, cleaned.
@@ -66,19 +66,19 @@ pub enum RefreshError {
     /// Discovery has not succeeded yet; later it may work.
     #[error("the provider's metadata is not known yet")]
     NotReady,
-    /// The request surely never arrived, or the answer says that the provider is ill; later it may work.
+    /// The request did not arrive, or the answer says that the provider is ill; later it may work.
     #[error("the provider does not answer")]
     Unreachable(#[source] Unreachable),
-    /// The request may have arrived, and no whole answer came: whether the refresh token is spent cannot be known.
+    /// The request may have arrived, and there is no complete answer: the refresh token may be spent.
     #[error("the provider gave no whole answer")]
     Unanswered(#[source] Unreachable),
-    /// The answer came whole, with a 2xx, and is not one with tokens: whether the refresh token is spent cannot be known.
+    /// The answer is complete and has a 2xx, but no tokens: the refresh token may be spent.
     #[error("the provider's answer cannot be read")]
     Unreadable(#[source] Malformed),
-    /// The new tokens are somebody else's.
+    /// The new tokens are those of another subject.
     #[error("the provider answered with tokens of another subject")]
     Changed,
-    /// The answer proves nothing, or nothing could be asked.
+    /// The tokens are not valid, or the request could not be made.
     #[error(transparent)]
     Unproven(OidcError),
 }
@@ -87,12 +87,12 @@ fn in_brackets(words: Option<&str>) -> String {
     words.map(|words| format!(" ({words})")).unwrap_or_default()
 }
 
-/// What follows from a refresh that failed.
+/// The consequence of a refresh that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consequence {
-    /// The login is over: our session ends.
+    /// The login is over, and our session ends.
     EndSession,
-    /// The refresh token may be spent: it is never sent again, unless the provider is known not to rotate.
+    /// The refresh token may be spent. Forepost does not send it again, unless the provider is known not to rotate.
     TokenSpent,
     /// Nothing has changed; a later refresh may work.
     TryLater,
@@ -115,21 +115,21 @@ impl RefreshError {
         }
     }
 
-    /// Whether no answer came that says anything about the login: the provider is away.
+    /// Whether the provider is unavailable: there is no answer about the login.
     ///
-    /// What is no absence is an answer that does not vouch for the user.
+    /// All other errors are answers that do not vouch for the user.
     #[must_use]
-    pub const fn is_absence(&self) -> bool {
+    pub const fn is_unavailable(&self) -> bool {
         matches!(self, Self::NotReady | Self::Unreachable(_) | Self::Unanswered(_))
     }
 
-    /// What follows, where no new refresh token came; where one did, [`RefreshFailure::consequence`] knows more.
+    /// The consequence when the provider gave no new refresh token; otherwise see [`RefreshFailure::consequence`].
     #[must_use]
     pub const fn consequence(&self) -> Consequence {
         match self {
             Self::Ended { .. } | Self::Changed => Consequence::EndSession,
             Self::Unanswered(_) | Self::Unreadable(_) => Consequence::TokenSpent,
-            // Where tokens came without a new refresh token, the old one stays good (RFC 6749 §6).
+            // When there are tokens and no new refresh token, the old one stays valid (RFC 6749 §6).
             Self::ClientRefused { .. }
             | Self::Refused { .. }
             | Self::NotReady
@@ -138,16 +138,16 @@ impl RefreshError {
         }
     }
 
-    /// The error of the token endpoint, of whose answer this much was `heard`.
-    pub(super) fn of_answer(error: OidcError, heard: &Heard) -> Self {
-        match (error, heard.status) {
-            (OidcError::Unreachable(why), _) if heard.may_be_done => Self::Unanswered(why),
-            (OidcError::Malformed(why), _) if heard.may_be_done => Self::Unreadable(why),
+    /// The error of an answer of the token endpoint.
+    pub(super) fn of_answer(error: OidcError, details: &AnswerDetails) -> Self {
+        match (error, details.status) {
+            (OidcError::Unreachable(why), _) if details.may_have_acted => Self::Unanswered(why),
+            (OidcError::Malformed(why), _) if details.may_have_acted => Self::Unreadable(why),
             (OidcError::Refused { code, description }, status) => {
                 Self::of_refusal(status.unwrap_or(StatusCode::BAD_REQUEST), code, description)
             }
-            // So Glewlwyd refuses a token that is spent, expired or revoked; what stands between us and a provider has words.
-            (OidcError::Malformed(_), Some(StatusCode::BAD_REQUEST)) if heard.wordless => {
+            // Glewlwyd refuses a token so that is spent, expired or revoked. A gateway would send a body.
+            (OidcError::Malformed(_), Some(StatusCode::BAD_REQUEST)) if details.is_empty => {
                 Self::Ended { code: INVALID_GRANT.to_owned(), description: Some("400 without a word".to_owned()) }
             }
             (OidcError::Malformed(_), Some(status)) if status.is_client_error() => {
@@ -157,20 +157,20 @@ impl RefreshError {
         }
     }
 
-    /// What a refusal with a code is about.
+    /// The error of a refusal with a code.
     fn of_refusal(status: StatusCode, code: String, description: Option<String>) -> Self {
         let is_one_of = |codes: &[&str]| codes.contains(&code.as_str());
-        // What our request said of the grant is the refresh token alone, so an unknown code is about that. An error that
-        // repeats the status line is that of a framework or a gateway.
+        // The refresh token is all that our request has about the grant, so an unknown code is about that. An error that repeats
+        // the status line comes from a framework or a gateway.
         let is_unknown = status == StatusCode::BAD_REQUEST
-            && !is_one_of(&OF_THE_REQUEST)
+            && !is_one_of(&REQUEST_ERRORS)
             && !status.canonical_reason().is_some_and(|reason| code.eq_ignore_ascii_case(reason))
             && code != status.as_str();
-        if is_one_of(&OF_AN_ILL_SERVER) {
+        if is_one_of(&SERVER_ERRORS) {
             Self::Unreachable(Unreachable::Code(code))
         } else if is_client_refusal(status, &code) {
             Self::ClientRefused { code, description }
-        } else if is_one_of(&OF_THE_GRANT) || is_unknown {
+        } else if is_one_of(&GRANT_ERRORS) || is_unknown {
             Self::Ended { code, description }
         } else {
             Self::Refused { code, description }
@@ -178,7 +178,7 @@ impl RefreshError {
     }
 }
 
-/// Whether an error of the token endpoint means that our client is not accepted at all.
+/// Whether an error of the token endpoint means that the provider refuses our client.
 ///
 /// RFC 6749 §5.2 has `invalid_client` for it. Keycloak calls a wrong secret `unauthorized_client`, with the status of a failed
 /// authentication; with 400 it is the grant type that this client may not use.
@@ -186,7 +186,7 @@ pub(super) fn is_client_refusal(status: StatusCode, code: &str) -> bool {
     code == "invalid_client" || code == "unauthorized_client" && status == StatusCode::UNAUTHORIZED
 }
 
-/// Whether a refusal with this code leaves nothing but another login to somebody who wanted new tokens.
+/// Whether a refusal with this code means that only another login brings new tokens.
 #[must_use]
 pub fn ends_grant(code: &str) -> bool {
     matches!(RefreshError::of_refusal(StatusCode::BAD_REQUEST, code.to_owned(), None), RefreshError::Ended { .. })
@@ -197,14 +197,14 @@ pub fn ends_grant(code: &str) -> bool {
 pub struct RefreshFailure {
     /// Why.
     pub error: RefreshError,
-    /// The refresh token that the provider had already given when it went wrong.
+    /// The new refresh token, when the provider gave one before the failure.
     ///
     /// The old one is spent then: another try with it would look like a theft, and end the grant.
     pub rotated: Option<SecretString>,
 }
 
 impl RefreshFailure {
-    /// What follows; with [`Consequence::TryLater`] it is `rotated`, where there is one, that is tried later.
+    /// The consequence. With [`Consequence::TryLater`] the next try needs `rotated`, when there is one.
     #[must_use]
     pub const fn consequence(&self) -> Consequence {
         match (self.error.consequence(), &self.rotated) {
@@ -241,14 +241,14 @@ mod tests {
     use super::*;
 
     /// An answer with this status.
-    fn heard(status: u16, may_be_done: bool) -> Heard {
-        Heard { status: StatusCode::from_u16(status).ok(), may_be_done, ..Heard::default() }
+    fn details(status: u16, may_have_acted: bool) -> AnswerDetails {
+        AnswerDetails { status: StatusCode::from_u16(status).ok(), may_have_acted, ..AnswerDetails::default() }
     }
 
     #[track_caller]
-    fn check(error: OidcError, heard: &Heard, name: &str, alone: Consequence, with_a_new_token: Consequence) {
+    fn check(error: OidcError, details: &AnswerDetails, name: &str, alone: Consequence, with_a_new_token: Consequence) {
         let told = error.to_string();
-        let mut failure = RefreshFailure::from(RefreshError::of_answer(error, heard));
+        let mut failure = RefreshFailure::from(RefreshError::of_answer(error, details));
         assert_eq!(failure.error.as_str(), name, "{told}");
         assert_eq!((failure.error.consequence(), failure.consequence()), (alone, alone), "{told}");
         failure.rotated = Some("new".to_owned().into());
@@ -258,21 +258,21 @@ mod tests {
     #[track_caller]
     fn refused(status: u16, code: &str, name: &str, consequence: Consequence) {
         let error = OidcError::Refused { code: code.into(), description: None };
-        check(error, &heard(status, false), name, consequence, consequence);
+        check(error, &details(status, false), name, consequence, consequence);
     }
 
     #[test]
     fn each_refusal_has_its_consequence() {
         use Consequence::{EndSession, TryLater};
         for status in [400, 401, 403] {
-            for code in OF_THE_GRANT {
+            for code in GRANT_ERRORS {
                 refused(status, code, "invalid_grant", EndSession);
             }
-            for code in OF_AN_ILL_SERVER {
+            for code in SERVER_ERRORS {
                 refused(status, code, "unreachable", TryLater);
             }
             refused(status, "invalid_client", "client_refused", TryLater);
-            for code in OF_THE_REQUEST.into_iter().filter(|code| *code != "unauthorized_client") {
+            for code in REQUEST_ERRORS.into_iter().filter(|code| *code != "unauthorized_client") {
                 refused(status, code, "refused", TryLater);
             }
         }
@@ -295,22 +295,22 @@ mod tests {
     #[test]
     fn each_other_error_has_its_consequence() {
         use Consequence::{EndSession, TokenSpent, TryLater};
-        let unsent = Heard::default();
-        let lost = Heard { may_be_done: true, ..Heard::default() };
+        let unsent = AnswerDetails::default();
+        let lost = AnswerDetails { may_have_acted: true, ..AnswerDetails::default() };
         let unreachable = || OidcError::Unreachable(Unreachable::Interrupted);
         let malformed = || OidcError::Malformed("<html>".into());
         check(OidcError::NotReady, &unsent, "not_ready", TryLater, TryLater);
         check(unreachable(), &unsent, "unreachable", TryLater, TryLater);
         check(unreachable(), &lost, "unanswered", TokenSpent, TryLater);
-        check(malformed(), &heard(200, true), "unreadable", TokenSpent, TryLater);
+        check(malformed(), &details(200, true), "unreadable", TokenSpent, TryLater);
         check(malformed(), &unsent, "unproven", TryLater, TryLater);
         for status in [400, 401, 403, 404] {
-            check(malformed(), &heard(status, false), "refused", TryLater, TryLater);
+            check(malformed(), &details(status, false), "refused", TryLater, TryLater);
         }
-        let wordless = |status| Heard { wordless: true, ..heard(status, false) };
-        check(malformed(), &wordless(400), "invalid_grant", EndSession, EndSession);
-        check(malformed(), &wordless(403), "refused", TryLater, TryLater);
-        check(OidcError::InvalidToken("signature".into()), &heard(200, true), "unproven", TryLater, TryLater);
+        let is_empty = |status| AnswerDetails { is_empty: true, ..details(status, false) };
+        check(malformed(), &is_empty(400), "invalid_grant", EndSession, EndSession);
+        check(malformed(), &is_empty(403), "refused", TryLater, TryLater);
+        check(OidcError::InvalidToken("signature".into()), &details(200, true), "unproven", TryLater, TryLater);
         check(OidcError::Configuration("clock".into()), &unsent, "unproven", TryLater, TryLater);
         assert_eq!(RefreshError::Changed.consequence(), EndSession);
     }

@@ -1,4 +1,4 @@
-//! Our registration at a provider.
+//! The registration of our client at a provider.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::SigningAlgorithm;
 use crate::identity::ClaimNames;
 
-/// An OpenID provider and our registration there.
+/// An OpenID provider and the registration of our client there.
 #[derive(Clone, Debug)]
 pub struct IdentityProvider {
     /// The issuer identifier, compared to the last character (OIDC Discovery §4.3).
@@ -18,31 +18,31 @@ pub struct IdentityProvider {
     pub client_id: String,
     /// Our secret; `None` for a public client.
     pub client_secret: Option<SecretString>,
-    /// Scopes to ask for; always with `openid`.
+    /// The scopes of logins; always with `openid`.
     pub scopes: Vec<String>,
     /// Whether `offline_access` is asked for, too; never [`OfflineAccess::Never`] where it is among the scopes.
     pub offline_access: OfflineAccess,
-    /// How the client proves itself at the token endpoint.
+    /// How the client authenticates at the token endpoint.
     pub token_endpoint_auth_method: TokenEndpointAuthMethod,
-    /// The one algorithm that the registration has for ID tokens and logout tokens; `None`: what the metadata announce.
+    /// The registered algorithm for ID tokens and logout tokens; `None` for those that the metadata announce.
     pub id_token_signed_response_alg: Option<SigningAlgorithm>,
-    /// PEM file with certificates trusted beside the system's authorities.
+    /// A PEM file with certificates that are trusted in addition to the system's authorities.
     pub ca_file: Option<PathBuf>,
-    /// For one request to the provider, connection included.
+    /// The time-out of a request to the provider, connection included.
     pub timeout: Duration,
-    /// Least time between two key refreshes that unknown key ids ask for.
+    /// The least time between two discoveries because of tokens that do not verify.
     pub jwks_cooldown: Duration,
-    /// Where in the claims the parts of an identity are.
+    /// The claims that have the parts of an identity.
     pub claims: ClaimNames,
-    /// Further parameters of the authorisation request; none that the protocol owns.
+    /// Further parameters of the authorisation request, except those of the protocol.
     pub authorization_parameters: BTreeMap<String, String>,
-    /// Whether whoever names a session of the provider (`sid`) ends ours of it (Front-Channel Logout 1.0).
+    /// Whether a request that names a session of the provider (`sid`) ends our sessions of it (Front-Channel Logout 1.0).
     pub frontchannel_logout: bool,
     /// Whether the redirect URI carries `?X-authentik-auth-callback=true`, as authentik registers it.
     pub callback_marker: bool,
-    /// The client by which command-line programs get tokens; published with each application that accepts some.
+    /// The client with which command-line programs get tokens; published for each application that accepts some.
     pub cli_client_id: Option<String>,
-    /// Speak to an issuer in cleartext although it is not on this machine.
+    /// Allows an issuer in cleartext that is not on this machine.
     pub danger_http_issuer: bool,
 }
 
@@ -90,21 +90,21 @@ impl PartialEq for IdentityProvider {
     }
 }
 
-/// Whether the scope that brings refresh tokens is asked for (OIDC Core §11).
+/// Whether logins ask for the scope `offline_access`, which brings refresh tokens (OIDC Core §11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OfflineAccess {
-    /// Where the provider announces it and, as far as is known, gives no refresh token without it.
+    /// When the provider announces it and is not known to give refresh tokens without it.
     Auto,
-    /// Everywhere.
+    /// At each provider.
     Always,
-    /// Nowhere; a provider may give refresh tokens all the same.
+    /// At no provider; it may give refresh tokens all the same.
     Never,
 }
 
-/// How the client proves itself at the token endpoint (OIDC Core §9).
+/// How the client authenticates at the token endpoint (OIDC Core §9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenEndpointAuthMethod {
-    /// What the provider's metadata allows, basic before post.
+    /// As the provider's metadata allow, with Basic before the body.
     Auto,
     /// HTTP Basic with form-encoded id and secret (RFC 6749 §2.3.1).
     ClientSecretBasic,

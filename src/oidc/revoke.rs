@@ -1,4 +1,4 @@
-//! Revoking refresh tokens (RFC 7009).
+//! Revocation of refresh tokens (RFC 7009).
 
 use http::{Request, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -11,21 +11,21 @@ use super::exchange::told;
 use super::provider::checked;
 use super::{ClientAuthentication, OidcError, Operation, Provider, Ready};
 
-/// How a revocation ended that did not fail.
+/// The result of a revocation that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revocation {
-    /// The provider knows the token no longer, or never did (RFC 7009 §2.2).
+    /// The token is not valid any more, or never was (RFC 7009 §2.2).
     Done,
-    /// The provider has no place for it: the token ends with its time.
+    /// The provider has no revocation endpoint: the token lives until its expiry.
     Unsupported,
 }
 
 impl Provider {
-    /// Ends a refresh token, and with it what the provider hangs on it; one request, within the provider's time-out.
+    /// Revokes a refresh token, and with it what the provider ties to it; one request, within the provider's time-out.
     ///
     /// # Errors
     ///
-    /// When the provider is away or refuses; the token may live on then, and nobody but us has it.
+    /// When the provider does not answer, or refuses; the token may live on then, and only forepost has it.
     pub async fn revoke(&self, refresh_token: &SecretString) -> Result<Revocation, OidcError> {
         let ready = self.ready().ok_or(OidcError::NotReady)?;
         let Some(request) = ready.revocation_request(self.settings(), refresh_token)? else {
@@ -41,7 +41,7 @@ impl Provider {
 }
 
 impl Ready {
-    /// The library refuses addresses in cleartext, which are for settings to judge.
+    /// The library refuses addresses in cleartext, which the settings allow.
     fn revocation_request(
         &self,
         settings: &IdentityProvider,
@@ -57,7 +57,7 @@ impl Ready {
     }
 }
 
-/// The error of RFC 6749 §5.2, where there is one; the body may repeat what it was told.
+/// The error of RFC 6749 §5.2, if there is one; the body may repeat secrets.
 fn refusal(status: StatusCode, body: &[u8], told: &[&str]) -> OidcError {
     #[derive(Deserialize)]
     struct Answer {

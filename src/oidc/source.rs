@@ -11,9 +11,9 @@ use super::{HttpClient, KeyRefresh, Keys, Metadata, NoAnswer, Observer, OidcErro
 use crate::limit::{Call, SingleFlight};
 use crate::tls::TlsError;
 
-/// What is known about a provider, and the way to learn more of it.
+/// The metadata and keys of a provider, and the means to fetch them.
 ///
-/// Behind a pointer of its own, so that what is being fetched arrives although nobody waits for it any more.
+/// Shared with the tasks that fetch, which go on when the request that began them ends.
 pub(super) struct Source {
     name: String,
     settings: Arc<IdentityProvider>,
@@ -23,35 +23,35 @@ pub(super) struct Source {
     observer: Arc<dyn Observer>,
     ready: ArcSwapOption<Ready>,
     fetches: Mutex<Fetches>,
-    /// Discovery because a token did not fit.
+    /// Discovery because a token did not verify.
     rediscovery: SingleFlight<(), Result<Newer, OidcError>>,
-    /// An ID token that the provider gave, and that what is known of it does not verify.
-    doubt: ArcSwapOption<String>,
-    /// Is told of a doubt that was not there before.
-    doubts: Notify,
+    /// The last ID token that the provider issued and that its metadata and keys do not verify.
+    mismatch: ArcSwapOption<String>,
+    /// Notified of a mismatch when there was none.
+    mismatches: Notify,
 }
 
 /// [`Metadata::parse`], or [`Metadata::parse_issuer`].
 pub(super) type Parse = fn(&str, &[u8]) -> Result<Metadata, OidcError>;
 
-/// What is known of the provider after another look.
+/// The result of a rediscovery.
 #[derive(Clone)]
 pub(super) struct Newer {
     pub(super) ready: Arc<Ready>,
-    /// Why its metadata are those of before, where they could not be had: its keys are new then.
+    /// Why the metadata are still the old ones, when only the keys are new.
     pub(super) outdated: Option<OidcError>,
 }
 
 #[derive(Default)]
 struct Fetches {
-    /// When the keys that are known were asked for; of two answers the one that was asked for later counts.
+    /// When the current keys were requested; of two answers the one to the later request counts.
     known: Option<Instant>,
-    /// When the provider was last asked because a token did not fit, whether it answered or not.
+    /// When the last rediscovery began.
     forced: Option<Instant>,
 }
 
 impl Source {
-    /// One of which nothing is known yet.
+    /// A provider that was not discovered yet.
     ///
     /// # Errors
     ///
@@ -71,8 +71,8 @@ impl Source {
             ready: ArcSwapOption::empty(),
             fetches: Mutex::default(),
             rediscovery: SingleFlight::default(),
-            doubt: ArcSwapOption::empty(),
-            doubts: Notify::new(),
+            mismatch: ArcSwapOption::empty(),
+            mismatches: Notify::new(),
         })
     }
 
@@ -88,17 +88,17 @@ impl Source {
         self.ready.load_full()
     }
 
-    /// Puts what was discovered to use; its keys were asked for at `asked_at`.
+    /// Publishes what was discovered, with keys that were requested at `asked_at`.
     pub(super) fn learn(&self, asked_at: Instant, mut discovered: Ready) -> Arc<Ready> {
         let mut fetches = self.fetches.lock();
         match self.ready() {
             Some(current) if fetches.known > Some(asked_at) => discovered.keys = current.keys.clone(),
             Some(_) | None => fetches.known = Some(asked_at),
         }
-        self.put_to_use(discovered)
+        self.publish(discovered)
     }
 
-    /// Metadata and keys, and when those were asked for.
+    /// Fetches metadata and keys. Returns when it requested the keys, too.
     pub(super) async fn discover(&self) -> Result<(Instant, Ready), OidcError> {
         self.complete(self.fetch_metadata().await?).await
     }
@@ -109,17 +109,17 @@ impl Source {
         (self.parse)(&self.settings.issuer, response.body())
     }
 
-    /// The keys that belong to `metadata`.
+    /// Fetches the keys that belong to `metadata`.
     async fn complete(&self, metadata: Metadata) -> Result<(Instant, Ready), OidcError> {
         let asked_at = Instant::now();
         let keys = self.fetch_keys(&metadata).await?;
         Ok((asked_at, Ready { jwks_header: crate::identity::header_value(metadata.jwks_uri()), metadata, keys }))
     }
 
-    /// What is known of the provider after `stale`: asked for once for all who wait, and at most once per cooldown.
+    /// Newer metadata and keys than `stale`: fetched once for all callers, and at most once in a cooldown.
     ///
-    /// The look goes on when nobody waits any more. Anybody can cause one: if it ended with the request that it began for,
-    /// whoever takes his request back would keep new keys away for each cooldown.
+    /// The discovery goes on when its callers go away. Any client can cause one: if it ended with the client's request, a client
+    /// that cancels its requests would keep new keys away for each cooldown.
     pub(super) async fn newer_than(self: &Arc<Self>, stale: &Arc<Ready>) -> Result<Newer, OidcError> {
         let follower = {
             let mut fetches = self.fetches.lock();
@@ -133,7 +133,7 @@ impl Source {
             if let Some(leader) = leader {
                 fetches.forced = Some(Instant::now());
                 let source = Arc::clone(self);
-                tokio::spawn(async move { leader.finish(source.look_again(&current.metadata).await) });
+                tokio::spawn(async move { leader.finish(source.rediscover(&current.metadata).await) });
             }
             follower
         };
@@ -141,8 +141,8 @@ impl Source {
         follower.value().await.unwrap_or_else(failed)
     }
 
-    /// Discovers the provider anew; where it gives no metadata, new keys may still be where the last ones were.
-    async fn look_again(&self, known: &Metadata) -> Result<Newer, OidcError> {
+    /// Discovers the provider again. When it gives no metadata, there may still be new keys at the old address.
+    async fn rediscover(&self, known: &Metadata) -> Result<Newer, OidcError> {
         let (metadata, outdated) = match self.fetch_metadata().await {
             Ok(metadata) => (metadata, None),
             Err(error) => (known.clone(), Some(error)),
@@ -155,37 +155,37 @@ impl Source {
         }
     }
 
-    fn put_to_use(&self, ready: Ready) -> Arc<Ready> {
+    fn publish(&self, ready: Ready) -> Arc<Ready> {
         let ready = Arc::new(ready);
         self.ready.store(Some(Arc::clone(&ready)));
-        if self.doubt.load().as_ref().is_some_and(|id_token| ready.made(&self.settings, id_token)) {
-            self.doubt.store(None);
+        if self.mismatch.load().as_ref().is_some_and(|id_token| ready.issued(&self.settings, id_token)) {
+            self.mismatch.store(None);
         }
         ready
     }
 
-    /// Whether what is known of the provider did not verify the last ID token that it gave.
-    pub(super) fn is_in_doubt(&self) -> bool {
-        self.doubt.load().is_some()
+    /// Whether metadata and keys do not verify the last ID token that the provider issued.
+    pub(super) fn has_mismatch(&self) -> bool {
+        self.mismatch.load().is_some()
     }
 
-    /// Remembers an ID token that the provider gave, and that what is known of it does not verify; `true` for the first.
-    pub(super) fn doubt(&self, id_token: &str) -> bool {
-        let is_first = self.doubt.swap(Some(Arc::new(id_token.to_owned()))).is_none();
+    /// Remembers an ID token that metadata and keys do not verify; `true` when there was none before.
+    pub(super) fn set_mismatch(&self, id_token: &str) -> bool {
+        let is_first = self.mismatch.swap(Some(Arc::new(id_token.to_owned()))).is_none();
         if is_first {
-            self.doubts.notify_one();
+            self.mismatches.notify_one();
         }
         is_first
     }
 
-    /// Notes that an ID token was verified; `true` where there was a doubt.
-    pub(super) fn trust(&self) -> bool {
-        self.is_in_doubt() && self.doubt.swap(None).is_some()
+    /// Forgets the mismatch; `true` when there was one.
+    pub(super) fn clear_mismatch(&self) -> bool {
+        self.has_mismatch() && self.mismatch.swap(None).is_some()
     }
 
-    /// Waits for a doubt that was not there before.
-    pub(super) async fn doubted(&self) {
-        self.doubts.notified().await;
+    /// Waits for a mismatch when there was none before.
+    pub(super) async fn mismatch_noted(&self) {
+        self.mismatches.notified().await;
     }
 
     async fn fetch_keys(&self, metadata: &Metadata) -> Result<Keys, OidcError> {

@@ -1,33 +1,33 @@
-//! Our side of the userinfo endpoint (OIDC Core §5.3).
+//! Requests to the userinfo endpoint (OIDC Core §5.3).
 
 use std::sync::Arc;
 
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use serde_json::{Map, Value};
 
-use super::claims::keep_what_is_of_the_user;
 use super::flaw::{Flaw, Remedy};
 use super::jws::{Jws, Kind};
+use super::missing_claims::keep_what_is_of_the_user;
 use super::provider::checked;
 use super::verify::{verify_audience, verify_issuer};
 use super::{OidcError, Operation, Provider, Ready, members};
 
-/// What there is at userinfo.
+/// The answer of userinfo.
 pub(super) enum Userinfo {
-    /// All claims of the user, `null` among them: what an older answer said is no longer so. Of the login only an ID token speaks.
+    /// All claims about the user, also those that are `null`, which no longer hold; none about the login, as only an ID token has these.
     Claims(Map<String, Value>),
-    /// Claims about somebody else, which are nobody's business.
+    /// Claims about another user.
     OtherSubject,
     /// The provider has no such endpoint.
     None,
 }
 
 impl Provider {
-    /// What userinfo says, and whether it says it about `subject` (OIDC Core §5.3.2).
+    /// Asks userinfo, and compares its subject with `subject` (OIDC Core §5.3.2).
     ///
     /// # Errors
     ///
-    /// When there is no answer, or one that names nobody, or a signed one that this provider did not make for this client.
+    /// When there is no answer, or one without a subject, or a signed one that this provider did not issue for this client.
     pub(super) async fn userinfo(
         &self,
         ready: &Arc<Ready>,
@@ -59,7 +59,7 @@ impl Provider {
         }
     }
 
-    /// The claims of a signed answer, with any algorithm that ID tokens may have.
+    /// The claims of a signed answer.
     async fn signed_userinfo(&self, ready: &Arc<Ready>, token: &[u8]) -> Result<Map<String, Value>, OidcError> {
         let token = str::from_utf8(token).unwrap_or_default().trim();
         let jws = Jws::parse(token).map_err(OidcError::InvalidUserinfo)?;
@@ -82,7 +82,7 @@ fn request(endpoint: &str, access_token: &str) -> Result<Request<Vec<u8>>, OidcE
         .map_err(|_| OidcError::Malformed("the userinfo address is no URL".into()))
 }
 
-/// Whether the body is a token (OIDC Core §5.3.2).
+/// Whether the body is a JWT (OIDC Core §5.3.2).
 fn is_signed(answer: &Response<Vec<u8>>) -> bool {
     let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("application/jwt"))

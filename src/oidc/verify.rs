@@ -1,7 +1,7 @@
-//! Whether an ID token proves what it must (OIDC Core §3.1.3.7).
+//! Verification of ID tokens (OIDC Core §3.1.3.7).
 //!
-//! Only the claims that this proof needs have to be of the right type. A provider may write all others as it likes: they are
-//! read where they are used, and what cannot be read there counts as absent.
+//! Only the claims that verification needs have to be of the right type. All others are read where they are used; one of the wrong
+//! type counts as absent there.
 
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Map, Value};
@@ -11,20 +11,20 @@ use super::error::clean;
 use super::flaw::{Flaw, Remedy};
 use super::jws::{Jws, Kind};
 use super::logout_token::date;
-use super::tokens::Tokens;
+use super::token_response::TokenResponse;
 use super::{IdentityProvider, SigningAlgorithm};
 use crate::world::UnixTime;
 
-/// Clocks differ; a token is judged with this much patience.
+/// The tolerance for clocks that differ.
 pub(super) const LEEWAY_SECONDS: i64 = 60;
 
-/// What a verified ID token says.
+/// A verified ID token.
 pub(super) struct Verified {
     /// All of its claims that are not `null`.
     pub(super) claims: Map<String, Value>,
     /// As received.
     pub(super) id_token: String,
-    /// How it is signed.
+    /// The algorithm of its signature.
     pub(super) algorithm: SigningAlgorithm,
 }
 
@@ -51,51 +51,51 @@ impl ExpectedNonce<'_> {
     }
 }
 
-/// Why a token was not accepted.
-pub(super) enum Failure {
-    /// What is known of the provider does not fit it; the provider may have changed: its keys, how it signs, where they are.
+/// Why a token does not verify.
+pub(super) enum VerificationError {
+    /// Metadata and keys do not fit it, and newer ones may: the provider may have changed its keys or its algorithm.
     Stale(Flaw),
-    /// Nothing that the provider publishes could help.
+    /// Newer metadata and keys could not help.
     Final(Flaw),
 }
 
-impl From<Failure> for Flaw {
-    fn from(failure: Failure) -> Self {
+impl From<VerificationError> for Flaw {
+    fn from(failure: VerificationError) -> Self {
         match failure {
-            Failure::Stale(flaw) | Failure::Final(flaw) => flaw,
+            VerificationError::Stale(flaw) | VerificationError::Final(flaw) => flaw,
         }
     }
 }
 
 impl Ready {
-    /// The claims of an ID token, those verified that prove who signed in (OIDC Core §3.1.3.7).
+    /// Verifies an ID token (OIDC Core §3.1.3.7).
     pub(super) fn verify(
         &self,
         settings: &IdentityProvider,
         nonce: ExpectedNonce<'_>,
-        tokens: &Tokens,
+        tokens: &TokenResponse,
         now: UnixTime,
-    ) -> Result<Verified, Failure> {
-        let missing = || Failure::Final(Flaw::new("there is none", Remedy::Format));
+    ) -> Result<Verified, VerificationError> {
+        let missing = || VerificationError::Final(Flaw::new("there is none", Remedy::Format));
         let id_token = tokens.id_token().ok_or_else(missing)?;
-        let jws = Jws::parse(id_token).map_err(Failure::Final)?;
-        verify_kind(&jws).map_err(Failure::Final)?;
+        let jws = Jws::parse(id_token).map_err(VerificationError::Final)?;
+        verify_kind(&jws).map_err(VerificationError::Final)?;
         verify_issuer(&jws.claims, &settings.issuer).map_err(|flaw| {
             if is_nearly_the_issuer(&jws.claims, &settings.issuer) {
-                Failure::Stale(flaw)
+                VerificationError::Stale(flaw)
             } else {
-                Failure::Final(flaw)
+                VerificationError::Final(flaw)
             }
         })?;
-        verify_audience(&jws.claims, &settings.client_id).map_err(Failure::Final)?;
-        verify_party(&jws.claims, &settings.client_id).map_err(Failure::Final)?;
+        verify_audience(&jws.claims, &settings.client_id).map_err(VerificationError::Final)?;
+        verify_party(&jws.claims, &settings.client_id).map_err(VerificationError::Final)?;
         let algorithm = self.verify_signature(settings, &jws, Kind::IdToken)?;
-        verify_login(&jws, nonce, tokens, now).map_err(Failure::Final)?;
-        Ok(Verified { claims: said(jws.claims), id_token: id_token.to_owned(), algorithm })
+        verify_login(&jws, nonce, tokens, now).map_err(VerificationError::Final)?;
+        Ok(Verified { claims: normalised(jws.claims), id_token: id_token.to_owned(), algorithm })
     }
 
-    /// Whether an ID token is the provider's, as far as issuer and signature tell.
-    pub(super) fn made(&self, settings: &IdentityProvider, id_token: &str) -> bool {
+    /// Whether the provider issued an ID token, by issuer and signature.
+    pub(super) fn issued(&self, settings: &IdentityProvider, id_token: &str) -> bool {
         Jws::parse(id_token).is_ok_and(|jws| {
             verify_issuer(&jws.claims, &settings.issuer).is_ok()
                 && self.verify_signature(settings, &jws, Kind::IdToken).is_ok()
@@ -103,8 +103,8 @@ impl Ready {
     }
 }
 
-/// What claims say: `null` is nothing (OIDC Core §5.3.2), and the name of a session may be a number.
-pub(super) fn said(mut claims: Map<String, Value>) -> Map<String, Value> {
+/// Removes claims that are `null` (OIDC Core §5.3.2), and makes a text of a `sid` that is a number.
+pub(super) fn normalised(mut claims: Map<String, Value>) -> Map<String, Value> {
     claims.retain(|_, value| !value.is_null());
     if let Some(sid) = claims.get_mut("sid").filter(|sid| sid.is_number()) {
         *sid = Value::String(sid.to_string());
@@ -120,15 +120,15 @@ fn verify_kind(jws: &Jws<'_>) -> Result<(), Flaw> {
     }
 }
 
-/// Whether the issuer that a token names differs in case or by a slash at the end only: so it looks where the provider has
-/// changed how it spells itself.
+/// Whether the issuer that a token names differs from `issuer` in case or by a slash at the end only: then the provider may have
+/// changed its spelling.
 fn is_nearly_the_issuer(claims: &Map<String, Value>, issuer: &str) -> bool {
     let bare = |issuer: &str| issuer.trim_end_matches('/').to_ascii_lowercase();
     claims.get("iss").and_then(Value::as_str).is_some_and(|named| bare(named) == bare(issuer))
 }
 
-/// Whether it is of this login, and of now.
-fn verify_login(jws: &Jws<'_>, nonce: ExpectedNonce<'_>, tokens: &Tokens, now: UnixTime) -> Result<(), Flaw> {
+/// Verifies that the token belongs to this login, and to the present.
+fn verify_login(jws: &Jws<'_>, nonce: ExpectedNonce<'_>, tokens: &TokenResponse, now: UnixTime) -> Result<(), Flaw> {
     let claims = &jws.claims;
     verify_times(claims, now)?;
     nonce.verify(claims)?;
@@ -140,7 +140,7 @@ fn verify_login(jws: &Jws<'_>, nonce: ExpectedNonce<'_>, tokens: &Tokens, now: U
     }
 }
 
-/// The earliest and the latest time that it may be now, clocks being what they are.
+/// The earliest and the latest time that it may be now, as clocks differ.
 pub(super) fn tolerated(now: UnixTime) -> Result<(DateTime<Utc>, DateTime<Utc>), Flaw> {
     let now = i64::try_from(now.as_secs())
         .ok()
@@ -150,7 +150,7 @@ pub(super) fn tolerated(now: UnixTime) -> Result<(DateTime<Utc>, DateTime<Utc>),
     Ok((now - leeway, now + leeway))
 }
 
-/// The issuer is the configured one, to the last character.
+/// Verifies that the issuer is the configured one, to the last character.
 pub(super) fn verify_issuer(claims: &Map<String, Value>, issuer: &str) -> Result<(), Flaw> {
     let invalid = |what: String| Flaw::new(what, Remedy::Issuer);
     match claims.get("iss") {
@@ -164,7 +164,7 @@ pub(super) fn verify_issuer(claims: &Map<String, Value>, issuer: &str) -> Result
     }
 }
 
-/// The client is an audience, alone or among texts; others are judged with `azp`.
+/// Verifies that the client is an audience; others may be, too.
 pub(super) fn verify_audience(claims: &Map<String, Value>, client_id: &str) -> Result<(), Flaw> {
     let invalid = |what: &'static str| Flaw::new(what, Remedy::Audience);
     let found = match claims.get("aud") {
@@ -178,7 +178,7 @@ pub(super) fn verify_audience(claims: &Map<String, Value>, client_id: &str) -> R
     if found { Ok(()) } else { Err(invalid("`aud` does not name this client: it is for another audience")) }
 }
 
-/// With more than one audience, or with `azp`, the token must have been made for us.
+/// Verifies that the token was made for our client, when it has more than one audience, or `azp`.
 fn verify_party(claims: &Map<String, Value>, client_id: &str) -> Result<(), Flaw> {
     let invalid = |what: &'static str| Flaw::new(what, Remedy::Party);
     let several = claims.get("aud").and_then(Value::as_array).is_some_and(|aud| aud.len() > 1);
@@ -190,7 +190,7 @@ fn verify_party(claims: &Map<String, Value>, client_id: &str) -> Result<(), Flaw
     }
 }
 
-/// It has begun and has not ended, with patience for clocks; both times are needed (OIDC Core §2).
+/// Verifies that the token has begun and has not ended, with the tolerance for clocks; both times are required (OIDC Core §2).
 fn verify_times(claims: &Map<String, Value>, now: UnixTime) -> Result<(), Flaw> {
     let (earlier, later) = tolerated(now)?;
     let time = |moment: DateTime<Utc>| UnixTime::from_secs(u64::try_from(moment.timestamp()).unwrap_or_default());
@@ -215,7 +215,7 @@ pub(super) fn verify_not_before(claims: &Map<String, Value>, later: DateTime<Utc
     }
 }
 
-/// OIDC Core §3.1.3.8; the claim may be missing here.
+/// Verifies `at_hash` where it is there (OIDC Core §3.1.3.8).
 fn verify_access_token_hash(jws: &Jws<'_>, access_token: &str) -> Result<(), Flaw> {
     match jws.claims.get("at_hash") {
         None | Some(Value::Null) => Ok(()),

@@ -1,4 +1,4 @@
-//! TLS towards others: whom we trust, and what is wrong with a connection, in words.
+//! TLS of forepost as a client: trusted authorities, and messages about failed connections.
 
 use std::error::Error as StdError;
 use std::io;
@@ -15,7 +15,7 @@ use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
-/// The trust in certificate authorities could not be set up.
+/// Why TLS of a client cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The configured file cannot be used.
@@ -51,8 +51,8 @@ pub enum CaFileError {
 
 /// A client that trusts the system's authorities, and those in the PEM file `ca_file`.
 ///
-/// A certificate in that file is also trusted where a server presents this very certificate, whether or not it is one that may
-/// issue others: so a server's own self-signed certificate can be named. Its names and dates count all the same.
+/// A server that presents a certificate of that file itself is trusted, too, whether or not this certificate may issue others: so
+/// the file may hold a server's self-signed certificate. Its names and dates count all the same.
 ///
 /// # Errors
 ///
@@ -88,7 +88,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     })
 }
 
-/// What is wrong with a PEM file, without a byte of it: it may hold a key.
+/// What is wrong with a PEM file, without any part of it, as it may hold a key.
 #[must_use]
 pub const fn pem_problem(error: &pem::Error) -> &'static str {
     match error {
@@ -99,7 +99,7 @@ pub const fn pem_problem(error: &pem::Error) -> &'static str {
     }
 }
 
-/// Trusts what authorities issued, and certificates that were named themselves.
+/// Trusts certificates that authorities issued, and the configured ones themselves.
 #[derive(Debug)]
 struct NamedOrIssued {
     named: Vec<CertificateDer<'static>>,
@@ -117,7 +117,7 @@ impl ServerCertVerifier for NamedOrIssued {
     ) -> Result<ServerCertVerified, Error> {
         let issued = self.authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match issued {
-            // The library looks at dates before it looks at what these are about; at the name it looks afterwards.
+            // The library verifies dates before the issuer, and the name after it.
             Err(error) if self.named.contains(end_entity) && is_about_the_issuer(&error) => {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
@@ -149,8 +149,8 @@ impl ServerCertVerifier for NamedOrIssued {
     }
 }
 
-/// Whether what is wrong with a certificate is who issued it and how, or that it may issue others: to one that is known to the
-/// last byte that does not matter.
+/// Whether an error is about the issuer of a certificate and its signature, or about the right to issue others: that does not
+/// matter for a certificate that is configured itself.
 fn is_about_the_issuer(error: &Error) -> bool {
     match error {
         Error::InvalidCertificate(
@@ -164,15 +164,15 @@ fn is_about_the_issuer(error: &Error) -> bool {
     }
 }
 
-/// How the library calls a certificate that may issue others and is a server's own; it has no type for that here.
+/// The library's text for a server's certificate that may issue others; the library has no type for it here.
 const MAY_ISSUE: &str = "CaUsedAsEndEntity";
 
-/// The same for one of the first version of X.509, which tells no names.
+/// The same for a certificate of X.509 version 1, which has no names.
 const FIRST_VERSION: &str = "UnsupportedCertVersion";
 
-/// The cause of a failed connection; what is wrong with TLS is said in words, with what to do about it.
+/// The deepest cause of a failed connection; for TLS in words, with what to do about it.
 ///
-/// The text may hold names from the other side's certificate; it is one line.
+/// The text is one line. It may hold names from the server's certificate.
 #[must_use]
 pub fn cause(error: &(dyn StdError + 'static)) -> String {
     let mut deepest = error;

@@ -32,7 +32,7 @@ impl Asking<'_> {
         let previous = PreviousLogin { id_token, userinfo_claims, refresh_token: &refreshable.token };
         let began = Instant::now();
         let result = self.provider.refresh_login(&previous, &self.app.wanted_claims).await;
-        if matches!(&result, Err(failure) if failure.error.is_absence() && began.elapsed() >= WAIT) {
+        if matches!(&result, Err(failure) if failure.error.is_unavailable() && began.elapsed() >= WAIT) {
             self.logins.unanswered.start(self.provider.name().to_owned(), self.logins.world.now());
         }
         let name = result.as_ref().map_or_else(|failure| failure.error.as_str(), |_| "renewed");
@@ -107,7 +107,7 @@ impl Asking<'_> {
             return self.end(failure.error.as_str()).await;
         }
         self.tell(&failure);
-        refreshable.schedule.note_failure(!failure.error.is_absence());
+        refreshable.schedule.note_failure(!failure.error.is_unavailable());
         if consequence != Consequence::TokenSpent || refreshable.is_reusable() {
             self.logins.failed(self.app, self.token, self.session, failure.error.as_str());
         }

@@ -1,4 +1,4 @@
-//! Access tokens that are JWTs (RFC 9068, and those that providers had before it), and what makes any token ours.
+//! Access tokens that are JWTs (RFC 9068, and older forms), and whether a token is for us.
 
 use serde_json::{Map, Value};
 
@@ -12,46 +12,45 @@ use crate::world::UnixTime;
 /// Far more than any real one, and cheap to refuse.
 const LARGEST: usize = 16 << 10;
 
-/// Who may have got a token, for whom.
+/// The audiences and clients whose tokens are accepted.
 pub struct Recipient<'a> {
-    /// Whether an audience means us.
+    /// Whether an audience is ours.
     pub is_ours: &'a (dyn Fn(&str) -> bool + Sync),
     /// Other clients whose own tokens are accepted.
     pub accept_clients: &'a [String],
 }
 
-/// A token that was found good.
+/// A verified token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccessToken {
-    /// What it says, or what was said of it; always with `sub`.
+    /// The claims in it, or in the provider's answer about it; always with `sub`.
     pub claims: Map<String, Value>,
-    /// Its end.
+    /// Its expiry.
     pub expires_at: Option<UnixTime>,
 }
 
 /// Why a token does not count.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessTokenError {
-    /// It proves nothing; the text is for the log and holds nothing of the token.
+    /// It is not valid; the text is for the log and holds nothing of the token.
     #[error(transparent)]
     Invalid(#[from] Flaw),
-    /// It proves nothing, by the word of the provider alone (RFC 7662 §2.2).
+    /// The provider calls it inactive (RFC 7662 §2.2).
     #[error("the provider says that it is not active")]
     Inactive,
-    /// Nobody can tell now.
+    /// It could not be verified now.
     #[error(transparent)]
     Unknown(OidcError),
 }
 
 impl Provider {
-    /// Whether this provider made `token`, for `recipient`.
+    /// Verifies that this provider issued `token`, for `recipient`.
     ///
-    /// Keys are asked for again when no known one fits, as seldom as for logins. The provider is not asked whether it has
-    /// revoked the token.
+    /// Fetches keys again when none fits, as rarely as for logins. Does not ask the provider whether it has revoked the token.
     ///
     /// # Errors
     ///
-    /// When it did not, or nothing is known of the provider yet.
+    /// When it did not, or when the provider was not discovered yet.
     pub async fn verify_access_token(
         &self,
         token: &str,
@@ -63,7 +62,7 @@ impl Provider {
         }
         let jws = Jws::parse(token).map_err(invalid)?;
         let ready = self.ready().ok_or(AccessTokenError::Unknown(OidcError::NotReady))?;
-        // What costs nothing comes first, so that junk costs nothing.
+        // Cheap verification comes first, so that junk costs little.
         let read = read(&jws, self, recipient, self.now()).map_err(invalid)?;
         let verify = |ready: &Ready| ready.verify_signature(self.settings(), &jws, Kind::Access);
         match self.with_newest(&ready, verify).await {
@@ -73,7 +72,7 @@ impl Provider {
     }
 }
 
-/// The issuer that a token names, unverified: it tells whom to ask.
+/// The issuer that a token names, not verified.
 #[must_use]
 pub fn claimed_issuer(token: &str) -> Option<String> {
     if token.len() > LARGEST {
@@ -82,7 +81,7 @@ pub fn claimed_issuer(token: &str) -> Option<String> {
     Jws::parse(token).ok()?.claims.get("iss")?.as_str().map(str::to_owned)
 }
 
-/// Everything but the signature.
+/// Verifies all but the signature.
 fn read(jws: &Jws<'_>, provider: &Provider, recipient: &Recipient<'_>, now: UnixTime) -> Result<AccessToken, Flaw> {
     let claims = &jws.claims;
     if text(claims, "iss") != Some(&provider.settings().issuer) {
@@ -100,10 +99,10 @@ fn read(jws: &Jws<'_>, provider: &Provider, recipient: &Recipient<'_>, now: Unix
     Ok(AccessToken { claims: with_subject(claims.clone())?, expires_at })
 }
 
-/// An access token, and one that whoever has it may use.
+/// Verifies that it is an access token, and a bearer token.
 ///
-/// An ID token is told to applications, so it must open nothing. Where a provider also signs people in, a token has to look
-/// like an access token: its type is `at+jwt` (RFC 9068 §2.1) or Keycloak's `Bearer`, or it names a scope or a client.
+/// Applications get the ID tokens of users, so these must not count as access tokens. When users sign in through the provider, a
+/// token has to look like an access token: its type is `at+jwt` (RFC 9068 §2.1) or Keycloak's `Bearer`, or it names a scope or a client.
 fn verify_kind(kind: Option<&str>, claims: &Map<String, Value>, signs_people_in: bool) -> Result<(), Flaw> {
     verify_no_other_kind(kind, claims)?;
     let has = |names: &[&str]| names.iter().any(|name| claims.contains_key(*name));
@@ -113,9 +112,9 @@ fn verify_kind(kind: Option<&str>, claims: &Map<String, Value>, signs_people_in:
     Err(unfit("it looks like an ID token: no typ at+jwt, no `scope`, no `client_id`"))
 }
 
-/// What no ID token, refresh token or token of another kind passes that shows what it is.
+/// Refuses ID tokens, refresh tokens and tokens of other kinds that show what they are.
 ///
-/// An access token may have a `nonce` (authentik's has one, where the login had), but then it names a scope: ID tokens do not,
+/// An access token may have a `nonce` (authentik's has that of the login), but then it names a scope. ID tokens name none,
 /// although some name a client.
 fn verify_no_other_kind(kind: Option<&str>, claims: &Map<String, Value>) -> Result<(), Flaw> {
     verify_bearer(claims)?;
@@ -138,10 +137,10 @@ fn names_scope(claims: &Map<String, Value>) -> bool {
     scopes(claims).any(|scope| !scope.is_empty())
 }
 
-/// Looks at a token that the provider called active, with `answer` (RFC 7662 §2.2): some providers say so of ID tokens and refresh
-/// tokens, too.
+/// Verifies that a token is an access token that the provider calls active in `answer` (RFC 7662 §2.2): some providers call ID
+/// tokens and refresh tokens active, too.
 ///
-/// A JWT has to show, by itself or in the answer, that it is an access token. Of an opaque token only the answer tells.
+/// A JWT has to show, by itself or in the answer, that it is an access token. For an opaque token only the answer tells.
 pub(super) fn verify_active(token: &str, answer: &Map<String, Value>) -> Result<(), Flaw> {
     verify_bearer(answer)?;
     let Ok(jws) = Jws::parse(token) else { return Ok(()) };
@@ -159,9 +158,9 @@ pub(super) fn verify_active(token: &str, answer: &Map<String, Value>) -> Result<
     Err(unfit("it looks like an ID token: no typ at+jwt, and no `scope` in it or in what the provider says of it"))
 }
 
-/// What must hold of each token, whoever speaks of it.
+/// Verifies what must hold for each token.
 pub(super) fn verify_bearer(claims: &Map<String, Value>) -> Result<(), Flaw> {
-    // Bound to a key that nobody here checks (RFC 7800 §3).
+    // Bound to a key that forepost does not check (RFC 7800 §3).
     if claims.contains_key("cnf") {
         return Err(unfit("it is bound to a key (`cnf`), and is no bearer token"));
     }
@@ -188,7 +187,7 @@ fn is_access_token_kind(name: &str, kind: &str) -> bool {
     }
 }
 
-/// For us, or of a client whose tokens we accept, which it was also made for.
+/// Verifies that the token is for us, or for an accepted client that got it.
 pub(super) fn verify_recipient(claims: &Map<String, Value>, recipient: &Recipient<'_>) -> Result<(), Flaw> {
     let audiences: Vec<&str> = match claims.get("aud") {
         None => Vec::new(),
@@ -207,19 +206,19 @@ pub(super) fn verify_recipient(claims: &Map<String, Value>, recipient: &Recipien
     match accepted {
         Some(client) if audiences.is_empty() || audiences.contains(&client) => Ok(()),
         Some(_) => Err(unfit("`aud` is neither us nor the client that it was given to")),
-        // Without any audience the client is all there is to go by; ours is among ours.
+        // Without an audience only the client tells; `is_ours` knows our own.
         None if audiences.is_empty() && client.is_some_and(|client| (recipient.is_ours)(client)) => Ok(()),
         None => Err(unfit("it is for somebody else (`aud`), of a client that is not accepted (`azp`, `client_id`)")),
     }
 }
 
-/// Whether the token is that of a client in `accept_clients`, for itself.
+/// Whether a client in `accept_clients` got the token.
 pub(super) fn is_of_accepted_client(claims: &Map<String, Value>, recipient: &Recipient<'_>) -> bool {
     let client = client(claims).ok().flatten();
     client.is_some_and(|client| recipient.accept_clients.iter().any(|it| it == client))
 }
 
-/// Whether the token is a client's own, without a user: it has no other subject than the client (RFC 9068 §2.2).
+/// The client, when the token is its own, without a user: then its subject is the client (RFC 9068 §2.2).
 #[must_use]
 pub fn own_client(claims: &Map<String, Value>) -> Option<&str> {
     let client = client(claims).ok().flatten()?;
@@ -236,7 +235,7 @@ pub fn scopes(claims: &Map<String, Value>) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The client that got the token; two names of two clients are none.
+/// The client that got the token.
 fn client(claims: &Map<String, Value>) -> Result<Option<&str>, Flaw> {
     match (text(claims, "azp"), text(claims, "client_id")) {
         (Some(one), Some(other)) if one != other => Err(unfit("`azp` and `client_id` are two clients")),
@@ -244,7 +243,7 @@ fn client(claims: &Map<String, Value>) -> Result<Option<&str>, Flaw> {
     }
 }
 
-/// The end, if it is said; not over yet, and neither made nor valid in the future only.
+/// Verifies that the token has begun and has not ended. Returns its expiry, if there is one.
 pub(super) fn verify_times(claims: &Map<String, Value>, now: UnixTime) -> Result<Option<UnixTime>, Flaw> {
     let (_, later) = tolerated(now)?;
     verify_not_before(claims, later)?;
@@ -259,7 +258,7 @@ pub(super) fn verify_times(claims: &Map<String, Value>, now: UnixTime) -> Result
     Ok(end)
 }
 
-/// A token that a client got for itself may have no subject: it is the client then, by a name that no user has.
+/// Adds the subject to a token that a client got for itself and that has none: the client, under a name that no user has.
 pub(super) fn with_subject(mut claims: Map<String, Value>) -> Result<Map<String, Value>, Flaw> {
     if claims.get("sub").is_none_or(Value::is_null) {
         let client = client(&claims)?.filter(|client| !client.is_empty());

@@ -1,7 +1,7 @@
 //! What is said of an ID token that is refused.
 
 use super::*;
-use crate::oidc::verify::Failure;
+use crate::oidc::verify::VerificationError;
 
 /// An ID token of this header and these claims, signed with the client secret, and what is said of it.
 fn flaw(header: &str, change: impl FnOnce(&mut Value), settings: impl FnOnce(&mut IdentityProvider)) -> (Flaw, bool) {
@@ -12,13 +12,13 @@ fn flaw(header: &str, change: impl FnOnce(&mut Value), settings: impl FnOnce(&mu
     change(&mut claims);
     let mut tokens = answer.clone();
     tokens["id_token"] = signed(&recording, header, &claims).into();
-    let tokens: Tokens = serde_json::from_value(tokens).unwrap();
+    let tokens: TokenResponse = serde_json::from_value(tokens).unwrap();
     let mut ours = recording.settings();
     settings(&mut ours);
     let nonce = ExpectedNonce::This(recording.text("nonce"));
     let verified = recording.single().verify(&ours, nonce, &tokens, UnixTime::from_secs(recording.issued_at()));
     let Err(failure) = verified else { panic!("accepted") };
-    let stale = matches!(failure, Failure::Stale(_));
+    let stale = matches!(failure, VerificationError::Stale(_));
     (failure.into(), stale)
 }
 

@@ -119,7 +119,7 @@ fn logout_tokens_are_of_their_kind_and_signed() {
     logout(|_| (), "[]", 0, "header");
 }
 
-/// Judged in this order: whether it is for us, what it says, who signed it.
+/// Verified in this order: whether it is for us, what it says, who signed it.
 #[test]
 fn a_logout_token_with_another_signature_is_refused() {
     let recording = Recording::of(RELEASES[1]);

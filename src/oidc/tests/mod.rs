@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::exchange::refusal;
 use super::jws::Kind;
-use super::tokens::Tokens;
+use super::token_response::TokenResponse;
 use super::verify::{ExpectedNonce, Verified};
 use super::*;
 use super::{IdentityProvider, SigningAlgorithm};
@@ -81,7 +81,7 @@ impl Recording {
         tokens: &str,
         at: u64,
     ) -> Result<Verified, String> {
-        let tokens: Tokens = serde_json::from_slice(&self.read(tokens)).unwrap();
+        let tokens: TokenResponse = serde_json::from_slice(&self.read(tokens)).unwrap();
         ready
             .verify(settings, ExpectedNonce::This(nonce), &tokens, UnixTime::from_secs(at))
             .map_err(|failure| Flaw::from(failure).to_string())
@@ -328,7 +328,7 @@ fn a_code_of_hmac_with_the_wrong_length_is_refused() {
     for wrong in [format!("{token}AAAA"), format!("{}.", token.rsplit_once('.').unwrap().0)] {
         let mut body = body.clone();
         body["id_token"] = wrong.into();
-        let tokens: Tokens = serde_json::from_value(body).unwrap();
+        let tokens: TokenResponse = serde_json::from_value(body).unwrap();
         let nonce = ExpectedNonce::This(recording.text("nonce"));
         let now = UnixTime::from_secs(recording.issued_at());
         let verified = recording.single().verify(&recording.settings(), nonce, &tokens, now);
@@ -339,8 +339,8 @@ fn a_code_of_hmac_with_the_wrong_length_is_refused() {
 /// The claims of a recorded answer to a refresh, as old as it is there.
 fn refreshed(recording: &Recording, file: &str) -> Verified {
     let body = recording.read(file);
-    let tokens: Tokens = serde_json::from_slice(&body).unwrap();
-    assert!(tokens::Extras::parse(&body).refresh_token.is_some_and(|token| !token.expose_secret().is_empty()));
+    let tokens: TokenResponse = serde_json::from_slice(&body).unwrap();
+    assert!(token_response::Extras::parse(&body).refresh_token.is_some_and(|token| !token.expose_secret().is_empty()));
     let answer: Value = serde_json::from_slice(&body).unwrap();
     let claims = jws::Jws::parse(answer["id_token"].as_str().unwrap()).unwrap().claims;
     let now = UnixTime::from_secs(claims["iat"].as_u64().unwrap());
@@ -361,8 +361,11 @@ fn authentik_refreshes_are_understood() {
         let claims = refreshed(&recording, "refresh-after-session-logout").claims;
         assert_eq!(exchange::session_id(&claims).is_some(), recording.release == RELEASES[0]);
         let refused = refusal(&recording.read("refresh-old-token-again")).unwrap();
-        let heard = asker::Heard { status: Some(http::StatusCode::BAD_REQUEST), ..asker::Heard::default() };
-        assert!(matches!(RefreshError::of_answer(refused, &heard), RefreshError::Ended { .. }));
+        let details = endpoint_client::AnswerDetails {
+            status: Some(http::StatusCode::BAD_REQUEST),
+            ..endpoint_client::AnswerDetails::default()
+        };
+        assert!(matches!(RefreshError::of_answer(refused, &details), RefreshError::Ended { .. }));
     }
 }
 

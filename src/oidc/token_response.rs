@@ -4,22 +4,23 @@ use std::time::Duration;
 
 use openidconnect::core::{CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreTokenType};
 use openidconnect::{
-    AccessToken, EmptyAdditionalClaims, IdToken, OAuth2TokenResponse, RefreshToken, Scope, TokenResponse,
+    AccessToken, EmptyAdditionalClaims, IdToken, OAuth2TokenResponse, RefreshToken, Scope,
+    TokenResponse as LibraryTokenResponse,
 };
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What the protocol needs of a token response; the rest is in [`Extras`], which fails nothing.
+/// The members of a token response that the protocol needs; the others are in [`Extras`], where a mistake fails nothing.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(super) struct Tokens {
+pub(super) struct TokenResponse {
     access_token: AccessToken,
     token_type: CoreTokenType,
     id_token: Option<String>,
 }
 
-impl Tokens {
-    /// The ID token as received; nothing in it is believed yet.
+impl TokenResponse {
+    /// The ID token as received, not verified.
     pub(super) fn id_token(&self) -> Option<&str> {
         self.id_token.as_deref().filter(|token| !token.is_empty())
     }
@@ -30,7 +31,7 @@ impl Tokens {
     }
 }
 
-impl OAuth2TokenResponse for Tokens {
+impl OAuth2TokenResponse for TokenResponse {
     type TokenType = CoreTokenType;
 
     fn access_token(&self) -> &AccessToken {
@@ -57,26 +58,31 @@ impl OAuth2TokenResponse for Tokens {
 type LibraryIdToken =
     IdToken<EmptyAdditionalClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm>;
 
-/// The library would refuse a token for a claim of an odd type that nobody needs, so it gets none to see.
-impl TokenResponse<EmptyAdditionalClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm>
-    for Tokens
+/// The library would refuse an ID token for a claim of an odd type that forepost does not need, so it gets none.
+impl
+    LibraryTokenResponse<
+        EmptyAdditionalClaims,
+        CoreGenderClaim,
+        CoreJweContentEncryptionAlgorithm,
+        CoreJwsSigningAlgorithm,
+    > for TokenResponse
 {
     fn id_token(&self) -> Option<&LibraryIdToken> {
         None
     }
 }
 
-/// What may come with the tokens; whatever is wrong with it, the tokens are good.
+/// Optional members of a token response; one with a mistake counts as absent.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Extras {
     pub(super) refresh_token: Option<SecretString>,
     pub(super) lifetime: Option<Duration>,
-    /// What was granted, with blanks between; `None`: what was asked for (RFC 6749 §5.1).
+    /// The granted scopes, with blanks between; `None` when they are those of the request (RFC 6749 §5.1).
     pub(super) scope: Option<String>,
 }
 
 impl Extras {
-    /// Reads each member alone, so that one that no type holds does not take the other with it.
+    /// Parses each member alone, so that one of the wrong type does not hide the others.
     pub(super) fn parse(body: &[u8]) -> Self {
         #[derive(Deserialize)]
         struct RefreshTokenMember {
@@ -101,7 +107,7 @@ impl Extras {
     }
 }
 
-/// Seconds, which several providers write as a text or with a fraction.
+/// Parses seconds, which several providers write as a text or with a fraction.
 fn lifetime(value: &Value) -> Option<Duration> {
     let seconds = match value {
         Value::Number(number) => number.as_f64()?,

@@ -6,15 +6,15 @@ use serde_json::{Map, Value};
 
 use super::flaw::{Flaw, Remedy};
 use super::jws::{Jws, Kind};
-use super::tokens::Tokens;
+use super::token_response::TokenResponse;
 use super::userinfo::Userinfo;
-use super::verify::{said, verify_issuer};
+use super::verify::{normalised, verify_issuer};
 use super::{AccessTokenError, OidcError, Provider, Ready, access_token, scopes};
 use crate::identity::WantedClaims;
 use crate::telemetry::WithCauses;
 
-/// Claims that speak of a token or a login, and of the user only by its `sub`.
-const OF_THE_TOKEN: [&str; 26] = [
+/// Claims about a token or a login, and not about the user.
+const TOKEN_CLAIMS: [&str; 26] = [
     "iss",
     "sub",
     "aud",
@@ -43,25 +43,25 @@ const OF_THE_TOKEN: [&str; 26] = [
     "session_state",
 ];
 
-/// Takes out of the `claims` of userinfo or an access token what only an ID token says; `sub` is known from that.
+/// Removes from the `claims` of userinfo or of an access token those that only an ID token has; `sub` is known from that.
 pub(super) fn keep_what_is_of_the_user(claims: &mut Map<String, Value>) {
-    claims.retain(|name, _| !OF_THE_TOKEN.contains(&name.as_str()));
+    claims.retain(|name, _| !TOKEN_CLAIMS.contains(&name.as_str()));
 }
 
 /// Claims about another subject than the ID token's.
 pub(super) struct OtherSubject;
 
 impl Provider {
-    /// Adds what is wanted and missing: first from userinfo, then from an access token that is a JWT, as Keycloak's realm roles
-    /// are there alone. Gives the names of claims that userinfo names.
+    /// Adds wanted claims that are missing: first from userinfo, then from an access token that is a JWT, as only that has
+    /// Keycloak's realm roles. Returns the names of the claims that userinfo has.
     ///
     /// # Errors
     ///
-    /// When userinfo is needed and cannot be had; then nobody knows what it would say.
+    /// When userinfo is needed and does not answer.
     pub(super) async fn add_wanted_claims(
         &self,
         ready: &Arc<Ready>,
-        tokens: &Tokens,
+        tokens: &TokenResponse,
         claims: &mut Map<String, Value>,
         wanted: &WantedClaims,
     ) -> Result<Result<Vec<String>, OtherSubject>, OidcError> {
@@ -72,7 +72,7 @@ impl Provider {
         let Some(Value::String(subject)) = claims.get("sub").cloned() else {
             return Err(Flaw::new("`sub` is missing", Remedy::Subject).into());
         };
-        // The identity is refused for that, whatever else is known.
+        // The identity is refused for that in any case.
         if subject.is_empty() {
             return Ok(Ok(named));
         }
@@ -88,14 +88,14 @@ impl Provider {
         Ok(Ok(named))
     }
 
-    /// Adds what is wanted, and what neither a bearer token nor the provider's answer about it says, from userinfo.
+    /// Adds wanted claims from userinfo that neither a bearer token nor the provider's answer about it has.
     ///
-    /// Userinfo wants the scope `openid` (OIDC Core §5.3.1); where no scope is told, it is asked. `false`: a claim is missing that
-    /// userinfo may know, and that it does not tell for this token. A token without a user has no more claims.
+    /// Userinfo needs the scope `openid` (OIDC Core §5.3.1); it is asked when the scopes are not known. Returns `false` when a claim is
+    /// missing that userinfo may have, and that it does not give for this token. A token without a user has no more claims.
     ///
     /// # Errors
     ///
-    /// [`AccessTokenError::Invalid`] when it speaks of another subject; [`AccessTokenError::Unknown`] when it does not answer.
+    /// [`AccessTokenError::Invalid`] when userinfo is about another subject; [`AccessTokenError::Unknown`] when it does not answer.
     pub async fn add_userinfo(
         &self,
         token: &str,
@@ -123,17 +123,17 @@ impl Provider {
         }
     }
 
-    /// Adds what the access token says of `subject`, where anything is still missing.
+    /// Adds the claims of the access token about `subject`, while wanted ones are missing.
     pub(super) async fn add_claims_of_access_token(
         &self,
         ready: &Arc<Ready>,
-        tokens: &Tokens,
+        tokens: &TokenResponse,
         claims: &mut Map<String, Value>,
         subject: &str,
         wanted: &WantedClaims,
     ) {
         let token = tokens.access_token_text();
-        // Most that are no JWT have not three parts.
+        // Most access tokens that are not JWTs do not have three parts.
         if !wanted.are_lacking(claims) || token.matches('.').count() != 2 {
             return;
         }
@@ -145,11 +145,11 @@ impl Provider {
         }
     }
 
-    /// What an access token says of `subject`, proven to be this provider's word.
+    /// Verifies an access token, and returns its claims about `subject`.
     ///
-    /// Its audience is not looked at: it is mostly somebody else's (`account` at Keycloak). The token is not shown to us by
-    /// anybody, but came beside the ID token, from the token endpoint, over TLS, as the answer to our own request; nobody can
-    /// put one of another client in its place. Where it names the client that it was made for, that must be us all the same.
+    /// Its audience does not count: it is mostly another service (`account` at Keycloak). The token is not one that a client
+    /// presents: it came with the ID token, from the token endpoint, over TLS, as the answer to our own request. So no client can
+    /// put another token in its place. When it names the client that it was issued to, that must be ours all the same.
     async fn claims_of_access_token(
         &self,
         ready: &Arc<Ready>,
@@ -173,11 +173,11 @@ impl Provider {
         if access_token::verify_times(&jws.claims, self.now())?.is_none() {
             return Err(OidcError::InvalidToken("`exp` is missing".into()));
         }
-        // The keys are those that the ID token was verified with, or newer. No others are asked for: some providers sign access
-        // tokens with keys that are nobody's business, and each login would ask.
+        // These are the keys that verified the ID token, or newer ones. No others are fetched: some providers sign access tokens
+        // with keys that they do not publish, and each login would fetch.
         let newest = self.ready().unwrap_or_else(|| Arc::clone(ready));
-        self.aside(|| newest.verify_signature(self.settings(), &jws, Kind::Access)).await.map_err(Flaw::from)?;
-        let mut claims = said(jws.claims);
+        self.compute(|| newest.verify_signature(self.settings(), &jws, Kind::Access)).await.map_err(Flaw::from)?;
+        let mut claims = normalised(jws.claims);
         keep_what_is_of_the_user(&mut claims);
         Ok(claims)
     }
