@@ -23,6 +23,7 @@ pub mod login;
 pub mod logout;
 pub mod oidc;
 mod pages;
+pub mod refresh;
 pub mod serve;
 pub mod session;
 pub mod settings;

@@ -10,6 +10,7 @@ use crate::forwarded::TrustedProxies;
 use crate::http::{DIALECTS, Outpost, OutpostParts, VERDICTS};
 use crate::login::{LoginParts, Logins};
 use crate::logout::{LogoutParts, Logouts, Revoker};
+use crate::refresh::Refresher;
 use crate::session::SessionStore;
 use crate::settings::Settings;
 use crate::telemetry::log::Sampler;
@@ -24,8 +25,8 @@ pub struct Assembly {
     /// Applications and identity providers; nothing is known of these until [`crate::oidc::Provider::refresh`] or
     /// [`crate::oidc::Provider::keep_ready`].
     pub catalog: Arc<CurrentCatalog>,
-    /// Logins, and their refreshes that go on beside requests.
-    pub logins: Arc<Logins>,
+    /// Refreshes of sessions, which go on beside requests.
+    pub refresher: Arc<Refresher>,
     /// Sessions.
     pub store: Arc<dyn SessionStore>,
     /// Counters.
@@ -52,16 +53,25 @@ impl Assembly {
         let (store, sealer) = stores::sessions(&settings, &world)?;
         let background = TaskTracker::new();
         let revoker = Revoker::new(background.clone());
-        let logins = Arc::new(Logins::new(LoginParts {
+        let revalidation = settings.session.revalidation;
+        let refresher = Arc::new(Refresher::new(
+            world.clone(),
+            Arc::clone(&store),
+            Arc::clone(&metrics),
+            revalidation,
+            Arc::clone(&revoker),
+        ));
+        let logins = Logins::new(LoginParts {
             world: world.clone(),
             sealer,
             store: Arc::clone(&store),
-            metrics: Arc::clone(&metrics),
+            refresher: Arc::clone(&refresher),
             lifetime: settings.session.lifetime,
             idle_timeout: settings.session.idle_timeout,
-            revalidation: settings.session.revalidation,
+            revalidation,
             revoker: Arc::clone(&revoker),
-        }));
+            background: background.clone(),
+        });
         let logouts = Logouts::new(LogoutParts {
             world: world.clone(),
             store: Arc::clone(&store),
@@ -73,7 +83,8 @@ impl Assembly {
         let outpost = Outpost::new(OutpostParts {
             tokens: Tokens::new(world.clone()),
             catalog: Arc::clone(&catalog),
-            logins: Arc::clone(&logins),
+            logins: Arc::new(logins),
+            refresher: Arc::clone(&refresher),
             logouts,
             store: Arc::clone(&store),
             metrics: Arc::clone(&metrics),
@@ -81,7 +92,7 @@ impl Assembly {
             world,
             trusted: TrustedProxies::new(settings.server.trusted_proxies),
         });
-        Ok(Self { outpost, catalog, logins, store, metrics, revoker, background })
+        Ok(Self { outpost, catalog, refresher, store, metrics, revoker, background })
     }
 }
 

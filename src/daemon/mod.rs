@@ -20,8 +20,8 @@ use crate::admin::{self, Admin};
 use crate::catalog::{Conflict, CurrentCatalog};
 use crate::http::Status;
 use crate::lifecycle::Shutdown;
-use crate::login::Logins;
 use crate::logout::Revoker;
+use crate::refresh::Refresher;
 use crate::serve::{BindError, Drained, Listeners, Serving};
 use crate::session::{FileError, SessionStore, StoreError};
 use crate::settings::Settings;
@@ -50,7 +50,7 @@ pub struct Daemon {
     serving: Serving,
     catalog: Arc<CurrentCatalog>,
     supervisor: Supervisor,
-    logins: Arc<Logins>,
+    refresher: Arc<Refresher>,
     revoker: Arc<Revoker>,
     tasks: JoinSet<()>,
     background: TaskTracker,
@@ -98,7 +98,7 @@ impl Daemon {
         let idle_timeout = settings.session.idle_timeout.unwrap_or(Duration::MAX);
         let reclaim_interval = RECLAIM_INTERVAL.min(idle_timeout / RECLAIMS_PER_IDLE_TIMEOUT);
         let server = settings.server.clone();
-        let Assembly { outpost, catalog, logins, store, metrics, revoker, background } =
+        let Assembly { outpost, catalog, refresher, store, metrics, revoker, background } =
             Assembly::new(settings, world.clone())?;
         // Behind the store, which makes the directory that the socket may lie in.
         let admin = admin::socket(&server).await?;
@@ -127,7 +127,7 @@ impl Daemon {
             shutdown,
             catalog,
             supervisor,
-            logins,
+            refresher,
             revoker,
             tasks,
             background,
@@ -161,12 +161,12 @@ impl Daemon {
 
     /// Waits until the shutdown was begun and is over.
     pub async fn finished(self) -> Drained {
-        let Self { serving, tasks, supervisor, logins, revoker, background, shutdown, .. } = self;
+        let Self { serving, tasks, supervisor, refresher, revoker, background, shutdown, .. } = self;
         let drained = serving.finished().await;
         revoker.hurry();
         background.close();
         let rest = async {
-            logins.finish_refreshes().await;
+            refresher.finish().await;
             background.wait().await;
             tasks.join_all().await;
             supervisor.finished().await;

@@ -8,6 +8,7 @@ use crate::catalog::CurrentCatalog;
 use crate::forwarded::TrustedProxies;
 use crate::login::Logins;
 use crate::logout::Logouts;
+use crate::refresh::Refresher;
 use crate::session::{SessionStore, StoreError};
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
@@ -19,6 +20,7 @@ use crate::world::World;
 pub struct Outpost {
     pub(super) catalog: Arc<CurrentCatalog>,
     pub(super) logins: Arc<Logins>,
+    pub(super) refresher: Arc<Refresher>,
     pub(super) logouts: Logouts,
     pub(super) tokens: Tokens,
     pub(super) store: Arc<dyn SessionStore>,
@@ -46,6 +48,8 @@ pub struct OutpostParts {
     pub catalog: Arc<CurrentCatalog>,
     /// Login.
     pub logins: Arc<Logins>,
+    /// Refreshes of sessions.
+    pub refresher: Arc<Refresher>,
     /// Logout.
     pub logouts: Logouts,
     /// What programs show.
@@ -70,6 +74,7 @@ impl Outpost {
             ids: RequestIds::new(&parts.world),
             catalog: parts.catalog,
             logins: parts.logins,
+            refresher: parts.refresher,
             logouts: parts.logouts,
             tokens: parts.tokens,
             store: parts.store,

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use super::outpost::Outpost;
 use super::request::Received;
 use crate::app::Application;
-use crate::login::Confirmed;
+use crate::refresh::Confirmation;
 use crate::session::{Session, SessionToken, StoreError};
 use crate::world::UnixTime;
 
@@ -107,7 +107,7 @@ impl Search {
                 return Break(Need::End(self.first.take().into_iter().chain(self.others.drain(..)).collect()));
             }
             if let Some(held) = self.take_confirmed(app, now) {
-                let awaits_id_token = outpost.logins.awaits_id_token(&held.token, &held.session, now);
+                let awaits_id_token = outpost.refresher.awaits_id_token(&held.token, &held.session, now);
                 return if awaits_id_token { Break(Need::Renew(held)) } else { Continue(Ok(Some(held))) };
             }
         }
@@ -124,7 +124,7 @@ impl Search {
             match outpost.store.cached(&token) {
                 Some(session) => self.consider(outpost, app, token, session, now),
                 // Whatever the store says of it, if it says anything.
-                None if outpost.logins.has_ended(&token) => {}
+                None if outpost.refresher.has_ended(&token) => {}
                 None => return Some(token),
             }
         }
@@ -140,7 +140,7 @@ impl Search {
         session: Arc<Session>,
         now: UnixTime,
     ) {
-        if !session.may_count_for(&app.id, &app.wanted_claims, now) || outpost.logins.has_ended(&token) {
+        if !session.may_count_for(&app.id, &app.wanted_claims, now) || outpost.refresher.has_ended(&token) {
             return;
         }
         let held = Held { token, session };
@@ -180,20 +180,20 @@ impl Outpost {
             Some(Need::Load(token)) => self.load(search, token, app).await?,
             Some(Need::End(held)) => {
                 let sessions = held.iter().map(|held| (&held.token, &*held.session));
-                self.logins.end_all(app, sessions, "two_users", &received.asker()).await;
+                self.refresher.end_all(app, sessions, "two_users", &received.asker()).await;
             }
             Some(Need::Renew(Held { token, session })) => {
-                match self.logins.renew_id_token(app, &token, &session).await {
-                    Confirmed::Session(session) => return Ok(Some(Held { token, session })),
-                    Confirmed::Refused => {}
+                match self.refresher.renew_id_token(app, &token, &session).await {
+                    Confirmation::Session(session) => return Ok(Some(Held { token, session })),
+                    Confirmation::Refused => {}
                     // The session counts all the same.
-                    Confirmed::Unknown => return Ok(Some(Held { token, session })),
+                    Confirmation::Unknown => return Ok(Some(Held { token, session })),
                 }
             }
-            Some(Need::Confirm(Held { token, session })) => match self.logins.confirm(app, &token, &session).await {
-                Confirmed::Session(session) => return Ok(Some(Held { token, session })),
-                Confirmed::Refused => {}
-                Confirmed::Unknown => search.is_unconfirmed = true,
+            Some(Need::Confirm(Held { token, session })) => match self.refresher.confirm(app, &token, &session).await {
+                Confirmation::Session(session) => return Ok(Some(Held { token, session })),
+                Confirmation::Refused => {}
+                Confirmation::Unknown => search.is_unconfirmed = true,
             },
         }
         Ok(None)

@@ -10,8 +10,7 @@ mod guard;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
 mod params;
-mod refresh;
-mod revalidation;
+mod silent;
 mod start;
 mod target;
 mod used;
@@ -24,96 +23,80 @@ use tokio_util::task::TaskTracker;
 
 pub use callback::{CallbackError, CallbackOutcome, Destination};
 pub use params::{CallbackParams, has_marker};
-pub use refresh::Confirmed;
 pub use start::{
-    Begun, Interaction, StartError, Wish, assured_login_url, login_url, other_login_url, silent_login_url,
+    Interaction, LoginRedirect, StartError, Wish, assured_login_url, login_url, other_login_url, silent_login_url,
 };
 pub use target::{ReturnTarget, requested_target};
 pub use visitor::Visitor;
 
 use crate::cookie::Sealer;
-use crate::limit::{Cooldowns, SingleFlight};
 use crate::logout::Revoker;
-use crate::session::Revalidation;
-use crate::session::{SessionKey, SessionStore};
+use crate::refresh::Refresher;
+use crate::session::{Revalidation, SessionStore};
 use crate::telemetry::LogThrottle;
-use crate::telemetry::metrics::Metrics;
 use crate::world::World;
 use guard::LoopGuard;
-use refresh::{Endings, Outcome, RETRY, UNANSWERED};
 use used::UsedAttempts;
 
-/// What logins need.
+/// Begins and completes logins.
 pub struct Logins {
     world: World,
     sealer: Sealer,
     store: Arc<dyn SessionStore>,
-    metrics: Arc<Metrics>,
+    refresher: Arc<Refresher>,
     lifetime: Duration,
     idle_timeout: Option<Duration>,
     revalidation: Revalidation,
     guard: LoopGuard,
     used: UsedAttempts,
-    refreshes: SingleFlight<SessionKey, Outcome>,
-    tasks: TaskTracker,
-    /// Providers that did not answer a moment ago.
-    unanswered: Cooldowns<String>,
-    endings: Endings,
-    /// Failures that the audit log has: while a request waits, a session fails once a second.
-    audited_failures: Cooldowns<(SessionKey, &'static str)>,
     revoker: Arc<Revoker>,
-    refresh_failure_log: LogThrottle,
-    store_failure_log: LogThrottle,
+    background: TaskTracker,
+    silent_failure_log: LogThrottle,
     nameless_user_log: LogThrottle,
     unusable_claims_log: LogThrottle,
-    token_end_log: LogThrottle,
 }
 
-/// What [`Logins`] is made of.
+/// The parts of [`Logins`].
 pub struct LoginParts {
     /// Time and randomness.
     pub world: World,
-    /// For states and attempt cookies.
+    /// Seals states and attempt cookies.
     pub sealer: Sealer,
-    /// Where new sessions go.
+    /// Stores new sessions.
     pub store: Arc<dyn SessionStore>,
-    /// Where refreshes are counted.
-    pub metrics: Arc<Metrics>,
-    /// Of a session.
+    /// Refreshes new sessions.
+    pub refresher: Arc<Refresher>,
+    /// The lifetime of a session.
     pub lifetime: Duration,
-    /// Of a session.
+    /// The idle time-out of a session.
     pub idle_timeout: Option<Duration>,
-    /// How providers are asked whether they still vouch for users.
+    /// When sessions need to be confirmed by the provider.
     pub revalidation: Revalidation,
-    /// Takes refresh tokens back.
+    /// Revokes refresh tokens.
     pub revoker: Arc<Revoker>,
+    /// Tasks that go on when their request ends.
+    pub background: TaskTracker,
 }
 
 impl Logins {
-    /// Puts the parts to work.
+    /// Puts the parts together.
     #[must_use]
     pub fn new(parts: LoginParts) -> Self {
         Self {
             world: parts.world,
             sealer: parts.sealer,
             store: parts.store,
-            metrics: parts.metrics,
+            refresher: parts.refresher,
             lifetime: parts.lifetime,
             idle_timeout: parts.idle_timeout,
             revalidation: parts.revalidation,
             guard: LoopGuard::new(),
             used: UsedAttempts::new(),
-            refreshes: SingleFlight::default(),
-            tasks: TaskTracker::new(),
-            unanswered: Cooldowns::new(UNANSWERED),
-            endings: Endings::default(),
-            audited_failures: Cooldowns::new(RETRY),
             revoker: parts.revoker,
-            refresh_failure_log: LogThrottle::default(),
-            store_failure_log: LogThrottle::default(),
+            background: parts.background,
+            silent_failure_log: LogThrottle::default(),
             nameless_user_log: LogThrottle::default(),
             unusable_claims_log: LogThrottle::default(),
-            token_end_log: LogThrottle::default(),
         }
     }
 }

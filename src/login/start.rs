@@ -106,7 +106,7 @@ const LOGIN: &str = "prompt=login";
 const LEAST_AGE: u64 = 60;
 
 /// A login that begins with the browser's next request.
-pub struct Begun {
+pub struct LoginRedirect {
     /// The authorisation request.
     pub location: String,
     /// What the browser keeps meanwhile.
@@ -136,7 +136,7 @@ impl Logins {
         target: &ReturnTarget,
         wish: impl Into<Wish>,
         headers: &HeaderMap,
-    ) -> Result<Begun, StartError> {
+    ) -> Result<LoginRedirect, StartError> {
         let wish = wish.into();
         let attempt = NewAttempt::begin(app, target, &wish, headers, &self.sealer, &self.world)?;
         let location = app.provider.authorization_url(&AuthorizationRequest {
@@ -147,7 +147,7 @@ impl Logins {
             prompt: wish.interaction.prompt(),
             assurance: Some(&wish.assurance),
         })?;
-        Ok(Begun { location, cookies: attempt.cookies })
+        Ok(LoginRedirect { location, cookies: attempt.cookies })
     }
 }
 

@@ -40,7 +40,7 @@ impl Logins {
                 }
                 Ok::<_, StoreError>(())
             };
-            to_the_end(&self.tasks, forget).await?;
+            to_the_end(&self.background, forget).await?;
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use crate::http::route::BrowserRoute;
 use crate::http::sessions::{Found, Held, Search, SessionError};
 use crate::http::visited::Visited;
 use crate::identity::Assurance;
-use crate::login::{Begun, Interaction, ReturnTarget, StartError, Wish, assured_login_url, silent_login_url};
+use crate::login::{Interaction, LoginRedirect, ReturnTarget, StartError, Wish, assured_login_url, silent_login_url};
 use crate::pages::BadRequest;
 use crate::session::Session;
 use crate::token::{self, Presented};
@@ -164,7 +164,7 @@ impl<'c> Check<'c> {
         let Place { app, original, .. } = place;
         if let Some(Held { token, session }) = &held {
             session.touch(now);
-            self.outpost.logins.refresh_if_due(app, token, session, now);
+            self.outpost.refresher.refresh_if_due(app, token, session, now);
         }
         let session = held.map(|held| held.session);
         let outcome = match self.decide(place, session.as_ref(), now) {
@@ -227,7 +227,7 @@ impl<'c> Check<'c> {
         let Place { app, original, .. } = place;
         let target = ReturnTarget::of(app, original);
         match self.begin(place, &target, assurance.into()) {
-            Ok(Begun { location, cookies }) => {
+            Ok(LoginRedirect { location, cookies }) => {
                 let after_post = original.kind() == RequestKind::FormSubmission;
                 Denial::ToLogin(ToLogin { location, cookies, after_post, is_silent: false })
             }
@@ -236,7 +236,7 @@ impl<'c> Check<'c> {
     }
 
     /// Begins a login, or leaves that to our own start where the proxy would relay no cookie.
-    fn begin(&self, place: Place<'c>, target: &ReturnTarget, wish: Wish) -> Result<Begun, StartError> {
+    fn begin(&self, place: Place<'c>, target: &ReturnTarget, wish: Wish) -> Result<LoginRedirect, StartError> {
         let app = place.app;
         if self.asked.dialect.relays_answers() {
             return self.outpost.logins.begin(app, target, wish, &self.asked.received.parts.headers);
@@ -246,7 +246,7 @@ impl<'c> Check<'c> {
         } else {
             assured_login_url(app, target, &wish.assurance)
         };
-        Ok(Begun { location, cookies: Vec::new() })
+        Ok(LoginRedirect { location, cookies: Vec::new() })
     }
 
     fn challenge(place: Place<'c>, assurance: &Assurance) -> Denial<'c> {

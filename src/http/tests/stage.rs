@@ -18,6 +18,7 @@ use crate::http::{DIALECTS, Outpost, OutpostParts, VERDICTS, reply};
 use crate::login::{LoginParts, Logins};
 use crate::logout::{LogoutParts, Logouts, Revoker};
 use crate::oidc::Provider;
+use crate::refresh::Refresher;
 use crate::serve::Peer;
 use crate::session::Revalidation;
 use crate::session::samples::{alice, bob};
@@ -146,15 +147,24 @@ impl Stage {
             revoker: Arc::clone(&revoker),
             background: TaskTracker::new(),
         });
+        let revalidation = Revalidation { after: None, within: HOUR, silent_login: false, reauthorize_after: None };
+        let refresher = Arc::new(Refresher::new(
+            world.clone(),
+            Arc::clone(&store),
+            Arc::clone(&metrics),
+            revalidation,
+            Arc::clone(&revoker),
+        ));
         let logins = Arc::new(Logins::new(LoginParts {
             world: world.clone(),
             sealer: Sealer::new(b"secret"),
             store: Arc::clone(&store),
-            metrics: Arc::clone(&metrics),
+            refresher: Arc::clone(&refresher),
             lifetime: HOUR,
             idle_timeout: None,
-            revalidation: Revalidation { after: None, within: HOUR, silent_login: false, reauthorize_after: None },
+            revalidation,
             revoker,
+            background: TaskTracker::new(),
         }));
         let mut cookies = BTreeMap::new();
         let snapshot = catalog.load_full();
@@ -169,6 +179,7 @@ impl Stage {
             tokens,
             catalog,
             logins,
+            refresher,
             logouts,
             store,
             metrics,

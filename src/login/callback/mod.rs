@@ -186,7 +186,7 @@ impl Logins {
                 let is_of_code = matches!(&error, OidcError::Refused { code, .. } if code == "invalid_grant");
                 if let Some(session) = session.filter(|_| attempt.interaction.is_silent() && !is_of_code) {
                     // The session counts until the provider must have vouched: its problem keeps no user from a page.
-                    self.tell_of_silence(app, &error);
+                    self.warn_of_silent_failure(app, &error);
                     self.postpone_silent_login(app, session, now, &mut outcome.cookies);
                     outcome.cookies.push(app.cookies.expire(&attempt.cookie_name(app)));
                     return Ok(Destination::Target(attempt.target.clone()));
@@ -233,7 +233,7 @@ impl Logins {
         let reason = if code == DENIED { DENIED } else { REASON };
         let mut carried = CarriedSessions::new(&*self.store, &app.id, app.cookies.session(), visitor.headers);
         while let Some((token, session)) = carried.next().await? {
-            self.end(app, &token, &session, reason, Some(&visitor.asker)).await;
+            self.refresher.end(app, &token, &session, reason, Some(&visitor.asker)).await;
         }
         Ok(false)
     }
@@ -253,7 +253,7 @@ impl Logins {
         let auth_times = auth_times(&login, &identity, visitor);
         let token_ends = login.id_token_expires_at();
         let ends = [token_ends, login.access_token_lifetime.map(|lifetime| now + lifetime)];
-        let schedule = login.refresh_token.as_ref().and_then(|_| self.schedule(now, ends));
+        let schedule = login.refresh_token.as_ref().and_then(|_| self.refresher.schedule(now, ends));
         let refreshable = login.refresh_token.zip(schedule);
         let refreshable = refreshable.map(|(token, schedule)| Refreshable { token, rotates: None, schedule });
         let silent_login = self.silent_schedule(now, refreshable.is_some());
@@ -289,7 +289,7 @@ impl Logins {
             now,
         ));
         if session.refreshable().is_none() {
-            self.tell_of_tokens_that_end(
+            self.refresher.warn_of_token_end(
                 app,
                 &session,
                 "the session is not refreshed (no refresh token, or session.revalidate_after is off)",

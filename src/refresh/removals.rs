@@ -6,28 +6,27 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
 
-use super::GLANCE;
+use super::{Refresher, STORE_PAUSE};
 use crate::app::Application;
 use crate::limit::Backoff;
-use crate::login::Logins;
 use crate::session::{Audited, Session, SessionKey, SessionToken};
 use crate::telemetry::audit::{Asker, Event};
 
-/// Whoever ends a session waits so long for the store; after that it is ended beside the requests.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a request waits for the removal of a session; it goes on beside the requests after that.
+const WAIT: Duration = Duration::from_secs(1);
 
-/// Between two tries, once there were some.
+/// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Sessions for which nobody vouches any more, while the store has not removed them yet: here nobody is let in with them.
+/// Sessions that have ended and that the store has not removed yet. In this process they do not count any more.
 #[derive(Default)]
-pub(in crate::login) struct Endings {
-    /// How many there are, so that a check looks no further.
+pub(super) struct PendingRemovals {
+    /// The number of them: mostly zero, and then a check takes no lock.
     count: AtomicUsize,
     keys: Mutex<HashSet<SessionKey>>,
 }
 
-impl Endings {
+impl PendingRemovals {
     fn begin(&self, key: SessionKey) -> bool {
         let mut keys = self.keys.lock();
         let is_new = keys.insert(key);
@@ -41,19 +40,19 @@ impl Endings {
         self.count.store(keys.len(), Ordering::Release);
     }
 
-    fn have(&self, token: &SessionToken) -> bool {
+    fn contains(&self, token: &SessionToken) -> bool {
         self.count.load(Ordering::Acquire) != 0 && self.keys.lock().contains(&token.key())
     }
 }
 
-impl Logins {
-    /// Whether the session behind `token` has ended, although the store still has it.
+impl Refresher {
+    /// Whether the session of `token` has ended, although the store still has it.
     #[must_use]
     pub fn has_ended(&self, token: &SessionToken) -> bool {
-        self.endings.have(token)
+        self.removals.contains(token)
     }
 
-    /// Ends sessions that one request brought, as `Logins::end` does.
+    /// Ends sessions that one request brought, as `Refresher::end` does.
     pub async fn end_all<'s>(
         self: &Arc<Self>,
         app: &Arc<Application>,
@@ -66,8 +65,9 @@ impl Logins {
         }
     }
 
-    /// Ends a session for which nobody vouches any more: in this process at once, and for all as soon as the store does it.
-    pub(in crate::login) async fn end(
+    /// Ends a session for which the provider does not vouch any more: in this process at once, and in others with its removal from
+    /// the store.
+    pub(crate) async fn end(
         self: &Arc<Self>,
         app: &Arc<Application>,
         token: &SessionToken,
@@ -75,7 +75,7 @@ impl Logins {
         reason: &str,
         asker: Option<&Asker>,
     ) {
-        if !self.endings.begin(token.key()) {
+        if !self.removals.begin(token.key()) {
             return;
         }
         {
@@ -83,21 +83,21 @@ impl Logins {
             let line = ended.line(Event::Logout, reason);
             asker.map_or(line, |asker| line.asked_by(asker)).write();
         }
-        let (logins, app, token, until) = (Arc::clone(self), Arc::clone(app), token.clone(), session.expires_at());
-        // In a task of its own, so that it is done whoever no longer waits for it.
+        let (refresher, app, token, until) = (Arc::clone(self), Arc::clone(app), token.clone(), session.expires_at());
+        // In a task of its own, so that it goes on when the request ends.
         let task = self.tasks.spawn(async move {
-            let mut backoff = Backoff::new(GLANCE, LONGEST_PAUSE);
-            while let Err(error) = logins.store.remove(&token).await {
-                logins.store_failed(&app, &error);
-                if until <= logins.world.now() {
+            let mut backoff = Backoff::new(STORE_PAUSE, LONGEST_PAUSE);
+            while let Err(error) = refresher.store.remove(&token).await {
+                refresher.store_failed(&app, &error);
+                if until <= refresher.world.now() {
                     break;
                 }
                 sleep(backoff.pause()).await;
             }
-            logins.endings.finish(&token.key());
+            refresher.removals.finish(&token.key());
         });
-        // It goes on where this ends.
-        let _ = timeout(PATIENCE, task).await;
+        // The task goes on after the time-out.
+        let _ = timeout(WAIT, task).await;
     }
 }
 
@@ -108,15 +108,15 @@ mod tests {
 
     #[test]
     fn what_ends_is_known_until_it_has_ended() {
-        let endings = Endings::default();
+        let removals = PendingRemovals::default();
         let token = || SessionToken::generate(&World::system()).unwrap();
         let (one, other) = (token(), token());
-        assert!(!endings.have(&one));
-        assert!(endings.begin(one.key()) && !endings.begin(one.key()));
-        assert!(endings.begin(other.key()));
-        endings.finish(&other.key());
-        assert!(endings.have(&one) && !endings.have(&other));
-        endings.finish(&one.key());
-        assert!(!endings.have(&one));
+        assert!(!removals.contains(&one));
+        assert!(removals.begin(one.key()) && !removals.begin(one.key()));
+        assert!(removals.begin(other.key()));
+        removals.finish(&other.key());
+        assert!(removals.contains(&one) && !removals.contains(&other));
+        removals.finish(&one.key());
+        assert!(!removals.contains(&one));
     }
 }

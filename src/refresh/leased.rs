@@ -3,20 +3,19 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Outcome, RETRY};
+use super::{Completion, RETRY, Refresher};
 use crate::app::Application;
 use crate::identity::Identity;
-use crate::login::Logins;
 use crate::oidc::{Consequence, PreviousLogin, Provider, RefreshFailure, Refreshed};
 use crate::session::{Finished, Lease, ProviderSide, Refreshable, Renewal, Session, SessionToken};
 use crate::telemetry::WithCauses;
 
-/// A failure that took longer made us wait; a quick one costs nobody anything, and may concern one user alone.
-const WAIT: Duration = Duration::from_secs(1);
+/// A failure that takes longer counts as one of the provider; a quick one costs little, and may concern one user alone.
+const SLOW: Duration = Duration::from_secs(1);
 
-/// A refresh by the one who has the right to it.
-pub(super) struct Asking<'a> {
-    pub(super) logins: &'a Arc<Logins>,
+/// A refresh by the holder of the lease.
+pub(super) struct LeasedRefresh<'a> {
+    pub(super) refresher: &'a Arc<Refresher>,
     pub(super) app: &'a Arc<Application>,
     pub(super) provider: &'a Provider,
     pub(super) token: &'a SessionToken,
@@ -24,19 +23,19 @@ pub(super) struct Asking<'a> {
     pub(super) lease: &'a Lease,
 }
 
-impl Asking<'_> {
-    pub(super) async fn ask(&self) -> Outcome {
-        let Some(refreshable) = self.session.refreshable() else { return Outcome::Open };
+impl LeasedRefresh<'_> {
+    pub(super) async fn run(&self) -> Completion {
+        let Some(refreshable) = self.session.refreshable() else { return Completion::Stored };
         let id_token = self.session.identity().id_token();
         let userinfo_claims = self.session.userinfo_claims();
         let previous = PreviousLogin { id_token, userinfo_claims, refresh_token: &refreshable.token };
         let began = Instant::now();
         let result = self.provider.refresh_login(&previous, &self.app.wanted_claims).await;
-        if matches!(&result, Err(failure) if failure.error.is_unavailable() && began.elapsed() >= WAIT) {
-            self.logins.unanswered.start(self.provider.name().to_owned(), self.logins.world.now());
+        if matches!(&result, Err(failure) if failure.error.is_unavailable() && began.elapsed() >= SLOW) {
+            self.refresher.unanswered.start(self.provider.name().to_owned(), self.refresher.world.now());
         }
         let name = result.as_ref().map_or_else(|failure| failure.error.as_str(), |_| "renewed");
-        self.logins.metrics.refresh(self.app.provider.name(), name);
+        self.refresher.metrics.refresh(self.app.provider.name(), name);
         match result {
             Ok(refreshed) if refreshed.lost_sid => self.end("provider_session_ended").await,
             Ok(refreshed) => self.renew(refreshed).await,
@@ -44,7 +43,7 @@ impl Asking<'_> {
         }
     }
 
-    async fn renew(&self, mut refreshed: Refreshed) -> Outcome {
+    async fn renew(&self, mut refreshed: Refreshed) -> Completion {
         let Ok(mut identity) = Identity::from_claims(&refreshed.claims, &self.provider.settings().claims) else {
             return self.end("claims_name_nobody").await;
         };
@@ -52,21 +51,21 @@ impl Asking<'_> {
         if identity.lacks_names_of(&self.session.identity().identity()) {
             return self.end("claims_name_nobody").await;
         }
-        let now = self.logins.world.now();
+        let now = self.refresher.world.now();
         let ends = [refreshed.id_token_expires_at(), refreshed.access_token_lifetime.map(|lifetime| now + lifetime)];
-        let schedule = self.logins.schedule(now, ends);
+        let schedule = self.refresher.schedule(now, ends);
         let (token_ends, is_new) = (refreshed.newest_id_token_expires_at(), refreshed.id_token.is_some());
         let id_token = refreshed.id_token.as_deref().unwrap_or_else(|| self.session.identity().id_token());
-        // A provider that gives no new ID token says nothing about its session either.
+        // Without a new ID token the provider tells nothing about its session.
         let session_id = refreshed.session_id().or_else(|| self.session.session_id()).map(str::to_owned);
-        // OIDC Core §12.2: a refresh changes nothing about how the user signed in, and need not repeat it.
+        // A refresh does not change how the user authenticated, and need not repeat it (OIDC Core §12.2).
         let (mut claims, before) = (refreshed.claims, self.session.identity().claims());
         for name in ["acr", "auth_time", "amr"] {
             if let (None, Some(claim)) = (claims.get(name), before.get(name)) {
                 claims.insert(name.to_owned(), claim.clone());
             }
         }
-        // What a login was asked for counts against the next one only while it stands for as much.
+        // The assurance that the login was asked for holds only while these claims are the same.
         let is_as_before = |name: &str| before.get(name).is_none_or(|claim| claims.get(name) == Some(claim));
         let stands_for_as_much = ["acr", "auth_time"].iter().all(|name| is_as_before(name));
         let asked = self.session.asked().filter(|_| stands_for_as_much).cloned().unwrap_or_default();
@@ -78,7 +77,7 @@ impl Asking<'_> {
                 auth_times: Vec::new(),
                 refreshable: schedule.map(|schedule| Refreshable {
                     token: refreshed.refresh_token,
-                    // Some providers rotate now and then only.
+                    // Some providers rotate only now and then.
                     rotates: Some(refreshed.rotated || self.rotated_before()),
                     schedule,
                 }),
@@ -91,36 +90,36 @@ impl Asking<'_> {
         let renewed = Arc::new(self.session.renewed(renewal));
         if let (false, Some(refreshable)) = (is_new, renewed.refreshable()) {
             refreshable.note_no_token();
-            self.logins.tell_of_tokens_that_end(self.app, &renewed, "refreshes bring no new one");
+            self.refresher.warn_of_token_end(self.app, &renewed, "refreshes bring no new one");
         }
         self.keep(renewed).await
     }
 
-    /// Whether the provider was seen to give a new refresh token.
+    /// Whether the provider has given a new refresh token before.
     fn rotated_before(&self) -> bool {
         self.session.refreshable().is_some_and(|it| it.rotates == Some(true))
     }
 
-    async fn fall_back(&self, refreshable: &Refreshable, failure: RefreshFailure) -> Outcome {
+    async fn fall_back(&self, refreshable: &Refreshable, failure: RefreshFailure) -> Completion {
         let consequence = failure.consequence();
         if consequence == Consequence::EndSession {
             return self.end(failure.error.as_str()).await;
         }
-        self.tell(&failure);
+        self.warn(&failure);
         refreshable.schedule.note_failure(!failure.error.is_unavailable());
         if consequence != Consequence::TokenSpent || refreshable.is_reusable() {
-            self.logins.failed(self.app, self.token, self.session, failure.error.as_str());
+            self.refresher.failed(self.app, self.token, self.session, failure.error.as_str());
         }
         match (consequence, failure.rotated) {
             (Consequence::TokenSpent, _) => {
                 self.finish(Finished::Unanswered).await;
                 if refreshable.is_reusable() {
-                    return Outcome::Open;
+                    return Completion::Stored;
                 }
-                self.logins.give_up(self.app, self.token).await
+                self.refresher.give_up(self.app, self.token).await
             }
             (Consequence::TryLater | Consequence::EndSession, Some(token)) => {
-                let schedule = refreshable.schedule.after_failure(self.logins.world.now() + RETRY);
+                let schedule = refreshable.schedule.after_failure(self.refresher.world.now() + RETRY);
                 let renewal = Renewal {
                     identity: self.session.identity().clone(),
                     provider: ProviderSide {
@@ -138,14 +137,14 @@ impl Asking<'_> {
             }
             (Consequence::TryLater | Consequence::EndSession, None) => {
                 self.finish(Finished::Untouched).await;
-                Outcome::Open
+                Completion::Stored
             }
         }
     }
 
-    /// Once a minute for a provider that is away: it concerns all sessions, and requests go on.
-    fn tell(&self, failure: &RefreshFailure) {
-        if let Some(further) = self.logins.refresh_failure_log.admit() {
+    /// Warns at most once in a minute: a provider that does not answer concerns all sessions, and requests go on.
+    fn warn(&self, failure: &RefreshFailure) {
+        if let Some(further) = self.refresher.failure_log.admit() {
             tracing::warn!(
                 application = %self.app.id,
                 identity_provider = self.app.provider.name(),
@@ -157,28 +156,28 @@ impl Asking<'_> {
         }
     }
 
-    /// Writes down what a refresh brought.
-    async fn keep(&self, renewed: Arc<Session>) -> Outcome {
+    /// Writes the renewed session into the store.
+    async fn keep(&self, renewed: Arc<Session>) -> Completion {
         if self.finish(Finished::Renewed(Arc::clone(&renewed))).await.is_none() {
-            self.logins.failed(self.app, self.token, self.session, "not_written_down");
-            // What the store has then, the next turn will find out; where it has the old token, that is spent.
-            let _ = self.logins.store.finish_refresh(self.token, self.lease, Finished::Unanswered).await;
-            return Outcome::Open;
+            self.refresher.failed(self.app, self.token, self.session, "not_written_down");
+            // The next refresh finds out what the store has then; an old refresh token there is spent.
+            let _ = self.refresher.store.finish_refresh(self.token, self.lease, Finished::Unanswered).await;
+            return Completion::Stored;
         }
-        // It may have been signed out or revoked meanwhile.
-        if let Ok(None) = self.logins.store.load(self.token).await {
-            // Nobody will use the new token; where the provider does not hear it, it ends there by itself.
-            self.logins.revoker.revoke_renewed(&self.app.provider, renewed);
+        // The session may have ended meanwhile.
+        if let Ok(None) = self.refresher.store.load(self.token).await {
+            // No session has the new refresh token. It expires by itself when the provider does not answer.
+            self.refresher.revoker.revoke_renewed(&self.app.provider, renewed);
         }
-        Outcome::Open
+        Completion::Stored
     }
 
     async fn finish(&self, finished: Finished) -> Option<bool> {
-        self.logins.finish(self.app, self.token, self.lease, finished).await
+        self.refresher.finish_refresh(self.app, self.token, self.lease, finished).await
     }
 
-    async fn end(&self, reason: &str) -> Outcome {
-        self.logins.end(self.app, self.token, self.session, reason, None).await;
-        Outcome::Ended
+    async fn end(&self, reason: &str) -> Completion {
+        self.refresher.end(self.app, self.token, self.session, reason, None).await;
+        Completion::Ended
     }
 }
