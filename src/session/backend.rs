@@ -39,7 +39,7 @@ pub(super) trait Backend: Send + Sync + 'static {
         &self,
         key: SessionKey,
         session: &Session,
-    ) -> impl Future<Output = Result<Turn, StoreError>> + Send;
+    ) -> impl Future<Output = Result<LeaseReply, StoreError>> + Send;
 
     /// Ends a refresh; a renewed session takes the place of the one before, with `record`, in memory too.
     fn finish_refresh(
@@ -57,10 +57,10 @@ pub(super) trait Backend: Send + Sync + 'static {
     fn page(&self, at: Option<String>) -> impl Future<Output = Result<Option<Records>, StoreError>> + Send;
 
     /// Writes down when these were used last.
-    fn keep_uses(&self, uses: Vec<Keyed>) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn save_uses(&self, uses: Vec<Keyed>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// The same without waiting for it.
-    fn note_uses(&self, uses: Vec<Keyed>);
+    fn queue_uses(&self, uses: Vec<Keyed>);
 
     /// Frees what is kept of sessions and revocations that count no longer.
     fn reclaim(&self, now: UnixTime) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -96,7 +96,7 @@ pub(super) struct Records {
 ///
 /// Where other processes write records too, the newest record comes with it.
 #[derive(Debug)]
-pub(super) enum Turn {
+pub(super) enum LeaseReply {
     /// It was given.
     Lease(Lease, Option<Vec<u8>>),
     /// It was given after another holder had let it run out.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::backend::Stored;
 use super::map::{Keyed, SessionMap};
 use super::record::{Outline, RecordKeys};
-use super::revocation::{Entries, LATE, Revocations};
+use super::revocation::{Entries, LATE_LOGIN, Revocations};
 use super::{Revocation, Session, SessionKey, SessionOutline, SessionToken, StoreError, StoreParts};
 use crate::telemetry::LogThrottle;
 use crate::world::{EntropyError, World};
@@ -38,7 +38,7 @@ impl Cache {
 
     /// Whether `session` lives, and was not revoked.
     pub(super) fn counts(&self, session: &Session) -> bool {
-        session.lives(self.world.now()) && !self.revocations.cover(session)
+        session.lives(self.world.now()) && !self.revocations.covers(session)
     }
 
     /// The record of `session`.
@@ -95,13 +95,13 @@ impl Cache {
     pub(super) fn order(&self, revocation: &Revocation<'_>, lifetime: Duration) -> Entries {
         let at = self.world.end_moment();
         // By a clock that was ahead at the time, sessions may live for so much longer.
-        let until = at.max(self.world.now()) + lifetime + LATE;
+        let until = at.max(self.world.now()) + lifetime + LATE_LOGIN;
         self.revocations.entries(revocation, at, until)
     }
 
     /// The sessions whose last use is to be written down.
-    pub(super) fn unkept(&self) -> Vec<Keyed> {
-        self.sessions.find(Session::has_unkept_use).flatten().collect()
+    pub(super) fn unsaved(&self) -> Vec<Keyed> {
+        self.sessions.find(Session::has_unsaved_use).flatten().collect()
     }
 }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret;
 
-use super::backend::{Backend, Stored, Turn};
+use super::backend::{Backend, LeaseReply, Stored};
 use super::cache::Cache;
 use super::map::Keyed;
 use super::{
@@ -39,16 +39,16 @@ impl<B: Backend> CachedStore<B> {
             // Where it was removed or replaced in the meantime, the backend is asked again.
             if let Some((session, evicted)) = sessions.adopt(key, session, since) {
                 world.saw(session.began_at);
-                self.note_uses(evicted);
+                self.queue_uses(evicted);
                 return self.backend.ensure_fresh().map(|()| Some(session));
             }
         }
     }
 
-    fn note_uses(&self, evicted: Vec<Keyed>) {
-        let unkept: Vec<Keyed> = evicted.into_iter().filter(|(_, session)| session.has_unkept_use()).collect();
-        if B::KEEPS_RECORDS && !unkept.is_empty() {
-            self.backend.note_uses(unkept);
+    fn queue_uses(&self, evicted: Vec<Keyed>) {
+        let unsaved: Vec<Keyed> = evicted.into_iter().filter(|(_, session)| session.has_unsaved_use()).collect();
+        if B::KEEPS_RECORDS && !unsaved.is_empty() {
+            self.backend.queue_uses(unsaved);
         }
     }
 
@@ -60,15 +60,15 @@ impl<B: Backend> CachedStore<B> {
         let Some(session) = self.load(token).await? else { return Ok(Begun::Gone) };
         let key = token.key();
         let (lease, record, is_retaken) = match self.backend.begin_refresh(key, &session).await? {
-            Turn::Lease(lease, record) => (lease, record, false),
-            Turn::Retaken(lease, record) => (lease, Some(record), true),
-            Turn::Busy => return Ok(Begun::Busy),
-            Turn::Spent(record) => {
+            LeaseReply::Lease(lease, record) => (lease, record, false),
+            LeaseReply::Retaken(lease, record) => (lease, Some(record), true),
+            LeaseReply::Busy => return Ok(Begun::Busy),
+            LeaseReply::Spent(record) => {
                 // It may have been refreshed elsewhere before, and go on for longer than is known here.
                 record.map(|record| self.newest(token, &session, record));
                 return Ok(Begun::Spent);
             }
-            Turn::Gone => {
+            LeaseReply::Gone => {
                 self.cache.sessions.remove(&key);
                 return Ok(Begun::Gone);
             }
@@ -90,7 +90,7 @@ impl<B: Backend> CachedStore<B> {
     fn newest(&self, token: &SessionToken, known: &Arc<Session>, record: Vec<u8>) -> Option<Arc<Session>> {
         let newest = self.cache.open(token, Stored::Sealed(record))?;
         // What takes the record's place must not be older than the uses in it.
-        known.kept(newest.last_check());
+        known.note_saved_use(newest.last_check());
         if is_same_login(known, &newest) {
             return Some(Arc::clone(known));
         }
@@ -118,7 +118,7 @@ fn ready<'s, T: Send + 's>(value: T) -> StoreFuture<'s, T> {
 impl<B: Backend> SessionStore for CachedStore<B> {
     fn cached(&self, token: &SessionToken) -> Option<Arc<Session>> {
         let cache = &self.cache;
-        let session = cache.sessions.get(&token.key()).filter(|session| !cache.revocations.cover(session))?;
+        let session = cache.sessions.get(&token.key()).filter(|session| !cache.revocations.covers(session))?;
         if B::IS_SHARED {
             // One that ended as far as this process knows, another one may have seen used.
             return Some(session).filter(|it| it.lives(cache.world.now()) && self.backend.ensure_fresh().is_ok());
@@ -139,7 +139,7 @@ impl<B: Backend> SessionStore for CachedStore<B> {
             // Whoever gives an order later, by whatever clock, means it.
             self.cache.world.saw(session.began_at);
             self.backend.put(key, record, &session).await?;
-            self.note_uses(self.cache.sessions.insert(key, session));
+            self.queue_uses(self.cache.sessions.insert(key, session));
             Ok(())
         })
     }
@@ -154,7 +154,7 @@ impl<B: Backend> SessionStore for CachedStore<B> {
                 // Another process may have refreshed it: the record is what counts.
                 known => self.cache.open(token, stored).or(known),
             };
-            Ok(session.filter(|session| !self.cache.revocations.cover(session)))
+            Ok(session.filter(|session| !self.cache.revocations.covers(session)))
         })
     }
 
@@ -215,9 +215,9 @@ impl<B: Backend> SessionStore for CachedStore<B> {
     fn reclaim(&self, now: UnixTime) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             let cache = &self.cache;
-            cache.sessions.reclaim(|session| !session.lives(now) || cache.revocations.cover(session)).await;
+            cache.sessions.reclaim(|session| !session.lives(now) || cache.revocations.covers(session)).await;
             let freed = self.backend.reclaim(now).await;
-            let kept = if B::KEEPS_RECORDS { self.backend.keep_uses(cache.unkept()).await } else { Ok(()) };
+            let kept = if B::KEEPS_RECORDS { self.backend.save_uses(cache.unsaved()).await } else { Ok(()) };
             freed.and(kept)
         })
     }

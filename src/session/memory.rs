@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::backend::{Backend, Records, Stored, Turn};
+use super::backend::{Backend, LeaseReply, Records, Stored};
 use super::cache::Cache;
 use super::map::Keyed;
 use super::refresh::Leases;
@@ -47,7 +47,7 @@ impl Backend for MemoryBackend {
         Ok(self.cache.sessions.remove(&key).map(Stored::Open))
     }
 
-    async fn begin_refresh(&self, key: SessionKey, session: &Session) -> Result<Turn, StoreError> {
+    async fn begin_refresh(&self, key: SessionKey, session: &Session) -> Result<LeaseReply, StoreError> {
         let reusable = session.refreshable().is_some_and(Refreshable::is_reusable);
         Ok(self.leases.begin(key, reusable, self.cache.world.now()))
     }
@@ -70,7 +70,7 @@ impl Backend for MemoryBackend {
     }
 
     async fn revoke(&self, revocation: &Revocation<'_>) -> Result<bool, StoreError> {
-        Ok(self.cache.revocations.follow(&self.cache.order(revocation, self.lifetime)))
+        Ok(self.cache.revocations.add_order(&self.cache.order(revocation, self.lifetime)))
     }
 
     async fn page(&self, at: Option<String>) -> Result<Option<Records>, StoreError> {
@@ -80,11 +80,11 @@ impl Backend for MemoryBackend {
         Ok(Some(Records { found: part.into_iter().map(|(key, session)| (key, Stored::Open(session))).collect(), next }))
     }
 
-    async fn keep_uses(&self, _: Vec<Keyed>) -> Result<(), StoreError> {
+    async fn save_uses(&self, _: Vec<Keyed>) -> Result<(), StoreError> {
         Ok(())
     }
 
-    fn note_uses(&self, _: Vec<Keyed>) {}
+    fn queue_uses(&self, _: Vec<Keyed>) {}
 
     async fn reclaim(&self, now: UnixTime) -> Result<(), StoreError> {
         self.leases.retain(now, |key| self.cache.sessions.get(key).is_some());

@@ -16,13 +16,12 @@ mod outline;
 mod provider_side;
 mod record;
 mod redis;
-mod redis_store;
 mod refresh;
 mod revalidation;
 mod revocation;
 mod schedule;
+mod session_token;
 mod store;
-mod token;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -36,14 +35,13 @@ pub use file::{FileError, FileStore, StateDirectory};
 pub use memory::MemoryStore;
 pub use outline::{Page, SessionOutline};
 pub use provider_side::{Names, ProviderSide};
-pub use redis::{RedisAddress, RedisMode, RedisSettings};
-pub use redis_store::RedisStore;
+pub use redis::{RedisAddress, RedisMode, RedisSettings, RedisStore};
 pub use refresh::{Begun, Finished, Lease, Refreshable};
 pub use revalidation::Revalidation;
 pub use revocation::{Once, Origin, Revocation, Whom};
 pub use schedule::Schedule;
+pub use session_token::{SessionKey, SessionToken};
 pub use store::{SessionStore, StoreError, StoreFuture};
-pub use token::{SessionKey, SessionToken};
 
 use revocation::Revocable;
 
@@ -73,7 +71,7 @@ pub struct StoreParts<'p> {
 const MOST_AHEAD: Duration = Duration::from_hours(1);
 
 /// A store writes a use down when this share of the idle time-out has passed since the last use that was written down.
-const KEPT_SHARE: u64 = 10;
+const SAVED_SHARE: u64 = 10;
 
 /// What a login proved, kept on the server.
 ///
@@ -89,7 +87,7 @@ pub struct Session {
     created_at: UnixTime,
     identity: PackedIdentity,
     /// The last check that a store has written down.
-    kept_check: AtomicU64,
+    saved_check: AtomicU64,
     /// The moment at which the login began: a revocation with that moment or a later one ends the session.
     began_at: UnixTime,
     /// The length of the list of revocations when the session was last not on it.
@@ -140,7 +138,7 @@ impl Session {
             expires_at: now + new.lifetime,
             idle_timeout: new.idle_timeout.map_or(u64::MAX, millis),
             last_check: AtomicU64::new(0),
-            kept_check: AtomicU64::new(0),
+            saved_check: AtomicU64::new(0),
             created_at: now,
             began_at: new.began_at,
             looked_up: AtomicU64::new(0),
@@ -160,7 +158,7 @@ impl Session {
             last_check: AtomicU64::new(self.last_check()),
             created_at: self.created_at,
             identity: renewal.identity,
-            kept_check: AtomicU64::new(self.last_check()),
+            saved_check: AtomicU64::new(self.last_check()),
             began_at: self.began_at,
             looked_up: AtomicU64::new(0),
             knows_all_of: AtomicU64::new(0),
@@ -180,7 +178,7 @@ impl Session {
     #[must_use]
     pub fn lives(&self, now: UnixTime) -> bool {
         // Most checks follow another check so soon that the first comparison suffices.
-        (now < self.last_use() + Duration::from_millis(self.idle_timeout) || now < self.kept_end(self.kept_use()))
+        (now < self.last_use() + Duration::from_millis(self.idle_timeout) || now < self.end_after_use(self.saved_use()))
             && now < self.expires_at
             && self.created_at <= now + MOST_AHEAD
             && self.provider.as_ref().is_none_or(|provider| provider.may_vouch(now))
@@ -303,8 +301,8 @@ impl Session {
     ///
     /// Other processes, and this one after a restart, do not know of uses in the tenth of the idle time-out after that one. So
     /// a session does not end for lack of them.
-    fn kept_end(&self, written: UnixTime) -> UnixTime {
-        let idle = self.idle_timeout.saturating_add(self.idle_timeout / KEPT_SHARE);
+    fn end_after_use(&self, written: UnixTime) -> UnixTime {
+        let idle = self.idle_timeout.saturating_add(self.idle_timeout / SAVED_SHARE);
         self.expires_at.min(written + Duration::from_millis(idle))
     }
 
@@ -342,20 +340,20 @@ impl Session {
     }
 
     /// Whether a store should write the last use down: a tenth of the idle time-out has passed since it last did.
-    fn has_unkept_use(&self) -> bool {
-        let since = self.last_check().saturating_sub(self.kept_use().as_millis());
-        self.idle_timeout != u64::MAX && since > 0 && since >= self.idle_timeout / KEPT_SHARE
+    fn has_unsaved_use(&self) -> bool {
+        let since = self.last_check().saturating_sub(self.saved_use().as_millis());
+        self.idle_timeout != u64::MAX && since > 0 && since >= self.idle_timeout / SAVED_SHARE
     }
 
     /// The last use that was written down.
-    fn kept_use(&self) -> UnixTime {
-        self.created_at.max(UnixTime::from_millis(self.kept_check.load(Ordering::Relaxed)))
+    fn saved_use(&self) -> UnixTime {
+        self.created_at.max(UnixTime::from_millis(self.saved_check.load(Ordering::Relaxed)))
     }
 
     /// Notes that the use up to `check` was written down, by this process or another one.
-    fn kept(&self, check: u64) {
+    fn note_saved_use(&self, check: u64) {
         self.last_check.fetch_max(check, Ordering::Relaxed);
-        self.kept_check.fetch_max(check, Ordering::Relaxed);
+        self.saved_check.fetch_max(check, Ordering::Relaxed);
     }
 
     /// When the session was last used: by a check, or at its beginning.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::backend::Turn;
+use super::backend::LeaseReply;
 use super::{Schedule, Session, SessionKey};
 use crate::world::UnixTime;
 
@@ -126,20 +126,20 @@ impl Leases {
     }
 
     /// Gives the lease to the first that asks; for a token that may be spent only where it is `reusable`.
-    pub(super) fn begin(&self, key: SessionKey, reusable: bool, now: UnixTime) -> Turn {
+    pub(super) fn begin(&self, key: SessionKey, reusable: bool, now: UnixTime) -> LeaseReply {
         let mut inner = self.inner();
         match inner.held.get(&key) {
-            Some(Held::Lease { until, .. }) if now < *until => return Turn::Busy,
+            Some(Held::Lease { until, .. }) if now < *until => return LeaseReply::Busy,
             Some(Held::Lease { .. } | Held::Spent) if !reusable => {
                 inner.held.insert(key, Held::Spent);
-                return Turn::Spent(None);
+                return LeaseReply::Spent(None);
             }
             Some(Held::Lease { .. } | Held::Spent) | None => {}
         }
         inner.given += 1;
         let owner = u128::from(inner.given).to_be_bytes();
         inner.held.insert(key, Held::Lease { owner, until: now + LONGEST_REFRESH });
-        Turn::Lease(Lease { owner, _keeper: None }, None)
+        LeaseReply::Lease(Lease { owner, _keeper: None }, None)
     }
 
     /// Whether `lease` is still held.
@@ -190,9 +190,9 @@ mod tests {
     }
 
     #[track_caller]
-    fn given(turn: Turn) -> Lease {
+    fn given(turn: LeaseReply) -> Lease {
         match turn {
-            Turn::Lease(lease, _) => lease,
+            LeaseReply::Lease(lease, _) => lease,
             other => panic!("{other:?}"),
         }
     }
@@ -201,7 +201,7 @@ mod tests {
     fn one_at_a_time_has_the_lease() {
         let leases = Leases::default();
         let lease = given(leases.begin(key(1), false, NOW));
-        assert!(matches!(leases.begin(key(1), true, NOW), Turn::Busy));
+        assert!(matches!(leases.begin(key(1), true, NOW), LeaseReply::Busy));
         let other = given(leases.begin(key(2), false, NOW));
         assert!(!leases.finish(&key(1), &other, &Finished::Untouched), "not its lease");
         assert!(leases.finish(&key(1), &lease, &Finished::Untouched));
@@ -214,15 +214,15 @@ mod tests {
         let leases = Leases::default();
         let lease = given(leases.begin(key(1), false, NOW));
         assert!(leases.finish(&key(1), &lease, &Finished::Unanswered));
-        assert!(matches!(leases.begin(key(1), false, NOW), Turn::Spent(_)));
+        assert!(matches!(leases.begin(key(1), false, NOW), LeaseReply::Spent(_)));
         let lost = given(leases.begin(key(1), true, NOW));
         assert!(
-            matches!(leases.begin(key(1), false, NOW + LONGEST_REFRESH), Turn::Spent(_)),
+            matches!(leases.begin(key(1), false, NOW + LONGEST_REFRESH), LeaseReply::Spent(_)),
             "its holder died over it"
         );
         assert!(!leases.finish(&key(1), &lost, &Finished::Untouched), "too late");
         leases.retain(NOW, |_| true);
-        assert!(matches!(leases.begin(key(1), false, NOW), Turn::Spent(_)));
+        assert!(matches!(leases.begin(key(1), false, NOW), LeaseReply::Spent(_)));
         leases.retain(NOW, |_| false);
         let under_way = given(leases.begin(key(1), false, NOW));
         leases.retain(NOW, |_| false);

@@ -18,7 +18,7 @@ fn check(used: &[u64], written: Option<u64>, ends: u64) {
         session.touch(at(*minutes));
     }
     if let Some(minutes) = written {
-        session.kept(at(minutes).as_millis());
+        session.note_saved_use(at(minutes).as_millis());
     }
     let millis = at(ends).as_millis();
     for (millis, expected) in [(millis - 1, true), (millis, false)] {

@@ -53,9 +53,9 @@ pub(super) type Opener = Box<dyn Fn(&Path, Missing) -> Result<redb::Database, Fi
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missing {
     /// Make one.
-    Make,
+    Create,
     /// Fail: the file is on a disk that is away.
-    Tell,
+    Fail,
 }
 
 impl Database {
@@ -65,10 +65,10 @@ impl Database {
     }
 
     pub(super) fn open_with(path: PathBuf, opener: Opener) -> Result<Self, FileError> {
-        let opened = RwLock::new(Some(opener(&path, Missing::Make)?));
+        let opened = RwLock::new(Some(opener(&path, Missing::Create)?));
         let (count, broken, state) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU8::new(State::Writable as u8));
         let database = Self { path, opener, opened, list: Mutex::default(), count, broken, state };
-        match database.prove() {
+        match database.probe() {
             // The sessions in the file can be served all the same.
             Err(error @ FileError::Full { .. }) => {
                 database.reopen()?;
@@ -92,9 +92,9 @@ impl Database {
     }
 
     /// Writes something, and the head of the list of revocations with it.
-    pub(super) fn prove(&self) -> Result<(), FileError> {
+    pub(super) fn probe(&self) -> Result<(), FileError> {
         self.write(|tables| {
-            tables.prove()?;
+            tables.probe()?;
             Ok(())
         })
     }
@@ -199,14 +199,14 @@ impl Database {
         }
         // redb must close the file first, or the second one finds it in use. It has reported its errors before.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(opened.take())));
-        let again = (self.opener)(&self.path, Missing::Tell).inspect_err(|_| self.set_state(State::Failed))?;
+        let again = (self.opener)(&self.path, Missing::Fail).inspect_err(|_| self.set_state(State::Failed))?;
         *opened = Some(again);
         self.broken.store(false, Ordering::Relaxed);
         Ok(true)
     }
 
     /// Has the file opened again, because the list in it could not be read.
-    pub(super) fn doubt(&self) {
+    pub(super) fn mark_broken(&self) {
         self.broken.store(true, Ordering::Relaxed);
     }
 

@@ -157,6 +157,6 @@ impl StateDirectory {
 
 /// Opens a file for its owner alone.
 pub(super) fn open_private(path: &Path, missing: Missing) -> io::Result<File> {
-    let make = missing == Missing::Make;
+    let make = missing == Missing::Create;
     OpenOptions::new().read(true).write(true).create(make).truncate(false).mode(FILE_MODE).open(path)
 }

@@ -23,8 +23,8 @@ pub use directory::{FileError, StateDirectory};
 
 use self::database::{Database, State};
 use self::list::List;
-use self::writer::{Outcome, Request, Work};
-use super::backend::{Backend, Records, Stored, Turn};
+use self::writer::{Change, Reply, Request};
+use super::backend::{Backend, LeaseReply, Records, Stored};
 use super::cache::Cache;
 use super::map::Keyed;
 use super::refresh::Leases;
@@ -51,7 +51,7 @@ const UNREADABLE: Duration = Duration::from_secs(2);
 const MOST_UNREADABLE: u64 = 1000;
 
 /// The pause between two attempts to write to a file that failed, made when its state is asked for.
-const PROOF_INTERVAL: Duration = Duration::from_secs(5);
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Sessions in one file, with a bounded part of them in memory.
 ///
@@ -71,7 +71,7 @@ pub struct FileBackend {
     longest_lifetime: Duration,
     began: Instant,
     /// When a write was last attempted for a file that failed, in milliseconds after `began`.
-    proven: AtomicU64,
+    probed: AtomicU64,
 }
 
 /// What the writer and the readers share.
@@ -113,18 +113,18 @@ impl FileStore {
             unreadable: Moka::builder().max_capacity(MOST_UNREADABLE).time_to_live(UNREADABLE).build(),
             longest_lifetime: Duration::from_millis(longest),
             began: Instant::now(),
-            proven: AtomicU64::new(0),
+            probed: AtomicU64::new(0),
         };
         Ok(Self { cache, backend })
     }
 }
 
 impl FileBackend {
-    async fn write(&self, work: Work) -> Result<Outcome, StoreError> {
+    async fn write(&self, change: Change) -> Result<Reply, StoreError> {
         let (reply, answer) = oneshot::channel();
         let gone = |()| StoreError(format!("{}: nobody writes any more", self.shared.database.path().display()));
         let queue = self.queue.as_ref().ok_or(()).map_err(gone)?;
-        queue.send(Request { work, reply }).await.map_err(|_| gone(()))?;
+        queue.send(Request { change, reply }).await.map_err(|_| gone(()))?;
         answer.await.map_err(|_| gone(()))?
     }
 
@@ -146,7 +146,7 @@ impl FileBackend {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(error)) => {
                 if self.shared.database.is_broken() {
-                    self.send(Work::Mend);
+                    self.send(Change::Reopen);
                 }
                 Err(error.into())
             }
@@ -160,20 +160,20 @@ impl FileBackend {
         let state = self.shared.database.state();
         if state != State::Writable {
             let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let last = self.proven.load(Ordering::Relaxed);
-            let due = Duration::from_millis(now.saturating_sub(last)) >= PROOF_INTERVAL || last == 0;
-            if due && self.proven.compare_exchange(last, now.max(1), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-                self.send(Work::Mend);
+            let last = self.probed.load(Ordering::Relaxed);
+            let due = Duration::from_millis(now.saturating_sub(last)) >= PROBE_INTERVAL || last == 0;
+            if due && self.probed.compare_exchange(last, now.max(1), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                self.send(Change::Reopen);
             }
         }
         state
     }
 
-    fn send(&self, work: Work) {
+    fn send(&self, change: Change) {
         let (reply, _) = oneshot::channel();
         if let Some(queue) = &self.queue {
             // Where the queue is full, the file is busy with more important work.
-            let _ = queue.try_send(Request { work, reply });
+            let _ = queue.try_send(Request { change, reply });
         }
     }
 }
@@ -188,29 +188,29 @@ impl Backend for FileBackend {
     }
 
     async fn put(&self, key: SessionKey, record: Vec<u8>, session: &Arc<Session>) -> Result<(), StoreError> {
-        self.write(Work::Save { key, record, session: Arc::clone(session) }).await.map(|_| ())
+        self.write(Change::Save { key, record, session: Arc::clone(session) }).await.map(|_| ())
     }
 
     async fn remove(&self, key: SessionKey) -> Result<Option<Stored>, StoreError> {
         self.leases.forget(&key);
-        match self.write(Work::Remove(key)).await? {
-            Outcome::Removed(record) => Ok(record.map(Stored::Sealed)),
+        match self.write(Change::Remove(key)).await? {
+            Reply::Removed(record) => Ok(record.map(Stored::Sealed)),
             _ => Ok(None),
         }
     }
 
     /// Durable before it returns, so that after a crash the token is known to be possibly spent.
-    async fn begin_refresh(&self, key: SessionKey, session: &Session) -> Result<Turn, StoreError> {
+    async fn begin_refresh(&self, key: SessionKey, session: &Session) -> Result<LeaseReply, StoreError> {
         let reusable = session.refreshable().is_some_and(Refreshable::is_reusable);
         let lease = match self.leases.begin(key, reusable, self.shared.cache.world.now()) {
-            Turn::Lease(lease, _) => lease,
+            LeaseReply::Lease(lease, _) => lease,
             turn => return Ok(turn),
         };
-        let (turn, finished) = match self.write(Work::BeginRefresh(key)).await {
-            Ok(Outcome::Begun(Some(false))) if !reusable => (Ok(Turn::Spent(None)), Finished::Unanswered),
-            Ok(Outcome::Begun(Some(_))) => return Ok(Turn::Lease(lease, None)),
-            Ok(Outcome::Unwritten) => (Ok(Turn::Busy), Finished::Untouched),
-            Ok(_) => (Ok(Turn::Gone), Finished::Untouched),
+        let (turn, finished) = match self.write(Change::BeginRefresh(key)).await {
+            Ok(Reply::Begun(Some(false))) if !reusable => (Ok(LeaseReply::Spent(None)), Finished::Unanswered),
+            Ok(Reply::Begun(Some(_))) => return Ok(LeaseReply::Lease(lease, None)),
+            Ok(Reply::Unwritten) => (Ok(LeaseReply::Busy), Finished::Untouched),
+            Ok(_) => (Ok(LeaseReply::Gone), Finished::Untouched),
             Err(error) => (Err(error), Finished::Untouched),
         };
         self.leases.finish(&key, &lease, &finished);
@@ -233,13 +233,13 @@ impl Backend for FileBackend {
             // The mark of a refresh that was begun stays in the file.
             Finished::Unanswered => return Ok(self.leases.finish(&key, lease, &finished)),
         };
-        let there = matches!(self.write(Work::EndRefresh(key, renewed)).await?, Outcome::Done(true));
+        let there = matches!(self.write(Change::EndRefresh(key, renewed)).await?, Reply::Done(true));
         Ok(self.leases.finish(&key, lease, &finished) && there)
     }
 
     async fn revoke(&self, revocation: &Revocation<'_>) -> Result<bool, StoreError> {
         let entries = self.shared.cache.order(revocation, self.longest_lifetime);
-        Ok(matches!(self.write(Work::Revoke(entries)).await?, Outcome::Done(true)))
+        Ok(matches!(self.write(Change::Revoke(entries)).await?, Reply::Done(true)))
     }
 
     async fn page(&self, at: Option<String>) -> Result<Option<Records>, StoreError> {
@@ -250,20 +250,20 @@ impl Backend for FileBackend {
         Ok(Some(Records { found, next }))
     }
 
-    async fn keep_uses(&self, uses: Vec<Keyed>) -> Result<(), StoreError> {
+    async fn save_uses(&self, uses: Vec<Keyed>) -> Result<(), StoreError> {
         for uses in uses.chunks(USES_AT_ONCE) {
-            self.write(Work::Use(uses.to_vec())).await?;
+            self.write(Change::Use(uses.to_vec())).await?;
         }
         Ok(())
     }
 
-    fn note_uses(&self, uses: Vec<Keyed>) {
-        self.send(Work::Use(uses));
+    fn queue_uses(&self, uses: Vec<Keyed>) {
+        self.send(Change::Use(uses));
     }
 
     /// Works in small transactions, between which others take place. Sessions that memory knows to be used stay.
     async fn reclaim(&self, now: UnixTime) -> Result<(), StoreError> {
-        while let Outcome::Count(1..) = self.write(Work::Reclaim(now)).await? {}
+        while let Reply::Count(1..) = self.write(Change::Reclaim(now)).await? {}
         let cache = &self.shared.cache;
         // Only now there is no record left that they could be about.
         cache.revocations.reclaim(now);

@@ -67,7 +67,7 @@ impl<'t> Tables<'t> {
     }
 
     /// Writes something, to see whether that works.
-    pub(super) fn prove(&mut self) -> Result<(), redb::Error> {
+    pub(super) fn probe(&mut self) -> Result<(), redb::Error> {
         self.changed = true;
         let proofs = self.proofs.get(())?.map_or(0, |proofs| proofs.value());
         self.proofs.insert((), proofs.wrapping_add(1))?;

@@ -19,7 +19,7 @@ const MOST_AT_ONCE: usize = 256;
 const FREED_AT_ONCE: usize = 256;
 
 /// A change to the file.
-pub(super) enum Work {
+pub(super) enum Change {
     Save {
         key: SessionKey,
         record: Vec<u8>,
@@ -35,11 +35,11 @@ pub(super) enum Work {
     /// Frees some of the sessions that had ended by then.
     Reclaim(UnixTime),
     /// Opens the file again where it failed, and tries to write to it.
-    Mend,
+    Reopen,
 }
 
 /// The result of a change.
-pub(super) enum Outcome {
+pub(super) enum Reply {
     /// The removed record.
     Removed(Option<Vec<u8>>),
     /// Whether the change was made, or was not needed.
@@ -54,8 +54,8 @@ pub(super) enum Outcome {
 
 /// A change, and who waits for it.
 pub(super) struct Request {
-    pub(super) work: Work,
-    pub(super) reply: oneshot::Sender<Result<Outcome, StoreError>>,
+    pub(super) change: Change,
+    pub(super) reply: oneshot::Sender<Result<Reply, StoreError>>,
 }
 
 /// What was done in a transaction; memory takes it over once it is durable.
@@ -91,7 +91,7 @@ impl Writer {
         while requests.blocking_recv_many(&mut waiting, MOST_AT_ONCE) > 0 {
             let batch = std::mem::take(&mut waiting);
             for request in &batch {
-                if let Work::Reclaim(now) = request.work {
+                if let Change::Reclaim(now) = request.change {
                     self.unwritten.reclaim(now);
                 }
             }
@@ -106,8 +106,8 @@ impl Writer {
                 Err(error) => {
                     let text = error.to_string();
                     let full = matches!(error, FileError::Full { .. });
-                    for Request { work, reply } in batch {
-                        let done = if full { self.without_room(work) } else { None };
+                    for Request { change, reply } in batch {
+                        let done = if full { self.without_room(change) } else { None };
                         let _ = reply.send(done.ok_or_else(|| StoreError(text.clone())));
                     }
                 }
@@ -121,28 +121,28 @@ impl Writer {
         let database = &self.shared.database;
         if database.state() == State::Writable && database.latest() < self.shared.cache.world.latest() {
             // Without it, the file is as after a crash.
-            let _ = database.prove();
+            let _ = database.probe();
         }
     }
 
     /// Makes all changes in one transaction; after an error the file is opened again, and none of them counts.
     fn commit(&self, batch: &[Request]) -> Result<Vec<Done>, FileError> {
-        self.mend()?;
+        self.reopen()?;
         let database = &self.shared.database;
         let committed =
-            database.write(|tables| batch.iter().map(|request| self.apply(&request.work, tables)).collect());
+            database.write(|tables| batch.iter().map(|request| self.apply(&request.change, tables)).collect());
         if let Err(error) = &committed {
             if let Some(further) = self.failed.admit() {
                 tracing::error!(%error, further, "the session file failed");
             }
             // Where this fails too, the next transaction tries again and reports its own error.
-            let _ = self.mend();
+            let _ = self.reopen();
         }
         committed
     }
 
     /// Opens the file again where that is needed.
-    fn mend(&self) -> Result<(), FileError> {
+    fn reopen(&self) -> Result<(), FileError> {
         let shared = &self.shared;
         if shared.database.reopen()? {
             // An order whose transaction failed may be in the file all the same, and a repetition of it would not take effect.
@@ -151,7 +151,7 @@ impl Writer {
                 let path = shared.database.path();
                 known.map_err(|_| FileError::damaged(path, "its list of revocations is another one"))
             });
-            for entry in known.inspect_err(|_| shared.database.doubt())? {
+            for entry in known.inspect_err(|_| shared.database.mark_broken())? {
                 shared.cache.revocations.add(entry);
             }
         }
@@ -161,7 +161,7 @@ impl Writer {
     /// Writes the sessions that had no room before, as far as there is room now.
     fn write_unwritten(&mut self) {
         while let Some(part) = self.unwritten.part() {
-            let written = self.mend().and_then(|()| {
+            let written = self.reopen().and_then(|()| {
                 self.shared.database.write(|tables| part.iter().try_for_each(|(key, record)| tables.put(key, record)))
             });
             if written.is_err() {
@@ -176,40 +176,40 @@ impl Writer {
     /// Makes in memory a change for which the file has no room; `None` where that is not safe.
     ///
     /// A session that is in memory alone ends with the process, so what ends it need not be durable.
-    fn without_room(&mut self, work: Work) -> Option<Outcome> {
-        match work {
-            Work::Save { key, record, session } => {
-                self.unwritten.keep(key, record, &session).then_some(Outcome::Count(1))
+    fn without_room(&mut self, change: Change) -> Option<Reply> {
+        match change {
+            Change::Save { key, record, session } => {
+                self.unwritten.keep(key, record, &session).then_some(Reply::Count(1))
             }
-            Work::Remove(key) => {
+            Change::Remove(key) => {
                 let record = self.unwritten.forget(&key)?;
                 self.shared.cache.sessions.remove(&key);
-                Some(Outcome::Removed(Some(record)))
+                Some(Reply::Removed(Some(record)))
             }
             _ => None,
         }
     }
 
-    fn apply(&self, work: &Work, tables: &mut Tables<'_>) -> Result<Done, redb::Error> {
-        match work {
-            Work::Save { key, record, .. } => tables.put(key, record).map(|()| Done::Saved),
-            Work::Remove(key) => Ok(Done::Removed(*key, tables.remove(key)?)),
-            Work::BeginRefresh(key) if self.unwritten.has(key) => Ok(Done::Unwritten),
-            Work::BeginRefresh(key) => Ok(Done::Begun(tables.begin_refresh(key)?)),
-            Work::EndRefresh(key, renewed) => end_refresh(key, renewed.as_ref(), tables),
-            Work::Revoke(entries) => Ok(Done::Revoked(tables.revoke(entries)?.then(|| entries.clone()))),
-            Work::Use(uses) => {
+    fn apply(&self, change: &Change, tables: &mut Tables<'_>) -> Result<Done, redb::Error> {
+        match change {
+            Change::Save { key, record, .. } => tables.put(key, record).map(|()| Done::Saved),
+            Change::Remove(key) => Ok(Done::Removed(*key, tables.remove(key)?)),
+            Change::BeginRefresh(key) if self.unwritten.has(key) => Ok(Done::Unwritten),
+            Change::BeginRefresh(key) => Ok(Done::Begun(tables.begin_refresh(key)?)),
+            Change::EndRefresh(key, renewed) => end_refresh(key, renewed.as_ref(), tables),
+            Change::Revoke(entries) => Ok(Done::Revoked(tables.revoke(entries)?.then(|| entries.clone()))),
+            Change::Use(uses) => {
                 let mut used = Vec::with_capacity(uses.len());
                 for (key, session) in uses {
                     let check = session.last_check();
-                    if self.keep_use(key, session, tables)? {
+                    if self.save_use(key, session, tables)? {
                         used.push((Arc::clone(session), check));
                     }
                 }
                 Ok(Done::Used(used))
             }
-            Work::Reclaim(now) => self.free(*now, tables).map(Done::Freed),
-            Work::Mend => tables.prove().map(|()| Done::Nothing),
+            Change::Reclaim(now) => self.free(*now, tables).map(Done::Freed),
+            Change::Reopen => tables.probe().map(|()| Done::Nothing),
         }
     }
 
@@ -220,7 +220,7 @@ impl Writer {
             // Memory may know of a later use.
             let alive = key.and_then(|key| Some((key, self.shared.cache.sessions.get(&key)?)));
             let kept = match alive.filter(|(_, session)| session.lives(now)) {
-                Some((key, session)) => self.keep_use(&key, &session, tables)?,
+                Some((key, session)) => self.save_use(&key, &session, tables)?,
                 None => false,
             };
             if !kept {
@@ -236,7 +236,7 @@ impl Writer {
     }
 
     /// Writes the last use of `session`; returns whether it has a record.
-    fn keep_use(&self, key: &SessionKey, session: &Session, tables: &mut Tables<'_>) -> Result<bool, redb::Error> {
+    fn save_use(&self, key: &SessionKey, session: &Session, tables: &mut Tables<'_>) -> Result<bool, redb::Error> {
         let Some(record) = tables.get(key)? else { return Ok(false) };
         match self.shared.cache.with_use(key, &record, session) {
             Ok(Some(record)) => tables.put(key, &record).map(|()| true),
@@ -249,36 +249,36 @@ impl Writer {
     }
 
     /// Memory follows in this thread and before the answer: the requester may be gone, and memory must not lag behind the file.
-    fn take_over(&mut self, done: Done) -> Outcome {
+    fn take_over(&mut self, done: Done) -> Reply {
         let cache = &self.shared.cache;
         match done {
-            Done::Saved => Outcome::Count(1),
+            Done::Saved => Reply::Count(1),
             Done::Removed(key, record) => {
                 cache.sessions.remove(&key);
-                Outcome::Removed(record.or(self.unwritten.forget(&key)))
+                Reply::Removed(record.or(self.unwritten.forget(&key)))
             }
-            Done::Begun(begun) => Outcome::Begun(begun),
-            Done::Unwritten => Outcome::Unwritten,
+            Done::Begun(begun) => Reply::Begun(begun),
+            Done::Unwritten => Reply::Unwritten,
             Done::Refreshed(key, there, session) => {
                 if let Some(session) = session {
                     cache.sessions.replace(&key, session);
                 }
-                Outcome::Done(there)
+                Reply::Done(there)
             }
             Done::Revoked(entries) => {
                 for entry in entries.iter().flat_map(|entries| &entries.revoked) {
                     cache.revocations.add(*entry);
                 }
-                Outcome::Done(entries.is_some())
+                Reply::Done(entries.is_some())
             }
             Done::Used(used) => {
                 for (session, check) in &used {
-                    session.kept(*check);
+                    session.note_saved_use(*check);
                 }
-                Outcome::Count(used.len() as u64)
+                Reply::Count(used.len() as u64)
             }
-            Done::Freed(count) => Outcome::Count(count as u64),
-            Done::Nothing => Outcome::Count(0),
+            Done::Freed(count) => Reply::Count(count as u64),
+            Done::Nothing => Reply::Count(0),
         }
     }
 }

@@ -219,7 +219,7 @@ impl RecordKeys {
             expires_at: UnixTime::from_millis(self.end_of(outline.created, outline.expires)),
             idle_timeout: rest.idle_timeout.unwrap_or(u64::MAX).min(self.idle_timeout),
             last_check: outline.last_check.into(),
-            kept_check: outline.last_check.into(),
+            saved_check: outline.last_check.into(),
             created_at: UnixTime::from_millis(outline.created),
             began_at: UnixTime::from_millis(outline.began),
             looked_up: AtomicU64::new(0),
@@ -253,11 +253,11 @@ impl RecordKeys {
     ) -> Option<SessionOutline> {
         let mut shown = self.outline(&key, record)?.shown(key);
         shown.expires_at = self.end_of(shown.created_at, shown.expires_at);
-        let kept_end = Head::read(record)?.ends_at;
+        let ends_at = Head::read(record)?.ends_at;
         let has_begun = UnixTime::from_millis(shown.created_at) <= now + MOST_AHEAD;
-        let is_over = kept_end <= now.as_secs() || shown.expires_at <= now.as_millis();
+        let is_over = ends_at <= now.as_secs() || shown.expires_at <= now.as_millis();
         let ended = cached.map_or(is_over || !has_begun, |session| !session.lives(now));
-        if ended || revocations.name(&shown.revocable()) {
+        if ended || revocations.lists(&shown.revocable()) {
             return None;
         }
         if let Some(session) = cached.filter(|session| session.was_checked()) {
@@ -281,7 +281,7 @@ impl RecordKeys {
         let Some(parts) = Parts::of(record) else { return Ok(None) };
         let Some(outline) = self.outline_of(key, &parts) else { return Ok(None) };
         // Another process may have written a later use.
-        session.kept(outline.last_check);
+        session.note_saved_use(outline.last_check);
         let outline = Outline { last_check: session.last_check(), ..outline };
         // The rest is bound to the version under which it was written.
         let head = Head { version: parts.head.version, ends_at: end(session) };
@@ -318,7 +318,7 @@ impl RecordKeys {
 
 /// The first whole second at which `session` has ended unless a later use is written down.
 fn end(session: &Session) -> u64 {
-    session.kept_end(session.last_use()).as_millis().div_ceil(1000)
+    session.end_after_use(session.last_use()).as_millis().div_ceil(1000)
 }
 
 impl<'s> Refresh<'s> {

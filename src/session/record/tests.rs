@@ -118,7 +118,7 @@ fn a_use_is_noted_without_the_token() {
     older.touch(UnixTime::from_millis(1_700_000_300_123));
     let again = KEYS.with_use(&World::system(), &token.key(), &noted, &older).unwrap().unwrap();
     assert_eq!(Head::read(&again).unwrap(), after);
-    assert_eq!((older.last_use(), older.has_unkept_use()), (session.last_use(), false));
+    assert_eq!((older.last_use(), older.has_unsaved_use()), (session.last_use(), false));
     assert!(KEYS.with_use(&World::system(), &self::token().key(), &record, &session).unwrap().is_none());
 }
 

@@ -1,235 +1,236 @@
-//! A client for records, leases and revocations in a Redis or Valkey: one server, one behind Sentinels, or a Cluster.
-//!
-//! It knows bytes only. Each operation has one round trip, is tried once, and has a deadline. The caller decides what to repeat
-//! after an error, because an operation whose answer was lost may have taken place. Broken connections are replaced.
-//!
-//! The connections are those of the `redis` crate, and the routing is not: its client for Clusters follows redirections only
-//! where it also repeats commands whose answer was lost, and it stops all commands while it asks silent servers one after the
-//! other for the map of slots (decision 0015).
+//! Sessions in a Redis or Valkey, which several processes share.
 
-mod bounded;
-mod cluster;
-mod commands;
-mod connection;
-mod error;
-mod follow;
-mod link;
-mod many;
-mod scan;
-mod script;
-mod sentinel;
+mod chain;
+mod client;
+mod clocks;
+mod follower;
+mod freshness;
+mod lease;
+mod list;
+mod removed;
 mod settings;
-mod stream;
 #[cfg(test)]
-pub(super) mod tests;
-mod value;
+mod tests;
+mod upkeep;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use redis::{Cmd, Value};
-use tokio::time::Instant;
+use tokio::sync::OnceCell;
+use tokio_util::task::AbortOnDropHandle;
 
-use self::cluster::{Cluster, slot};
-use self::connection::Dialer;
-use self::link::{Link, Place};
-use self::script::Script;
-use self::sentinel::Sentinels;
+use self::client::{Cursor, Redis, RedisError};
+use self::clocks::Clocks;
+use self::follower::Reread;
+use self::freshness::Freshness;
+use self::lease::LEASE;
+use self::list::{List, Listing};
+use self::removed::RemovedKeys;
 pub use self::settings::{RedisAddress, RedisMode, RedisSettings};
-use self::value::only;
+use super::backend::{Backend, LeaseReply, Records, Stored};
+use super::cache::Cache;
+use super::map::Keyed;
+use super::record::Head;
+use super::{CachedStore, Finished, Lease, Revocation, Session, SessionKey, StoreError, StoreParts};
+use crate::world::UnixTime;
 
-pub(crate) use commands::{Begun, Finish, Listed, Order};
-pub(crate) use error::RedisError;
-pub(crate) use follow::{Follower, Heard};
-pub(crate) use many::Update;
-pub(crate) use scan::Cursor;
-pub(crate) use stream::EntryId;
+/// A record lives this much longer than its session, because a use is written up to a minute late.
+const GRACE: Duration = Duration::from_mins(1);
 
-/// The number of redirections before a pause.
-const MOST_REDIRECTS: usize = 4;
-/// The pause before a request for a slot that moves.
-const WAIT: Duration = Duration::from_millis(20);
+/// Sessions in a Redis, with a bounded part of them in memory.
+///
+/// What other processes revoke or remove is heard at once. Without proof that all of it was heard, within the staleness of the
+/// settings, nothing is answered from memory or from Redis.
+pub type RedisStore = CachedStore<RedisBackend>;
 
-/// A Redis; it connects when it is first used.
-pub(crate) struct Redis {
-    way: Way,
-    prefix: String,
-    /// Distinguishes the list of revocations from those under other secrets.
-    list: String,
+/// Keeps records in a Redis.
+pub struct RedisBackend {
+    shared: Arc<Shared>,
+    _follower: AbortOnDropHandle<()>,
+}
+
+/// What the backend and its tasks share.
+struct Shared {
+    cache: Arc<Cache>,
+    redis: Redis,
     staleness: Duration,
-    dialer: Arc<Dialer>,
+    /// The time for an answer of Redis.
+    timeout: Duration,
+    /// The time after which a lease runs out without a renewal.
+    lease: Duration,
+    list: List,
+    removed: RemovedKeys,
+    /// The list as it is read again after a gap.
+    reread: Reread,
+    clocks: Clocks,
+    freshness: Freshness,
+    /// The longest lifetime of sessions of any process, in milliseconds.
+    longest: OnceCell<AtomicU64>,
+    lifetime: u64,
+    count: AtomicU64,
 }
 
-/// How the server of a key is found.
-enum Way {
-    /// There is one server.
-    One(Arc<Link>),
-    /// By the slot of the key.
-    Cluster(Cluster),
-}
-
-/// The keys beside the records: all in one slot of a Cluster.
-#[derive(Clone, Copy)]
-enum Shared<'a> {
-    Revocations,
-    Removals,
-    Longest,
-    /// The head of the list of revocations.
-    Head,
-    /// The latest moment at which a saved login began.
-    Latest,
-    Once(&'a [u8]),
-}
-
-impl Redis {
-    /// Connects to nothing yet.
+impl RedisStore {
+    /// A store that begins to follow the other processes; connections open by themselves.
+    ///
+    /// The caller must be within a runtime.
     ///
     /// # Errors
     ///
-    /// [`RedisError::Tls`].
-    pub(crate) fn new(settings: &RedisSettings) -> Result<Self, RedisError> {
-        let dialer = Arc::new(Dialer::new(settings)?);
-        let one = |place| Way::One(Arc::new(Link::new(place, Arc::clone(&dialer))));
-        let way = match (&settings.mode, settings.addresses.as_slice()) {
-            (RedisMode::Cluster, seeds) => Way::Cluster(Cluster::new(seeds, Arc::clone(&dialer))),
-            (RedisMode::Sentinel { master, username, password }, addresses) => {
-                let dialer = Arc::new(dialer.with_user(username.as_deref(), password.as_ref()));
-                one(Place::Master(Sentinels::new(master, addresses, &dialer)))
-            }
-            (RedisMode::Single, [address, ..]) => one(Place::Server(address.clone())),
-            (RedisMode::Single, []) => return Err(RedisError::Away("it has no address".to_owned())),
-        };
-        let list = String::new();
-        Ok(Self { way, prefix: settings.prefix.clone(), list, staleness: settings.staleness, dialer })
+    /// When the files for TLS cannot be used.
+    pub fn new(settings: &RedisSettings, parts: StoreParts<'_>) -> Result<Self, StoreError> {
+        Self::with_lease(settings, parts, LEASE)
     }
 
-    /// The same with a list of revocations of this name.
-    pub(crate) fn with_list(self, name: &[u8]) -> Self {
-        Self { list: format!(":{}", URL_SAFE_NO_PAD.encode(name)), ..self }
+    fn with_lease(settings: &RedisSettings, parts: StoreParts<'_>, lease: Duration) -> Result<Self, StoreError> {
+        let list = List::new(parts.secret);
+        let lifetime = u64::try_from(parts.lifetime.as_millis()).unwrap_or(u64::MAX);
+        let redis = Redis::new(settings)?.with_list(&list.key.name());
+        let cache = Cache::new(parts, None);
+        let shared = Arc::new(Shared {
+            cache: Arc::clone(&cache),
+            redis,
+            staleness: settings.staleness,
+            timeout: settings.timeout,
+            lease,
+            list,
+            removed: RemovedKeys::default(),
+            reread: Reread::default(),
+            clocks: Clocks::default(),
+            freshness: Freshness::default(),
+            longest: OnceCell::new(),
+            lifetime,
+            count: AtomicU64::new(0),
+        });
+        let follower = Arc::clone(&shared);
+        let follower = tokio::spawn(async move { match follower.redis.follow(&follower).await {} });
+        Ok(Self { cache, backend: RedisBackend { shared, _follower: AbortOnDropHandle::new(follower) } })
+    }
+}
+
+impl Shared {
+    async fn longest(&self) -> Result<&AtomicU64, RedisError> {
+        let ask = || async { self.redis.longest(self.lifetime).await.map(AtomicU64::new) };
+        self.longest.get_or_try_init(ask).await
     }
 
-    fn record(&self, key: &[u8; 32]) -> String {
-        format!("{}s:{{{}}}", self.prefix, URL_SAFE_NO_PAD.encode(key))
+    /// How long Redis keeps `record`.
+    fn ttl(&self, record: &[u8]) -> Duration {
+        end_of(record).since(self.cache.world.now()) + GRACE
+    }
+}
+
+/// When the session in `record` ends unless a later use is written down.
+fn end_of(record: &[u8]) -> UnixTime {
+    Head::read(record).map(|head| UnixTime::from_secs(head.ends_at)).unwrap_or_default()
+}
+
+impl From<RedisError> for StoreError {
+    fn from(error: RedisError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl Backend for RedisBackend {
+    const IS_SHARED: bool = true;
+
+    fn ensure_fresh(&self) -> Result<(), StoreError> {
+        self.shared.ensure_fresh()
     }
 
-    fn lease(&self, key: &[u8; 32]) -> String {
-        format!("{}l:{{{}}}", self.prefix, URL_SAFE_NO_PAD.encode(key))
+    async fn get(&self, key: SessionKey) -> Result<Option<Stored>, StoreError> {
+        let shared = &self.shared;
+        shared.until_fresh().await?;
+        let record = shared.redis.get(key.as_bytes()).await?;
+        Ok(record.filter(|_| !shared.was_removed(key)).map(Stored::Sealed))
     }
 
-    fn shared(&self, which: Shared<'_>) -> String {
-        let end = match which {
-            Shared::Revocations => String::new(),
-            Shared::Removals => ":removals".to_owned(),
-            Shared::Longest => ":longest".to_owned(),
-            Shared::Head => ":head".to_owned(),
-            Shared::Latest => ":latest".to_owned(),
-            Shared::Once(tag) => format!(":once:{}", URL_SAFE_NO_PAD.encode(tag)),
-        };
-        format!("{}{{revocations}}{}{end}", self.prefix, self.list)
+    async fn put(&self, key: SessionKey, record: Vec<u8>, _: &Arc<Session>) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        // All processes keep revocations for as long as this session may live.
+        shared.longest().await?;
+        let latest = shared.cache.world.latest().as_millis();
+        Ok(shared.redis.put(key.as_bytes(), &record, shared.ttl(&record), latest).await?)
     }
 
-    /// The deadline of an operation that begins now.
-    fn deadline(&self) -> Instant {
-        Instant::now() + self.dialer.timeout
+    async fn remove(&self, key: SessionKey) -> Result<Option<Stored>, StoreError> {
+        // Memory denies it at once; where Redis fails, the session is looked up again.
+        self.shared.cache.sessions.remove(&key);
+        let proof = self.shared.proof().await;
+        let shared = Arc::clone(&self.shared);
+        // A task of its own, because the requester may be gone between the removal and the notification.
+        let taken = tokio::spawn(async move { shared.take_out(key).await }).await;
+        let record = taken.map_err(|_| StoreError("the process is stopping".to_owned()))??;
+        self.shared.stands(proof)?;
+        Ok(record.map(Stored::Sealed))
     }
 
-    /// The link to the server of `key`.
-    async fn link(&self, key: &str, deadline: Instant) -> Result<Arc<Link>, RedisError> {
-        match &self.way {
-            Way::One(link) => Ok(Arc::clone(link)),
-            Way::Cluster(cluster) => cluster.link(slot(key.as_bytes()), deadline).await,
-        }
+    async fn begin_refresh(&self, key: SessionKey, session: &Session) -> Result<LeaseReply, StoreError> {
+        self.shared.begin_refresh(key, session).await
     }
 
-    /// Sends commands for the slot of `key`, in order; the answers may be errors.
-    async fn send(&self, key: &str, commands: &[Cmd]) -> Result<Vec<Value>, RedisError> {
-        let deadline = self.deadline();
-        let Way::Cluster(cluster) = &self.way else {
-            return self.link(key, deadline).await?.send(commands, deadline).await;
-        };
-        loop {
-            let answers = self.send_on(cluster, key, commands, deadline).await.inspect_err(|_| cluster.doubt())?;
-            match answers.first() {
-                // The slot is moving, and only one of two keys has arrived; the server did nothing.
-                Some(Value::ServerError(error)) if error.code() == "TRYAGAIN" && Instant::now() + WAIT < deadline => {
-                    tokio::time::sleep(WAIT).await;
-                }
-                Some(Value::ServerError(error)) if RedisError::is_away(error) => {
-                    cluster.doubt();
-                    return Ok(answers);
-                }
-                _ => return Ok(answers),
-            }
-        }
-    }
-
-    /// Sends commands to the node that has the slot, and follows redirections.
-    async fn send_on(
+    async fn finish_refresh(
         &self,
-        cluster: &Cluster,
-        key: &str,
-        commands: &[Cmd],
-        deadline: Instant,
-    ) -> Result<Vec<Value>, RedisError> {
-        let mut link = self.link(key, deadline).await?;
-        let mut asking = false;
-        for redirects in 1.. {
-            // Two nodes that each name the other agree soon, and neither did anything.
-            if redirects % MOST_REDIRECTS == 0 {
-                if Instant::now() + WAIT >= deadline {
-                    break;
-                }
-                tokio::time::sleep(WAIT).await;
-            }
-            let sent =
-                if asking { send_asking(&link, commands, deadline).await } else { link.send(commands, deadline).await };
-            let answers = sent?;
-            let Some(Value::ServerError(error)) = answers.first() else { return Ok(answers) };
-            asking = error.code() == "ASK";
-            if !asking && error.code() != "MOVED" {
-                return Ok(answers);
-            }
-            if !asking {
-                // While a slot is moving, the map stays as it was.
-                cluster.doubt();
-            }
-            let Place::Server(from) = link.place() else { return Err(RedisError::Unexpected) };
-            link = cluster.link_to(redirection(error.details(), from)?);
-        }
-        Err(RedisError::Away("the cluster sends from node to node".to_owned()))
+        key: SessionKey,
+        lease: &Lease,
+        finished: Finished,
+        record: Vec<u8>,
+    ) -> Result<bool, StoreError> {
+        Ok(self.shared.finish_refresh(key, lease, finished, &record).await?)
     }
 
-    /// Runs a script.
-    ///
-    /// A server that does not know the script gets its text, in a second round trip.
-    async fn run(&self, script: &Script, keys: &[&str], arguments: &[&[u8]]) -> Result<Value, RedisError> {
-        let key = keys.first().copied().unwrap_or_default();
-        let mut answer = only(self.send(key, &[script.by_digest(keys, arguments)]).await?)?;
-        if matches!(&answer, Value::ServerError(error) if error.code() == "NOSCRIPT") {
-            answer = only(self.send(key, &[script.by_text(keys, arguments)]).await?)?;
+    async fn revoke(&self, revocation: &Revocation<'_>) -> Result<bool, StoreError> {
+        let shared = &self.shared;
+        let proof = shared.proof().await;
+        let members = shared.put_on_list(Listing::Order(revocation)).await?;
+        let followed = members.is_some();
+        for entry in members.into_iter().flatten() {
+            shared.cache.revocations.add(entry);
         }
-        match answer {
-            Value::ServerError(error) => Err(RedisError::answered(&error)),
-            answer => Ok(answer),
-        }
+        shared.stands(proof)?;
+        Ok(followed)
     }
-}
 
-/// Sends commands to the node that a slot moves to, each with its permission.
-async fn send_asking(link: &Link, commands: &[Cmd], deadline: Instant) -> Result<Vec<Value>, RedisError> {
-    let mut asking = Cmd::new();
-    asking.arg("ASKING");
-    let commands: Vec<Cmd> = commands.iter().flat_map(|command| [asking.clone(), command.clone()]).collect();
-    let answers = link.send(&commands, deadline).await?;
-    Ok(answers.into_iter().skip(1).step_by(2).collect())
-}
+    async fn page(&self, at: Option<String>) -> Result<Option<Records>, StoreError> {
+        let shared = &self.shared;
+        shared.until_fresh().await?;
+        let cursor = match at.as_deref().map(Cursor::parse) {
+            Some(None) => return Ok(None),
+            Some(Some(cursor)) => cursor,
+            None => Cursor::start(),
+        };
+        let records = shared.redis.records(&cursor).await?;
+        let found =
+            records.found.into_iter().map(|(key, record)| (SessionKey::from_bytes(key), Stored::Sealed(record)));
+        let found = found.filter(|(key, _)| !shared.was_removed(*key)).collect();
+        Ok(Some(Records { found, next: records.next.map(|next| next.to_string()) }))
+    }
 
-/// Reads `SLOT HOST:PORT`; a node that does not know the host means its own.
-fn redirection(details: Option<&str>, from: &RedisAddress) -> Result<RedisAddress, RedisError> {
-    let address = details.and_then(|details| details.split_once(' ')?.1.rsplit_once(':'));
-    let (host, port) = address.ok_or(RedisError::Unexpected)?;
-    let host = if host.is_empty() { &from.host } else { host };
-    Ok(RedisAddress { host: host.to_owned(), port: port.parse().map_err(|_| RedisError::Unexpected)? })
+    async fn save_uses(&self, uses: Vec<Keyed>) -> Result<(), StoreError> {
+        self.shared.save_uses(uses).await
+    }
+
+    fn queue_uses(&self, uses: Vec<Keyed>) {
+        let shared = Arc::clone(&self.shared);
+        // Lookups report errors; without the write these sessions end a little earlier.
+        tokio::spawn(async move { shared.save_uses(uses).await });
+    }
+
+    async fn reclaim(&self, _: UnixTime) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        shared.removed.reclaim();
+        let trimmed = shared.trim().await;
+        let counted = shared.redis.count().await.map(|count| shared.count.store(count, Ordering::Relaxed));
+        Ok(trimmed.and(counted)?)
+    }
+
+    /// The number when it was last asked for, a minute ago at most.
+    fn count(&self) -> u64 {
+        self.shared.count.load(Ordering::Relaxed)
+    }
+
+    fn is_up(&self) -> bool {
+        self.shared.is_fresh()
+    }
 }

@@ -25,7 +25,7 @@ pub(super) const TAG_LENGTH: usize = 16;
 
 /// A login that is under way when it is revoked may be completed this much later, by clocks that differ. An entry counts for
 /// this time longer than a session lives.
-pub(super) const LATE: Duration = Duration::from_hours(1);
+pub(super) const LATE_LOGIN: Duration = Duration::from_hours(1);
 
 /// Which sessions end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -283,7 +283,7 @@ impl Revocations {
     }
 
     /// Adds the entries of an order, unless it was carried out before.
-    pub(super) fn follow(&self, entries: &Entries) -> bool {
+    pub(super) fn add_order(&self, entries: &Entries) -> bool {
         if let Some(once) = entries.once {
             let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
             if list.insert(once.tag, once).is_some() {
@@ -297,12 +297,12 @@ impl Revocations {
     }
 
     /// Whether `session` was revoked.
-    pub(super) fn cover(&self, session: &Session) -> bool {
+    pub(super) fn covers(&self, session: &Session) -> bool {
         let added = self.added.load(Ordering::Acquire);
         if session.looked_up.load(Ordering::Relaxed) == added {
             return false;
         }
-        let covered = self.name(&session.revocable());
+        let covered = self.lists(&session.revocable());
         if !covered {
             session.looked_up.store(added, Ordering::Relaxed);
         }
@@ -310,7 +310,7 @@ impl Revocations {
     }
 
     /// Whether a session with these properties was revoked.
-    pub(super) fn name(&self, session: &Revocable<'_>) -> bool {
+    pub(super) fn lists(&self, session: &Revocable<'_>) -> bool {
         let issuer = self.issuer(session.application);
         let made_in = |session_id: Option<&str>| match session_id {
             Some(session_id) => self.key.session(issuer, session_id),
@@ -331,7 +331,7 @@ impl Revocations {
     }
 
     /// The entries that can still mean a session at `now`.
-    pub(super) fn counting(&self, now: UnixTime) -> Vec<Entry> {
+    pub(super) fn effective(&self, now: UnixTime) -> Vec<Entry> {
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
         list.values().filter(|entry| now < entry.until).copied().collect()
     }

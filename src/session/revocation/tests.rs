@@ -26,15 +26,15 @@ fn session(session_id: Option<&str>) -> Session {
 #[track_caller]
 fn check(session_id: Option<&str>, whom: Whom<'_>, second: u64, expected: bool) {
     let (revocations, session) = (revocations(), session(session_id));
-    assert!(!revocations.cover(&session));
+    assert!(!revocations.covers(&session));
     let order = Revocation { whom, once: None };
-    assert!(revocations.follow(&revocations.entries(&order, at(second), at(10_000))));
-    assert_eq!(revocations.cover(&session), expected, "{whom:?} at {second}");
-    assert_eq!(revocations.cover(&session), expected, "asked again");
+    assert!(revocations.add_order(&revocations.entries(&order, at(second), at(10_000))));
+    assert_eq!(revocations.covers(&session), expected, "{whom:?} at {second}");
+    assert_eq!(revocations.covers(&session), expected, "asked again");
     revocations.reclaim(at(9_999));
-    assert_eq!(revocations.name(&session.revocable()), expected);
+    assert_eq!(revocations.lists(&session.revocable()), expected);
     revocations.reclaim(at(10_000));
-    assert!(!revocations.name(&session.revocable()), "nobody can be meant any more");
+    assert!(!revocations.lists(&session.revocable()), "nobody can be meant any more");
 }
 
 #[test]
@@ -75,8 +75,8 @@ fn refreshed(session_ids: &[Option<&str>]) -> Session {
 fn check_refreshed(session_ids: &[Option<&str>], session_id: &str, expected: bool) {
     let (revocations, session) = (revocations(), refreshed(session_ids));
     let whom = Whom::ProviderSession { issuer: ISSUER, session_id, subject: Some("alice-subject") };
-    revocations.follow(&revocations.entries(&Revocation { whom, once: None }, at(100), at(10_000)));
-    assert_eq!(revocations.cover(&session), expected, "{session_ids:?} {session_id}");
+    revocations.add_order(&revocations.entries(&Revocation { whom, once: None }, at(100), at(10_000)));
+    assert_eq!(revocations.covers(&session), expected, "{session_ids:?} {session_id}");
 }
 
 #[test]
@@ -113,21 +113,21 @@ fn check_origin(one: (&[Option<&str>], &[u64]), other: (&[Option<&str>], &[u64])
     let (revocations, other_session) = (revocations(), with_origin(other.0, other.1));
     let left = with_origin(one.0, one.1);
     for session in [&left, &other_session] {
-        assert!(!revocations.cover(session));
+        assert!(!revocations.covers(session));
     }
     let origin = left.origin();
     for (issuer, ends) in [("https://other.example.com", false), (ISSUER, true)] {
         let order = Revocation { whom: Whom::SameOrigin { issuer, origin: &origin }, once: None };
-        revocations.follow(&revocations.entries(&order, at(100), at(10_000)));
-        assert_eq!(revocations.cover(&left), ends, "{one:?} itself");
-        assert_eq!(revocations.cover(&other_session), ends && expected, "{one:?} {other:?}");
+        revocations.add_order(&revocations.entries(&order, at(100), at(10_000)));
+        assert_eq!(revocations.covers(&left), ends, "{one:?} itself");
+        assert_eq!(revocations.covers(&other_session), ends && expected, "{one:?} {other:?}");
     }
     let stranger = Origin { subject: "bob-subject".to_owned(), ..origin };
     let revocations = self::revocations();
     let order = Revocation { whom: Whom::SameOrigin { issuer: ISSUER, origin: &stranger }, once: None };
-    revocations.follow(&revocations.entries(&order, at(100), at(10_000)));
+    revocations.add_order(&revocations.entries(&order, at(100), at(10_000)));
     let shares_a_name = one.0.iter().flatten().any(|name| other.0.contains(&Some(name)));
-    assert_eq!(revocations.name(&other_session.revocable()), shares_a_name, "of somebody else");
+    assert_eq!(revocations.lists(&other_session.revocable()), shares_a_name, "of somebody else");
 }
 
 #[test]
@@ -172,9 +172,9 @@ fn a_refresh_changes_no_time_of_login() {
 fn what_can_mean_somebody_is_counted() {
     let revocations = revocations();
     let order = Revocation { whom: Whom::Everybody, once: None };
-    revocations.follow(&revocations.entries(&order, at(100), at(10_000)));
-    assert_eq!(revocations.counting(at(9_999)).len(), 1);
-    assert_eq!(revocations.counting(at(10_000)).len(), 0);
+    revocations.add_order(&revocations.entries(&order, at(100), at(10_000)));
+    assert_eq!(revocations.effective(at(9_999)).len(), 1);
+    assert_eq!(revocations.effective(at(10_000)).len(), 0);
 }
 
 #[test]
@@ -184,12 +184,12 @@ fn an_order_is_followed_once() {
         let once = Once { issuer: ISSUER, id, until: at(500) };
         revocations.entries(&Revocation { whom: Whom::Everybody, once: Some(once) }, at(100), at(10_000))
     };
-    assert!(revocations.follow(&order("one")));
-    assert!(!revocations.follow(&order("one")));
-    assert!(revocations.follow(&order("other")));
+    assert!(revocations.add_order(&order("one")));
+    assert!(!revocations.add_order(&order("one")));
+    assert!(revocations.add_order(&order("other")));
     revocations.reclaim(at(500));
-    assert!(revocations.follow(&order("one")), "too old to be given again, and forgotten");
-    assert!(revocations.cover(&session(None)));
+    assert!(revocations.add_order(&order("one")), "too old to be given again, and forgotten");
+    assert!(revocations.covers(&session(None)));
 }
 
 #[test]
@@ -197,8 +197,8 @@ fn a_later_revocation_counts_beside_an_earlier_one() {
     let revocations = revocations();
     for second in [50, 100, 60] {
         let order = Revocation { whom: Whom::Everybody, once: None };
-        revocations.follow(&revocations.entries(&order, at(second), at(10_000)));
-        assert_eq!(revocations.cover(&session(None)), second >= 60);
+        revocations.add_order(&revocations.entries(&order, at(second), at(10_000)));
+        assert_eq!(revocations.covers(&session(None)), second >= 60);
     }
 }
 

@@ -155,7 +155,7 @@ async fn rows_that_others_take_out_are_missed() {
         let (folder, scene) = (folder(), scene(true).await);
         let path = folder.path().join("sessions.redb");
         fs::write(&path, &scene.bytes).unwrap();
-        let file = open_private(&path, Missing::Tell).unwrap();
+        let file = open_private(&path, Missing::Fail).unwrap();
         let database = open_backend(&path, || FileBackend::new(file)).unwrap();
         let transaction = database.begin_write().unwrap();
         {

@@ -20,7 +20,7 @@ struct Disk(Arc<Faults>);
 struct Faults {
     /// Whether there is no more room.
     full: std::sync::atomic::AtomicBool,
-    /// So many more reads work, or syncs; negative: all.
+    /// The number of reads, or syncs, that still succeed; negative: all.
     reads: AtomicI64,
     syncs: AtomicI64,
     synced: AtomicU64,
@@ -257,7 +257,7 @@ async fn a_disk_that_cannot_be_read_holds_nobody_up() {
         let list = List::new(SECRET, World::system());
         database.read_list(&list, 0).unwrap().unwrap();
         // Nothing that was read so far is remembered.
-        database.doubt();
+        database.mark_broken();
         database.reopen().unwrap();
         disk.breaks_after(reads, -1);
         let freed = database.write(|tables| tables.forget_revocations(now + Duration::from_hours(1)));

@@ -57,8 +57,8 @@ async fn revocations_outlast_the_records_that_they_are_about() {
     SessionStore::revoke(&*store, &Revocation { whom: Whom::Everybody, once: None }).await.unwrap();
     let later = now + Duration::from_hours(100);
     for (freed, left) in [(256, 1), (44, 0)] {
-        let outcome = store.backend.write(Work::Reclaim(later)).await.unwrap();
-        assert!(matches!(outcome, Outcome::Count(count) if count == freed), "{freed}");
+        let outcome = store.backend.write(Change::Reclaim(later)).await.unwrap();
+        assert!(matches!(outcome, Reply::Count(count) if count == freed), "{freed}");
         let known = store.backend.shared.database.read_list(&store.backend.shared.list, 0).unwrap().unwrap();
         assert_eq!(known.len(), left, "after {freed}");
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Shared;
 use super::chain::{Chain, Head, written};
-use crate::session::redis::{EntryId, Heard, Listed, Order, RedisError};
+use crate::session::redis::client::{EntryId, ListState, Order, OrderReply, RedisError};
 use crate::session::revocation::Entry;
 use crate::session::revocation::vouched::ListKey;
 use crate::session::{Revocation, StoreError, Whom};
@@ -39,7 +39,7 @@ pub(super) struct List {
 struct Known {
     head: Head,
     chain: Chain,
-    heard: Heard,
+    state: ListState,
 }
 
 impl List {
@@ -64,7 +64,7 @@ impl List {
     /// Whether all of the list was read, by the last head.
     pub(super) fn is_whole(&self) -> Result<(), RedisError> {
         let mut known = self.known();
-        let head = Head::read(&known.heard.head, &self.key)?;
+        let head = Head::read(&known.state.head, &self.key)?;
         known.chain.agrees(head)?;
         known.head = head;
         Ok(())
@@ -72,20 +72,20 @@ impl List {
 
     /// The server's time when it was last asked.
     pub(super) fn time(&self) -> UnixTime {
-        UnixTime::from_millis(self.known().heard.time)
+        UnixTime::from_millis(self.known().state.time)
     }
 }
 
 impl Shared {
-    pub(super) fn note_heard(&self, heard: &Heard) {
-        self.cache.world.measure_with(UnixTime::from_millis(heard.time));
-        let latest = UnixTime::from_millis(heard.latest);
+    pub(super) fn note_state(&self, state: &ListState) {
+        self.cache.world.measure_with(UnixTime::from_millis(state.time));
+        let latest = UnixTime::from_millis(state.latest);
         // The moment does not authenticate. A process that took over a wrong one would end all later logins with its next
         // order.
-        if latest <= UnixTime::from_millis(heard.time) + MOST_AHEAD {
+        if latest <= UnixTime::from_millis(state.time) + MOST_AHEAD {
             self.cache.world.saw(latest);
         }
-        self.list.known().heard = heard.clone();
+        self.list.known().state = state.clone();
     }
 
     /// Puts entries on the list, and returns them as they were written; `None` where the order was given before.
@@ -104,16 +104,16 @@ impl Shared {
                 anew: false,
             };
             match self.redis.order(&order).await? {
-                Listed::Done => {
+                OrderReply::Done => {
                     self.list.known().head = new_head;
                     return Ok(Some(members));
                 }
-                Listed::Repeated => return Ok(None),
-                Listed::OtherHead(bytes) => {
+                OrderReply::Repeated => return Ok(None),
+                OrderReply::OtherHead(bytes) => {
                     let head = Head::read(&bytes, key)?;
                     self.list.known().head = head;
                 }
-                Listed::Late(moment) => self.cache.world.saw(UnixTime::from_millis(moment)),
+                OrderReply::Late(moment) => self.cache.world.saw(UnixTime::from_millis(moment)),
             }
         }
         Err(StoreError("other orders came first all the time".to_owned()))
@@ -137,7 +137,7 @@ impl Shared {
         let (key, _turn) = (&self.list.key, self.list.turn.lock().await);
         let (found, last) = {
             let known = self.list.known();
-            (known.heard.head.clone(), known.chain.last().max(known.head.last))
+            (known.state.head.clone(), known.chain.last().max(known.head.last))
         };
         let last = Head::read(&found, key).map_or(last, |head| head.last.max(last));
         let new_head = Head { first: 1, last }.anew();
@@ -147,8 +147,8 @@ impl Shared {
             let new_bytes = new_head.bytes(key);
             let order = Order { entry: &entry, head: &found, new_head: &new_bytes, at, once: None, anew: true };
             match self.redis.order(&order).await {
-                Ok(Listed::Late(moment)) => self.cache.world.saw(UnixTime::from_millis(moment)),
-                Ok(Listed::Done) => {
+                Ok(OrderReply::Late(moment)) => self.cache.world.saw(UnixTime::from_millis(moment)),
+                Ok(OrderReply::Done) => {
                     for entry in members {
                         self.cache.revocations.add(entry);
                     }
@@ -159,7 +159,7 @@ impl Shared {
                     return AuditLine::new(Event::Revocation, "damaged_list").write();
                 }
                 // Another process did the same, or the next reading of the list tries again.
-                Ok(Listed::OtherHead(_) | Listed::Repeated) | Err(_) => return,
+                Ok(OrderReply::OtherHead(_) | OrderReply::Repeated) | Err(_) => return,
             }
         }
     }

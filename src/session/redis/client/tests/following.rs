@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::on_each_program;
 use super::server::{Server, open, settings, until};
-use crate::session::redis::commands::command;
-use crate::session::redis::{EntryId, Follower, Heard, Redis, RedisError};
+use crate::session::redis::client::commands::command;
+use crate::session::redis::client::{EntryId, Follower, ListState, Redis, RedisError};
 use crate::world::{UnixTime, World};
 
 on_each_program![
@@ -37,7 +37,7 @@ impl Follower for Told {
         Ok(())
     }
 
-    fn heard(&self, heard: &Heard) {
+    fn state(&self, heard: &ListState) {
         let now = World::system().now();
         let time = UnixTime::from_millis(heard.time);
         assert!(time.since(now).max(now.since(time)) < Duration::from_secs(10), "{heard:?}");

@@ -8,11 +8,11 @@ use std::time::Duration;
 use redis::{Cmd, Value};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use super::connection::Dialer;
+use super::connection::Connector;
 use super::error::RedisError;
-use super::link::{Link, Place};
+use super::link::{Link, Target};
 use super::value::{bytes, list, number};
 use crate::session::redis::RedisAddress;
 
@@ -44,10 +44,10 @@ fn crc16(bytes: &[u8]) -> u16 {
 /// The known masters of a Cluster.
 pub(super) struct Cluster {
     seeds: Vec<Arc<Link>>,
-    dialer: Arc<Dialer>,
+    connector: Arc<Connector>,
     map: RwLock<Arc<Map>>,
     /// Whether an answer contradicted the map.
-    doubtful: AtomicBool,
+    is_outdated: AtomicBool,
     /// When the map was last requested; locked during a request.
     asked: AsyncMutex<Option<Instant>>,
 }
@@ -62,16 +62,17 @@ struct Map {
 }
 
 impl Cluster {
-    pub(super) fn new(seeds: &[RedisAddress], dialer: Arc<Dialer>) -> Self {
-        let link = |address: &RedisAddress| Arc::new(Link::new(Place::Server(address.clone()), Arc::clone(&dialer)));
+    pub(super) fn new(seeds: &[RedisAddress], connector: Arc<Connector>) -> Self {
+        let link =
+            |address: &RedisAddress| Arc::new(Link::new(Target::Server(address.clone()), Arc::clone(&connector)));
         let seeds = seeds.iter().map(link).collect();
-        let (map, doubtful, asked) = (RwLock::default(), AtomicBool::new(true), AsyncMutex::default());
-        Self { seeds, dialer, map, doubtful, asked }
+        let (map, is_outdated, asked) = (RwLock::default(), AtomicBool::new(true), AsyncMutex::default());
+        Self { seeds, connector, map, is_outdated, asked }
     }
 
     /// The server that has a slot.
     pub(super) async fn link(&self, slot: u16, deadline: Instant) -> Result<Arc<Link>, RedisError> {
-        let refreshed = self.refresh_if_doubtful(deadline).await;
+        let refreshed = self.refresh_if_outdated(deadline).await;
         let map = self.map();
         let range = map.ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&slot));
         match range {
@@ -94,8 +95,8 @@ impl Cluster {
 
     /// All servers that have keys.
     pub(super) async fn links(&self, deadline: Instant) -> Result<Vec<Arc<Link>>, RedisError> {
-        self.doubt();
-        self.refresh_if_doubtful(deadline).await?;
+        self.mark_outdated();
+        self.refresh_if_outdated(deadline).await?;
         let mut links: Vec<_> =
             self.map().links.iter().map(|(address, link)| (address.to_string(), Arc::clone(link))).collect();
         // A cursor has the position in this list.
@@ -104,27 +105,26 @@ impl Cluster {
     }
 
     /// Has the map requested again before its next use.
-    pub(super) fn doubt(&self) {
-        self.doubtful.store(true, Ordering::Release);
+    pub(super) fn mark_outdated(&self) {
+        self.is_outdated.store(true, Ordering::Release);
     }
 
     fn map(&self) -> Arc<Map> {
         Arc::clone(&self.map.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn refresh_if_doubtful(&self, deadline: Instant) -> Result<(), RedisError> {
-        if !self.doubtful.load(Ordering::Acquire) {
+    async fn refresh_if_outdated(&self, deadline: Instant) -> Result<(), RedisError> {
+        if !self.is_outdated.load(Ordering::Acquire) {
             return Ok(());
         }
-        let elapsed = |_| RedisError::TimedOut(self.dialer.timeout);
-        let mut asked = timeout_at(deadline, self.asked.lock()).await.map_err(elapsed)?;
+        let mut asked = self.connector.before(deadline, self.asked.lock()).await?;
         let was_just_asked = asked.is_some_and(|at| at.elapsed() < QUESTION_INTERVAL);
-        if was_just_asked || !self.doubtful.swap(false, Ordering::AcqRel) {
+        if was_just_asked || !self.is_outdated.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
         let refreshed = self.refresh(deadline).await;
         *asked = Some(Instant::now());
-        refreshed.inspect_err(|_| self.doubt())
+        refreshed.inspect_err(|_| self.mark_outdated())
     }
 
     /// Takes the first complete map that any known server gives; all are asked at once.
@@ -137,7 +137,7 @@ impl Cluster {
                 let mut command = Cmd::new();
                 command.arg("CLUSTER").arg("SLOTS");
                 let answers = link.send(&[command], deadline).await?;
-                let Place::Server(address) = link.place() else { return Err(RedisError::Unexpected) };
+                let Target::Server(address) = link.target() else { return Err(RedisError::Unexpected) };
                 masters(answers.first().ok_or(RedisError::Unexpected)?, address)
             });
         }
@@ -157,11 +157,11 @@ impl Cluster {
 
     /// The existing link, or a new one.
     fn link_at(&self, address: RedisAddress, known: &Map) -> Arc<Link> {
-        let is_here = |link: &&Arc<Link>| matches!(link.place(), Place::Server(there) if *there == address);
+        let is_here = |link: &&Arc<Link>| matches!(link.target(), Target::Server(there) if *there == address);
         let here = known.links.get(&address).cloned().or_else(|| known.named().get(&address).cloned());
         match here.or_else(|| self.seeds.iter().find(is_here).cloned()) {
             Some(link) => link,
-            None => Arc::new(Link::new(Place::Server(address), Arc::clone(&self.dialer))),
+            None => Arc::new(Link::new(Target::Server(address), Arc::clone(&self.connector))),
         }
     }
 

@@ -6,7 +6,7 @@ use super::on_each_program;
 use super::operations::{KEY, LONG, finds_all, leases, many_at_once};
 use super::server::{Server, open, until};
 use super::stage::{Manner, cluster, cluster_settings, node};
-use crate::session::redis::cluster::slot;
+use crate::session::redis::client::cluster::slot;
 
 on_each_program![a_cluster_does_the_same, a_server_without_slots_is_connected_once];
 

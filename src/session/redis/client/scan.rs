@@ -8,7 +8,7 @@ use super::commands::command;
 use super::error::RedisError;
 use super::link::Link;
 use super::value::{bytes, list, number, only, optional_bytes};
-use super::{Redis, Way};
+use super::{Redis, Topology};
 
 /// The number of keys that one step looks at.
 const STEP: &[u8] = b"500";
@@ -101,9 +101,9 @@ impl Redis {
 
     /// All servers that have keys.
     async fn links(&self) -> Result<Vec<Arc<Link>>, RedisError> {
-        match &self.way {
-            Way::One(link) => Ok(vec![Arc::clone(link)]),
-            Way::Cluster(cluster) => cluster.links(self.deadline()).await,
+        match &self.topology {
+            Topology::One(link) => Ok(vec![Arc::clone(link)]),
+            Topology::Cluster(cluster) => cluster.links(self.deadline()).await,
         }
     }
 

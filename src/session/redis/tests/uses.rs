@@ -1,7 +1,7 @@
 //! When a session was used last, as others hear of it.
 
 use super::*;
-use crate::session::redis::tests::server::calls;
+use crate::session::redis::client::tests::server::calls;
 
 /// Of a session that may be idle for an hour.
 #[tokio::test]
@@ -37,10 +37,10 @@ async fn a_record_outlives_uses_that_were_not_written_down() {
     let record = store.backend.get(token.key()).await.unwrap().unwrap();
     let elsewhere = store.cache.open(&token, record).unwrap();
     elsewhere.touch(began + Duration::from_mins(30));
-    store.backend.shared.keep_uses(vec![(token.key(), Arc::clone(&elsewhere))]).await.unwrap();
+    store.backend.shared.save_uses(vec![(token.key(), Arc::clone(&elsewhere))]).await.unwrap();
     assert_eq!(left(&token).await, 97);
     session.touch(began + Duration::from_mins(10));
-    store.backend.shared.keep_uses(vec![(token.key(), Arc::clone(&session))]).await.unwrap();
+    store.backend.shared.save_uses(vec![(token.key(), Arc::clone(&session))]).await.unwrap();
     assert_eq!(left(&token).await, 97);
     assert_eq!(session.last_use(), elsewhere.last_use());
 }
@@ -86,12 +86,12 @@ async fn what_can_be_written_is_while_a_part_of_a_cluster_is_away() {
     let streams = owner(&servers, "test:{revocations}");
     servers[(streams + 1) % 3].signal("STOP");
     assert!(store.reclaim(World::system().now()).await.is_err());
-    let unkept = |sessions: &[Arc<Session>]| sessions.iter().filter(|session| session.has_unkept_use()).count();
-    assert!((1..60).contains(&unkept(&sessions)), "{}", unkept(&sessions));
+    let unsaved = |sessions: &[Arc<Session>]| sessions.iter().filter(|session| session.has_unsaved_use()).count();
+    assert!((1..60).contains(&unsaved(&sessions)), "{}", unsaved(&sessions));
     servers[(streams + 1) % 3].signal("CONT");
     until("all are written", async || {
         let _ = store.reclaim(World::system().now()).await;
-        unkept(&sessions) == 0
+        unsaved(&sessions) == 0
     })
     .await;
 }
@@ -127,6 +127,6 @@ async fn uses_are_written_down_before_all_is_forgotten() {
     server.ask(&["XADD", &list(":removals"), "*", "k", &"k".repeat(32)]).await;
     server.ask(&["DEL", &list(":removals")]).await;
     until("all is looked up again", async || store.cache.sessions.get(&token.key()).is_none()).await;
-    until("it is written", async || !session.has_unkept_use()).await;
+    until("it is written", async || !session.has_unsaved_use()).await;
     assert_eq!(store.load(&token).await.unwrap().unwrap().last_use(), session.last_use());
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Shared;
-use crate::session::backend::Turn;
-use crate::session::redis::{Begun, Finish, RedisError};
+use crate::session::backend::LeaseReply;
+use crate::session::redis::client::{BeginReply, Finish, RedisError};
 use crate::session::{Finished, Lease, Refreshable, Session, SessionKey, StoreError};
 use crate::world::UnixTime;
 
@@ -22,7 +22,7 @@ impl Shared {
         self: &Arc<Self>,
         key: SessionKey,
         session: &Session,
-    ) -> Result<Turn, StoreError> {
+    ) -> Result<LeaseReply, StoreError> {
         let owner: [u8; 16] = self.cache.world.random()?;
         let may_retake = session.refreshable().is_some_and(Refreshable::is_reusable);
         let begun = self.redis.begin_refresh(key.as_bytes(), &owner, self.lease, may_retake).await;
@@ -32,12 +32,12 @@ impl Shared {
         };
         Ok(match begun.inspect_err(|_| self.give_back(key, owner, session.expires_at()))? {
             // A removed session has no lease.
-            Begun::Taken(_) | Begun::Retaken(_) if self.was_removed(key) => Turn::Gone,
-            Begun::Taken(record) => Turn::Lease(lease(), Some(record)),
-            Begun::Retaken(record) => Turn::Retaken(lease(), record),
-            Begun::Busy => Turn::Busy,
-            Begun::Abandoned(record) => Turn::Spent(Some(record)),
-            Begun::Gone => Turn::Gone,
+            BeginReply::Taken(_) | BeginReply::Retaken(_) if self.was_removed(key) => LeaseReply::Gone,
+            BeginReply::Taken(record) => LeaseReply::Lease(lease(), Some(record)),
+            BeginReply::Retaken(record) => LeaseReply::Retaken(lease(), record),
+            BeginReply::Busy => LeaseReply::Busy,
+            BeginReply::Abandoned(record) => LeaseReply::Spent(Some(record)),
+            BeginReply::Gone => LeaseReply::Gone,
         })
     }
 

@@ -4,15 +4,15 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use redis::{Cmd, Value};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::commands::command;
 use super::connection::Connection;
 use super::error::RedisError;
-use super::link::Pause;
+use super::link::Backoff;
 use super::stream::{EntryId, Info, entries, history};
 use super::value::{list, number, optional_bytes};
-use super::{Redis, Shared, Way};
+use super::{Redis, Shared, Topology};
 
 /// The number of entries of each stream that are read at once.
 const CHUNK: usize = 1000;
@@ -34,9 +34,9 @@ pub(crate) trait Follower: Send + Sync {
     fn removed(&self, key: &[u8; 32]);
 
     /// The keys beside the streams, after each request.
-    fn heard(&self, heard: &Heard);
+    fn state(&self, heard: &ListState);
 
-    /// All that was revoked or removed before `at` has been told, with the last [`Follower::heard`] after it.
+    /// All that was revoked or removed before `at` has been told, with the last [`Follower::state`] after it.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ pub(crate) trait Follower: Send + Sync {
 
 /// The keys beside the streams.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Heard {
+pub(crate) struct ListState {
     /// The head of the list of revocations; empty where there is none.
     pub(crate) head: Vec<u8>,
     /// The latest moment at which a saved login began, in milliseconds.
@@ -65,21 +65,21 @@ pub(crate) struct Heard {
 /// The position in the streams of one server.
 struct Position {
     history: String,
-    revocations: Reading,
-    removals: Reading,
+    revocations: StreamPosition,
+    removals: StreamPosition,
     /// Whether the last request found more entries to come, and none came.
     stuck: bool,
 }
 
 /// The position in one stream, and the number of entries before it: the server counts them too, so a missing one is found.
 #[derive(Clone, Copy)]
-struct Reading {
+struct StreamPosition {
     seen: EntryId,
     count: u64,
 }
 
 /// The result of one request.
-enum Round {
+enum Progress {
     /// All entries were read.
     Current,
     /// There are more.
@@ -95,20 +95,20 @@ impl Redis {
     /// long as the master answers and more than half of the Sentinels, if any, name it.
     pub(crate) async fn follow(&self, follower: &dyn Follower) -> Infallible {
         let mut position = None;
-        let mut pause = Pause::default();
+        let mut backoff = Backoff::default();
         loop {
-            let Err(error) = self.listen(follower, &mut position, &mut pause).await;
-            if let Way::Cluster(cluster) = &self.way {
-                cluster.doubt();
+            let Err(error) = self.listen(follower, &mut position, &mut backoff).await;
+            if let Topology::Cluster(cluster) = &self.topology {
+                cluster.mark_outdated();
             }
-            if pause.is_first() {
+            if backoff.is_first() {
                 tracing::warn!(%error, "revocations cannot be followed");
             }
             if let RedisError::Damaged(what) = error {
                 position = None;
                 follower.damaged(what);
             }
-            tokio::time::sleep(pause.prolong(&error)).await;
+            tokio::time::sleep(backoff.prolong(&error)).await;
         }
     }
 
@@ -117,36 +117,33 @@ impl Redis {
         &self,
         follower: &dyn Follower,
         position: &mut Option<Position>,
-        pause: &mut Pause,
+        backoff: &mut Backoff,
     ) -> Result<Infallible, RedisError> {
         let key = self.shared(Shared::Revocations);
         let deadline = self.deadline();
         let link = self.link(&key, deadline).await?;
-        let (connection, address) = timeout_at(deadline, link.dial(deadline))
-            .await
-            .map_err(|_| RedisError::TimedOut(self.dialer.timeout))
-            .flatten()?;
+        let (connection, address) = self.connector.before(deadline, link.connect(deadline)).await??;
         // The first request must not wait for new entries.
         let mut block = None;
         loop {
             let before = Instant::now();
-            let deadline = before + block.unwrap_or_default() + self.dialer.timeout;
+            let deadline = before + block.unwrap_or_default() + self.connector.timeout;
             let (round, found) = match position {
-                Some(position) => self.round(&connection, follower, position, block, deadline).await?,
-                None => (Round::Gap, self.glance(&connection, follower, deadline).await?),
+                Some(position) => self.read(&connection, follower, position, block, deadline).await?,
+                None => (Progress::Gap, self.first_position(&connection, follower, deadline).await?),
             };
-            block = matches!(round, Round::Current).then_some(self.staleness / PROOFS);
+            block = matches!(round, Progress::Current).then_some(self.staleness / PROOFS);
             match round {
-                Round::Current => {
+                Progress::Current => {
                     link.leads_to(&address, deadline).await?;
                     follower.current(before)?;
-                    if !pause.is_first() {
+                    if !backoff.is_first() {
                         tracing::info!("revocations are followed again");
                     }
-                    *pause = Pause::default();
+                    *backoff = Backoff::default();
                 }
-                Round::More => {}
-                Round::Gap => {
+                Progress::More => {}
+                Progress::Gap => {
                     if position.is_some() {
                         // Later lookups must not go to the server before the gap.
                         link.reset(deadline).await?;
@@ -160,26 +157,26 @@ impl Redis {
     }
 
     /// The present position: the beginning of the revocations, and the end of the removals.
-    async fn glance(
+    async fn first_position(
         &self,
         connection: &Connection,
         follower: &dyn Follower,
         deadline: Instant,
     ) -> Result<Position, RedisError> {
-        let (found, _, _) = place_of(&connection.send(&self.questions(), deadline).await?, follower)?;
+        let (found, _, _) = position_of(&connection.send(&self.questions(), deadline).await?, follower)?;
         Ok(found)
     }
 
     /// Requests the entries after `position`, waits for some for the time of `block`, and tells them; returns the position to
     /// go on from after a gap.
-    async fn round(
+    async fn read(
         &self,
         connection: &Connection,
         follower: &dyn Follower,
         position: &mut Position,
         block: Option<Duration>,
         deadline: Instant,
-    ) -> Result<(Round, Position), RedisError> {
+    ) -> Result<(Progress, Position), RedisError> {
         let [revocations, removals] = [Shared::Revocations, Shared::Removals].map(|stream| self.shared(stream));
         let [after_revocations, after_removals] =
             [position.revocations, position.removals].map(|reading| reading.seen.to_string());
@@ -193,7 +190,7 @@ impl Redis {
         let commands: Vec<Cmd> = std::iter::once(read).chain(self.questions()).collect();
         let answers = connection.send(&commands, deadline).await?;
         let (read, answers) = answers.split_first().ok_or(RedisError::Unexpected)?;
-        let (found, of_revocations, of_removals) = place_of(answers, follower)?;
+        let (found, of_revocations, of_removals) = position_of(answers, follower)?;
         let seen = (position.revocations.seen, position.removals.seen);
         for (id, entry) in entries(read, &revocations)? {
             position.revocations.pass(id);
@@ -204,16 +201,16 @@ impl Redis {
             follower.removed(key.try_into().map_err(|_| RedisError::Unexpected)?);
         }
         if position.history != found.history {
-            return Ok((Round::Gap, found));
+            return Ok((Progress::Gap, found));
         }
         let round = match (position.revocations.reaches(of_revocations), position.removals.reaches(of_removals)) {
-            (Round::Gap, _) | (_, Round::Gap) => Round::Gap,
-            (Round::Current, Round::Current) => Round::Current,
-            _ if seen != (position.revocations.seen, position.removals.seen) => Round::More,
+            (Progress::Gap, _) | (_, Progress::Gap) => Progress::Gap,
+            (Progress::Current, Progress::Current) => Progress::Current,
+            _ if seen != (position.revocations.seen, position.removals.seen) => Progress::More,
             // An entry that was added between two commands comes with the next request.
-            _ if !std::mem::replace(&mut position.stuck, true) => return Ok((Round::More, found)),
-            (Round::More, _) => return Err(RedisError::Damaged("its end is missing")),
-            _ => Round::Gap,
+            _ if !std::mem::replace(&mut position.stuck, true) => return Ok((Progress::More, found)),
+            (Progress::More, _) => return Err(RedisError::Damaged("its end is missing")),
+            _ => Progress::Gap,
         };
         position.stuck = false;
         Ok((round, found))
@@ -236,7 +233,7 @@ impl Redis {
     }
 }
 
-impl Reading {
+impl StreamPosition {
     /// Counts an entry.
     fn pass(&mut self, id: EntryId) {
         self.seen = id;
@@ -244,18 +241,18 @@ impl Reading {
     }
 
     /// Compares with the server's state after all entries were read.
-    fn reaches(self, info: Info) -> Round {
+    fn reaches(self, info: Info) -> Progress {
         match self.seen.cmp(&info.last) {
-            std::cmp::Ordering::Less => Round::More,
-            std::cmp::Ordering::Equal if self.count == info.added => Round::Current,
+            std::cmp::Ordering::Less => Progress::More,
+            std::cmp::Ordering::Equal if self.count == info.added => Progress::Current,
             // Entries were trimmed before they were read, or the stream is another one.
-            std::cmp::Ordering::Equal | std::cmp::Ordering::Greater => Round::Gap,
+            std::cmp::Ordering::Equal | std::cmp::Ordering::Greater => Progress::Gap,
         }
     }
 }
 
 /// Reads the answers to [`Redis::questions`]: the position to begin at, and the state of both streams.
-fn place_of(answers: &[Value], follower: &dyn Follower) -> Result<(Position, Info, Info), RedisError> {
+fn position_of(answers: &[Value], follower: &dyn Follower) -> Result<(Position, Info, Info), RedisError> {
     let [head, latest, revocations, removals, replication, time] = answers else { return Err(RedisError::Unexpected) };
     let latest = match latest {
         Value::Nil => 0,
@@ -264,13 +261,13 @@ fn place_of(answers: &[Value], follower: &dyn Follower) -> Result<(Position, Inf
     let [seconds, micros] = list(time)? else { return Err(RedisError::Unexpected) };
     let time = number(seconds)?.saturating_mul(1000).saturating_add(number(micros)? / 1000);
     let head = optional_bytes(head.clone())?.unwrap_or_default();
-    follower.heard(&Heard { head, latest, time });
+    follower.state(&ListState { head, latest, time });
     let history = history(replication)?;
     let (of_revocations, of_removals) = (Info::read(revocations)?, Info::read(removals)?);
     // An empty stream has nothing before the next entry.
     let seen = if of_revocations.length == 0 { of_revocations.last } else { EntryId::default() };
-    let whole = Reading { seen, count: of_revocations.added.saturating_sub(of_revocations.length) };
-    let end = Reading { seen: of_removals.last, count: of_removals.added };
+    let whole = StreamPosition { seen, count: of_revocations.added.saturating_sub(of_revocations.length) };
+    let end = StreamPosition { seen: of_removals.last, count: of_removals.added };
     let position = Position { history, revocations: whole, removals: end, stuck: false };
     Ok((position, of_revocations, of_removals))
 }

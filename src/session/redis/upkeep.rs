@@ -4,11 +4,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Shared;
-use super::removed::REMOVALS_KEPT;
+use super::removed::REMOVALS_REMEMBERED;
 use crate::session::StoreError;
 use crate::session::map::Keyed;
-use crate::session::redis::{RedisError, Update};
-use crate::session::revocation::LATE;
+use crate::session::redis::client::{RedisError, Update};
+use crate::session::revocation::LATE_LOGIN;
 use crate::world::UnixTime;
 
 /// The number of uses that are written at once.
@@ -23,7 +23,7 @@ impl Shared {
     /// How long a revocation may mean a session.
     fn remembered(&self) -> Duration {
         let longest = self.longest.get().map_or(self.lifetime, |longest| longest.load(Ordering::Relaxed));
-        Duration::from_millis(longest) + LATE
+        Duration::from_millis(longest) + LATE_LOGIN
     }
 
     /// Frees outdated revocations and removals.
@@ -31,7 +31,7 @@ impl Shared {
         let longest = self.redis.longest(self.lifetime).await?;
         self.longest().await?.store(longest, Ordering::Relaxed);
         let asked = self.cache.world.now();
-        let time = self.redis.trim(REMOVALS_KEPT).await?;
+        let time = self.redis.trim(REMOVALS_REMEMBERED).await?;
         let time = UnixTime::from_millis(time);
         self.clocks.compare(asked, time, self.cache.world.now());
         // By the server's clock alone, which gave the ids: a wrong clock here frees nothing early.
@@ -45,10 +45,10 @@ impl Shared {
     /// # Errors
     ///
     /// When some failed; the others are written all the same, unless Redis is away.
-    pub(super) async fn keep_uses(&self, unkept: Vec<Keyed>) -> Result<(), StoreError> {
+    pub(super) async fn save_uses(&self, unsaved: Vec<Keyed>) -> Result<(), StoreError> {
         let mut kept = Ok(());
-        for uses in unkept.chunks(USES_AT_ONCE) {
-            kept = self.keep_some(uses).await.and(kept);
+        for uses in unsaved.chunks(USES_AT_ONCE) {
+            kept = self.save_some(uses).await.and(kept);
             if kept.is_err() && !self.is_fresh() {
                 break;
             }
@@ -56,7 +56,7 @@ impl Shared {
         kept
     }
 
-    async fn keep_some(&self, uses: &[Keyed]) -> Result<(), StoreError> {
+    async fn save_some(&self, uses: &[Keyed]) -> Result<(), StoreError> {
         let (mut kept, mut written, mut updates) = (Ok(()), Vec::new(), Vec::new());
         let keys: Vec<_> = uses.iter().map(|(key, _)| *key.as_bytes()).collect();
         for ((key, session), record) in uses.iter().zip(self.redis.get_many(&keys).await) {
@@ -65,7 +65,7 @@ impl Shared {
                     let check = session.last_check();
                     let new = self.cache.with_use(key, &old, session)?;
                     // Another process may have written a later use.
-                    if let Some(new) = new.filter(|_| session.has_unkept_use()) {
+                    if let Some(new) = new.filter(|_| session.has_unsaved_use()) {
                         let ttl = self.ttl(&new);
                         updates.push(Update { key: *key.as_bytes(), old, new, ttl });
                         written.push((session, check));
@@ -77,7 +77,7 @@ impl Shared {
         }
         for ((session, check), updated) in written.into_iter().zip(self.redis.update_uses(&updates).await) {
             match updated {
-                Ok(true) => session.kept(check),
+                Ok(true) => session.note_saved_use(check),
                 // Where another process wrote it meanwhile, the next attempt will do.
                 Ok(false) => {}
                 Err(error) => kept = Err(error.into()),

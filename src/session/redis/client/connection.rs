@@ -21,7 +21,7 @@ use crate::telemetry::WithCauses;
 use crate::tls;
 
 /// Opens connections with the same settings.
-pub(super) struct Dialer {
+pub(super) struct Connector {
     tls: Option<TlsConnector>,
     user: RedisConnectionInfo,
     /// For an operation, with all that it needs.
@@ -36,10 +36,10 @@ pub(super) struct Connection {
     _driver: Arc<AbortOnDropHandle<()>>,
 }
 
-impl Dialer {
+impl Connector {
     /// For the servers that hold the data.
     pub(super) fn new(settings: &RedisSettings) -> Result<Self, RedisError> {
-        let tls = settings.tls.then(|| connector(settings.ca_file.as_deref())).transpose()?;
+        let tls = settings.tls.then(|| tls_connector(settings.ca_file.as_deref())).transpose()?;
         let user = user(settings.username.as_deref(), settings.password.as_ref());
         Ok(Self { tls, user: user.set_db(settings.database.into()), timeout: settings.timeout })
     }
@@ -49,13 +49,21 @@ impl Dialer {
         Self { tls: self.tls.clone(), user: user(username, password), timeout: self.timeout }
     }
 
-    /// Connects before `deadline`.
-    pub(super) async fn dial(&self, address: &RedisAddress, deadline: Instant) -> Result<Connection, RedisError> {
-        let dialed = timeout_at(deadline, self.connect(address)).await;
-        dialed.unwrap_or(Err(RedisError::TimedOut(self.timeout)))
+    /// The result of `operation`, unless it takes longer than until `deadline`.
+    pub(super) async fn before<T>(
+        &self,
+        deadline: Instant,
+        operation: impl Future<Output = T>,
+    ) -> Result<T, RedisError> {
+        timeout_at(deadline, operation).await.map_err(|_| RedisError::TimedOut(self.timeout))
     }
 
-    async fn connect(&self, address: &RedisAddress) -> Result<Connection, RedisError> {
+    /// Connects before `deadline`.
+    pub(super) async fn connect(&self, address: &RedisAddress, deadline: Instant) -> Result<Connection, RedisError> {
+        self.before(deadline, self.open(address)).await?
+    }
+
+    async fn open(&self, address: &RedisAddress) -> Result<Connection, RedisError> {
         let away = |error: std::io::Error| RedisError::Away(clean(&format!("{address}: {error}")));
         let tcp = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(away)?;
         tcp.set_nodelay(true).map_err(away)?;
@@ -105,7 +113,7 @@ fn user(username: Option<&str>, password: Option<&SecretString>) -> RedisConnect
     user
 }
 
-fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, RedisError> {
+fn tls_connector(ca_file: Option<&Path>) -> Result<TlsConnector, RedisError> {
     let config =
         tls::client_config(ca_file).map_err(|error| RedisError::Tls(clean(&WithCauses(&error).to_string())))?;
     Ok(TlsConnector::from(Arc::new(config)))

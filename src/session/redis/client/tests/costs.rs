@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::on_each_program;
 use super::operations::{KEY, LONG};
 use super::server::{Server, calls, open, settings, until};
-use crate::session::redis::{Begun, Finish, Redis, RedisError, Update};
+use crate::session::redis::client::{BeginReply, Finish, Redis, RedisError, Update};
 
 const OURS: [u8; 16] = [1; 16];
 
@@ -41,7 +41,8 @@ type Operation<'a> = std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
 /// All that there is, in an order in which it is possible.
 async fn all(redis: &Redis, mut does: impl AsyncFnMut(&str, Operation<'_>)) {
     let put = || async { redis.put(&KEY, b"one", LONG, 0).await.unwrap() };
-    let begin = || async { assert!(matches!(redis.begin_refresh(&KEY, &OURS, LONG, true).await, Ok(Begun::Taken(_)))) };
+    let begin =
+        || async { assert!(matches!(redis.begin_refresh(&KEY, &OURS, LONG, true).await, Ok(BeginReply::Taken(_)))) };
     let finish = |finish| async move { assert!(redis.finish_refresh(&KEY, &OURS, finish).await.unwrap()) };
     let updates: Vec<_> = (0..9).map(|number| [number; 32]).collect();
     let update = |key: &[u8; 32]| Update { key: *key, old: b"one".to_vec(), new: b"two".to_vec(), ttl: LONG };
@@ -58,7 +59,7 @@ async fn all(redis: &Redis, mut does: impl AsyncFnMut(&str, Operation<'_>)) {
     does("get 9", Box::pin(read)).await;
     let used = async { assert!(redis.update_uses(&[update(&KEY)]).await.iter().all(Result::is_ok)) };
     does("evalsha 1, get 1, pexpire 1, set 1", Box::pin(used)).await;
-    let taken_out = async { assert!(redis.take_out(&KEY).await.unwrap().is_told) };
+    let taken_out = async { assert!(redis.take_out(&KEY).await.unwrap().is_notified) };
     does("del 1, evalsha 1, get 1, xadd 1", Box::pin(taken_out)).await;
     let revoked = async { assert!(redis.revoke(&[b"a"], None).await.unwrap()) };
     does("evalsha 1, get 2, set 1, xadd 1", Box::pin(revoked)).await;
@@ -74,7 +75,7 @@ async fn a_full_server_refuses_what_would_take_room(program: &'static str) {
     for key in [KEY, other] {
         redis.put(&key, b"one", LONG, 0).await.unwrap();
     }
-    assert!(matches!(redis.begin_refresh(&other, &OURS, LONG, true).await.unwrap(), Begun::Taken(_)));
+    assert!(matches!(redis.begin_refresh(&other, &OURS, LONG, true).await.unwrap(), BeginReply::Taken(_)));
     server.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
     let refused = |error: RedisError| matches!(&error, RedisError::Refused(why) if why.starts_with("OOM"));
     assert!(refused(redis.put(&KEY, b"one", LONG, 0).await.unwrap_err()), "a login");
@@ -83,7 +84,7 @@ async fn a_full_server_refuses_what_would_take_room(program: &'static str) {
     assert!(refused(redis.finish_refresh(&other, &OURS, renewed).await.unwrap_err()), "its end");
     assert!(refused(redis.update_uses(&[update]).await.pop().unwrap().unwrap_err()), "a use");
     assert!(refused(redis.revoke(&[b"a"], None).await.unwrap_err()), "a revocation");
-    assert!(refused(redis.tell_removed(&KEY).await.unwrap_err()), "word of a sign-out in a Cluster");
+    assert!(refused(redis.notify_removed(&KEY).await.unwrap_err()), "word of a sign-out in a Cluster");
     assert_eq!(redis.get(&KEY).await.unwrap().unwrap(), b"one");
     assert_eq!(redis.take_out(&KEY).await.unwrap().record.unwrap(), b"one", "a sign-out");
     assert_eq!(server.ask(&["XLEN", "test:{revocations}:removals"]).await, redis::Value::Int(1));

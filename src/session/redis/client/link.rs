@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::commands::command;
-use super::connection::{Connection, Dialer};
+use super::connection::{Connection, Connector};
 use super::error::RedisError;
 use super::sentinel::Sentinels;
 use super::stream::history;
@@ -20,7 +20,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// The server of a link.
-pub(super) enum Place {
+pub(super) enum Target {
     /// The server at this address.
     Server(RedisAddress),
     /// The present master.
@@ -29,8 +29,8 @@ pub(super) enum Place {
 
 /// A connection that is opened when it is needed, replaced when it is broken, and shared by all operations.
 pub(super) struct Link {
-    place: Place,
-    dialer: Arc<Dialer>,
+    target: Target,
+    connector: Arc<Connector>,
     state: Mutex<State>,
 }
 
@@ -39,19 +39,19 @@ struct State {
     connection: Option<(Connection, RedisAddress)>,
     /// The number of connections so far.
     number: u64,
-    pause: Pause,
+    backoff: Backoff,
 }
 
 /// The growing, random pause after failed connections.
 #[derive(Default)]
-pub(super) struct Pause {
+pub(super) struct Backoff {
     failures: u32,
     until: Option<(Instant, String)>,
 }
 
 impl Link {
-    pub(super) fn new(place: Place, dialer: Arc<Dialer>) -> Self {
-        Self { place, dialer, state: Mutex::default() }
+    pub(super) fn new(target: Target, connector: Arc<Connector>) -> Self {
+        Self { target, connector, state: Mutex::default() }
     }
 
     /// Sends the commands, over a new connection where there is none; a broken connection is not used again.
@@ -71,33 +71,32 @@ impl Link {
     }
 
     async fn connected(&self, deadline: Instant) -> Result<(Connection, u64), RedisError> {
-        let elapsed = |_| RedisError::TimedOut(self.dialer.timeout);
-        let mut state = timeout_at(deadline, self.state.lock()).await.map_err(elapsed)?;
+        let mut state = self.connector.before(deadline, self.state.lock()).await?;
         if let Some((connection, _)) = &state.connection {
             return Ok((connection.clone(), state.number));
         }
-        state.pause.is_over()?;
-        match timeout_at(deadline, self.dial(deadline)).await.map_err(elapsed).flatten() {
+        state.backoff.is_over()?;
+        match self.connector.before(deadline, self.connect(deadline)).await.flatten() {
             Ok((connection, address)) => {
-                state.pause = Pause::default();
+                state.backoff = Backoff::default();
                 state.number += 1;
                 state.connection = Some((connection.clone(), address));
                 Ok((connection, state.number))
             }
             Err(error) => {
-                state.pause.prolong(&error);
+                state.backoff.prolong(&error);
                 Err(error)
             }
         }
     }
 
     /// A connection for the caller alone, and its address.
-    pub(super) async fn dial(&self, deadline: Instant) -> Result<(Connection, RedisAddress), RedisError> {
-        match &self.place {
-            Place::Server(address) => Ok((self.dialer.dial(address, deadline).await?, address.clone())),
-            Place::Master(sentinels) => {
+    pub(super) async fn connect(&self, deadline: Instant) -> Result<(Connection, RedisAddress), RedisError> {
+        match &self.target {
+            Target::Server(address) => Ok((self.connector.connect(address, deadline).await?, address.clone())),
+            Target::Master(sentinels) => {
                 let address = sentinels.master(deadline).await?;
-                let connection = self.dialer.dial(&address, deadline).await?;
+                let connection = self.connector.connect(&address, deadline).await?;
                 // Sentinels may be ahead of the server, or behind it.
                 let answers = connection.send(&[command("INFO", &[b"replication"])], deadline).await?;
                 history(&only(answers)?)?;
@@ -109,12 +108,11 @@ impl Link {
     /// Fails unless the link still leads to `address`. A shared connection to another server is not used again, even where that
     /// server takes itself for the master.
     pub(super) async fn leads_to(&self, address: &RedisAddress, deadline: Instant) -> Result<(), RedisError> {
-        let Place::Master(sentinels) = &self.place else { return Ok(()) };
+        let Target::Master(sentinels) = &self.target else { return Ok(()) };
         if sentinels.master(deadline).await? != *address {
             return Err(RedisError::Away("the master is another one".to_owned()));
         }
-        let elapsed = |_| RedisError::TimedOut(self.dialer.timeout);
-        let mut state = timeout_at(deadline, self.state.lock()).await.map_err(elapsed)?;
+        let mut state = self.connector.before(deadline, self.state.lock()).await?;
         if state.connection.as_ref().is_some_and(|(_, connected)| connected != address) {
             state.connection = None;
         }
@@ -123,17 +121,16 @@ impl Link {
 
     /// Does not use the present connection again.
     pub(super) async fn reset(&self, deadline: Instant) -> Result<(), RedisError> {
-        let elapsed = |_| RedisError::TimedOut(self.dialer.timeout);
-        timeout_at(deadline, self.state.lock()).await.map_err(elapsed)?.connection = None;
+        self.connector.before(deadline, self.state.lock()).await?.connection = None;
         Ok(())
     }
 
-    pub(super) const fn place(&self) -> &Place {
-        &self.place
+    pub(super) const fn target(&self) -> &Target {
+        &self.target
     }
 }
 
-impl Pause {
+impl Backoff {
     /// Whether nothing failed since the last success.
     pub(super) const fn is_first(&self) -> bool {
         self.failures == 0
@@ -169,18 +166,18 @@ mod tests {
 
     #[test]
     fn pauses_grow_until_they_are_long() {
-        let mut pause = Pause::default();
-        assert!(pause.is_first() && pause.is_over().is_ok());
+        let mut backoff = Backoff::default();
+        assert!(backoff.is_first() && backoff.is_over().is_ok());
         for whole in [50, 100, 200, 400, 800, 1600, 2000, 2000, 2000, 2000, 2000, 2000, 2000] {
             let whole = Duration::from_millis(whole);
-            let length = pause.prolong(&RedisError::Away("why".to_owned()));
+            let length = backoff.prolong(&RedisError::Away("why".to_owned()));
             assert!((whole / 2..=whole).contains(&length), "{length:?} of {whole:?}");
-            assert!(!pause.is_first());
-            assert_eq!(pause.is_over(), Err(RedisError::Away("why".to_owned())));
-            let (until, _) = pause.until.as_mut().unwrap();
+            assert!(!backoff.is_first());
+            assert_eq!(backoff.is_over(), Err(RedisError::Away("why".to_owned())));
+            let (until, _) = backoff.until.as_mut().unwrap();
             assert!(*until <= Instant::now() + length);
             *until = Instant::now();
-            assert_eq!(pause.is_over(), Ok(()));
+            assert_eq!(backoff.is_over(), Ok(()));
         }
     }
 }

@@ -12,7 +12,7 @@ use super::port::reserved_address;
 use super::server::{Server, open, settings, until};
 use super::stage::Manner;
 use crate::session::redis::RedisSettings;
-use crate::session::redis::{Redis, RedisError};
+use crate::session::redis::client::{Redis, RedisError};
 
 const LONG: Duration = Duration::from_mins(1);
 const KEY: [u8; 32] = [7; 32];

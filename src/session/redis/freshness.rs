@@ -38,13 +38,13 @@ impl Freshness {
         heard > 0 && age() <= staleness
     }
 
-    pub(super) fn hear(&self, at: Instant) {
+    pub(super) fn note(&self, at: Instant) {
         let millis = at.saturating_duration_since(self.began).as_millis();
         self.heard.store(u64::try_from(millis).unwrap_or(u64::MAX - 1) + 1, Ordering::Release);
         self.news.notify_waiters();
     }
 
-    pub(super) fn doubt(&self) {
+    pub(super) fn invalidate(&self) {
         self.gaps.fetch_add(1, Ordering::AcqRel);
         self.heard.store(0, Ordering::Release);
     }
@@ -85,7 +85,7 @@ impl Shared {
         if self.freshness.heard.load(Ordering::Acquire) > 0 {
             return Err(self.stale());
         }
-        tokio::time::timeout(self.patience, fresh).await.map_err(|_| self.stale())
+        tokio::time::timeout(self.timeout, fresh).await.map_err(|_| self.stale())
     }
 
     /// To be taken before a write that must not be lost, for [`Shared::stands`].

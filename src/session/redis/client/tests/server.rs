@@ -14,23 +14,23 @@ use tempfile::TempDir;
 
 use super::port::reserved_address;
 use super::tool::{Running, command};
-use crate::session::redis::cluster::slot;
-use crate::session::redis::{Listed, Order, Redis, RedisError, Update};
+use crate::session::redis::client::cluster::slot;
+use crate::session::redis::client::{Order, OrderReply, Redis, RedisError, Update};
 use crate::session::redis::{RedisAddress, RedisMode, RedisSettings};
 
 /// How long something may take that has to come.
-pub(in crate::session) const PATIENCE: Duration = Duration::from_secs(30);
+pub(in crate::session) const DEADLINE: Duration = Duration::from_secs(30);
 /// How long to wait before looking again.
-const GLANCE: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Waits until something is so.
 pub(in crate::session) async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
     let looking = async {
         while !is_so().await {
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
-    assert!(tokio::time::timeout(PATIENCE, looking).await.is_ok(), "waited in vain: {what}");
+    assert!(tokio::time::timeout(DEADLINE, looking).await.is_ok(), "waited in vain: {what}");
 }
 
 /// A server in a folder of its own.
@@ -124,8 +124,8 @@ impl Redis {
     /// Takes a record out and tells of it.
     pub(in crate::session) async fn remove(&self, key: &[u8; 32]) -> Result<Option<Vec<u8>>, RedisError> {
         let taken = self.take_out(key).await?;
-        if !taken.is_told {
-            self.tell_removed(key).await?;
+        if !taken.is_notified {
+            self.notify_removed(key).await?;
         }
         Ok(taken.record)
     }
@@ -139,7 +139,7 @@ impl Redis {
         let mut done = true;
         for entry in entries {
             let listed = self.order(&Order { entry, once: once.take(), ..Order::default() }).await?;
-            done &= listed == Listed::Done;
+            done &= listed == OrderReply::Done;
         }
         Ok(done)
     }

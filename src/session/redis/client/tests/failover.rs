@@ -43,7 +43,7 @@ async fn cluster_is_followed(program: &'static str, manner: Manner) {
     let (told, _) = Told::follow(&redis);
     told.until_current().await;
     // A replica of the server that has the streams.
-    let owner = owner(&servers, &redis.shared(crate::session::redis::Shared::Revocations));
+    let owner = owner(&servers, &redis.shared(crate::session::redis::client::Shared::Revocations));
     let Value::BulkString(id) = servers[owner].ask(&["CLUSTER", "MYID"]).await else { panic!() };
     let replica = node(program, &manner, Some(&servers[(owner + 1) % 3])).await;
     let id = String::from_utf8(id).unwrap();

@@ -5,7 +5,7 @@ use redis::Value;
 
 use super::on_each_program;
 use super::server::{Server, open, settings, until};
-use crate::session::redis::{Begun, Cursor, EntryId, Finish, Listed, Order, Redis, Update};
+use crate::session::redis::client::{BeginReply, Cursor, EntryId, Finish, Order, OrderReply, Redis, Update};
 
 pub(super) const LONG: Duration = Duration::from_mins(1);
 const SHORT: Duration = Duration::from_millis(30);
@@ -27,17 +27,17 @@ on_each_program![
 ];
 
 #[track_caller]
-fn taken(begun: Begun) -> Vec<u8> {
+fn taken(begun: BeginReply) -> Vec<u8> {
     match begun {
-        Begun::Taken(record) => record,
+        BeginReply::Taken(record) => record,
         other => panic!("{other:?}"),
     }
 }
 
 #[track_caller]
-fn retaken(begun: Begun) -> Vec<u8> {
+fn retaken(begun: BeginReply) -> Vec<u8> {
     match begun {
-        Begun::Retaken(record) => record,
+        BeginReply::Retaken(record) => record,
         other => panic!("{other:?}"),
     }
 }
@@ -67,11 +67,11 @@ async fn a_lease_is_one_owners(program: &'static str) {
 }
 
 pub(super) async fn leases(redis: &Redis) {
-    assert_eq!(redis.begin_refresh(&KEY, &OURS, LONG, true).await.unwrap(), Begun::Gone);
+    assert_eq!(redis.begin_refresh(&KEY, &OURS, LONG, true).await.unwrap(), BeginReply::Gone);
     redis.put(&KEY, b"old", LONG, 0).await.unwrap();
     assert_eq!(taken(redis.begin_refresh(&KEY, &OURS, LONG, false).await.unwrap()), b"old");
     for owner in [&OURS, &THEIRS] {
-        assert_eq!(redis.begin_refresh(&KEY, owner, LONG, true).await.unwrap(), Begun::Busy);
+        assert_eq!(redis.begin_refresh(&KEY, owner, LONG, true).await.unwrap(), BeginReply::Busy);
     }
     assert!(redis.renew_refresh(&KEY, &OURS, LONG).await.unwrap());
     assert!(!redis.renew_refresh(&KEY, &THEIRS, LONG).await.unwrap());
@@ -84,7 +84,7 @@ pub(super) async fn leases(redis: &Redis) {
     assert_eq!(taken(redis.begin_refresh(&KEY, &OURS, LONG, false).await.unwrap()), b"new");
     assert!(redis.finish_refresh(&KEY, &OURS, Finish::Keep).await.unwrap());
     assert!(!redis.renew_refresh(&KEY, &OURS, LONG).await.unwrap());
-    assert_eq!(redis.begin_refresh(&KEY, &THEIRS, LONG, false).await.unwrap(), Begun::Abandoned(b"new".to_vec()));
+    assert_eq!(redis.begin_refresh(&KEY, &THEIRS, LONG, false).await.unwrap(), BeginReply::Abandoned(b"new".to_vec()));
     assert_eq!(retaken(redis.begin_refresh(&KEY, &THEIRS, LONG, true).await.unwrap()), b"new");
 }
 
@@ -94,7 +94,7 @@ async fn what_lost_its_lease_changes_nothing(program: &'static str) {
     redis.put(&KEY, b"old", LONG, 0).await.unwrap();
     taken(redis.begin_refresh(&KEY, &OURS, SHORT, false).await.unwrap());
     until("the end of the lease", async || {
-        redis.begin_refresh(&KEY, &THEIRS, LONG, false).await.unwrap() == Begun::Abandoned(b"old".to_vec())
+        redis.begin_refresh(&KEY, &THEIRS, LONG, false).await.unwrap() == BeginReply::Abandoned(b"old".to_vec())
     })
     .await;
     retaken(redis.begin_refresh(&KEY, &THEIRS, LONG, true).await.unwrap());
@@ -102,7 +102,7 @@ async fn what_lost_its_lease_changes_nothing(program: &'static str) {
         assert!(!redis.finish_refresh(&KEY, &OURS, finish).await.unwrap());
     }
     assert!(!redis.renew_refresh(&KEY, &OURS, LONG).await.unwrap());
-    assert_eq!(redis.begin_refresh(&KEY, &OURS, LONG, true).await.unwrap(), Begun::Busy);
+    assert_eq!(redis.begin_refresh(&KEY, &OURS, LONG, true).await.unwrap(), BeginReply::Busy);
     assert_eq!(redis.get(&KEY).await.unwrap().unwrap(), b"old");
 }
 
@@ -210,16 +210,16 @@ async fn orders_come_one_after_the_other(program: &'static str) {
     let server = Server::start(program, &[]).await;
     let redis = open(&settings(server.address));
     let order = |head, new_head| Order { entry: b"e", head, new_head, at: Some(100), ..Order::default() };
-    let other = |head: &[u8]| Listed::OtherHead(head.to_vec());
-    assert_eq!(redis.order(&order(b"", b"one")).await.unwrap(), Listed::Done);
+    let other = |head: &[u8]| OrderReply::OtherHead(head.to_vec());
+    assert_eq!(redis.order(&order(b"", b"one")).await.unwrap(), OrderReply::Done);
     assert_eq!(redis.order(&order(b"", b"two")).await.unwrap(), other(b"one"));
-    assert_eq!(redis.order(&order(b"one", b"two")).await.unwrap(), Listed::Done);
+    assert_eq!(redis.order(&order(b"one", b"two")).await.unwrap(), OrderReply::Done);
     redis.put(&KEY, b"record", LONG, 100).await.unwrap();
-    assert_eq!(redis.order(&order(b"two", b"three")).await.unwrap(), Listed::Done);
+    assert_eq!(redis.order(&order(b"two", b"three")).await.unwrap(), OrderReply::Done);
     redis.put(&KEY, b"record", LONG, 101).await.unwrap();
     redis.put(&KEY, b"record", LONG, 99).await.unwrap();
-    assert_eq!(redis.order(&order(b"three", b"four")).await.unwrap(), Listed::Late(101));
-    assert_eq!(redis.order(&Order { at: None, ..order(b"three", b"four") }).await.unwrap(), Listed::Done);
+    assert_eq!(redis.order(&order(b"three", b"four")).await.unwrap(), OrderReply::Late(101));
+    assert_eq!(redis.order(&Order { at: None, ..order(b"three", b"four") }).await.unwrap(), OrderReply::Done);
     assert_eq!(redis.note_latest(100).await.unwrap(), 101);
     let length = async || server.ask(&["XLEN", "test:{revocations}"]).await;
     assert_eq!(length().await, Value::Int(4));
@@ -228,7 +228,7 @@ async fn orders_come_one_after_the_other(program: &'static str) {
     assert!(redis.trim_list(first, b"four", b"five").await.unwrap());
     assert_eq!(length().await, Value::Int(4));
     let anew = Order { at: Some(101), anew: true, ..order(b"five", b"six") };
-    assert_eq!(redis.order(&anew).await.unwrap(), Listed::Done);
+    assert_eq!(redis.order(&anew).await.unwrap(), OrderReply::Done);
     assert_eq!(length().await, Value::Int(1));
     assert_eq!(redis.order(&anew).await.unwrap(), other(b"six"));
 }

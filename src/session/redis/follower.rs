@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 
 use super::Shared;
+use super::lease::LEASE_RENEWALS;
 use super::list::Listing;
-use super::refresh::LEASE_RENEWALS;
 use crate::session::SessionKey;
-use crate::session::redis::{EntryId, Follower, Heard, RedisError};
+use crate::session::redis::client::{EntryId, Follower, ListState, RedisError};
 use crate::session::revocation::{Entry, Tag};
 use crate::world::UnixTime;
 
@@ -43,7 +43,7 @@ impl Reread {
 impl Shared {
     /// Writes again what the server lost when it took another one's place: the orders were acknowledged, and a process that
     /// starts later knows them only from the server.
-    fn tell_again(self: &Arc<Self>, lacking: Vec<Entry>) {
+    fn write_again(self: &Arc<Self>, lacking: Vec<Entry>) {
         let (shared, gaps) = (Arc::clone(self), self.freshness.gaps());
         tokio::spawn(async move {
             let mut told = false;
@@ -98,33 +98,33 @@ impl Follower for Arc<Shared> {
         self.cache.sessions.remove(&key);
     }
 
-    fn heard(&self, heard: &Heard) {
-        self.note_heard(heard);
+    fn state(&self, state: &ListState) {
+        self.note_state(state);
     }
 
     fn current(&self, at: Instant) -> Result<(), RedisError> {
         self.list.is_whole()?;
-        if let Some(lacking) = self.reread.lacking(|| self.cache.revocations.counting(self.oldest(self.list.time()))) {
-            self.tell_again(lacking);
+        if let Some(lacking) = self.reread.lacking(|| self.cache.revocations.effective(self.oldest(self.list.time()))) {
+            self.write_again(lacking);
         }
-        self.freshness.hear(at);
+        self.freshness.note(at);
         Ok(())
     }
 
     fn damaged(&self, what: &'static str) {
-        self.freshness.doubt();
+        self.freshness.invalidate();
         tokio::spawn(Self::clone(self).begin_list_anew(what));
     }
 
     fn gap(&self) {
-        self.freshness.doubt();
+        self.freshness.invalidate();
         self.list.read_anew();
         self.reread.begin();
-        let unkept = self.cache.unkept();
+        let unsaved = self.cache.unsaved();
         self.cache.sessions.clear();
-        if !unkept.is_empty() {
+        if !unsaved.is_empty() {
             let shared = Self::clone(self);
-            tokio::spawn(async move { shared.keep_uses(unkept).await });
+            tokio::spawn(async move { shared.save_uses(unsaved).await });
         }
     }
 }

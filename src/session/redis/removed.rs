@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::refresh::LEASE_RENEWALS;
+use super::lease::LEASE_RENEWALS;
 use super::{Shared, end_of};
 use crate::session::SessionKey;
-use crate::session::redis::RedisError;
+use crate::session::redis::client::RedisError;
 use crate::world::UnixTime;
 
 /// How long removals are remembered, here and in the stream; a process that missed an older one forgets all that is in memory.
-pub(super) const REMOVALS_KEPT: Duration = Duration::from_hours(1);
+pub(super) const REMOVALS_REMEMBERED: Duration = Duration::from_hours(1);
 
-/// The number of keys that are remembered at least, where there are as many in [`REMOVALS_KEPT`]; at most twice as many, about
+/// The number of keys that are remembered at least, where there are as many in [`REMOVALS_REMEMBERED`]; at most twice as many, about
 /// 5 MB.
 const MOST: usize = 50_000;
 
@@ -64,7 +64,7 @@ impl RemovedKeys {
 
 impl Generations {
     fn age(&mut self) {
-        if self.young.len() >= MOST || self.since.elapsed() >= REMOVALS_KEPT {
+        if self.young.len() >= MOST || self.since.elapsed() >= REMOVALS_REMEMBERED {
             self.old = std::mem::take(&mut self.young);
             self.since = Instant::now();
         }
@@ -82,12 +82,12 @@ impl Shared {
         let taken = self.redis.take_out(key.as_bytes()).await?;
         self.removed.add(key);
         self.cache.sessions.remove(&key);
-        if taken.is_told {
+        if taken.is_notified {
             return Ok(taken.record);
         }
-        let told = self.redis.tell_removed(key.as_bytes()).await;
+        let told = self.redis.notify_removed(key.as_bytes()).await;
         if let (Err(_), Some(record)) = (&told, &taken.record) {
-            tokio::spawn(tell(Arc::clone(self), key, end_of(record)));
+            tokio::spawn(notify(Arc::clone(self), key, end_of(record)));
         }
         told.map(|()| taken.record)
     }
@@ -104,10 +104,10 @@ impl Shared {
 }
 
 /// Notifies the others of a removal until that succeeds, or the session would have ended.
-async fn tell(shared: Arc<Shared>, key: SessionKey, ends_at: UnixTime) {
+async fn notify(shared: Arc<Shared>, key: SessionKey, ends_at: UnixTime) {
     while shared.cache.world.now() < ends_at {
         tokio::time::sleep(shared.lease / LEASE_RENEWALS).await;
-        if shared.redis.tell_removed(key.as_bytes()).await.is_ok() {
+        if shared.redis.notify_removed(key.as_bytes()).await.is_ok() {
             return;
         }
     }

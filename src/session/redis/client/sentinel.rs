@@ -8,9 +8,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::commands::command;
-use super::connection::Dialer;
+use super::connection::Connector;
 use super::error::RedisError;
-use super::link::{Link, Place};
+use super::link::{Link, Target};
 use super::value::{bytes, number};
 use crate::session::redis::RedisAddress;
 
@@ -23,8 +23,8 @@ pub(super) struct Sentinels {
 }
 
 impl Sentinels {
-    pub(super) fn new(master: &str, addresses: &[RedisAddress], dialer: &Arc<Dialer>) -> Self {
-        let link = |address: &RedisAddress| Arc::new(Link::new(Place::Server(address.clone()), Arc::clone(dialer)));
+    pub(super) fn new(master: &str, addresses: &[RedisAddress], connector: &Arc<Connector>) -> Self {
+        let link = |address: &RedisAddress| Arc::new(Link::new(Target::Server(address.clone()), Arc::clone(connector)));
         Self { master: master.to_owned(), links: addresses.iter().map(link).collect() }
     }
 

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use crate::session::redis::{EntryId, RedisError};
+use crate::session::redis::client::{EntryId, RedisError};
 use crate::session::revocation::vouched::{CODE_LENGTH, ListKey};
 use crate::session::revocation::{Entry, TAG_LENGTH, Tag};
 use crate::world::UnixTime;

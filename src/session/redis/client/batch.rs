@@ -11,7 +11,7 @@ use super::error::RedisError;
 use super::link::Link;
 use super::script::UPDATE;
 use super::value::{done, only, optional_bytes};
-use super::{Redis, Way};
+use super::{Redis, Topology};
 
 /// A record that replaces `old`, where that is still there, and lives for `ttl`.
 #[derive(Clone, Debug)]
@@ -86,8 +86,8 @@ impl Redis {
                     }
                 }
                 Err(error) => {
-                    if let Way::Cluster(cluster) = &self.way {
-                        cluster.doubt();
+                    if let Topology::Cluster(cluster) = &self.topology {
+                        cluster.mark_outdated();
                     }
                     for place in places {
                         answers[place] = Err(error.clone());
@@ -104,9 +104,9 @@ impl Redis {
         commands: &[(Cmd, String)],
         answers: &mut [Result<Value, RedisError>],
     ) -> Vec<(Arc<Link>, Vec<usize>)> {
-        let cluster = match &self.way {
-            Way::One(link) => return vec![(Arc::clone(link), (0..commands.len()).collect())],
-            Way::Cluster(cluster) => cluster,
+        let cluster = match &self.topology {
+            Topology::One(link) => return vec![(Arc::clone(link), (0..commands.len()).collect())],
+            Topology::Cluster(cluster) => cluster,
         };
         let mut servers: Vec<(Arc<Link>, Vec<usize>)> = Vec::new();
         for (place, (_, key)) in commands.iter().enumerate() {
@@ -116,7 +116,7 @@ impl Redis {
                     None => servers.push((link, vec![place])),
                 },
                 Err(error) => {
-                    cluster.doubt();
+                    cluster.mark_outdated();
                     answers[place] = Err(error);
                 }
             }

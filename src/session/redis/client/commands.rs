@@ -6,7 +6,7 @@ use super::error::RedisError;
 use super::script::{BEGIN, FINISH, LONGEST, ORDER, REMOVE, RENEW, SAVE, TRIM, TRIM_LIST};
 use super::stream::EntryId;
 use super::value::{bytes, done, list, number, only, optional_bytes};
-use super::{Redis, Shared, Way};
+use super::{Redis, Shared, Topology};
 
 /// The approximate number of removals that are kept: anybody can sign out with invented cookies. A process that missed more
 /// forgets what it has in memory.
@@ -14,16 +14,16 @@ const MOST_REMOVALS: &[u8] = b"100000";
 
 /// The result of [`Redis::take_out`].
 #[derive(Debug)]
-pub(crate) struct Taken {
+pub(crate) struct TakenOut {
     /// `None` where there was none.
     pub(crate) record: Option<Vec<u8>>,
     /// Whether the followers are notified already.
-    pub(crate) is_told: bool,
+    pub(crate) is_notified: bool,
 }
 
 /// The result of [`Redis::begin_refresh`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Begun {
+pub(crate) enum BeginReply {
     /// The caller has the lease; this is the record.
     Taken(Vec<u8>),
     /// The same, after a lease that ran out.
@@ -53,9 +53,9 @@ pub(crate) struct Order<'a> {
     pub(crate) anew: bool,
 }
 
-/// The result of [`Redis::order`]; only [`Listed::Done`] has changed anything.
+/// The result of [`Redis::order`]; only [`OrderReply::Done`] has changed anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Listed {
+pub(crate) enum OrderReply {
     /// The order is on the list.
     Done,
     /// An order of this name was on the list before.
@@ -73,7 +73,7 @@ pub(crate) enum Finish<'a> {
     Replace(&'a [u8], Duration),
     /// Without a change; the mark is removed.
     Release,
-    /// Without a change; the mark stays, and others get [`Begun::Abandoned`].
+    /// Without a change; the mark stays, and others get [`BeginReply::Abandoned`].
     Keep,
 }
 
@@ -93,7 +93,7 @@ impl Redis {
     /// In a Cluster the moment is written first, with a round trip of its own.
     pub(crate) async fn put(&self, key: &[u8; 32], record: &[u8], ttl: Duration, began: u64) -> Result<(), RedisError> {
         let (name, latest, began) = (self.record(key), self.shared(Shared::Latest), began.to_string());
-        if let Way::One(_) = &self.way {
+        if let Topology::One(_) = &self.topology {
             return done(&self.run(&SAVE, &[&name, &latest], &[record, &millis(ttl), began.as_bytes()]).await?)
                 .map(drop);
         }
@@ -104,21 +104,21 @@ impl Redis {
 
     /// Removes a record and its lease, and notifies all followers, whether there was a record or not.
     ///
-    /// In a Cluster [`Redis::tell_removed`] notifies them, a second round trip: a follower that is notified must not find the
+    /// In a Cluster [`Redis::notify_removed`] notifies them, a second round trip: a follower that is notified must not find the
     /// record. After an error the record may be gone without a notification; then it has to be removed again.
-    pub(crate) async fn take_out(&self, key: &[u8; 32]) -> Result<Taken, RedisError> {
+    pub(crate) async fn take_out(&self, key: &[u8; 32]) -> Result<TakenOut, RedisError> {
         let (record, lease, removals) = (self.record(key), self.lease(key), self.shared(Shared::Removals));
-        let is_told = matches!(self.way, Way::One(_));
-        let taken = if is_told {
+        let is_notified = matches!(self.topology, Topology::One(_));
+        let taken = if is_notified {
             self.run(&REMOVE, &[&record, &lease, &removals], &[key, MOST_REMOVALS]).await?
         } else {
             self.run(&REMOVE, &[&record, &lease], &[]).await?
         };
-        Ok(Taken { record: optional_bytes(taken)?, is_told })
+        Ok(TakenOut { record: optional_bytes(taken)?, is_notified })
     }
 
     /// Notifies all followers that a record was removed; may be repeated.
-    pub(crate) async fn tell_removed(&self, key: &[u8; 32]) -> Result<(), RedisError> {
+    pub(crate) async fn notify_removed(&self, key: &[u8; 32]) -> Result<(), RedisError> {
         let removals = self.shared(Shared::Removals);
         let tell = command("XADD", &[removals.as_bytes(), b"MAXLEN", b"~", MOST_REMOVALS, b"*", b"k", key]);
         bytes(&only(self.send(&removals, &[tell]).await?)?).map(drop)
@@ -133,7 +133,7 @@ impl Redis {
         owner: &[u8; 16],
         lease: Duration,
         may_retake: bool,
-    ) -> Result<Begun, RedisError> {
+    ) -> Result<BeginReply, RedisError> {
         let may_retake: &[u8] = if may_retake { b"1" } else { b"0" };
         let answer = self.on_lease(&BEGIN, key, &[owner, &millis(lease), may_retake]).await?;
         let Value::Array(parts) = answer else { return Err(RedisError::Unexpected) };
@@ -141,11 +141,11 @@ impl Redis {
         let outcome = parts.next().ok_or(RedisError::Unexpected)?;
         let record = optional_bytes(parts.next().unwrap_or_default())?;
         match (bytes(&outcome)?, record) {
-            (b"taken", Some(record)) => Ok(Begun::Taken(record)),
-            (b"retaken", Some(record)) => Ok(Begun::Retaken(record)),
-            (b"busy", None) => Ok(Begun::Busy),
-            (b"abandoned", Some(record)) => Ok(Begun::Abandoned(record)),
-            (b"gone", None) => Ok(Begun::Gone),
+            (b"taken", Some(record)) => Ok(BeginReply::Taken(record)),
+            (b"retaken", Some(record)) => Ok(BeginReply::Retaken(record)),
+            (b"busy", None) => Ok(BeginReply::Busy),
+            (b"abandoned", Some(record)) => Ok(BeginReply::Abandoned(record)),
+            (b"gone", None) => Ok(BeginReply::Gone),
             _ => Err(RedisError::Unexpected),
         }
     }
@@ -178,7 +178,7 @@ impl Redis {
     }
 
     /// Puts an order on the list of revocations, which notifies all followers.
-    pub(crate) async fn order(&self, order: &Order<'_>) -> Result<Listed, RedisError> {
+    pub(crate) async fn order(&self, order: &Order<'_>) -> Result<OrderReply, RedisError> {
         let names = [Shared::Revocations, Shared::Head, Shared::Latest].map(|which| self.shared(which));
         let once = order.once.map(|(tag, ttl)| (self.shared(Shared::Once(tag)), millis(ttl)));
         let (once, ttl) = once.unzip();
@@ -189,10 +189,10 @@ impl Redis {
         let answer = self.run(&ORDER, &keys, &arguments).await?;
         let [outcome, detail] = list(&answer)? else { return Err(RedisError::Unexpected) };
         match (bytes(outcome)?, bytes(detail)?) {
-            (b"listed", _) => Ok(Listed::Done),
-            (b"repeated", _) => Ok(Listed::Repeated),
-            (b"head", head) => Ok(Listed::OtherHead(head.to_vec())),
-            (b"late", _) => Ok(Listed::Late(number(detail)?)),
+            (b"listed", _) => Ok(OrderReply::Done),
+            (b"repeated", _) => Ok(OrderReply::Repeated),
+            (b"head", head) => Ok(OrderReply::OtherHead(head.to_vec())),
+            (b"late", _) => Ok(OrderReply::Late(number(detail)?)),
             _ => Err(RedisError::Unexpected),
         }
     }

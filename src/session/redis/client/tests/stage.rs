@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::port::reserved_address;
 use super::server::{Server, at, settings, until};
-use crate::session::redis::{Redis, Shared};
+use crate::session::redis::client::{Redis, Shared};
 use crate::session::redis::{RedisMode, RedisSettings};
 
 /// How servers are spoken to.
