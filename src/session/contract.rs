@@ -1,4 +1,4 @@
-//! What every store must do; the tests of each call [`contract`].
+//! What every store must do; the tests of each store call [`contract`].
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(super) const SECRET: &[u8] = b"a secret of some length, for tests";
 pub(super) const ISSUER: &str = "https://id.example.com";
 const SLUG: &str = "app-example-com";
 
-/// Of a store for `max_sessions` in memory, as [`contract`] wants it.
+/// The parts of a store for `max_sessions` in memory, as [`contract`] needs them.
 pub(crate) fn parts(max_sessions: u64) -> StoreParts<'static> {
     StoreParts {
         secret: SECRET,
@@ -54,14 +54,14 @@ async fn is_there(store: &impl SessionStore, token: &SessionToken) -> bool {
     loaded
 }
 
-/// Holds `store`, in which nothing is yet, to all of it.
+/// Tests all of the contract with `store`, which must be empty.
 pub(super) async fn contract(store: impl SessionStore) {
     contract_but_for_time(&store).await;
     reclaiming(&store).await;
     contract_of_clocks(&store).await;
 }
 
-/// The same for a store that has a clock of its own; nothing is in it afterwards but what was revoked.
+/// Tests the contract without its part on time, for a store with a clock of its own; only revocations are in it afterwards.
 pub(super) async fn contract_but_for_time(store: &impl SessionStore) {
     keeping(store).await;
     assert!(store.is_up());
@@ -98,7 +98,7 @@ async fn keeping(store: &impl SessionStore) {
     assert!(store.remove(&other).await.unwrap().is_some());
 }
 
-/// Of alice, with this refresh token.
+/// A session of alice with this refresh token.
 fn refreshable(refresh_token: &str, rotates: Option<bool>) -> Session {
     let schedule = Schedule::new(now(), now() + Duration::from_mins(1));
     let refreshable = Some(Refreshable { token: SecretString::from(refresh_token), rotates, schedule });
@@ -237,7 +237,7 @@ async fn revoking(store: &impl SessionStore) {
     assert_eq!(all(store).await, []);
 }
 
-/// Whatever clock a login began by, an order that is given later means it.
+/// An order means all logins before it, whatever clock they began by.
 pub(super) async fn contract_of_clocks(store: &impl SessionStore) {
     let app = single("https://app.example.com");
     let alices = Whom::Subject { issuer: ISSUER, subject: "alice-subject" };
@@ -260,7 +260,7 @@ pub(super) async fn contract_of_clocks(store: &impl SessionStore) {
     assert_eq!(all(store).await, []);
 }
 
-/// A refresh says that the session is in another one of the provider's.
+/// A refresh says that the session is in another session of the provider.
 async fn moving(store: &impl SessionStore) {
     let in_it = |session_id: &str| ProviderSide {
         session_id: Some(session_id.to_owned()),
@@ -271,7 +271,7 @@ async fn moving(store: &impl SessionStore) {
         }),
         ..ProviderSide::default()
     };
-    // Later than all that was revoked so far.
+    // Later than all revocations so far.
     let later = now() + Duration::from_secs(1);
     let rows = [("one", true, true), ("one", false, true), ("other", true, true), ("another", true, false)];
     for (row, (revoked, during, ends)) in rows.into_iter().enumerate() {
@@ -298,13 +298,13 @@ async fn moving(store: &impl SessionStore) {
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// Of a login that began an hour ago.
+/// A session whose login began an hour ago.
 fn store_independent_renewal() -> Session {
     let app = single("https://app.example.com");
     alice(&app, UnixTime::from_millis(now().as_millis() - 3_600_000), HOUR * 2, None)
 }
 
-/// Long after all that was done before.
+/// Long after all earlier steps.
 async fn reclaiming(store: &impl SessionStore) {
     let later = now() + Duration::from_secs(10);
     let token = token();

@@ -120,11 +120,11 @@ pub struct NewSession {
 
 /// What a refresh proved.
 #[derive(Debug)]
-pub struct Renewal {
+pub(crate) struct Renewal {
     /// The user, by the newest claims.
-    pub identity: PackedIdentity,
+    pub(crate) identity: PackedIdentity,
     /// What ties the session to the provider from now on; [`Session::renewed`] fills in what came before.
-    pub provider: ProviderSide,
+    pub(crate) provider: ProviderSide,
 }
 
 impl Session {
@@ -148,8 +148,7 @@ impl Session {
     }
 
     /// The same session after a refresh: it keeps its times and the provider's sessions that it was in.
-    #[must_use]
-    pub fn renewed(&self, mut renewal: Renewal) -> Self {
+    pub(crate) fn renewed(&self, mut renewal: Renewal) -> Self {
         renewal.provider.follow(self.provider.as_deref());
         Self {
             application: self.application.clone(),
@@ -167,8 +166,7 @@ impl Session {
     }
 
     /// Whether the session belongs to this application and lives at `now`.
-    #[must_use]
-    pub fn is_valid_for(&self, application: &ApplicationId, now: UnixTime) -> bool {
+    pub(crate) fn is_valid_for(&self, application: &ApplicationId, now: UnixTime) -> bool {
         self.is_of(application) && self.lives(now)
     }
 
@@ -187,8 +185,7 @@ impl Session {
     /// Whether the session has all claims that are `wanted`.
     ///
     /// Where a rule is newer than the provider's last answer, the answer to it is unknown, and the session does not count.
-    #[must_use]
-    pub fn knows_enough_for(&self, wanted: &WantedClaims) -> bool {
+    pub(crate) fn knows_enough_for(&self, wanted: &WantedClaims) -> bool {
         if self.knows_all_of.load(Ordering::Relaxed) == wanted.id() {
             return true;
         }
@@ -201,33 +198,28 @@ impl Session {
 
     /// Whether the session belongs to this application, lives at `now`, and has all claims that are `wanted` or
     /// can get them by a refresh.
-    #[must_use]
-    pub fn may_count_for(&self, application: &ApplicationId, wanted: &WantedClaims, now: UnixTime) -> bool {
+    pub(crate) fn may_count_for(&self, application: &ApplicationId, wanted: &WantedClaims, now: UnixTime) -> bool {
         self.is_valid_for(application, now)
             && (self.knows_enough_for(wanted) || self.refreshable().is_some_and(Refreshable::is_usable))
     }
 
     /// Whether the session, where these claims are `wanted`, counts only after the provider was asked.
-    #[must_use]
-    pub fn needs_confirmation(&self, wanted: &WantedClaims, now: UnixTime) -> bool {
+    pub(crate) fn needs_confirmation(&self, wanted: &WantedClaims, now: UnixTime) -> bool {
         self.refreshable().is_some_and(|it| it.schedule.is_over(now)) || !self.knows_enough_for(wanted)
     }
 
     /// Whether the ID token of the session has ended and a refresh may bring another one.
-    #[must_use]
-    pub fn wants_token(&self, now: UnixTime) -> bool {
+    pub(crate) fn wants_token(&self, now: UnixTime) -> bool {
         self.identity.lacks_token(now) && self.refreshable().is_some_and(Refreshable::may_bring_token)
     }
 
     /// When the browser is sent to the provider and back without a question to the user.
-    #[must_use]
-    pub fn silent_login(&self) -> Option<&Schedule> {
+    pub(crate) fn silent_login(&self) -> Option<&Schedule> {
         self.provider.as_ref()?.silent_login.as_ref()
     }
 
     /// The names of the claims that userinfo had ([`ProviderSide::userinfo_claims`]).
-    #[must_use]
-    pub fn userinfo_claims(&self) -> &[String] {
+    pub(crate) fn userinfo_claims(&self) -> &[String] {
         self.provider.as_ref().map_or(&[], |provider| provider.userinfo_claims.as_slice())
     }
 
@@ -238,8 +230,7 @@ impl Session {
     }
 
     /// What the login is refreshed with; `None` when it cannot be.
-    #[must_use]
-    pub fn refreshable(&self) -> Option<&Refreshable> {
+    pub(crate) fn refreshable(&self) -> Option<&Refreshable> {
         self.provider.as_ref()?.refreshable.as_ref()
     }
 
@@ -250,15 +241,13 @@ impl Session {
     }
 
     /// Whether the session was made or renewed in the provider's session of that name.
-    #[must_use]
-    pub fn was_made_in(&self, session_id: &str) -> bool {
+    pub(crate) fn was_made_in(&self, session_id: &str) -> bool {
         self.session_id() == Some(session_id)
             || self.earlier_session_ids().iter().any(|earlier| earlier.as_deref() == Some(session_id))
     }
 
     /// When the provider authenticated the user, as far as that is known ([`ProviderSide::auth_times`]).
-    #[must_use]
-    pub fn auth_times(&self) -> &[u64] {
+    pub(crate) fn auth_times(&self) -> &[u64] {
         self.provider.as_ref().map_or(&[], |provider| &provider.auth_times)
     }
 
@@ -275,14 +264,12 @@ impl Session {
     }
 
     /// The session's application.
-    #[must_use]
-    pub const fn application(&self) -> &ApplicationId {
+    pub(crate) const fn application(&self) -> &ApplicationId {
         &self.application
     }
 
     /// When the login was completed.
-    #[must_use]
-    pub const fn created_at(&self) -> UnixTime {
+    pub(crate) const fn created_at(&self) -> UnixTime {
         self.created_at
     }
 
@@ -307,19 +294,17 @@ impl Session {
     }
 
     /// Whether the session was made for this application.
-    #[must_use]
-    pub fn is_of(&self, application: &ApplicationId) -> bool {
+    pub(crate) fn is_of(&self, application: &ApplicationId) -> bool {
         self.application == *application
     }
 
     /// Whether both sessions are of the same user and the same application.
-    #[must_use]
-    pub fn is_of_user_of(&self, other: &Self) -> bool {
+    pub(crate) fn is_of_user_of(&self, other: &Self) -> bool {
         self.application == other.application && self.identity.subject() == other.identity.subject()
     }
 
     /// Notes that a check was answered with this session.
-    pub fn touch(&self, now: UnixTime) {
+    pub(crate) fn touch(&self, now: UnixTime) {
         // Memory that is only read stays in the caches of all cores.
         let grain = NOTE_GRAIN.min(self.idle_timeout / NOTE_SHARE);
         let last = self.last_check.load(Ordering::Relaxed);
@@ -329,8 +314,7 @@ impl Session {
     }
 
     /// Whether a check was answered with the session; before that it is not known whether the browser kept its cookie.
-    #[must_use]
-    pub fn was_checked(&self) -> bool {
+    pub(crate) fn was_checked(&self) -> bool {
         self.last_check.load(Ordering::Relaxed) != 0
     }
 
@@ -357,8 +341,7 @@ impl Session {
     }
 
     /// When the session was last used: by a check, or at its beginning.
-    #[must_use]
-    pub fn last_use(&self) -> UnixTime {
+    pub(crate) fn last_use(&self) -> UnixTime {
         self.created_at.max(UnixTime::from_millis(self.last_check.load(Ordering::Relaxed)))
     }
 
@@ -369,8 +352,7 @@ impl Session {
     }
 
     /// When the session ends at the latest.
-    #[must_use]
-    pub const fn expires_at(&self) -> UnixTime {
+    pub(crate) const fn expires_at(&self) -> UnixTime {
         self.expires_at
     }
 }

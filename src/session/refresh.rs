@@ -29,36 +29,33 @@ pub struct Refreshable {
 impl Refreshable {
     /// Notes that the token may be spent: the session ends when it has to be confirmed, unless the store, asked `again`,
     /// gives the lease after all.
-    pub fn give_up(&self, again: UnixTime) {
+    pub(crate) fn give_up(&self, again: UnixTime) {
         self.schedule.due_at.store(again.as_millis(), Ordering::Relaxed);
         self.schedule.given_up.store(true, Ordering::Relaxed);
     }
 
     /// Notes that the store gave the lease.
-    pub fn take_up(&self) {
+    pub(crate) fn take_up(&self) {
         self.schedule.given_up.store(false, Ordering::Relaxed);
     }
 
     /// Whether the token can still be used, as far as this process knows.
-    #[must_use]
-    pub fn is_usable(&self) -> bool {
+    pub(crate) fn is_usable(&self) -> bool {
         !self.schedule.given_up.load(Ordering::Relaxed)
     }
 
     /// Notes that a refresh brought no ID token.
-    pub fn note_no_token(&self) {
+    pub(crate) fn note_no_token(&self) {
         self.schedule.no_token.store(true, Ordering::Relaxed);
     }
 
     /// Whether a refresh may bring an ID token, as far as this process knows.
-    #[must_use]
-    pub fn may_bring_token(&self) -> bool {
+    pub(crate) fn may_bring_token(&self) -> bool {
         self.is_usable() && !self.schedule.no_token.load(Ordering::Relaxed)
     }
 
     /// Whether the same token may be sent twice: the provider is known not to rotate tokens.
-    #[must_use]
-    pub const fn is_reusable(&self) -> bool {
+    pub(crate) const fn is_reusable(&self) -> bool {
         matches!(self.rotates, Some(false))
     }
 }

@@ -8,10 +8,10 @@ use crate::app::Application;
 use crate::identity::{Identity, PackedIdentity};
 use crate::world::{Clock, UnixTime, World};
 
-/// Tokens of samples do not end.
+/// The tokens of samples do not end.
 const FOREVER: UnixTime = UnixTime::from_millis(u64::MAX);
 
-/// The right time, and so many seconds.
+/// The right time plus this many seconds.
 pub(crate) struct Shifted(pub(crate) i64);
 
 impl Clock for Shifted {
@@ -57,12 +57,12 @@ fn signed_in(
     Session::new(new, now)
 }
 
-/// The same, made in a session of the provider.
+/// The same session, made in a session of the provider.
 pub(crate) fn in_session(session: Session, session_id: &str) -> Session {
     tied(session, ProviderSide { session_id: Some(session_id.to_owned()), ..ProviderSide::default() })
 }
 
-/// The same, tied to the provider like this.
+/// The same session, tied to the provider like this.
 pub(crate) fn tied(mut session: Session, provider: ProviderSide) -> Session {
     let kept = Arc::clone(session.identity().kept());
     session.identity =

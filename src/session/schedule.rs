@@ -56,16 +56,14 @@ impl Schedule {
 
     /// A copy after a failure that left another token: the provider is asked at `due_at`, and while requests wait no sooner
     /// than before.
-    #[must_use]
-    pub fn after_failure(&self, due_at: UnixTime) -> Self {
+    pub(crate) fn after_failure(&self, due_at: UnixTime) -> Self {
         let confirm_again = AtomicU64::new(self.confirm_again.load(Ordering::Relaxed));
         let refused = AtomicBool::new(self.was_refused());
         Self { confirm_again, refused, ..Self::new(due_at, self.confirm_by) }
     }
 
     /// Takes the turn to ask, where one is due: one of several callers gets it. The next turn is at `again`.
-    #[must_use]
-    pub fn take_turn(&self, now: UnixTime, again: UnixTime) -> bool {
+    pub(crate) fn take_turn(&self, now: UnixTime, again: UnixTime) -> bool {
         let due = self.due_at.load(Ordering::Relaxed);
         due <= now.as_millis()
             && self.due_at.compare_exchange(due, again.as_millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
@@ -73,8 +71,7 @@ impl Schedule {
 
     /// Sends the browser to the provider, where that is due. It stays due until [`Schedule::postpone`], because an answer may
     /// never come; only a burst of trips is stopped.
-    #[must_use]
-    pub fn take_trip(&self, now: UnixTime) -> bool {
+    pub(crate) fn take_trip(&self, now: UnixTime) -> bool {
         let trip = |burst: u64| {
             let (began, count) = (UnixTime::from_secs(burst >> 8), burst & 0xff);
             if now < began || began + BURST <= now {
@@ -87,13 +84,12 @@ impl Schedule {
     }
 
     /// Notes that the provider answered, so the next question is not due before `again`.
-    pub fn postpone(&self, again: UnixTime) {
+    pub(crate) fn postpone(&self, again: UnixTime) {
         self.due_at.fetch_max(again.as_millis(), Ordering::Relaxed);
     }
 
     /// Takes the turn to ask while requests wait: one of all callers within a second gets it.
-    #[must_use]
-    pub fn take_confirmation(&self, now: UnixTime) -> bool {
+    pub(crate) fn take_confirmation(&self, now: UnixTime) -> bool {
         let again = self.confirm_again.load(Ordering::Relaxed);
         let next = (now + CONFIRMATION_PAUSE).as_millis();
         again <= now.as_millis()
@@ -101,31 +97,27 @@ impl Schedule {
     }
 
     /// Whether a turn is due.
-    #[must_use]
-    pub fn is_due(&self, now: UnixTime) -> bool {
+    pub(crate) fn is_due(&self, now: UnixTime) -> bool {
         self.due_at.load(Ordering::Relaxed) <= now.as_millis()
     }
 
     /// Whether the session counts only after the provider was asked.
-    #[must_use]
-    pub fn is_over(&self, now: UnixTime) -> bool {
+    pub(crate) fn is_over(&self, now: UnixTime) -> bool {
         self.confirm_by <= now
     }
 
     /// Notes whether the provider answered without confirming the user; otherwise it did not answer.
-    pub fn note_failure(&self, refused: bool) {
+    pub(crate) fn note_failure(&self, refused: bool) {
         self.refused.store(refused, Ordering::Relaxed);
     }
 
     /// Whether the last answer did not confirm the user, as far as this process knows; `false` without an answer since.
-    #[must_use]
-    pub fn was_refused(&self) -> bool {
+    pub(crate) fn was_refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed)
     }
 
     /// From when on the session counts only after the provider was asked.
-    #[must_use]
-    pub const fn confirm_by(&self) -> UnixTime {
+    pub(crate) const fn confirm_by(&self) -> UnixTime {
         self.confirm_by
     }
 

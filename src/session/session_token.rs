@@ -39,8 +39,7 @@ pub struct SessionKey([u8; LENGTH]);
 
 impl SessionKey {
     /// Bits that are as random as a hash of the key would be.
-    #[must_use]
-    pub const fn bits(&self) -> u64 {
+    pub(crate) const fn bits(&self) -> u64 {
         let [low, ..] = self.0.as_chunks().0 else { return 0 };
         u64::from_ne_bytes(*low)
     }
@@ -104,8 +103,7 @@ impl SessionToken {
 
     /// The different tokens in the cookies called `name`, to let a user in. Empty where there are more than eight, which no
     /// honest browser sends: a session must not count because others were not looked at.
-    #[must_use]
-    pub fn letting_in(name: &CookieName, headers: &HeaderMap) -> Vec<Self> {
+    pub(crate) fn letting_in(name: &CookieName, headers: &HeaderMap) -> Vec<Self> {
         let (tokens, are_all) = different(name, headers, MOST_LETTING_IN);
         if are_all { tokens } else { Vec::new() }
     }

@@ -7,7 +7,7 @@ use crate::app::samples::single;
 const BEGAN: u64 = 1_700_000_000;
 const DAY: u64 = 24 * 60;
 
-/// Of a session that may be idle for eight hours: minutes after its beginning at which it was used, at which a use was
+/// For a session that may be idle for eight hours: the minutes after its beginning at which it was used, at which a use was
 /// written down, and at which it ends.
 #[track_caller]
 fn check(used: &[u64], written: Option<u64>, ends: u64) {
@@ -34,7 +34,7 @@ fn a_session_ends_when_nobody_can_have_used_it() {
     check(&[48], None, 528);
     check(&[49], None, 529);
     check(&[49], Some(49), 577);
-    // Written down by another process, which used it later.
+    // Another process wrote a later use.
     check(&[49], Some(100), 628);
     check(&[200, 230], Some(200), 728);
     check(&[200, 260], Some(200), 740);

@@ -113,7 +113,7 @@ fn a_use_is_noted_without_the_token() {
     same(&opened, &session);
     let after = Head::read(&noted).unwrap();
     assert_eq!(after.ends_at, before.ends_at + 600);
-    // Who knows of an older use takes nothing back.
+    // A process that knows an older use does not overwrite a newer one.
     let older = self::opened(&token, &record).unwrap();
     older.touch(UnixTime::from_millis(1_700_000_300_123));
     let again = KEYS.with_use(&World::system(), &token.key(), &noted, &older).unwrap().unwrap();
@@ -222,8 +222,7 @@ proptest! {
     }
 }
 
-/// A record as the first release writes it, with everything in it. Later releases open it: whoever replaces the program signs
-/// nobody out.
+/// A record that the first release wrote, with all fields. Later releases open it: an update signs nobody out.
 #[test]
 fn a_record_of_the_first_release_opens() {
     let token = SessionToken::parse("AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA").unwrap();
@@ -238,7 +237,7 @@ fn a_record_of_the_first_release_opens() {
         entitlements: vec!["reports".into()],
     };
     let mut session = session(identity.clone(), "id.to.ken", Some(Duration::from_hours(8)));
-    // It does not say until when the token is sent, nor which claims were kept: the provider is asked before it counts.
+    // It has neither the end of the ID token nor the kept claims: the provider is asked before it counts.
     session.identity = PackedIdentity::new(identity, "id.to.ken", None)
         .with_claims(Map::from_iter([("acr".to_owned(), "mfa".into()), ("auth_time".to_owned(), 1.into())]));
     session.provider = ProviderSide {

@@ -15,8 +15,8 @@ use crate::world::UnixTime;
 /// How long removals are remembered, here and in the stream; a process that missed an older one forgets all that is in memory.
 pub(super) const REMOVALS_REMEMBERED: Duration = Duration::from_hours(1);
 
-/// The number of keys that are remembered at least, where there are as many in [`REMOVALS_REMEMBERED`]; at most twice as many, about
-/// 5 MB.
+/// The number of keys that are remembered at least, where there are as many in [`REMOVALS_REMEMBERED`]; at most twice as many,
+/// about 5 MB.
 const MOST: usize = 50_000;
 
 /// The keys of sessions that were removed lately: a server that takes another one's place may not know the removal, and return

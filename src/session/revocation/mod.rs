@@ -76,8 +76,7 @@ pub struct Origin {
 
 impl Origin {
     /// Whether the provider says that both belong to one session of its own; `false` where it does not say.
-    #[must_use]
-    pub fn is_surely(&self, other: &Self) -> bool {
+    pub(crate) fn is_surely(&self, other: &Self) -> bool {
         let is_named =
             self.session_ids.iter().flatten().any(|it| other.session_ids.iter().flatten().any(|id| id == it));
         let are_unnamed = self.session_ids.contains(&None) && other.session_ids.contains(&None);

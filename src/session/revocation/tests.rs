@@ -59,7 +59,7 @@ fn sessions_are_meant_by_what_they_have() {
     }
 }
 
-/// A session that was in each of these sessions of the provider, one after the other, and what it remembers.
+/// A session that was in each of these sessions of the provider, one after the other.
 fn refreshed(session_ids: &[Option<&str>]) -> Session {
     let in_it = |session_id: Option<&str>| ProviderSide {
         session_id: session_id.map(str::to_owned),
@@ -97,7 +97,7 @@ fn a_session_is_meant_by_all_that_it_was_made_in() {
     assert_eq!(refreshed(&many).earlier_session_ids().len(), 8);
 }
 
-/// A session with these names, one after the other, and times of login.
+/// A session with these names, one after the other, and these times of login.
 fn with_origin(session_ids: &[Option<&str>], auth_times: &[u64]) -> Session {
     let mut session = refreshed(session_ids);
     if let Some(provider) = &mut session.provider {
@@ -141,19 +141,19 @@ fn sessions_of_one_origin_end_together() {
     check_origin((&[A, B], &[]), (&[A], &[]), true);
     check_origin((&[A], &[]), (&[A, B], &[]), true);
     check_origin((&[A, None], &[]), (&[A], &[]), true);
-    // Else by the time of login.
+    // By the time of login otherwise.
     check_origin((&[None], &[7]), (&[None], &[7]), true);
     check_origin((&[None], &[7]), (&[None], &[8]), false);
     check_origin((&[None], &[7, 8]), (&[None], &[7]), true);
     check_origin((&[None], &[7]), (&[None], &[7, 8]), true);
     check_origin((&[None, None], &[7]), (&[None], &[7]), true);
     check_origin((&[None], &[7]), (&[A], &[]), false);
-    // What says neither may be of this browser.
+    // A session without both may be of this browser.
     check_origin((&[None], &[]), (&[None], &[]), true);
     check_origin((&[None], &[7]), (&[None], &[]), true);
     check_origin((&[None], &[]), (&[None], &[7]), true);
     check_origin((&[None], &[]), (&[A], &[]), false);
-    // A provider that begins to give names.
+    // A provider that begins to name its sessions.
     check_origin((&[None, A], &[7]), (&[None], &[7]), true);
     check_origin((&[None, A], &[]), (&[None], &[]), true);
     check_origin((&[None, A], &[7]), (&[None], &[8]), false);

@@ -1,4 +1,4 @@
-//! A clock that was wrong while somebody signed in.
+//! Clocks that were wrong during a login.
 
 use super::*;
 use crate::session::Once;
@@ -45,7 +45,7 @@ async fn after_a_restart_with_the_right_time_orders_end_what_began_ahead_of_it()
     }
 }
 
-/// It neither counts nor keeps others from counting, until the clock comes there.
+/// Such a session does not count, and does not end others, until the clock gets there.
 #[tokio::test]
 async fn a_clock_that_was_years_ahead_spoils_nothing() {
     let (folder, years) = (folder(), 9 * 365 * 24 * 3600);
@@ -74,7 +74,7 @@ async fn a_clock_that_was_years_ahead_spoils_nothing() {
     assert!(absurd.load(&token).await.unwrap().is_none() && absurd.load(&fast).await.unwrap().is_none());
 }
 
-/// Of a login that began at the store's moment, and was completed now.
+/// A session whose login began at the store's moment and was completed now.
 fn began_now(store: &FileStore) -> Arc<Session> {
     let mut session = alice(&single("https://app.example.com"), World::system().now(), Duration::from_hours(24), None);
     session.began_at = store.cache.world.moment();

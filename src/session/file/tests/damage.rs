@@ -1,4 +1,4 @@
-//! Damage to the file, wherever it is: what has ended stays so, and a start works or says what is damaged.
+//! Damage anywhere in the file: what has ended stays so, and a start succeeds or says what is damaged.
 
 use redb::backends::FileBackend;
 
@@ -16,7 +16,7 @@ struct Scene {
     alive: Vec<SessionToken>,
 }
 
-/// With sessions that were signed out, and some whose user was signed out among many others.
+/// A file with sessions that were signed out, and with sessions of a user who was signed out among many others.
 async fn scene(stops: bool) -> Scene {
     let folder = folder();
     let store = store(&folder);
@@ -30,14 +30,14 @@ async fn scene(stops: bool) -> Scene {
         ended.extend([of_bob, removed]);
         alive.push(saved(&store).await);
     }
-    // The last transaction is the one that a damaged head could undo.
+    // A damaged head could undo the last transaction.
     for number in 0..90 {
         let subject = if number == 89 { "bob-subject".to_owned() } else { format!("subject-{number}") };
         let whom = Whom::Subject { issuer: ISSUER, subject: &subject };
         assert!(SessionStore::revoke(&store, &Revocation { whom, once: None }).await.unwrap());
     }
     let path = folder.path().join("sessions.redb");
-    // What `kill -9` leaves is what lies there; what a stop in order leaves is written by it.
+    // `kill -9` leaves the file as it is now; an orderly stop writes to it.
     let killed = fs::read(&path).unwrap();
     drop(store);
     let bytes = if stops { fs::read(&path).unwrap() } else { killed };
@@ -45,11 +45,11 @@ async fn scene(stops: bool) -> Scene {
 }
 
 impl Scene {
-    /// Whether forepost starts with `bytes` in the place of the file.
+    /// Whether forepost starts with `bytes` as the file.
     async fn check(&self, bytes: &[u8], what: &str) -> bool {
         let folder = folder();
         fs::write(folder.path().join("sessions.redb"), bytes).unwrap();
-        // Twice where it is another file: it is written to.
+        // Twice where the file is a changed one, because a start writes to it.
         for _ in 0..=usize::from(*bytes != self.bytes) {
             let started = StateDirectory::open(folder.path());
             let store = match started.and_then(|directory| FileStore::new(directory, parts(1000))) {
@@ -78,7 +78,7 @@ impl Scene {
         self.bytes.chunks(PAGE).enumerate().filter(used).map(|(number, _)| number)
     }
 
-    /// The pages in which the revocation of bob lies, now or at some time.
+    /// The pages that have the revocation of bob, or once had it.
     fn revocations_pages(&self) -> Vec<usize> {
         let whom = Whom::Subject { issuer: ISSUER, subject: "bob-subject" };
         let revocations = Revocations::new(SECRET, parts(1).issuers);
@@ -104,7 +104,7 @@ async fn trial(stops: bool) {
     assert!(scene.check(&scene.bytes, "whole").await);
     let mut random = 1;
     let mut next = |most: usize| {
-        // Numbers that are the same each time.
+        // The same pseudo-random numbers each time.
         random = (random * 1_103_515_245 + 12_345) % 0x8000_0000_usize;
         random / 7 % most
     };
@@ -116,7 +116,7 @@ async fn trial(stops: bool) {
         let mut bytes = scene.bytes.clone();
         bytes[place.start + next(place.len())] ^= 1 << next(8);
         damage.push(("one bit", bytes));
-        // Where something is, and not only where nothing is.
+        // At a byte that is not zero.
         let full: Vec<_> = place.clone().filter(|at| scene.bytes[*at] != 0).collect();
         let mut bytes = scene.bytes.clone();
         bytes[full[next(full.len())]] ^= 1 << next(8);
@@ -130,7 +130,7 @@ async fn trial(stops: bool) {
     assert!(starts > 0 && refusals > 0, "{starts} starts, {refusals} refusals");
 }
 
-/// Each bit of the page counts.
+/// Every bit of the page counts.
 #[tokio::test]
 async fn one_bit_of_the_list_of_revocations_is_noticed_at_the_start() {
     for stops in [true, false] {
@@ -146,7 +146,7 @@ async fn one_bit_of_the_list_of_revocations_is_noticed_at_the_start() {
     }
 }
 
-/// Rows that are taken out, put back, or written by others.
+/// Others remove rows, restore them, or write new ones.
 #[tokio::test]
 async fn rows_that_others_take_out_are_missed() {
     type Rows = redb::TableDefinition<'static, &'static [u8; 16], (u64, u64, &'static [u8; 16])>;
@@ -179,7 +179,7 @@ async fn rows_that_others_take_out_are_missed() {
     }
 }
 
-/// All sessions of the other secret have ended with it; none comes back when it does.
+/// All sessions of the other secret have ended, and do not come back with it.
 #[tokio::test]
 async fn with_another_secret_everybody_has_ended() {
     let folder = folder();

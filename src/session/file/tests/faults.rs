@@ -12,13 +12,13 @@ use super::*;
 use crate::session::file::database::{Opener, open_backend};
 use crate::session::file::directory::open_private;
 
-/// What a disk does; shared by all files that are opened on it.
+/// The behaviour of a disk, for all files that are opened on it.
 #[derive(Clone, Debug)]
 struct Disk(Arc<Faults>);
 
 #[derive(Debug)]
 struct Faults {
-    /// Whether there is no more room.
+    /// Whether the disk is full.
     full: std::sync::atomic::AtomicBool,
     /// The number of reads, or syncs, that still succeed; negative: all.
     reads: AtomicI64,
@@ -30,7 +30,7 @@ struct Faults {
 #[derive(Debug)]
 struct File(FileBackend, Arc<Faults>);
 
-/// Whether one more works.
+/// Counts down; fails when nothing is left.
 fn counted(left: &AtomicI64) -> io::Result<()> {
     let next = |left: i64| (left > 0).then(|| left - 1);
     match left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) {
@@ -56,7 +56,7 @@ impl StorageBackend for File {
         self.0.sync_data()
     }
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        // What has its place already can be written over.
+        // A sector that exists can be overwritten.
         if self.1.full.load(Ordering::Relaxed) && offset > 0 {
             Err(ErrorKind::StorageFull.into())
         } else {
@@ -89,7 +89,7 @@ impl Disk {
         self.0.full.store(full, Ordering::Relaxed);
     }
 
-    /// Of the next reads and syncs, so many work.
+    /// Lets this many more reads and syncs succeed.
     fn breaks_after(&self, reads: i64, syncs: i64) {
         self.0.reads.store(reads, Ordering::Relaxed);
         self.0.syncs.store(syncs, Ordering::Relaxed);
@@ -172,7 +172,7 @@ async fn on_a_full_disk_new_sessions_are_in_memory() {
     }
     let begun = SessionStore::begin_refresh(&store, &unwritten[0]).await;
     assert!(!matches!(begun, Ok(Begun::Lease(..) | Begun::Gone | Begun::Spent)), "{begun:?}");
-    // What was in the file would be there again after a restart.
+    // The session in the file would be there again after a restart.
     let error = store.remove(&newer).await.unwrap_err().to_string();
     assert!(error.contains("sessions.redb") && error.contains("make room"), "{error}");
     assert!(store.cached(&newer).is_some());
@@ -213,12 +213,12 @@ async fn a_full_disk_is_started_on_where_there_are_sessions() {
     assert!(error.contains("make room"), "{error}");
     disk.full(false);
     while !store.is_durable() {
-        // It is tried anew beside those who ask for its state, or with the next login.
+        // A request for the state, or the next login, starts another attempt.
         saved(&store).await;
     }
 }
 
-/// An order whose transaction failed may be in the file, and whoever repeats it is told that it was followed.
+/// An order whose transaction failed may be in the file, and a repetition of it is reported as carried out before.
 #[tokio::test]
 async fn an_order_that_failed_and_is_repeated_is_followed() {
     let mut failed = 0;
@@ -256,7 +256,7 @@ async fn a_disk_that_cannot_be_read_holds_nobody_up() {
         let database = disk.database(&folder).unwrap();
         let list = List::new(SECRET, World::system());
         database.read_list(&list, 0).unwrap().unwrap();
-        // Nothing that was read so far is remembered.
+        // redb forgets what it has read so far.
         database.mark_broken();
         database.reopen().unwrap();
         disk.breaks_after(reads, -1);
@@ -292,7 +292,7 @@ async fn who_cannot_be_looked_up_disturbs_no_others() {
     for token in [&other, &further] {
         assert!(loads(&store, token).await);
     }
-    // Once more where that was tried while it still failed.
+    // One more where an attempt was made while the disk still failed.
     assert!(disk.opened() <= opened + 2);
 }
 

@@ -117,7 +117,7 @@ async fn what_memory_has_no_room_for_comes_from_the_file() {
     assert_eq!(store.count(), 3);
 }
 
-/// Of a session that may be idle for an hour.
+/// For a session that may be idle for an hour.
 #[tokio::test]
 async fn a_use_is_written_down_once_a_tenth_of_the_time_out_has_passed() {
     let hour = Duration::from_hours(1);
@@ -143,7 +143,7 @@ async fn a_session_that_memory_knows_to_be_used_is_not_freed() {
     store.save(&token, Arc::clone(&session)).await.unwrap();
     let began = session.last_use();
     session.touch(began + Duration::from_mins(10));
-    // The file does not know yet: the session would have ended there.
+    // The file does not know of the use: by the file, the session has ended.
     SessionStore::reclaim(&store, began + Duration::from_mins(67)).await.unwrap();
     assert_eq!(store.count(), 1);
     SessionStore::reclaim(&store, began + Duration::from_mins(76) + Duration::from_secs(1)).await.unwrap();
@@ -187,7 +187,7 @@ async fn what_was_revoked_stays_so() {
     drop(first);
     let shorter = StoreParts { lifetime: Duration::from_secs(1), ..parts(1000) };
     let second = FileStore::new(StateDirectory::open(folder.path()).unwrap(), shorter).unwrap();
-    // Sessions of before may live for longer than new ones do.
+    // Earlier sessions may live longer than new ones.
     SessionStore::reclaim(&second, World::system().now() + Duration::from_secs(10)).await.unwrap();
     drop(second);
     let third = store(&folder);
@@ -196,7 +196,7 @@ async fn what_was_revoked_stays_so() {
     }
 }
 
-/// As a crash in the midst of a refresh leaves it.
+/// As a crash during a refresh leaves it.
 #[tokio::test]
 async fn after_a_crash_a_refresh_token_that_was_sent_is_spent() {
     for (rotates, spent) in [(None, true), (Some(true), true), (Some(false), false)] {
@@ -298,7 +298,7 @@ async fn a_damaged_file_is_told() {
     }
 }
 
-/// Noise in the middle of a file that was closed in order is found only when it is read, but for the list of revocations.
+/// Noise in the middle of a file that was closed in order is found when it is read, in the list of revocations at the start.
 #[tokio::test]
 async fn noise_in_the_file_lets_nobody_in() {
     let whole = folder();
@@ -322,7 +322,7 @@ async fn noise_in_the_file_lets_nobody_in() {
             }
             assert!(!matches!(store.load(&self::token()).await, Ok(Some(_))));
         }
-        // Whatever they answer, they do answer.
+        // Each call returns, whatever the result.
         let _ = store.save(&token(), session(None)).await;
         let _ = store.remove(&tokens[0]).await;
         let _ = SessionStore::reclaim(&store, World::system().now() + Duration::from_hours(30)).await;

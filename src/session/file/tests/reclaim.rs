@@ -1,4 +1,4 @@
-//! What has ended is freed beside everything else, and in order.
+//! Freeing runs beside all other work, and in order.
 
 use super::*;
 
@@ -41,7 +41,7 @@ async fn who_signs_in_does_not_wait_for_what_is_freed() {
     assert_eq!(store.count(), answered);
 }
 
-/// A transaction frees a part of what has ended; until the last one the list holds, should the clock be put right meanwhile.
+/// A transaction frees a part of what has ended; the list counts until the last one, in case the clock is put right meanwhile.
 #[tokio::test]
 async fn revocations_outlast_the_records_that_they_are_about() {
     let folder = folder();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use redis::{Cmd, Value};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::connection::Connector;
 use super::error::RedisError;
@@ -117,7 +117,7 @@ impl Cluster {
         if !self.is_outdated.load(Ordering::Acquire) {
             return Ok(());
         }
-        let mut asked = self.connector.before(deadline, self.asked.lock()).await?;
+        let mut asked = timeout_at(deadline, self.asked.lock()).await.map_err(|_| self.connector.timed_out())?;
         let was_just_asked = asked.is_some_and(|at| at.elapsed() < QUESTION_INTERVAL);
         if was_just_asked || !self.is_outdated.swap(false, Ordering::AcqRel) {
             return Ok(());

@@ -49,18 +49,14 @@ impl Connector {
         Self { tls: self.tls.clone(), user: user(username, password), timeout: self.timeout }
     }
 
-    /// The result of `operation`, unless it takes longer than until `deadline`.
-    pub(super) async fn before<T>(
-        &self,
-        deadline: Instant,
-        operation: impl Future<Output = T>,
-    ) -> Result<T, RedisError> {
-        timeout_at(deadline, operation).await.map_err(|_| RedisError::TimedOut(self.timeout))
-    }
-
     /// Connects before `deadline`.
     pub(super) async fn connect(&self, address: &RedisAddress, deadline: Instant) -> Result<Connection, RedisError> {
-        self.before(deadline, self.open(address)).await?
+        timeout_at(deadline, self.open(address)).await.map_err(|_| self.timed_out())?
+    }
+
+    /// The error of an operation that was not over before its deadline.
+    pub(super) fn timed_out(&self) -> RedisError {
+        RedisError::TimedOut(self.timeout)
     }
 
     async fn open(&self, address: &RedisAddress) -> Result<Connection, RedisError> {

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use redis::{Cmd, Value};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::commands::command;
 use super::connection::Connection;
@@ -122,7 +122,8 @@ impl Redis {
         let key = self.shared(Shared::Revocations);
         let deadline = self.deadline();
         let link = self.link(&key, deadline).await?;
-        let (connection, address) = self.connector.before(deadline, link.connect(deadline)).await??;
+        let (connection, address) =
+            timeout_at(deadline, link.connect(deadline)).await.map_err(|_| self.connector.timed_out())??;
         // The first request must not wait for new entries.
         let mut block = None;
         loop {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::commands::command;
 use super::connection::{Connection, Connector};
@@ -71,12 +71,12 @@ impl Link {
     }
 
     async fn connected(&self, deadline: Instant) -> Result<(Connection, u64), RedisError> {
-        let mut state = self.connector.before(deadline, self.state.lock()).await?;
+        let mut state = timeout_at(deadline, self.state.lock()).await.map_err(|_| self.connector.timed_out())?;
         if let Some((connection, _)) = &state.connection {
             return Ok((connection.clone(), state.number));
         }
         state.backoff.is_over()?;
-        match self.connector.before(deadline, self.connect(deadline)).await.flatten() {
+        match timeout_at(deadline, self.connect(deadline)).await.map_err(|_| self.connector.timed_out()).flatten() {
             Ok((connection, address)) => {
                 state.backoff = Backoff::default();
                 state.number += 1;
@@ -112,7 +112,7 @@ impl Link {
         if sentinels.master(deadline).await? != *address {
             return Err(RedisError::Away("the master is another one".to_owned()));
         }
-        let mut state = self.connector.before(deadline, self.state.lock()).await?;
+        let mut state = timeout_at(deadline, self.state.lock()).await.map_err(|_| self.connector.timed_out())?;
         if state.connection.as_ref().is_some_and(|(_, connected)| connected != address) {
             state.connection = None;
         }
@@ -121,7 +121,7 @@ impl Link {
 
     /// Does not use the present connection again.
     pub(super) async fn reset(&self, deadline: Instant) -> Result<(), RedisError> {
-        self.connector.before(deadline, self.state.lock()).await?.connection = None;
+        timeout_at(deadline, self.state.lock()).await.map_err(|_| self.connector.timed_out())?.connection = None;
         Ok(())
     }
 

@@ -18,7 +18,7 @@ async fn end(store: &RedisStore, whom: Whom<'_>) {
     assert!(store.revoke(&Revocation { whom, once: None }).await.unwrap());
 }
 
-/// The clock of the one that signs people in, and of the one that gets the order.
+/// The clock of the process that signs users in, and of the one that gets the order.
 const CLOCKS: [(i64, i64); 4] = [(20, 0), (0, -20), (20, -20), (-20, 20)];
 
 #[tokio::test]
@@ -27,7 +27,7 @@ async fn an_order_ends_what_began_by_another_clock() {
         for whom in [ALICES, Whom::Everybody, Whom::Application("app-example-com")] {
             let server = Server::start("redis-server", &[]).await;
             let (fast, slow) = (shifted(&server, theirs), shifted(&server, ours));
-            // Before they had a clock in common.
+            // Before the processes had a clock in common.
             let token = saved(&fast, began(fast.cache.world.now())).await;
             end(&slow, whom).await;
             let context = format!("{theirs} s, {ours} s, {whom:?}");
@@ -36,7 +36,7 @@ async fn an_order_ends_what_began_by_another_clock() {
             assert!(fast.load(&token).await.unwrap().is_none(), "{context}");
             let late = shifted(&server, ours);
             assert!(late.load(&token).await.unwrap().is_none(), "{context}");
-            // And new logins come after it, at each of them.
+            // New logins at each process come after the order.
             for store in [&fast, &slow, &late] {
                 let token = saved(store, began(store.cache.world.moment())).await;
                 for store in [&fast, &slow, &late] {
@@ -72,7 +72,7 @@ async fn an_order_ends_logins_that_are_under_way_elsewhere() {
     }
 }
 
-/// What was saved long ago, by a process that is gone.
+/// A login that a process saved long ago, which is gone.
 #[tokio::test]
 async fn who_starts_later_goes_on_from_the_latest_login() {
     let server = Server::start("redis-server", &[]).await;

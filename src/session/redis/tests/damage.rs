@@ -19,7 +19,7 @@ async fn scene_of_orders() -> (Server, RedisStore, SessionToken) {
     (server, store, token)
 }
 
-/// Does this to the list whose name is `KEYS[1]`, with its head at `KEYS[2]` and its entries in `all`.
+/// Runs a script on the list `KEYS[1]`, with its head at `KEYS[2]` and its entries in `all`.
 async fn damage(server: &Server, script: &str) {
     let script = format!("local all = redis.call('XRANGE', KEYS[1], '-', '+') {script}");
     let done = server.ask(&["EVAL", &script, "2", &list(""), &list(":head")]).await;
@@ -61,7 +61,7 @@ async fn where_the_list_is_damaged_nobody_lives_who_has_ended() {
                 Err(_) => false,
             })
             .await;
-            // Which of them had ended was not certain.
+            // Which sessions had ended was not certain.
             until("all have ended", async || matches!(store.load(&alive).await, Ok(None))).await;
             let new = saved(&store, began_now(&store)).await;
             until("new ones live", async || matches!(store.load(&new).await, Ok(Some(_)))).await;
@@ -83,7 +83,7 @@ fn began_now(store: &RedisStore) -> Arc<Session> {
     Arc::new(alice(&single("https://app.example.com"), store.cache.world.moment(), LONG, None))
 }
 
-/// Old orders mean nobody any more, and to take them off is no damage.
+/// Outdated orders can be removed without damage.
 #[tokio::test]
 async fn what_is_outdated_is_taken_off() {
     let (server, first, token) = scene_of_orders().await;
@@ -103,7 +103,7 @@ async fn what_is_outdated_is_taken_off() {
     until("it answers", async || self::store(&settings(server.address)).load(&self::token()).await.is_ok()).await;
 }
 
-/// Lists under different secrets have nothing to do with each other.
+/// Lists under different secrets are independent.
 #[tokio::test]
 async fn another_secret_has_a_list_of_its_own() {
     let (server, store, _) = scene_of_orders().await;
@@ -116,7 +116,7 @@ async fn another_secret_has_a_list_of_its_own() {
     assert!(store.load(&new).await.unwrap().is_some());
 }
 
-/// Nothing vouches for the moment of the latest login. An order that took it up would end all sessions to come.
+/// The moment of the latest login does not authenticate. An order that took it over would end all later sessions.
 #[tokio::test]
 async fn a_moment_far_ahead_is_damage() {
     let server = Server::start("redis-server", &[]).await;

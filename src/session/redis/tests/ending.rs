@@ -1,4 +1,4 @@
-//! What has ended stays so, whatever becomes of the server.
+//! What has ended stays so, whatever happens to the server.
 
 use super::*;
 
@@ -15,7 +15,7 @@ async fn is_there(server: &Server, token: &SessionToken) -> bool {
     server.ask(&["EXISTS", &name(token)]).await == ::redis::Value::Int(1)
 }
 
-/// The server takes what it is given, but whether it is the one that all follow is not known.
+/// The server accepts writes, but whether it is the one that all follow is not known.
 #[tokio::test]
 async fn what_may_be_lost_is_not_acknowledged() {
     let (server, store, _) = scene().await;
@@ -29,7 +29,7 @@ async fn what_may_be_lost_is_not_acknowledged() {
     assert!(store.revoke(&order).await.is_err());
     assert!(store.remove(&tokens[0]).await.is_err());
     assert!(store.end(tokens[1].key()).await.is_err());
-    // All of it was done, where it could be.
+    // All of it was done, where possible.
     assert!(!is_there(&server, &tokens[0]).await && !is_there(&server, &tokens[1]).await);
     server.ask(&["ACL", "SETUSER", "default", "+xread"]).await;
     until("it is followed again", async || store.is_up()).await;
@@ -39,7 +39,7 @@ async fn what_may_be_lost_is_not_acknowledged() {
     }
 }
 
-/// It starts with nothing, as one does that got nothing from the one before.
+/// The server starts empty, as one that got nothing from its predecessor.
 #[tokio::test]
 async fn an_order_that_the_server_lost_is_told_again() {
     let (mut server, one, other) = scene().await;
@@ -58,7 +58,7 @@ async fn an_order_that_the_server_lost_is_told_again() {
     assert!(late.load(&token).await.unwrap().is_none());
 }
 
-/// The server goes on from a copy that was made before the sign-out.
+/// The server goes on from a copy from before the sign-out.
 #[tokio::test]
 async fn a_removal_that_the_server_lost_is_made_again() {
     let (mut server, one, other) = scene().await;
@@ -75,7 +75,7 @@ async fn a_removal_that_the_server_lost_is_made_again() {
     assert!(store(&settings(server.address)).load(&token).await.unwrap().is_none());
 }
 
-/// As after one server of a Cluster lost its place, of which nobody is told.
+/// As after one server of a Cluster lost its place, which the others do not notice.
 #[tokio::test]
 async fn a_record_that_comes_back_opens_nothing() {
     let (server, one, other) = scene().await;
@@ -100,7 +100,7 @@ async fn a_record_that_comes_back_opens_nothing() {
     }
 }
 
-/// Its refresh token is the one to be revoked.
+/// Its refresh token is the one to revoke.
 #[tokio::test]
 async fn a_sign_out_gives_back_what_another_process_refreshed() {
     let (_server, one, other) = scene().await;
@@ -113,7 +113,7 @@ async fn a_sign_out_gives_back_what_another_process_refreshed() {
     assert_eq!(removed.refreshable().unwrap().token.expose_secret(), "second");
 }
 
-/// The server that has the record does it, the one by which all are told does not.
+/// The server with the record works, the one with the streams does not.
 #[tokio::test]
 async fn a_removal_of_which_nobody_was_told_is_told_later() {
     let servers = cluster("redis-server").await;

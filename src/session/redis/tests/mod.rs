@@ -21,7 +21,7 @@ use crate::world::World;
 
 const LONG: Duration = Duration::from_hours(1);
 
-/// The name of the list of revocations, or of what stands beside it.
+/// The key of the list of revocations, or of a key beside it.
 fn list(beside: &str) -> String {
     list_name(&ListKey::new(SECRET).name()) + beside
 }
@@ -136,7 +136,7 @@ async fn one_of_two_processes_refreshes_and_the_other_gets_it() {
     assert!(other.finish_refresh(&token, &lease, Finished::Untouched).await.unwrap());
 }
 
-/// What a process knows from before may be that the token can be sent as often as one likes.
+/// An older session in memory may say that the token can be sent repeatedly.
 #[tokio::test]
 async fn whether_a_token_may_be_sent_again_the_record_says() {
     let (_server, one, other) = scene().await;
@@ -154,7 +154,7 @@ async fn whether_a_token_may_be_sent_again_the_record_says() {
     assert_eq!(other.cached(&token).unwrap().refreshable().unwrap().token.expose_secret(), "second");
 }
 
-/// A process that dies over a refresh takes the token with it.
+/// A process that dies during a refresh makes the token unusable.
 #[tokio::test]
 async fn what_a_process_may_have_sent_is_not_sent_by_another() {
     for (rotates, spent) in [(None, true), (Some(true), true), (Some(false), false)] {
@@ -163,7 +163,7 @@ async fn what_a_process_may_have_sent_is_not_sent_by_another() {
         let begun = one.begin_refresh(&token).await.unwrap();
         let Begun::Lease(lease, _) = &begun else { panic!("nobody has it") };
         let owner = lease.owner;
-        // Longer than the lease: its holder is heard of.
+        // Longer than the lease: its holder renews it.
         let held = Instant::now() + Duration::from_secs(2);
         until("two seconds", async || Instant::now() > held).await;
         assert!(matches!(other.begin_refresh(&token).await.unwrap(), Begun::Busy));
@@ -179,7 +179,7 @@ async fn what_a_process_may_have_sent_is_not_sent_by_another() {
     }
 }
 
-/// Redis stands still while it is asked, and does what it was asked when nobody waits any more.
+/// Redis stands still while it is asked, and executes the request when its sender has given up.
 #[tokio::test]
 async fn a_lease_of_which_nobody_heard_is_given_back() {
     let server = Server::start("redis-server", &[]).await;
@@ -194,7 +194,7 @@ async fn a_lease_of_which_nobody_heard_is_given_back() {
     assert!(began.elapsed() < LEASE, "it did not run out");
 }
 
-/// Nothing new has to come first.
+/// No new entry has to come first.
 #[tokio::test]
 async fn who_starts_knows_at_once_what_there_is() {
     let server = Server::start("redis-server", &[]).await;

@@ -1,9 +1,9 @@
-//! When a session was used last, as others hear of it.
+//! The last use of a session, as other processes know it.
 
 use super::*;
 use crate::session::redis::client::tests::server::calls;
 
-/// Of a session that may be idle for an hour.
+/// For a session that may be idle for an hour.
 #[tokio::test]
 async fn uses_are_written_down_for_the_others() {
     let (_server, one, other) = scene().await;
@@ -17,8 +17,8 @@ async fn uses_are_written_down_for_the_others() {
     assert_eq!(one.count(), 1);
 }
 
-/// A use that is not written down yet must not be missed: the next one may come to another process, or to this one after it
-/// let go of the session.
+/// A use that is not written down must not end a session early: the next one may come to another process, or to this one after
+/// it dropped the session from memory.
 #[tokio::test]
 async fn a_record_outlives_uses_that_were_not_written_down() {
     let server = Server::start("redis-server", &[]).await;
@@ -32,7 +32,7 @@ async fn a_record_outlives_uses_that_were_not_written_down() {
     let session = Arc::new(alice(&app, World::system().now(), LONG * 24, Some(LONG)));
     let token = saved(&store, Arc::clone(&session)).await;
     assert_eq!(left(&token).await, 67);
-    // Another process used it later than this one, and told.
+    // Another process wrote a later use than this one knows.
     let began = session.last_use();
     let record = store.backend.get(token.key()).await.unwrap().unwrap();
     let elsewhere = store.cache.open(&token, record).unwrap();
@@ -45,7 +45,7 @@ async fn a_record_outlives_uses_that_were_not_written_down() {
     assert_eq!(session.last_use(), elsewhere.last_use());
 }
 
-/// Of a session that may be idle for an hour and is used once a minute.
+/// For a session that may be idle for an hour and is used once a minute.
 #[tokio::test]
 async fn a_use_is_written_once_in_a_tenth_of_the_time_out() {
     let server = Server::start("redis-server", &[]).await;
@@ -66,7 +66,7 @@ async fn a_use_is_written_once_in_a_tenth_of_the_time_out() {
     assert!((8..=10).contains(&calls["set"]), "{calls:?}");
 }
 
-/// The server that holds a part of the records is away.
+/// The server with a part of the records is away.
 #[tokio::test]
 async fn what_can_be_written_is_while_a_part_of_a_cluster_is_away() {
     let servers = cluster("redis-server").await;
@@ -96,7 +96,7 @@ async fn what_can_be_written_is_while_a_part_of_a_cluster_is_away() {
     .await;
 }
 
-/// By the server's clock, with which it names entries.
+/// By the server's clock, which gives the ids.
 #[tokio::test]
 async fn old_entries_go_also_where_no_use_can_be_written() {
     let server = Server::start("redis-server", &[]).await;
@@ -115,7 +115,7 @@ async fn old_entries_go_also_where_no_use_can_be_written() {
     assert_eq!(store.count(), 1, "and all are counted");
 }
 
-/// Whatever the server knows and does not know, it is the one to be told.
+/// The unsaved uses are written to the new server.
 #[tokio::test]
 async fn uses_are_written_down_before_all_is_forgotten() {
     let (server, store, _) = scene().await;

@@ -1,4 +1,4 @@
-//! What operations ask of a server, and what it answers when it cannot do them.
+//! What operations cost a server, and what it answers when it cannot execute them.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ on_each_program![
     a_server_that_is_no_master_is_away,
 ];
 
-/// The commands that `operation` was seen to need, `evalsha` for a script and those in it.
+/// The commands that the server executed for `operation`: `evalsha` for a script, and those in it.
 async fn check(server: &Server, operation: impl Future<Output = ()>, expected: &str) {
     server.ask(&["CONFIG", "RESETSTAT"]).await;
     operation.await;
     let mut calls = calls(server).await;
-    // Of those who ask.
+    // Without the test's own commands.
     for name in ["config|resetstat", "client|setinfo", "hello", "ping", "info", "command"] {
         calls.remove(name);
     }
@@ -31,14 +31,14 @@ async fn check(server: &Server, operation: impl Future<Output = ()>, expected: &
 async fn each_operation_has_one_round_trip(program: &'static str) {
     let server = Server::start(program, &[]).await;
     let redis = open(&settings(server.address));
-    // The server has seen all scripts afterwards.
+    // Afterwards the server knows all scripts.
     Box::pin(all(&redis, async |_: &str, operation| operation.await)).await;
     Box::pin(all(&redis, async |expected: &str, operation| check(&server, operation, expected).await)).await;
 }
 
 type Operation<'a> = std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-/// All that there is, in an order in which it is possible.
+/// All operations, in an order in which they succeed.
 async fn all(redis: &Redis, mut does: impl AsyncFnMut(&str, Operation<'_>)) {
     let put = || async { redis.put(&KEY, b"one", LONG, 0).await.unwrap() };
     let begin =
@@ -67,7 +67,7 @@ async fn all(redis: &Redis, mut does: impl AsyncFnMut(&str, Operation<'_>)) {
     does("evalsha 1, time 1, xtrim 1", Box::pin(trimmed)).await;
 }
 
-/// `docs/SESSIONS.md` says so: sign-outs take place, all else is refused.
+/// `docs/SESSIONS.md` says so: sign-outs take place, all other writes are refused.
 async fn a_full_server_refuses_what_would_take_room(program: &'static str) {
     let server = Server::start(program, &["--maxmemory-policy", "noeviction"]).await;
     let redis = open(&settings(server.address));

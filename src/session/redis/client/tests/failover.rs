@@ -1,4 +1,4 @@
-//! The server dies, and another one takes its place.
+//! A server dies, and another one takes its place.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +16,12 @@ const KEY: [u8; 32] = [7; 32];
 
 on_each_program![a_cluster_is_followed_to_its_new_master, sentinels_lead_to_the_new_master];
 
-/// As a user with no more rights than the documents tell.
+/// As a user with the rights in the documentation.
 async fn a_cluster_is_followed_to_its_new_master(program: &'static str) {
     cluster_is_followed(program, Manner::User).await;
 }
 
-/// Only Redis: no package of Valkey speaks TLS.
+/// Redis alone: no package of Valkey has TLS.
 #[tokio::test]
 async fn a_cluster_is_followed_over_tls() {
     cluster_is_followed("redis-server", Manner::tls()).await;
@@ -42,7 +42,7 @@ async fn cluster_is_followed(program: &'static str, manner: Manner) {
     redis.revoke(&[b"a"], None).await.unwrap();
     let (told, _) = Told::follow(&redis);
     told.until_current().await;
-    // A replica of the server that has the streams.
+    // A replica of the server with the streams.
     let owner = owner(&servers, &redis.shared(crate::session::redis::client::Shared::Revocations));
     let Value::BulkString(id) = servers[owner].ask(&["CLUSTER", "MYID"]).await else { panic!() };
     let replica = node(program, &manner, Some(&servers[(owner + 1) % 3])).await;

@@ -88,7 +88,7 @@ impl Told {
         *self.gaps.lock().unwrap()
     }
 
-    /// Each once: it is told again where a server had to be sent the script.
+    /// Without repetitions: an operation that had to send its script may tell twice.
     fn removed(&self) -> Vec<u8> {
         let mut keys: Vec<_> = self.removed.lock().unwrap().iter().map(|key| key[0]).collect();
         keys.dedup();
@@ -107,14 +107,14 @@ async fn what_was_and_what_comes_is_told(program: &'static str) {
     redis.revoke(&[b"c"], None).await.unwrap();
     redis.remove(&[2; 32]).await.unwrap();
     redis.revoke(&[b"d"], None).await.unwrap();
-    // Long before the time of a question is over.
+    // Long before the follower's request times out.
     let asked = Instant::now();
     until("news", async || told.revoked().len() == 4 && told.removed().len() == 1).await;
     assert!(asked.elapsed() < Duration::from_millis(250), "{:?}", asked.elapsed());
     told.until_current().await;
     told.until_current().await;
     assert_eq!((told.revoked().concat(), told.removed(), told.gaps()), ("abcd".into(), vec![2], 1));
-    // Old entries that were told are missed by nobody.
+    // Removing old entries that were told is not a gap.
     server.ask(&["XTRIM", "test:{revocations}", "MAXLEN", "0"]).await;
     server.ask(&["XTRIM", "test:{revocations}:removals", "MAXLEN", "0"]).await;
     redis.revoke(&[b"e"], None).await.unwrap();
@@ -144,7 +144,7 @@ async fn nothing_is_missed_while_the_server_stands_still(program: &'static str) 
     told.until_current().await;
     server.signal("STOP");
     let stopped = Instant::now();
-    // Each waits longer than a follower for news.
+    // Each attempt takes longer than the follower waits.
     for _ in 0..2 {
         assert!(redis.revoke(&[b"lost"], None).await.is_err());
         assert!(told.current_at() <= stopped);
@@ -169,13 +169,13 @@ async fn a_new_start_of_the_server_is_a_gap(program: &'static str) {
     server.until_ready().await;
     until("a connection", async || redis.revoke(&[b"b"], None).await.is_ok()).await;
     told.until_current().await;
-    // The old ones come again.
+    // The old entries come again.
     let told_since = told.revoked().concat();
     assert!(told_since.starts_with('a') && told_since.ends_with("ab"), "{told_since}");
     assert_eq!(told.gaps(), 2);
 }
 
-/// The follower is held up by its connection's end while others add and trim.
+/// Others add and trim within one script, before the follower reads.
 async fn what_was_trimmed_unread_is_a_gap(program: &'static str) {
     let server = Server::start(program, &[]).await;
     let redis = Arc::new(open(&settings(server.address)));
@@ -201,14 +201,14 @@ async fn a_lost_stream_is_a_gap(program: &'static str) {
     assert_eq!(told.gaps(), 2);
     redis.revoke(&[b"b"], None).await.unwrap();
     told.until_current().await;
-    // Gone and back within one question.
+    // Deleted and added again within one script.
     let script = "redis.call('DEL', KEYS[1]) redis.call('XADD', KEYS[1], '*', 'e', 'c')";
     server.ask(&["EVAL", script, "1", "test:{revocations}"]).await;
     told.until_current().await;
     assert_eq!((told.revoked().last().unwrap().as_str(), told.gaps()), ("c", 3));
 }
 
-/// The old one may lead to a server that lost its place.
+/// The old connection may lead to a server that lost its place.
 async fn what_is_looked_up_after_a_gap_comes_over_a_new_connection(program: &'static str) {
     let server = Server::start(program, &[]).await;
     let redis = Arc::new(open(&settings(server.address)));

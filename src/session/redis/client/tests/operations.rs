@@ -56,7 +56,7 @@ async fn records(program: &'static str) {
     assert_eq!(redis.remove(&KEY).await.unwrap(), None);
     redis.put(&KEY, b"", Duration::ZERO, 0).await.unwrap();
     until("its end", async || redis.get(&KEY).await.unwrap().is_none()).await;
-    // Scripts come back to a server that forgot them.
+    // A server that lost its scripts gets them again.
     server.ask(&["SCRIPT", "FLUSH"]).await;
     assert_eq!(redis.remove(&KEY).await.unwrap(), None);
 }
@@ -78,7 +78,7 @@ pub(super) async fn leases(redis: &Redis) {
     assert!(!redis.finish_refresh(&KEY, &THEIRS, Finish::Replace(b"theirs", LONG)).await.unwrap());
     assert!(redis.finish_refresh(&KEY, &OURS, Finish::Replace(b"new", LONG)).await.unwrap());
     assert_eq!(redis.get(&KEY).await.unwrap().unwrap(), b"new");
-    // Released, it is free; kept, it is abandoned.
+    // A released lease is free; a kept one is abandoned.
     assert_eq!(taken(redis.begin_refresh(&KEY, &THEIRS, LONG, false).await.unwrap()), b"new");
     assert!(redis.finish_refresh(&KEY, &THEIRS, Finish::Release).await.unwrap());
     assert_eq!(taken(redis.begin_refresh(&KEY, &OURS, LONG, false).await.unwrap()), b"new");
@@ -116,7 +116,7 @@ async fn what_is_removed_stays_away(program: &'static str) {
     assert!(!redis.finish_refresh(&KEY, &OURS, Finish::Replace(b"new", LONG)).await.unwrap());
     assert!(!redis.update(&KEY, b"old", b"new", LONG).await.unwrap());
     assert_eq!(redis.get(&KEY).await.unwrap(), None);
-    // Also where only the record went.
+    // Also where only the record is gone.
     redis.put(&KEY, b"old", LONG, 0).await.unwrap();
     taken(redis.begin_refresh(&KEY, &OURS, LONG, false).await.unwrap());
     server.ask(&["DEL", &redis.record(&KEY)]).await;
@@ -152,7 +152,7 @@ async fn uses_are_written_once(program: &'static str) {
     assert_eq!(redis.get(&KEY).await.unwrap().unwrap(), b"new");
 }
 
-/// Of each server together, and of each that one round trip reaches.
+/// Operations on several records at once.
 pub(super) async fn many_at_once(redis: &Redis) {
     let keys: Vec<[u8; 32]> = (0..60).map(|number| [number; 32]).collect();
     for key in &keys[..50] {
@@ -167,7 +167,7 @@ pub(super) async fn many_at_once(redis: &Redis) {
         let old = vec![if key[0] < 25 { key[0] } else { 99 }];
         Update { key: *key, old, new: b"new".to_vec(), ttl: LONG }
     };
-    // Twice: a server may not have seen the script yet.
+    // Twice: a server may not know the script yet.
     for expected in [25, 0] {
         let updates: Vec<_> = keys.iter().map(update).collect();
         let updated: Vec<bool> = redis.update_uses(&updates).await.into_iter().map(Result::unwrap).collect();
@@ -205,7 +205,7 @@ async fn revocations_take_effect_once(program: &'static str) {
     length(5).await;
 }
 
-/// What vouches for the list changes with it, or nothing does.
+/// The head and the list change together, or not at all.
 async fn orders_come_one_after_the_other(program: &'static str) {
     let server = Server::start(program, &[]).await;
     let redis = open(&settings(server.address));
@@ -238,7 +238,7 @@ async fn all_records_are_found(program: &'static str) {
     finds_all(&open(&settings(server.address)), async |command| drop(server.ask(command).await)).await;
 }
 
-/// What else lies in the database is not counted.
+/// Other keys in the database are not counted.
 pub(super) async fn finds_all(redis: &Redis, ask: impl AsyncFn(&[&str])) {
     let mut expected = BTreeMap::new();
     for number in 0..=255 {

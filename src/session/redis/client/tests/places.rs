@@ -79,7 +79,7 @@ async fn users_and_databases(program: &'static str) {
     assert!(!format!("{:?}", with("forepost", "hunter2")).contains("hunter2"));
 }
 
-/// Whatever a server says of the size of its answers, it ends at a bound, and at once.
+/// An answer that announces too large a size ends with an error at once.
 #[tokio::test]
 async fn an_answer_without_measure_ends_the_connection() {
     for answer in ["$99999999999\r\n", "*99999999\r\n", "*2\r\n$5\r\nhello\r\n*600000\r\n"] {
@@ -90,7 +90,7 @@ async fn an_answer_without_measure_ends_the_connection() {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let _ = stream.read(&mut [0; 1024]).await;
                 let _ = stream.write_all(answer.as_bytes()).await;
-                // It says no more, and waits.
+                // The server sends no more, and waits.
                 let _ = stream.read(&mut [0; 1024]).await;
             }
         });
@@ -100,13 +100,13 @@ async fn an_answer_without_measure_ends_the_connection() {
     }
 }
 
-/// Only Redis: no package of Valkey speaks TLS.
+/// Redis alone: no package of Valkey has TLS.
 #[tokio::test]
 async fn tls_and_its_authorities() {
     let folder = tempfile::tempdir().unwrap();
     let [ca, other_ca, certificate, key] = ["ca", "other", "crt", "key"].map(|name| folder.path().join(name));
     let key_pair = rcgen::KeyPair::generate().unwrap();
-    // Of itself, and an authority: so `openssl req -x509` makes them.
+    // A self-signed certificate that is also an authority, as `openssl req -x509` makes it.
     let mut params = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let signed = params.self_signed(&key_pair).unwrap();

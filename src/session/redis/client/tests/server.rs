@@ -18,9 +18,9 @@ use crate::session::redis::client::cluster::slot;
 use crate::session::redis::client::{Order, OrderReply, Redis, RedisError, Update};
 use crate::session::redis::{RedisAddress, RedisMode, RedisSettings};
 
-/// How long something may take that has to come.
+/// The longest wait for something that has to happen.
 pub(in crate::session) const DEADLINE: Duration = Duration::from_secs(30);
-/// How long to wait before looking again.
+/// The pause between two looks.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Waits until something is so.
@@ -33,7 +33,7 @@ pub(in crate::session) async fn until<F: Future<Output = bool>>(what: &str, mut 
     assert!(tokio::time::timeout(DEADLINE, looking).await.is_ok(), "waited in vain: {what}");
 }
 
-/// A server in a folder of its own.
+/// A server with a folder of its own.
 pub(in crate::session) struct Server {
     program: &'static str,
     arguments: Vec<String>,
@@ -45,7 +45,7 @@ pub(in crate::session) struct Server {
 }
 
 impl Server {
-    /// Starts one that keeps nothing, with these arguments too, and waits until it answers.
+    /// Starts a server without persistence, with these further arguments, and waits until it answers.
     pub(in crate::session) async fn start(program: &'static str, arguments: &[&str]) -> Self {
         let mut server = Self::prepare(program, reserved_address(), arguments);
         server.run();
@@ -53,7 +53,7 @@ impl Server {
         server
     }
 
-    /// One that is not started yet.
+    /// A server that is not started yet.
     pub(in crate::session) fn prepare(program: &'static str, address: SocketAddr, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = address.port().to_string();
@@ -63,7 +63,7 @@ impl Server {
         Self { program, arguments, address, tls: None, folder, running: None }
     }
 
-    /// Gives a Sentinel the file that it has to have, in which it writes too, and these arguments.
+    /// Writes the configuration file that a Sentinel needs, and sets its arguments.
     pub(super) fn configure(&mut self, text: &str, further: &[String]) {
         let path = self.folder.path().join("configuration");
         fs::write(&path, text).unwrap();
@@ -72,7 +72,7 @@ impl Server {
         self.arguments = arguments.map(str::to_owned).into_iter().chain(further.iter().cloned()).collect();
     }
 
-    /// Where what is tested finds it.
+    /// The address for the client under test.
     pub(super) fn spoken(&self) -> SocketAddr {
         self.tls.unwrap_or(self.address)
     }
@@ -94,12 +94,12 @@ impl Server {
         (pong == Value::SimpleString("PONG".to_owned())).then_some(connection)
     }
 
-    /// Asks without what is tested.
+    /// Sends a command without the client under test.
     pub(in crate::session) async fn ask(&self, words: &[&str]) -> Value {
         self.try_to_ask(words).await.expect("the server answers")
     }
 
-    /// The same of a server that may be about to change its place, and hang up.
+    /// The same for a server that may change its role and close the connection.
     pub(in crate::session) async fn try_to_ask(&self, words: &[&str]) -> Option<Value> {
         let mut connection = self.connect().await?;
         let mut command = Cmd::new();
@@ -121,7 +121,7 @@ impl Server {
 }
 
 impl Redis {
-    /// Takes a record out and tells of it.
+    /// Removes a record and notifies the followers.
     pub(in crate::session) async fn remove(&self, key: &[u8; 32]) -> Result<Option<Vec<u8>>, RedisError> {
         let taken = self.take_out(key).await?;
         if !taken.is_notified {
@@ -130,7 +130,7 @@ impl Redis {
         Ok(taken.record)
     }
 
-    /// Puts entries on the list, for which nothing vouches.
+    /// Puts entries on the list, without heads.
     pub(in crate::session) async fn revoke(
         &self,
         entries: &[&[u8]],
@@ -173,7 +173,7 @@ pub(in crate::session) fn settings(address: SocketAddr) -> RedisSettings {
     }
 }
 
-/// The name of the list of revocations that is called `name`.
+/// The key of the list of revocations called `name`.
 pub(in crate::session) fn list_name(name: &[u8]) -> String {
     format!("test:{{revocations}}:{}", URL_SAFE_NO_PAD.encode(name))
 }
@@ -192,7 +192,7 @@ pub(in crate::session) fn owner(servers: &[Server], key: &str) -> usize {
     usize::from(slot(key.as_bytes()) / 5462)
 }
 
-/// How often the server was given each command since it was told to forget that, by scripts too.
+/// How often the server executed each command, in scripts too, since its counters were reset.
 pub(in crate::session) async fn calls(server: &Server) -> BTreeMap<String, u64> {
     let Value::BulkString(text) = server.ask(&["INFO", "commandstats"]).await else { panic!("a text") };
     let text = String::from_utf8(text).unwrap();

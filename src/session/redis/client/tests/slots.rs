@@ -1,4 +1,4 @@
-//! The same in a Cluster, where slots move.
+//! The same in a Cluster, and with slots that move.
 
 use redis::Value;
 
@@ -29,7 +29,7 @@ async fn a_cluster_does_the_same(program: &'static str) {
     for (record, key) in redis.get_many(&keys).await.into_iter().zip(&keys) {
         assert_eq!(record.unwrap().unwrap(), key[..1]);
     }
-    // With a slot half way, what needs two keys waits until it has arrived.
+    // While a slot is half moved, an operation on two keys waits for the second one.
     let update = async {
         for number in 0..=255 {
             assert!(redis.update(&[number; 32], &[number], b"new", LONG).await.unwrap());
@@ -43,7 +43,7 @@ async fn id(server: &Server) -> String {
     String::from_utf8(id).unwrap()
 }
 
-/// Of a slot that moves to a server that has none yet.
+/// A slot moves to a server that had none.
 async fn a_server_without_slots_is_connected_once(program: &'static str) {
     let mut servers = cluster(program).await;
     let redis = open(&cluster_settings(&servers));
@@ -76,7 +76,7 @@ async fn a_server_without_slots_is_connected_once(program: &'static str) {
     for _ in 0..20 {
         assert_eq!(redis.get(&KEY).await.unwrap().unwrap(), b"one");
     }
-    // Ours, and the one that asks.
+    // The connection of the client, and that of the test.
     assert_eq!(connections().await - before, 2);
     servers.push(new);
 }
@@ -90,7 +90,7 @@ async fn settle_slots(servers: &[Server], slots: &[String]) {
     }
 }
 
-/// Moves the keys of ten slots of the first server to the second, and settles half of them; gives the others.
+/// Moves the keys of ten slots of the first server to the second, and settles half of them; returns the others.
 async fn moves_slots(servers: &[Server]) -> Vec<String> {
     let (from, to) = (id(&servers[0]).await, id(&servers[1]).await);
     let port = servers[1].address.port().to_string();

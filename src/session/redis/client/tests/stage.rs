@@ -1,4 +1,4 @@
-//! Clusters and Sentinels, as they are and as they should be.
+//! Clusters and Sentinels.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,13 +12,13 @@ use super::server::{Server, at, settings, until};
 use crate::session::redis::client::{Redis, Shared};
 use crate::session::redis::{RedisMode, RedisSettings};
 
-/// How servers are spoken to.
+/// How the client connects.
 pub(in crate::session) enum Manner {
-    /// In the clear, as anybody.
+    /// Without TLS, as the default user.
     Plain,
-    /// Over TLS, also among themselves.
+    /// With TLS, also between the servers.
     Tls(TempDir),
-    /// As a user with the rights in `docs/SESSIONS.md`, and no others.
+    /// As a user with the rights in `docs/SESSIONS.md` and no others.
     User,
 }
 
@@ -31,7 +31,7 @@ pub(in crate::session) struct Watched {
 }
 
 impl Manner {
-    /// Over TLS, with a certificate that all have.
+    /// With TLS, and one certificate for all.
     pub(in crate::session) fn tls() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key_pair = rcgen::KeyPair::generate().unwrap();
@@ -41,7 +41,7 @@ impl Manner {
         Self::Tls(folder)
     }
 
-    /// A server that is not started yet; it answers in the clear, too.
+    /// A server that is not started yet; it also answers without TLS.
     pub(super) fn prepare(&self, program: &'static str, arguments: &[&str]) -> Server {
         let tls = reserved_address();
         let further = self.arguments(tls.port());
@@ -66,7 +66,7 @@ impl Manner {
         arguments.as_flattened().iter().map(|word| (*word).to_owned()).collect()
     }
 
-    /// Lets the user in, with these of the orders in the document.
+    /// Creates the user, with these of the commands in the documentation.
     pub(super) async fn admit(&self, server: &Server, orders: &[usize]) {
         if !matches!(self, Self::User) {
             return;
@@ -90,7 +90,7 @@ impl Manner {
     }
 }
 
-/// The orders that `docs/SESSIONS.md` gives for an ACL: for servers, further in a Cluster, and at Sentinels; in words.
+/// The ACL commands in `docs/SESSIONS.md`: for servers, further ones in a Cluster, and at Sentinels; as words.
 fn orders_of_document() -> Vec<Vec<String>> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/SESSIONS.md");
     let text = fs::read_to_string(path).unwrap();
@@ -125,7 +125,7 @@ pub(in crate::session) async fn cluster_of(program: &'static str, manner: &Manne
     servers
 }
 
-/// One more server of a Cluster, which knows `other` of it.
+/// One more server of a Cluster, which gets to know `other`.
 pub(super) async fn node(program: &'static str, manner: &Manner, other: Option<&Server>) -> Server {
     let bus = reserved_address().port().to_string();
     let arguments = ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "1000"];
@@ -148,7 +148,7 @@ pub(in crate::session) fn cluster_settings_of(servers: &[Server], manner: &Manne
     RedisSettings { mode: RedisMode::Cluster, ..manner.settings(&servers[0]) }
 }
 
-/// A master that Sentinels watch, known to all.
+/// A master that Sentinels watch, once all know each other.
 pub(in crate::session) async fn watched(program: &'static str, manner: &Manner) -> Watched {
     let started = async |arguments: &[&str]| {
         let mut server = manner.prepare(program, arguments);
@@ -190,7 +190,7 @@ pub(in crate::session) async fn watched(program: &'static str, manner: &Manner) 
 }
 
 impl Redis {
-    /// Whether a server is a replica that has everything, the list too.
+    /// Whether a server is a replica with all data, the list included.
     pub(super) async fn is_copied_to(&self, server: &Server) -> bool {
         let Some(Value::BulkString(info)) = server.try_to_ask(&["INFO", "replication"]).await else { return false };
         String::from_utf8(info).unwrap().contains("master_link_status:up")
