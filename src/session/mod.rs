@@ -314,7 +314,8 @@ impl Session {
     }
 
     /// Whether a check was answered with the session; before that it is not known whether the browser kept its cookie.
-    pub(crate) fn was_checked(&self) -> bool {
+    #[must_use]
+    pub fn was_checked(&self) -> bool {
         self.last_check.load(Ordering::Relaxed) != 0
     }
 
