@@ -1,6 +1,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 use super::{Session, SessionKey};
 
@@ -182,11 +184,11 @@ impl Shard {
 // A panic leaves a map whole, so a poisoned lock is used on.
 
 fn read<T>(shard: &RwLock<Shard>, with: impl FnOnce(&Shard) -> T) -> T {
-    with(&shard.read().unwrap_or_else(PoisonError::into_inner))
+    with(&shard.read())
 }
 
 fn write<T>(shard: &RwLock<Shard>, with: impl FnOnce(&mut Shard) -> T) -> T {
-    with(&mut shard.write().unwrap_or_else(PoisonError::into_inner))
+    with(&mut shard.write())
 }
 
 /// Searches under the shared lock, and takes the exclusive one only to remove.

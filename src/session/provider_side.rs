@@ -1,6 +1,8 @@
 //! What ties a session to the provider's own session.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::{Refreshable, Schedule};
 use crate::identity::Assurance;
@@ -83,7 +85,7 @@ impl From<Vec<String>> for Names {
         if names.is_empty() {
             return Self::default();
         }
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = SHARED.lock();
         if let Some(same) = shared.iter().find(|it| *it.0 == *names) {
             return same.clone();
         }

@@ -2,8 +2,8 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
 
+use parking_lot::{Mutex, RwLock};
 use redb::backends::FileBackend;
 use redb::{Builder, DatabaseError, ReadableDatabase as _, ReadableTableMetadata as _, StorageBackend};
 
@@ -110,7 +110,7 @@ impl Database {
 
     /// What is known of the list of revocations.
     pub(super) fn list(&self) -> Option<List> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.list.lock().clone()
     }
 
     /// The latest moment in the file.
@@ -178,7 +178,7 @@ impl Database {
             } else {
                 transaction.abort()?;
             }
-            *self.list.lock().unwrap_or_else(PoisonError::into_inner) = list;
+            *self.list.lock() = list;
             Ok(made)
         });
         match &written {
@@ -193,7 +193,7 @@ impl Database {
     ///
     /// The last transaction may have taken place although it failed, so the caller has to read the list again.
     pub(super) fn reopen(&self) -> Result<bool, FileError> {
-        let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        let mut opened = self.opened.write();
         if opened.is_some() && !self.broken.load(Ordering::Relaxed) {
             return Ok(false);
         }
@@ -227,7 +227,7 @@ impl Database {
 
     /// A damaged file can make redb panic, which must end neither a thread nor the process.
     fn with<T>(&self, work: impl FnOnce(&redb::Database) -> Result<T, redb::Error>) -> Result<T, FileError> {
-        let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
+        let opened = self.opened.read();
         let Some(database) = &*opened else {
             return Err(FileError::damaged(&self.path, "it could not be opened again"));
         };

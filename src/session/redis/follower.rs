@@ -1,8 +1,9 @@
 //! Takes over what other processes revoke and remove, and writes again what the server lost.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::Shared;
@@ -22,11 +23,11 @@ pub(super) struct Reread(Mutex<Option<HashMap<Tag, UnixTime>>>);
 
 impl Reread {
     fn begin(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(HashMap::new());
+        *self.0.lock() = Some(HashMap::new());
     }
 
     fn note(&self, entry: Entry) {
-        if let Some(read) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(read) = &mut *self.0.lock() {
             let at = read.entry(entry.tag).or_default();
             *at = entry.at.max(*at);
         }
@@ -34,7 +35,7 @@ impl Reread {
 
     /// The entries of `known` that were not read; `None` when the list is read on.
     fn lacking(&self, known: impl FnOnce() -> Vec<Entry>) -> Option<Vec<Entry>> {
-        let read = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let read = self.0.lock().take()?;
         let lacks = |entry: &Entry| read.get(&entry.tag).is_none_or(|at| *at < entry.at);
         Some(known().into_iter().filter(lacks).collect())
     }

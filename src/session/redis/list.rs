@@ -1,7 +1,9 @@
 //! The list of revocations in Redis: processes append orders to it, and replace a damaged list.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Shared;
 use super::chain::{Chain, Head, written};
@@ -48,7 +50,7 @@ impl List {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 
     /// Prepares to read the list from its beginning.

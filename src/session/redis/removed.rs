@@ -1,9 +1,10 @@
 //! The removal of one session, in all processes and for good.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::lease::LEASE_RENEWALS;
@@ -58,7 +59,7 @@ impl RemovedKeys {
     }
 
     fn with<T>(&self, with: impl FnOnce(&mut Generations) -> T) -> T {
-        with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        with(&mut self.0.lock())
     }
 }
 

@@ -10,11 +10,11 @@ pub(super) mod vouched;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use aws_lc_rs::hmac;
+use parking_lot::RwLock;
 
 use super::Session;
 use crate::world::UnixTime;
@@ -274,7 +274,7 @@ impl Revocations {
 
     /// Adds `entry`; sessions that it means are denied from now on.
     pub(super) fn add(&self, entry: Entry) {
-        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        let mut list = self.list.write();
         let known = list.entry(entry.tag).or_insert(entry);
         known.at = known.at.max(entry.at);
         known.until = known.until.max(entry.until);
@@ -284,7 +284,7 @@ impl Revocations {
     /// Adds the entries of an order, unless it was carried out before.
     pub(super) fn add_order(&self, entries: &Entries) -> bool {
         if let Some(once) = entries.once {
-            let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+            let mut list = self.list.write();
             if list.insert(once.tag, once).is_some() {
                 return false;
             }
@@ -325,18 +325,18 @@ impl Revocations {
         if session.session_id.is_none() || session.earlier_session_ids.contains(&None) {
             tags.extend(self.key.unnamed(issuer, session.subject, session.auth_times));
         }
-        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        let list = self.list.read();
         tags.iter().any(|tag| list.get(tag).is_some_and(|entry| session.began_at <= entry.at))
     }
 
     /// The entries that can still mean a session at `now`.
     pub(super) fn effective(&self, now: UnixTime) -> Vec<Entry> {
-        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        let list = self.list.read();
         list.values().filter(|entry| now < entry.until).copied().collect()
     }
 
     /// Removes the entries that cannot mean a session any more.
     pub(super) fn reclaim(&self, now: UnixTime) {
-        self.list.write().unwrap_or_else(PoisonError::into_inner).retain(|_, entry| now < entry.until);
+        self.list.write().retain(|_, entry| now < entry.until);
     }
 }

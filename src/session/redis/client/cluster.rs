@@ -1,10 +1,11 @@
 //! The map from slots to the servers of a Cluster (Redis Cluster Specification, "Keys distribution model").
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use redis::{Cmd, Value};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinSet;
@@ -110,7 +111,7 @@ impl Cluster {
     }
 
     fn map(&self) -> Arc<Map> {
-        Arc::clone(&self.map.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.map.read())
     }
 
     async fn refresh_if_outdated(&self, deadline: Instant) -> Result<(), RedisError> {
@@ -146,7 +147,7 @@ impl Cluster {
             match answer.unwrap_or(Err(RedisError::Unexpected)) {
                 Ok(masters) => {
                     let map = self.drawn(masters, &known);
-                    *self.map.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
+                    *self.map.write() = Arc::new(map);
                     return Ok(());
                 }
                 Err(error) => last_error = error,
@@ -178,7 +179,7 @@ impl Cluster {
 
 impl Map {
     fn named(&self) -> MutexGuard<'_, HashMap<RedisAddress, Arc<Link>>> {
-        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+        self.named.lock()
     }
 }
 
