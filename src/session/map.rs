@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockWriteGuard};
 
 use super::{Session, SessionKey};
 
@@ -72,36 +72,34 @@ impl SessionMap {
         &self.shards[bits % self.shards.len()]
     }
 
+    /// The key's shard, for a write after which lookups that are under way are not adopted.
+    fn shard_to_write(&self, key: &SessionKey) -> RwLockWriteGuard<'_, Shard> {
+        let mut shard = self.shard(key).write();
+        shard.writes += 1;
+        shard
+    }
+
     pub(super) fn get(&self, key: &SessionKey) -> Option<Arc<Session>> {
-        read(self.shard(key), |shard| shard.sessions.get(key).cloned())
+        self.shard(key).read().sessions.get(key).cloned()
     }
 
     /// Puts `session` in the place of what is there; returns the sessions that had to make room.
     pub(super) fn insert(&self, key: SessionKey, session: Arc<Session>) -> Vec<Keyed> {
-        write(self.shard(&key), |shard| {
-            shard.writes += 1;
-            shard.put(key, session, self.most_in_shard)
-        })
+        self.shard_to_write(&key).put(key, session, self.most_in_shard)
     }
 
     /// Puts `session` in the place of another one; `false` when there is none.
     pub(super) fn replace(&self, key: &SessionKey, session: Arc<Session>) -> bool {
-        write(self.shard(key), |shard| {
-            shard.writes += 1;
-            shard.sessions.get_mut(key).map(|place| *place = session).is_some()
-        })
+        self.shard_to_write(key).sessions.get_mut(key).map(|place| *place = session).is_some()
     }
 
     pub(super) fn remove(&self, key: &SessionKey) -> Option<Arc<Session>> {
-        write(self.shard(key), |shard| {
-            shard.writes += 1;
-            shard.sessions.remove(key)
-        })
+        self.shard_to_write(key).sessions.remove(key)
     }
 
     /// The state of the key's shard, read before a session is looked up elsewhere, for [`SessionMap::adopt`].
     pub(super) fn writes(&self, key: &SessionKey) -> Writes {
-        read(self.shard(key), |shard| Writes(shard.writes))
+        Writes(self.shard(key).read().writes)
     }
 
     /// Takes in a session that was looked up elsewhere after `since`, and returns the one in the map: of two concurrent lookups
@@ -114,16 +112,15 @@ impl SessionMap {
         session: Arc<Session>,
         since: Writes,
     ) -> Option<(Arc<Session>, Vec<Keyed>)> {
-        write(self.shard(&key), |shard| {
-            if Writes(shard.writes) != since {
-                return None;
-            }
-            if let Some(known) = shard.sessions.get(&key) {
-                return Some((Arc::clone(known), Vec::new()));
-            }
-            let evicted = shard.put(key, Arc::clone(&session), self.most_in_shard);
-            Some((session, evicted))
-        })
+        let mut shard = self.shard(&key).write();
+        if Writes(shard.writes) != since {
+            return None;
+        }
+        if let Some(known) = shard.sessions.get(&key) {
+            return Some((Arc::clone(known), Vec::new()));
+        }
+        let evicted = shard.put(key, Arc::clone(&session), self.most_in_shard);
+        Some((session, evicted))
     }
 
     /// Removes what has `ended`; other threads wait for one shard at most, and only while something is removed from it.
@@ -136,40 +133,37 @@ impl SessionMap {
 
     /// The sessions of shard `at`, counted from 0; `None` when there are fewer shards.
     pub(super) fn part(&self, at: usize) -> Option<Vec<Keyed>> {
-        let sessions =
-            |shard: &Shard| shard.sessions.iter().map(|(key, session)| (*key, Arc::clone(session))).collect();
-        self.shards.get(at).map(|shard| read(shard, sessions))
+        self.shards.get(at).map(|shard| shard.read().find(|_| true))
     }
 
     /// Removes all sessions; lookups that are under way are not adopted.
     pub(super) fn clear(&self) {
         for shard in &self.shards {
-            let sessions = write(shard, |shard| {
-                shard.writes += 1;
-                std::mem::take(&mut shard.sessions)
-            });
+            let mut shard = shard.write();
+            shard.writes += 1;
+            let sessions = std::mem::take(&mut shard.sessions);
             // To free them takes longer than to take them out, and needs no lock.
+            drop(shard);
             drop(sessions);
         }
     }
 
     /// The sessions that are `wanted`, shard by shard.
     pub(super) fn find(&self, wanted: impl Fn(&Session) -> bool) -> impl Iterator<Item = Vec<Keyed>> {
-        self.shards.iter().map(move |shard| {
-            read(shard, |shard| {
-                let found = shard.sessions.iter().filter(|(_, session)| wanted(session));
-                found.map(|(key, session)| (*key, Arc::clone(session))).collect()
-            })
-        })
+        self.shards.iter().map(move |shard| shard.read().find(&wanted))
     }
 
     pub(super) fn count(&self) -> u64 {
-        let count = |shard: &Shard| u64::try_from(shard.sessions.len()).unwrap_or(u64::MAX);
-        self.shards.iter().map(|shard| read(shard, count)).sum()
+        self.shards.iter().map(|shard| shard.read().sessions.len() as u64).sum()
     }
 }
 
 impl Shard {
+    fn find(&self, wanted: impl Fn(&Session) -> bool) -> Vec<Keyed> {
+        let found = self.sessions.iter().filter(|(_, session)| wanted(session));
+        found.map(|(key, session)| (*key, Arc::clone(session))).collect()
+    }
+
     fn put(&mut self, key: SessionKey, session: Arc<Session>, most: usize) -> Vec<Keyed> {
         if most == 0 {
             return vec![(key, session)];
@@ -181,32 +175,20 @@ impl Shard {
     }
 }
 
-// A panic leaves a map whole, so a poisoned lock is used on.
-
-fn read<T>(shard: &RwLock<Shard>, with: impl FnOnce(&Shard) -> T) -> T {
-    with(&shard.read())
-}
-
-fn write<T>(shard: &RwLock<Shard>, with: impl FnOnce(&mut Shard) -> T) -> T {
-    with(&mut shard.write())
-}
-
 /// Searches under the shared lock, and takes the exclusive one only to remove.
 fn reclaim(shard: &RwLock<Shard>, ended: impl Fn(&Session) -> bool) {
-    let keys: Vec<SessionKey> =
-        read(shard, |shard| shard.sessions.iter().filter(|(_, session)| ended(session)).map(|(key, _)| *key).collect());
-    if keys.is_empty() {
+    let ended = shard.read().find(ended);
+    if ended.is_empty() {
         return;
     }
-    let removed: Vec<_> = write(shard, |shard| {
-        let sessions = &mut shard.sessions;
-        let removed = keys.iter().filter_map(|key| sessions.remove(key)).collect();
-        if sessions.capacity() > 4 * sessions.len().max(LEAST_SESSIONS) {
-            sessions.shrink_to_fit();
-        }
-        removed
-    });
+    let mut shard = shard.write();
+    let sessions = &mut shard.sessions;
+    let removed: Vec<_> = ended.iter().filter_map(|(key, _)| sessions.remove(key)).collect();
+    if sessions.capacity() > 4 * sessions.len().max(LEAST_SESSIONS) {
+        sessions.shrink_to_fit();
+    }
     // To free them takes longer than to take them out, and needs no lock.
+    drop(shard);
     drop(removed);
 }
 
