@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use secrecy::SecretString;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -119,13 +119,9 @@ enum Held {
 }
 
 impl Leases {
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock()
-    }
-
     /// Gives the lease to the first that asks; for a token that may be spent only where it is `reusable`.
     pub(super) fn begin(&self, key: SessionKey, reusable: bool, now: UnixTime) -> LeaseReply {
-        let mut inner = self.inner();
+        let mut inner = self.0.lock();
         match inner.held.get(&key) {
             Some(Held::Lease { until, .. }) if now < *until => return LeaseReply::Busy,
             Some(Held::Lease { .. } | Held::Spent) if !reusable => {
@@ -142,12 +138,12 @@ impl Leases {
 
     /// Whether `lease` is still held.
     pub(super) fn hold(&self, key: &SessionKey, lease: &Lease) -> bool {
-        self.inner().is_held(key, lease)
+        self.0.lock().is_held(key, lease)
     }
 
     /// Takes the lease back; `false` when `lease` no longer holds it.
     pub(super) fn finish(&self, key: &SessionKey, lease: &Lease, finished: &Finished) -> bool {
-        let mut inner = self.inner();
+        let mut inner = self.0.lock();
         if !inner.is_held(key, lease) {
             return false;
         }
@@ -161,13 +157,13 @@ impl Leases {
     /// Forgets leases that are not held at `now`, except those for which `lives` is true.
     pub(super) fn retain(&self, now: UnixTime, lives: impl Fn(&SessionKey) -> bool) {
         let under_way = |held: &Held| matches!(held, Held::Lease { until, .. } if now < *until);
-        let mut inner = self.inner();
+        let mut inner = self.0.lock();
         inner.held.retain(|key, held| under_way(held) || lives(key));
     }
 
     /// Forgets the lease of one session.
     pub(super) fn forget(&self, key: &SessionKey) {
-        self.inner().held.remove(key);
+        self.0.lock().held.remove(key);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::Shared;
 use super::chain::{Chain, Head, written};
@@ -49,23 +49,19 @@ impl List {
         Self { key: ListKey::new(secret), known: Mutex::default(), turn: tokio::sync::Mutex::default() }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock()
-    }
-
     /// Prepares to read the list from its beginning.
     pub(super) fn read_anew(&self) {
-        self.known().chain = Chain::default();
+        self.known.lock().chain = Chain::default();
     }
 
     /// Reads the next entry.
     pub(super) fn pass(&self, id: EntryId, entry: &[u8]) -> Result<Vec<Entry>, RedisError> {
-        self.known().chain.pass(id, entry, &self.key)
+        self.known.lock().chain.pass(id, entry, &self.key)
     }
 
     /// Whether all of the list was read, by the last head.
     pub(super) fn is_whole(&self) -> Result<(), RedisError> {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         let head = Head::read(&known.state.head, &self.key)?;
         known.chain.agrees(head)?;
         known.head = head;
@@ -74,7 +70,7 @@ impl List {
 
     /// The server's time when it was last asked.
     pub(super) fn time(&self) -> UnixTime {
-        UnixTime::from_millis(self.known().state.time)
+        UnixTime::from_millis(self.known.lock().state.time)
     }
 }
 
@@ -87,14 +83,14 @@ impl Shared {
         if latest <= UnixTime::from_millis(state.time) + MOST_AHEAD {
             self.cache.world.saw(latest);
         }
-        self.list.known().state = state.clone();
+        self.list.known.lock().state = state.clone();
     }
 
     /// Puts entries on the list, and returns them as they were written; `None` where the order was given before.
     pub(super) async fn put_on_list(&self, listing: Listing<'_>) -> Result<Option<Vec<Entry>>, StoreError> {
         let (key, _turn) = (&self.list.key, self.list.turn.lock().await);
         for _ in 0..MOST_TRIES {
-            let head = self.list.known().head;
+            let head = self.list.known.lock().head;
             let (at, members, once) = self.members(listing);
             let new_head = head.next();
             let order = Order {
@@ -107,13 +103,13 @@ impl Shared {
             };
             match self.redis.order(&order).await? {
                 OrderReply::Done => {
-                    self.list.known().head = new_head;
+                    self.list.known.lock().head = new_head;
                     return Ok(Some(members));
                 }
                 OrderReply::Repeated => return Ok(None),
                 OrderReply::OtherHead(bytes) => {
                     let head = Head::read(&bytes, key)?;
-                    self.list.known().head = head;
+                    self.list.known.lock().head = head;
                 }
                 OrderReply::Late(moment) => self.cache.world.saw(UnixTime::from_millis(moment)),
             }
@@ -138,7 +134,7 @@ impl Shared {
     pub(super) async fn begin_list_anew(self: Arc<Self>, what: &'static str) {
         let (key, _turn) = (&self.list.key, self.list.turn.lock().await);
         let (found, last) = {
-            let known = self.list.known();
+            let known = self.list.known.lock();
             (known.state.head.clone(), known.chain.last().max(known.head.last))
         };
         let last = Head::read(&found, key).map_or(last, |head| head.last.max(last));
@@ -169,17 +165,17 @@ impl Shared {
     /// Removes from the list what the server got before `oldest`.
     pub(super) async fn trim_list(&self, oldest: UnixTime) -> Result<(), RedisError> {
         let (head, remains) = {
-            let known = self.list.known();
+            let known = self.list.known.lock();
             (known.head, known.chain.without_those_before(oldest.as_millis(), known.head))
         };
         if let Some((first, new_head)) = remains {
             let (before, after) = (head.bytes(&self.list.key), new_head.bytes(&self.list.key));
             // Where another order came first, the next attempt removes it.
             if self.redis.trim_list(first, &before, &after).await? {
-                self.list.known().head = new_head;
+                self.list.known.lock().head = new_head;
             }
         }
-        let mut known = self.list.known();
+        let mut known = self.list.known.lock();
         let first = known.head.first;
         known.chain.forget_before(first);
         Ok(())

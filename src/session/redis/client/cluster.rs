@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::{Mutex, RwLock};
 use redis::{Cmd, Value};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinSet;
@@ -89,7 +89,7 @@ impl Cluster {
         let map = self.map();
         let link = self.link_at(address.clone(), &map);
         if !map.links.contains_key(&address) {
-            map.named().insert(address, Arc::clone(&link));
+            map.named.lock().insert(address, Arc::clone(&link));
         }
         link
     }
@@ -159,7 +159,7 @@ impl Cluster {
     /// The existing link, or a new one.
     fn link_at(&self, address: RedisAddress, known: &Map) -> Arc<Link> {
         let is_here = |link: &&Arc<Link>| matches!(link.target(), Target::Server(there) if *there == address);
-        let here = known.links.get(&address).cloned().or_else(|| known.named().get(&address).cloned());
+        let here = known.links.get(&address).cloned().or_else(|| known.named.lock().get(&address).cloned());
         match here.or_else(|| self.seeds.iter().find(is_here).cloned()) {
             Some(link) => link,
             None => Arc::new(Link::new(Target::Server(address), Arc::clone(&self.connector))),
@@ -174,12 +174,6 @@ impl Cluster {
             map.ranges.push((first, last, Arc::clone(link)));
         }
         map
-    }
-}
-
-impl Map {
-    fn named(&self) -> MutexGuard<'_, HashMap<RedisAddress, Arc<Link>>> {
-        self.named.lock()
     }
 }
 

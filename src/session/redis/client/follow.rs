@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::commands::command;
 use super::connection::Connection;
 use super::error::RedisError;
-use super::link::Backoff;
+use super::link::Pauses;
 use super::stream::{EntryId, Info, entries, history};
 use super::value::{list, number, optional_bytes};
 use super::{Redis, Shared, Topology};
@@ -95,20 +95,20 @@ impl Redis {
     /// long as the master answers and more than half of the Sentinels, if any, name it.
     pub(crate) async fn follow(&self, follower: &dyn Follower) -> Infallible {
         let mut position = None;
-        let mut backoff = Backoff::default();
+        let mut pauses = Pauses::default();
         loop {
-            let Err(error) = self.listen(follower, &mut position, &mut backoff).await;
+            let Err(error) = self.listen(follower, &mut position, &mut pauses).await;
             if let Topology::Cluster(cluster) = &self.topology {
                 cluster.mark_outdated();
             }
-            if backoff.is_first() {
+            if pauses.is_first() {
                 tracing::warn!(%error, "revocations cannot be followed");
             }
             if let RedisError::Damaged(what) = error {
                 position = None;
                 follower.damaged(what);
             }
-            tokio::time::sleep(backoff.prolong(&error)).await;
+            tokio::time::sleep(pauses.prolong(&error)).await;
         }
     }
 
@@ -117,7 +117,7 @@ impl Redis {
         &self,
         follower: &dyn Follower,
         position: &mut Option<Position>,
-        backoff: &mut Backoff,
+        pauses: &mut Pauses,
     ) -> Result<Infallible, RedisError> {
         let key = self.shared(Shared::Revocations);
         let deadline = self.deadline();
@@ -138,10 +138,10 @@ impl Redis {
                 Progress::Current => {
                     link.leads_to(&address, deadline).await?;
                     follower.current(before)?;
-                    if !backoff.is_first() {
+                    if !pauses.is_first() {
                         tracing::info!("revocations are followed again");
                     }
-                    *backoff = Backoff::default();
+                    *pauses = Pauses::default();
                 }
                 Progress::More => {}
                 Progress::Gap => {

@@ -13,6 +13,7 @@ use super::error::RedisError;
 use super::sentinel::Sentinels;
 use super::stream::history;
 use super::value::only;
+use crate::limit::Backoff;
 use crate::session::redis::RedisAddress;
 
 /// The first pause after a failed connection; it doubles up to the longest one.
@@ -39,14 +40,20 @@ struct State {
     connection: Option<(Connection, RedisAddress)>,
     /// The number of connections so far.
     number: u64,
-    backoff: Backoff,
+    pauses: Pauses,
 }
 
 /// The growing, random pause after failed connections.
-#[derive(Default)]
-pub(super) struct Backoff {
-    failures: u32,
+pub(super) struct Pauses {
+    backoff: Backoff,
+    /// Until when no attempt is made, and the error of the last one.
     until: Option<(Instant, String)>,
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self { backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE), until: None }
+    }
 }
 
 impl Link {
@@ -75,16 +82,16 @@ impl Link {
         if let Some((connection, _)) = &state.connection {
             return Ok((connection.clone(), state.number));
         }
-        state.backoff.is_over()?;
+        state.pauses.is_over()?;
         match timeout_at(deadline, self.connect(deadline)).await.map_err(|_| self.connector.timed_out()).flatten() {
             Ok((connection, address)) => {
-                state.backoff = Backoff::default();
+                state.pauses = Pauses::default();
                 state.number += 1;
                 state.connection = Some((connection.clone(), address));
                 Ok((connection, state.number))
             }
             Err(error) => {
-                state.backoff.prolong(&error);
+                state.pauses.prolong(&error);
                 Err(error)
             }
         }
@@ -130,10 +137,10 @@ impl Link {
     }
 }
 
-impl Backoff {
+impl Pauses {
     /// Whether nothing failed since the last success.
     pub(super) const fn is_first(&self) -> bool {
-        self.failures == 0
+        self.until.is_none()
     }
 
     /// Fails with the last error, while no new attempt is due.
@@ -144,13 +151,11 @@ impl Backoff {
         }
     }
 
-    /// Counts a failure; returns the pause, between half and the whole of a length that doubles.
+    /// Notes a failure; returns the pause, between half and the whole of a length that doubles.
     pub(super) fn prolong(&mut self, error: &RedisError) -> Duration {
-        let whole = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(LONGEST_PAUSE);
         // Without randomness the pause is the whole length.
         let share = getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX));
-        let pause = whole.mul_f64(0.5 + share / 2.0);
-        self.failures += 1;
+        let pause = self.backoff.pause().mul_f64(0.5 + share / 2.0);
         let why = match error {
             RedisError::Away(why) => why.clone(),
             other => other.to_string(),
@@ -166,18 +171,18 @@ mod tests {
 
     #[test]
     fn pauses_grow_until_they_are_long() {
-        let mut backoff = Backoff::default();
-        assert!(backoff.is_first() && backoff.is_over().is_ok());
+        let mut pauses = Pauses::default();
+        assert!(pauses.is_first() && pauses.is_over().is_ok());
         for whole in [50, 100, 200, 400, 800, 1600, 2000, 2000, 2000, 2000, 2000, 2000, 2000] {
             let whole = Duration::from_millis(whole);
-            let length = backoff.prolong(&RedisError::Away("why".to_owned()));
+            let length = pauses.prolong(&RedisError::Away("why".to_owned()));
             assert!((whole / 2..=whole).contains(&length), "{length:?} of {whole:?}");
-            assert!(!backoff.is_first());
-            assert_eq!(backoff.is_over(), Err(RedisError::Away("why".to_owned())));
-            let (until, _) = backoff.until.as_mut().unwrap();
+            assert!(!pauses.is_first());
+            assert_eq!(pauses.is_over(), Err(RedisError::Away("why".to_owned())));
+            let (until, _) = pauses.until.as_mut().unwrap();
             assert!(*until <= Instant::now() + length);
             *until = Instant::now();
-            assert_eq!(backoff.is_over(), Ok(()));
+            assert_eq!(pauses.is_over(), Ok(()));
         }
     }
 }
