@@ -1,7 +1,7 @@
 //! Applications for tests.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use url::Url;
@@ -44,6 +44,9 @@ pub(crate) fn provider_settings(issuer: &str) -> crate::oidc::IdentityProvider {
     }
 }
 
+/// The provider of applications that name none; to make one, the system's certificates are read.
+static DEFAULT: LazyLock<Arc<Provider>> = LazyLock::new(|| provider("default", "https://idp.example.com"));
+
 /// A provider of which nothing is known yet.
 pub(crate) fn provider(name: &str, issuer: &str) -> Arc<Provider> {
     let metrics = Arc::new(metrics());
@@ -59,7 +62,7 @@ pub(crate) fn application(
     cookie_domain: Option<&str>,
     change: impl FnOnce(&mut Declaration),
 ) -> Application {
-    at_provider(external_host, cookie_domain, provider("default", "https://idp.example.com"), change)
+    at_provider(external_host, cookie_domain, Arc::clone(&DEFAULT), change)
 }
 
 pub(crate) fn at_provider(
