@@ -71,7 +71,7 @@ pub(super) struct ToLogin {
 
 /// A credential that does not count.
 pub(super) struct BadCredentials<'c> {
-    pub(super) flaw: Flaw<'c>,
+    pub(super) error: CredentialError<'c>,
     pub(super) scheme: Scheme,
     /// The slug of the application.
     pub(super) realm: &'c str,
@@ -83,7 +83,7 @@ pub(super) struct BadCredentials<'c> {
 
 /// What is wrong with a credential.
 #[derive(Clone, Copy)]
-pub(super) enum Flaw<'c> {
+pub(super) enum CredentialError<'c> {
     /// It proves nothing.
     Invalid,
     /// It lacks one of these scopes.
@@ -136,9 +136,9 @@ impl Denial<'_> {
             Self::ToLogin(login) if login.is_silent => Verdict::SilentLogin,
             Self::ToLogin(_) => Verdict::StartLogin,
             Self::Challenge { .. } => Verdict::Challenge,
-            Self::BadCredentials(bad) => match bad.flaw {
-                Flaw::Invalid | Flaw::Limited => Verdict::BadCredentials,
-                Flaw::Scope(_) => Verdict::Forbid,
+            Self::BadCredentials(bad) => match bad.error {
+                CredentialError::Invalid | CredentialError::Limited => Verdict::BadCredentials,
+                CredentialError::Scope(_) => Verdict::Forbid,
             },
             Self::Forbid(_) => Verdict::Forbid,
             Self::Refuse(_) => Verdict::Refuse,

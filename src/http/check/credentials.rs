@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::asked::{Checked, User};
-use super::ladder::{Check, Place};
+use super::ladder::{Check, Protected};
+use super::request::{Checked, User};
 use crate::access::{Because, Decision};
 use crate::app::{AcceptedTokens, Application};
-use crate::http::outcome::{BadCredentials, Cause, Denial, Flaw, Forbid, Outcome, Unavailable};
+use crate::http::outcome::{BadCredentials, Cause, CredentialError, Denial, Forbid, Outcome, Unavailable};
 use crate::http::resource;
 use crate::token::{self, Bad, Presented, Scheme};
 use crate::world::UnixTime;
@@ -15,18 +15,18 @@ impl<'c> Check<'c> {
     /// By a credential that was looked at.
     pub(super) fn judge_credential(
         &self,
-        place: Place<'c>,
+        protected: Protected<'c>,
         accepted: &'c AcceptedTokens,
         scheme: Scheme,
         credential: &token::Outcome,
         now: UnixTime,
     ) -> Checked<'c> {
-        let Place { app, original, .. } = place;
+        let Protected { app, original, .. } = protected;
         let session = match credential {
             token::Outcome::Good(session) => Some(session),
             token::Outcome::Bad(_) => None,
         };
-        let outcome = match (self.decide(place, session, now), credential) {
+        let outcome = match (self.decide(protected, session, now), credential) {
             (Decision::Allow(permit), _) => Outcome::Allow(Self::grant(app, permit, now)),
             // What is public asks nobody who he is, and may have tokens of its own.
             (Decision::Pass(permit), _) => Outcome::Pass(Self::grant(app, permit, now)),
@@ -37,11 +37,11 @@ impl<'c> Check<'c> {
                 Denial::Forbid(Forbid { app, original, forbidden, insufficient_scope }).into()
             }
             (Decision::StartLogin(_) | Decision::Challenge(_), token::Outcome::Bad(bad)) => {
-                refuse(place, accepted, scheme, *bad).into()
+                refuse(protected, accepted, scheme, *bad).into()
             }
             // No token is made anew for being asked.
             (Decision::StartLogin(_) | Decision::Challenge(_), token::Outcome::Good(_)) => {
-                refuse(place, accepted, scheme, Bad::Invalid).into()
+                refuse(protected, accepted, scheme, Bad::Invalid).into()
             }
         };
         let user = session.map(|session| User::Session(Arc::clone(session)));
@@ -54,19 +54,19 @@ impl<'c> Check<'c> {
     }
 }
 
-fn refuse<'c>(place: Place<'c>, accepted: &'c AcceptedTokens, scheme: Scheme, bad: Bad) -> Denial<'c> {
-    let Place { app, original, .. } = place;
-    let flaw = match bad {
-        Bad::Invalid => Flaw::Invalid,
-        Bad::Scope => Flaw::Scope(&accepted.scopes),
-        Bad::Limited => Flaw::Limited,
+fn refuse<'c>(protected: Protected<'c>, accepted: &'c AcceptedTokens, scheme: Scheme, bad: Bad) -> Denial<'c> {
+    let Protected { app, original, .. } = protected;
+    let error = match bad {
+        Bad::Invalid => CredentialError::Invalid,
+        Bad::Scope => CredentialError::Scope(&accepted.scopes),
+        Bad::Limited => CredentialError::Limited,
         Bad::Unknown => return Denial::Unavailable(Unavailable { app, cause: Cause::Provider }),
     };
     Denial::BadCredentials(BadCredentials {
-        flaw,
+        error,
         scheme,
         realm: &app.id,
         resource: resource::address(app, &original.authority.host),
-        origin: place.readable_by(),
+        origin: protected.readable_by(),
     })
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
 
-use super::asked::{Asked, Checked, User};
+use super::request::{CheckRequest, Checked, User};
 use crate::access::{Decision, Permit, decide};
 use crate::app::{AcceptedTokens, Application};
 use crate::forwarded::{ForwardedError, OriginalRequest, RequestKind};
@@ -26,9 +26,9 @@ use crate::world::UnixTime;
 /// A check under way.
 pub(super) struct Check<'c> {
     pub(super) outpost: &'c Outpost,
-    pub(super) asked: &'c Asked<'c>,
+    pub(super) request: &'c CheckRequest<'c>,
     /// Where the request belongs, or why the question is refused.
-    place: Result<Place<'c>, BadRequest>,
+    protected: Result<Protected<'c>, BadRequest>,
     pub(super) facts: Facts,
 }
 
@@ -55,7 +55,7 @@ pub(super) enum Wait<'c> {
 
 /// A request to an application.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'c> {
+pub(super) struct Protected<'c> {
     pub(super) app: &'c Arc<Application>,
     pub(super) original: &'c OriginalRequest<'c>,
     /// Set: it is for forepost itself; the proxy asks about it rather than routing it here.
@@ -63,58 +63,59 @@ pub(super) struct Place<'c> {
 }
 
 impl<'c> Check<'c> {
-    pub(super) fn new(outpost: &'c Outpost, asked: &'c Asked<'c>, facts: Facts) -> Self {
-        Self { outpost, asked, place: outpost.place(asked), facts }
+    pub(super) fn new(outpost: &'c Outpost, request: &'c CheckRequest<'c>, facts: Facts) -> Self {
+        Self { outpost, request, protected: outpost.protected(request), facts }
     }
 
     /// Goes through the steps: to the outcome, or to what has to be waited for.
     pub(super) fn advance(&mut self) -> ControlFlow<Wait<'c>, Checked<'c>> {
-        let place = match self.place {
-            Ok(place) => place,
+        let protected = match self.protected {
+            Ok(protected) => protected,
             Err(reason) => {
                 return Continue(Checked { outcome: Denial::Refuse(reason).into(), app: None, user: None });
             }
         };
-        if let Some(route) = place.own_path {
-            return self.own_path(place, route);
+        if let Some(route) = protected.own_path {
+            return self.own_path(protected, route);
         }
         let now = self.outpost.world.now();
-        let shown = self.shown(place.app);
+        let shown = self.shown(protected.app);
         let session = match (self.facts.session.take(), shown) {
             (Some(session), _) => session,
             // A credential counts, whatever cookie lies beside it.
-            (None, Some((accepted, presented))) if !Self::yields(place.app, accepted, presented) => Ok(None),
-            (None, _) => self.find_session(place, now)?,
+            (None, Some((accepted, presented))) if !Self::yields(protected.app, accepted, presented) => Ok(None),
+            (None, _) => self.find_session(protected, now)?,
         };
         let counts = matches!(session, Ok(None) | Err(SessionError::Unconfirmed));
         if let Some((accepted, presented)) = shown.filter(|_| counts) {
-            let known = self.facts.credential.take().or_else(|| self.outpost.tokens.known(place.app, presented, now));
+            let known =
+                self.facts.credential.take().or_else(|| self.outpost.tokens.known(protected.app, presented, now));
             let Some(credential) = known else {
                 self.facts.session = Some(session);
-                return Break(Wait::Credential { app: place.app, accepted, presented });
+                return Break(Wait::Credential { app: protected.app, accepted, presented });
             };
             // Beside a session that waits to be confirmed, a bad credential may be the application's own.
             if session.is_ok() || matches!(credential, token::Outcome::Good(_)) {
-                return Continue(self.judge_credential(place, accepted, presented.scheme(), &credential, now));
+                return Continue(self.judge_credential(protected, accepted, presented.scheme(), &credential, now));
             }
         }
         Continue(match session {
-            Ok(held) => self.judge(place, held, now),
+            Ok(held) => self.judge(protected, held, now),
             // Where nobody needs a session, none has to be confirmed.
-            Err(SessionError::Unconfirmed) if self.is_open(place, now) => self.judge(place, None, now),
-            Err(error) => self.session_is_unknown(place, &error),
+            Err(SessionError::Unconfirmed) if self.is_open(protected, now) => self.judge(protected, None, now),
+            Err(error) => self.session_is_unknown(protected, &error),
         })
     }
 
     /// What the request shows of what `app` accepts.
     fn shown(&self, app: &'c Application) -> Option<(&'c AcceptedTokens, Presented<'c>)> {
         let accepted = app.tokens.as_deref()?;
-        Some((accepted, Presented::find(accepted, &self.asked.received.parts.headers)?))
+        Some((accepted, Presented::find(accepted, &self.request.received.parts.headers)?))
     }
 
-    fn find_session(&mut self, place: Place<'c>, now: UnixTime) -> ControlFlow<Wait<'c>, Found> {
-        let app = place.app;
-        let search = self.facts.search.get_or_insert_with(|| Search::new(app, &self.asked.received.parts.headers));
+    fn find_session(&mut self, protected: Protected<'c>, now: UnixTime) -> ControlFlow<Wait<'c>, Found> {
+        let app = protected.app;
+        let search = self.facts.search.get_or_insert_with(|| Search::new(app, &self.request.received.parts.headers));
         let Some(found) = search.advance(self.outpost, app, now) else {
             return Break(Wait::Session { app });
         };
@@ -123,11 +124,11 @@ impl<'c> Check<'c> {
     }
 
     /// A browser's request to the outpost that the proxy asks about rather than routing it here.
-    fn own_path(&mut self, place: Place<'c>, route: BrowserRoute) -> ControlFlow<Wait<'c>, Checked<'c>> {
-        let Place { app, original, .. } = place;
-        if !self.asked.dialect.relays_answers() {
+    fn own_path(&mut self, protected: Protected<'c>, route: BrowserRoute) -> ControlFlow<Wait<'c>, Checked<'c>> {
+        let Protected { app, original, .. } = protected;
+        if !self.request.dialect.relays_answers() {
             tracing::warn!(
-                request_id = %self.asked.received.id,
+                request_id = %self.request.received.id,
                 route = route.as_str(),
                 "nginx asks about the outpost's own path: give /outpost.goauthentik.io/ a location without auth_request"
             );
@@ -144,41 +145,41 @@ impl<'c> Check<'c> {
     }
 
     /// What the policy says.
-    pub(super) fn decide(&self, place: Place<'c>, session: Option<&Arc<Session>>, now: UnixTime) -> Decision {
-        let Place { app, original, .. } = place;
+    pub(super) fn decide(&self, protected: Protected<'c>, session: Option<&Arc<Session>>, now: UnixTime) -> Decision {
+        let Protected { app, original, .. } = protected;
         decide(&app.policy, &app.access_request(original, self.client(app)), session, now)
     }
 
     /// The client, where the policy looks at it.
     fn client(&self, app: &Application) -> Option<IpAddr> {
-        if app.policy.looks_at_client() { self.asked.received.reported_client() } else { None }
+        if app.policy.looks_at_client() { self.request.received.reported_client() } else { None }
     }
 
     /// Whether a request passes without a session.
-    fn is_open(&self, place: Place<'c>, now: UnixTime) -> bool {
-        matches!(self.decide(place, None, now), Decision::Pass(_))
+    fn is_open(&self, protected: Protected<'c>, now: UnixTime) -> bool {
+        matches!(self.decide(protected, None, now), Decision::Pass(_))
     }
 
     /// By the session, where there is one.
-    fn judge(&self, place: Place<'c>, held: Option<Held>, now: UnixTime) -> Checked<'c> {
-        let Place { app, original, .. } = place;
+    fn judge(&self, protected: Protected<'c>, held: Option<Held>, now: UnixTime) -> Checked<'c> {
+        let Protected { app, original, .. } = protected;
         if let Some(Held { token, session }) = &held {
             session.touch(now);
             self.outpost.refresher.refresh_if_due(app, token, session, now);
         }
         let session = held.map(|held| held.session);
-        let outcome = match self.decide(place, session.as_ref(), now) {
-            Decision::Allow(permit) => match self.silent_login(place, &permit, now) {
+        let outcome = match self.decide(protected, session.as_ref(), now) {
+            Decision::Allow(permit) => match self.silent_login(protected, &permit, now) {
                 Some(login) => Denial::ToLogin(login).into(),
                 None => Outcome::Allow(Self::grant(app, permit, now)),
             },
             Decision::Pass(permit) => Outcome::Pass(Self::grant(app, permit, now)),
             Decision::StartLogin(_) if !self.outpost.store.is_up() => {
-                self.outpost.note_store_failure(app, &store_is_down(), self.asked.received.id);
+                self.outpost.note_store_failure(app, &store_is_down(), self.request.received.id);
                 Denial::Unavailable(Unavailable { app, cause: Cause::Store }).into()
             }
-            Decision::StartLogin(assurance) => self.start_login(place, assurance).into(),
-            Decision::Challenge(assurance) => Self::challenge(place, &assurance).into(),
+            Decision::StartLogin(assurance) => self.start_login(protected, assurance).into(),
+            Decision::Challenge(assurance) => Self::challenge(protected, &assurance).into(),
             Decision::Forbid(forbidden) => {
                 Denial::Forbid(Forbid { app, original, forbidden, insufficient_scope: None }).into()
             }
@@ -187,11 +188,11 @@ impl<'c> Check<'c> {
     }
 
     /// Neither a login nor an allow.
-    fn session_is_unknown(&self, place: Place<'c>, error: &SessionError) -> Checked<'c> {
-        let Place { app, original, .. } = place;
+    fn session_is_unknown(&self, protected: Protected<'c>, error: &SessionError) -> Checked<'c> {
+        let Protected { app, original, .. } = protected;
         let cause = match error {
             SessionError::Store(error) => {
-                self.outpost.note_store_failure(app, error, self.asked.received.id);
+                self.outpost.note_store_failure(app, error, self.request.received.id);
                 Cause::Store
             }
             SessionError::Unconfirmed => Cause::Unconfirmed(ReturnTarget::of(app, original)),
@@ -210,23 +211,23 @@ impl<'c> Check<'c> {
     }
 
     /// Sends a browser to the provider and back whose session is to be confirmed in this way; a page can wait for that.
-    fn silent_login(&self, place: Place<'c>, permit: &Permit, now: UnixTime) -> Option<ToLogin> {
-        let Place { app, original, .. } = place;
+    fn silent_login(&self, protected: Protected<'c>, permit: &Permit, now: UnixTime) -> Option<ToLogin> {
+        let Protected { app, original, .. } = protected;
         let session = permit.session().filter(|session| session.silent_login().is_some())?;
         let is_page = original.kind() == RequestKind::Navigation && original.client.is_on_top();
-        let headers = &self.asked.received.parts.headers;
+        let headers = &self.request.received.parts.headers;
         if !is_page || !self.outpost.logins.wants_silent_login(app, session, headers, now) {
             return None;
         }
         // While no login can begin, the session goes on.
-        let begun = self.begin(place, &ReturnTarget::of(app, original), Interaction::None.into()).ok()?;
+        let begun = self.begin(protected, &ReturnTarget::of(app, original), Interaction::None.into()).ok()?;
         Some(ToLogin { location: begun.location, cookies: begun.cookies, after_post: false, is_silent: true })
     }
 
-    fn start_login(&self, place: Place<'c>, assurance: Assurance) -> Denial<'c> {
-        let Place { app, original, .. } = place;
+    fn start_login(&self, protected: Protected<'c>, assurance: Assurance) -> Denial<'c> {
+        let Protected { app, original, .. } = protected;
         let target = ReturnTarget::of(app, original);
-        match self.begin(place, &target, assurance.into()) {
+        match self.begin(protected, &target, assurance.into()) {
             Ok(LoginRedirect { location, cookies }) => {
                 let after_post = original.kind() == RequestKind::FormSubmission;
                 Denial::ToLogin(ToLogin { location, cookies, after_post, is_silent: false })
@@ -236,10 +237,10 @@ impl<'c> Check<'c> {
     }
 
     /// Begins a login, or leaves that to our own start where the proxy would relay no cookie.
-    fn begin(&self, place: Place<'c>, target: &ReturnTarget, wish: Wish) -> Result<LoginRedirect, StartError> {
-        let app = place.app;
-        if self.asked.dialect.relays_answers() {
-            return self.outpost.logins.begin(app, target, wish, &self.asked.received.parts.headers);
+    fn begin(&self, protected: Protected<'c>, target: &ReturnTarget, wish: Wish) -> Result<LoginRedirect, StartError> {
+        let app = protected.app;
+        if self.request.dialect.relays_answers() {
+            return self.outpost.logins.begin(app, target, wish, &self.request.received.parts.headers);
         }
         let location = if wish.interaction.is_silent() {
             silent_login_url(app, target)
@@ -249,16 +250,16 @@ impl<'c> Check<'c> {
         Ok(LoginRedirect { location, cookies: Vec::new() })
     }
 
-    fn challenge(place: Place<'c>, assurance: &Assurance) -> Denial<'c> {
-        let Place { app, original, .. } = place;
+    fn challenge(protected: Protected<'c>, assurance: &Assurance) -> Denial<'c> {
+        let Protected { app, original, .. } = protected;
         // A script's own address is no place to come back to; the page that it runs in is.
         let page = original.client.referer().and_then(|referer| ReturnTarget::parse(app, referer));
         let target = page.unwrap_or_else(|| ReturnTarget::of(app, original));
-        Denial::Challenge { login_url: assured_login_url(app, &target, assurance), origin: place.readable_by() }
+        Denial::Challenge { login_url: assured_login_url(app, &target, assurance), origin: protected.readable_by() }
     }
 }
 
-impl<'c> Place<'c> {
+impl<'c> Protected<'c> {
     /// The origin of the page that asks, where it may read our answer.
     pub(super) fn readable_by(self) -> Option<&'c str> {
         self.original.client.origin().filter(|origin| self.app.policy.cors().allows(Some(origin)))
@@ -267,9 +268,9 @@ impl<'c> Place<'c> {
 
 impl Outpost {
     /// Where a request belongs.
-    fn place<'c>(&'c self, asked: &'c Asked<'c>) -> Result<Place<'c>, BadRequest> {
-        let (dialect, received) = (asked.dialect, asked.received);
-        let original = asked.original.as_ref().map_err(|error| {
+    fn protected<'c>(&'c self, request: &'c CheckRequest<'c>) -> Result<Protected<'c>, BadRequest> {
+        let (dialect, received) = (request.dialect, request.received);
+        let original = request.original.as_ref().map_err(|error| {
             tracing::warn!(
                 request_id = %received.id,
                 dialect = dialect.as_str(),
@@ -302,6 +303,6 @@ impl Outpost {
         } else {
             BrowserRoute::of_path(app, &original.target)
         };
-        Ok(Place { app, original, own_path })
+        Ok(Protected { app, original, own_path })
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! The order of the steps stands in [`ladder`]; here is what gets the things that they wait for.
 
-mod asked;
 mod credentials;
 mod ladder;
+mod request;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 use http::Method;
 use tokio::time::Instant;
 
-use self::asked::{Asked, Checked, User};
 use self::ladder::{Check, Facts, Wait};
+use self::request::{CheckRequest, Checked, User};
 use super::outpost::Outpost;
 use super::render::{Context, render};
 use super::reply::Answer;
@@ -33,10 +33,10 @@ impl Outpost {
         received: &Received<'_>,
         began: Instant,
     ) -> ControlFlow<Answer, Option<Search>> {
-        let asked = Asked::parse(dialect, received);
-        let mut check = Check::new(self, &asked, Facts::default());
+        let request = CheckRequest::parse(dialect, received);
+        let mut check = Check::new(self, &request, Facts::default());
         match check.advance() {
-            ControlFlow::Continue(checked) => ControlFlow::Break(self.conclude(&asked, checked, began)),
+            ControlFlow::Continue(checked) => ControlFlow::Break(self.conclude(&request, checked, began)),
             ControlFlow::Break(_) => ControlFlow::Continue(check.facts.search),
         }
     }
@@ -49,11 +49,11 @@ impl Outpost {
         began: Instant,
         search: Option<Search>,
     ) -> Answer {
-        let asked = Asked::parse(dialect, received);
-        let mut check = Check::new(self, &asked, Facts { search, ..Facts::default() });
+        let request = CheckRequest::parse(dialect, received);
+        let mut check = Check::new(self, &request, Facts { search, ..Facts::default() });
         loop {
             match check.advance() {
-                ControlFlow::Continue(checked) => return self.conclude(&asked, checked, began),
+                ControlFlow::Continue(checked) => return self.conclude(&request, checked, began),
                 ControlFlow::Break(wait) => self.fetch(&mut check.facts, wait, received).await,
             }
         }
@@ -79,28 +79,28 @@ impl Outpost {
     }
 
     /// Renders, counts and logs the outcome.
-    fn conclude(&self, asked: &Asked<'_>, checked: Checked<'_>, began: Instant) -> Answer {
+    fn conclude(&self, request: &CheckRequest<'_>, checked: Checked<'_>, began: Instant) -> Answer {
         let Checked { outcome, app, user } = checked;
-        let original = asked.original.as_ref().ok();
+        let original = request.original.as_ref().ok();
         let verdict = outcome.verdict();
-        let context = Context { received: asked.received, original, app: app.map(Arc::as_ref) };
-        let answer = render(asked.dialect, outcome, &context);
+        let context = Context { received: request.received, original, app: app.map(Arc::as_ref) };
+        let answer = render(request.dialect, outcome, &context);
         let elapsed = began.elapsed();
         let method = original.and_then(|it| it.method.as_ref()).unwrap_or(&Method::GET);
         let metrics = app.map_or(self.metrics.unknown(), |app| &app.metrics);
-        metrics.check(asked.dialect as usize, verdict as usize, method, elapsed);
+        metrics.check(request.dialect as usize, verdict as usize, method, elapsed);
         if self.sampler.wants(verdict.is_routine()) {
             RequestLine {
-                request_id: &asked.received.id,
+                request_id: &request.received.id,
                 application: app.map(|app| app.id.as_str()),
                 route: "auth",
-                dialect: Some(asked.dialect.as_str()),
+                dialect: Some(request.dialect.as_str()),
                 outcome: verdict.as_str(),
                 status: answer.status().as_u16(),
                 method,
                 host: original.map_or("", |it| it.authority.host.as_str()),
                 path: original.map_or("", |it| it.target.path()),
-                client: asked.received.client(),
+                client: request.received.client(),
                 user: user.as_ref().map(User::label),
                 duration: elapsed,
             }

@@ -4,7 +4,7 @@ use http::header::{CACHE_CONTROL, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
-use crate::http::outcome::{BadCredentials, Flaw};
+use crate::http::outcome::{BadCredentials, CredentialError};
 use crate::http::reply::{self, ACTION, Answer};
 use crate::pages::text;
 use crate::telemetry::RequestId;
@@ -15,11 +15,13 @@ const LIMITED_FOR: HeaderValue = HeaderValue::from_static("60");
 
 /// For clients that see the body.
 pub(super) fn as_json(bad: &BadCredentials<'_>, request_id: RequestId) -> Answer {
-    let (status, error, message) = match (bad.flaw, bad.scheme) {
-        (Flaw::Invalid, Scheme::Bearer) => (StatusCode::UNAUTHORIZED, "invalid_token", text::INVALID_TOKEN),
-        (Flaw::Invalid, Scheme::Basic) => (StatusCode::UNAUTHORIZED, "invalid_credentials", text::INVALID_CREDENTIALS),
-        (Flaw::Scope(_), _) => (StatusCode::FORBIDDEN, "insufficient_scope", text::INSUFFICIENT_SCOPE),
-        (Flaw::Limited, _) => (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", text::TOO_MANY_ATTEMPTS),
+    let (status, error, message) = match (bad.error, bad.scheme) {
+        (CredentialError::Invalid, Scheme::Bearer) => (StatusCode::UNAUTHORIZED, "invalid_token", text::INVALID_TOKEN),
+        (CredentialError::Invalid, Scheme::Basic) => {
+            (StatusCode::UNAUTHORIZED, "invalid_credentials", text::INVALID_CREDENTIALS)
+        }
+        (CredentialError::Scope(_), _) => (StatusCode::FORBIDDEN, "insufficient_scope", text::INSUFFICIENT_SCOPE),
+        (CredentialError::Limited, _) => (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", text::TOO_MANY_ATTEMPTS),
     };
     let id = request_id.to_string();
     let body = json!({"error": error, "message": message, "request_id": id});
@@ -27,7 +29,7 @@ pub(super) fn as_json(bad: &BadCredentials<'_>, request_id: RequestId) -> Answer
     *answer.status_mut() = status;
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let mut answer = about(answer, bad);
-    if matches!(bad.flaw, Flaw::Limited) {
+    if matches!(bad.error, CredentialError::Limited) {
         answer.headers_mut().insert(RETRY_AFTER, LIMITED_FOR);
         return answer;
     }
@@ -36,9 +38,9 @@ pub(super) fn as_json(bad: &BadCredentials<'_>, request_id: RequestId) -> Answer
 
 /// For nginx, which passes on no 429.
 pub(super) fn as_status(bad: &BadCredentials<'_>) -> Answer {
-    let status = match bad.flaw {
-        Flaw::Invalid | Flaw::Limited => StatusCode::UNAUTHORIZED,
-        Flaw::Scope(_) => StatusCode::FORBIDDEN,
+    let status = match bad.error {
+        CredentialError::Invalid | CredentialError::Limited => StatusCode::UNAUTHORIZED,
+        CredentialError::Scope(_) => StatusCode::FORBIDDEN,
     };
     reply::with_scheme(about(reply::empty(status), bad), challenge(bad))
 }
@@ -61,15 +63,17 @@ fn about(mut answer: Answer, bad: &BadCredentials<'_>) -> Answer {
 }
 
 fn challenge(bad: &BadCredentials<'_>) -> String {
-    let BadCredentials { flaw, scheme, realm, resource, origin: _ } = bad;
-    match (flaw, scheme) {
-        (Flaw::Scope(scopes), _) => {
+    let BadCredentials { error, scheme, realm, resource, origin: _ } = bad;
+    match (error, scheme) {
+        (CredentialError::Scope(scopes), _) => {
             let scopes = scopes.join(" ");
             format!("Bearer error=\"insufficient_scope\", scope=\"{scopes}\", resource_metadata=\"{resource}\"")
         }
-        (Flaw::Invalid | Flaw::Limited, Scheme::Bearer) => {
+        (CredentialError::Invalid | CredentialError::Limited, Scheme::Bearer) => {
             format!("Bearer error=\"invalid_token\", resource_metadata=\"{resource}\"")
         }
-        (Flaw::Invalid | Flaw::Limited, Scheme::Basic) => format!("Basic realm=\"{realm}\", charset=\"UTF-8\""),
+        (CredentialError::Invalid | CredentialError::Limited, Scheme::Basic) => {
+            format!("Basic realm=\"{realm}\", charset=\"UTF-8\"")
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::app::samples::single;
 use crate::catalog::Catalog;
 use crate::forwarded::{ClientHints, OriginalRequest, Target, TrustedProxies};
 use crate::host::{Authority, Scheme as UrlScheme};
-use crate::http::outcome::{BadCredentials, Cause, Denial, Flaw, Forbid, ToLogin, Unavailable};
+use crate::http::outcome::{BadCredentials, Cause, CredentialError, Denial, Forbid, ToLogin, Unavailable};
 use crate::http::request::Received;
 use crate::identity::Assurance;
 use crate::login::{ReturnTarget, StartError};
@@ -75,10 +75,10 @@ const DENIALS: [(&str, Make); 24] = [
     ("to login", |_, _| to_login(true)),
     ("challenge", |_, _| Denial::Challenge { login_url: "https://login".into(), origin: None }),
     ("challenge", |_, _| Denial::Challenge { login_url: "https://login".into(), origin: Some("https://spa") }),
-    ("bad credentials", |app, _| bad(app, Flaw::Invalid, Scheme::Bearer)),
-    ("bad credentials", |app, _| bad(app, Flaw::Invalid, Scheme::Basic)),
-    ("bad credentials", |app, _| bad(app, Flaw::Scope(&[]), Scheme::Bearer)),
-    ("bad credentials", |app, _| bad(app, Flaw::Limited, Scheme::Bearer)),
+    ("bad credentials", |app, _| bad(app, CredentialError::Invalid, Scheme::Bearer)),
+    ("bad credentials", |app, _| bad(app, CredentialError::Invalid, Scheme::Basic)),
+    ("bad credentials", |app, _| bad(app, CredentialError::Scope(&[]), Scheme::Bearer)),
+    ("bad credentials", |app, _| bad(app, CredentialError::Limited, Scheme::Bearer)),
     ("forbid", |app, original| forbid(app, original, None)),
     ("forbid", |app, original| forbid(app, original, Some("https://resource".into()))),
     ("refuse", |_, _| Denial::Refuse(BadRequest::UntrustedProxy)),
@@ -154,9 +154,9 @@ fn to_login(after_post: bool) -> Denial<'static> {
     Denial::ToLogin(ToLogin { location: "https://login".into(), cookies, after_post, is_silent: false })
 }
 
-fn bad<'c>(app: &'c Application, flaw: Flaw<'c>, scheme: Scheme) -> Denial<'c> {
+fn bad<'c>(app: &'c Application, error: CredentialError<'c>, scheme: Scheme) -> Denial<'c> {
     let resource = "https://resource".into();
-    Denial::BadCredentials(BadCredentials { flaw, scheme, realm: &app.id, resource, origin: None })
+    Denial::BadCredentials(BadCredentials { error, scheme, realm: &app.id, resource, origin: None })
 }
 
 fn forbid<'c>(

@@ -1,4 +1,4 @@
-//! What is asked, and what comes of it.
+//! What a proxy asks about, and what comes of it.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use crate::http::request::Received;
 use crate::session::Session;
 
 /// A request that a proxy asks about.
-pub(super) struct Asked<'r> {
+pub(super) struct CheckRequest<'r> {
     pub(super) dialect: Dialect,
     pub(super) received: &'r Received<'r>,
     pub(super) original: Result<OriginalRequest<'r>, ForwardedError>,
 }
 
-impl<'r> Asked<'r> {
+impl<'r> CheckRequest<'r> {
     pub(super) fn parse(dialect: Dialect, received: &'r Received<'r>) -> Self {
         let parts = received.parts;
         let question =
