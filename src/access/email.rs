@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::host::Host;
 
-/// An e-mail address as rules compare it: the part before `@` to the letter, the domain in its ASCII form.
+/// An e-mail address as rules compare it: the part before `@` by character, the domain in its ASCII form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Email {
     local: String,
@@ -12,13 +12,12 @@ pub struct Email {
 }
 
 impl Email {
-    /// Reads an address with exactly one `@`, in whatever form; `None` for everything else.
+    /// Parses an address with exactly one `@`, also counting characters that look like one; `None` for any other text.
     ///
-    /// The domain is mapped as browsers do (<https://www.unicode.org/reports/tr46/>), so that full-width forms and
-    /// capitals are what they look like.
+    /// The domain is mapped as in browsers (<https://www.unicode.org/reports/tr46/>), with full-width forms and capitals.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        /// What some systems take for an `@` too.
+        /// Characters that some systems read as `@`.
         const LOOKALIKES: [char; 2] = ['\u{fe6b}', '\u{ff20}'];
         let (local, domain) = text.split_once('@')?;
         let odd = |c: char| c.is_control() || c.is_whitespace() || c == '@' || LOOKALIKES.contains(&c);
@@ -43,7 +42,7 @@ impl fmt::Display for Email {
 
 /// A domain name in its ASCII form.
 pub(super) fn domain_of(text: &str) -> Option<Host<'static>> {
-    // An escape, a port or a path is no part of a domain, and the parser of URLs would take it for one.
+    // A domain has no escape, port or path, but the parser of URLs would accept one.
     if text.is_empty() || text.contains(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric() && !"-._".contains(c)) {
         return None;
     }

@@ -1,4 +1,4 @@
-//! What holds for every path that a public rule is asked about.
+//! Properties of the decision about every path.
 
 use std::sync::LazyLock;
 
@@ -15,7 +15,7 @@ use crate::forwarded::{ClientHints, OriginalRequest, Target};
 use crate::host::{Authority, Scheme};
 use crate::world::UnixTime;
 
-/// Judges `text` as the target of a request to an application with one public rule, for rules of each kind.
+/// Decides about `text` as the target of a request to applications with one rule of each kind.
 pub(crate) fn hold(text: &str) {
     let Ok(target) = Target::parse(text) else { return };
     readings_hold(target.path());
@@ -27,17 +27,17 @@ pub(crate) fn hold(text: &str) {
     }
 }
 
-/// The applications here live at the root.
+/// The path of the applications here.
 const BASE: &str = "";
 
-/// What a public path is, said once more and without patterns.
+/// The same pattern as a function.
 type Expected = fn(&str) -> bool;
 
 /// An application with one rule of each kind.
 static RULES: LazyLock<[(Application, Expected); 3]> =
     LazyLock::new(|| patterns().map(|(path, expected)| (app(path), expected)));
 
-/// The same with rules that deny, before one that opens what they do not.
+/// The same with rules that deny, before a rule that opens all other paths.
 static DENIALS: LazyLock<[(Application, Expected); 3]> =
     LazyLock::new(|| patterns().map(|(path, expected)| (denying(path), expected)));
 
@@ -53,7 +53,7 @@ fn patterns() -> [(PathPattern, Expected); 3] {
     ]
 }
 
-/// The readings begin with a slash and hold the raw path; unless there are too many, they are closed under all steps.
+/// The readings begin with a slash and contain the raw path. Unless there are too many, they are closed under all steps.
 fn readings_hold(path: &str) {
     let Readings { paths, ambiguity, may_name_host, is_complete } = readings(path, BASE);
     assert!(paths.contains(path));
@@ -74,7 +74,7 @@ fn readings_hold(path: &str) {
     }
 }
 
-/// Where a rule lets `target` pass, it would do so under every reading and for every server that might be behind it.
+/// If a rule lets `target` pass, it does so for every reading, and for every path that a server may serve.
 fn rule_holds(app: &Application, target: Target<'_>, expected: Expected) {
     let path = target.path();
     if !passes(app, target) {
@@ -92,8 +92,8 @@ fn rule_holds(app: &Application, target: Target<'_>, expected: Expected) {
     assert!(passes(app, Target::parse(&with_query).expect("a path and a query")), "the query counted");
 }
 
-/// A rule denies `target` exactly where it does so under some reading, or where the path is ambiguous; no server that might be
-/// behind it serves what is denied.
+/// A rule denies `target` if it denies a reading of it, or if the path is ambiguous, and only then. No server would serve a denied
+/// path.
 fn denial_holds(app: &Application, target: Target<'_>, expected: Expected) {
     let path = target.path();
     let denied = matches!(decided(app, target), Decision::Forbid(_));
@@ -149,7 +149,7 @@ fn denying(path: PathPattern) -> Application {
     })
 }
 
-/// What servers are known to make of a path.
+/// The paths that servers are known to serve for a path.
 fn served(path: &str) -> Vec<String> {
     let mut served = vec![as_browsers(path), by_segments(path), as_nginx(path), as_starlette(path), as_fastify(path)];
     served.push(as_windows(path));
@@ -157,7 +157,7 @@ fn served(path: &str) -> Vec<String> {
     served
 }
 
-/// `new URL(path, base).pathname`, decoded; nothing where Node throws.
+/// `new URL(path, base).pathname`, decoded; `None` if Node throws.
 fn as_node(path: &str) -> Option<String> {
     let base = Url::parse("https://app.example.com/").expect("a URL");
     base.join(path).ok().map(|url| decoded(url.path()))
@@ -174,20 +174,20 @@ fn as_fastify(path: &str) -> String {
     decoded(path.split(';').next().unwrap_or(path))
 }
 
-/// A file system that ends no name in dots and blanks, and has two kinds of slashes.
+/// A file system that ignores dots and blanks at the end of a name, and reads a backslash as a slash.
 fn as_windows(path: &str) -> String {
     let path = decoded(path).replace('\\', "/");
     let names = path.split('/').map(|name| if name == ".." { name } else { name.trim_end_matches(['.', ' ']) });
     as_nginx(&names.collect::<Vec<_>>().join("/"))
 }
 
-/// What browsers and Envoy make of a path (<https://url.spec.whatwg.org/#path-state>), then decoded.
+/// The path of browsers and Envoy (<https://url.spec.whatwg.org/#path-state>), decoded.
 fn as_browsers(path: &str) -> String {
     let url = Url::parse(&format!("https://app.example.com{path}")).expect("a path makes a URL");
     decoded(url.path())
 }
 
-/// Servers that split first: `%2F` is no separator, everything else is decoded within its segment.
+/// Servers that split before they decode: `%2F` is not a separator, and each segment is decoded by itself.
 fn by_segments(path: &str) -> String {
     let segments = path.split('/').skip(1).map(|raw| {
         let name = decoded(raw.split(';').next().unwrap_or(raw));
@@ -204,7 +204,7 @@ fn by_segments(path: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
-/// nginx decodes once, merges slashes and resolves dots in one go.
+/// nginx decodes once, merges slashes and resolves dots in one pass.
 fn as_nginx(path: &str) -> String {
     let decoded = decoded(path);
     let mut kept: Vec<&str> = Vec::new();
@@ -215,7 +215,7 @@ fn as_nginx(path: &str) -> String {
             name => kept.push(name),
         }
     }
-    // What ends in a directory goes on to end in a slash.
+    // A path that ends in a directory keeps its final slash.
     let is_directory = ["/", "/.", "/.."].iter().any(|end| decoded.ends_with(end)) && !kept.is_empty();
     format!("/{}{}", kept.join("/"), if is_directory { "/" } else { "" })
 }

@@ -1,4 +1,4 @@
-//! The decision: who are you, may you, where to. Pure; written once for all dialects.
+//! The decision about a request: a pure function, the same for all dialects.
 
 mod condition;
 mod cors;
@@ -11,7 +11,7 @@ mod policy;
 mod readings;
 mod requirement;
 mod rule;
-mod witness;
+mod trace;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,14 +24,14 @@ pub use policy::Policy;
 pub use readings::{Ambiguity, Readings};
 pub(crate) use readings::{is_plain, readings};
 pub use rule::{Action, Requirement, Rule};
-pub use witness::{Matches, Place, Reading, Witness};
+pub use trace::{Matches, Place, Reading, Trace};
 
 use crate::application_id::ApplicationId;
 use crate::forwarded::{OriginalRequest, RequestKind};
 use crate::identity::{Assurance, WantedClaims};
 use crate::session::Session;
 use crate::world::UnixTime;
-use policy::{Outcome, Question};
+use policy::{Context, Effect};
 use requirement::Meets;
 
 /// What the policy says about a request.
@@ -41,35 +41,35 @@ pub enum Decision {
     Allow(Permit),
     /// No identity is needed.
     Pass(Permit),
-    /// Nobody is signed in, or not well enough, and a person is there to do it.
+    /// A login is needed, and the client can follow a redirect to it.
     StartLogin(Assurance),
-    /// Nobody is signed in, or not well enough, and the client could not use a login page.
+    /// A login is needed, and the client cannot use a login page.
     Challenge(Assurance),
-    /// No login helps.
+    /// The request is denied, and a login does not change that.
     Forbid(Forbidden),
 }
 
-/// Who may not enter, and why.
+/// Why a request is denied.
 #[derive(Clone, Debug)]
 pub struct Forbidden {
-    /// Who is signed in, where anybody is.
+    /// The session, if there is one.
     pub session: Option<Arc<Session>>,
     /// Why.
     pub because: Because,
-    /// How a login would have to come about, where one was not good enough.
+    /// The requirements on a login that the login of the session does not meet.
     pub assurance: Assurance,
-    /// The groups that the rules in question name, where people may know.
+    /// The groups that the rules for the request name, if `application.show_required` is on.
     pub groups: Vec<String>,
 }
 
-/// Why a request is let in for no login.
+/// The kind of a denial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Because {
     /// A rule denies it.
     Denied,
-    /// The user is not what a rule requires.
+    /// The user does not meet the requirements of a rule.
     NotEntitled,
-    /// The login was to come about in a certain way, and the provider did not say that it had.
+    /// The login does not meet requirements that the provider was asked for.
     NotAssured,
 }
 
@@ -87,7 +87,7 @@ impl Decision {
     }
 }
 
-/// The proof without which no 2xx is built on an authorisation endpoint; only [`decide`] makes one.
+/// The proof that a request may pass. A 2xx on an authorisation endpoint needs one, and only [`decide`] makes it.
 #[derive(Clone, Debug)]
 pub struct Permit(Proof);
 
@@ -98,7 +98,7 @@ enum Proof {
 }
 
 impl Permit {
-    /// The session that proved an identity; none on a public path.
+    /// The session of the user; none for a public path.
     #[must_use]
     pub fn session(&self) -> Option<&Arc<Session>> {
         match &self.0 {
@@ -126,17 +126,17 @@ pub struct AccessRequest<'r> {
 /// A session counts only for the application that it was made for, and until it expires, by `now`.
 #[must_use]
 pub fn decide(policy: &Policy, request: &AccessRequest<'_>, session: Option<&Arc<Session>>, now: UnixTime) -> Decision {
-    decide_before(policy, request, session, now, &mut ())
+    decide_traced(policy, request, session, now, &mut ())
 }
 
-/// The same before a witness.
+/// The same, and records in `trace` how the decision comes about.
 #[must_use]
-pub fn decide_before(
+pub fn decide_traced(
     policy: &Policy,
     request: &AccessRequest<'_>,
     session: Option<&Arc<Session>>,
     now: UnixTime,
-    witness: &mut impl Witness,
+    trace: &mut impl Trace,
 ) -> Decision {
     let AccessRequest { application, wanted_claims, original, client } = *request;
     let session =
@@ -145,26 +145,26 @@ pub fn decide_before(
     if policy.only_opens()
         && let Some(session) = admitted
     {
-        witness.reading(Reading::As(original.target.path()));
-        witness.rule(Place::RequiredGroups, Matches::Yes, None);
+        trace.reading(Reading::As(original.target.path()));
+        trace.rule(Place::RequiredGroups, Matches::Yes, None);
         return Decision::Allow(Permit(Proof::Identity(Arc::clone(session))));
     }
     let user = session.map(|session| session.identity());
-    let question = Question { original, client, user, unverified_email: policy.unverified_email, now };
-    let outcome = policy.outcome(&question, witness);
-    match (&outcome, session) {
-        (Outcome::Public, _) => {
+    let context = Context { original, client, user, unverified_email: policy.unverified_email, now };
+    let effect = policy.effect(&context, trace);
+    match (&effect, session) {
+        (Effect::Public, _) => {
             return match admitted {
                 Some(session) => Decision::Allow(Permit(Proof::Identity(Arc::clone(session)))),
                 None => Decision::Pass(Permit(Proof::Public)),
             };
         }
-        (Outcome::Required(Meets::All), Some(session)) => {
+        (Effect::Required(Meets::All), Some(session)) => {
             return Decision::Allow(Permit(Proof::Identity(Arc::clone(session))));
         }
-        (Outcome::Denied | Outcome::Required(_), _) => {}
+        (Effect::Denied | Effect::Required(_), _) => {}
     }
-    if outcome != Outcome::Denied && policy.cors.passes_preflight(original) {
+    if effect != Effect::Denied && policy.cors.passes_preflight(original) {
         return Decision::Pass(Permit(Proof::Public));
     }
     let forbid = |because, assurance| {
@@ -173,39 +173,39 @@ pub fn decide_before(
             because,
             assurance,
             groups: if policy.show_required && because == Because::NotEntitled {
-                policy.groups(&question)
+                policy.groups(&context)
             } else {
                 vec![]
             },
         })
     };
-    let mut assurance = match outcome {
-        Outcome::Denied => return forbid(Because::Denied, Assurance::default()),
-        Outcome::Required(Meets::Less) => return forbid(Because::NotEntitled, Assurance::default()),
-        Outcome::Required(Meets::AllBut(assurance)) => assurance,
-        // Nobody meets all of it without a session.
-        Outcome::Required(Meets::All) | Outcome::Public => Assurance::default(),
+    let mut assurance = match effect {
+        Effect::Denied => return forbid(Because::Denied, Assurance::default()),
+        Effect::Required(Meets::Less) => return forbid(Because::NotEntitled, Assurance::default()),
+        Effect::Required(Meets::AllBut(assurance)) => assurance,
+        // Without a session nothing is met.
+        Effect::Required(Meets::All) | Effect::Public => Assurance::default(),
     };
-    if let Some(acr) = policy.common_acr(&question).filter(|_| !assurance.is_none()) {
+    if let Some(acr) = policy.common_acr(&context).filter(|_| !assurance.is_none()) {
         if acr.is_empty() {
             return forbid(Because::NotEntitled, Assurance::default());
         }
         assurance.acr = acr;
     }
-    // A login that was asked for as much and brought less would bring less again.
+    // Another login with the same requirements would have the same result.
     if let Some(session) = session
         && session.asked().is_some_and(|asked| asked.covers(&assurance))
-        && !was_assured(policy, &question, session)
+        && !was_assured(policy, &context, session)
     {
         return forbid(Because::NotAssured, assurance);
     }
     if original.kind().is_navigation() { Decision::StartLogin(assurance) } else { Decision::Challenge(assurance) }
 }
 
-/// Whether the login was good enough at its end; what was good enough once and is too old now can be had again.
-fn was_assured(policy: &Policy, question: &Question<'_>, session: &Session) -> bool {
-    let then = Question { now: session.created_at(), ..*question };
-    policy.outcome(&then, &mut ()) == Outcome::Required(Meets::All)
+/// Whether the login met the requirements at its end. A login that is too old now can meet them again.
+fn was_assured(policy: &Policy, context: &Context<'_>, session: &Session) -> bool {
+    let then = Context { now: session.created_at(), ..*context };
+    policy.effect(&then, &mut ()) == Effect::Required(Meets::All)
 }
 
 impl Cors {

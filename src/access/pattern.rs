@@ -1,4 +1,4 @@
-//! What a host or a path must be.
+//! Patterns of hosts and paths.
 
 use std::fmt;
 
@@ -13,12 +13,12 @@ use crate::host::Host;
 pub enum HostPattern {
     /// This host.
     Exact(Host<'static>),
-    /// Every host below this one, at any depth, and not itself: `*.example.com`.
+    /// Every host below this one, at any depth, but not the host itself: `*.example.com`.
     Below(Host<'static>),
 }
 
 impl HostPattern {
-    /// Reads a domain of e-mail addresses, or `*.` and the domain that others are below; `None` for everything else.
+    /// Parses a domain of e-mail addresses, or `*.` and a domain; `None` for any other text.
     #[must_use]
     pub fn of_email(text: &str) -> Option<Self> {
         match text.strip_prefix("*.") {
@@ -27,7 +27,7 @@ impl HostPattern {
         }
     }
 
-    /// Whether it matches, by whole labels.
+    /// Whether the host matches, by whole label.
     #[must_use]
     pub fn matches(&self, host: &Host<'_>) -> bool {
         match self {
@@ -58,18 +58,18 @@ impl fmt::Debug for HostPattern {
 /// A rule that lets requests through without a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicPathRule {
-    /// What the path must be.
+    /// The pattern of the path.
     pub path: PathPattern,
-    /// Only on this host.
+    /// Only for this host.
     pub host: Option<Host<'static>>,
-    /// Only these methods; empty: any.
+    /// Only for these methods; empty: any.
     pub methods: Vec<Method>,
 }
 
-/// What a path must be, whole and anchored; never looked for in the query.
+/// A pattern that is anchored at both ends of a path. The query does not count.
 #[derive(Clone, Debug)]
 pub enum PathPattern {
-    /// Exactly this path.
+    /// This path only.
     Path(String),
     /// This path, or one below it: `/static` and `/static/` both match `/static/x` and not `/staticx`.
     Prefix(String),
@@ -90,7 +90,7 @@ impl PartialEq for PathPattern {
 impl Eq for PathPattern {}
 
 impl PathPattern {
-    /// Whether it matches one reading of a path.
+    /// Whether a reading of a path matches.
     pub(super) fn matches(&self, path: &str) -> bool {
         match self {
             Self::Path(whole) => path == whole,

@@ -1,84 +1,83 @@
-//! Who gets in: an ordered list of rules, of which the first that matches decides.
+//! The policy of an application: an ordered list of rules, of which the first that matches decides.
 //!
-//! `public_paths` come first, then the rules, then `required_groups`, which everybody else must meet.
+//! `public_paths` come first, then the rules, then `required_groups` for all other requests.
 //!
-//! A path that servers read in several ways is judged in each of them, and the request must be let in under all. So it is with
-//! a condition that cannot be known: the request must be let in whether it holds or not. An ambiguous path, which no honest client
-//! needs, is such a condition: every rule counts that is not known to be for other requests.
+//! If servers read a path in several ways, each reading must let the request in. If a condition is not known, the request must be
+//! let in whether the condition holds or not. The path of an ambiguous request is not known, so every rule counts that may be for
+//! the request.
 
 use std::net::IpAddr;
 
 use super::condition::{Holds, Seen};
 use super::readings::{is_plain, readings};
 use super::requirement::{Meets, meets_any};
-use super::witness::{Counting, Matches, Place, Reading, Witness};
+use super::trace::{CountedRules, Matches, Place, Reading, Trace};
 use super::{Action, Cors, Expression, HostPattern, PublicPathRule, Requirement, Rule};
 use crate::forwarded::OriginalRequest;
 use crate::identity::{Assurance, ClaimPath, PackedIdentity, WantedClaims};
 use crate::world::UnixTime;
 
-/// Who gets in to an application.
+/// The policy of an application.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    rules: Vec<Ordered>,
-    /// What is required where no rule decides.
+    rules: Vec<PlacedRule>,
+    /// The requirement if no rule decides.
     default: [Requirement; 1],
-    /// Whether e-mail addresses count that the provider did not verify.
+    /// Whether unverified e-mail addresses count.
     pub(super) unverified_email: bool,
-    /// Whether people who may not enter are told which groups are needed.
+    /// Whether the page for a denied user names the groups.
     pub(super) show_required: bool,
     pub(super) cors: Cors,
     needs: Needs,
-    /// The path that the application lives under; a proxy may cut it off.
+    /// The path of the application's address; a proxy may cut it off.
     base_path: String,
 }
 
-/// What the rules look at, so that nothing is looked for in vain.
+/// What the rules look at, so that a decision can skip the rest.
 #[derive(Clone, Copy, Debug)]
 struct Needs {
-    /// Whether some rule is for certain paths or hosts.
+    /// Whether a rule has paths or hosts.
     target: bool,
     client: bool,
-    /// Whether some rule does anything but let in.
+    /// Whether a rule denies or requires something.
     signed_in: bool,
 }
 
 /// A rule with its place in the configuration.
 #[derive(Clone, Debug)]
-struct Ordered {
+struct PlacedRule {
     place: Place,
     rule: Rule,
 }
 
-/// Who asks for what.
+/// What the rules can look at.
 #[derive(Clone, Copy)]
-pub(super) struct Question<'q> {
+pub(super) struct Context<'q> {
     pub(super) original: &'q OriginalRequest<'q>,
     pub(super) client: Option<IpAddr>,
     pub(super) user: Option<&'q PackedIdentity>,
-    /// Whether e-mail addresses count that the provider did not verify.
+    /// Whether unverified e-mail addresses count.
     pub(super) unverified_email: bool,
     pub(super) now: UnixTime,
 }
 
-/// What all readings together come to.
+/// The effect of the policy on a request, over all readings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// Some rule denies.
+pub(super) enum Effect {
+    /// A rule denies.
     Denied,
-    /// Nobody need be signed in.
+    /// No login is needed.
     Public,
-    /// Somebody must be signed in, and so far meets what is required; without a user: what a login would be asked.
+    /// A login is needed; how far the user meets the requirements. Without a user: the requirements on the login.
     Required(Meets),
 }
 
-/// What tells whether an address counts.
+/// The claims with an e-mail address and its flag.
 const EMAIL_AND_ITS_FLAG: [&str; 2] = ["email", "email_verified"];
 
 impl Policy {
-    /// The policy of an application that lies below `base_path`: what is public, its rules, and the groups of which one is required
-    /// where no rule decides. `unverified_email`: rules count an address that the provider did not verify. `show_required`: people who
-    /// may not enter are told which groups are needed.
+    /// Makes the policy of an application whose address has the path `base_path`. With `unverified_email`, unverified e-mail addresses
+    /// count; with `show_required`, the page for a denied user names the groups.
     #[must_use]
     pub fn new(
         public_paths: &[PublicPathRule],
@@ -89,7 +88,7 @@ impl Policy {
         cors: Cors,
         show_required: bool,
     ) -> Self {
-        let public = public_paths.iter().enumerate().map(|(at, public)| Ordered {
+        let public = public_paths.iter().enumerate().map(|(at, public)| PlacedRule {
             place: Place::PublicPath(at),
             rule: Rule {
                 hosts: public.host.iter().cloned().map(HostPattern::Exact).collect(),
@@ -101,7 +100,7 @@ impl Policy {
             },
         });
         let own = rules.iter().enumerate();
-        let own = own.map(|(at, rule)| Ordered { place: Place::Rule(at), rule: rule.clone() });
+        let own = own.map(|(at, rule)| PlacedRule { place: Place::Rule(at), rule: rule.clone() });
         let rules: Vec<_> = public.chain(own).collect();
         let any = |is: fn(&Rule) -> bool| rules.iter().any(|ordered| is(&ordered.rule));
         let asks = |is: fn(&Expression) -> bool| rules.iter().filter_map(|it| it.rule.when.as_ref()).any(is);
@@ -121,13 +120,13 @@ impl Policy {
         }
     }
 
-    /// What pages of other origins may do.
+    /// The CORS settings.
     #[must_use]
     pub const fn cors(&self) -> &Cors {
         &self.cors
     }
 
-    /// Whether it matters where the client is.
+    /// Whether a rule looks at the client's address.
     #[must_use]
     pub const fn looks_at_client(&self) -> bool {
         self.needs.client
@@ -160,13 +159,13 @@ impl Policy {
         }
     }
 
-    /// Whether some rule asks for this `acr`.
+    /// Whether a rule requires this `acr`.
     #[must_use]
     pub fn names_acr(&self, acr: &str) -> bool {
         self.requirements().any(|requirement| requirement.acr.iter().any(|it| it == acr))
     }
 
-    /// What the rule at this place does, as it is called in settings.
+    /// The action of the rule at this place, by its name in the configuration.
     #[must_use]
     pub fn action(&self, place: Place) -> &'static str {
         match self.rules.iter().find(|it| it.place == place).map(|it| &it.rule.action) {
@@ -176,10 +175,10 @@ impl Policy {
         }
     }
 
-    /// The groups that the rules name which count for this request, each once, in their order.
-    pub(super) fn groups(&self, question: &Question<'_>) -> Vec<String> {
+    /// The groups in the rules that count for this request, each once, in their order.
+    pub(super) fn groups(&self, context: &Context<'_>) -> Vec<String> {
         let mut groups = Vec::new();
-        let counting = self.counting(question);
+        let counting = self.counting(context);
         for group in counting.into_iter().flatten().flat_map(|it| it.groups_any.iter().chain(&it.groups_all)) {
             if !groups.contains(group) {
                 groups.push(group.clone());
@@ -188,12 +187,12 @@ impl Policy {
         groups
     }
 
-    /// What `acr` may be, the preferred one first, to meet all the rules that count; `None` where it does not matter.
+    /// The values of `acr` that meet all rules that count, the preferred one first; `None` if the rules do not require one.
     ///
-    /// Rules that want different ones are met by no login, however often it is repeated.
-    pub(super) fn common_acr(&self, question: &Question<'_>) -> Option<Vec<String>> {
+    /// If the list is empty, no login meets the rules.
+    pub(super) fn common_acr(&self, context: &Context<'_>) -> Option<Vec<String>> {
         let mut common: Option<Vec<String>> = None;
-        for alternatives in self.counting(question) {
+        for alternatives in self.counting(context) {
             if alternatives.iter().any(|it| it.acr.is_empty()) {
                 continue;
             }
@@ -206,10 +205,10 @@ impl Policy {
         common
     }
 
-    /// What the rules require which count for this request, in their order.
-    fn counting(&self, question: &Question<'_>) -> Vec<&[Requirement]> {
-        let mut counting = Counting::default();
-        self.outcome(question, &mut counting);
+    /// The requirements of the rules that count for this request, in their order.
+    fn counting(&self, context: &Context<'_>) -> Vec<&[Requirement]> {
+        let mut counting = CountedRules::default();
+        self.effect(context, &mut counting);
         let own = self.rules.iter().filter(|it| counting.0.contains(&it.place));
         let own = own.filter_map(|it| match &it.rule.action {
             Action::Require(requirements) => Some(requirements.as_slice()),
@@ -226,79 +225,71 @@ impl Policy {
         required.flatten().chain(&self.default)
     }
 
-    /// How far `user` meets what is required where no rule decides.
+    /// Whether `user` meets the requirement if no rule decides.
     pub(super) fn admits(&self, user: &PackedIdentity) -> bool {
         let groups = &self.default[0].groups_any;
         groups.is_empty() || user.is_in_any(groups)
     }
 
-    /// Whether all that rules can do is to let in without a login, so that they need not be asked about a user who meets the
-    /// default.
+    /// Whether rules only let requests in without a login. Then a user who meets the default requirement needs no look at them.
     pub(super) const fn only_opens(&self) -> bool {
         !self.needs.signed_in
     }
 
-    /// What the rules say, all readings together.
-    pub(super) fn outcome(&self, question: &Question<'_>, witness: &mut impl Witness) -> Outcome {
-        let original = question.original;
+    /// The effect of the rules, over all readings.
+    pub(super) fn effect(&self, context: &Context<'_>, trace: &mut impl Trace) -> Effect {
+        let original = context.original;
         let path = original.target.path();
         let host = Some(&original.authority.host);
         let mut sum = Sum::default();
         if !self.needs.target || is_plain(path) {
-            self.read(question, Seen { host, path: Some(path) }, Reading::As(path), &mut sum, witness);
-            return sum.outcome();
+            self.read(context, Seen { host, path: Some(path) }, Reading::As(path), &mut sum, trace);
+            return sum.effect();
         }
         let readings = readings(path, &self.base_path);
         if readings.ambiguity.is_some() {
             let host = host.filter(|_| !readings.may_name_host);
-            self.read(question, Seen { host, path: None }, Reading::Ambiguous(&readings), &mut sum, witness);
-            return sum.outcome();
+            self.read(context, Seen { host, path: None }, Reading::Ambiguous(&readings), &mut sum, trace);
+            return sum.effect();
         }
         for path in &readings.paths {
-            self.read(question, Seen { host, path: Some(path) }, Reading::As(path), &mut sum, witness);
+            self.read(context, Seen { host, path: Some(path) }, Reading::As(path), &mut sum, trace);
         }
-        sum.outcome()
+        sum.effect()
     }
 
-    /// Adds what the first rule that matches under this reading says, and those before it that might.
-    fn read(
-        &self,
-        question: &Question<'_>,
-        seen: Seen<'_>,
-        reading: Reading<'_>,
-        sum: &mut Sum,
-        witness: &mut impl Witness,
-    ) {
-        witness.reading(reading);
-        for Ordered { place, rule } in &self.rules {
+    /// Adds the effects of the first rule that matches this reading, and of the rules before it that may match.
+    fn read(&self, context: &Context<'_>, seen: Seen<'_>, reading: Reading<'_>, sum: &mut Sum, trace: &mut impl Trace) {
+        trace.reading(reading);
+        for PlacedRule { place, rule } in &self.rules {
             let mut unmet = None;
-            let holds = rule.holds(question, seen, &mut unmet);
+            let holds = rule.holds(context, seen, &mut unmet);
             let matches = match holds {
                 Holds::Yes => Matches::Yes,
                 Holds::No => Matches::No,
-                Holds::Perhaps => Matches::Perhaps,
+                Holds::Unknown => Matches::Unknown,
             };
-            witness.rule(*place, matches, unmet);
+            trace.rule(*place, matches, unmet);
             if holds == Holds::No {
                 continue;
             }
             match &rule.action {
                 Action::Public => sum.public = true,
                 Action::Deny => sum.denied = true,
-                Action::Require(requirements) => sum.require(Self::meets(requirements, question)),
+                Action::Require(requirements) => sum.require(Self::meets(requirements, context)),
             }
             if holds == Holds::Yes {
                 return;
             }
         }
-        witness.rule(Place::RequiredGroups, Matches::Yes, None);
-        sum.require(Self::meets(&self.default, question));
+        trace.rule(Place::RequiredGroups, Matches::Yes, None);
+        sum.require(Self::meets(&self.default, context));
     }
 
-    fn meets(requirements: &[Requirement], question: &Question<'_>) -> Meets {
-        match question.user {
-            Some(user) => meets_any(requirements, user, question.unverified_email, question.now),
-            // Of several ways nobody knows which one the user will go.
+    fn meets(requirements: &[Requirement], context: &Context<'_>) -> Meets {
+        match context.user {
+            Some(user) => meets_any(requirements, user, context.unverified_email, context.now),
+            // With several alternatives it is not known which of them the user will meet.
             None => match requirements {
                 [only] => Meets::AllBut(only.assurance()),
                 _ => Meets::AllBut(Assurance::default()),
@@ -307,7 +298,7 @@ impl Policy {
     }
 }
 
-/// What has been said so far.
+/// The effects so far.
 #[derive(Default)]
 struct Sum {
     denied: bool,
@@ -323,11 +314,11 @@ impl Sum {
         });
     }
 
-    fn outcome(self) -> Outcome {
+    fn effect(self) -> Effect {
         match (self.denied, self.required) {
-            (false, Some(meets)) => Outcome::Required(meets),
-            (false, None) if self.public => Outcome::Public,
-            (true, _) | (false, None) => Outcome::Denied,
+            (false, Some(meets)) => Effect::Required(meets),
+            (false, None) if self.public => Effect::Public,
+            (true, _) | (false, None) => Effect::Denied,
         }
     }
 }

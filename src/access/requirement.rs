@@ -1,4 +1,4 @@
-//! Whether a user meets what a rule requires.
+//! Whether a user meets the requirements of a rule.
 
 use std::cmp::Ordering;
 
@@ -8,19 +8,19 @@ use super::{Email, Requirement};
 use crate::identity::{Assurance, PackedIdentity, held};
 use crate::world::UnixTime;
 
-/// How far a user meets what is required.
+/// How far a user meets requirements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Meets {
-    /// All of it.
+    /// All of them.
     All,
-    /// All but how the login came about; another login may help.
+    /// All but those on the login; another login may meet them.
     AllBut(Assurance),
-    /// Less than that.
+    /// Not those on the user.
     Less,
 }
 
 impl Meets {
-    /// What holds where both are required.
+    /// How far a user meets both.
     pub(super) fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Less, _) | (_, Self::Less) => Self::Less,
@@ -31,7 +31,7 @@ impl Meets {
     }
 }
 
-/// How far `user` meets one of `alternatives`, and the nearest of them.
+/// How far `user` meets the best of `alternatives`.
 pub(super) fn meets_any(
     alternatives: &[Requirement],
     user: &PackedIdentity,
@@ -50,12 +50,12 @@ pub(super) fn meets_any(
 }
 
 impl Requirement {
-    /// How the login must have come about.
+    /// The requirements on the login.
     pub(super) fn assurance(&self) -> Assurance {
         Assurance::new(&self.acr, self.max_auth_age)
     }
 
-    /// Whether it asks for an e-mail address.
+    /// Whether it requires an e-mail address.
     pub(super) fn looks_at_email(&self) -> bool {
         !self.emails.is_empty() || !self.email_domains.is_empty()
     }
@@ -94,7 +94,7 @@ impl Requirement {
             let seen = claims.get("auth_time").and_then(seconds);
             #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are exact in a double")]
             let earliest = now.as_secs() as f64 - most.as_secs_f64();
-            // A login in the future (a provider that counts milliseconds) would be new for ever.
+            // A time in the future (a provider that counts milliseconds) would not expire.
             #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are exact in a double")]
             let latest = now.as_secs() as f64 + CLOCK_LEEWAY_SECONDS;
             seen.is_none_or(|seen| seen > latest || seen.partial_cmp(&earliest).is_none_or(Ordering::is_lt))
@@ -106,14 +106,14 @@ impl Requirement {
 
 /// The e-mail address that counts for rules: it has exactly one `@`, and the provider verified it, unless `unverified` ones count.
 ///
-/// `email_verified` speaks of the claim `email` (OIDC Core §5.1), and of no address that another claim has.
+/// `email_verified` is about the claim `email` (OIDC Core §5.1), and not about an address in another claim.
 pub(super) fn counted_email(user: &PackedIdentity, unverified: bool) -> Option<Email> {
     let claim_is = |name: &str, text: &str| user.claims().get(name).is_some_and(|it| is(it, text));
     let verified = || claim_is("email_verified", "true") && claim_is("email", user.email());
     Email::parse(user.email()).filter(|_| unverified || verified())
 }
 
-/// Whether a claim is `text`, or a list that holds it, or an object with a member of that name.
+/// Whether a claim is `text`, a list that contains it, or an object with a member of that name.
 fn is_or_holds(claim: &Value, text: &str) -> bool {
     match claim {
         Value::Array(items) => items.iter().any(|item| is(item, text)),
@@ -122,7 +122,7 @@ fn is_or_holds(claim: &Value, text: &str) -> bool {
     }
 }
 
-/// Whether a claim is `text`, as a text, number or truth.
+/// Whether a claim is `text`, as a text, number or boolean.
 fn is(claim: &Value, text: &str) -> bool {
     match claim {
         Value::String(claim) => claim == text,
@@ -132,10 +132,10 @@ fn is(claim: &Value, text: &str) -> bool {
     }
 }
 
-/// By so many seconds the clocks of provider and forepost may differ.
+/// The largest difference of the clocks of provider and forepost, in seconds.
 const CLOCK_LEEWAY_SECONDS: f64 = 60.0;
 
-/// A number of seconds (OIDC Core §2), which some write with a fraction or as a text.
+/// A number of seconds (OIDC Core §2); some providers write a fraction or a text.
 fn seconds(claim: &Value) -> Option<f64> {
     let seconds = match claim {
         Value::Number(number) => number.as_f64(),
@@ -145,7 +145,7 @@ fn seconds(claim: &Value) -> Option<f64> {
     seconds.filter(|seconds| seconds.is_finite())
 }
 
-/// RFC 8693 §4.2 joins scopes with blanks; some providers write a list, some call it `scp`.
+/// The scopes of a token: joined with blanks (RFC 8693 §4.2), or a list, or in the claim `scp`.
 fn has_scope(claims: &Map<String, Value>, scope: &str) -> bool {
     ["scope", "scp"].iter().filter_map(|name| claims.get(*name)).any(|claim| match claim {
         Value::String(joined) => joined.split(' ').any(|it| it == scope),

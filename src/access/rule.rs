@@ -1,4 +1,4 @@
-//! What a rule is.
+//! Rules.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::{Email, Expression, HostPattern, PathPattern};
 use crate::identity::ClaimPath;
 
-/// What to do with the requests that it is for; all conditions that are given must hold.
+/// A rule: conditions on a request, which must all hold, and an action.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
     /// Any of these; empty: every host.
@@ -17,16 +17,16 @@ pub struct Rule {
     pub paths: Vec<PathPattern>,
     /// Any of these; empty: every method.
     pub methods: Vec<Method>,
-    /// Any of these has the client; empty: wherever it is.
+    /// The client's address is in any of these; empty: every address.
     pub networks: Vec<IpNet>,
-    /// What the other keys cannot say.
+    /// An expression, for conditions that the other keys cannot express.
     pub when: Option<Expression>,
-    /// What is done.
+    /// The action.
     pub action: Action,
 }
 
 impl Rule {
-    /// Whether it lets everybody in, whatever is asked for.
+    /// Whether the rule opens every path.
     #[must_use]
     pub fn opens_everything(&self) -> bool {
         let Self { hosts, paths, methods, networks, when, action } = self;
@@ -35,18 +35,18 @@ impl Rule {
     }
 }
 
-/// What a rule does.
+/// The action of a rule.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Lets everybody in, signed in or not.
+    /// Lets the request in without a login.
     Public,
-    /// Lets nobody in, whoever it is.
+    /// Denies the request for every user.
     Deny,
-    /// Lets those in who are signed in and meet one of these, of which there is one at least.
+    /// Lets users in who meet one of these requirements, of which there is at least one.
     Require(Vec<Requirement>),
 }
 
-/// What a signed-in user must be; all that is given, and nothing at all where nothing is.
+/// Requirements on a user. All that are given must be met; the default has none.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Requirement {
     /// In one of these groups.
@@ -59,12 +59,12 @@ pub struct Requirement {
     pub emails: Vec<Email>,
     /// An e-mail address in one of these domains.
     pub email_domains: Vec<HostPattern>,
-    /// Each claim is, or holds, one of its texts.
+    /// Each of these claims is, or contains, one of its texts.
     pub claims: Vec<(ClaimPath, Vec<String>)>,
     /// All of these, in the claim `scope` or `scp`.
     pub scopes: Vec<String>,
     /// One of these in the claim `acr`.
     pub acr: Vec<String>,
-    /// So long ago at most the provider saw the user itself, by the claim `auth_time`.
+    /// The largest time since the provider authenticated the user, by the claim `auth_time`.
     pub max_auth_age: Option<Duration>,
 }

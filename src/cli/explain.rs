@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Map, Value, json};
 
 use super::USAGE;
-use crate::access::{Because, Decision, Matches, Place, Reading, Witness, decide_before};
+use crate::access::{Because, Decision, Matches, Place, Reading, Trace, decide_traced};
 use crate::app::Application;
 use crate::forwarded::{ClientHints, OriginalRequest, Target, parse_method};
 use crate::host::{AbsoluteUrl, Authority, Scheme};
@@ -118,10 +118,10 @@ fn explain(settings: &Settings, asked: &ExplainArguments) -> Result<(String, boo
             )))
         }
     };
-    let mut trace = Trace::default();
+    let mut trace = Explanation::default();
     let client = asked.client_ip.map(|client| client.to_canonical());
     let request = app.access_request(&original, client);
-    let decision = decide_before(&app.policy, &request, session.as_ref(), now, &mut trace);
+    let decision = decide_traced(&app.policy, &request, session.as_ref(), now, &mut trace);
     let user = session.as_ref().map(|session| session.identity().label());
     let report =
         if asked.json { format!("{}\n", trace.json(app, user, &decision)) } else { trace.text(app, user, &decision) };
@@ -146,7 +146,7 @@ fn read_claims(file: &Path) -> Result<Map<String, Value>, String> {
 
 /// Records the result of each rule under each reading.
 #[derive(Default)]
-struct Trace {
+struct Explanation {
     readings: Vec<Read>,
 }
 
@@ -169,7 +169,7 @@ struct Asked {
     unmet: Option<Cow<'static, str>>,
 }
 
-impl Witness for Trace {
+impl Trace for Explanation {
     fn reading(&mut self, reading: Reading<'_>) {
         let (path, ambiguity) = match reading {
             Reading::As(path) => (Some(path.to_owned()), None),
@@ -194,7 +194,7 @@ impl Asked {
     }
 }
 
-impl Trace {
+impl Explanation {
     /// The rules that count, each once.
     fn deciding(&self) -> Vec<Place> {
         let mut places = Vec::new();
@@ -226,7 +226,7 @@ impl Trace {
                 let said = match asked.matches {
                     Matches::Yes => "decides".to_owned(),
                     Matches::No => format!("is not for this request: {}", escaped(unmet)),
-                    Matches::Perhaps => format!("counts, because this is not known: {}", escaped(unmet)),
+                    Matches::Unknown => format!("counts, because this is not known: {}", escaped(unmet)),
                 };
                 lines.push(format!("  {} {said}", describe(app, asked.place)));
             }
@@ -241,7 +241,7 @@ impl Trace {
                 let matches = match asked.matches {
                     Matches::Yes => "yes",
                     Matches::No => "no",
-                    Matches::Perhaps => "perhaps",
+                    Matches::Unknown => "perhaps",
                 };
                 let action = app.policy.action(asked.place);
                 json!({"rule": asked.place.to_string(), "action": action, "matches": matches, "unmet": asked.unmet})

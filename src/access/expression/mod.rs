@@ -1,7 +1,7 @@
-//! `when`: what the keys of a rule cannot say, in the Common Expression Language (<https://cel.dev>).
+//! `when`: a condition in the Common Expression Language (<https://cel.dev>).
 //!
-//! An expression looks at `identity`, `request` and `now` and does nothing. It is bounded: its text, how deep it nests, one loop
-//! at most around anything, and so many elements in the lists that it may look at.
+//! An expression reads `identity`, `request` and `now`, and has no effects. There are limits on the length of its text, on its depth, on
+//! nested loops, and on the number of elements in the lists that it reads.
 
 mod values;
 mod walk;
@@ -21,15 +21,15 @@ use crate::world::UnixTime;
 use values::{IDENTITY, identity_of, object};
 use walk::{EmailUse, Uses, Walk};
 
-/// Bytes.
+/// The longest text, in bytes.
 const LONGEST: usize = 4096;
 const DEEPEST: usize = 64;
-/// Of these in a row or nested, the parser would need too much stack.
+/// The most signs in a row or nested; with more, the parser would need too much stack.
 const MOST_SIGNS: usize = 64;
 const REQUEST: [&str; 5] = ["host", "path", "method", "client", "scheme"];
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
-/// An expression that was checked: it knows its variables and functions, ends soon, and is true or false.
+/// A checked expression: its variables and functions exist, its cost is bounded, and its value is true or false.
 #[derive(Clone)]
 pub struct Expression {
     text: Arc<str>,
@@ -37,9 +37,9 @@ pub struct Expression {
     uses: Uses,
 }
 
-/// What an expression may look at of a request; a field is `None` where it is not known.
+/// The fields of a request for an expression; `None` if not known.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'r> {
+pub(super) struct RequestFields<'r> {
     pub(super) host: Option<&'r str>,
     pub(super) path: Option<&'r str>,
     pub(super) method: Option<&'r str>,
@@ -48,7 +48,7 @@ pub(super) struct Asked<'r> {
 }
 
 impl Expression {
-    /// Reads and checks an expression.
+    /// Parses and checks an expression.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl Expression {
         Ok(expression)
     }
 
-    /// As written.
+    /// The text of the expression.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -89,7 +89,7 @@ impl Expression {
         self.uses.request[3]
     }
 
-    /// Whether it looks at claims beside the identity's own.
+    /// Whether it looks at claims beside those of the identity.
     #[must_use]
     pub fn looks_at_claims(&self) -> bool {
         self.uses.claims
@@ -101,18 +101,18 @@ impl Expression {
         self.uses.email != EmailUse::Nothing
     }
 
-    /// Whether it holds.
+    /// Whether the expression is true.
     ///
-    /// `identity.email` is the address that rules count: one address, its domain in ASCII form, and verified, unless
-    /// `unverified` addresses count; otherwise null. Where the user has another, what holds for null alone is not known: the
-    /// address may be the user's.
+    /// `identity.email` is the address that counts for rules: one address, its domain in ASCII form, and verified, unless
+    /// `unverified` addresses count; otherwise null. If the user has an address that does not count, a result that null alone gives
+    /// is not known, because the address may be the user's.
     ///
     /// # Errors
     ///
-    /// Why that is not known: something that it looks at is not, or it fails, or is neither true nor false.
+    /// Why the result is not known: a field is not known, or the expression fails or is neither true nor false.
     pub(super) fn holds(
         &self,
-        asked: &Asked<'_>,
+        asked: &RequestFields<'_>,
         user: Option<&PackedIdentity>,
         unverified: bool,
         now: UnixTime,
@@ -153,7 +153,7 @@ impl Expression {
         Err("identity.email is null: the address is not verified, or not one address".to_owned())
     }
 
-    /// A field that it looks at, and of which an identity with these parts may not say all.
+    /// A field that the expression looks at, and that may be incomplete in this identity.
     fn unknown_field(&self, user: &Identity, has_email: bool) -> Option<&'static str> {
         let known = [true, !user.username.is_empty(), has_email, !user.name.is_empty(), !user.groups.is_empty(), false];
         let looks_at_email = self.uses.email != EmailUse::Nothing;
@@ -161,7 +161,7 @@ impl Expression {
         (0..IDENTITY.len()).find(|at| !known[*at] && looks_at(*at)).map(|at| IDENTITY[at])
     }
 
-    fn evaluate(&self, asked: &Asked<'_>, identity: Value, now: UnixTime) -> Result<bool, String> {
+    fn evaluate(&self, asked: &RequestFields<'_>, identity: Value, now: UnixTime) -> Result<bool, String> {
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         context.add_variable_from_value("identity", identity);
         if self.uses.request != [false; REQUEST.len()] {
@@ -179,9 +179,9 @@ impl Expression {
         }
     }
 
-    /// Evaluates it for nobody and for somebody; a claim that somebody may lack is no mistake.
+    /// Evaluates the expression without and with a user. It is not a mistake if it needs a claim that a user may lack.
     fn try_out(&self) -> Result<(), String> {
-        let asked = Asked {
+        let asked = RequestFields {
             host: Some("app.example.com"),
             path: Some("/"),
             method: Some("GET"),
@@ -191,9 +191,9 @@ impl Expression {
         let now = UnixTime::from_secs(1_700_000_000);
         self.evaluate(&asked, Value::Null, now).map_err(|error| {
             let hint = if self.uses.identity { ": begin with identity != null &&" } else { "" };
-            format!("while nobody is signed in, {error}{hint}")
+            format!("while no user is signed in, {error}{hint}")
         })?;
-        let somebody = Identity {
+        let user = Identity {
             subject: "1".into(),
             username: "alice".into(),
             email: "alice@example.com".into(),
@@ -201,7 +201,7 @@ impl Expression {
             groups: vec!["staff".into()],
             ..Identity::default()
         };
-        match self.evaluate(&asked, identity_of(&somebody, Some(&somebody.email), &Map::new())?, now) {
+        match self.evaluate(&asked, identity_of(&user, Some(&user.email), &Map::new())?, now) {
             Err(error) if !self.uses.claims => Err(format!("for a user, {error}")),
             Ok(_) | Err(_) => Ok(()),
         }
@@ -220,7 +220,7 @@ impl PartialEq for Expression {
     }
 }
 
-impl Asked<'_> {
+impl RequestFields<'_> {
     fn value(&self) -> Value {
         let text = |text: Option<&str>| text.map_or(Value::Null, Value::from);
         let client = self.client.map(|client| client.to_string());
@@ -229,7 +229,7 @@ impl Asked<'_> {
     }
 }
 
-/// How deep brackets nest, those in texts counted too.
+/// The depth of brackets, with those in texts.
 fn brackets(text: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     for byte in text.bytes() {

@@ -23,7 +23,7 @@ fn what_cannot_be_used_is_refused() {
     refused("identity != null && identity.username", "");
     refused("request.path", "neither true nor false");
     refused("size(request.path)", "neither true nor false");
-    refused("request.path + 1 == 'x'", "nobody is signed in");
+    refused("request.path + 1 == 'x'", "no user is signed in");
     refused("identity != null && identity.groups.exists(g, identity.groups.exists(h, g == h))", "within a loop");
     refused("identity != null && identity.groups.all(g, g in identity.groups)", "within a loop");
     let many = " && identity.groups.all(g, g != 'x')".repeat(9);
@@ -47,8 +47,13 @@ fn check(text: &str, claims: Option<Json>, expected: Result<bool, &str>) {
         };
         PackedIdentity::new(identity, "", None).with_claims(claims.as_object().unwrap().clone())
     });
-    let asked =
-        Asked { host: Some("app.example.com"), path: Some("/a"), method: None, client: None, scheme: Some("https") };
+    let asked = RequestFields {
+        host: Some("app.example.com"),
+        path: Some("/a"),
+        method: None,
+        client: None,
+        scheme: Some("https"),
+    };
     // A Tuesday at 22:13:20 UTC.
     let got = expression.holds(&asked, user.as_ref(), false, UnixTime::from_secs(1_700_000_000));
     match (got, expected) {
@@ -59,7 +64,7 @@ fn check(text: &str, claims: Option<Json>, expected: Result<bool, &str>) {
 }
 
 #[test]
-fn expressions_hold_or_not_or_nobody_knows() {
+fn expressions_are_true_false_or_not_known() {
     check("request.path == '/a' && request.host.endsWith('.example.com')", None, Ok(true));
     check("request.scheme == 'http'", None, Ok(false));
     check("request.method == 'GET'", None, Err("request.method is not known"));
@@ -98,13 +103,13 @@ fn expressions_hold_or_not_or_nobody_knows() {
     check("now > timestamp('2024-01-01T00:00:00Z')", None, Ok(false));
 }
 
-/// A token that was not asked about at userinfo.
+/// A token for which userinfo was not asked.
 #[test]
 fn what_was_not_asked_about_is_not_known() {
     let check = |text: &str, identity: &Identity, expected: Result<bool, &str>| {
         let expression = Expression::parse(&format!("identity != null && {text}")).unwrap();
         let user = PackedIdentity::new(identity.clone(), "", None).incomplete();
-        let asked = Asked { host: Some("a"), path: Some("/a"), method: None, client: None, scheme: None };
+        let asked = RequestFields { host: Some("a"), path: Some("/a"), method: None, client: None, scheme: None };
         let got = expression.holds(&asked, Some(&user), false, UnixTime::from_secs(1_700_000_000));
         match (got, expected) {
             (Ok(got), Ok(expected)) => assert_eq!(got, expected, "{text}"),
@@ -127,13 +132,13 @@ fn what_was_not_asked_about_is_not_known() {
     check("has(identity.claims.suspended)", &known, Err("claims"));
 }
 
-/// Whether it holds for a user with this address, which is `verified`; `None` is not known.
+/// Whether the expression is true for a user with this address, which is `verified`; `None` if not known.
 fn of_email(text: &str, email: &str, verified: bool, unverified: bool) -> Option<bool> {
     let expression = Expression::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
     let claims = json!({"email": email, "email_verified": verified});
     let identity = Identity { subject: "7".into(), email: email.into(), ..Identity::default() };
     let user = PackedIdentity::new(identity, "", None).with_claims(claims.as_object().unwrap().clone());
-    let asked = Asked { host: Some("a"), path: Some("/"), method: None, client: None, scheme: None };
+    let asked = RequestFields { host: Some("a"), path: Some("/"), method: None, client: None, scheme: None };
     expression.holds(&asked, Some(&user), unverified, UnixTime::from_secs(1_700_000_000)).ok()
 }
 
@@ -159,7 +164,7 @@ fn addresses_in_expressions_are_those_that_count() {
     check("identity != null && identity.claims.email.endsWith('.com')", "a@evil.com@x.example.com", Some(true));
 }
 
-/// The flag speaks of the claim `email`.
+/// The flag is about the claim `email`.
 #[test]
 fn an_address_of_another_claim_is_not_verified() {
     let claims = json!({"email": "bob@evil.test", "mail": "boss@example.com", "email_verified": true});

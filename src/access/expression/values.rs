@@ -1,4 +1,4 @@
-//! Identities as values of an expression.
+//! Makes values of an identity for an expression.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::identity::Identity;
 
-/// Elements of all lists and objects of an identity; where there are more, nothing is known.
+/// The most elements of all lists and objects of an identity. With more, the result is not known.
 const MOST_ELEMENTS: usize = 1024;
 
 /// The fields of `identity`.
@@ -22,7 +22,7 @@ pub(super) fn object<'k>(fields: impl Iterator<Item = (&'k str, Value)>) -> Valu
     Value::Map(fields.into())
 }
 
-/// The variable `identity`; its `email` is null without one.
+/// The variable `identity`; its `email` is null without an address.
 pub(super) fn identity_of(
     identity: &Identity,
     email: Option<&str>,
@@ -44,7 +44,7 @@ pub(super) fn identity_of(
     Ok(object(IDENTITY.into_iter().zip(fields)))
 }
 
-/// `room` is for so many elements more; `None` when they were too many.
+/// Makes a value of JSON, with at most `room` more elements; `None` if there are more.
 fn value_of(json: &Json, room: &mut Option<usize>) -> Value {
     *room = room.and_then(|room| room.checked_sub(1));
     if room.is_none() {

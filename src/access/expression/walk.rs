@@ -1,4 +1,4 @@
-//! What an expression looks at, and what it must not do.
+//! Finds what an expression looks at, and what it must not use.
 
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
 
@@ -30,22 +30,22 @@ const FUNCTIONS: [&str; 21] = [
     "dyn",
 ];
 
-/// What an expression wants of the e-mail address.
+/// How an expression uses the e-mail address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum EmailUse {
     #[default]
     Nothing,
-    /// Whether there is one that counts.
+    /// Compares it with null.
     Presence,
-    /// Its text.
+    /// Reads its text.
     Text,
 }
 
-/// Which of its variables an expression looks at.
+/// Which variables an expression looks at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Uses {
     pub(super) identity: bool,
-    /// Which fields of it, without [`Uses::email`].
+    /// The fields of `identity`, without [`Uses::email`].
     pub(super) fields: [bool; IDENTITY.len()],
     pub(super) email: EmailUse,
     pub(super) claims: bool,
@@ -53,7 +53,7 @@ pub(super) struct Uses {
     pub(super) request: [bool; REQUEST.len()],
 }
 
-/// A walk through an expression that finds what it looks at, and what it must not do.
+/// A walk through an expression.
 pub(super) struct Walk<'e, 'u> {
     uses: &'u mut Uses,
     locals: Vec<&'e str>,
@@ -61,12 +61,12 @@ pub(super) struct Walk<'e, 'u> {
 }
 
 impl<'e, 'u> Walk<'e, 'u> {
-    /// Notes in `uses` what is looked at.
+    /// Records in `uses` what the expression looks at.
     pub(super) fn new(uses: &'u mut Uses) -> Self {
         Self { uses, locals: Vec::new(), loops: 0 }
     }
 
-    /// Walks through all of it.
+    /// Walks through the expression.
     pub(super) fn expression(&mut self, expression: &'e IdedExpr, depth: usize, loops: usize) -> Result<(), String> {
         if depth > DEEPEST {
             return Err("it nests too deep".to_owned());
@@ -139,7 +139,7 @@ impl<'e, 'u> Walk<'e, 'u> {
         parts.try_for_each(|part| self.expression(part, depth, loops))
     }
 
-    /// Notes that `it`, which may be null, is compared with null; `false` where it is none of those.
+    /// Records that `it`, which may be null, is compared with null; `false` if it is another expression.
     fn compares_with_null(&mut self, it: &IdedExpr) -> bool {
         match &it.expr {
             Expr::Ident(name) if name == "identity" => self.uses.identity = true,
@@ -152,7 +152,7 @@ impl<'e, 'u> Walk<'e, 'u> {
         true
     }
 
-    /// A variable as a whole.
+    /// Records the use of a whole variable.
     fn name(&mut self, name: &str) -> Result<(), String> {
         match name {
             _ if self.locals.contains(&name) => {}

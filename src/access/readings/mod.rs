@@ -1,7 +1,6 @@
-//! A path has several readings: what one server takes as text, the next decodes, merges or cuts.
+//! The readings of a path: what one server reads as text, another one decodes, merges or cuts.
 //!
-//! No list of readings is complete. So a path that no honest client needs is not judged by its readings but taken as ambiguous: it
-//! may be any path.
+//! No list of readings is complete. So a path that no honest client needs is ambiguous: it may be any path.
 
 mod steps;
 
@@ -15,48 +14,48 @@ use steps::names_host;
 
 use crate::unicode::is_control;
 
-/// Above this many readings a path is not judged but taken as ambiguous.
+/// A path with more readings is ambiguous.
 pub(super) const MAX_READINGS: usize = 64;
 
-/// The readings of a path of `length` bytes have so many together at most: each step looks at all of each reading, so what a path costs
-/// grows as its length does. Honest long paths have two or three readings.
+/// The most bytes of all readings of a path of `length` bytes. Each step reads every reading, so with this limit the cost of a path
+/// grows with its length only. Long paths of honest clients have two or three readings.
 const fn most_bytes(length: usize) -> usize {
     2 * length + (4 << 10)
 }
 
-/// Steps make readings that are known already as well, up to so many times as much.
+/// The factor for the bytes that steps make, because they make known readings again.
 const MOST_MADE: usize = 8;
 
-/// Longer paths are not judged either: rules would cost too much on them.
+/// A longer path is ambiguous, because rules would cost too much on it.
 const MAX_LENGTH: usize = 4096;
 
 /// The ways in which servers are known to read a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readings {
-    /// The raw path and what the steps make of it; not all of them where there are too many.
+    /// The raw path and its readings; not all of them if there are too many.
     pub paths: BTreeSet<String>,
-    /// Why other servers may read it in other ways still.
+    /// Why a server may read the path in a way that is not listed.
     pub ambiguity: Option<Ambiguity>,
-    /// Whether some server may take a part of it for the host.
+    /// Whether a server may read a part of the path as the host.
     pub may_name_host: bool,
-    /// Whether `paths` are all that the steps make of it.
+    /// Whether `paths` has all readings that the steps make.
     pub is_complete: bool,
 }
 
-/// Why a path may be any path to some server.
+/// Why a path is ambiguous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ambiguity {
-    /// `//host/path`: to parsers of references what follows is a host. So it is where an application's own path is cut off first.
+    /// `//host/path`: parsers of references read a host, also if a proxy cuts the application's own path off first.
     EmptyFirstSegment,
-    /// Perhaps only after decoding.
+    /// A control character, before or after decoding.
     ControlCharacter,
-    /// Once decoded, the bytes are no text: overlong forms, single bytes of older encodings.
+    /// The decoded bytes are not UTF-8: overlong forms, bytes of older encodings.
     NotUtf8,
     /// IIS reads `%u002f` as a slash.
     UnicodeEscape,
-    /// Above 4096 bytes.
+    /// More than 4096 bytes.
     TooLong,
-    /// Above 64, or above twice the length of the path and 4 KiB of them together.
+    /// More than 64 readings, or readings that are together longer than twice the path and 4 KiB.
     TooManyReadings,
 }
 
@@ -75,8 +74,8 @@ impl fmt::Display for Ambiguity {
     }
 }
 
-/// All ways in which servers are known to read `path`, the raw one included, for an application that lives below `base`, a path
-/// without a slash at its end.
+/// The ways in which servers are known to read `path`, with the raw path, for an application whose address has the path `base`, which
+/// has no final slash.
 ///
 /// The readings are closed under: one more percent-decoding, of all or of all but slashes, backslash as slash, dot
 /// segments resolved (RFC 3986 §5.2.4; at the end also without the slash that is left there), slashes merged, path parameters cut
@@ -124,7 +123,7 @@ pub(crate) fn readings(path: &str, base: &str) -> Readings {
 }
 
 impl Readings {
-    /// Notes what no honest client needs.
+    /// Records what no honest client needs.
     fn look_at(&mut self, reading: &str, base: &str) {
         let below = reading.strip_prefix(base).unwrap_or(reading);
         let oddities = [
@@ -146,7 +145,7 @@ fn has_unicode_escape(path: &str) -> bool {
     path.split('%').skip(1).any(is_escape)
 }
 
-/// Whether every server reads `path` alike, for sure, and it is short enough to be judged: most paths are of that kind.
+/// Whether every server reads `path` in the same way and it is short enough. Most paths are of this kind.
 pub(crate) fn is_plain(path: &str) -> bool {
     path.len() <= MAX_LENGTH && has_one_reading(path)
 }
@@ -320,7 +319,7 @@ mod tests {
         assert!(readings(&"//a".repeat(3000), "").may_name_host && !readings(&"/a".repeat(3000), "").may_name_host);
     }
 
-    /// What is repeated in paths that are made to have many readings.
+    /// The parts that are repeated in paths with many readings.
     const SHAPES: [&str; 29] = [
         "/",
         "//",
@@ -353,8 +352,7 @@ mod tests {
         "#?",
     ];
 
-    /// What is counted is what the machine has to do: the bytes of all readings, each of which all steps look at, and the
-    /// bytes that the steps make of them, whether they are known already or not.
+    /// Counts the work: the bytes of all readings, each of which every step reads, and the bytes that the steps make of them.
     #[test]
     fn readings_cost_as_much_as_the_path_is_long() {
         let lengths = [1, 60, 1000, 2500, MAX_LENGTH - 16, MAX_LENGTH, MAX_LENGTH + 1, 70_000];
@@ -374,14 +372,14 @@ mod tests {
                 let most = most_bytes(path.len());
                 let what = format!("{shape:?} {ending:?} {length}: {looked_at} of {most}");
                 assert!(looked_at <= most && paths.len() <= MAX_READINGS, "{what}");
-                // Where reading stopped, it stopped because of that.
+                // This limit ended the reading.
                 let made = paths.iter().flat_map(|path| STEPS.iter().filter_map(move |step| step(path)));
                 assert!(!is_complete || made.map(|it| it.len()).sum::<usize>() <= MOST_MADE * most, "{what}");
             }
         }
     }
 
-    /// They need not be short to be honest.
+    /// Long paths of honest clients are not ambiguous.
     #[test]
     fn long_honest_paths_are_judged() {
         for segment in [

@@ -1,11 +1,11 @@
-//! What single servers do to a path.
+//! The steps by which servers change a path.
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 use percent_encoding::percent_decode_str;
 
 use crate::unicode::{is_control, is_ignorable};
 
-/// What one server does to a path before the next; `None` where it would change nothing.
+/// A step of a server; `None` if it does not change the path.
 pub(in crate::access) const STEPS: [fn(&str) -> Option<String>; 16] = [
     decode,
     decode_within_segments,
@@ -29,8 +29,8 @@ fn decode(path: &str) -> Option<String> {
     path.contains('%').then(|| percent_decode_str(path).decode_utf8_lossy().into_owned())
 }
 
-/// Envoy and browsers take `%2e%2e` for dots, and servers that split first decode each segment: to all of them `%2f` is
-/// no separator, so that `/a/b%2fc/%2e%2e` is `/a/`.
+/// Decodes all but slashes. Envoy and browsers read `%2e%2e` as dots, and servers that split first decode each segment: for all of
+/// them `%2f` is not a separator, so `/a/b%2fc/%2e%2e` is `/a/`.
 fn decode_within_segments(path: &str) -> Option<String> {
     let is_slash = |escape: &str| escape.get(..2).is_some_and(|digits| digits.eq_ignore_ascii_case("2f"));
     let mut pieces = path.split('%');
@@ -50,12 +50,12 @@ fn without_parameters(path: &str) -> Option<String> {
     path.contains(';').then(|| each_segment(path, |segment| segment.split(';').next().unwrap_or(segment)))
 }
 
-/// C libraries end a text at NUL, and patterns of Python and JavaScript match before a final line end.
+/// C libraries end a text at NUL, and patterns in Python and JavaScript match before a final line end.
 fn cut_at_delimiter(path: &str) -> Option<String> {
     path.find(|it| matches!(it, '#' | '?') || is_control(it)).map(|end| path[..end].to_owned())
 }
 
-/// Fastify's router takes `;` for the beginning of a query.
+/// Fastify's router reads `;` as the beginning of a query.
 fn cut_at_parameter(path: &str) -> Option<String> {
     path.find(';').map(|end| path[..end].to_owned())
 }
@@ -65,12 +65,12 @@ fn without_controls(path: &str) -> Option<String> {
     path.contains(is_control).then(|| path.replace(is_control, ""))
 }
 
-/// File systems of Windows know no name that ends in a blank.
+/// File systems of Windows ignore blanks at the end of a name.
 fn without_final_blanks(path: &str) -> Option<String> {
     changed(path, |segment| segment.trim_end_matches(|it: char| it.is_whitespace() && !is_control(it)))
 }
 
-/// Nor one that ends in a dot.
+/// They also ignore dots at the end of a name.
 fn without_final_dots(path: &str) -> Option<String> {
     changed(path, |segment| if is_dots(segment) { segment } else { segment.trim_end_matches('.') })
 }
@@ -100,7 +100,7 @@ fn resolve_dots_to_names(path: &str) -> Option<String> {
     ends_in_directory.then(|| format!("/{}", names.join("/")))
 }
 
-/// What a parser of references leaves of `//authority/path` (RFC 3986 §4.2), be the authority empty or not.
+/// Parsers of references read `//authority/path` as a path after an authority (RFC 3986 §4.2), which may be empty.
 fn after_authority(path: &str) -> Option<String> {
     path.strip_prefix('/')?.strip_prefix(is_slash).map(from_first_slash)
 }
@@ -110,7 +110,7 @@ fn after_authority_behind_slashes(path: &str) -> Option<String> {
     names_host(path).then(|| from_first_slash(path.trim_start_matches(is_slash)))
 }
 
-/// Databases and file systems compare compatible characters as equal, and some code pages have no others: `／` is `/`.
+/// Databases and file systems compare compatible characters as equal, and some code pages have only one of them: `／` is `/`.
 fn compatible(path: &str) -> Option<String> {
     if path.is_ascii() {
         return None;
@@ -125,7 +125,7 @@ fn without_ignorables(path: &str) -> Option<String> {
     path.contains(is_ignorable).then(|| path.replace(is_ignorable, ""))
 }
 
-/// What looks like a slash or backslash and is no compatible character of it.
+/// Characters that some code pages map to a slash or backslash, and that are not compatible with it.
 const fn best_fit(it: char) -> char {
     match it {
         '\u{2044}' | '\u{2215}' | '\u{29f8}' => '/',
@@ -134,7 +134,7 @@ const fn best_fit(it: char) -> char {
     }
 }
 
-/// Whether a parser of references would take what follows the first two slashes for a host.
+/// Whether a parser of references would read a host after the first two slashes.
 pub(super) fn names_host(path: &str) -> bool {
     path.strip_prefix('/').is_some_and(|rest| rest.starts_with(is_slash))
 }
@@ -160,7 +160,7 @@ fn changed(path: &str, change: impl Fn(&str) -> &str) -> Option<String> {
     changes.then(|| each_segment(path, change))
 }
 
-/// What is left of the segments, and whether the last one was dots; `None` without any.
+/// The segments after resolving dots, and whether the last one was dots; `None` if there are no dots.
 fn resolved(path: &str) -> Option<(Vec<&str>, bool)> {
     if !path.split('/').any(is_dots) {
         return None;

@@ -1,8 +1,8 @@
-//! How a login must have come about.
+//! Requirements on a login.
 
 use super::*;
 
-/// A session with these claims that began so many seconds ago, at whose login this was asked for.
+/// A session with these claims that began `ago` seconds before now, after a login with these requirements.
 fn assured(app: &Application, claims: &serde_json::Value, ago: u64, asked: Assurance) -> Arc<Session> {
     let began = UnixTime::from_secs(NOW.as_secs() - ago);
     let identity = Identity { subject: "1".into(), username: "alice".into(), ..Identity::default() };
@@ -35,16 +35,16 @@ fn a_better_login_is_asked_for_once() {
     check(json("silver", 10), 10, Assurance::default(), "allow");
     check(json("bronze", 10), 10, Assurance::default(), "start_login");
     check(json("silver", 400), 10, Assurance::default(), "start_login");
-    // The login was asked for it and brought less: no second one.
+    // The provider was asked for it and did less, so there is no second login.
     check(json("bronze", 10), 10, wanted(), "forbid");
     check(json("silver", 400), 10, wanted(), "forbid");
     check(serde_json::json!({}), 10, wanted(), "forbid");
-    // It was good enough at its end.
+    // The login met the requirement at its end.
     check(json("silver", 400), 400, wanted(), "start_login");
-    // It was asked for less.
+    // The provider was asked for less.
     check(json("bronze", 10), 10, Assurance { acr: vec!["bronze".into()], max_age: Some(300) }, "start_login");
     check(json("silver", 400), 10, Assurance { max_age: Some(3000), ..wanted() }, "start_login");
-    // Nobody is signed in: the first login is the right one.
+    // Without a session, the first login has the requirements.
     match decide(&app, &request("/", RequestKind::Fetch), None, None, NOW) {
         Decision::Challenge(assurance) => assert_eq!(assurance, wanted()),
         other => panic!("{}", other.as_str()),

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What is asked, and by whom: a line of a table.
+/// A line of a table: a request and its client.
 #[derive(Clone, Copy)]
 struct Row {
     host: &'static str,
@@ -17,9 +17,9 @@ fn at(target: &'static str) -> Row {
     Row { target, ..ROW }
 }
 
-/// Asks for nobody, and for alice of `staff` and `admins` with these claims.
+/// Decides without a session, and for alice of `staff` and `admins` with these claims.
 #[track_caller]
-fn row(app: &Application, row: Row, nobody: &str, alice: &str, claims: &serde_json::Value) {
+fn row(app: &Application, row: Row, anonymous: &str, alice: &str, claims: &serde_json::Value) {
     let mut original = request(row.target, RequestKind::Navigation);
     original.authority = Authority::parse(row.host).unwrap();
     original.method = row.method.map(|method| method.parse().unwrap());
@@ -42,7 +42,7 @@ fn row(app: &Application, row: Row, nobody: &str, alice: &str, claims: &serde_js
         NOW,
     ));
     let got = |session| decide(app, &original, client, session, NOW).as_str();
-    assert_eq!((got(None), got(Some(&session))), (nobody, alice), "{} {:?}", row.target, row.method);
+    assert_eq!((got(None), got(Some(&session))), (anonymous, alice), "{} {:?}", row.target, row.method);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn the_first_rule_that_matches_decides() {
     "#;
     let app = app_of("required_groups = [\"strangers\"]\npublic_paths = [\"/open/shut/first\"]", rules);
     let none = serde_json::json!({});
-    let check = |target, nobody, alice| row(&app, at(target), nobody, alice, &none);
+    let check = |target, anonymous, alice| row(&app, at(target), anonymous, alice, &none);
     check("/open/shut/first", "pass", "pass");
     check("/open/shut", "forbid", "forbid");
     check("/open", "pass", "pass");
@@ -83,7 +83,7 @@ fn the_first_rule_that_matches_decides() {
     check("/all/..%2felse", "start_login", "forbid");
     check("/open/x/..;/..;/shut", "forbid", "forbid");
     check("/open/%73hut", "forbid", "forbid");
-    // A path with too many readings may be any.
+    // A path with too many readings is ambiguous.
     let endless: &'static str = Box::leak(format!("/open{}", "/%25".repeat(2000)).into_boxed_str());
     check(endless, "forbid", "forbid");
 }
@@ -107,10 +107,10 @@ const AMBIGUOUS: [&str; 12] = [
 #[test]
 fn every_rule_counts_for_an_ambiguous_path() {
     let none = serde_json::json!({});
-    let check = |keys: &str, rules: &str, nobody: &str, alice: &str| {
+    let check = |keys: &str, rules: &str, anonymous: &str, alice: &str| {
         let app = app_of(keys, rules);
         for path in AMBIGUOUS {
-            row(&app, at(path), nobody, alice, &none);
+            row(&app, at(path), anonymous, alice, &none);
         }
     };
     let rule = |lines: &str| format!("[[application.rule]]\n{lines}\n");
@@ -129,17 +129,17 @@ fn every_rule_counts_for_an_ambiguous_path() {
     check("", &format!("{open}{deny}"), "forbid", "forbid");
     check("", &format!("{strangers}{everything}"), "start_login", "forbid");
     check("", &format!("{admins}{everything}"), "start_login", "allow");
-    // What is required of everybody else counts too, unless a rule for every path comes first.
+    // `required_groups` count too, unless a rule for every path comes first.
     check("required_groups = [\"strangers\"]", &admins, "start_login", "forbid");
     check("required_groups = [\"strangers\"]", &open, "start_login", "forbid");
     check("required_groups = [\"strangers\"]", &rule("methods = [\"GET\"]\nrequire = {}"), "start_login", "allow");
     check("", &format!("{}{deny}", rule("networks = [\"192.0.2.0/24\"]\npublic = true")), "pass", "allow");
-    // What is known to be for other requests does not count.
+    // A rule that is known to be for other requests does not count.
     check("", &rule("paths = [\"/x\"]\nmethods = [\"POST\"]\ndeny = true"), "start_login", "allow");
     check("", &rule("networks = [\"198.51.100.0/24\"]\npaths = [\"/x\"]\ndeny = true"), "start_login", "allow");
     check("", &rule("when = \"request.path == '/x'\"\ndeny = true"), "forbid", "forbid");
     check("", &rule("when = \"request.method == 'POST' && request.path == '/x'\"\ndeny = true"), "forbid", "forbid");
-    // Without a rule for paths or hosts, none of it matters.
+    // Without a rule for paths or hosts, the path does not matter.
     check("", "", "start_login", "allow");
     check("required_groups = [\"staff\"]", "", "start_login", "allow");
 }
@@ -193,7 +193,7 @@ fn both_orders_can_be_written() {
     "#;
     let app = app_of("", deny_first);
     let none = serde_json::json!({});
-    for (path, nobody, alice) in [
+    for (path, anonymous, alice) in [
         ("/", "pass", "allow"),
         ("/page", "pass", "allow"),
         ("/admin", "start_login", "allow"),
@@ -206,7 +206,7 @@ fn both_orders_can_be_written() {
         ("/internal%ef%bc%8fx", "forbid", "forbid"),
         ("//", "forbid", "forbid"),
     ] {
-        row(&app, at(path), nobody, alice, &none);
+        row(&app, at(path), anonymous, alice, &none);
     }
 }
 
@@ -228,8 +228,9 @@ fn head_may_be_answered_as_get() {
     "#;
     let app = app_of("", rules);
     let none = serde_json::json!({});
-    let check =
-        |target, method, nobody, alice| row(&app, Row { method: Some(method), ..at(target) }, nobody, alice, &none);
+    let check = |target, method, anonymous, alice| {
+        row(&app, Row { method: Some(method), ..at(target) }, anonymous, alice, &none)
+    };
     check("/shut", "HEAD", "forbid", "forbid");
     check("/shut", "POST", "start_login", "allow");
     check("/open", "HEAD", "start_login", "allow");
@@ -251,7 +252,7 @@ fn every_condition_must_hold() {
     "#;
     let app = app_of("", rules);
     let none = serde_json::json!({});
-    let check = |asked: Row, nobody| row(&app, asked, nobody, "allow", &none);
+    let check = |asked: Row, anonymous| row(&app, asked, anonymous, "allow", &none);
     check(at("/a"), "pass");
     check(Row { client: Some("2001:db8::1"), ..at("/a") }, "pass");
     check(at("/b"), "start_login");
@@ -263,7 +264,7 @@ fn every_condition_must_hold() {
 }
 
 #[test]
-fn what_nobody_knows_counts_both_ways() {
+fn an_unknown_condition_counts_both_ways() {
     let rules = r#"
         [[application.rule]]
         paths = ["/denied"]

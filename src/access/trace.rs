@@ -1,11 +1,11 @@
-//! Watching how a decision comes about.
+//! A trace of a decision: the readings of the path, and the result of each rule.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::Readings;
 
-/// Where in an application's settings a rule stands.
+/// The place of a rule in the configuration of an application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// `public_paths`, counted from 0.
@@ -26,46 +26,46 @@ impl fmt::Display for Place {
     }
 }
 
-/// What the rules are asked about.
+/// A reading of the path, for which the rules are evaluated.
 #[derive(Clone, Copy, Debug)]
 pub enum Reading<'p> {
     /// This path.
     As(&'p str),
-    /// A path that may be any path.
+    /// An ambiguous path, which may be any path.
     Ambiguous(&'p Readings),
 }
 
-/// Watches how a decision comes about.
-pub trait Witness {
+/// Receives the steps of a decision.
+pub trait Trace {
     /// A reading of the path begins.
     fn reading(&mut self, reading: Reading<'_>);
-    /// A rule was asked; `unmet` names the condition that does not hold, or that cannot be known.
+    /// A rule was evaluated; `unmet` names the condition that does not hold or is not known.
     fn rule(&mut self, place: Place, matches: Matches, unmet: Option<Cow<'static, str>>);
 }
 
 /// Whether a rule is for the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Matches {
-    /// It decides.
+    /// It is, and decides.
     Yes,
-    /// It does not count.
+    /// It is not.
     No,
-    /// It counts, and so do those that follow.
-    Perhaps,
+    /// It is not known. The rule counts, and so do those that follow.
+    Unknown,
 }
 
-/// Nobody watches.
-impl Witness for () {
+/// Discards the trace.
+impl Trace for () {
     fn reading(&mut self, _reading: Reading<'_>) {}
 
     fn rule(&mut self, _place: Place, _matches: Matches, _unmet: Option<Cow<'static, str>>) {}
 }
 
-/// Which rules count.
+/// The places of the rules that count.
 #[derive(Default)]
-pub(super) struct Counting(pub(super) Vec<Place>);
+pub(super) struct CountedRules(pub(super) Vec<Place>);
 
-impl Witness for Counting {
+impl Trace for CountedRules {
     fn reading(&mut self, _reading: Reading<'_>) {}
 
     fn rule(&mut self, place: Place, matches: Matches, _unmet: Option<Cow<'static, str>>) {
