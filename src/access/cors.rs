@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cors {
     /// Origins whose pages may read our 401, as `https://host[:port]`.
-    pub allowed_origins: Vec<String>,
+    pub(crate) allowed_origins: Vec<String>,
     /// Let preflight requests of those origins through to the application.
-    pub pass_preflight: bool,
+    pub(crate) pass_preflight: bool,
 }

@@ -6,7 +6,7 @@ use crate::host::Host;
 
 /// An e-mail address as rules compare it: the part before `@` by character, the domain in its ASCII form.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Email {
+pub(crate) struct Email {
     local: String,
     domain: Host<'static>,
 }
@@ -16,7 +16,7 @@ impl Email {
     ///
     /// The domain is mapped as in browsers (<https://www.unicode.org/reports/tr46/>), with full-width forms and capitals.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         /// Characters that some systems read as `@`.
         const LOOKALIKES: [char; 2] = ['\u{fe6b}', '\u{ff20}'];
         let (local, domain) = text.split_once('@')?;
@@ -29,7 +29,7 @@ impl Email {
 
     /// The domain.
     #[must_use]
-    pub const fn domain(&self) -> &Host<'static> {
+    pub(crate) const fn domain(&self) -> &Host<'static> {
         &self.domain
     }
 }

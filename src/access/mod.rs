@@ -17,14 +17,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use cors::Cors;
-pub use email::Email;
-pub use expression::Expression;
-pub use pattern::{HostPattern, PathPattern, PublicPathRule};
+pub(crate) use email::Email;
+pub(crate) use expression::Expression;
+pub use pattern::{PathPattern, PublicPathRule};
+pub(crate) use pattern::HostPattern;
 pub use policy::Policy;
-pub use readings::{Ambiguity, Readings};
+pub(crate) use readings::{Ambiguity, Readings};
 pub(crate) use readings::{is_plain, readings};
 pub use rule::{Action, Requirement, Rule};
-pub use trace::{Matches, Place, Reading, Trace};
+pub(crate) use trace::{Matches, Place, Reading, Trace};
 
 use crate::application_id::ApplicationId;
 use crate::forwarded::{OriginalRequest, RequestKind};
@@ -53,18 +54,18 @@ pub enum Decision {
 #[derive(Clone, Debug)]
 pub struct Forbidden {
     /// The session, if there is one.
-    pub session: Option<Arc<Session>>,
+    pub(crate) session: Option<Arc<Session>>,
     /// Why.
-    pub because: Because,
+    pub(crate) because: Because,
     /// The requirements on a login that the login of the session does not meet.
-    pub assurance: Assurance,
+    pub(crate) assurance: Assurance,
     /// The groups that the rules for the request name, if `application.show_required` is on.
-    pub groups: Vec<String>,
+    pub(crate) groups: Vec<String>,
 }
 
 /// The kind of a denial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Because {
+pub(crate) enum Because {
     /// A rule denies it.
     Denied,
     /// The user does not meet the requirements of a rule.
@@ -76,7 +77,7 @@ pub enum Because {
 impl Decision {
     /// The name in logs and metrics.
     #[must_use]
-    pub const fn as_str(&self) -> &'static str {
+    pub(crate) const fn as_str(&self) -> &'static str {
         match self {
             Self::Allow(_) => "allow",
             Self::Pass(_) => "pass",
@@ -100,7 +101,7 @@ enum Proof {
 impl Permit {
     /// The session of the user; none for a public path.
     #[must_use]
-    pub fn session(&self) -> Option<&Arc<Session>> {
+    pub(crate) fn session(&self) -> Option<&Arc<Session>> {
         match &self.0 {
             Proof::Identity(session) => Some(session),
             Proof::Public => None,
@@ -112,13 +113,13 @@ impl Permit {
 #[derive(Clone, Copy, Debug)]
 pub struct AccessRequest<'r> {
     /// The application: only its sessions count.
-    pub application: &'r ApplicationId,
+    pub(crate) application: &'r ApplicationId,
     /// The claims that a session must have kept in order to count.
-    pub wanted_claims: &'r WantedClaims,
+    pub(crate) wanted_claims: &'r WantedClaims,
     /// What the browser asked the proxy.
-    pub original: &'r OriginalRequest<'r>,
+    pub(crate) original: &'r OriginalRequest<'r>,
     /// The address of the client, where it is known.
-    pub client: Option<IpAddr>,
+    pub(crate) client: Option<IpAddr>,
 }
 
 /// Decides about a request by a policy, given the session that the request's cookie opened.
@@ -131,7 +132,7 @@ pub fn decide(policy: &Policy, request: &AccessRequest<'_>, session: Option<&Arc
 
 /// The same, and records in `trace` how the decision comes about.
 #[must_use]
-pub fn decide_traced(
+pub(crate) fn decide_traced(
     policy: &Policy,
     request: &AccessRequest<'_>,
     session: Option<&Arc<Session>>,
@@ -211,7 +212,7 @@ fn was_assured(policy: &Policy, context: &Context<'_>, session: &Session) -> boo
 impl Cors {
     /// Whether a page of this request's origin may call the application.
     #[must_use]
-    pub fn allows(&self, origin: Option<&str>) -> bool {
+    pub(crate) fn allows(&self, origin: Option<&str>) -> bool {
         origin.is_some_and(|origin| self.allowed_origins.iter().any(|it| it == origin))
     }
 

@@ -10,7 +10,7 @@ use crate::host::Host;
 
 /// A host, or all hosts below one.
 #[derive(Clone, PartialEq, Eq)]
-pub enum HostPattern {
+pub(crate) enum HostPattern {
     /// This host.
     Exact(Host<'static>),
     /// Every host below this one, at any depth, but not the host itself: `*.example.com`.
@@ -20,7 +20,7 @@ pub enum HostPattern {
 impl HostPattern {
     /// Parses a domain of e-mail addresses, or `*.` and a domain; `None` for any other text.
     #[must_use]
-    pub fn of_email(text: &str) -> Option<Self> {
+    pub(crate) fn of_email(text: &str) -> Option<Self> {
         match text.strip_prefix("*.") {
             Some(above) => domain_of(above).map(Self::Below),
             None => domain_of(text).map(Self::Exact),
@@ -29,7 +29,7 @@ impl HostPattern {
 
     /// Whether the host matches, by whole label.
     #[must_use]
-    pub fn matches(&self, host: &Host<'_>) -> bool {
+    pub(crate) fn matches(&self, host: &Host<'_>) -> bool {
         match self {
             Self::Exact(exact) => exact == host,
             Self::Below(above) => {
@@ -59,11 +59,11 @@ impl fmt::Debug for HostPattern {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicPathRule {
     /// The pattern of the path.
-    pub path: PathPattern,
+    pub(crate) path: PathPattern,
     /// Only for this host.
-    pub host: Option<Host<'static>>,
+    pub(crate) host: Option<Host<'static>>,
     /// Only for these methods; empty: any.
-    pub methods: Vec<Method>,
+    pub(crate) methods: Vec<Method>,
 }
 
 /// A pattern that is anchored at both ends of a path. The query does not count.

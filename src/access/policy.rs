@@ -79,7 +79,7 @@ impl Policy {
     /// Makes the policy of an application whose address has the path `base_path`. With `unverified_email`, unverified e-mail addresses
     /// count; with `show_required`, the page for a denied user names the groups.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         public_paths: &[PublicPathRule],
         rules: &[Rule],
         required_groups: &[String],
@@ -122,18 +122,18 @@ impl Policy {
 
     /// The CORS settings.
     #[must_use]
-    pub const fn cors(&self) -> &Cors {
+    pub(crate) const fn cors(&self) -> &Cors {
         &self.cors
     }
 
     /// Whether a rule looks at the client's address.
     #[must_use]
-    pub const fn looks_at_client(&self) -> bool {
+    pub(crate) const fn looks_at_client(&self) -> bool {
         self.needs.client
     }
 
     /// Adds the claims that rules look at.
-    pub fn add_wanted_claims(&self, wanted: &mut WantedClaims) {
+    pub(crate) fn add_wanted_claims(&self, wanted: &mut WantedClaims) {
         for requirement in self.requirements() {
             requirement.claims.iter().for_each(|(path, _)| wanted.add(path));
             let names: [(bool, &[&str]); 4] = [
@@ -161,13 +161,13 @@ impl Policy {
 
     /// Whether a rule requires this `acr`.
     #[must_use]
-    pub fn names_acr(&self, acr: &str) -> bool {
+    pub(crate) fn names_acr(&self, acr: &str) -> bool {
         self.requirements().any(|requirement| requirement.acr.iter().any(|it| it == acr))
     }
 
     /// The action of the rule at this place, by its name in the configuration.
     #[must_use]
-    pub fn action(&self, place: Place) -> &'static str {
+    pub(crate) fn action(&self, place: Place) -> &'static str {
         match self.rules.iter().find(|it| it.place == place).map(|it| &it.rule.action) {
             Some(Action::Public) => "public",
             Some(Action::Deny) => "deny",

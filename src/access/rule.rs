@@ -12,23 +12,23 @@ use crate::identity::ClaimPath;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
     /// Any of these; empty: every host.
-    pub hosts: Vec<HostPattern>,
+    pub(crate) hosts: Vec<HostPattern>,
     /// Any of these; empty: every path.
-    pub paths: Vec<PathPattern>,
+    pub(crate) paths: Vec<PathPattern>,
     /// Any of these; empty: every method.
-    pub methods: Vec<Method>,
+    pub(crate) methods: Vec<Method>,
     /// The client's address is in any of these; empty: every address.
-    pub networks: Vec<IpNet>,
+    pub(crate) networks: Vec<IpNet>,
     /// An expression, for conditions that the other keys cannot express.
-    pub when: Option<Expression>,
+    pub(crate) when: Option<Expression>,
     /// The action.
-    pub action: Action,
+    pub(crate) action: Action,
 }
 
 impl Rule {
     /// Whether the rule opens every path.
     #[must_use]
-    pub fn opens_everything(&self) -> bool {
+    pub(crate) fn opens_everything(&self) -> bool {
         let Self { hosts, paths, methods, networks, when, action } = self;
         let lists = [hosts.is_empty(), paths.is_empty(), methods.is_empty(), networks.is_empty()];
         matches!(action, Action::Public) && lists == [true; 4] && when.is_none()
@@ -50,21 +50,21 @@ pub enum Action {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Requirement {
     /// In one of these groups.
-    pub groups_any: Vec<String>,
+    pub(crate) groups_any: Vec<String>,
     /// In each of these groups.
-    pub groups_all: Vec<String>,
+    pub(crate) groups_all: Vec<String>,
     /// One of these user names, as applications see them.
-    pub users: Vec<String>,
+    pub(crate) users: Vec<String>,
     /// One of these e-mail addresses.
-    pub emails: Vec<Email>,
+    pub(crate) emails: Vec<Email>,
     /// An e-mail address in one of these domains.
-    pub email_domains: Vec<HostPattern>,
+    pub(crate) email_domains: Vec<HostPattern>,
     /// Each of these claims is, or contains, one of its texts.
-    pub claims: Vec<(ClaimPath, Vec<String>)>,
+    pub(crate) claims: Vec<(ClaimPath, Vec<String>)>,
     /// All of these, in the claim `scope` or `scp`.
-    pub scopes: Vec<String>,
+    pub(crate) scopes: Vec<String>,
     /// One of these in the claim `acr`.
-    pub acr: Vec<String>,
+    pub(crate) acr: Vec<String>,
     /// The largest time since the provider authenticated the user, by the claim `auth_time`.
-    pub max_auth_age: Option<Duration>,
+    pub(crate) max_auth_age: Option<Duration>,
 }

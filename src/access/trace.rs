@@ -7,7 +7,7 @@ use super::Readings;
 
 /// The place of a rule in the configuration of an application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     /// `public_paths`, counted from 0.
     PublicPath(usize),
     /// `rule`, counted from 0.
@@ -28,7 +28,7 @@ impl fmt::Display for Place {
 
 /// A reading of the path, for which the rules are evaluated.
 #[derive(Clone, Copy, Debug)]
-pub enum Reading<'p> {
+pub(crate) enum Reading<'p> {
     /// This path.
     As(&'p str),
     /// An ambiguous path, which may be any path.
@@ -36,7 +36,7 @@ pub enum Reading<'p> {
 }
 
 /// Receives the steps of a decision.
-pub trait Trace {
+pub(crate) trait Trace {
     /// A reading of the path begins.
     fn reading(&mut self, reading: Reading<'_>);
     /// A rule was evaluated; `unmet` names the condition that does not hold or is not known.
@@ -45,7 +45,7 @@ pub trait Trace {
 
 /// Whether a rule is for the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Matches {
+pub(crate) enum Matches {
     /// It is, and decides.
     Yes,
     /// It is not.

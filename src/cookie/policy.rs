@@ -25,7 +25,7 @@ impl CookiePolicy {
     /// it stands the strictest prefix that browsers accept for the cookie (RFC 6265bis §4.1.3): `__Host-` for one host over https,
     /// `__Secure-` for a domain over https, none over http.
     #[must_use]
-    pub fn new(scheme: Scheme, domain: Option<&CookieDomain>, client_id: &str) -> Self {
+    pub(crate) fn new(scheme: Scheme, domain: Option<&CookieDomain>, client_id: &str) -> Self {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, client_id.as_bytes());
         let first = digest.as_ref().first_chunk().map_or(0, |four| u32::from_be_bytes(*four));
         let id = format!("{first:08x}");
@@ -44,37 +44,37 @@ impl CookiePolicy {
 
     /// The session cookie's name.
     #[must_use]
-    pub const fn session(&self) -> &CookieName {
+    pub(crate) const fn session(&self) -> &CookieName {
         &self.session
     }
 
     /// The prefix of the name of a login attempt's cookie; the attempt's id follows.
     #[must_use]
-    pub fn attempt_prefix(&self) -> &str {
+    pub(crate) fn attempt_prefix(&self) -> &str {
         &self.attempt_prefix
     }
 
     /// Sets the session cookie for the longest life of the session.
     #[must_use]
-    pub fn set_session(&self, value: &str, lifetime: Duration) -> HeaderValue {
+    pub(crate) fn set_session(&self, value: &str, lifetime: Duration) -> HeaderValue {
         self.build(self.session.as_str(), value, lifetime)
     }
 
     /// Expires the session cookie.
     #[must_use]
-    pub fn expire_session(&self) -> HeaderValue {
+    pub(crate) fn expire_session(&self) -> HeaderValue {
         self.build(self.session.as_str(), "", Duration::ZERO)
     }
 
     /// Sets the cookie with the secret part of a login attempt.
     #[must_use]
-    pub fn set_attempt(&self, id: &str, value: &str, lifetime: Duration) -> HeaderValue {
+    pub(crate) fn set_attempt(&self, id: &str, value: &str, lifetime: Duration) -> HeaderValue {
         self.build(&format!("{}{id}", self.attempt_prefix), value, lifetime)
     }
 
     /// Expires the cookie of an attempt, by its full name.
     #[must_use]
-    pub fn expire(&self, name: &str) -> HeaderValue {
+    pub(crate) fn expire(&self, name: &str) -> HeaderValue {
         self.build(name, "", Duration::ZERO)
     }
 
@@ -84,7 +84,7 @@ impl CookiePolicy {
     /// Returns none if other hosts cannot set such a cookie (`__Host-`), and 24 at most, for the shortest paths first, because an
     /// answer must fit into a proxy's buffers. An answer cannot expire a cookie of a domain that its own host is not under.
     #[must_use]
-    pub fn expire_planted(&self, answering: &Host<'_>, visited: &Host<'_>, path: &str) -> Vec<HeaderValue> {
+    pub(crate) fn expire_planted(&self, answering: &Host<'_>, visited: &Host<'_>, path: &str) -> Vec<HeaderValue> {
         if self.session.as_str().starts_with("__Host-") {
             return Vec::new();
         }

@@ -31,18 +31,18 @@ pub struct CookieName {
 impl CookieName {
     /// Prepares the search; `name` is a token (RFC 9110 §5.6.2), as every cookie's name is.
     #[must_use]
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self { name: name.into(), finder: Finder::new(name.as_bytes()).into_owned() }
     }
 
     /// The name.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.name
     }
 
     /// The values that [`cookies`] gives under this name, found without parsing the other cookies.
-    pub fn values<'h>(&'h self, headers: &'h HeaderMap) -> impl Iterator<Item = &'h str> {
+    pub(crate) fn values<'h>(&'h self, headers: &'h HeaderMap) -> impl Iterator<Item = &'h str> {
         // A name contains no separator, so of two overlapping occurrences at most one begins a pair.
         headers.get_all(COOKIE).iter().flat_map(|line| {
             let line = line.as_bytes();

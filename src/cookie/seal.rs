@@ -37,7 +37,7 @@ impl Sealer {
     /// Derives the key from `secret` (HKDF-SHA256, RFC 5869).
     #[must_use]
     #[expect(clippy::missing_panics_doc, reason = "the length asked for is a constant that the algorithm can give")]
-    pub fn new(secret: &[u8]) -> Self {
+    pub(crate) fn new(secret: &[u8]) -> Self {
         let prk = Salt::new(HKDF_SHA256, b"forepost").extract(secret);
         let key: UnboundKey = prk
             .expand(&[b"seal 1"], &AES_256_GCM)
@@ -51,7 +51,7 @@ impl Sealer {
     /// # Errors
     ///
     /// If the system gives no random bytes for the nonce.
-    pub fn seal(&self, world: &World, purpose: &str, plain: &[u8]) -> Result<String, SealerError> {
+    pub(crate) fn seal(&self, world: &World, purpose: &str, plain: &[u8]) -> Result<String, SealerError> {
         let nonce: [u8; NONCE_LEN] = world.random()?;
         let mut sealed = plain.to_vec();
         self.key
@@ -69,7 +69,7 @@ impl Sealer {
     /// # Errors
     ///
     /// For any other value.
-    pub fn open(&self, purpose: &str, text: &str) -> Result<Vec<u8>, SealerError> {
+    pub(crate) fn open(&self, purpose: &str, text: &str) -> Result<Vec<u8>, SealerError> {
         let whole = URL_SAFE_NO_PAD.decode(text).map_err(|_| SealerError::NotOurs)?;
         let [VERSION, rest @ ..] = whole.as_slice() else {
             return Err(SealerError::NotOurs);

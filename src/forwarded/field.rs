@@ -20,7 +20,7 @@ static HOST: HeaderName = header::HOST;
 /// # Errors
 ///
 /// If the field is repeated, empty, or not UTF-8.
-pub fn single<'r>(headers: &'r HeaderMap, name: &'static HeaderName) -> Result<Option<&'r str>, ForwardedError> {
+pub(crate) fn single<'r>(headers: &'r HeaderMap, name: &'static HeaderName) -> Result<Option<&'r str>, ForwardedError> {
     let Some(value) = headers.get(name) else {
         return Ok(None);
     };
@@ -78,7 +78,7 @@ pub(super) fn authority<'r>(text: &'r str, name: &'static str) -> Result<Authori
 /// # Errors
 ///
 /// If the field is repeated or not an authority.
-pub fn forwarded_authority(headers: &HeaderMap) -> Result<Option<Authority<'_>>, ForwardedError> {
+pub(crate) fn forwarded_authority(headers: &HeaderMap) -> Result<Option<Authority<'_>>, ForwardedError> {
     single(headers, &X_FORWARDED_HOST)?.map(|text| authority(text, X_FORWARDED_HOST.as_str())).transpose()
 }
 
@@ -104,7 +104,7 @@ pub(super) fn other_host<'r>(
 /// # Errors
 ///
 /// If both are missing, if they differ, or if the text is not an authority.
-pub fn request_authority<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Result<Authority<'r>, ForwardedError> {
+pub(crate) fn request_authority<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Result<Authority<'r>, ForwardedError> {
     let named = single(headers, &HOST)?.map(|text| authority(text, HOST.as_str())).transpose()?;
     let target = uri.authority().map(|it| authority(it.as_str(), HOST.as_str())).transpose()?;
     match (named, target) {

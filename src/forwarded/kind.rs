@@ -12,7 +12,7 @@ static X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with"
 
 /// What the client can do with an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RequestKind {
+pub(crate) enum RequestKind {
     /// A browser opens a page and follows redirects.
     Navigation,
     /// A browser submits a form; the redirect must turn the request into a GET.
@@ -27,7 +27,7 @@ pub enum RequestKind {
 
 /// What a client says about itself. It is parsed only if an answer depends on it, because most checks do not need it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClientHints<'r> {
+pub(crate) struct ClientHints<'r> {
     headers: &'r HeaderMap,
     websocket: bool,
 }
@@ -35,39 +35,39 @@ pub struct ClientHints<'r> {
 impl<'r> ClientHints<'r> {
     /// The hints in `headers`. With `websocket`, the proxy says that the request is a WebSocket handshake.
     #[must_use]
-    pub const fn new(headers: &'r HeaderMap, websocket: bool) -> Self {
+    pub(crate) const fn new(headers: &'r HeaderMap, websocket: bool) -> Self {
         Self { headers, websocket }
     }
 
     /// What the client can do with an answer to `method`.
     #[must_use]
-    pub fn kind(&self, method: Option<&Method>) -> RequestKind {
+    pub(crate) fn kind(&self, method: Option<&Method>) -> RequestKind {
         if self.websocket { RequestKind::WebSocket } else { RequestKind::of(method, self.headers) }
     }
 
     /// Whether the answer should be an HTML page: the client names HTML, and not only by a wildcard.
     #[must_use]
-    pub fn accepts_html(&self) -> bool {
+    pub(crate) fn accepts_html(&self) -> bool {
         media_ranges(self.headers).any(is_html)
     }
 
     /// Whether the answer is shown as the page of a tab. In a frame, the provider may not get its cookies; a prefetched page may not
     /// be shown.
     #[must_use]
-    pub fn is_on_top(&self) -> bool {
+    pub(crate) fn is_on_top(&self) -> bool {
         first_text(self.headers, &SEC_FETCH_DEST).is_none_or(|dest| dest == "document")
             && !self.headers.contains_key(&SEC_PURPOSE)
     }
 
     /// The `Origin` field of a cross-origin or unsafe request.
     #[must_use]
-    pub fn origin(&self) -> Option<&'r str> {
+    pub(crate) fn origin(&self) -> Option<&'r str> {
         first_text(self.headers, header::ORIGIN)
     }
 
     /// The `Referer` field.
     #[must_use]
-    pub fn referer(&self) -> Option<&'r str> {
+    pub(crate) fn referer(&self) -> Option<&'r str> {
         first_text(self.headers, header::REFERER)
     }
 }
@@ -75,7 +75,7 @@ impl<'r> ClientHints<'r> {
 impl RequestKind {
     /// Whether a redirect to a login page helps.
     #[must_use]
-    pub const fn is_navigation(self) -> bool {
+    pub(crate) const fn is_navigation(self) -> bool {
         matches!(self, Self::Navigation | Self::FormSubmission)
     }
 

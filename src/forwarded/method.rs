@@ -10,7 +10,7 @@ use super::{ForwardedError, field};
 /// Methods are case-sensitive (RFC 9110 §9.1), but some applications read `post` as `POST`, which would be another method than
 /// the rules see.
 #[must_use]
-pub fn parse_method(text: &[u8]) -> Option<Method> {
+pub(crate) fn parse_method(text: &[u8]) -> Option<Method> {
     if is_method(text) { Method::from_bytes(text).ok() } else { None }
 }
 

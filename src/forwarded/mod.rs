@@ -17,11 +17,12 @@ mod traefik;
 use http::{HeaderMap, Method, Uri};
 
 pub use envoy::PREFIX as ENVOY_PREFIX;
-pub use field::{forwarded_authority, request_authority, single};
-pub use kind::{ClientHints, RequestKind};
-pub use method::parse_method;
+pub(crate) use field::{forwarded_authority, request_authority, single};
+pub(crate) use kind::{ClientHints, RequestKind};
+pub(crate) use method::parse_method;
 pub(crate) use peer::network_of;
-pub use peer::{PeerAddress, TrustedProxies};
+pub use peer::TrustedProxies;
+pub(crate) use peer::PeerAddress;
 pub use target::Target;
 
 use crate::host::{Authority, Host, Scheme};
@@ -41,11 +42,11 @@ pub enum Dialect {
 
 impl Dialect {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Traefik, Self::Caddy, Self::Nginx, Self::Envoy];
+    pub(crate) const ALL: [Self; 4] = [Self::Traefik, Self::Caddy, Self::Nginx, Self::Envoy];
 
     /// The name in paths, logs and metrics.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Traefik => "traefik",
             Self::Caddy => "caddy",
@@ -73,7 +74,7 @@ impl Dialect {
     /// # Errors
     ///
     /// If the peer is not trusted, or if a field of this dialect is missing, repeated or malformed.
-    pub fn parse<'r>(self, question: &Question<'r>) -> Result<OriginalRequest<'r>, ForwardedError> {
+    pub(crate) fn parse<'r>(self, question: &Question<'r>) -> Result<OriginalRequest<'r>, ForwardedError> {
         method::check(question.method)?;
         match self {
             Self::Traefik => traefik::parse(question),
@@ -88,44 +89,44 @@ impl Dialect {
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'r> {
     /// The proxy's method.
-    pub method: &'r Method,
+    pub(crate) method: &'r Method,
     /// The proxy's request target.
-    pub uri: &'r Uri,
+    pub(crate) uri: &'r Uri,
     /// All header fields, also those of the client.
-    pub headers: &'r HeaderMap,
+    pub(crate) headers: &'r HeaderMap,
     /// Whether the peer is one of the trusted proxies.
-    pub trusted: bool,
+    pub(crate) trusted: bool,
 }
 
 /// What the browser asked the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginalRequest<'r> {
     /// As the proxy saw it; `None` if the dialect does not say it.
-    pub scheme: Option<Scheme>,
+    pub(crate) scheme: Option<Scheme>,
     /// Host and port of the URL that is authorised. Nothing else chooses the application.
-    pub authority: Authority<'r>,
+    pub(crate) authority: Authority<'r>,
     /// The host that the question itself is sent to, if it is another one and the dialect compares them. It is forepost's own if
     /// the proxy does not pass on the browser's `Host`.
-    pub asked_at: Option<Host<'r>>,
+    pub(crate) asked_at: Option<Host<'r>>,
     /// Path and query.
-    pub target: Target<'r>,
+    pub(crate) target: Target<'r>,
     /// As [`parse_method`] parses it; `None` if a client could forge what the proxy says.
-    pub method: Option<Method>,
+    pub(crate) method: Option<Method>,
     /// What the client says about itself. It can lie, so this only chooses the form of an answer.
-    pub client: ClientHints<'r>,
+    pub(crate) client: ClientHints<'r>,
 }
 
 impl OriginalRequest<'_> {
     /// What the client can do with an answer.
     #[must_use]
-    pub fn kind(&self) -> RequestKind {
+    pub(crate) fn kind(&self) -> RequestKind {
         self.client.kind(self.method.as_ref())
     }
 }
 
 /// Why forepost cannot read the question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ForwardedError {
+pub(crate) enum ForwardedError {
     /// The peer is not in `server.trusted_proxies`.
     #[error("the peer is not one of server.trusted_proxies, so its forwarded headers are not read")]
     UntrustedPeer,

@@ -9,7 +9,7 @@ use super::field::X_FORWARDED_FOR;
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PeerAddress {
+pub(crate) enum PeerAddress {
     /// Over TCP.
     Ip(IpAddr),
     /// Over the Unix socket, which only local processes reach.
@@ -23,13 +23,13 @@ pub struct TrustedProxies(Vec<IpNet>);
 impl TrustedProxies {
     /// Trusts these networks. With an empty list only peers on the Unix socket are trusted.
     #[must_use]
-    pub const fn new(networks: Vec<IpNet>) -> Self {
+    pub(crate) const fn new(networks: Vec<IpNet>) -> Self {
         Self(networks)
     }
 
     /// Whether forepost reads the forwarded fields of this peer.
     #[must_use]
-    pub fn trust(&self, peer: PeerAddress) -> bool {
+    pub(crate) fn trust(&self, peer: PeerAddress) -> bool {
         match peer {
             PeerAddress::Ip(address) => self.contains(address),
             PeerAddress::Local => true,
@@ -45,7 +45,7 @@ impl TrustedProxies {
     ///
     /// Finds it as [`TrustedProxies::client`] does. A host in one of the trusted networks can claim any address.
     #[must_use]
-    pub fn reported_client(&self, peer: PeerAddress, headers: &HeaderMap) -> Option<IpAddr> {
+    pub(crate) fn reported_client(&self, peer: PeerAddress, headers: &HeaderMap) -> Option<IpAddr> {
         let last = headers.get_all(&X_FORWARDED_FOR).iter().next_back()?.to_str().ok()?;
         parse_entry(last.rsplit(',').next()?.trim())?;
         if self.trust(peer) { self.client(peer, headers) } else { None }
@@ -56,7 +56,7 @@ impl TrustedProxies {
     /// An untrusted peer is the client itself. An entry that is not an address ends the search: no trusted proxy wrote what is
     /// left of it.
     #[must_use]
-    pub fn client(&self, peer: PeerAddress, headers: &HeaderMap) -> Option<IpAddr> {
+    pub(crate) fn client(&self, peer: PeerAddress, headers: &HeaderMap) -> Option<IpAddr> {
         let mut client = match peer {
             PeerAddress::Ip(address) => Some(address.to_canonical()),
             PeerAddress::Local => None,

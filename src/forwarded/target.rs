@@ -12,12 +12,12 @@ pub struct Target<'r> {
 /// Why a text is not a request target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a path with an optional query")]
-pub struct InvalidTarget;
+pub(crate) struct InvalidTarget;
 
 impl<'r> Target<'r> {
     /// The path `/` without a query.
     #[must_use]
-    pub const fn root() -> Self {
+    pub(crate) const fn root() -> Self {
         Self { path: "/", query: None }
     }
 
@@ -28,7 +28,7 @@ impl<'r> Target<'r> {
     /// # Errors
     ///
     /// If the text has another form.
-    pub fn parse(text: &'r str) -> Result<Self, InvalidTarget> {
+    pub(crate) fn parse(text: &'r str) -> Result<Self, InvalidTarget> {
         let (path, query) = match memchr(b'?', text.as_bytes()) {
             Some(at) => (&text[..at], Some(&text[at + 1..])),
             None => (text, None),
@@ -41,13 +41,13 @@ impl<'r> Target<'r> {
 
     /// The path as the client wrote it; it is not empty.
     #[must_use]
-    pub const fn path(&self) -> &'r str {
+    pub(crate) const fn path(&self) -> &'r str {
         self.path
     }
 
     /// The text after the first `?`.
     #[must_use]
-    pub const fn query(&self) -> Option<&'r str> {
+    pub(crate) const fn query(&self) -> Option<&'r str> {
         self.query
     }
 }

@@ -18,7 +18,7 @@ pub struct Host<'h>(Cow<'h, str>);
 /// Why a text is not a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a host name")]
-pub struct InvalidHost;
+pub(crate) struct InvalidHost;
 
 /// Limits of RFC 1035 §2.3.4, in bytes.
 const MAX_NAME: usize = 253;
@@ -33,7 +33,7 @@ impl<'h> Host<'h> {
     /// # Errors
     ///
     /// If `text` is none of these.
-    pub fn parse(text: &'h str) -> Result<Self, InvalidHost> {
+    pub(crate) fn parse(text: &'h str) -> Result<Self, InvalidHost> {
         if let Some(inner) = text.strip_prefix('[') {
             let address = inner.strip_suffix(']').ok_or(InvalidHost)?;
             let address: std::net::Ipv6Addr = address.parse().map_err(|_| InvalidHost)?;
@@ -55,19 +55,19 @@ impl<'h> Host<'h> {
 
     /// The normalised text.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The same host as an owned value.
     #[must_use]
-    pub fn into_owned(self) -> Host<'static> {
+    pub(crate) fn into_owned(self) -> Host<'static> {
         Host(self.0.into_owned().into())
     }
 
     /// Whether this is an IP address rather than a name.
     #[must_use]
-    pub fn is_address(&self) -> bool {
+    pub(crate) fn is_address(&self) -> bool {
         self.0.starts_with('[') || self.0.parse::<std::net::Ipv4Addr>().is_ok()
     }
 }
@@ -108,9 +108,9 @@ impl fmt::Debug for Host<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority<'h> {
     /// The host, normalised.
-    pub host: Host<'h>,
+    pub(crate) host: Host<'h>,
     /// The port, if the text has one.
-    pub port: Option<u16>,
+    pub(crate) port: Option<u16>,
 }
 
 impl<'h> Authority<'h> {
@@ -119,7 +119,7 @@ impl<'h> Authority<'h> {
     /// # Errors
     ///
     /// If the text has another form.
-    pub fn parse(text: &'h str) -> Result<Self, InvalidHost> {
+    pub(crate) fn parse(text: &'h str) -> Result<Self, InvalidHost> {
         let after_bracket = text.bytes().rposition(|byte| byte == b']').map_or(0, |at| at + 1);
         match text.bytes().skip(after_bracket).position(|byte| byte == b':') {
             None => Ok(Self { host: Host::parse(text)?, port: None }),
@@ -157,7 +157,7 @@ pub enum Scheme {
 impl Scheme {
     /// The name in a URL.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::Https => "https",
@@ -172,7 +172,7 @@ impl Scheme {
 
     /// The default port.
     #[must_use]
-    pub const fn default_port(self) -> u16 {
+    pub(crate) const fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
             Self::Https => 443,
@@ -192,7 +192,7 @@ pub struct CookieDomain(Host<'static>);
 
 /// Why a text is not a usable cookie domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidCookieDomain {
+pub(crate) enum InvalidCookieDomain {
     /// It is not a host name, or it is an address.
     #[error("not a domain name")]
     NotADomain,
@@ -208,7 +208,7 @@ impl CookieDomain {
     ///
     /// For addresses, for texts that are not a domain, and for public suffixes (<https://publicsuffix.org>): `com`, `co.uk`,
     /// `localhost`.
-    pub fn parse(text: &str) -> Result<Self, InvalidCookieDomain> {
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidCookieDomain> {
         let host = Host::parse(text.strip_prefix('.').unwrap_or(text)).map_err(|_| InvalidCookieDomain::NotADomain)?;
         if host.is_address() {
             return Err(InvalidCookieDomain::NotADomain);
@@ -222,7 +222,7 @@ impl CookieDomain {
 
     /// Whether `host` is this domain or a host under it, by whole label.
     #[must_use]
-    pub fn contains(&self, host: &Host<'_>) -> bool {
+    pub(crate) fn contains(&self, host: &Host<'_>) -> bool {
         match host.as_str().strip_suffix(self.0.as_str()) {
             Some("") => true,
             Some(below) => below.ends_with('.') && !host.is_address(),
@@ -232,7 +232,7 @@ impl CookieDomain {
 
     /// The domain without a leading dot.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         self.0.as_str()
     }
 }

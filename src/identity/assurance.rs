@@ -7,22 +7,22 @@ use serde::{Deserialize, Serialize};
 pub struct Assurance {
     /// The accepted values of `acr` (OIDC Core §2), the preferred one first; empty: any.
     #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
-    pub acr: Vec<String>,
+    pub(crate) acr: Vec<String>,
     /// The largest time since the provider authenticated the user, in whole seconds (`max_age`, OIDC Core §3.1.2.1).
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
-    pub max_age: Option<u64>,
+    pub(crate) max_age: Option<u64>,
 }
 
 impl Assurance {
     /// Whether there is no requirement.
     #[must_use]
-    pub const fn is_none(&self) -> bool {
+    pub(crate) const fn is_none(&self) -> bool {
         self.acr.is_empty() && self.max_age.is_none()
     }
 
     /// Whether a login with these requirements had all requirements of `other`.
     #[must_use]
-    pub fn covers(&self, other: &Self) -> bool {
+    pub(crate) fn covers(&self, other: &Self) -> bool {
         let acr = other.acr.is_empty() || (!self.acr.is_empty() && self.acr.iter().all(|it| other.acr.contains(it)));
         let age = other.max_age.is_none_or(|other| self.max_age.is_some_and(|own| own <= other));
         acr && age

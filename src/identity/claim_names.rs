@@ -6,15 +6,15 @@ use super::ClaimPath;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimNames {
     /// For `X-authentik-username`.
-    pub username: ClaimPath,
+    pub(crate) username: ClaimPath,
     /// For `X-authentik-email`.
-    pub email: ClaimPath,
+    pub(crate) email: ClaimPath,
     /// For `X-authentik-name`.
-    pub name: ClaimPath,
+    pub(crate) name: ClaimPath,
     /// For `X-authentik-groups` and `required_groups`.
-    pub groups: ClaimPath,
+    pub(crate) groups: ClaimPath,
     /// For `X-authentik-entitlements`.
-    pub entitlements: ClaimPath,
+    pub(crate) entitlements: ClaimPath,
     /// For `X-authentik-uid`.
-    pub uid: ClaimPath,
+    pub(crate) uid: ClaimPath,
 }

@@ -8,7 +8,7 @@ pub struct ClaimPath(Box<[Place]>);
 
 /// One place in claims.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     /// A name, or names with dots between them. Each split is tried, the longest names first, because names may contain dots
     /// (`https://example.com/roles`, `resource_access.app.example.com.roles`).
     Text(Box<str>),
@@ -19,19 +19,19 @@ pub enum Place {
 impl ClaimPath {
     /// The place that `text` names.
     #[must_use]
-    pub fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         Self::any([Place::Text(text.into())])
     }
 
     /// These places, of which the first one with a value counts.
     #[must_use]
-    pub fn any(places: impl IntoIterator<Item = Place>) -> Self {
+    pub(crate) fn any(places: impl IntoIterator<Item = Place>) -> Self {
         Self(places.into_iter().collect())
     }
 
     /// The value of the first place that has one; `null` and an empty text are not values (OIDC Core §5.3.2).
     #[must_use]
-    pub fn find<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c Value> {
+    pub(crate) fn find<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c Value> {
         self.values(claims).next()
     }
 
@@ -41,7 +41,7 @@ impl ClaimPath {
     }
 
     /// The names of the claims that it may be in.
-    pub fn first_names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn first_names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().flat_map(|place| match place {
             Place::Text(text) => {
                 let shorter = text.match_indices('.').map(|(dot, _)| &text[..dot]);

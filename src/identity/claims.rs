@@ -7,19 +7,19 @@ use crate::identity::ClaimNames;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// `sub`, which the issuer does not give to another user (OIDC Core §2).
-    pub subject: String,
+    pub(crate) subject: String,
     /// The user name; empty if unknown, as are all fields that follow.
-    pub username: String,
+    pub(crate) username: String,
     /// The e-mail address.
-    pub email: String,
+    pub(crate) email: String,
     /// The full name.
-    pub name: String,
+    pub(crate) name: String,
     /// The identifier of the user for applications; the subject by default.
-    pub uid: String,
+    pub(crate) uid: String,
     /// Groups, in the provider's order.
-    pub groups: Vec<String>,
+    pub(crate) groups: Vec<String>,
     /// Entitlements, in the provider's order.
-    pub entitlements: Vec<String>,
+    pub(crate) entitlements: Vec<String>,
 }
 
 /// The claims do not name a user: `sub` is missing, empty or not a string.
@@ -36,7 +36,7 @@ impl Identity {
     /// # Errors
     ///
     /// If `sub` is missing, empty or not a string.
-    pub fn from_claims(claims: &Map<String, Value>, names: &ClaimNames) -> Result<Self, InvalidIdentity> {
+    pub(crate) fn from_claims(claims: &Map<String, Value>, names: &ClaimNames) -> Result<Self, InvalidIdentity> {
         let subject = match claims.get("sub") {
             Some(Value::String(subject)) if !subject.is_empty() => subject.clone(),
             _ => return Err(InvalidIdentity),
@@ -59,7 +59,7 @@ impl Identity {
     /// Some providers refresh the grant of a user who was deleted or disabled, and name nothing but the subject. So a name that is
     /// the subject (`claims.username = "sub"`) does not count.
     #[must_use]
-    pub fn lacks_names_of(&self, before: &Self) -> bool {
+    pub(crate) fn lacks_names_of(&self, before: &Self) -> bool {
         let is_name = |it: &Self, text: &str| !text.is_empty() && text != it.subject;
         let is_called = |it: &Self| [&it.username, &it.email, &it.name].iter().any(|text| is_name(it, text));
         (self.username.is_empty() && !before.username.is_empty())
@@ -69,7 +69,7 @@ impl Identity {
 
     /// The name of the user for pages and logs.
     #[must_use]
-    pub fn label(&self) -> &str {
+    pub(crate) fn label(&self) -> &str {
         [&self.username, &self.email, &self.subject]
             .into_iter()
             .find(|text| !text.is_empty())
@@ -98,13 +98,13 @@ pub(super) fn list(value: &Value) -> Vec<String> {
 }
 
 /// The names of an object's members that are neither `false` nor `null`.
-pub fn held(members: &Map<String, Value>) -> impl Iterator<Item = &String> {
+pub(crate) fn held(members: &Map<String, Value>) -> impl Iterator<Item = &String> {
     members.iter().filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false))).map(|(name, _)| name)
 }
 
 /// The claims of `names` whose values have a type that an identity cannot use.
 #[must_use]
-pub fn unusable<'n>(claims: &Map<String, Value>, names: &'n ClaimNames) -> Vec<&'n ClaimPath> {
+pub(crate) fn unusable<'n>(claims: &Map<String, Value>, names: &'n ClaimNames) -> Vec<&'n ClaimPath> {
     let ones = [&names.username, &names.email, &names.name, &names.uid].into_iter();
     let ones = ones.filter(|path| path.find(claims).is_some() && path.values(claims).find_map(scalar).is_none());
     let is_list_of_others = |value: &Value| {

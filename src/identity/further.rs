@@ -27,18 +27,18 @@ pub struct FurtherHeaders {
 impl FurtherHeaders {
     /// Makes those of the settings.
     #[must_use]
-    pub const fn new(headers: Vec<FurtherHeader>, basic_auth: Option<BasicAuth>) -> Self {
+    pub(crate) const fn new(headers: Vec<FurtherHeader>, basic_auth: Option<BasicAuth>) -> Self {
         Self { headers, basic_auth }
     }
 
     /// All names; the proxy must not pass a client's field with one of them.
-    pub fn names(&self) -> impl Iterator<Item = HeaderName> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = HeaderName> {
         let basic_auth = self.basic_auth.as_ref().map(|_| AUTHORIZATION);
         self.headers.iter().map(|header| header.name.clone()).chain(basic_auth)
     }
 
     /// Adds the claims that the headers are made of.
-    pub fn add_wanted_claims(&self, wanted: &mut WantedClaims) {
+    pub(crate) fn add_wanted_claims(&self, wanted: &mut WantedClaims) {
         for header in &self.headers {
             match &header.source {
                 HeaderSource::Claim(path) => wanted.add(path),
@@ -53,7 +53,7 @@ impl FurtherHeaders {
     }
 
     /// Inserts the values of a user into `headers`.
-    pub fn fill(&self, identity: &PackedIdentity, headers: &mut HeaderMap) {
+    pub(crate) fn fill(&self, identity: &PackedIdentity, headers: &mut HeaderMap) {
         for header in &self.headers {
             headers.insert(header.name.clone(), value(header, identity));
         }

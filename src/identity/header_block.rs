@@ -7,7 +7,7 @@ use crate::unicode::is_ignorable;
 /// The twelve identity headers, each of which is on every 200.
 ///
 /// A proxy copies the fields that are present. Without one of them, it would pass the client's own copy.
-pub static IDENTITY_HEADERS: [HeaderName; 12] = [
+pub(crate) static IDENTITY_HEADERS: [HeaderName; 12] = [
     HeaderName::from_static("x-authentik-username"),
     HeaderName::from_static("x-authentik-groups"),
     HeaderName::from_static("x-authentik-entitlements"),
@@ -31,21 +31,21 @@ pub struct HeaderTemplate(HeaderMap);
 
 /// The values that depend neither on the user nor on the provider's metadata.
 #[derive(Clone, Debug)]
-pub struct Meta {
+pub(crate) struct Meta {
     /// This daemon's name.
-    pub outpost: HeaderValue,
+    pub(crate) outpost: HeaderValue,
     /// The identity provider's name.
-    pub provider: HeaderValue,
+    pub(crate) provider: HeaderValue,
     /// The application's slug.
-    pub app: HeaderValue,
+    pub(crate) app: HeaderValue,
     /// This program and its version.
-    pub version: HeaderValue,
+    pub(crate) version: HeaderValue,
 }
 
 impl HeaderTemplate {
     /// All fields; those of `meta` have values, the others and the `further` ones are empty.
     #[must_use]
-    pub fn new(meta: Meta, further: impl Iterator<Item = HeaderName>) -> Self {
+    pub(crate) fn new(meta: Meta, further: impl Iterator<Item = HeaderName>) -> Self {
         let empty = const { [const { HeaderValue::from_static("") }; IDENTITY_VALUES + 1] };
         let meta = [meta.outpost, meta.provider, meta.app, meta.version];
         let ours = IDENTITY_HEADERS.iter().cloned().zip(empty.into_iter().chain(meta));
@@ -54,7 +54,7 @@ impl HeaderTemplate {
 
     /// The headers without a user.
     #[must_use]
-    pub fn anonymous(&self, jwks: &HeaderValue) -> HeaderMap {
+    pub(crate) fn anonymous(&self, jwks: &HeaderValue) -> HeaderMap {
         self.fill(&[], jwks)
     }
 
@@ -94,7 +94,7 @@ fn is_same(one: &HeaderName, other: &HeaderName) -> bool {
 
 /// The size of `headers` in HTTP/1.1, in bytes: names, values, separators and line ends.
 #[must_use]
-pub fn wire_bytes(headers: &HeaderMap) -> usize {
+pub(crate) fn wire_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum()
 }
 
@@ -112,7 +112,7 @@ pub(super) fn render(identity: &Identity) -> [String; IDENTITY_VALUES - 1] {
 
 /// Makes a field value of any text: keeps UTF-8, replaces control characters with spaces, trims spaces at the ends.
 #[must_use]
-pub fn header_value(text: &str) -> HeaderValue {
+pub(crate) fn header_value(text: &str) -> HeaderValue {
     HeaderValue::from_bytes(clean(text).as_bytes()).unwrap_or(const { HeaderValue::from_static("") })
 }
 

@@ -8,14 +8,14 @@ use super::ClaimPath;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FurtherHeader {
     /// Its name, which is not one of the twelve and not one that HTTP uses.
-    pub name: HeaderName,
+    pub(crate) name: HeaderName,
     /// The source of its value.
-    pub source: HeaderSource,
+    pub(crate) source: HeaderSource,
 }
 
 /// The source of the value of a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HeaderSource {
+pub(crate) enum HeaderSource {
     /// A claim: a text, a number, or a list with commas between its elements.
     Claim(ClaimPath),
     /// The same for every user.
@@ -36,7 +36,7 @@ pub enum HeaderSource {
 
 /// A part of an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IdentityField {
+pub(crate) enum IdentityField {
     /// The user name.
     Username,
     /// The e-mail address.
@@ -51,16 +51,16 @@ pub enum IdentityField {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BasicAuth {
     /// The claim with the user name. If it is not a text, the e-mail address is the user name.
-    pub username: ClaimPath,
+    pub(crate) username: ClaimPath,
     /// The claim with the password. If it is not a text, there is no password.
-    pub password: ClaimPath,
+    pub(crate) password: ClaimPath,
 }
 
 /// Which identity headers an application gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderSwitches {
     /// Whether `X-authentik-jwt` has the ID token; otherwise it is empty.
-    pub jwt: bool,
+    pub(crate) jwt: bool,
     /// The size of the header block, in bytes, above which forepost logs a warning, because proxies have small buffers.
-    pub warn_bytes: usize,
+    pub(crate) warn_bytes: usize,
 }

@@ -40,7 +40,7 @@ impl PackedIdentity {
     /// Packs `identity`. Forepost sends its ID token to the application until `sent_until`, the expiry of the token; with `None` it
     /// only keeps it.
     #[must_use]
-    pub fn new(identity: Identity, id_token: &str, sent_until: Option<UnixTime>) -> Self {
+    pub(crate) fn new(identity: Identity, id_token: &str, sent_until: Option<UnixTime>) -> Self {
         let [username, groups, entitlements, email, name, uid] = render(&identity);
         let mut values = slices(&[&username, &groups, &entitlements, &email, &name, &uid, id_token]);
         // HTTP/2 then leaves the value out of its table (RFC 7541 §7.1.3), and `Debug` does not print it.
@@ -55,47 +55,47 @@ impl PackedIdentity {
 
     /// Adds `claims`, for rules that look at them.
     #[must_use]
-    pub fn with_claims(mut self, claims: Map<String, Value>) -> Self {
+    pub(crate) fn with_claims(mut self, claims: Map<String, Value>) -> Self {
         self.claims = (!claims.is_empty()).then(|| Box::new(claims));
         self
     }
 
     /// Records which claims forepost looked for. The user does not have those of them that are missing.
     #[must_use]
-    pub fn keeping(mut self, kept: Arc<Kept>) -> Self {
+    pub(crate) fn keeping(mut self, kept: Arc<Kept>) -> Self {
         self.kept = kept;
         self
     }
 
     /// Records that forepost did not ask every source of claims. The user may have a claim that is missing.
     #[must_use]
-    pub fn incomplete(mut self) -> Self {
+    pub(crate) fn incomplete(mut self) -> Self {
         self.kept = Arc::new(self.kept.as_incomplete());
         self
     }
 
     /// The claims that forepost looked for. It knows nothing of all others.
     #[must_use]
-    pub const fn kept(&self) -> &Arc<Kept> {
+    pub(crate) const fn kept(&self) -> &Arc<Kept> {
         &self.kept
     }
 
     /// The kept claims: those of `WantedClaims`, as they were at the login or at the last refresh.
     #[must_use]
-    pub fn claims(&self) -> &Map<String, Value> {
+    pub(crate) fn claims(&self) -> &Map<String, Value> {
         static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
         self.claims.as_deref().unwrap_or(&NONE)
     }
 
     /// Who this is.
     #[must_use]
-    pub fn identity(&self) -> Cow<'_, Identity> {
+    pub(crate) fn identity(&self) -> Cow<'_, Identity> {
         self.untold.as_deref().map_or_else(|| Cow::Owned(self.told()), Cow::Borrowed)
     }
 
     /// The name of the user for pages and logs.
     #[must_use]
-    pub fn label(&self) -> &str {
+    pub(crate) fn label(&self) -> &str {
         match &self.untold {
             Some(identity) => identity.label(),
             // If the values say everything, the subject is the uid.
@@ -105,25 +105,25 @@ impl PackedIdentity {
 
     /// `sub`.
     #[must_use]
-    pub fn subject(&self) -> &str {
+    pub(crate) fn subject(&self) -> &str {
         self.untold.as_ref().map_or_else(|| self.text(UID), |identity| &identity.subject)
     }
 
     /// The user name as applications see it; empty if unknown.
     #[must_use]
-    pub fn username(&self) -> &str {
+    pub(crate) fn username(&self) -> &str {
         self.untold.as_ref().map_or_else(|| self.text(USERNAME), |identity| &identity.username)
     }
 
     /// The e-mail address; empty if unknown.
     #[must_use]
-    pub fn email(&self) -> &str {
+    pub(crate) fn email(&self) -> &str {
         self.untold.as_ref().map_or_else(|| self.text(EMAIL), |identity| &identity.email)
     }
 
     /// Whether this user is in one of `groups`.
     #[must_use]
-    pub fn is_in_any(&self, groups: &[String]) -> bool {
+    pub(crate) fn is_in_any(&self, groups: &[String]) -> bool {
         if let Some(identity) = &self.untold {
             return identity.groups.iter().any(|it| groups.contains(it));
         }
@@ -133,19 +133,19 @@ impl PackedIdentity {
 
     /// The ID token as received.
     #[must_use]
-    pub fn id_token(&self) -> &str {
+    pub(crate) fn id_token(&self) -> &str {
         self.text(ID_TOKEN)
     }
 
     /// When forepost stops to send the ID token to the application; `None` if it does not send it.
     #[must_use]
-    pub fn sent_until(&self) -> Option<UnixTime> {
+    pub(crate) fn sent_until(&self) -> Option<UnixTime> {
         Some(self.sent_until).filter(|until| *until > UnixTime::default())
     }
 
     /// Whether the application would get the ID token if it had not expired by `now`.
     #[must_use]
-    pub fn lacks_token(&self, now: UnixTime) -> bool {
+    pub(crate) fn lacks_token(&self, now: UnixTime) -> bool {
         self.sent_until <= now && self.sent_until > UnixTime::default()
     }
 
@@ -153,7 +153,7 @@ impl PackedIdentity {
     ///
     /// The header of an expired ID token (`exp`, RFC 7519 §4.1.4) is empty.
     #[must_use]
-    pub fn headers(&self, template: &HeaderTemplate, jwks: &HeaderValue, now: UnixTime) -> HeaderMap {
+    pub(crate) fn headers(&self, template: &HeaderTemplate, jwks: &HeaderValue, now: UnixTime) -> HeaderMap {
         let sent = if now < self.sent_until { self.values.len() } else { ID_TOKEN };
         template.fill(&self.values[..sent], jwks)
     }

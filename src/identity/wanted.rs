@@ -20,7 +20,7 @@ pub struct WantedClaims {
 
 /// Which of a user's claims were kept when the session was made or refreshed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// Whether all claims were kept.
     #[serde(default)]
     all: bool,
@@ -38,13 +38,13 @@ pub struct Kept {
 impl Kept {
     /// Whether a session that kept these claims has all that `wanted` names, so that the user does not have what is missing.
     #[must_use]
-    pub fn covers(&self, wanted: &Self) -> bool {
+    pub(crate) fn covers(&self, wanted: &Self) -> bool {
         self.identity == wanted.identity && (self.all || (!wanted.all && wanted.names.is_subset(&self.names)))
     }
 
     /// Whether the user may have claims that are missing.
     #[must_use]
-    pub const fn is_incomplete(&self) -> bool {
+    pub(crate) const fn is_incomplete(&self) -> bool {
         self.incomplete
     }
 
@@ -64,7 +64,7 @@ impl Default for WantedClaims {
 impl WantedClaims {
     /// The claims of an identity.
     #[must_use]
-    pub fn of(names: &ClaimNames) -> Self {
+    pub(crate) fn of(names: &ClaimNames) -> Self {
         let ClaimNames { username, email, name, groups, entitlements, uid } = names;
         let paths = [username, email, name, groups, entitlements, uid].map(Clone::clone);
         let identity = paths.iter().map(ToString::to_string).collect();
@@ -73,43 +73,43 @@ impl WantedClaims {
 
     /// A number that is unique in this process.
     #[must_use]
-    pub const fn id(&self) -> u64 {
+    pub(crate) const fn id(&self) -> u64 {
         self.id
     }
 
     /// Keeps all claims.
-    pub fn add_all(&mut self) {
+    pub(crate) fn add_all(&mut self) {
         Arc::make_mut(&mut self.kept).all = true;
     }
 
     /// Keeps the claims that `path` may lead to.
-    pub fn add(&mut self, path: &ClaimPath) {
+    pub(crate) fn add(&mut self, path: &ClaimPath) {
         Arc::make_mut(&mut self.kept).names.extend(path.first_names().map(str::to_owned));
         self.paths.push(path.clone());
     }
 
     /// The kept ones of `claims`.
     #[must_use]
-    pub fn pick(&self, claims: &Map<String, Value>) -> Map<String, Value> {
+    pub(crate) fn pick(&self, claims: &Map<String, Value>) -> Map<String, Value> {
         let wanted = claims.iter().filter(|(name, _)| self.kept.all || self.kept.names.contains(*name));
         wanted.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// The claims that a session keeps that is made now.
     #[must_use]
-    pub const fn kept(&self) -> &Arc<Kept> {
+    pub(crate) const fn kept(&self) -> &Arc<Kept> {
         &self.kept
     }
 
     /// Whether `claims` may be incomplete: a wanted claim is missing, or all claims are wanted.
     #[must_use]
-    pub fn are_lacking(&self, claims: &Map<String, Value>) -> bool {
+    pub(crate) fn are_lacking(&self, claims: &Map<String, Value>) -> bool {
         self.kept.all || self.missing(claims).next().is_some()
     }
 
     /// Adds to `claims` what only `more` has. If both have a claim, that of `claims` counts; its missing members are added only if a
     /// wanted path does not lead to a value in it.
-    pub fn fill(&self, claims: &mut Map<String, Value>, mut more: Map<String, Value>) {
+    pub(crate) fn fill(&self, claims: &mut Map<String, Value>, mut more: Map<String, Value>) {
         keep_flag_with_address(claims, &mut more);
         let incomplete: BTreeSet<String> =
             self.missing(claims).flat_map(ClaimPath::first_names).map(str::to_owned).collect();
@@ -146,7 +146,7 @@ fn address(claims: &Map<String, Value>) -> Option<&Value> {
 }
 
 /// Removes `email_verified` from `claims` if `newer` has another address, and from `newer` if it has no address.
-pub fn replace_flag_with_address(claims: &mut Map<String, Value>, newer: &mut Map<String, Value>) {
+pub(crate) fn replace_flag_with_address(claims: &mut Map<String, Value>, newer: &mut Map<String, Value>) {
     match address(newer) {
         Some(email) if claims.get("email") != Some(email) => drop(claims.remove("email_verified")),
         Some(_) => {}

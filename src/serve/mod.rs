@@ -60,7 +60,8 @@ pub use self::bind::{BindError, UnixSocketProblem};
 pub use self::body::Body;
 use self::limits::Limits;
 pub use self::private::PrivateSocket;
-pub use self::settings::{Admin, Https, Server};
+pub use self::settings::{Admin, Server};
+pub(crate) use self::settings::Https;
 pub use self::tls::CertificateError;
 use crate::lifecycle::Shutdown;
 
@@ -90,25 +91,25 @@ impl fmt::Display for Peer {
 
 /// What a request is told about the connection it came on.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     /// Who speaks to us.
-    pub peer: Peer,
+    pub(crate) peer: Peer,
     /// Whether TLS ends here.
-    pub tls: bool,
+    pub(crate) tls: bool,
     requests: AtomicU64,
 }
 
 impl Connection {
     /// Requests answered on it so far.
     #[must_use]
-    pub fn requests(&self) -> u64 {
+    pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Relaxed)
     }
 }
 
 /// Why a handler's answer did not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// It took longer than [`Server::request_timeout`].
     TimedOut,
     /// It panicked; the panic hook has said where.
@@ -143,7 +144,7 @@ pub trait Handler: Send + Sync + 'static {
 }
 
 /// Sockets that listen and are not yet served.
-pub struct Listeners {
+pub(crate) struct Listeners {
     limits: Limits,
     max_connections: usize,
     main: Vec<accept::Listener>,
@@ -161,7 +162,7 @@ impl Listeners {
     /// # Errors
     ///
     /// An address or a path cannot be had, or the certificate cannot be served; nothing listens then.
-    pub async fn bind(server: &Server) -> Result<Self, BindError> {
+    pub(crate) async fn bind(server: &Server) -> Result<Self, BindError> {
         let mut listeners = Self {
             limits: Limits::new(server),
             max_connections: server.max_connections.clamp(1, Semaphore::MAX_PERMITS),
@@ -200,32 +201,32 @@ impl Listeners {
 
     /// Where cleartext HTTP is served; with the port that the system chose, when 0 was asked for.
     #[must_use]
-    pub fn http_address(&self) -> Option<SocketAddr> {
+    pub(crate) fn http_address(&self) -> Option<SocketAddr> {
         self.http_address
     }
 
     /// Where TLS is served.
     #[must_use]
-    pub fn https_address(&self) -> Option<SocketAddr> {
+    pub(crate) fn https_address(&self) -> Option<SocketAddr> {
         self.https_address
     }
 
     /// Where metrics are served.
     #[must_use]
-    pub fn metrics_address(&self) -> Option<SocketAddr> {
+    pub(crate) fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics_address
     }
 
     /// The Unix socket's file.
     #[must_use]
-    pub fn unix_socket(&self) -> Option<&Path> {
+    pub(crate) fn unix_socket(&self) -> Option<&Path> {
         self.unix_socket.as_ref().map(|file| file.path.as_path())
     }
 
     /// Serves until `shutdown` begins, then finishes what is in flight.
     ///
     /// Must be called within a tokio runtime.
-    pub fn spawn<H: Handler, M: Handler>(self, handler: Arc<H>, metrics: Arc<M>, shutdown: &Shutdown) -> Serving {
+    pub(crate) fn spawn<H: Handler, M: Handler>(self, handler: Arc<H>, metrics: Arc<M>, shutdown: &Shutdown) -> Serving {
         self.announce();
         let tasks = TaskTracker::new();
         let cut = Arc::new(AtomicUsize::new(0));
@@ -277,7 +278,7 @@ fn server<H: Handler>(
 /// Listeners that are being served.
 #[derive(Debug)]
 #[must_use = "await `finished`, or nobody waits for what is in flight"]
-pub struct Serving {
+pub(crate) struct Serving {
     tasks: TaskTracker,
     cut: Arc<AtomicUsize>,
     shutdown: Shutdown,
@@ -294,7 +295,7 @@ pub enum Drained {
 
 impl Serving {
     /// Waits for the shutdown to begin and for everything to end, which takes no longer than its deadline.
-    pub async fn finished(self) -> Drained {
+    pub(crate) async fn finished(self) -> Drained {
         self.shutdown.begun().await;
         self.tasks.close();
         self.tasks.wait().await;

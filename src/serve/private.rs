@@ -30,7 +30,7 @@ impl PrivateSocket {
     /// # Errors
     ///
     /// If the socket cannot be opened.
-    pub async fn bind(key: &'static str, path: &Path, server: &Server) -> Result<Self, BindError> {
+    pub(crate) async fn bind(key: &'static str, path: &Path, server: &Server) -> Result<Self, BindError> {
         let (listener, file) = bind::unix(key, path, bind::OWNER_MODE).await?;
         let limits = Limits { request_timeout: REQUEST_TIMEOUT, ..Limits::new(server) };
         Ok(Self { listener, file, limits })
@@ -38,14 +38,14 @@ impl PrivateSocket {
 
     /// The socket's file.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.file.path
     }
 }
 
 impl Serving {
     /// Serves `socket` beside the other listeners, until the same shutdown.
-    pub fn serve_private<H: Handler>(&self, socket: PrivateSocket, handler: Arc<H>) {
+    pub(crate) fn serve_private<H: Handler>(&self, socket: PrivateSocket, handler: Arc<H>) {
         let PrivateSocket { listener, file, limits } = socket;
         let server = server(handler, &limits, &self.shutdown, &self.tasks, &self.cut);
         let listeners = vec![accept::Listener::Unix(listener)];

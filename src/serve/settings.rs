@@ -10,37 +10,37 @@ use ipnet::IpNet;
 #[derive(Clone, Debug)]
 pub struct Server {
     /// The value of `X-authentik-meta-outpost`.
-    pub name: String,
+    pub(crate) name: String,
     /// Cleartext HTTP/1.1 and HTTP/2; `None` when switched off.
-    pub http: Option<SocketAddr>,
+    pub(crate) http: Option<SocketAddr>,
     /// TLS, when a certificate is configured.
-    pub https: Option<Https>,
+    pub(crate) https: Option<Https>,
     /// Metrics, liveness and readiness; `None` when switched off.
-    pub metrics: Option<SocketAddr>,
+    pub(crate) metrics: Option<SocketAddr>,
     /// A Unix socket that speaks the same as `http`.
-    pub unix_socket: Option<PathBuf>,
+    pub(crate) unix_socket: Option<PathBuf>,
     /// The Unix socket for `forepost sessions`.
-    pub admin: Admin,
+    pub(crate) admin: Admin,
     /// The peers whose forwarded headers forepost reads.
-    pub trusted_proxies: Vec<IpNet>,
+    pub(crate) trusted_proxies: Vec<IpNet>,
     /// The most connections at once, on all listeners together; further ones wait in the backlog.
-    pub max_connections: usize,
+    pub(crate) max_connections: usize,
     /// The largest header section of a request, in bytes.
-    pub max_header_bytes: usize,
+    pub(crate) max_header_bytes: usize,
     /// The most header fields of a request.
-    pub max_headers: usize,
+    pub(crate) max_headers: usize,
     /// The time for a header section, from its first byte to its last.
-    pub header_timeout: Duration,
+    pub(crate) header_timeout: Duration,
     /// The time for an answer, from the end of the header section.
-    pub request_timeout: Duration,
+    pub(crate) request_timeout: Duration,
     /// The time of a kept connection without a request.
-    pub idle_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
     /// The time for the TLS handshake.
-    pub tls_handshake_timeout: Duration,
+    pub(crate) tls_handshake_timeout: Duration,
     /// The time for requests in flight, from the signal to the end of the process.
-    pub shutdown_timeout: Duration,
+    pub(crate) shutdown_timeout: Duration,
     /// Whether the only application answers for hosts that are not its own.
-    pub danger_any_host: bool,
+    pub(crate) danger_any_host: bool,
 }
 
 /// The Unix socket for `forepost sessions`, which only its owner can use.
@@ -56,13 +56,13 @@ pub enum Admin {
 
 /// The TLS listener.
 #[derive(Clone, Debug)]
-pub struct Https {
+pub(crate) struct Https {
     /// The address to listen on.
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// PEM file with the certificate chain, leaf first.
-    pub certificate: PathBuf,
+    pub(crate) certificate: PathBuf,
     /// PEM file with the private key.
-    pub key: PathBuf,
+    pub(crate) key: PathBuf,
     /// The interval at which forepost checks the two files for a change.
-    pub reload_interval: Duration,
+    pub(crate) reload_interval: Duration,
 }

@@ -92,17 +92,17 @@ const PRESETS: [(&str, [(&str, IdentityField); 4]); 2] = {
 /// The names of an application's further headers. The proxy must remove them from requests of clients, because the application
 /// believes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FurtherNames {
+pub(crate) struct FurtherNames {
     /// The names of presets, which the example configurations remove from clients and copy from forepost.
-    pub in_examples: Vec<HeaderName>,
+    pub(crate) in_examples: Vec<HeaderName>,
     /// The names that the operator has to add to the configuration of the proxy, with `Authorization` if there is `basic_auth`.
-    pub by_operator: Vec<HeaderName>,
+    pub(crate) by_operator: Vec<HeaderName>,
 }
 
 impl Declaration {
     /// The names of the application's further headers.
     #[must_use]
-    pub fn further_names(&self) -> FurtherNames {
+    pub(crate) fn further_names(&self) -> FurtherNames {
         let names = self.further_headers.iter().map(|header| header.name.clone());
         let (in_examples, mut by_operator): (Vec<_>, Vec<_>) =
             names.partition(|name| PRESETS.iter().any(|(_, preset)| preset.iter().any(|(known, _)| name == known)));

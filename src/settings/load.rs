@@ -40,23 +40,23 @@ const DEEPEST_KEY: usize = 8;
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// The file that the operator named. It must exist, and overrides `FOREPOST_CONFIG`.
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// The files to try if none was named; the first one that exists is read.
-    pub implicit_files: Vec<PathBuf>,
+    pub(crate) implicit_files: Vec<PathBuf>,
     /// Names and values. Names without the prefix `FOREPOST_` are ignored.
-    pub environment: Vec<(String, String)>,
+    pub(crate) environment: Vec<(String, String)>,
     /// Dotted paths of keys with their values as texts (`server.http`, `off`). They override all other layers.
-    pub overrides: Vec<(String, String)>,
+    pub(crate) overrides: Vec<(String, String)>,
     /// The directory that the service manager gives for state.
-    pub state_directory: Option<PathBuf>,
+    pub(crate) state_directory: Option<PathBuf>,
     /// The directory that it gives for files that end with the process.
-    pub runtime_directory: Option<PathBuf>,
+    pub(crate) runtime_directory: Option<PathBuf>,
 }
 
 impl Sources {
     /// The sources of this process: its environment, and the usual files unless `config` names one.
     #[must_use]
-    pub fn from_process(config: Option<PathBuf>) -> Self {
+    pub(crate) fn from_process(config: Option<PathBuf>) -> Self {
         let lossy = |text: OsString| text.to_string_lossy().into_owned();
         Self {
             config,
@@ -116,7 +116,7 @@ pub fn load(sources: &Sources) -> Result<Settings, Mistakes> {
 /// # Errors
 ///
 /// The mistakes of the keys that name the socket, and a file that cannot be read or is not TOML.
-pub fn admin(sources: &Sources) -> Result<Admin, Mistakes> {
+pub(crate) fn admin(sources: &Sources) -> Result<Admin, Mistakes> {
     let report = Report::new(layers(sources)?);
     let settings = read(&report, sources);
     let matters = |path: &str| ["server.admin", "session.store", "session.directory"].contains(&path);
@@ -152,7 +152,7 @@ impl Settings {
     /// # Errors
     ///
     /// As [`load`].
-    pub fn from_toml(text: &str) -> Result<Self, Mistakes> {
+    pub(crate) fn from_toml(text: &str) -> Result<Self, Mistakes> {
         typed(Figment::new().merge(file_layer("the text", text)?), &Sources::default())
     }
 }

@@ -6,15 +6,15 @@ use std::fmt;
 ///
 /// Its texts do not contain the value of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
+pub(crate) struct Mistake {
     /// The key, as in `application[1].public_paths[0].regex`; empty for the whole file.
-    pub path: String,
+    pub(crate) path: String,
     /// What is wrong, with the value unless it is secret.
-    pub problem: String,
+    pub(crate) problem: String,
     /// How to correct it; may be empty.
-    pub hint: String,
+    pub(crate) hint: String,
     /// The file, environment variable or flag that the value came from, if there is one.
-    pub origin: Option<String>,
+    pub(crate) origin: Option<String>,
 }
 
 impl fmt::Display for Mistake {
@@ -45,7 +45,7 @@ impl Mistakes {
     }
 
     /// Each of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Mistake> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Mistake> {
         self.0.iter()
     }
 }

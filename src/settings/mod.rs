@@ -24,9 +24,11 @@ mod typed;
 mod values;
 
 pub(crate) use address::is_loopback;
-pub use header::FurtherNames;
-pub use load::{Sources, admin, load};
-pub use mistakes::{Mistake, Mistakes};
+pub(crate) use header::FurtherNames;
+pub use load::{Sources, load};
+pub(crate) use load::admin;
+pub use mistakes::Mistakes;
+pub(crate) use mistakes::Mistake;
 pub use session::{Session, Store};
 
 use std::collections::BTreeMap;
@@ -41,21 +43,21 @@ use crate::telemetry::Log;
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// `[server]`.
-    pub server: Server,
+    pub(crate) server: Server,
     /// The identity providers, by the names of their tables.
-    pub identity_providers: BTreeMap<String, IdentityProvider>,
+    pub(crate) identity_providers: BTreeMap<String, IdentityProvider>,
     /// The applications. Each has hosts of its own and names a provider that exists.
-    pub applications: Vec<Declaration>,
+    pub(crate) applications: Vec<Declaration>,
     /// `[session]`.
-    pub session: Session,
+    pub(crate) session: Session,
     /// `[log]`.
-    pub log: Log,
+    pub(crate) log: Log,
 }
 
 impl Settings {
     /// The `danger_` options that are on, as paths of keys; they are logged at start.
     #[must_use]
-    pub fn dangers(&self) -> Vec<String> {
+    pub(crate) fn dangers(&self) -> Vec<String> {
         let mut dangers = Vec::new();
         if self.server.danger_any_host {
             dangers.push("server.danger_any_host".to_owned());
@@ -94,13 +96,13 @@ impl Settings {
 
     /// Whether an application uses token introspection (RFC 7662) at this identity provider.
     #[must_use]
-    pub fn introspects(&self, identity_provider: &str) -> bool {
+    pub(crate) fn introspects(&self, identity_provider: &str) -> bool {
         let mut its = self.applications.iter().filter(|app| app.identity_provider == identity_provider);
         its.any(|app| app.tokens.as_ref().is_some_and(AcceptedTokens::needs_introspection))
     }
 
     /// All further token issuers, with their applications.
-    pub fn token_issuers(&self) -> impl Iterator<Item = (&Declaration, &TokenIssuer)> {
+    pub(crate) fn token_issuers(&self) -> impl Iterator<Item = (&Declaration, &TokenIssuer)> {
         self.applications.iter().flat_map(|app| {
             let issuers = app.tokens.as_ref().map_or(&[][..], |tokens| &tokens.issuers);
             issuers.iter().map(move |issuer| (app, issuer))

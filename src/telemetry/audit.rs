@@ -10,7 +10,7 @@ use tracing::field;
 use super::RequestId;
 
 /// The target of audit lines, for filters: `info,forepost::audit=off`.
-pub const AUDIT: &str = "forepost::audit";
+pub(crate) const AUDIT: &str = "forepost::audit";
 
 /// What happened to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Event {
 impl Event {
     /// The name in the log.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Login => "login",
             Self::Logout => "logout",
@@ -42,42 +42,42 @@ impl Event {
 #[derive(Clone, Copy, Debug)]
 pub struct Asker {
     /// Address of the client, as far as it is known.
-    pub client: Option<IpAddr>,
+    pub(crate) client: Option<IpAddr>,
     /// The id that the line of the request and its answer show too.
-    pub request_id: RequestId,
+    pub(crate) request_id: RequestId,
 }
 
 /// A line of the audit log. Unknown fields are left out.
 #[derive(Clone, Copy)]
 pub struct AuditLine<'a> {
     /// What happened.
-    pub event: Event,
+    pub(crate) event: Event,
     /// The cause: `sign_out`, `back_channel`, `operator`, `invalid_grant`.
-    pub reason: &'a str,
+    pub(crate) reason: &'a str,
     /// Slug.
-    pub application: Option<&'a str>,
+    pub(crate) application: Option<&'a str>,
     /// The name of the provider's table in the configuration.
-    pub identity_provider: Option<&'a str>,
+    pub(crate) identity_provider: Option<&'a str>,
     /// The name of the user for logs.
-    pub user: Option<&'a str>,
+    pub(crate) user: Option<&'a str>,
     /// `sub`.
-    pub subject: Option<&'a str>,
+    pub(crate) subject: Option<&'a str>,
     /// The name by which operators revoke the session. It does not open the session.
-    pub session: Option<&'a dyn fmt::Display>,
+    pub(crate) session: Option<&'a dyn fmt::Display>,
     /// The provider's name of its own session (`sid`).
-    pub provider_session: Option<&'a str>,
+    pub(crate) provider_session: Option<&'a str>,
     /// Who gave the order, if it did not come from a browser: `uid 0`.
-    pub by: Option<&'a str>,
+    pub(crate) by: Option<&'a str>,
     /// Address of the client that asked for it, if it is known.
-    pub client: Option<IpAddr>,
+    pub(crate) client: Option<IpAddr>,
     /// The id that the line of the request and its answer show too.
-    pub request_id: Option<&'a dyn fmt::Display>,
+    pub(crate) request_id: Option<&'a dyn fmt::Display>,
 }
 
 impl<'a> AuditLine<'a> {
     /// A line with these fields only.
     #[must_use]
-    pub const fn new(event: Event, reason: &'a str) -> Self {
+    pub(crate) const fn new(event: Event, reason: &'a str) -> Self {
         Self {
             event,
             reason,
@@ -95,12 +95,12 @@ impl<'a> AuditLine<'a> {
 
     /// Adds the request that asked for it.
     #[must_use]
-    pub fn asked_by(self, asker: &'a Asker) -> Self {
+    pub(crate) fn asked_by(self, asker: &'a Asker) -> Self {
         Self { client: asker.client, request_id: Some(&asker.request_id), ..self }
     }
 
     /// Writes the line at level info.
-    pub fn write(&self) {
+    pub(crate) fn write(&self) {
         tracing::info!(
             target: AUDIT,
             event = self.event.as_str(),

@@ -4,16 +4,16 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// The form of a line.
-    pub format: LogFormat,
+    pub(crate) format: LogFormat,
     /// A `tracing` filter: `info`, `forepost=debug`.
-    pub level: String,
+    pub(crate) level: String,
     /// Which routine checks are logged.
-    pub routine_checks: RoutineChecks,
+    pub(crate) routine_checks: RoutineChecks,
 }
 
 /// The form of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// Text at a terminal, JSON elsewhere.
     Auto,
     /// One JSON object a line.
@@ -24,7 +24,7 @@ pub enum LogFormat {
 
 /// Which routine checks are logged: those with outcome `allow`, `pass` or `challenge`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RoutineChecks {
+pub(crate) enum RoutineChecks {
     /// Each.
     All,
     /// One in this many, which is at least 2.

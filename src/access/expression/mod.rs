@@ -31,7 +31,7 @@ static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()
 
 /// A checked expression: its variables and functions exist, its cost is bounded, and its value is true or false.
 #[derive(Clone)]
-pub struct Expression {
+pub(crate) struct Expression {
     text: Arc<str>,
     program: Arc<Program>,
     uses: Uses,
@@ -53,7 +53,7 @@ impl Expression {
     /// # Errors
     ///
     /// A sentence about what is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text.len() > LONGEST {
             return Err(format!("it is longer than {LONGEST} bytes"));
         }
@@ -73,31 +73,31 @@ impl Expression {
 
     /// The text of the expression.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
     /// Whether it looks at the host or the path of the request.
     #[must_use]
-    pub fn looks_at_target(&self) -> bool {
+    pub(crate) fn looks_at_target(&self) -> bool {
         self.uses.request[0] || self.uses.request[1]
     }
 
     /// Whether it looks at the address of the client.
     #[must_use]
-    pub fn looks_at_client(&self) -> bool {
+    pub(crate) fn looks_at_client(&self) -> bool {
         self.uses.request[3]
     }
 
     /// Whether it looks at claims beside those of the identity.
     #[must_use]
-    pub fn looks_at_claims(&self) -> bool {
+    pub(crate) fn looks_at_claims(&self) -> bool {
         self.uses.claims
     }
 
     /// Whether it looks at the e-mail address of the identity.
     #[must_use]
-    pub fn looks_at_email(&self) -> bool {
+    pub(crate) fn looks_at_email(&self) -> bool {
         self.uses.email != EmailUse::Nothing
     }
 

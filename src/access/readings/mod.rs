@@ -31,20 +31,20 @@ const MAX_LENGTH: usize = 4096;
 
 /// The ways in which servers are known to read a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Readings {
+pub(crate) struct Readings {
     /// The raw path and its readings; not all of them if there are too many.
-    pub paths: BTreeSet<String>,
+    pub(crate) paths: BTreeSet<String>,
     /// Why a server may read the path in a way that is not listed.
-    pub ambiguity: Option<Ambiguity>,
+    pub(crate) ambiguity: Option<Ambiguity>,
     /// Whether a server may read a part of the path as the host.
-    pub may_name_host: bool,
+    pub(crate) may_name_host: bool,
     /// Whether `paths` has all readings that the steps make.
-    pub is_complete: bool,
+    pub(crate) is_complete: bool,
 }
 
 /// Why a path is ambiguous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ambiguity {
+pub(crate) enum Ambiguity {
     /// `//host/path`: parsers of references read a host, also if a proxy cuts the application's own path off first.
     EmptyFirstSegment,
     /// A control character, before or after decoding.

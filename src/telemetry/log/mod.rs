@@ -29,7 +29,7 @@ use self::flood::{FLOOD, Flood, Limited};
 use crate::telemetry::{Log, LogFormat, RoutineChecks};
 
 /// The target of the lines about requests, for filters: `info,forepost::access=off`.
-pub const ACCESS: &str = "forepost::access";
+pub(crate) const ACCESS: &str = "forepost::access";
 
 /// The outcomes that `log.routine_checks` samples.
 const SAMPLED: [&str; 3] = ["allow", "pass", "challenge"];
@@ -56,7 +56,7 @@ pub enum LogError {
 /// # Errors
 ///
 /// If the level is invalid, or if logging was set up before.
-pub fn init(log: &Log) -> Result<(), LogError> {
+pub(crate) fn init(log: &Log) -> Result<(), LogError> {
     let terminal = io::stderr().is_terminal();
     let style = match log.format {
         LogFormat::Json => Style::Json,
@@ -73,7 +73,7 @@ pub fn init(log: &Log) -> Result<(), LogError> {
 }
 
 /// Reports the events of which lines were left out since the last report. To be called at intervals, and at the end.
-pub fn tell_left_out() {
+pub(crate) fn tell_left_out() {
     FLOOD.tell();
 }
 
@@ -119,7 +119,7 @@ where
 /// # Errors
 ///
 /// The first part that is invalid.
-pub fn check_level(text: &str) -> Result<(), LogError> {
+pub(crate) fn check_level(text: &str) -> Result<(), LogError> {
     filter(text).map(drop)
 }
 
@@ -142,7 +142,7 @@ fn is_unsafe(c: char) -> bool {
 
 /// Escapes characters that end a line or control a terminal, as `\u001b`; in JSON strings the escape has the same meaning.
 #[must_use]
-pub fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     // Writing to a string cannot fail.
     let _ = Escaping(&mut escaped).write_str(text);
@@ -202,12 +202,12 @@ pub struct Sampler {
 impl Sampler {
     /// A sampler that logs the first routine check.
     #[must_use]
-    pub const fn new(routine: RoutineChecks) -> Self {
+    pub(crate) const fn new(routine: RoutineChecks) -> Self {
         Self { routine, seen: AtomicU64::new(0) }
     }
 
     /// Whether to log a check, `routine` or not.
-    pub fn wants(&self, routine: bool) -> bool {
+    pub(crate) fn wants(&self, routine: bool) -> bool {
         match self.routine {
             _ if !routine => true,
             RoutineChecks::All => true,
@@ -222,36 +222,36 @@ impl Sampler {
 
 /// The log line of a request: a check, or a request for one of the daemon's own paths.
 #[derive(Clone, Copy)]
-pub struct RequestLine<'a> {
+pub(crate) struct RequestLine<'a> {
     /// The id that the page or the answer shows too.
-    pub request_id: &'a dyn fmt::Display,
+    pub(crate) request_id: &'a dyn fmt::Display,
     /// Slug of the application; `None` if no application has the host.
-    pub application: Option<&'a str>,
+    pub(crate) application: Option<&'a str>,
     /// The daemon's route: `auth`, `callback`, `sign_out`.
-    pub route: &'static str,
+    pub(crate) route: &'static str,
     /// The dialect of a check: `traefik`, `nginx`.
-    pub dialect: Option<&'static str>,
+    pub(crate) dialect: Option<&'static str>,
     /// The outcome.
-    pub outcome: &'static str,
+    pub(crate) outcome: &'static str,
     /// Status of the answer.
-    pub status: u16,
+    pub(crate) status: u16,
     /// Method of the request.
-    pub method: &'a Method,
+    pub(crate) method: &'a Method,
     /// Host of the request.
-    pub host: &'a str,
+    pub(crate) host: &'a str,
     /// Path of the request; a query after it is not written.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// Address of the client, if it is known.
-    pub client: Option<IpAddr>,
+    pub(crate) client: Option<IpAddr>,
     /// User name, if it is known.
-    pub user: Option<&'a str>,
+    pub(crate) user: Option<&'a str>,
     /// Time from the end of the request's header section to the answer.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
 }
 
 impl RequestLine<'_> {
     /// Writes the line at level info. If that is off, nothing is formatted.
-    pub fn write(&self) {
+    pub(crate) fn write(&self) {
         tracing::info!(
             target: ACCESS,
             request_id = field::display(self.request_id),

@@ -28,7 +28,7 @@ use labels::{
 };
 
 /// The `Content-Type` of the text of [`Metrics::encode`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -81,7 +81,7 @@ impl Metrics {
     ///
     /// `dialects` and `outcomes` are all the words that [`ApplicationMetrics::check`] will be given.
     #[must_use]
-    pub fn new(outpost_name: &str, dialects: &'static [&'static str], outcomes: &'static [&'static str]) -> Self {
+    pub(crate) fn new(outpost_name: &str, dialects: &'static [&'static str], outcomes: &'static [&'static str]) -> Self {
         let (dialects, outcomes) = (Words(dialects), Words(outcomes));
         let ping = labels::outpost(outpost_name, UNKNOWN, "ping");
         let (checks, outpost) = (Tables::default(), Tables::default());
@@ -242,41 +242,41 @@ impl Metrics {
     }
 
     /// Counts a liveness request, which has no application.
-    pub fn ping(&self, method: &Method, elapsed: Duration) {
+    pub(crate) fn ping(&self, method: &Method, elapsed: Duration) {
         self.ping.observe(labels::method_number(method), elapsed);
     }
 
     /// Counts a login that came back from the identity provider.
-    pub fn login(&self, identity_provider: &str, result: &'static str) {
+    pub(crate) fn login(&self, identity_provider: &str, result: &'static str) {
         let labels = LoginLabels { identity_provider: self.provider(identity_provider), result };
         self.logins.get_or_create(&labels).inc();
     }
 
     /// Counts a logout token; `identity_provider` is empty if the token does not name a known issuer.
-    pub fn logout_token(&self, identity_provider: &str, result: &'static str) {
+    pub(crate) fn logout_token(&self, identity_provider: &str, result: &'static str) {
         let labels = LoginLabels { identity_provider: self.provider(identity_provider), result };
         self.logout_tokens.get_or_create(&labels).inc();
     }
 
     /// Counts a refresh by its outcome.
-    pub fn refresh(&self, identity_provider: &str, result: &'static str) {
+    pub(crate) fn refresh(&self, identity_provider: &str, result: &'static str) {
         let labels = LoginLabels { identity_provider: self.provider(identity_provider), result };
         self.refreshes.get_or_create(&labels).inc();
     }
 
     /// Counts a successful order to end sessions.
-    pub fn revocation(&self, reason: &'static str) {
+    pub(crate) fn revocation(&self, reason: &'static str) {
         self.revocations.get_or_create(&RevocationLabels { reason }).inc();
     }
 
     /// Sets whether the store of sessions answers, and whether its sessions survive the process.
-    pub fn set_store(&self, up: bool, durable: bool) {
+    pub(crate) fn set_store(&self, up: bool, durable: bool) {
         self.store_up.set(i64::from(up));
         self.store_durable.set(i64::from(durable));
     }
 
     /// Counts a request to an identity provider: `discovery`, `jwks`, `token`, `userinfo`.
-    pub fn provider_request(
+    pub(crate) fn provider_request(
         &self,
         identity_provider: &str,
         operation: &'static str,
@@ -292,25 +292,25 @@ impl Metrics {
     }
 
     /// Counts a refresh of an identity provider's keys.
-    pub fn jwks_refresh(&self, identity_provider: &str, reason: &'static str, result: &'static str) {
+    pub(crate) fn jwks_refresh(&self, identity_provider: &str, reason: &'static str, result: &'static str) {
         let labels = RefreshLabels { identity_provider: self.provider(identity_provider), reason, result };
         self.jwks_refreshes.get_or_create(&labels).inc();
     }
 
     /// Sets whether logins at an identity provider are possible.
-    pub fn set_provider_ready(&self, identity_provider: &str, ready: bool) {
+    pub(crate) fn set_provider_ready(&self, identity_provider: &str, ready: bool) {
         let labels = ProviderLabels { identity_provider: self.provider(identity_provider) };
         self.provider_ready.get_or_create(&labels).set(i64::from(ready));
     }
 
     /// Counts the requests of a connection that has ended.
-    pub fn connection_closed(&self, requests: u32) {
+    pub(crate) fn connection_closed(&self, requests: u32) {
         self.connections.observe(f64::from(requests));
     }
 
     /// All metrics in the `OpenMetrics` text form, with the current number of sessions.
     #[must_use]
-    pub fn encode(&self, sessions: u64) -> String {
+    pub(crate) fn encode(&self, sessions: u64) -> String {
         self.sessions.set(i64::try_from(sessions).unwrap_or(i64::MAX));
         let mut body = String::new();
         text::encode(&mut body, &self.registry)
