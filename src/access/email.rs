@@ -6,7 +6,7 @@ use crate::host::Host;
 
 /// An e-mail address as rules compare it: the part before `@` by character, the domain in its ASCII form.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Email {
+pub struct Email {
     local: String,
     domain: Host<'static>,
 }
@@ -26,8 +26,6 @@ impl Email {
         }
         Some(Self { local: local.to_owned(), domain: domain_of(domain)? })
     }
-
-    /// The domain.
     #[must_use]
     pub(crate) const fn domain(&self) -> &Host<'static> {
         &self.domain

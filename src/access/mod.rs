@@ -17,12 +17,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use cors::Cors;
-pub(crate) use email::Email;
-pub(crate) use expression::Expression;
-pub use pattern::{PathPattern, PublicPathRule};
-pub(crate) use pattern::HostPattern;
+pub use email::Email;
+pub use expression::Expression;
+pub use pattern::{HostPattern, PathPattern, PublicPathRule};
 pub use policy::Policy;
-pub(crate) use readings::{Ambiguity, Readings};
+pub(crate) use readings::Readings;
 pub(crate) use readings::{is_plain, readings};
 pub use rule::{Action, Requirement, Rule};
 pub(crate) use trace::{Matches, Place, Reading, Trace};

@@ -10,7 +10,7 @@ use crate::host::Host;
 
 /// A host, or all hosts below one.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) enum HostPattern {
+pub enum HostPattern {
     /// This host.
     Exact(Host<'static>),
     /// Every host below this one, at any depth, but not the host itself: `*.example.com`.
@@ -59,11 +59,11 @@ impl fmt::Debug for HostPattern {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicPathRule {
     /// The pattern of the path.
-    pub(crate) path: PathPattern,
+    pub path: PathPattern,
     /// Only for this host.
-    pub(crate) host: Option<Host<'static>>,
+    pub host: Option<Host<'static>>,
     /// Only for these methods; empty: any.
-    pub(crate) methods: Vec<Method>,
+    pub methods: Vec<Method>,
 }
 
 /// A pattern that is anchored at both ends of a path. The query does not count.

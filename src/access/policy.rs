@@ -119,8 +119,6 @@ impl Policy {
             rules,
         }
     }
-
-    /// The CORS settings.
     #[must_use]
     pub(crate) const fn cors(&self) -> &Cors {
         &self.cors

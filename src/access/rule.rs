@@ -12,17 +12,17 @@ use crate::identity::ClaimPath;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
     /// Any of these; empty: every host.
-    pub(crate) hosts: Vec<HostPattern>,
+    pub hosts: Vec<HostPattern>,
     /// Any of these; empty: every path.
-    pub(crate) paths: Vec<PathPattern>,
+    pub paths: Vec<PathPattern>,
     /// Any of these; empty: every method.
-    pub(crate) methods: Vec<Method>,
+    pub methods: Vec<Method>,
     /// The client's address is in any of these; empty: every address.
-    pub(crate) networks: Vec<IpNet>,
+    pub networks: Vec<IpNet>,
     /// An expression, for conditions that the other keys cannot express.
-    pub(crate) when: Option<Expression>,
+    pub when: Option<Expression>,
     /// The action.
-    pub(crate) action: Action,
+    pub action: Action,
 }
 
 impl Rule {
@@ -50,21 +50,21 @@ pub enum Action {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Requirement {
     /// In one of these groups.
-    pub(crate) groups_any: Vec<String>,
+    pub groups_any: Vec<String>,
     /// In each of these groups.
-    pub(crate) groups_all: Vec<String>,
+    pub groups_all: Vec<String>,
     /// One of these user names, as applications see them.
-    pub(crate) users: Vec<String>,
+    pub users: Vec<String>,
     /// One of these e-mail addresses.
-    pub(crate) emails: Vec<Email>,
+    pub emails: Vec<Email>,
     /// An e-mail address in one of these domains.
-    pub(crate) email_domains: Vec<HostPattern>,
+    pub email_domains: Vec<HostPattern>,
     /// Each of these claims is, or contains, one of its texts.
-    pub(crate) claims: Vec<(ClaimPath, Vec<String>)>,
+    pub claims: Vec<(ClaimPath, Vec<String>)>,
     /// All of these, in the claim `scope` or `scp`.
-    pub(crate) scopes: Vec<String>,
+    pub scopes: Vec<String>,
     /// One of these in the claim `acr`.
-    pub(crate) acr: Vec<String>,
+    pub acr: Vec<String>,
     /// The largest time since the provider authenticated the user, by the claim `auth_time`.
-    pub(crate) max_auth_age: Option<Duration>,
+    pub max_auth_age: Option<Duration>,
 }

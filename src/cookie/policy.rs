@@ -44,7 +44,7 @@ impl CookiePolicy {
 
     /// The session cookie's name.
     #[must_use]
-    pub(crate) const fn session(&self) -> &CookieName {
+    pub const fn session(&self) -> &CookieName {
         &self.session
     }
 

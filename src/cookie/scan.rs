@@ -37,7 +37,7 @@ impl CookieName {
 
     /// The name.
     #[must_use]
-    pub(crate) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.name
     }
 

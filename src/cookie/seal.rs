@@ -36,7 +36,6 @@ impl From<EntropyError> for SealerError {
 impl Sealer {
     /// Derives the key from `secret` (HKDF-SHA256, RFC 5869).
     #[must_use]
-    #[expect(clippy::missing_panics_doc, reason = "the length asked for is a constant that the algorithm can give")]
     pub(crate) fn new(secret: &[u8]) -> Self {
         let prk = Salt::new(HKDF_SHA256, b"forepost").extract(secret);
         let key: UnboundKey = prk

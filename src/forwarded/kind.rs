@@ -64,8 +64,6 @@ impl<'r> ClientHints<'r> {
     pub(crate) fn origin(&self) -> Option<&'r str> {
         first_text(self.headers, header::ORIGIN)
     }
-
-    /// The `Referer` field.
     #[must_use]
     pub(crate) fn referer(&self) -> Option<&'r str> {
         first_text(self.headers, header::REFERER)

@@ -20,9 +20,9 @@ pub use envoy::PREFIX as ENVOY_PREFIX;
 pub(crate) use field::{forwarded_authority, request_authority, single};
 pub(crate) use kind::{ClientHints, RequestKind};
 pub(crate) use method::parse_method;
-pub(crate) use peer::network_of;
-pub use peer::TrustedProxies;
 pub(crate) use peer::PeerAddress;
+pub use peer::TrustedProxies;
+pub(crate) use peer::network_of;
 pub use target::Target;
 
 use crate::host::{Authority, Host, Scheme};
@@ -42,11 +42,11 @@ pub enum Dialect {
 
 impl Dialect {
     /// All of them.
-    pub(crate) const ALL: [Self; 4] = [Self::Traefik, Self::Caddy, Self::Nginx, Self::Envoy];
+    pub const ALL: [Self; 4] = [Self::Traefik, Self::Caddy, Self::Nginx, Self::Envoy];
 
     /// The name in paths, logs and metrics.
     #[must_use]
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Traefik => "traefik",
             Self::Caddy => "caddy",
@@ -74,7 +74,7 @@ impl Dialect {
     /// # Errors
     ///
     /// If the peer is not trusted, or if a field of this dialect is missing, repeated or malformed.
-    pub(crate) fn parse<'r>(self, question: &Question<'r>) -> Result<OriginalRequest<'r>, ForwardedError> {
+    pub fn parse<'r>(self, question: &Question<'r>) -> Result<OriginalRequest<'r>, ForwardedError> {
         method::check(question.method)?;
         match self {
             Self::Traefik => traefik::parse(question),
@@ -89,13 +89,13 @@ impl Dialect {
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'r> {
     /// The proxy's method.
-    pub(crate) method: &'r Method,
+    pub method: &'r Method,
     /// The proxy's request target.
-    pub(crate) uri: &'r Uri,
+    pub uri: &'r Uri,
     /// All header fields, also those of the client.
-    pub(crate) headers: &'r HeaderMap,
+    pub headers: &'r HeaderMap,
     /// Whether the peer is one of the trusted proxies.
-    pub(crate) trusted: bool,
+    pub trusted: bool,
 }
 
 /// What the browser asked the proxy.
@@ -126,7 +126,7 @@ impl OriginalRequest<'_> {
 
 /// Why forepost cannot read the question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ForwardedError {
+pub enum ForwardedError {
     /// The peer is not in `server.trusted_proxies`.
     #[error("the peer is not one of server.trusted_proxies, so its forwarded headers are not read")]
     UntrustedPeer,

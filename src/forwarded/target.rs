@@ -15,7 +15,6 @@ pub struct Target<'r> {
 pub(crate) struct InvalidTarget;
 
 impl<'r> Target<'r> {
-    /// The path `/` without a query.
     #[must_use]
     pub(crate) const fn root() -> Self {
         Self { path: "/", query: None }

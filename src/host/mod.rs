@@ -52,8 +52,6 @@ impl<'h> Host<'h> {
         let is_normal = !name.bytes().any(|byte| byte.is_ascii_uppercase());
         Ok(Self(if is_normal { name.into() } else { name.to_ascii_lowercase().into() }))
     }
-
-    /// The normalised text.
     #[must_use]
     pub(crate) fn as_str(&self) -> &str {
         &self.0
@@ -169,8 +167,6 @@ impl Scheme {
     pub fn named(name: &str) -> Option<Self> {
         [Self::Http, Self::Https].into_iter().find(|scheme| scheme.as_str() == name)
     }
-
-    /// The default port.
     #[must_use]
     pub(crate) const fn default_port(self) -> u16 {
         match self {
@@ -229,8 +225,6 @@ impl CookieDomain {
             None => false,
         }
     }
-
-    /// The domain without a leading dot.
     #[must_use]
     pub(crate) fn as_str(&self) -> &str {
         self.0.as_str()

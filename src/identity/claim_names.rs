@@ -12,7 +12,7 @@ pub struct ClaimNames {
     /// For `X-authentik-name`.
     pub(crate) name: ClaimPath,
     /// For `X-authentik-groups` and `required_groups`.
-    pub(crate) groups: ClaimPath,
+    pub groups: ClaimPath,
     /// For `X-authentik-entitlements`.
     pub(crate) entitlements: ClaimPath,
     /// For `X-authentik-uid`.

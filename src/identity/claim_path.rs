@@ -19,7 +19,7 @@ pub(crate) enum Place {
 impl ClaimPath {
     /// The place that `text` names.
     #[must_use]
-    pub(crate) fn new(text: &str) -> Self {
+    pub fn new(text: &str) -> Self {
         Self::any([Place::Text(text.into())])
     }
 

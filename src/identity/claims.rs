@@ -7,19 +7,19 @@ use crate::identity::ClaimNames;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// `sub`, which the issuer does not give to another user (OIDC Core §2).
-    pub(crate) subject: String,
+    pub subject: String,
     /// The user name; empty if unknown, as are all fields that follow.
-    pub(crate) username: String,
+    pub username: String,
     /// The e-mail address.
-    pub(crate) email: String,
+    pub email: String,
     /// The full name.
-    pub(crate) name: String,
+    pub name: String,
     /// The identifier of the user for applications; the subject by default.
-    pub(crate) uid: String,
+    pub uid: String,
     /// Groups, in the provider's order.
-    pub(crate) groups: Vec<String>,
+    pub groups: Vec<String>,
     /// Entitlements, in the provider's order.
-    pub(crate) entitlements: Vec<String>,
+    pub entitlements: Vec<String>,
 }
 
 /// The claims do not name a user: `sub` is missing, empty or not a string.

@@ -60,7 +60,7 @@ pub struct BasicAuth {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderSwitches {
     /// Whether `X-authentik-jwt` has the ID token; otherwise it is empty.
-    pub(crate) jwt: bool,
+    pub jwt: bool,
     /// The size of the header block, in bytes, above which forepost logs a warning, because proxies have small buffers.
     pub(crate) warn_bytes: usize,
 }

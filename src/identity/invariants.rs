@@ -4,10 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use super::{
-    ClaimPath, FurtherHeaders, HeaderTemplate, IDENTITY_HEADERS, Identity, Meta, PackedIdentity, header_value,
-    wire_bytes,
-};
+use super::header_block::IDENTITY_HEADERS;
+use super::{ClaimPath, FurtherHeaders, HeaderTemplate, Identity, Meta, PackedIdentity, header_value, wire_bytes};
 use crate::identity::{ClaimNames, FurtherHeader, HeaderSource, IdentityField};
 use crate::unicode::is_ignorable;
 use crate::world::UnixTime;

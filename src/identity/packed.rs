@@ -40,7 +40,7 @@ impl PackedIdentity {
     /// Packs `identity`. Forepost sends its ID token to the application until `sent_until`, the expiry of the token; with `None` it
     /// only keeps it.
     #[must_use]
-    pub(crate) fn new(identity: Identity, id_token: &str, sent_until: Option<UnixTime>) -> Self {
+    pub fn new(identity: Identity, id_token: &str, sent_until: Option<UnixTime>) -> Self {
         let [username, groups, entitlements, email, name, uid] = render(&identity);
         let mut values = slices(&[&username, &groups, &entitlements, &email, &name, &uid, id_token]);
         // HTTP/2 then leaves the value out of its table (RFC 7541 §7.1.3), and `Debug` does not print it.
@@ -62,7 +62,7 @@ impl PackedIdentity {
 
     /// Records which claims forepost looked for. The user does not have those of them that are missing.
     #[must_use]
-    pub(crate) fn keeping(mut self, kept: Arc<Kept>) -> Self {
+    pub fn keeping(mut self, kept: Arc<Kept>) -> Self {
         self.kept = kept;
         self
     }
@@ -102,8 +102,6 @@ impl PackedIdentity {
             None => [USERNAME, EMAIL, UID].into_iter().map(|at| self.text(at)).find(|it| !it.is_empty()).unwrap_or(""),
         }
     }
-
-    /// `sub`.
     #[must_use]
     pub(crate) fn subject(&self) -> &str {
         self.untold.as_ref().map_or_else(|| self.text(UID), |identity| &identity.subject)
@@ -130,8 +128,6 @@ impl PackedIdentity {
         let mut own = self.values[GROUPS].as_bytes().split(|byte| *byte == LIST_SEPARATOR);
         own.any(|it| !it.is_empty() && groups.iter().any(|group| group.as_bytes() == it))
     }
-
-    /// The ID token as received.
     #[must_use]
     pub(crate) fn id_token(&self) -> &str {
         self.text(ID_TOKEN)
@@ -153,7 +149,7 @@ impl PackedIdentity {
     ///
     /// The header of an expired ID token (`exp`, RFC 7519 §4.1.4) is empty.
     #[must_use]
-    pub(crate) fn headers(&self, template: &HeaderTemplate, jwks: &HeaderValue, now: UnixTime) -> HeaderMap {
+    pub fn headers(&self, template: &HeaderTemplate, jwks: &HeaderValue, now: UnixTime) -> HeaderMap {
         let sent = if now < self.sent_until { self.values.len() } else { ID_TOKEN };
         template.fill(&self.values[..sent], jwks)
     }

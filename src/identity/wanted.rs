@@ -20,7 +20,7 @@ pub struct WantedClaims {
 
 /// Which of a user's claims were kept when the session was made or refreshed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Kept {
+pub struct Kept {
     /// Whether all claims were kept.
     #[serde(default)]
     all: bool,
@@ -64,7 +64,7 @@ impl Default for WantedClaims {
 impl WantedClaims {
     /// The claims of an identity.
     #[must_use]
-    pub(crate) fn of(names: &ClaimNames) -> Self {
+    pub fn of(names: &ClaimNames) -> Self {
         let ClaimNames { username, email, name, groups, entitlements, uid } = names;
         let paths = [username, email, name, groups, entitlements, uid].map(Clone::clone);
         let identity = paths.iter().map(ToString::to_string).collect();
@@ -97,7 +97,7 @@ impl WantedClaims {
 
     /// The claims that a session keeps that is made now.
     #[must_use]
-    pub(crate) const fn kept(&self) -> &Arc<Kept> {
+    pub const fn kept(&self) -> &Arc<Kept> {
         &self.kept
     }
 

@@ -60,8 +60,8 @@ pub use self::bind::{BindError, UnixSocketProblem};
 pub use self::body::Body;
 use self::limits::Limits;
 pub use self::private::PrivateSocket;
-pub use self::settings::{Admin, Server};
 pub(crate) use self::settings::Https;
+pub use self::settings::{Admin, Server};
 pub use self::tls::CertificateError;
 use crate::lifecycle::Shutdown;
 
@@ -91,11 +91,11 @@ impl fmt::Display for Peer {
 
 /// What a request is told about the connection it came on.
 #[derive(Debug)]
-pub(crate) struct Connection {
-    /// Who speaks to us.
-    pub(crate) peer: Peer,
-    /// Whether TLS ends here.
-    pub(crate) tls: bool,
+pub struct Connection {
+    /// The peer.
+    pub peer: Peer,
+    /// Whether the connection uses TLS.
+    pub tls: bool,
     requests: AtomicU64,
 }
 
@@ -226,7 +226,12 @@ impl Listeners {
     /// Serves until `shutdown` begins, then finishes what is in flight.
     ///
     /// Must be called within a tokio runtime.
-    pub(crate) fn spawn<H: Handler, M: Handler>(self, handler: Arc<H>, metrics: Arc<M>, shutdown: &Shutdown) -> Serving {
+    pub(crate) fn spawn<H: Handler, M: Handler>(
+        self,
+        handler: Arc<H>,
+        metrics: Arc<M>,
+        shutdown: &Shutdown,
+    ) -> Serving {
         self.announce();
         let tasks = TaskTracker::new();
         let cut = Arc::new(AtomicUsize::new(0));

@@ -35,8 +35,6 @@ impl PrivateSocket {
         let limits = Limits { request_timeout: REQUEST_TIMEOUT, ..Limits::new(server) };
         Ok(Self { listener, file, limits })
     }
-
-    /// The socket's file.
     #[must_use]
     pub(crate) fn path(&self) -> &Path {
         &self.file.path

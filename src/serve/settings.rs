@@ -12,15 +12,15 @@ pub struct Server {
     /// The value of `X-authentik-meta-outpost`.
     pub(crate) name: String,
     /// Cleartext HTTP/1.1 and HTTP/2; `None` when switched off.
-    pub(crate) http: Option<SocketAddr>,
+    pub http: Option<SocketAddr>,
     /// TLS, when a certificate is configured.
     pub(crate) https: Option<Https>,
     /// Metrics, liveness and readiness; `None` when switched off.
-    pub(crate) metrics: Option<SocketAddr>,
+    pub metrics: Option<SocketAddr>,
     /// A Unix socket that speaks the same as `http`.
     pub(crate) unix_socket: Option<PathBuf>,
     /// The Unix socket for `forepost sessions`.
-    pub(crate) admin: Admin,
+    pub admin: Admin,
     /// The peers whose forwarded headers forepost reads.
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// The most connections at once, on all listeners together; further ones wait in the backlog.
@@ -32,7 +32,7 @@ pub struct Server {
     /// The time for a header section, from its first byte to its last.
     pub(crate) header_timeout: Duration,
     /// The time for an answer, from the end of the header section.
-    pub(crate) request_timeout: Duration,
+    pub request_timeout: Duration,
     /// The time of a kept connection without a request.
     pub(crate) idle_timeout: Duration,
     /// The time for the TLS handshake.

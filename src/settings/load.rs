@@ -40,17 +40,17 @@ const DEEPEST_KEY: usize = 8;
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// The file that the operator named. It must exist, and overrides `FOREPOST_CONFIG`.
-    pub(crate) config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
     /// The files to try if none was named; the first one that exists is read.
-    pub(crate) implicit_files: Vec<PathBuf>,
+    pub implicit_files: Vec<PathBuf>,
     /// Names and values. Names without the prefix `FOREPOST_` are ignored.
-    pub(crate) environment: Vec<(String, String)>,
+    pub environment: Vec<(String, String)>,
     /// Dotted paths of keys with their values as texts (`server.http`, `off`). They override all other layers.
-    pub(crate) overrides: Vec<(String, String)>,
+    pub overrides: Vec<(String, String)>,
     /// The directory that the service manager gives for state.
-    pub(crate) state_directory: Option<PathBuf>,
+    pub state_directory: Option<PathBuf>,
     /// The directory that it gives for files that end with the process.
-    pub(crate) runtime_directory: Option<PathBuf>,
+    pub runtime_directory: Option<PathBuf>,
 }
 
 impl Sources {
@@ -152,7 +152,7 @@ impl Settings {
     /// # Errors
     ///
     /// As [`load`].
-    pub(crate) fn from_toml(text: &str) -> Result<Self, Mistakes> {
+    pub fn from_toml(text: &str) -> Result<Self, Mistakes> {
         typed(Figment::new().merge(file_layer("the text", text)?), &Sources::default())
     }
 }

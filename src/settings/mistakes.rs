@@ -37,16 +37,11 @@ impl fmt::Display for Mistake {
 ///
 /// `Display` writes a line with their number, then one line for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistakes(Vec<Mistake>);
+pub struct Mistakes(pub(super) Vec<Mistake>);
 
 impl Mistakes {
     pub(super) fn new(mistakes: Vec<Mistake>) -> Self {
         Self(mistakes)
-    }
-
-    /// Each of them.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Mistake> {
-        self.0.iter()
     }
 }
 

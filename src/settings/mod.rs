@@ -25,10 +25,10 @@ mod values;
 
 pub(crate) use address::is_loopback;
 pub(crate) use header::FurtherNames;
-pub use load::{Sources, load};
 pub(crate) use load::admin;
+pub use load::{Sources, load};
 pub use mistakes::Mistakes;
-pub(crate) use mistakes::Mistake;
+
 pub use session::{Session, Store};
 
 use std::collections::BTreeMap;
@@ -43,15 +43,15 @@ use crate::telemetry::Log;
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// `[server]`.
-    pub(crate) server: Server,
+    pub server: Server,
     /// The identity providers, by the names of their tables.
-    pub(crate) identity_providers: BTreeMap<String, IdentityProvider>,
+    pub identity_providers: BTreeMap<String, IdentityProvider>,
     /// The applications. Each has hosts of its own and names a provider that exists.
-    pub(crate) applications: Vec<Declaration>,
+    pub applications: Vec<Declaration>,
     /// `[session]`.
-    pub(crate) session: Session,
+    pub session: Session,
     /// `[log]`.
-    pub(crate) log: Log,
+    pub log: Log,
 }
 
 impl Settings {

@@ -29,20 +29,20 @@ pub enum Store {
 #[derive(Clone, Debug)]
 pub struct Session {
     /// The store of sessions.
-    pub(crate) store: Store,
+    pub store: Store,
     /// The time from the login to the end of the session.
-    pub(crate) lifetime: Duration,
+    pub lifetime: Duration,
     /// The time without a request after which a session ends; `None`: no limit.
-    pub(crate) idle_timeout: Option<Duration>,
+    pub idle_timeout: Option<Duration>,
     /// The largest number of sessions in memory; the store removes those that are unused for the longest time.
     pub(crate) max_sessions: u64,
     /// Whether forepost offers users to end all of their sessions.
-    pub(crate) sign_out_everywhere: bool,
+    pub sign_out_everywhere: bool,
     /// The secret that seals cookies and records. `None`: the one in the directory of the store, or else a random one, with which
     /// logins under way end with the process. With a Redis it is required, because all processes need the same.
-    pub(crate) secret: Option<SecretString>,
+    pub secret: Option<SecretString>,
     /// When forepost asks the provider whether it still vouches for a user.
-    pub(crate) revalidation: Revalidation,
+    pub revalidation: Revalidation,
 }
 
 /// One in this many routine checks is logged. The proxy's own log has each of them, and a line costs more than the check itself.

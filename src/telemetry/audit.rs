@@ -42,9 +42,9 @@ impl Event {
 #[derive(Clone, Copy, Debug)]
 pub struct Asker {
     /// Address of the client, as far as it is known.
-    pub(crate) client: Option<IpAddr>,
+    pub client: Option<IpAddr>,
     /// The id that the line of the request and its answer show too.
-    pub(crate) request_id: RequestId,
+    pub request_id: RequestId,
 }
 
 /// A line of the audit log. Unknown fields are left out.
@@ -54,13 +54,11 @@ pub struct AuditLine<'a> {
     pub(crate) event: Event,
     /// The cause: `sign_out`, `back_channel`, `operator`, `invalid_grant`.
     pub(crate) reason: &'a str,
-    /// Slug.
     pub(crate) application: Option<&'a str>,
     /// The name of the provider's table in the configuration.
     pub(crate) identity_provider: Option<&'a str>,
     /// The name of the user for logs.
     pub(crate) user: Option<&'a str>,
-    /// `sub`.
     pub(crate) subject: Option<&'a str>,
     /// The name by which operators revoke the session. It does not open the session.
     pub(crate) session: Option<&'a dyn fmt::Display>,

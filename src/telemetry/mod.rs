@@ -8,9 +8,9 @@ mod request_id;
 mod settings;
 mod throttle;
 
-pub(crate) use causes::WithCauses;
-pub(crate) use request_id::RequestId;
-pub use request_id::RequestIds;
+pub use causes::WithCauses;
+
+pub use request_id::{RequestId, RequestIds};
 pub use settings::Log;
 pub(crate) use settings::{LogFormat, RoutineChecks};
 pub(crate) use throttle::{LogThrottle, warn_throttled};

@@ -7,7 +7,7 @@ use crate::world::World;
 
 /// The id of a request. It is formatted only when it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RequestId {
+pub struct RequestId {
     prefix: u32,
     number: u64,
 }
@@ -28,13 +28,13 @@ pub struct RequestIds {
 impl RequestIds {
     /// Takes a random prefix, so that the ids of two runs differ in a log.
     #[must_use]
-    pub(crate) fn new(world: &World) -> Self {
+    pub fn new(world: &World) -> Self {
         let prefix = world.random::<4>().map_or(0, u32::from_be_bytes);
         Self { prefix, next: AtomicU64::new(1) }
     }
 
     /// The next id.
-    pub(crate) fn next(&self) -> RequestId {
+    pub fn next(&self) -> RequestId {
         RequestId { prefix: self.prefix, number: self.next.fetch_add(1, Ordering::Relaxed) }
     }
 }

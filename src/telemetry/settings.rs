@@ -3,7 +3,6 @@
 /// `[log]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// The form of a line.
     pub(crate) format: LogFormat,
     /// A `tracing` filter: `info`, `forepost=debug`.
     pub(crate) level: String,

@@ -31,7 +31,7 @@ static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()
 
 /// A checked expression: its variables and functions exist, its cost is bounded, and its value is true or false.
 #[derive(Clone)]
-pub(crate) struct Expression {
+pub struct Expression {
     text: Arc<str>,
     program: Arc<Program>,
     uses: Uses,
@@ -69,12 +69,6 @@ impl Expression {
         let expression = Self { text: text.into(), program: Arc::new(program), uses };
         expression.try_out()?;
         Ok(expression)
-    }
-
-    /// The text of the expression.
-    #[must_use]
-    pub(crate) fn as_str(&self) -> &str {
-        &self.text
     }
 
     /// Whether it looks at the host or the path of the request.

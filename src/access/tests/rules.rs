@@ -229,7 +229,7 @@ fn head_may_be_answered_as_get() {
     let app = app_of("", rules);
     let none = serde_json::json!({});
     let check = |target, method, anonymous, alice| {
-        row(&app, Row { method: Some(method), ..at(target) }, anonymous, alice, &none)
+        row(&app, Row { method: Some(method), ..at(target) }, anonymous, alice, &none);
     };
     check("/shut", "HEAD", "forbid", "forbid");
     check("/shut", "POST", "start_login", "allow");

@@ -56,7 +56,7 @@ pub enum LogError {
 /// # Errors
 ///
 /// If the level is invalid, or if logging was set up before.
-pub(crate) fn init(log: &Log) -> Result<(), LogError> {
+pub fn init(log: &Log) -> Result<(), LogError> {
     let terminal = io::stderr().is_terminal();
     let style = match log.format {
         LogFormat::Json => Style::Json,
@@ -231,13 +231,9 @@ pub(crate) struct RequestLine<'a> {
     pub(crate) route: &'static str,
     /// The dialect of a check: `traefik`, `nginx`.
     pub(crate) dialect: Option<&'static str>,
-    /// The outcome.
     pub(crate) outcome: &'static str,
-    /// Status of the answer.
     pub(crate) status: u16,
-    /// Method of the request.
     pub(crate) method: &'a Method,
-    /// Host of the request.
     pub(crate) host: &'a str,
     /// Path of the request; a query after it is not written.
     pub(crate) path: &'a str,

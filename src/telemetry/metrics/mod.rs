@@ -81,7 +81,7 @@ impl Metrics {
     ///
     /// `dialects` and `outcomes` are all the words that [`ApplicationMetrics::check`] will be given.
     #[must_use]
-    pub(crate) fn new(outpost_name: &str, dialects: &'static [&'static str], outcomes: &'static [&'static str]) -> Self {
+    pub fn new(outpost_name: &str, dialects: &'static [&'static str], outcomes: &'static [&'static str]) -> Self {
         let (dialects, outcomes) = (Words(dialects), Words(outcomes));
         let ping = labels::outpost(outpost_name, UNKNOWN, "ping");
         let (checks, outpost) = (Tables::default(), Tables::default());
