@@ -109,7 +109,7 @@ impl Connection {
 
 /// Why a handler's answer did not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// It took longer than [`Server::request_timeout`].
     TimedOut,
     /// It panicked; the panic hook has said where.
