@@ -10,6 +10,7 @@ pub mod application_id;
 pub mod catalog;
 pub mod cli;
 pub mod cookie;
+pub mod credentials;
 pub mod daemon;
 pub mod forwarded;
 #[cfg(any(test, fuzzing))]
@@ -29,6 +30,5 @@ pub mod session;
 pub mod settings;
 pub mod telemetry;
 pub mod tls;
-pub mod token;
 mod unicode;
 pub mod world;

@@ -6,6 +6,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{StartError, stores};
 use crate::catalog::{Builder, Catalog, Conflict, CurrentCatalog};
+use crate::credentials::CredentialVerifier;
 use crate::forwarded::TrustedProxies;
 use crate::http::{DIALECTS, Outpost, OutpostParts, VERDICTS};
 use crate::login::{LoginParts, Logins};
@@ -15,7 +16,6 @@ use crate::session::SessionStore;
 use crate::settings::Settings;
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
-use crate::token::Tokens;
 use crate::world::World;
 
 /// What a daemon consists of besides its listeners: made from settings, and still without a network.
@@ -81,7 +81,7 @@ impl Assembly {
             background: background.clone(),
         });
         let outpost = Outpost::new(OutpostParts {
-            tokens: Tokens::new(world.clone()),
+            credentials: CredentialVerifier::new(world.clone()),
             catalog: Arc::clone(&catalog),
             logins: Arc::new(logins),
             refresher: Arc::clone(&refresher),

@@ -6,10 +6,10 @@ use super::reply::Answer;
 use super::verdict::Verdict;
 use crate::access::{Forbidden, Permit};
 use crate::app::Application;
+use crate::credentials::Scheme;
 use crate::forwarded::OriginalRequest;
 use crate::login::{ReturnTarget, StartError};
 use crate::pages::BadRequest;
-use crate::token::Scheme;
 
 /// How a check ends. Only a [`Grant`] lets the request pass, and only the permit of a decision makes one.
 pub(super) enum Outcome<'c> {

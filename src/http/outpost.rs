@@ -5,6 +5,7 @@ use super::request::Visit;
 use super::visited::Visited;
 use crate::app::Application;
 use crate::catalog::CurrentCatalog;
+use crate::credentials::CredentialVerifier;
 use crate::forwarded::TrustedProxies;
 use crate::login::Logins;
 use crate::logout::Logouts;
@@ -13,7 +14,6 @@ use crate::session::{SessionStore, StoreError};
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{LogThrottle, RequestId, RequestIds};
-use crate::token::Tokens;
 use crate::world::World;
 
 /// The outpost: answers proxies and browsers.
@@ -22,7 +22,7 @@ pub struct Outpost {
     pub(super) logins: Arc<Logins>,
     pub(super) refresher: Arc<Refresher>,
     pub(super) logouts: Logouts,
-    pub(super) tokens: Tokens,
+    pub(super) credentials: CredentialVerifier,
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) sampler: Sampler,
@@ -53,7 +53,7 @@ pub struct OutpostParts {
     /// Logout.
     pub logouts: Logouts,
     /// What programs show.
-    pub tokens: Tokens,
+    pub credentials: CredentialVerifier,
     /// Sessions.
     pub store: Arc<dyn SessionStore>,
     /// Counters.
@@ -76,7 +76,7 @@ impl Outpost {
             logins: parts.logins,
             refresher: parts.refresher,
             logouts: parts.logouts,
-            tokens: parts.tokens,
+            credentials: parts.credentials,
             store: parts.store,
             metrics: parts.metrics,
             sampler: parts.sampler,

@@ -242,7 +242,8 @@ fn audit_reasons_are_those_of_the_code() {
     // With an example of its own above the table.
     documented.push("operator".to_owned());
     let mut known: Vec<String> = Vec::new();
-    let parts = ["admin", "http", "login", "logout", "oidc"].map(|part| files(&root().join("src").join(part), "rs"));
+    let parts =
+        ["admin", "http", "login", "logout", "oidc", "refresh"].map(|part| files(&root().join("src").join(part), "rs"));
     let list = root().join("src/session/redis/list.rs");
     for path in parts.into_iter().flatten().chain([list]) {
         let source = read(&path);

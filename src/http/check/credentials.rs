@@ -6,9 +6,9 @@ use super::ladder::{Check, Protected};
 use super::request::{Checked, User};
 use crate::access::{Because, Decision};
 use crate::app::{AcceptedTokens, Application};
+use crate::credentials::{Presented, Rejection, Scheme, Verification};
 use crate::http::outcome::{BadCredentials, Cause, CredentialError, Denial, Forbid, Outcome, Unavailable};
 use crate::http::resource;
-use crate::token::{self, Bad, Presented, Scheme};
 use crate::world::UnixTime;
 
 impl<'c> Check<'c> {
@@ -18,30 +18,30 @@ impl<'c> Check<'c> {
         protected: Protected<'c>,
         accepted: &'c AcceptedTokens,
         scheme: Scheme,
-        credential: &token::Outcome,
+        credential: &Verification,
         now: UnixTime,
     ) -> Checked<'c> {
         let Protected { app, original, .. } = protected;
         let session = match credential {
-            token::Outcome::Good(session) => Some(session),
-            token::Outcome::Bad(_) => None,
+            Verification::Accepted(session) => Some(session),
+            Verification::Rejected(_) => None,
         };
         let outcome = match (self.decide(protected, session, now), credential) {
             (Decision::Allow(permit), _) => Outcome::Allow(Self::grant(app, permit, now)),
             // What is public asks nobody who he is, and may have tokens of its own.
             (Decision::Pass(permit), _) => Outcome::Pass(Self::grant(app, permit, now)),
             (Decision::Forbid(forbidden), credential) => {
-                let is_good_token = scheme == Scheme::Bearer && matches!(credential, token::Outcome::Good(_));
+                let is_good_token = scheme == Scheme::Bearer && matches!(credential, Verification::Accepted(_));
                 let lacks_privileges = is_good_token && forbidden.because == Because::NotEntitled;
                 let insufficient_scope = lacks_privileges.then(|| resource::address(app, &original.authority.host));
                 Denial::Forbid(Forbid { app, original, forbidden, insufficient_scope }).into()
             }
-            (Decision::StartLogin(_) | Decision::Challenge(_), token::Outcome::Bad(bad)) => {
-                refuse(protected, accepted, scheme, *bad).into()
+            (Decision::StartLogin(_) | Decision::Challenge(_), Verification::Rejected(rejection)) => {
+                refuse(protected, accepted, scheme, *rejection).into()
             }
             // No token is made anew for being asked.
-            (Decision::StartLogin(_) | Decision::Challenge(_), token::Outcome::Good(_)) => {
-                refuse(protected, accepted, scheme, Bad::Invalid).into()
+            (Decision::StartLogin(_) | Decision::Challenge(_), Verification::Accepted(_)) => {
+                refuse(protected, accepted, scheme, Rejection::Invalid).into()
             }
         };
         let user = session.map(|session| User::Session(Arc::clone(session)));
@@ -54,13 +54,18 @@ impl<'c> Check<'c> {
     }
 }
 
-fn refuse<'c>(protected: Protected<'c>, accepted: &'c AcceptedTokens, scheme: Scheme, bad: Bad) -> Denial<'c> {
+fn refuse<'c>(
+    protected: Protected<'c>,
+    accepted: &'c AcceptedTokens,
+    scheme: Scheme,
+    rejection: Rejection,
+) -> Denial<'c> {
     let Protected { app, original, .. } = protected;
-    let error = match bad {
-        Bad::Invalid => CredentialError::Invalid,
-        Bad::Scope => CredentialError::Scope(&accepted.scopes),
-        Bad::Limited => CredentialError::Limited,
-        Bad::Unknown => return Denial::Unavailable(Unavailable { app, cause: Cause::Provider }),
+    let error = match rejection {
+        Rejection::Invalid => CredentialError::Invalid,
+        Rejection::Scope => CredentialError::Scope(&accepted.scopes),
+        Rejection::Limited => CredentialError::Limited,
+        Rejection::Unavailable => return Denial::Unavailable(Unavailable { app, cause: Cause::Provider }),
     };
     Denial::BadCredentials(BadCredentials {
         error,

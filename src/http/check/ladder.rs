@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::request::{CheckRequest, Checked, User};
 use crate::access::{Decision, Permit, decide};
 use crate::app::{AcceptedTokens, Application};
+use crate::credentials::{Presented, Verification};
 use crate::forwarded::{ForwardedError, OriginalRequest, RequestKind};
 use crate::http::outcome::{Cause, Denial, Forbid, Grant, Outcome, ToLogin, Unavailable};
 use crate::http::outpost::{Outpost, store_is_down};
@@ -20,7 +21,6 @@ use crate::identity::Assurance;
 use crate::login::{Interaction, LoginRedirect, ReturnTarget, StartError, Wish, assured_login_url, silent_login_url};
 use crate::pages::BadRequest;
 use crate::session::Session;
-use crate::token::{self, Presented};
 use crate::world::UnixTime;
 
 /// A check under way.
@@ -38,7 +38,7 @@ pub(super) struct Facts {
     /// As far as it has come.
     pub(super) search: Option<Search>,
     pub(super) session: Option<Found>,
-    pub(super) credential: Option<token::Outcome>,
+    pub(super) credential: Option<Verification>,
     /// What came of the browser's request for one of forepost's own paths.
     pub(super) visited: Option<Visited>,
 }
@@ -89,13 +89,13 @@ impl<'c> Check<'c> {
         let counts = matches!(session, Ok(None) | Err(SessionError::Unconfirmed));
         if let Some((accepted, presented)) = shown.filter(|_| counts) {
             let known =
-                self.facts.credential.take().or_else(|| self.outpost.tokens.known(protected.app, presented, now));
+                self.facts.credential.take().or_else(|| self.outpost.credentials.known(protected.app, presented, now));
             let Some(credential) = known else {
                 self.facts.session = Some(session);
                 return Break(Wait::Credential { app: protected.app, accepted, presented });
             };
             // Beside a session that waits to be confirmed, a bad credential may be the application's own.
-            if session.is_ok() || matches!(credential, token::Outcome::Good(_)) {
+            if session.is_ok() || matches!(credential, Verification::Accepted(_)) {
                 return Continue(self.judge_credential(protected, accepted, presented.scheme(), &credential, now));
             }
         }

@@ -70,7 +70,7 @@ impl Outpost {
                 }
             }
             Wait::Credential { app, accepted, presented } => {
-                facts.credential = Some(self.tokens.verify(app, accepted, presented, received.client()).await);
+                facts.credential = Some(self.credentials.verify(app, accepted, presented, received.client()).await);
             }
             Wait::Visit { app, original, route } => {
                 facts.visited = Some(self.browse(route, app, &Visit::forwarded(original, received)).await);

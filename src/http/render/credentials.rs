@@ -4,11 +4,11 @@ use http::header::{CACHE_CONTROL, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
+use crate::credentials::Scheme;
 use crate::http::outcome::{BadCredentials, CredentialError};
 use crate::http::reply::{self, ACTION, Answer};
 use crate::pages::text;
 use crate::telemetry::RequestId;
-use crate::token::Scheme;
 
 /// A window of failures, in seconds.
 const LIMITED_FOR: HeaderValue = HeaderValue::from_static("60");

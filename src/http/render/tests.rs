@@ -12,6 +12,7 @@ use crate::access::{Because, Decision, Forbidden, Permit, decide};
 use crate::app::Application;
 use crate::app::samples::single;
 use crate::catalog::Catalog;
+use crate::credentials::Scheme;
 use crate::forwarded::{ClientHints, OriginalRequest, Target, TrustedProxies};
 use crate::host::{Authority, Scheme as UrlScheme};
 use crate::http::outcome::{BadCredentials, Cause, CredentialError, Denial, Forbid, ToLogin, Unavailable};
@@ -24,7 +25,6 @@ use crate::serve::Peer;
 use crate::session::Session;
 use crate::session::samples::alice;
 use crate::telemetry::RequestIds;
-use crate::token::Scheme;
 use crate::world::{UnixTime, World};
 
 const NOW: UnixTime = UnixTime::from_secs(1_000_000);

@@ -13,6 +13,7 @@ use crate::access::{Action, PathPattern, PublicPathRule, Requirement, Rule};
 use crate::app::{Application, samples};
 use crate::catalog::samples::catalog;
 use crate::cookie::Sealer;
+use crate::credentials::CredentialVerifier;
 use crate::forwarded::{Dialect, ENVOY_PREFIX, TrustedProxies};
 use crate::http::{DIALECTS, Outpost, OutpostParts, VERDICTS, reply};
 use crate::login::{LoginParts, Logins};
@@ -26,7 +27,6 @@ use crate::session::{MemoryStore, Session, SessionStore, SessionToken};
 use crate::telemetry::RoutineChecks;
 use crate::telemetry::log::Sampler;
 use crate::telemetry::metrics::Metrics;
-use crate::token::Tokens;
 use crate::world::{UnixTime, World};
 
 const ISSUER: &str = "https://idp.example.com";
@@ -174,9 +174,9 @@ impl Stage {
                 cookies.insert((mode, credential), cookie);
             }
         }
-        let tokens = Tokens::new(world.clone());
+        let credentials = CredentialVerifier::new(world.clone());
         let outpost = Outpost::new(OutpostParts {
-            tokens,
+            credentials,
             catalog,
             logins,
             refresher,

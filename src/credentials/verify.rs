@@ -1,4 +1,4 @@
-//! Whether a credential is good, whoever has to be asked.
+//! Verification of a credential, here or by the provider.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,33 +8,33 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::presented::Credential;
-use super::{Bad, Tokens};
+use super::{CredentialVerifier, Rejection};
 use crate::app::Application;
 use crate::app::{AcceptedTokens, Bearer, TokenIssuer};
 use crate::identity::{ClaimNames, Identity, InvalidIdentity};
 use crate::oidc::{AccessToken, AccessTokenError, Recipient, claimed_issuer, own_client};
 use crate::world::UnixTime;
 
-/// Until a good token is verified again, if it lives that long: keys may have been withdrawn meanwhile.
-const GOOD_JWT: Duration = Duration::from_mins(5);
+/// The time until a JWT is verified again, if it lives that long: its key may be withdrawn meanwhile.
+const JWT_FOR: Duration = Duration::from_mins(5);
 
-/// Until the provider is asked again about what it called good; so late is a revocation noticed.
-const GOOD_BY_PROVIDER: Duration = Duration::from_secs(60);
+/// The time until the provider is asked again; a revocation is noticed that late.
+const PROVIDER_ANSWER_FOR: Duration = Duration::from_secs(60);
 
-/// A good credential.
-pub(super) struct Proven {
+/// A valid credential.
+pub(super) struct Verified {
     pub(super) identity: Identity,
     pub(super) claims: Map<String, Value>,
-    /// Whether all was asked that may know a claim that the application wants.
+    /// Whether each source of claims that the application wants was asked.
     pub(super) complete: bool,
-    /// What the application is told as the user's token; empty: nothing.
-    pub(super) told: String,
+    /// The token that the application gets as the user's; may be empty.
+    pub(super) application_token: String,
     pub(super) until: UnixTime,
 }
 
 /// Why a credential does not count, for the log.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Rejection {
+pub(super) enum RejectionCause {
     #[error("it is malformed")]
     Malformed,
     #[error("it is no JWT, or names no issuer")]
@@ -55,44 +55,44 @@ pub(super) enum Rejection {
     Token(#[from] AccessTokenError),
 }
 
-impl Rejection {
-    pub(super) const fn outcome(&self) -> Bad {
+impl RejectionCause {
+    pub(super) const fn rejection(&self) -> Rejection {
         match self {
-            Self::Scope(_) => Bad::Scope,
-            Self::TooMany => Bad::Limited,
-            Self::Token(AccessTokenError::Unknown(_)) => Bad::Unknown,
+            Self::Scope(_) => Rejection::Scope,
+            Self::TooMany => Rejection::Limited,
+            Self::Token(AccessTokenError::Unknown(_)) => Rejection::Unavailable,
             Self::Malformed
             | Self::NoIssuer
             | Self::OtherIssuer
             | Self::Ended
             | Self::Unnamed
             | Self::Identity(_)
-            | Self::Token(AccessTokenError::Invalid(_) | AccessTokenError::Inactive) => Bad::Invalid,
+            | Self::Token(AccessTokenError::Invalid(_) | AccessTokenError::Inactive) => Rejection::Invalid,
         }
     }
 }
 
 /// One verification.
-pub(super) struct Asking<'a> {
-    pub(super) tokens: &'a Tokens,
+pub(super) struct SingleVerification<'a> {
+    pub(super) verifier: &'a CredentialVerifier,
     pub(super) app: &'a Arc<Application>,
     pub(super) accepted: &'a AcceptedTokens,
     pub(super) client: Option<IpAddr>,
-    /// Whether the credential was good not long ago; no guess then.
-    pub(super) was_good: bool,
+    /// Whether the credential was valid a moment ago, so that it does not count as a guess.
+    pub(super) was_accepted: bool,
 }
 
-impl Asking<'_> {
-    pub(super) async fn prove(&self, credential: &Credential<'_>) -> Result<Proven, Rejection> {
+impl SingleVerification<'_> {
+    pub(super) async fn verify(&self, credential: &Credential<'_>) -> Result<Verified, RejectionCause> {
         match credential {
-            Credential::Token(token) => self.prove_token(token).await,
-            // In the place of a password it is what the provider says it is.
+            Credential::Token(token) => self.verify_token(token).await,
+            // Only the provider tells what a token in place of a password is.
             Credential::TokenAsPassword(token) => self.introspect(token).await,
-            Credential::Password { user, password } => self.prove_password(user, password).await,
+            Credential::Password { user, password } => self.verify_password(user, password).await,
         }
     }
 
-    async fn prove_token(&self, token: &str) -> Result<Proven, Rejection> {
+    async fn verify_token(&self, token: &str) -> Result<Verified, RejectionCause> {
         let issuer = match self.accepted.bearer {
             Bearer::Introspection => return self.introspect(token).await,
             Bearer::Jwt | Bearer::Both | Bearer::Off => claimed_issuer(token),
@@ -100,48 +100,49 @@ impl Asking<'_> {
         let Some(issuer) = issuer else {
             return match self.accepted.bearer {
                 Bearer::Both => self.introspect(token).await,
-                _ => Err(Rejection::NoIssuer),
+                _ => Err(RejectionCause::NoIssuer),
             };
         };
         if issuer == self.app.provider.settings().issuer {
             let client_id = &self.app.provider.settings().client_id;
             let is_ours = |audience: &str| audience == client_id || self.is_application(audience);
             let recipient = Recipient { is_ours: &is_ours, accept_clients: &self.accepted.accept_clients };
-            let mut proven = self.app.provider.verify_access_token(token, &recipient).await?;
-            let complete = self.add_userinfo(token, &mut proven.claims).await?;
+            let mut verified = self.app.provider.verify_access_token(token, &recipient).await?;
+            let complete = self.add_userinfo(token, &mut verified.claims).await?;
             let names = &self.app.provider.settings().claims;
-            let proven = self.proven(proven, names, token.to_owned(), GOOD_JWT)?;
-            return Ok(self.of_the_provider(Proven { complete, ..proven }));
+            let verified = self.verified(verified, names, token.to_owned(), JWT_FOR)?;
+            return Ok(self.of_the_provider(Verified { complete, ..verified }));
         }
         let found =
             self.app.token_issuers.iter().zip(&self.accepted.issuers).find(|(_, settings)| settings.issuer == issuer);
         let Some((provider, settings)) = found else {
-            // The provider may vouch for it: authentik has an issuer for each application.
+            // Introspection may accept it: authentik has an issuer for each application.
             if self.accepted.bearer == Bearer::Both && !self.accepted.accept_clients.is_empty() {
                 return self.introspect(token).await;
             }
-            return Err(Rejection::OtherIssuer);
+            return Err(RejectionCause::OtherIssuer);
         };
         let is_ours =
             |audience: &str| settings.audiences.iter().any(|it| it == audience) || self.app.is_resource(audience);
         let recipient = Recipient { is_ours: &is_ours, accept_clients: &[] };
-        let proven = provider.verify_access_token(token, &recipient).await?;
-        let mut proven = self.proven(proven, &settings.claims, token.to_owned(), GOOD_JWT)?;
-        set_apart(&mut proven, settings);
-        Ok(proven)
+        let verified = provider.verify_access_token(token, &recipient).await?;
+        let mut verified = self.verified(verified, &settings.claims, token.to_owned(), JWT_FOR)?;
+        set_apart(&mut verified, settings);
+        Ok(verified)
     }
 
-    /// An address of the application, or a name that the operator gave it.
+    /// Whether an audience is an address of the application, or a name that the operator gave it.
     fn is_application(&self, audience: &str) -> bool {
         self.accepted.audiences.iter().any(|it| it == audience) || self.app.is_resource(audience)
     }
 
-    async fn introspect(&self, token: &str) -> Result<Proven, Rejection> {
+    async fn introspect(&self, token: &str) -> Result<Verified, RejectionCause> {
         let client_id = &self.app.provider.settings().client_id;
         let is_ours = |audience: &str| audience == client_id || self.is_application(audience);
         let recipient = Recipient { is_ours: &is_ours, accept_clients: &self.accepted.accept_clients };
-        let asked = self.guess(None, self.app.provider.introspect(token, &recipient)).await;
-        if matches!(asked, Err(Rejection::Token(AccessTokenError::Inactive))) && self.tokens.inactive.admit().is_some()
+        let asked = self.limited(None, self.app.provider.introspect(token, &recipient)).await;
+        if matches!(asked, Err(RejectionCause::Token(AccessTokenError::Inactive)))
+            && self.verifier.inactive_log.admit().is_some()
         {
             tracing::info!(
                 identity_provider = self.app.provider.name(),
@@ -153,49 +154,51 @@ impl Asking<'_> {
         let complete = self.add_userinfo(token, &mut told.claims).await?;
         let names = &self.app.provider.settings().claims;
         let mut identity = identity(&told.claims, names)?;
-        // The name that users sign in with (RFC 7662 §2.2), where no claim says it. An operator who names another claim wants what
-        // is there alone.
+        // The name that users sign in with (RFC 7662 §2.2), when no claim has it. An operator who configures another claim wants
+        // only that.
         if identity.username.is_empty() && names.username.first_names().any(|name| name == "preferred_username") {
             identity.username = username;
         }
-        let proven = self.proven_as(identity, told, String::new(), GOOD_BY_PROVIDER)?;
-        Ok(self.of_the_provider(Proven { complete, ..proven }))
+        let verified = self.verified_as(identity, told, String::new(), PROVIDER_ANSWER_FOR)?;
+        Ok(self.of_the_provider(Verified { complete, ..verified }))
     }
 
-    /// Asks userinfo for what the application wants and `claims` do not say; the answer is kept with the verdict.
-    async fn add_userinfo(&self, token: &str, claims: &mut Map<String, Value>) -> Result<bool, Rejection> {
+    /// Asks userinfo for claims that the application wants and that are missing; they are cached with the result.
+    async fn add_userinfo(&self, token: &str, claims: &mut Map<String, Value>) -> Result<bool, RejectionCause> {
         let _turn = self.app.provider.question_turn().await;
         Ok(self.app.provider.add_userinfo(token, claims, &self.app.wanted_claims).await?)
     }
 
-    async fn prove_password(&self, user: &str, password: &str) -> Result<Proven, Rejection> {
+    async fn verify_password(&self, user: &str, password: &str) -> Result<Verified, RejectionCause> {
         let login = self
-            .guess(Some(user), self.app.provider.redeem_app_password(user, password, &self.app.wanted_claims))
+            .limited(Some(user), self.app.provider.redeem_app_password(user, password, &self.app.wanted_claims))
             .await?;
         let token = AccessToken { claims: login.claims, expires_at: None };
-        let proven = self.proven(token, &self.app.provider.settings().claims, login.id_token, GOOD_BY_PROVIDER)?;
-        Ok(self.of_the_provider(proven))
+        let verified =
+            self.verified(token, &self.app.provider.settings().claims, login.id_token, PROVIDER_ANSWER_FOR)?;
+        Ok(self.of_the_provider(verified))
     }
 
-    /// A user of the identity provider, and of no further issuer.
-    fn of_the_provider(&self, mut proven: Proven) -> Proven {
-        self.app.set_apart_from_issuers(&mut proven.identity, &mut proven.claims);
-        proven
+    /// Makes sure that a user of the identity provider does not pass for one of a further issuer.
+    fn of_the_provider(&self, mut verified: Verified) -> Verified {
+        self.app.set_apart_from_issuers(&mut verified.identity, &mut verified.claims);
+        verified
     }
 
-    /// Asks the provider, unless too much was guessed.
-    async fn guess<T>(
+    /// Asks the provider, unless there were too many failures.
+    async fn limited<T>(
         &self,
         user: Option<&str>,
         ask: impl Future<Output = Result<T, AccessTokenError>>,
-    ) -> Result<T, Rejection> {
+    ) -> Result<T, RejectionCause> {
         let _turn = self.app.provider.question_turn().await;
-        if self.was_good {
+        if self.was_accepted {
             return Ok(ask.await?);
         }
-        let reserved = self.tokens.failure_limits.reserve(self.app.provider.name(), user, self.client, Instant::now());
+        let reserved =
+            self.verifier.failure_limits.reserve(self.app.provider.name(), user, self.client, Instant::now());
         let Some(reservation) = reserved else {
-            return Err(Rejection::TooMany);
+            return Err(RejectionCause::TooMany);
         };
         let asked = ask.await;
         if !matches!(asked, Err(AccessTokenError::Invalid(_) | AccessTokenError::Inactive)) {
@@ -204,47 +207,47 @@ impl Asking<'_> {
         Ok(asked?)
     }
 
-    fn proven(
+    fn verified(
         &self,
         token: AccessToken,
         names: &ClaimNames,
-        told: String,
+        application_token: String,
         most: Duration,
-    ) -> Result<Proven, Rejection> {
-        self.proven_as(identity(&token.claims, names)?, token, told, most)
+    ) -> Result<Verified, RejectionCause> {
+        self.verified_as(identity(&token.claims, names)?, token, application_token, most)
     }
 
-    fn proven_as(
+    fn verified_as(
         &self,
         identity: Identity,
         token: AccessToken,
-        told: String,
+        application_token: String,
         most: Duration,
-    ) -> Result<Proven, Rejection> {
+    ) -> Result<Verified, RejectionCause> {
         self.verify_named(&identity, &token.claims)?;
-        let until = self.tokens.world.now() + most;
+        let until = self.verifier.world.now() + most;
         let until = token.expires_at.map_or(until, |end| end.min(until));
-        Ok(Proven { identity, claims: token.claims, complete: true, told, until })
+        Ok(Verified { identity, claims: token.claims, complete: true, application_token, until })
     }
 
-    /// The application takes an empty user name for whatever it likes. So only the operator lets in who has none: a client by its
-    /// name, for what it does itself, or any.
-    fn verify_named(&self, identity: &Identity, claims: &Map<String, Value>) -> Result<(), Rejection> {
+    /// Applications may take an empty user name for any user. So the operator has to allow credentials without one: those of a client
+    /// by its id, for itself, or all.
+    fn verify_named(&self, identity: &Identity, claims: &Map<String, Value>) -> Result<(), RejectionCause> {
         let accepted = |client: &str| self.accepted.accept_clients.iter().any(|it| it == client);
         if !identity.username.is_empty() || self.accepted.allow_unnamed || own_client(claims).is_some_and(accepted) {
             return Ok(());
         }
-        Err(Rejection::Unnamed)
+        Err(RejectionCause::Unnamed)
     }
 }
 
-fn identity(claims: &Map<String, Value>, names: &ClaimNames) -> Result<Identity, Rejection> {
+fn identity(claims: &Map<String, Value>, names: &ClaimNames) -> Result<Identity, RejectionCause> {
     Ok(Identity::from_claims(claims, names)?)
 }
 
-/// Users and groups of another issuer are nobody's namesakes: its name stands before theirs, and before its claims.
-fn set_apart(proven: &mut Proven, issuer: &TokenIssuer) {
-    let identity = &mut proven.identity;
+/// Puts the name of another issuer before its users, groups and claims, so that they are not taken for the provider's.
+fn set_apart(verified: &mut Verified, issuer: &TokenIssuer) {
+    let identity = &mut verified.identity;
     let apart = |text: &mut String| {
         if !text.is_empty() {
             *text = format!("{}:{text}", issuer.name);
@@ -257,9 +260,9 @@ fn set_apart(proven: &mut Proven, issuer: &TokenIssuer) {
     }
     identity.groups.iter_mut().chain(&mut identity.entitlements).for_each(apart);
     let scopes =
-        ["scope", "scp"].into_iter().filter_map(|name| Some((name.to_owned(), proven.claims.get(name)?.clone())));
+        ["scope", "scp"].into_iter().filter_map(|name| Some((name.to_owned(), verified.claims.get(name)?.clone())));
     let mut claims: Map<String, Value> = scopes.collect();
     claims.insert("iss".to_owned(), Value::String(issuer.issuer.clone()));
-    claims.insert(issuer.name.clone(), Value::Object(std::mem::take(&mut proven.claims)));
-    proven.claims = claims;
+    claims.insert(issuer.name.clone(), Value::Object(std::mem::take(&mut verified.claims)));
+    verified.claims = claims;
 }

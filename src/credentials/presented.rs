@@ -1,4 +1,4 @@
-//! What a request shows of itself in `Authorization`.
+//! The credential that a request presents in `Authorization`.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine;
@@ -21,14 +21,14 @@ const LONGEST_TOKEN: usize = 16 << 10;
 /// The user name that makes the password a token, at authentik.
 const TOKEN_USER: &str = "goauthentik.io/token";
 
-/// By which a credential is known without being kept.
+/// A hash of a credential, by which results are cached.
 pub(super) type Key = [u8; 32];
 
-/// A credential of a scheme that the application accepts; good or bad is not known yet.
+/// A credential of a scheme that the application accepts, not verified.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Presented<'r> {
     scheme: Scheme,
-    /// Behind the scheme; `None`: it cannot be one.
+    /// The text after the scheme; `None` when it is malformed.
     text: Option<&'r str>,
 }
 
@@ -52,7 +52,7 @@ impl Scheme {
     }
 }
 
-/// What is to be verified.
+/// A parsed credential.
 #[derive(PartialEq, Eq)]
 pub(super) enum Credential<'r> {
     Token(&'r str),
@@ -65,9 +65,9 @@ pub(super) enum Credential<'r> {
 }
 
 impl<'r> Presented<'r> {
-    /// What `headers` show of the schemes in `accepted`; an `Authorization` of any other scheme is the application's business.
+    /// Finds a credential of an accepted scheme in `headers`; one of another scheme is for the application.
     ///
-    /// Of several fields none is believed, as soon as one of them is of an accepted scheme: applications differ in which they read.
+    /// Several fields are malformed when one of them has an accepted scheme: applications differ in which one they read.
     #[must_use]
     pub fn find(accepted: &AcceptedTokens, headers: &'r HeaderMap) -> Option<Self> {
         let mut fields = headers.get_all(header::AUTHORIZATION).iter();
@@ -98,12 +98,12 @@ impl<'r> Presented<'r> {
         self.scheme
     }
 
-    /// Whether it is plainly not meant for forepost, with `issuer` as the issuer of the application's provider: no JWT where only
-    /// JWTs are accepted, or a JWT of an issuer that is none of the application's.
+    /// Whether it is plainly not meant for forepost: it is not a JWT and only JWTs are accepted, or it is a JWT of another issuer than
+    /// those of the application and `issuer`, that of its provider.
     #[must_use]
     pub fn is_foreign(self, accepted: &AcceptedTokens, issuer: &str) -> bool {
         let Some(token) = self.text.filter(|_| self.scheme == Scheme::Bearer) else { return false };
-        // The provider may vouch for tokens of other clients under other issuers.
+        // The provider may accept tokens of other clients under other issuers.
         let asks_about_others = accepted.needs_introspection() && !accepted.accept_clients.is_empty();
         match claimed_issuer(token) {
             Some(named) => {
@@ -113,7 +113,7 @@ impl<'r> Presented<'r> {
         }
     }
 
-    /// By which it is known, for this application.
+    /// Its key in the cache, for this application.
     pub(super) fn key(self, application: &ApplicationId) -> Key {
         let mut context = Context::new(&SHA256);
         context.update(application.as_bytes());
@@ -127,7 +127,7 @@ impl<'r> Presented<'r> {
         key
     }
 
-    /// What is to be verified; `None` when it is malformed.
+    /// Parses it; `None` when it is malformed.
     pub(super) fn credential(self) -> Option<Credential<'r>> {
         let text = self.text?;
         if self.scheme == Scheme::Bearer {
