@@ -9,7 +9,6 @@ mod caches;
 mod stage;
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -111,7 +110,6 @@ fn lookup(bencher: Bencher, count: usize) {
         max_sessions: 1_000_000,
         lifetime: Duration::from_hours(24),
         idle_timeout: None,
-        issuers: HashMap::new(),
         world: World::system(),
     });
     for (token, session) in &KEPT[..count] {

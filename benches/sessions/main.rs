@@ -4,7 +4,6 @@
 //! where `FOREPOST_TEST_TOOLS` names a folder with `bin/redis-server`. Each measurement has a process of its own, so that none
 //! sees memory that another one left.
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -15,7 +14,7 @@ use std::time::Duration;
 
 use forepost::identity::{Identity, PackedIdentity};
 use forepost::session::{
-    FileStore, MemoryStore, NewSession, ProviderSide, RedisStore, Refreshable, Schedule, Session, SessionStore,
+    FileStore, MemoryStore, NewSession, ProviderSide, Realm, RedisStore, Refreshable, Schedule, Session, SessionStore,
     SessionToken, StateDirectory, StoreParts,
 };
 use forepost::settings::{Settings, Store};
@@ -103,7 +102,7 @@ fn session(number: usize, world: &World) -> Session {
     let schedule = Schedule::new(now + Duration::from_mins(5), now + Duration::from_hours(1));
     let refreshable = Refreshable { token: text(200).into(), rotates: None, schedule };
     let new = NewSession {
-        application: "app".into(),
+        realm: Realm::new("app", "https://id.example.com/application/o/app/"),
         identity: PackedIdentity::new(identity, &text(1024), Some(UnixTime::from_millis(u64::MAX))),
         began_at: now,
         lifetime: LIFETIME,
@@ -118,8 +117,7 @@ fn session(number: usize, world: &World) -> Session {
 }
 
 fn parts(max_sessions: u64) -> StoreParts<'static> {
-    let issuers = HashMap::from([("app".to_owned(), "https://id.example.com/application/o/app/".to_owned())]);
-    StoreParts { secret: SECRET, max_sessions, lifetime: LIFETIME, idle_timeout: None, issuers, world: World::system() }
+    StoreParts { secret: SECRET, max_sessions, lifetime: LIFETIME, idle_timeout: None, world: World::system() }
 }
 
 /// Signs in so many, so many at once; how long that took, and the last token.

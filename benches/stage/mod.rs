@@ -101,7 +101,7 @@ impl Stage {
         };
         let id_token: String = "eyJhbGciOiJSUzI1NiJ9.".chars().cycle().take(ID_TOKEN_BYTES).collect();
         let new = NewSession {
-            application: self.app.id.clone(),
+            realm: self.app.realm.clone(),
             identity: PackedIdentity::new(
                 identity,
                 &id_token,

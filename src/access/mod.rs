@@ -26,10 +26,9 @@ pub(crate) use readings::{is_plain, readings};
 pub use rule::{Action, Requirement, Rule};
 pub(crate) use trace::{Matches, Place, Reading, Trace};
 
-use crate::application_id::ApplicationId;
 use crate::forwarded::{OriginalRequest, RequestKind};
 use crate::identity::{Assurance, WantedClaims};
-use crate::session::Session;
+use crate::session::{Realm, Session};
 use crate::world::UnixTime;
 use policy::{Context, Effect};
 use requirement::Meets;
@@ -111,8 +110,8 @@ impl Permit {
 /// A request, with what must be known about the application that it is for.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessRequest<'r> {
-    /// The application: only its sessions count.
-    pub(crate) application: &'r ApplicationId,
+    /// The application, and who vouches for its users: only sessions of this realm count.
+    pub(crate) realm: &'r Realm,
     /// The claims that a session must have kept in order to count.
     pub(crate) wanted_claims: &'r WantedClaims,
     /// What the browser asked the proxy.
@@ -138,9 +137,8 @@ pub(crate) fn decide_traced(
     now: UnixTime,
     trace: &mut impl Trace,
 ) -> Decision {
-    let AccessRequest { application, wanted_claims, original, client } = *request;
-    let session =
-        session.filter(|session| session.is_valid_for(application, now) && session.knows_enough_for(wanted_claims));
+    let AccessRequest { realm, wanted_claims, original, client } = *request;
+    let session = session.filter(|session| session.is_valid_for(realm, now) && session.knows_enough_for(wanted_claims));
     let admitted = session.filter(|session| policy.admits(session.identity()));
     if policy.only_opens()
         && let Some(session) = admitted

@@ -23,6 +23,7 @@ use crate::identity::{
     FurtherHeaders, HeaderSwitches, HeaderTemplate, Identity, Meta, PackedIdentity, WantedClaims, header_value,
 };
 use crate::oidc::Provider;
+use crate::session::Realm;
 use crate::telemetry::metrics::ApplicationMetrics;
 use crate::world::UnixTime;
 
@@ -35,6 +36,8 @@ pub struct Application {
     pub name: String,
     /// The unique short name.
     pub id: ApplicationId,
+    /// Whose sessions count for it.
+    pub realm: Realm,
     /// What it was made from.
     pub(crate) declared: Declaration,
     /// Where browsers reach it.
@@ -123,6 +126,7 @@ impl Application {
             tokens: declared.tokens.clone().map(Box::new),
             name: declared.name.clone(),
             id: declared.slug.as_str().into(),
+            realm: Realm::new(declared.slug.as_str(), &registration.issuer),
             origin: declared.external_host.origin(),
             external_host: declared.external_host.clone(),
             cookie_domain: declared.cookie_domain.clone(),
@@ -141,7 +145,7 @@ impl Application {
         original: &'r OriginalRequest<'r>,
         client: Option<IpAddr>,
     ) -> AccessRequest<'r> {
-        AccessRequest { application: &self.id, wanted_claims: &self.wanted_claims, original, client }
+        AccessRequest { realm: &self.realm, wanted_claims: &self.wanted_claims, original, client }
     }
 
     /// The path of one of the outpost's own endpoints on this application.

@@ -45,7 +45,7 @@ pub(crate) fn provider_settings(issuer: &str) -> crate::oidc::IdentityProvider {
 }
 
 /// The provider of applications that name none; to make one, the system's certificates are read.
-static DEFAULT: LazyLock<Arc<Provider>> = LazyLock::new(|| provider("default", "https://idp.example.com"));
+static DEFAULT: LazyLock<Arc<Provider>> = LazyLock::new(|| provider("default", "https://id.example.com"));
 
 /// A provider of which nothing is known yet.
 pub(crate) fn provider(name: &str, issuer: &str) -> Arc<Provider> {

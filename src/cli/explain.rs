@@ -107,7 +107,7 @@ fn explain(settings: &Settings, asked: &ExplainArguments) -> Result<(String, boo
             app.set_apart_from_issuers(&mut identity, &mut claims);
             Some(Arc::new(Session::new(
                 NewSession {
-                    application: app.id.clone(),
+                    realm: app.realm.clone(),
                     identity: app.pack(identity, "", None, &claims),
                     began_at: now,
                     lifetime: settings.session.lifetime,

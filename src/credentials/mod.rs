@@ -139,7 +139,7 @@ impl CredentialVerifier {
     }
 
     fn cached(&self, key: &Key, app: &Application, now: UnixTime) -> Option<Verification> {
-        if let Some(session) = self.accepted.get(key).filter(|session| session.is_valid_for(&app.id, now)) {
+        if let Some(session) = self.accepted.get(key).filter(|session| session.is_valid_for(&app.realm, now)) {
             return Some(Verification::Accepted(session));
         }
         let (rejection, _) = self.rejected.get(key).filter(|(_, until)| now < *until)?;
@@ -227,7 +227,7 @@ fn session(app: &Application, verified: Verified, now: UnixTime) -> Session {
     let lifetime = verified.until.since(now);
     let identity = app.pack(verified.identity, &verified.application_token, Some(verified.until), &verified.claims);
     let new = NewSession {
-        application: app.id.clone(),
+        realm: app.realm.clone(),
         identity: if verified.complete { identity } else { identity.incomplete() },
         began_at: now,
         lifetime,

@@ -1,6 +1,5 @@
 //! The store of sessions that the settings ask for.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use secrecy::ExposeSecret;
@@ -19,7 +18,6 @@ pub(super) fn sessions(settings: &Settings, world: &World) -> Result<(Arc<dyn Se
         max_sessions: session.max_sessions,
         lifetime: session.lifetime,
         idle_timeout: session.idle_timeout,
-        issuers: issuers(settings),
         world: world.clone(),
     };
     match &session.store {
@@ -49,11 +47,4 @@ pub(super) fn sessions(settings: &Settings, world: &World) -> Result<(Arc<dyn Se
             Ok((Arc::new(store), Sealer::new(secret)))
         }
     }
-}
-
-/// Who vouches for the users of each application.
-fn issuers(settings: &Settings) -> HashMap<String, String> {
-    let issuer =
-        |app: &crate::app::Declaration| Some(settings.identity_providers.get(&app.identity_provider)?.issuer.clone());
-    settings.applications.iter().filter_map(|app| Some((app.slug.clone(), issuer(app)?))).collect()
 }

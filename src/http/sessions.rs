@@ -140,7 +140,7 @@ impl Search {
         session: Arc<Session>,
         now: UnixTime,
     ) {
-        if !session.may_count_for(&app.id, &app.wanted_claims, now) || outpost.refresher.has_ended(&token) {
+        if !session.may_count_for(&app.realm, &app.wanted_claims, now) || outpost.refresher.has_ended(&token) {
             return;
         }
         let held = Held { token, session };

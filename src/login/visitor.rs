@@ -29,7 +29,7 @@ impl Logins {
         visitor: &Visitor<'_>,
         reason: &'static str,
     ) -> Result<(), StoreError> {
-        let mut carried = CarriedSessions::new(&*self.store, &app.id, app.cookies.session(), visitor.headers);
+        let mut carried = CarriedSessions::new(&*self.store, &app.realm, app.cookies.session(), visitor.headers);
         while let Some((token, session)) = carried.next().await? {
             let lives = session.lives(self.world.now());
             let (store, asker, ended) =

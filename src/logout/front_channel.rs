@@ -70,7 +70,7 @@ impl Logouts {
         let identity_provider = provider.ok_or(FrontChannelError::UnknownIssuer)?.name().to_owned();
         let mut own = None;
         if let Some(app) = app.filter(|app| allowed(&app.provider)) {
-            let mut carried = CarriedSessions::new(&*self.store, &app.id, app.cookies.session(), headers);
+            let mut carried = CarriedSessions::new(&*self.store, &app.realm, app.cookies.session(), headers);
             while let Some((token, session)) = carried.next().await? {
                 if session.was_made_in(&session_id) {
                     own = Some((

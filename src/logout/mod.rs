@@ -121,11 +121,11 @@ impl Logouts {
     ) -> Result<SignedOut, StoreError> {
         let now = self.world.now();
         let mut found: Vec<Leaving> = Vec::new();
-        let mut carried = CarriedSessions::new(&*self.store, &app.id, app.cookies.session(), headers);
+        let mut carried = CarriedSessions::new(&*self.store, &app.realm, app.cookies.session(), headers);
         while let Some(leaving) = carried.next().await? {
             found.push(leaving);
         }
-        let is_valid = |(_, session): &Leaving| session.is_valid_for(&app.id, now);
+        let is_valid = |(_, session): &Leaving| session.is_valid_for(&app.realm, now);
         found.sort_by_key(|leaving| !is_valid(leaving));
         // Where there are sessions of different users, or may be, nobody knows which of them asks.
         let mut valid = found.iter().filter(|leaving| is_valid(leaving)).map(|(_, session)| session);

@@ -179,7 +179,9 @@ impl Refresher {
         let newest = self.store.load(token).await;
         let now = self.world.now();
         match newest {
-            Ok(Some(session)) if !session.is_valid_for(&app.id, now) || self.has_ended(token) => Confirmation::Refused,
+            Ok(Some(session)) if !session.is_valid_for(&app.realm, now) || self.has_ended(token) => {
+                Confirmation::Refused
+            }
             Ok(Some(session)) if session.needs_confirmation(&app.wanted_claims, now) => {
                 let refused = session.refreshable().is_some_and(|it| it.schedule.was_refused());
                 if refused { Confirmation::Refused } else { Confirmation::Unknown }

@@ -28,7 +28,7 @@ impl Cache {
     pub(super) fn new(parts: StoreParts<'_>, path: Option<PathBuf>) -> Arc<Self> {
         Arc::new(Self {
             sessions: SessionMap::new(parts.max_sessions),
-            revocations: Revocations::new(parts.secret, parts.issuers),
+            revocations: Revocations::new(parts.secret),
             keys: RecordKeys::new(parts.secret, parts.lifetime, parts.idle_timeout),
             world: parts.world,
             unreadable: LogThrottle::default(),
@@ -43,8 +43,7 @@ impl Cache {
 
     /// The record of `session`.
     pub(super) fn seal(&self, token: &SessionToken, session: &Session) -> Result<Vec<u8>, EntropyError> {
-        let issuer = self.revocations.issuer(session.application());
-        self.keys.seal(&self.world, token, session, issuer)
+        self.keys.seal(&self.world, token, session)
     }
 
     /// The session in `stored`. A record that does not open counts as absent: nobody can be let in with it.
@@ -53,7 +52,7 @@ impl Cache {
             Stored::Sealed(record) => record,
             Stored::Open(session) => return Some(session),
         };
-        let session = self.keys.open(token, &record, |application| self.revocations.issuer(application));
+        let session = self.keys.open(token, &record);
         if session.is_none() {
             self.note_unreadable();
         }
@@ -82,9 +81,7 @@ impl Cache {
     pub(super) fn shown(&self, key: SessionKey, stored: &Stored, known: Option<&Session>) -> Option<SessionOutline> {
         let shown = match stored {
             Stored::Sealed(record) => self.keys.shown(key, record, known, &self.revocations, self.world.now()),
-            Stored::Open(session) => self
-                .counts(session)
-                .then(|| Outline::of(session, self.revocations.issuer(session.application())).shown(key)),
+            Stored::Open(session) => self.counts(session).then(|| Outline::of(session).shown(key)),
         }?;
         // An order that follows means it.
         self.world.saw(shown.began_at);

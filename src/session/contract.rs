@@ -1,6 +1,6 @@
 //! What every store must do; the tests of each store call [`contract`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +25,6 @@ pub(crate) fn parts(max_sessions: u64) -> StoreParts<'static> {
         max_sessions,
         lifetime: Duration::from_hours(24),
         idle_timeout: None,
-        issuers: HashMap::from([(SLUG.to_owned(), ISSUER.to_owned())]),
         world: World::system(),
     }
 }
@@ -82,7 +81,7 @@ async fn keeping(store: &impl SessionStore) {
     let cached = store.cached(&one).expect("what was just loaded is in memory");
     assert!(Arc::ptr_eq(&loaded, &cached), "there is one of each");
     assert_eq!(loaded.identity().label(), "alice");
-    assert!(loaded.is_valid_for(&single("https://app.example.com").id, now()));
+    assert!(loaded.is_valid_for(&single("https://app.example.com").realm, now()));
     assert!(store.load(&unknown).await.unwrap().is_none());
 
     let replacement = Arc::new(session(240));

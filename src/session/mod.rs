@@ -14,6 +14,7 @@ mod map;
 mod memory;
 mod outline;
 mod provider_side;
+mod realm;
 mod record;
 mod redis;
 mod refresh;
@@ -23,7 +24,6 @@ mod schedule;
 mod session_token;
 mod store;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -35,6 +35,7 @@ pub use file::{FileError, FileStore, StateDirectory};
 pub use memory::MemoryStore;
 pub use outline::{Page, SessionOutline};
 pub use provider_side::{Names, ProviderSide};
+pub use realm::Realm;
 pub use redis::{RedisAddress, RedisMode, RedisSettings, RedisStore};
 pub use refresh::{Begun, Finished, Lease, Refreshable};
 pub use revalidation::Revalidation;
@@ -60,8 +61,6 @@ pub struct StoreParts<'p> {
     pub lifetime: Duration,
     /// The longest time that a session lives without a check, earlier ones too; `None`: no limit.
     pub idle_timeout: Option<Duration>,
-    /// The issuer of each application, by the application's slug.
-    pub issuers: HashMap<String, String>,
     /// Time and randomness.
     pub world: World,
 }
@@ -78,7 +77,7 @@ const SAVED_SHARE: u64 = 10;
 /// The fields that decide whether the session counts come first and lie together.
 #[repr(C)]
 pub struct Session {
-    application: ApplicationId,
+    realm: Realm,
     expires_at: UnixTime,
     /// In milliseconds; the largest number when the session never ends for being idle.
     idle_timeout: u64,
@@ -104,8 +103,8 @@ const NOTE_SHARE: u64 = 128;
 /// What a new session is made of.
 #[derive(Debug)]
 pub struct NewSession {
-    /// The session's application.
-    pub application: ApplicationId,
+    /// The session's application, and who vouches for the user.
+    pub realm: Realm,
     /// The user, with the header block and the ID token.
     pub identity: PackedIdentity,
     /// The moment at which the login began ([`World::moment`]).
@@ -133,7 +132,7 @@ impl Session {
     pub fn new(new: NewSession, now: UnixTime) -> Self {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self {
-            application: new.application,
+            realm: new.realm,
             identity: new.identity,
             expires_at: now + new.lifetime,
             idle_timeout: new.idle_timeout.map_or(u64::MAX, millis),
@@ -151,7 +150,7 @@ impl Session {
     pub(crate) fn renewed(&self, mut renewal: Renewal) -> Self {
         renewal.provider.follow(self.provider.as_deref());
         Self {
-            application: self.application.clone(),
+            realm: self.realm.clone(),
             expires_at: self.expires_at,
             idle_timeout: self.idle_timeout,
             last_check: AtomicU64::new(self.last_check()),
@@ -165,9 +164,9 @@ impl Session {
         }
     }
 
-    /// Whether the session belongs to this application and lives at `now`.
-    pub(crate) fn is_valid_for(&self, application: &ApplicationId, now: UnixTime) -> bool {
-        self.is_of(application) && self.lives(now)
+    /// Whether the session belongs to this realm and lives at `now`.
+    pub(crate) fn is_valid_for(&self, realm: &Realm, now: UnixTime) -> bool {
+        self.is_of(realm) && self.lives(now)
     }
 
     /// Whether the session lives at `now`; its end is the first instant at which it does not.
@@ -196,10 +195,10 @@ impl Session {
         knows
     }
 
-    /// Whether the session belongs to this application, lives at `now`, and has all claims that are `wanted` or
+    /// Whether the session belongs to this realm, lives at `now`, and has all claims that are `wanted` or
     /// can get them by a refresh.
-    pub(crate) fn may_count_for(&self, application: &ApplicationId, wanted: &WantedClaims, now: UnixTime) -> bool {
-        self.is_valid_for(application, now)
+    pub(crate) fn may_count_for(&self, realm: &Realm, wanted: &WantedClaims, now: UnixTime) -> bool {
+        self.is_valid_for(realm, now)
             && (self.knows_enough_for(wanted) || self.refreshable().is_some_and(Refreshable::is_usable))
     }
 
@@ -265,7 +264,7 @@ impl Session {
 
     /// The session's application.
     pub(crate) const fn application(&self) -> &ApplicationId {
-        &self.application
+        &self.realm.application
     }
 
     /// When the login was completed.
@@ -275,7 +274,8 @@ impl Session {
 
     fn revocable(&self) -> Revocable<'_> {
         Revocable {
-            application: &self.application,
+            application: &self.realm.application,
+            issuer: &self.realm.issuer,
             subject: self.identity.subject(),
             session_id: self.session_id(),
             earlier_session_ids: self.earlier_session_ids(),
@@ -293,14 +293,14 @@ impl Session {
         self.expires_at.min(written + Duration::from_millis(idle))
     }
 
-    /// Whether the session was made for this application.
-    pub(crate) fn is_of(&self, application: &ApplicationId) -> bool {
-        self.application == *application
+    /// Whether the session belongs to this realm.
+    pub(crate) fn is_of(&self, realm: &Realm) -> bool {
+        self.realm == *realm
     }
 
     /// Whether both sessions are of the same user and the same application.
     pub(crate) fn is_of_user_of(&self, other: &Self) -> bool {
-        self.application == other.application && self.identity.subject() == other.identity.subject()
+        self.realm == other.realm && self.identity.subject() == other.identity.subject()
     }
 
     /// Notes that a check was answered with this session.
@@ -361,7 +361,7 @@ impl Session {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
-            .field("application", &self.application)
+            .field("application", &self.realm.application)
             .field("user", &self.identity.label())
             .field("expires_at", &self.expires_at)
             .finish_non_exhaustive()

@@ -46,6 +46,7 @@ impl SessionOutline {
     pub(super) fn revocable(&self) -> Revocable<'_> {
         Revocable {
             application: &self.application,
+            issuer: &self.issuer,
             subject: &self.subject,
             session_id: self.session_id.as_deref(),
             earlier_session_ids: &self.earlier_session_ids,

@@ -46,7 +46,7 @@ fn signed_in(
         entitlements: Vec::new(),
     };
     let new = NewSession {
-        application: app.id.clone(),
+        realm: app.realm.clone(),
         identity: PackedIdentity::new(identity, "id.to.ken", app.headers.jwt.then_some(FOREVER))
             .keeping(Arc::clone(app.wanted_claims.kept())),
         began_at: now,

@@ -1,6 +1,5 @@
 //! Operators see and end sessions: `forepost sessions` beside a daemon, both as processes.
 
-use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::PathBuf;
@@ -10,7 +9,7 @@ use std::time::Duration;
 
 use forepost::identity::{Identity, PackedIdentity};
 use forepost::session::{
-    FileStore, NewSession, ProviderSide, Session, SessionStore as _, SessionToken, StateDirectory, StoreParts,
+    FileStore, NewSession, ProviderSide, Realm, Session, SessionStore as _, SessionToken, StateDirectory, StoreParts,
 };
 use forepost::world::World;
 use http::Method;
@@ -322,7 +321,6 @@ async fn fill(scene: &Scene, sessions: usize) {
         max_sessions: 100,
         lifetime: Duration::from_hours(24),
         idle_timeout: None,
-        issuers: HashMap::from([("app".to_owned(), scene.provider.issuer().to_owned())]),
         world: world.clone(),
     };
     let store = Arc::new(FileStore::new(directory, parts).unwrap());
@@ -339,7 +337,7 @@ async fn fill(scene: &Scene, sessions: usize) {
             entitlements: Vec::new(),
         };
         let new = NewSession {
-            application: "app".into(),
+            realm: Realm::new("app", scene.provider.issuer()),
             identity: PackedIdentity::new(identity, "id.to.ken", None),
             began_at: world.now(),
             lifetime: Duration::from_hours(1),

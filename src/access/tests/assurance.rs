@@ -7,7 +7,7 @@ fn assured(app: &Application, claims: &serde_json::Value, ago: u64, asked: Assur
     let began = UnixTime::from_secs(NOW.as_secs() - ago);
     let identity = Identity { subject: "1".into(), username: "alice".into(), ..Identity::default() };
     let new = NewSession {
-        application: app.id.clone(),
+        realm: app.realm.clone(),
         identity: app.pack(identity, "", None, claims.as_object().unwrap()),
         began_at: began,
         lifetime: Duration::from_hours(10),

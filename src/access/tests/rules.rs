@@ -32,7 +32,7 @@ fn row(app: &Application, row: Row, anonymous: &str, alice: &str, claims: &serde
     };
     let session = Arc::new(Session::new(
         NewSession {
-            application: app.id.clone(),
+            realm: app.realm.clone(),
             identity: app.pack(identity, "", None, claims.as_object().unwrap()),
             began_at: NOW,
             lifetime: Duration::from_hours(1),

@@ -231,7 +231,7 @@ impl Logins {
             return Ok(true);
         }
         let reason = if code == DENIED { DENIED } else { REASON };
-        let mut carried = CarriedSessions::new(&*self.store, &app.id, app.cookies.session(), visitor.headers);
+        let mut carried = CarriedSessions::new(&*self.store, &app.realm, app.cookies.session(), visitor.headers);
         while let Some((token, session)) = carried.next().await? {
             self.refresher.end(app, &token, &session, reason, Some(&visitor.asker)).await;
         }
@@ -271,7 +271,7 @@ impl Logins {
         }
         let session = Arc::new(Session::new(
             NewSession {
-                application: app.id.clone(),
+                realm: app.realm.clone(),
                 identity,
                 began_at: attempt.moment(),
                 lifetime: self.lifetime,

@@ -26,7 +26,9 @@ use serde_json::{Map, Value};
 
 pub(super) use self::outline::Outline;
 use super::revocation::Revocations;
-use super::{MOST_AHEAD, ProviderSide, Refreshable, Schedule, Session, SessionKey, SessionOutline, SessionToken};
+use super::{
+    MOST_AHEAD, ProviderSide, Realm, Refreshable, Schedule, Session, SessionKey, SessionOutline, SessionToken,
+};
 use crate::identity::{Assurance, Identity, Kept, PackedIdentity};
 use crate::world::{EntropyError, UnixTime, World};
 
@@ -148,18 +150,12 @@ impl RecordKeys {
         (UnixTime::from_millis(created) + self.lifetime).as_millis().min(expires)
     }
 
-    /// Seals `session` under `token`; `issuer` vouched for it.
+    /// Seals `session` under `token`.
     ///
     /// # Errors
     ///
     /// When the system gives no randomness.
-    pub(super) fn seal(
-        &self,
-        world: &World,
-        token: &SessionToken,
-        session: &Session,
-        issuer: &str,
-    ) -> Result<Vec<u8>, EntropyError> {
+    pub(super) fn seal(&self, world: &World, token: &SessionToken, session: &Session) -> Result<Vec<u8>, EntropyError> {
         let key = token.key();
         let identity = session.identity.identity();
         let rest = Rest {
@@ -180,25 +176,16 @@ impl RecordKeys {
             userinfo_claims: Cow::Borrowed(session.userinfo_claims()),
         };
         let head = Head { version: VERSION, ends_at: end(session) };
-        let mut record = self.head_and_outline(world, &key, &Outline::of(session, issuer), head)?;
+        let mut record = self.head_and_outline(world, &key, &Outline::of(session), head)?;
         seal(world, &token.record_key(), &bound_to(head.version, &key), &json(&rest), &mut record)?;
         Ok(record)
     }
 
-    /// Opens what [`RecordKeys::seal`] made. Returns `None` for everything else, and where `issuer_of` names another issuer for
-    /// the application, because settings may have changed since.
-    pub(super) fn open<'i>(
-        &self,
-        token: &SessionToken,
-        record: &[u8],
-        issuer_of: impl Fn(&str) -> &'i str,
-    ) -> Option<Session> {
+    /// Opens what [`RecordKeys::seal`] made. Returns `None` for everything else.
+    pub(super) fn open(&self, token: &SessionToken, record: &[u8]) -> Option<Session> {
         let key = token.key();
         let parts = Parts::of(record)?;
         let outline = self.outline_of(&key, &parts)?;
-        if issuer_of(&outline.application) != outline.issuer {
-            return None;
-        }
         let rest = open(&token.record_key(), &bound_to(parts.head.version, &key), parts.rest)?;
         let rest: Rest<'_> = serde_json::from_slice(&rest).ok()?;
         let identity = Identity {
@@ -212,7 +199,7 @@ impl RecordKeys {
         };
         let sent_until = rest.sent_until.map(UnixTime::from_millis);
         Some(Session {
-            application: outline.application.into(),
+            realm: Realm::new(outline.application, &outline.issuer),
             identity: PackedIdentity::new(identity, &rest.id_token, sent_until)
                 .with_claims(rest.claims.into_owned())
                 .keeping(Arc::new(rest.kept.into_owned())),

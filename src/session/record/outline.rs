@@ -36,10 +36,10 @@ pub(in crate::session) struct Outline {
 }
 
 impl Outline {
-    pub(in crate::session) fn of(session: &Session, issuer: &str) -> Self {
+    pub(in crate::session) fn of(session: &Session) -> Self {
         Self {
-            application: session.application.to_string(),
-            issuer: issuer.to_owned(),
+            application: session.realm.application.to_string(),
+            issuer: session.realm.issuer.to_string(),
             subject: session.identity.subject().to_owned(),
             label: session.identity.label().to_owned(),
             session_id: session.session_id().map(str::to_owned),

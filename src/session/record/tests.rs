@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ fn token() -> SessionToken {
 
 fn session(identity: Identity, id_token: &str, idle_timeout: Option<Duration>) -> Session {
     let new = NewSession {
-        application: "app".into(),
+        realm: Realm::new("app", ISSUER),
         identity: PackedIdentity::new(identity, id_token, Some(UnixTime::from_secs(1_700_000_000))),
         began_at: UnixTime::from_millis(1_699_999_990_000),
         lifetime: Duration::from_hours(24),
@@ -34,11 +33,11 @@ fn session(identity: Identity, id_token: &str, idle_timeout: Option<Duration>) -
 }
 
 fn sealed(session: &Session, token: &SessionToken) -> Vec<u8> {
-    KEYS.seal(&World::system(), token, session, ISSUER).unwrap()
+    KEYS.seal(&World::system(), token, session).unwrap()
 }
 
 fn opened(token: &SessionToken, record: &[u8]) -> Option<Session> {
-    KEYS.open(token, record, |_| ISSUER)
+    KEYS.open(token, record)
 }
 
 fn of_alice() -> (SessionToken, Session) {
@@ -53,7 +52,7 @@ fn same(one: &Session, other: &Session) {
     assert_eq!(one.identity().sent_until().is_some(), other.identity().sent_until().is_some());
     assert_eq!(one.identity().claims(), other.identity().claims());
     assert_eq!(one.identity().kept(), other.identity().kept());
-    assert_eq!((&one.application, one.created_at), (&other.application, other.created_at));
+    assert_eq!((&one.realm, one.created_at), (&other.realm, other.created_at));
     assert_eq!((one.expires_at, one.idle_timeout), (other.expires_at, other.idle_timeout));
     assert_eq!((one.last_use(), one.was_checked()), (other.last_use(), other.was_checked()));
     assert_eq!((one.began_at, one.session_id()), (other.began_at, other.session_id()));
@@ -88,11 +87,11 @@ fn what_was_kept_obeys_shorter_settings() {
         (hours(3), Some(hours(2)), minutes(132)),
     ] {
         let keys = RecordKeys::new(SECRET, lifetime, idle);
-        let opened = keys.open(&token, &record, |_| ISSUER).unwrap();
+        let opened = keys.open(&token, &record).unwrap();
         let end = began + lives_for;
         let last = UnixTime::from_millis(end.as_millis() - 1);
         assert!(opened.lives(last) && !opened.lives(end), "{lifetime:?} {idle:?}");
-        let revocations = Revocations::new(SECRET, HashMap::new());
+        let revocations = Revocations::new(SECRET);
         let shown = |now| keys.shown(token.key(), &record, None, &revocations, now);
         let latest = began + lifetime.min(hours(24));
         assert_eq!(shown(began).unwrap().expires_at, latest.as_millis(), "{lifetime:?}");
@@ -127,7 +126,7 @@ fn another_secret_token_name_or_version_opens_nothing() {
     let (token, session) = of_alice();
     let record = sealed(&session, &token);
     assert!(opened(&token, &record).is_some());
-    assert!(keys(b"another secret").open(&token, &record, |_| ISSUER).is_none());
+    assert!(keys(b"another secret").open(&token, &record).is_none());
     assert!(opened(&self::token(), &record).is_none());
     assert!(KEYS.outline(&self::token().key(), &record).is_none());
     let mut newer = record;
@@ -157,8 +156,10 @@ fn a_member_that_a_later_release_added_is_passed_over() {
 fn of_an_application_whose_provider_is_another_now_nothing_opens() {
     let (token, session) = of_alice();
     let record = sealed(&session, &token);
-    assert!(KEYS.open(&token, &record, |application| if application == "app" { ISSUER } else { "" }).is_some());
-    assert!(KEYS.open(&token, &record, |_| "https://other.example.com").is_none());
+    let session = KEYS.open(&token, &record).unwrap();
+    assert!(session.is_of(&Realm::new("app", ISSUER)));
+    assert!(!session.is_of(&Realm::new("app", "https://other.example.com")));
+    assert!(!session.is_of(&Realm::new("other", ISSUER)));
 }
 
 fn identity() -> impl Strategy<Value = Identity> {

@@ -236,8 +236,6 @@ impl TagKey {
 /// A session remembers the length of the list when it was last looked up, so a check costs one comparison.
 pub(super) struct Revocations {
     key: TagKey,
-    /// The issuer of each application, by the application's slug.
-    issuers: HashMap<String, String>,
     /// The number of entries that were ever added.
     added: AtomicU64,
     list: RwLock<HashMap<Tag, Entry>>,
@@ -247,6 +245,7 @@ pub(super) struct Revocations {
 #[derive(Clone, Copy)]
 pub(super) struct Revocable<'s> {
     pub(super) application: &'s str,
+    pub(super) issuer: &'s str,
     pub(super) subject: &'s str,
     pub(super) session_id: Option<&'s str>,
     /// The ones before a refresh.
@@ -258,18 +257,13 @@ pub(super) struct Revocable<'s> {
 
 impl Revocations {
     /// An empty list, with tags under `secret`.
-    pub(super) fn new(secret: &[u8], issuers: HashMap<String, String>) -> Self {
-        Self { key: TagKey::new(secret), issuers, added: AtomicU64::new(0), list: RwLock::default() }
+    pub(super) fn new(secret: &[u8]) -> Self {
+        Self { key: TagKey::new(secret), added: AtomicU64::new(0), list: RwLock::default() }
     }
 
     /// The entries of `revocation`: for sessions whose login began at the moment `at` or earlier, kept until `until`.
     pub(super) fn entries(&self, revocation: &Revocation<'_>, at: UnixTime, until: UnixTime) -> Entries {
         self.key.entries(revocation, at, until)
-    }
-
-    /// The issuer of an application's provider.
-    pub(super) fn issuer(&self, application: &str) -> &str {
-        self.issuers.get(application).map_or("", String::as_str)
     }
 
     /// Adds `entry`; sessions that it means are denied from now on.
@@ -310,7 +304,7 @@ impl Revocations {
 
     /// Whether a session with these properties was revoked.
     pub(super) fn lists(&self, session: &Revocable<'_>) -> bool {
-        let issuer = self.issuer(session.application);
+        let issuer = session.issuer;
         let made_in = |session_id: Option<&str>| match session_id {
             Some(session_id) => self.key.session(issuer, session_id),
             None => self.key.without_session(issuer, session.subject),

@@ -6,8 +6,7 @@ use crate::session::{ProviderSide, Renewal};
 const ISSUER: &str = "https://id.example.com";
 
 fn revocations() -> Revocations {
-    let issuers = HashMap::from([("app-example-com".to_owned(), ISSUER.to_owned())]);
-    Revocations::new(b"a secret of some length, for tests", issuers)
+    Revocations::new(b"a secret of some length, for tests")
 }
 
 fn at(seconds: u64) -> UnixTime {

@@ -1,6 +1,5 @@
 //! Requests that nobody waits for any more: what they began is carried out, and the audit log has it.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -175,7 +174,6 @@ impl Scene {
             max_sessions: 10,
             lifetime,
             idle_timeout: None,
-            issuers: HashMap::from([(app.id.to_string(), provider.issuer().to_owned())]),
             world: world.clone(),
         });
         let (store, background) =
@@ -228,7 +226,7 @@ pub(super) fn alice(app: &Application, world: &World) -> Session {
         schedule: Schedule::new(never, never),
     };
     let new = NewSession {
-        application: app.id.clone(),
+        realm: app.realm.clone(),
         identity: PackedIdentity::new(identity, "id.to.ken", None),
         began_at: world.moment(),
         lifetime: Duration::from_hours(1),

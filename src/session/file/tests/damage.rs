@@ -81,7 +81,7 @@ impl Scene {
     /// The pages that have the revocation of bob, or once had it.
     fn revocations_pages(&self) -> Vec<usize> {
         let whom = Whom::Subject { issuer: ISSUER, subject: "bob-subject" };
-        let revocations = Revocations::new(SECRET, parts(1).issuers);
+        let revocations = Revocations::new(SECRET);
         let entries = revocations.entries(&Revocation { whom, once: None }, UnixTime::default(), UnixTime::default());
         let tag = entries.revoked[0].tag;
         let found = self.bytes.windows(16).enumerate().filter(|(_, it)| *it == tag.0);
