@@ -119,8 +119,9 @@ mod tests {
         }
     }
 
+    /// SECURITY: 49, 50
     #[test]
-    fn case_049_050_a_name_has_one_spelling() {
+    fn a_name_has_one_spelling() {
         same(&["alice", "Alice", " alice", "ALICE\t", "ａｌｉｃｅ", "al\u{200b}ice", "alice\u{feff}"]);
         for ignorable in [
             "\u{ad}",

@@ -145,8 +145,10 @@ async fn new_keys_need_no_discovery() {
 }
 
 /// What anybody can send says nothing about logins.
+///
+/// SECURITY: 90, 137
 #[tokio::test]
-async fn case_090_tokens_of_strangers_change_no_readiness() {
+async fn tokens_of_strangers_change_no_readiness() {
     let stage = Stage::with_key_cooldown(HOUR).await;
     stage.daemon.ready().await;
     let looks = || [Endpoint::Discovery, Endpoint::Jwks].map(|it| stage.provider.requests(it));

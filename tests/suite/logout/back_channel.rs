@@ -145,8 +145,9 @@ fn wrong_tokens() -> Vec<(&'static str, LogoutToken)> {
     ]
 }
 
+/// SECURITY: 22, 90
 #[tokio::test]
-async fn case_022_090_a_token_with_a_fault_ends_nothing() {
+async fn a_token_with_a_fault_ends_nothing() {
     let stage = Stage::start().await;
     let alice = visitor(&stage, APP, "alice").await;
     let mut tokens: Vec<_> = wrong_tokens().into_iter().map(|(what, token)| (what, made(&stage, &token))).collect();
@@ -344,8 +345,10 @@ async fn what_cannot_be_judged_yet_may_be_sent_again() {
 }
 
 /// What strangers send costs one request for keys, and no memory.
+///
+/// SECURITY: 90, 137
 #[tokio::test]
-async fn case_090_floods_of_junk_fetch_keys_once() {
+async fn floods_of_junk_fetch_keys_once() {
     const MANY: usize = 2000;
     let stage = Stage::start().await;
     let alice = visitor(&stage, APP, "alice").await;

@@ -51,8 +51,9 @@ async fn a_cookie_that_came_along_is_taken_back() {
     assert_eq!(stage.provider.requests(Endpoint::Revocation), revocations, "tokens are left alone");
 }
 
+/// SECURITY: 90
 #[tokio::test]
-async fn case_090_it_needs_a_provider_that_is_set_up_for_it() {
+async fn it_needs_a_provider_that_is_set_up_for_it() {
     let off = Stage::start().await;
     let alice = visitor(&off, APP, "alice").await;
     let session = off.provider.session_ids("alice").remove(0);

@@ -34,8 +34,9 @@ fn state(callback: &Url) -> Option<String> {
     callback.query_pairs().find(|(name, _)| name == "state").map(|(_, state)| state.into_owned())
 }
 
+/// SECURITY: 2, 54, 67
 #[tokio::test]
-async fn case_002_054_067_a_state_counts_for_its_browser_and_as_it_was_made() {
+async fn a_state_counts_for_its_browser_and_as_it_was_made() {
     let stage = stage().await;
     let mut alice = stage.browser();
     let callback = up_to_callback(&stage, &mut alice, "alice").await;
@@ -62,8 +63,9 @@ async fn case_002_054_067_a_state_counts_for_its_browser_and_as_it_was_made() {
     stage.check("traefik", &mut alice, APP).await.is(200);
 }
 
+/// SECURITY: 23
 #[tokio::test]
-async fn case_023_the_token_call_proves_what_the_login_promised() {
+async fn the_token_call_proves_what_the_login_promised() {
     let stage = stage().await;
     stage.sign_in(&mut stage.browser(), APP, "alice").await.is(200);
     let seen = stage.provider.last_request(Endpoint::Token).unwrap();
@@ -75,8 +77,9 @@ async fn case_023_the_token_call_proves_what_the_login_promised() {
     );
 }
 
+/// SECURITY: 27, 83, 87, 88
 #[tokio::test]
-async fn case_027_083_087_088_posts_change_nothing() {
+async fn posts_change_nothing() {
     let stage = stage().await;
     let mut browser = stage.browser();
     let callback = up_to_callback(&stage, &mut browser, "alice").await;
@@ -128,8 +131,9 @@ async fn case_027_083_087_088_posts_change_nothing() {
     }
 }
 
+/// SECURITY: 97b
 #[tokio::test]
-async fn case_097b_a_callback_counts_once() {
+async fn a_callback_counts_once() {
     let stage = stage().await;
     let mut browser = stage.browser();
     let callback = up_to_callback(&stage, &mut browser, "alice").await;
@@ -142,8 +146,9 @@ async fn case_097b_a_callback_counts_once() {
     assert_eq!(stage.provider.requests(Endpoint::Token), before, "the code is not even tried");
 }
 
+/// SECURITY: 97
 #[tokio::test]
-async fn case_097_a_token_counts_once() {
+async fn a_token_counts_once() {
     let stage = stage().await;
     let mut browser = stage.browser();
     let first = stage.sign_in(&mut browser, APP, "alice").await.is(200).header("x-authentik-jwt");
@@ -154,8 +159,9 @@ async fn case_097_a_token_counts_once() {
     nobody_is_in(&stage, &mut replaying, reply.is(502)).await;
 }
 
+/// SECURITY: 102
 #[tokio::test]
-async fn case_102_errors_end_on_a_page() {
+async fn errors_end_on_a_page() {
     let stage = stage().await;
     let mut browser = stage.browser();
     browser.get(&format!("{CALLBACK}?error=access_denied")).await.is(400);
@@ -172,8 +178,9 @@ async fn case_102_errors_end_on_a_page() {
     nobody_is_in(&stage, &mut browser, &again).await;
 }
 
+/// SECURITY: 54, 103
 #[tokio::test]
-async fn case_054_103_answers_of_another_provider_are_refused() {
+async fn answers_of_another_provider_are_refused() {
     let host = |at: u8| format!("https://app{at}.example.com");
     let mut providers = Vec::new();
     let mut toml = String::new();
@@ -216,8 +223,9 @@ async fn case_054_103_answers_of_another_provider_are_refused() {
     browser.get(callback.as_str()).await.is(302);
 }
 
+/// SECURITY: 52
 #[tokio::test]
-async fn case_052_interleaved_logins_end_each_as_itself() {
+async fn interleaved_logins_end_each_as_itself() {
     let stage = stage().await;
     let mut under_way = Vec::new();
     for number in 0..200 {
@@ -243,8 +251,9 @@ async fn case_052_interleaved_logins_end_each_as_itself() {
     }
 }
 
+/// SECURITY: 100
 #[tokio::test]
-async fn case_100_groups_are_sent_whole_and_judged_whole() {
+async fn groups_are_sent_whole_and_judged_whole() {
     let applications = RULES.replace("[\"admins\"]", "[\"group-1999\"]");
     let stage = Stage::with("", &applications).await;
     let groups: Vec<String> = (0..2000).map(|it| format!("group-{it}")).collect();

@@ -19,8 +19,9 @@ async fn signed_in(stage: &Stage) -> (Browser, String, String) {
     (browser, name, value)
 }
 
+/// SECURITY: 16, 42, 85
 #[tokio::test]
-async fn case_016_042_085_broken_cookies_open_nothing() {
+async fn broken_cookies_open_nothing() {
     let stage = stage().await;
     let (_, name, good) = signed_in(&stage).await;
     let mut cookies = vec![
@@ -72,8 +73,9 @@ async fn case_016_042_085_broken_cookies_open_nothing() {
     assert_eq!(raw::ask(&stage, "caddy", "app.example.com", b"/page", &[line.as_bytes()]).await, 200);
 }
 
+/// SECURITY: 17, 89
 #[tokio::test]
-async fn case_017_089_no_other_credential_opens_anything() {
+async fn no_other_credential_opens_anything() {
     let stage = stage().await;
     let (mut browser, _, good) = signed_in(&stage).await;
     let token = stage.check("traefik", &mut browser, APP).await.header("x-authentik-jwt");
@@ -104,8 +106,9 @@ async fn case_017_089_no_other_credential_opens_anything() {
     }
 }
 
+/// SECURITY: 86, 98, 106
 #[tokio::test]
-async fn case_086_098_many_cookies_are_bounded_work() {
+async fn many_cookies_are_bounded_work() {
     let stage = stage().await;
     let (_, name, good) = signed_in(&stage).await;
     let bad = |count: usize| (0..count).map(|it| format!("{name}={it:042}A")).collect::<Vec<_>>().join("; ");
@@ -182,8 +185,9 @@ async fn no_planted_cookie_hides_a_session_from_its_end() {
     }
 }
 
+/// SECURITY: 97, 98
 #[tokio::test]
-async fn case_097_098_cookies_are_bound_to_their_host_and_their_use() {
+async fn cookies_are_bound_to_their_host_and_their_use() {
     let stage = stage().await;
     let (browser, name, good) = signed_in(&stage).await;
     assert!(name.starts_with("__Host-"), "{name}");
@@ -216,8 +220,9 @@ async fn case_097_098_cookies_are_bound_to_their_host_and_their_use() {
     drop(browser);
 }
 
+/// SECURITY: 15, 97, 97b
 #[tokio::test]
-async fn case_015_097_097b_session_ids_change_at_login_and_stand_in_no_url() {
+async fn session_ids_change_at_login_and_stand_in_no_url() {
     let stage = stage().await;
     let app = Url::parse(APP).unwrap();
     let (mut browser, _, mut last) = signed_in(&stage).await;
@@ -242,8 +247,9 @@ async fn case_015_097_097b_session_ids_change_at_login_and_stand_in_no_url() {
     assert!(!done.is(303).header("location").contains(&last));
 }
 
+/// SECURITY: 61
 #[tokio::test]
-async fn case_061_nothing_secret_is_short_or_seen_twice() {
+async fn nothing_secret_is_short_or_seen_twice() {
     let stage = stage().await;
     let app = Url::parse(APP).unwrap();
     let mut seen = HashSet::new();

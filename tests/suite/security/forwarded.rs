@@ -18,8 +18,9 @@ async fn status(stage: &Stage, line: &[u8], more: &[&str]) -> u16 {
     raw::status(stage, &lines).await
 }
 
+/// SECURITY: 11, 12
 #[tokio::test]
-async fn case_011_012_strangers_are_not_believed() {
+async fn strangers_are_not_believed() {
     for trusted in ["[]", "[\"192.0.2.0/24\"]"] {
         let stage = Stage::with("", &format!("[server]\ntrusted_proxies = {trusted}\n{RULES}")).await;
         for dialect in ["traefik", "caddy", "nginx"] {
@@ -44,8 +45,9 @@ async fn case_011_012_strangers_are_not_believed() {
     }
 }
 
+/// SECURITY: 9, 28, 32, 33
 #[tokio::test]
-async fn case_009_032_033_look_alike_fields_are_not_read() {
+async fn look_alike_fields_are_not_read() {
     let stage = stage().await;
     let public = [
         "X_Forwarded_Uri: /public/x",
@@ -76,8 +78,9 @@ async fn case_009_032_033_look_alike_fields_are_not_read() {
     assert_eq!(status(&stage, TRAEFIK, &[&shouted[..], &["X-Forwarded-Uri: /public/x"]].concat()).await, 400);
 }
 
+/// SECURITY: 18, 19, 45, 60
 #[tokio::test]
-async fn case_018_019_045_060_client_addresses_decide_nothing() {
+async fn client_addresses_decide_nothing() {
     let stage = stage().await;
     let long = format!("X-Forwarded-For: {}", "127.0.0.1, ".repeat(900));
     for line in [
@@ -104,8 +107,9 @@ async fn case_018_019_045_060_client_addresses_decide_nothing() {
     stage.ask("traefik", &mut browser, Method::GET, APP, &[("x-forwarded-for", "a, b, ::::")]).await.is(200);
 }
 
+/// SECURITY: 31, 66
 #[tokio::test]
-async fn case_031_066_prefixes_never_reach_a_location() {
+async fn prefixes_never_reach_a_location() {
     let stage = stage().await;
     for prefix in ["//evil.test", "%0d//evil.test", "%2f%2fevil.test", "/\\evil.test", "https://evil.test", "/public"] {
         for name in ["x-forwarded-prefix", "x-forwarded-path", "x-script-name", "x-original-prefix", "x-replaced-path"]
@@ -121,8 +125,9 @@ async fn case_031_066_prefixes_never_reach_a_location() {
     }
 }
 
+/// SECURITY: 36, 37
 #[tokio::test]
-async fn case_036_037_two_values_are_none() {
+async fn two_values_are_none() {
     let stage = stage().await;
     let (public, admin) = ("X-Forwarded-Uri: /public/x", "X-Forwarded-Uri: /admin");
     let (host, open) = ("X-Forwarded-Host: app.example.com", "X-Forwarded-Host: open.example.test");
@@ -161,8 +166,9 @@ async fn case_036_037_two_values_are_none() {
     }
 }
 
+/// SECURITY: 39
 #[tokio::test]
-async fn case_039_fields_of_other_dialects_are_not_read() {
+async fn fields_of_other_dialects_are_not_read() {
     let stage = stage().await;
     let claims: Vec<&[u8]> = vec![
         b"X-Envoy-Original-Path: /public/x",
@@ -195,8 +201,9 @@ async fn case_039_fields_of_other_dialects_are_not_read() {
     }
 }
 
+/// SECURITY: 45, 46
 #[tokio::test]
-async fn case_045_046_control_bytes_and_quotes_are_refused() {
+async fn control_bytes_and_quotes_are_refused() {
     let stage = stage().await;
     for url in [
         &b"https://\0app.example.com/public/x"[..],
@@ -253,8 +260,9 @@ async fn case_045_046_control_bytes_and_quotes_are_refused() {
     }
 }
 
+/// SECURITY: 53
 #[tokio::test]
-async fn case_053_an_empty_or_missing_field_is_refused() {
+async fn an_empty_or_missing_field_is_refused() {
     let stage = stage().await;
     let whole = ["X-Forwarded-Proto: https", "X-Forwarded-Host: app.example.com", "X-Forwarded-Uri: /public/x"];
     for line in [TRAEFIK, b"GET /outpost.goauthentik.io/auth/caddy HTTP/1.1"] {
@@ -274,8 +282,9 @@ async fn case_053_an_empty_or_missing_field_is_refused() {
     assert_eq!(raw::status(&stage, &[envoy]).await, 400, "no Host at all");
 }
 
+/// SECURITY: 64, 94
 #[tokio::test]
-async fn case_064_094_schemes_are_http_and_https() {
+async fn schemes_are_http_and_https() {
     let stage = stage().await;
     for (scheme, expected) in [
         ("https", 200),
@@ -322,8 +331,9 @@ async fn case_064_094_schemes_are_http_and_https() {
     }
 }
 
+/// SECURITY: 63
 #[tokio::test]
-async fn case_063_no_request_makes_the_daemon_fetch_anything() {
+async fn no_request_makes_the_daemon_fetch_anything() {
     let stage = stage().await;
     let trap = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = trap.local_addr().unwrap().to_string();

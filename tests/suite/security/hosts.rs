@@ -7,8 +7,9 @@ use super::{APP, DIALECTS, stage};
 use crate::provider::{Config, Provider};
 use crate::support::{Browser, Reply, Stage, client};
 
+/// SECURITY: 43, 48
 #[tokio::test]
-async fn case_043_048_spellings_of_a_host_are_one_host() {
+async fn spellings_of_a_host_are_one_host() {
     let stage = stage().await;
     let mut browser = stage.browser();
     stage.sign_in(&mut browser, APP, "bob").await.is(200);
@@ -96,8 +97,9 @@ async fn an_application_is_not_asked_about_at_another_ones_host() {
     }
 }
 
+/// SECURITY: 101
 #[tokio::test]
-async fn case_101_the_host_field_moves_no_redirect_uri() {
+async fn the_host_field_moves_no_redirect_uri() {
     let stage = stage().await;
     for host in
         ["evil.test", "app.example.com.evil.test", "evilapp.example.com", "app.example.com@evil.test", "evil.test:443"]

@@ -37,8 +37,9 @@ fn harmless(reply: &Reply) {
     }
 }
 
+/// SECURITY: 51, 57, 75, 76
 #[tokio::test]
-async fn case_051_057_075_076_nothing_reflected_is_markup() {
+async fn nothing_reflected_is_markup() {
     let stage = stage().await;
     let mut browser = stage.browser();
     for text in MARKUP {
@@ -79,8 +80,9 @@ async fn case_051_057_075_076_nothing_reflected_is_markup() {
     }
 }
 
+/// SECURITY: 51, 57, 76
 #[tokio::test]
-async fn case_051_057_names_are_no_markup() {
+async fn names_are_no_markup() {
     let stage = stage().await;
     for text in MARKUP {
         stage.provider.set(|behaviour| {
@@ -92,8 +94,9 @@ async fn case_051_057_names_are_no_markup() {
     }
 }
 
+/// SECURITY: 35, 75
 #[tokio::test]
-async fn case_035_075_pages_give_nothing_back() {
+async fn pages_give_nothing_back() {
     let stage = stage().await;
     let mut browser = stage.browser();
     let secrets = [("authorization", "Bearer given-back"), ("cookie", "a=given-back"), ("x-secret", "given-back")];
@@ -110,8 +113,9 @@ async fn case_035_075_pages_give_nothing_back() {
     }
 }
 
+/// SECURITY: 21, 71
 #[tokio::test]
-async fn case_021_071_metrics_have_a_listener_of_their_own() {
+async fn metrics_have_a_listener_of_their_own() {
     let stage = stage().await;
     let mut browser = stage.browser();
     stage.sign_in(&mut browser, APP, "alice").await.is(200);

@@ -122,8 +122,9 @@ async fn end_of(stage: &Stage, browser: &mut Browser, mode: Mode, start: Reply) 
     end
 }
 
+/// SECURITY: 1, 3, 4, 5, 6, 20, 24, 47, 55, 62, 66, 77, 80, 84, 95, 96
 #[test]
-fn case_001_003_006_020_024_077_084_096_no_text_is_read_as_another_place() {
+fn no_text_is_read_as_another_place() {
     let settings = Settings::from_toml(&format!(
         "[identity_provider.idp]\nissuer = \"https://idp.test\"\nclient_id = \"x\"\nclient_secret = \"x\"\n{RULES}"
     ))
@@ -173,8 +174,9 @@ fn friendly() -> Vec<(Mode, String, String)> {
     rows
 }
 
+/// SECURITY: 1, 3, 4, 5, 6, 20, 24, 47, 55, 62, 66, 77, 80, 84, 95, 96, 97, 97b
 #[tokio::test]
-async fn case_001_003_004_005_006_024_047_055_062_077_080_084_095_096_097_097b_no_login_and_no_sign_out_leads_away() {
+async fn no_login_and_no_sign_out_leads_away() {
     let stage = stage().await;
     let mut browser = known(&stage).await;
     let out = START.replace("start", "sign_out");
@@ -209,8 +211,9 @@ async fn case_001_003_004_005_006_024_047_055_062_077_080_084_095_096_097_097b_n
     }
 }
 
+/// SECURITY: 1, 3, 4, 5, 6, 20, 24, 31, 47, 48, 55, 62, 66, 77, 80, 84, 95, 96
 #[tokio::test]
-async fn case_001_031_048_066_no_forwarded_url_leads_away() {
+async fn no_forwarded_url_leads_away() {
     let stage = stage().await;
     let known = known(&stage).await;
     let mut redirected = 0;

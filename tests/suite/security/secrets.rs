@@ -235,8 +235,9 @@ async fn logouts(run: &mut Run) {
     }
 }
 
+/// SECURITY: 35, 73, 75, 90, 99
 #[tokio::test(flavor = "multi_thread")]
-async fn case_035_073_090_099_nothing_secret_is_logged_or_shown() {
+async fn nothing_secret_is_logged_or_shown() {
     let provider = provider().await;
     let mut environment = quick_start(provider.issuer());
     environment.push(("FOREPOST_LOG__LEVEL", "trace".into()));

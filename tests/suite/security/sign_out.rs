@@ -4,8 +4,9 @@ use http::Method;
 
 use super::{APP, DIALECTS, START, stage};
 
+/// SECURITY: 15, 22, 58
 #[tokio::test]
-async fn case_015_022_058_a_session_ends_with_its_sign_out() {
+async fn a_session_ends_with_its_sign_out() {
     let stage = stage().await;
     let mut browser = stage.browser();
     stage.sign_in(&mut browser, APP, "alice").await.is(200);
@@ -23,8 +24,9 @@ async fn case_015_022_058_a_session_ends_with_its_sign_out() {
     again.is(200).contains("Signed out");
 }
 
+/// SECURITY: 47, 80, 90, 107
 #[tokio::test]
-async fn case_047_080_090_other_sites_sign_nobody_out() {
+async fn other_sites_sign_nobody_out() {
     let stage = stage().await;
     let mut browser = stage.browser();
     stage.sign_in(&mut browser, APP, "alice").await.is(200);

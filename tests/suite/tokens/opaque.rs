@@ -37,8 +37,9 @@ async fn what_a_rule_requires_is_told_as_a_lack_of_the_token() {
     bearer(&stage, settings, &writer).await.is(200);
 }
 
+/// SECURITY: 91, 92
 #[tokio::test]
-async fn case_091_a_scope_is_asked_for_where_it_is_needed() {
+async fn a_scope_is_asked_for_where_it_is_needed() {
     let stage = stage().await;
     let token = stage.provider.opaque_token("proxy", "alice", "openid profile groups").unwrap();
     for _ in 0..2 {
@@ -51,8 +52,9 @@ async fn case_091_a_scope_is_asked_for_where_it_is_needed() {
     bearer(&stage, SCOPED, &writer).await.is(200);
 }
 
+/// SECURITY: 17, 91, 92, 124
 #[tokio::test]
-async fn case_017_092_answers_that_prove_nothing() {
+async fn answers_that_prove_nothing() {
     let answers = [
         ("active", json!("true")),
         ("active", json!(1)),

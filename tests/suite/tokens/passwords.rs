@@ -31,8 +31,9 @@ async fn app_passwords_are_redeemed_once() {
     assert!(reply.is(401).header("www-authenticate").starts_with("Bearer resource_metadata="), "{reply:#?}");
 }
 
+/// SECURITY: 49, 50
 #[tokio::test]
-async fn case_049_050_guessing_costs_the_guesser() {
+async fn guessing_costs_the_guesser() {
     let stage = stage().await;
     stage.provider.set(|behaviour| behaviour.app_password = Some("right"));
     basic(&stage, "alice", "right").await.is(200);
