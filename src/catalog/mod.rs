@@ -79,10 +79,10 @@ impl Catalog {
         self.providers.get(found.ok()?)
     }
 
-    /// The first identity provider with this issuer, in the order of names.
+    /// The identity provider with this issuer; of several, the last one in the order of names.
     #[must_use]
     pub fn provider_of_issuer(&self, issuer: &str) -> Option<&Arc<Provider>> {
-        self.providers.iter().find(|provider| provider.settings().issuer == issuer)
+        self.providers.iter().rfind(|provider| provider.settings().issuer == issuer)
     }
 
     /// The further issuers of tokens of all applications.

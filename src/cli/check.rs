@@ -5,6 +5,7 @@ use http::HeaderName;
 use http::header::AUTHORIZATION;
 use serde_json::json;
 
+use crate::catalog::Conflict;
 use crate::oidc::inspect::{Finding, Level, inspect};
 use crate::settings::{FurtherNames, Settings};
 use crate::world::World;
@@ -26,7 +27,11 @@ pub(super) async fn run(settings: &Settings, as_json: bool) -> ExitCode {
         findings.extend(found.into_iter().map(|finding| (format!("identity_provider.{name}"), finding)));
     }
     let mut told = HashSet::new();
-    let (catalog, _) = crate::daemon::catalog(settings, World::system());
+    let (catalog, conflicts) = crate::daemon::catalog(settings, World::system());
+    // What is wrong with a provider is among its own findings.
+    for conflict in conflicts.iter().filter(|conflict| matches!(conflict, Conflict::TokenIssuer { .. })) {
+        findings.push(("settings".to_owned(), Finding::new(Level::Failure, "token issuer", conflict.to_string())));
+    }
     for app in &settings.applications {
         if let Some(app) = catalog.application(&app.slug) {
             let provider = app.provider.settings();

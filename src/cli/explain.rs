@@ -71,13 +71,12 @@ pub(super) fn run(settings: &Settings, asked: &ExplainArguments) -> ExitCode {
 
 fn explain(settings: &Settings, asked: &ExplainArguments) -> Result<(String, bool), String> {
     let (catalog, conflicts) = crate::daemon::catalog(settings, World::system());
-    if let Some(conflict) = conflicts.first() {
-        return Err(conflict.to_string());
-    }
     let slugs = || settings.applications.iter().map(|app| app.slug.as_str()).collect::<Vec<_>>().join(", ");
-    let app = catalog
-        .application(&asked.application)
-        .ok_or_else(|| format!("there is no application {:?}; there are {}", asked.application, slugs()))?;
+    let is_declared = settings.applications.iter().any(|app| app.slug == asked.application);
+    let app = catalog.application(&asked.application).ok_or_else(|| match conflicts.first() {
+        Some(conflict) if is_declared => conflict.to_string(),
+        _ => format!("there is no application {:?}; there are {}", asked.application, slugs()),
+    })?;
 
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, HeaderValue::from_static("text/html"));

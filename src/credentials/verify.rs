@@ -113,9 +113,9 @@ impl SingleVerification<'_> {
             let verified = self.verified(verified, names, token.to_owned(), JWT_FOR)?;
             return Ok(self.of_the_provider(Verified { complete, ..verified }));
         }
-        let found =
-            self.app.token_issuers.iter().zip(&self.accepted.issuers).find(|(_, settings)| settings.issuer == issuer);
-        let Some((provider, settings)) = found else {
+        let provider = self.app.token_issuers.iter().find(|provider| provider.settings().issuer == issuer);
+        let settings = self.accepted.issuers.iter().find(|settings| settings.issuer == issuer);
+        let Some((provider, settings)) = provider.zip(settings) else {
             // Introspection may accept it: authentik has an issuer for each application.
             if self.accepted.bearer == Bearer::Both && !self.accepted.accept_clients.is_empty() {
                 return self.introspect(token).await;

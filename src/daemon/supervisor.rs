@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tokio::sync::OnceCell;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::catalog::Catalog;
 use crate::oidc::Provider;
@@ -12,7 +12,8 @@ use crate::oidc::Provider;
 /// Keeps the metadata and keys of all providers of a catalogue fresh, and of no others.
 pub(super) struct Supervisor {
     stop: CancellationToken,
-    tasks: TaskTracker,
+    /// Aborted when the supervisor is dropped.
+    tasks: JoinSet<()>,
     watched: Vec<Watched>,
     /// Whether the cryptographic library has its entropy.
     entropy: Arc<OnceCell<()>>,
@@ -29,11 +30,12 @@ struct Watched {
 impl Supervisor {
     /// Watches no provider yet; all work ends with `stop`.
     pub(super) fn new(stop: CancellationToken) -> Self {
-        Self { stop, tasks: TaskTracker::new(), watched: Vec::new(), entropy: Arc::default() }
+        Self { stop, tasks: JoinSet::new(), watched: Vec::new(), entropy: Arc::default() }
     }
 
     /// Begins the work for providers that are new in `catalog`, and ends that for those which are gone.
     pub(super) fn follow(&mut self, catalog: &Catalog) {
+        while self.tasks.try_join_next().is_some() {}
         let all: Vec<_> = catalog.providers().iter().chain(catalog.token_issuers()).collect();
         self.watched.retain(|watched| {
             let stays = all.iter().any(|provider| Arc::ptr_eq(provider, &watched.provider));
@@ -69,7 +71,7 @@ impl Supervisor {
         });
     }
 
-    fn warn_without_introspection(&self, provider: &Arc<Provider>, stop: CancellationToken) {
+    fn warn_without_introspection(&mut self, provider: &Arc<Provider>, stop: CancellationToken) {
         let provider = Arc::clone(provider);
         self.tasks.spawn(async move {
             stop.run_until_cancelled(provider.warn_without_introspection()).await;
@@ -78,8 +80,7 @@ impl Supervisor {
 
     /// Waits until all work has ended.
     pub(super) async fn finished(self) {
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.tasks.join_all().await;
     }
 }
 
