@@ -3,7 +3,7 @@
 mod back_channel;
 mod front_channel;
 mod rate_limit;
-mod tokens;
+mod revoker;
 mod wanted;
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 pub use back_channel::{BackChannelError, Obeyed};
 pub use front_channel::{FrontChannelError, Left};
-pub use tokens::Revoker;
+pub use revoker::Revoker;
 pub use wanted::{is_wanted, is_wanted_everywhere};
 
 use crate::app::Application;

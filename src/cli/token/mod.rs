@@ -30,8 +30,8 @@ use crate::world::World;
 
 const USER_AGENT: &str = concat!("forepost/", env!("CARGO_PKG_VERSION"));
 
-/// For one answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// The time-out of a request.
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// For which application, and how.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl<'a> Run<'a> {
         url.set_query(None);
         url.set_fragment(None);
         let secret = arguments.client_secret_file.as_deref().map(read_secret).transpose()?;
-        let http = HttpClient::new(arguments.ca_file.as_deref(), PATIENCE);
+        let http = HttpClient::new(arguments.ca_file.as_deref(), TIMEOUT);
         Ok(Self {
             arguments,
             url,

@@ -18,11 +18,11 @@ use crate::session::{
 };
 use crate::world::UnixTime;
 
-/// A store that cannot keep a new session is given so long for it; a request may be given less in all.
-const LONGEST_SAVE: Duration = Duration::from_secs(5);
+/// How long the store is asked to keep a new session; the request may end before.
+const SAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Between two tries.
-const GLANCE: Duration = Duration::from_millis(100);
+/// The pause between two tries.
+const STORE_PAUSE: Duration = Duration::from_millis(100);
 
 /// The user may not use the application any more (RFC 6749 §4.1.2.1).
 const DENIED: &str = "access_denied";
@@ -302,9 +302,9 @@ impl Logins {
         }
         let token = SessionToken::generate(&self.world)?;
         let opened = Audited::new(&app.id, app.provider.name(), &token, &session);
-        let deadline = Instant::now() + LONGEST_SAVE;
-        patiently(deadline, || self.store.save(&token, Arc::clone(&session))).await?;
-        patiently(deadline, || self.forget(app, visitor, "replaced")).await?;
+        let deadline = Instant::now() + SAVE_TIMEOUT;
+        retried(deadline, || self.store.save(&token, Arc::clone(&session))).await?;
+        retried(deadline, || self.forget(app, visitor, "replaced")).await?;
         self.revoker.signed_in(&app.provider, &session);
         set_cookies.push(app.cookies.set_session(&token.encode(), self.lifetime));
         Ok(opened)
@@ -328,14 +328,14 @@ fn auth_times(login: &Login, identity: &Identity, visitor: &Visitor<'_>) -> Vec<
     times
 }
 
-/// The code is redeemed by now, and nobody could try again.
-async fn patiently<T, Asked: Future<Output = Result<T, StoreError>>>(
+/// Asks the store again after an error, until `deadline`: the code is redeemed by now, so the browser cannot try again.
+async fn retried<T, Asked: Future<Output = Result<T, StoreError>>>(
     deadline: Instant,
     ask: impl Fn() -> Asked,
 ) -> Result<T, StoreError> {
     loop {
         match ask().await {
-            Err(_) if Instant::now() < deadline => sleep(GLANCE).await,
+            Err(_) if Instant::now() < deadline => sleep(STORE_PAUSE).await,
             done => return done,
         }
     }

@@ -1,4 +1,4 @@
-//! Refresh tokens of sessions that were signed out.
+//! Revocation of the refresh tokens of sessions that were signed out.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::oidc::{OidcError, Provider};
 use crate::session::Session;
 use crate::telemetry::WithCauses;
 
-/// From a sign-out to the revocation, where the browser does not come back before.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// The time from a sign-out to the revocation, when the browser does not come back before.
+const BROWSER_WAIT: Duration = Duration::from_mins(1);
 
 /// Sign-outs whose tokens wait; each keeps a session in memory.
 const MOST_WAITING: usize = 10_000;
@@ -23,7 +23,7 @@ const MOST_WAITING: usize = 10_000;
 /// Requests under way at once; a provider that is slow must not fill the memory.
 const MOST_AT_ONCE: usize = 256;
 
-/// Takes refresh tokens back at the provider (RFC 7009), behind its own sign-out and while nobody waits for it.
+/// Revokes refresh tokens at the provider (RFC 7009), after its own sign-out and beside the requests.
 ///
 /// A provider may hang its own session on the token: with the token Keycloak takes the client out of the session, and then
 /// tells neither the client's other applications nor the provider behind it of the sign-out that the browser is on its way
@@ -37,7 +37,7 @@ pub struct Revoker {
     waiting: Mutex<HashMap<String, Waiting>>,
     unnamed: AtomicU64,
     hurry: CancellationToken,
-    patience: Duration,
+    wait: Duration,
 }
 
 /// A sign-out whose browser is at the provider.
@@ -52,17 +52,17 @@ impl Revoker {
     /// Works in tasks of `tasks`.
     #[must_use]
     pub fn new(tasks: TaskTracker) -> Arc<Self> {
-        Self::with_patience(tasks, PATIENCE)
+        Self::with_wait(tasks, BROWSER_WAIT)
     }
 
-    fn with_patience(tasks: TaskTracker, patience: Duration) -> Arc<Self> {
+    fn with_wait(tasks: TaskTracker, wait: Duration) -> Arc<Self> {
         Arc::new(Self {
             tasks,
             turns: Arc::new(Semaphore::new(MOST_AT_ONCE)),
             waiting: Mutex::default(),
             unnamed: AtomicU64::new(0),
             hurry: CancellationToken::new(),
-            patience,
+            wait,
         })
     }
 
@@ -107,7 +107,7 @@ impl Revoker {
         self.tasks.spawn(async move {
             tokio::select! {
                 _ = came_back => {}
-                () = tokio::time::sleep(revoker.patience) => {}
+                () = tokio::time::sleep(revoker.wait) => {}
                 () = revoker.hurry.cancelled() => {}
             }
             revoker.wait_no_longer(&name).await;
@@ -150,7 +150,7 @@ impl Revoker {
         }
     }
 
-    /// Revokes now what waits, and lets nothing wait from now on: the daemon ends.
+    /// Revokes all waiting tokens at once, and lets none wait from now on, because the daemon ends.
     pub fn hurry(&self) {
         self.hurry.cancel();
     }
@@ -209,14 +209,14 @@ mod tests {
     impl Scene {
         /// With a provider that revokes nothing, so that it is asked for nothing.
         fn new() -> Self {
-            Self::with_patience(PATIENCE)
+            Self::with_wait(BROWSER_WAIT)
         }
 
-        fn with_patience(patience: Duration) -> Self {
+        fn with_wait(wait: Duration) -> Self {
             let metrics = Arc::new(Metrics::new("test", &[], &[]));
             let settings = provider_settings("https://id.example.com");
             let provider = Arc::new(Provider::known("idp", settings, World::system(), metrics));
-            Self { provider, revoker: Revoker::with_patience(TaskTracker::new(), patience) }
+            Self { provider, revoker: Revoker::with_wait(TaskTracker::new(), wait) }
         }
 
         fn leave(&self, session: &Arc<Session>, name: Option<&str>) {
@@ -244,7 +244,7 @@ mod tests {
     }
 
     fn alices(session_id: Option<&str>) -> Arc<Session> {
-        of(alice(&single("https://app.example.com"), UnixTime::from_secs(1), PATIENCE, None), session_id)
+        of(alice(&single("https://app.example.com"), UnixTime::from_secs(1), BROWSER_WAIT, None), session_id)
     }
 
     #[tokio::test]
@@ -263,14 +263,14 @@ mod tests {
             assert_eq!(scene.waiting().await, 2);
         }
         let scene = Scene::new();
-        let without_token = alice(&single("https://app.example.com"), UnixTime::from_secs(1), PATIENCE, None);
+        let without_token = alice(&single("https://app.example.com"), UnixTime::from_secs(1), BROWSER_WAIT, None);
         scene.leave(&Arc::new(without_token), None);
         assert_eq!(scene.revoker.count(), 0, "nothing waits for nothing");
     }
 
     #[tokio::test]
     async fn a_browser_that_does_not_come_back_is_not_waited_for() {
-        let scene = Scene::with_patience(Duration::from_millis(1));
+        let scene = Scene::with_wait(Duration::from_millis(1));
         scene.leave(&alices(None), Some("one"));
         while scene.waiting().await > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -297,7 +297,7 @@ mod tests {
             // It may be another browser.
             (None, alices(None), 1),
             (None, alices(Some("a")), 1),
-            (None, of(bob(&single("https://app.example.com"), UnixTime::from_secs(1), PATIENCE), None), 1),
+            (None, of(bob(&single("https://app.example.com"), UnixTime::from_secs(1), BROWSER_WAIT), None), 1),
         ] {
             let scene = Scene::new();
             scene.leave(&alices(left), Some("one"));
@@ -309,7 +309,7 @@ mod tests {
     #[tokio::test]
     async fn without_the_name_of_a_session_the_time_of_the_login_tells() {
         let app = single("https://app.example.com");
-        let of = |times: &[u64]| with_times(alice(&app, UnixTime::from_secs(1), PATIENCE, None), None, times);
+        let of = |times: &[u64]| with_times(alice(&app, UnixTime::from_secs(1), BROWSER_WAIT, None), None, times);
         for (left, entered, waits) in [
             (&[7][..], &[7][..], 0),
             (&[7, 8], &[8], 0),
