@@ -10,7 +10,7 @@ use crate::catalog::samples::catalog;
 use crate::session::contract::parts;
 use crate::session::samples::{alice, bob};
 use crate::session::{
-    Begun, Finished, Lease, MemoryStore, Page, Revocation, Session, SessionOutline, SessionToken, StoreFuture,
+    Finished, Lease, LeaseAnswer, MemoryStore, Page, Revocation, Session, SessionOutline, SessionToken, StoreFuture,
 };
 use crate::world::{UnixTime, World};
 
@@ -170,7 +170,7 @@ impl SessionStore for Away {
         away()
     }
 
-    fn begin_refresh<'s>(&'s self, _: &'s SessionToken) -> StoreFuture<'s, Begun> {
+    fn begin_refresh<'s>(&'s self, _: &'s SessionToken) -> StoreFuture<'s, LeaseAnswer> {
         away()
     }
 

@@ -16,7 +16,7 @@ use crate::app::Application;
 use crate::limit::{Call, Cooldowns, Follower, SingleFlight};
 use crate::logout::Revoker;
 use crate::session::{
-    Audited, Begun, Finished, Lease, Refreshable, Revalidation, Session, SessionKey, SessionStore, SessionToken,
+    Audited, Finished, Lease, LeaseAnswer, Refreshable, Revalidation, Session, SessionKey, SessionStore, SessionToken,
     StoreError,
 };
 use crate::telemetry::LogThrottle;
@@ -234,7 +234,7 @@ impl Refresher {
             return Completion::Stored;
         }
         match self.begin_refresh(token, provider.settings().timeout).await {
-            Ok(Begun::Lease(lease, newest)) => {
+            Ok(LeaseAnswer::Lease(lease, newest)) => {
                 let is_newer = !Arc::ptr_eq(&newest, session);
                 let now = self.world.now();
                 if let Some(refreshable) = newest.refreshable() {
@@ -252,9 +252,9 @@ impl Refresher {
                     Completion::Stored
                 }
             }
-            Ok(Begun::Spent) => self.give_up(app, token).await,
-            Ok(Begun::Busy) => Completion::Stored,
-            Ok(Begun::Gone) => Completion::Ended,
+            Ok(LeaseAnswer::Spent) => self.give_up(app, token).await,
+            Ok(LeaseAnswer::Busy) => Completion::Stored,
+            Ok(LeaseAnswer::Gone) => Completion::Ended,
             Err(error) => {
                 self.store_failed(app, &error);
                 Completion::Stored
@@ -290,11 +290,11 @@ impl Refresher {
     }
 
     /// Acquires the lease to refresh. While another replica has it, waits up to `patience`.
-    async fn begin_refresh(&self, token: &SessionToken, patience: Duration) -> Result<Begun, StoreError> {
+    async fn begin_refresh(&self, token: &SessionToken, patience: Duration) -> Result<LeaseAnswer, StoreError> {
         let deadline = Instant::now() + patience;
         loop {
             match self.store.begin_refresh(token).await? {
-                Begun::Busy if Instant::now() < deadline => sleep(STORE_PAUSE).await,
+                LeaseAnswer::Busy if Instant::now() < deadline => sleep(STORE_PAUSE).await,
                 begun => return Ok(begun),
             }
         }

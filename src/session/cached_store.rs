@@ -6,7 +6,7 @@ use super::backend::{Backend, LeaseReply, Stored};
 use super::cache::Cache;
 use super::map::Keyed;
 use super::{
-    Begun, Finished, Lease, Page, Refreshable, Revocation, Session, SessionKey, SessionOutline, SessionStore,
+    Finished, Lease, LeaseAnswer, Page, Refreshable, Revocation, Session, SessionKey, SessionOutline, SessionStore,
     SessionToken, StoreError, StoreFuture,
 };
 use crate::world::UnixTime;
@@ -56,34 +56,34 @@ impl<B: Backend> CachedStore<B> {
         if B::KEEPS_RECORDS { Ok(self.cache.seal(token, session)?) } else { Ok(Vec::new()) }
     }
 
-    async fn lease(&self, token: &SessionToken) -> Result<Begun, StoreError> {
-        let Some(session) = self.load(token).await? else { return Ok(Begun::Gone) };
+    async fn lease(&self, token: &SessionToken) -> Result<LeaseAnswer, StoreError> {
+        let Some(session) = self.load(token).await? else { return Ok(LeaseAnswer::Gone) };
         let key = token.key();
         let (lease, record, is_retaken) = match self.backend.begin_refresh(key, &session).await? {
             LeaseReply::Lease(lease, record) => (lease, record, false),
             LeaseReply::Retaken(lease, record) => (lease, Some(record), true),
-            LeaseReply::Busy => return Ok(Begun::Busy),
+            LeaseReply::Busy => return Ok(LeaseAnswer::Busy),
             LeaseReply::Spent(record) => {
                 // It may have been refreshed elsewhere before, and go on for longer than is known here.
                 record.map(|record| self.newest(token, &session, record));
-                return Ok(Begun::Spent);
+                return Ok(LeaseAnswer::Spent);
             }
             LeaseReply::Gone => {
                 self.cache.sessions.remove(&key);
-                return Ok(Begun::Gone);
+                return Ok(LeaseAnswer::Gone);
             }
         };
         let newest = match record {
             Some(record) => self.newest(token, &session, record),
             None => Some(session),
         };
-        let Some(newest) = newest else { return Ok(Begun::Gone) };
+        let Some(newest) = newest else { return Ok(LeaseAnswer::Gone) };
         if is_retaken && !newest.refreshable().is_some_and(Refreshable::is_reusable) {
             // What was known here is older than the record: the provider gives a new token each time by now.
             self.backend.finish_refresh(key, &lease, Finished::Unanswered, Vec::new()).await?;
-            return Ok(Begun::Spent);
+            return Ok(LeaseAnswer::Spent);
         }
-        Ok(Begun::Lease(lease, newest))
+        Ok(LeaseAnswer::Lease(lease, newest))
     }
 
     /// The session in `record`, which another process may have refreshed since `known` was read; from now on memory has it.
@@ -158,7 +158,7 @@ impl<B: Backend> SessionStore for CachedStore<B> {
         })
     }
 
-    fn begin_refresh<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, Begun> {
+    fn begin_refresh<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, LeaseAnswer> {
         Box::pin(self.lease(token))
     }
 

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::samples::{alice, bob, in_session, tied};
+use super::samples::{alice, app, bob, in_session, tied};
 use super::{
-    Begun, Finished, Lease, Once, ProviderSide, Refreshable, Renewal, Revocation, Schedule, Session, SessionOutline,
-    SessionStore, SessionToken, StoreParts, Whom,
+    Finished, Lease, LeaseAnswer, Once, ProviderSide, Refreshable, Renewal, Revocation, Schedule, Session,
+    SessionOutline, SessionStore, SessionToken, StoreParts, Whom,
 };
-use crate::app::samples::single;
 use crate::world::{UnixTime, World};
 
 pub(super) const SECRET: &[u8] = b"a secret of some length, for tests";
@@ -38,7 +37,7 @@ fn now() -> UnixTime {
 }
 
 fn session(seconds: u64) -> Session {
-    alice(&single("https://app.example.com"), now(), Duration::from_secs(seconds), None)
+    alice(app(), now(), Duration::from_secs(seconds), None)
 }
 
 async fn saved(store: &impl SessionStore, session: Session) -> SessionToken {
@@ -81,7 +80,7 @@ async fn keeping(store: &impl SessionStore) {
     let cached = store.cached(&one).expect("what was just loaded is in memory");
     assert!(Arc::ptr_eq(&loaded, &cached), "there is one of each");
     assert_eq!(loaded.identity().label(), "alice");
-    assert!(loaded.is_valid_for(&single("https://app.example.com").realm, now()));
+    assert!(loaded.is_valid_for(&app().realm, now()));
     assert!(store.load(&unknown).await.unwrap().is_none());
 
     let replacement = Arc::new(session(240));
@@ -106,7 +105,7 @@ fn refreshable(refresh_token: &str, rotates: Option<bool>) -> Session {
 
 async fn lease(store: &impl SessionStore, token: &SessionToken, refresh_token: &str) -> Lease {
     match store.begin_refresh(token).await.unwrap() {
-        Begun::Lease(lease, session) => {
+        LeaseAnswer::Lease(lease, session) => {
             assert_eq!(session.refreshable().unwrap().token.expose_secret(), refresh_token);
             lease
         }
@@ -117,7 +116,7 @@ async fn lease(store: &impl SessionStore, token: &SessionToken, refresh_token: &
 async fn refreshing(store: &impl SessionStore) {
     let token = saved(store, refreshable("first", None)).await;
     let first = lease(store, &token, "first").await;
-    assert!(matches!(store.begin_refresh(&token).await.unwrap(), Begun::Busy), "one at a time");
+    assert!(matches!(store.begin_refresh(&token).await.unwrap(), LeaseAnswer::Busy), "one at a time");
     let renewed = Finished::Renewed(Arc::new(refreshable("second", Some(true))));
     assert!(store.finish_refresh(&token, &first, renewed).await.unwrap());
     let second = lease(store, &token, "second").await;
@@ -130,14 +129,14 @@ async fn refreshing(store: &impl SessionStore) {
     let late = Finished::Renewed(Arc::new(refreshable("third", None)));
     assert!(!store.finish_refresh(&token, &third, late).await.unwrap(), "it was removed in the meantime");
     assert!(!is_there(store, &token).await, "and does not come back");
-    assert!(matches!(store.begin_refresh(&token).await.unwrap(), Begun::Gone));
+    assert!(matches!(store.begin_refresh(&token).await.unwrap(), LeaseAnswer::Gone));
 }
 
 async fn spending(store: &impl SessionStore) {
     let token = saved(store, refreshable("once", Some(true))).await;
     let first = lease(store, &token, "once").await;
     assert!(store.finish_refresh(&token, &first, Finished::Unanswered).await.unwrap());
-    assert!(matches!(store.begin_refresh(&token).await.unwrap(), Begun::Spent), "it may be spent");
+    assert!(matches!(store.begin_refresh(&token).await.unwrap(), LeaseAnswer::Spent), "it may be spent");
     assert!(is_there(store, &token).await, "the session lives on");
     store.remove(&token).await.unwrap();
 
@@ -164,7 +163,7 @@ async fn all(store: &impl SessionStore) -> Vec<SessionOutline> {
 async fn showing(store: &impl SessionStore) {
     assert_eq!(all(store).await, []);
     let of_alice = saved(store, in_session(session(60), "sid")).await;
-    let of_bob = saved(store, bob(&single("https://app.example.com"), now(), Duration::from_mins(1))).await;
+    let of_bob = saved(store, bob(app(), now(), Duration::from_mins(1))).await;
     let sessions = all(store).await;
     let users: HashSet<&str> = sessions.iter().map(|it| it.user.as_str()).collect();
     assert_eq!((sessions.len(), users), (2, HashSet::from(["alice", "bob"])));
@@ -191,7 +190,7 @@ async fn revoke(store: &impl SessionStore, whom: Whom<'_>) {
 async fn revoking(store: &impl SessionStore) {
     let alices = Whom::Subject { issuer: ISSUER, subject: "alice-subject" };
     let (one, other) = (saved(store, session(60)).await, saved(store, session(60)).await);
-    let of_bob = saved(store, bob(&single("https://app.example.com"), now(), Duration::from_mins(1))).await;
+    let of_bob = saved(store, bob(app(), now(), Duration::from_mins(1))).await;
     assert!(is_there(store, &one).await);
     revoke(store, Whom::Subject { issuer: ISSUER, subject: "nobody" }).await;
     assert!(is_there(store, &one).await);
@@ -207,7 +206,7 @@ async fn revoking(store: &impl SessionStore) {
     }
     store.finish_refresh(&unanswered, &leases.0, Finished::Unanswered).await.unwrap();
     store.finish_refresh(&untouched, &leases.1, Finished::Untouched).await.unwrap();
-    assert!(matches!(store.begin_refresh(&one).await.unwrap(), Begun::Gone), "what was revoked is not refreshed");
+    assert!(matches!(store.begin_refresh(&one).await.unwrap(), LeaseAnswer::Gone), "what was revoked is not refreshed");
     let renewed = Finished::Renewed(Arc::new(store_independent_renewal()));
     store.finish_refresh(&refreshing, &lease, renewed).await.unwrap();
     assert!(!is_there(store, &refreshing).await, "a refresh revives nothing");
@@ -219,7 +218,7 @@ async fn revoking(store: &impl SessionStore) {
 
     moving(store).await;
 
-    let old = alice(&single("https://app.example.com"), UnixTime::from_millis(now().as_millis() - 1000), HOUR, None);
+    let old = alice(app(), UnixTime::from_millis(now().as_millis() - 1000), HOUR, None);
     let in_flight = saved(store, old).await;
     revoke(store, alices).await;
     assert!(!is_there(store, &in_flight).await, "its login began before");
@@ -229,7 +228,7 @@ async fn revoking(store: &impl SessionStore) {
     assert!(store.revoke(&order).await.unwrap());
     assert!(!is_there(store, &of_bob).await);
     let later = now() + Duration::from_secs(5);
-    let newer = saved(store, alice(&single("https://app.example.com"), later, HOUR, None)).await;
+    let newer = saved(store, alice(app(), later, HOUR, None)).await;
     assert!(!store.revoke(&order).await.unwrap(), "followed before");
     assert!(is_there(store, &newer).await);
     assert!(store.remove(&newer).await.unwrap().is_some());
@@ -238,12 +237,11 @@ async fn revoking(store: &impl SessionStore) {
 
 /// An order means all logins before it, whatever clock they began by.
 pub(super) async fn contract_of_clocks(store: &impl SessionStore) {
-    let app = single("https://app.example.com");
     let alices = Whom::Subject { issuer: ISSUER, subject: "alice-subject" };
     let rows = [alices, Whom::Everybody, Whom::Application(SLUG)];
     for (row, whom) in rows.into_iter().enumerate() {
         let ahead = Duration::from_secs(40 + 100 * row as u64);
-        let [fast, seen] = [(); 2].map(|()| alice(&app, now() + ahead, HOUR, None));
+        let [fast, seen] = [(); 2].map(|()| alice(app(), now() + ahead, HOUR, None));
         let (fast, seen) = (saved(store, fast).await, saved(store, seen).await);
         assert!(is_there(store, &seen).await);
         revoke(store, whom).await;
@@ -252,7 +250,7 @@ pub(super) async fn contract_of_clocks(store: &impl SessionStore) {
         }
     }
     let far = now() + Duration::from_hours(24 * 365 * 9);
-    let absurd = saved(store, alice(&app, far, HOUR, None)).await;
+    let absurd = saved(store, alice(app(), far, HOUR, None)).await;
     assert!(store.load(&absurd).await.unwrap().is_none_or(|session| !session.lives(now())), "not by this clock");
     revoke(store, Whom::Everybody).await;
     store.remove(&absurd).await.unwrap();
@@ -275,7 +273,7 @@ async fn moving(store: &impl SessionStore) {
     let rows = [("one", true, true), ("one", false, true), ("other", true, true), ("another", true, false)];
     for (row, (revoked, during, ends)) in rows.into_iter().enumerate() {
         let named = |name: &str| format!("{name} {row}");
-        let session = alice(&single("https://app.example.com"), later, Duration::from_mins(1), None);
+        let session = alice(app(), later, Duration::from_mins(1), None);
         let session = tied(session, in_it(&named("one")));
         let renewal = Renewal { identity: session.identity().clone(), provider: in_it(&named("other")) };
         let renewed = Finished::Renewed(Arc::new(session.renewed(renewal)));
@@ -299,16 +297,14 @@ const HOUR: Duration = Duration::from_hours(1);
 
 /// A session whose login began an hour ago.
 fn store_independent_renewal() -> Session {
-    let app = single("https://app.example.com");
-    alice(&app, UnixTime::from_millis(now().as_millis() - 3_600_000), HOUR * 2, None)
+    alice(app(), UnixTime::from_millis(now().as_millis() - 3_600_000), HOUR * 2, None)
 }
 
 /// Long after all earlier steps.
 async fn reclaiming(store: &impl SessionStore) {
     let later = now() + Duration::from_secs(10);
     let token = token();
-    let app = single("https://app.example.com");
-    store.save(&token, Arc::new(alice(&app, later, Duration::from_mins(2), None))).await.unwrap();
+    store.save(&token, Arc::new(alice(app(), later, Duration::from_mins(2), None))).await.unwrap();
     store.reclaim(now()).await.unwrap();
     assert!(is_there(store, &token).await, "what lives is not reclaimed");
     store.reclaim(later + Duration::from_hours(3)).await.unwrap();

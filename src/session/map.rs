@@ -204,14 +204,11 @@ fn evict(sessions: &mut Sessions) -> Vec<Keyed> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::LazyLock;
     use std::time::Duration;
 
     use super::*;
-    use crate::app::Application;
-    use crate::app::samples::single;
     use crate::session::SessionToken;
-    use crate::session::samples::alice;
+    use crate::session::samples::{alice, app};
     use crate::world::{UnixTime, World};
 
     fn token() -> SessionToken {
@@ -219,8 +216,7 @@ mod tests {
     }
 
     fn session(began: u64, seconds: u64) -> Arc<Session> {
-        static APP: LazyLock<Application> = LazyLock::new(|| single("https://app.example.com"));
-        Arc::new(alice(&APP, UnixTime::from_secs(began), Duration::from_secs(seconds), None))
+        Arc::new(alice(app(), UnixTime::from_secs(began), Duration::from_secs(seconds), None))
     }
 
     #[track_caller]

@@ -108,10 +108,9 @@ impl Backend for MemoryBackend {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::samples::single;
     use crate::session::SessionStore as _;
     use crate::session::contract::{contract, parts, token};
-    use crate::session::samples::alice;
+    use crate::session::samples::{alice, app};
 
     #[tokio::test]
     async fn keeps_the_contract() {
@@ -119,8 +118,7 @@ mod tests {
     }
 
     fn session(began: u64, seconds: u64) -> Arc<Session> {
-        let app = single("https://app.example.com");
-        Arc::new(alice(&app, UnixTime::from_secs(began), Duration::from_secs(seconds), None))
+        Arc::new(alice(app(), UnixTime::from_secs(began), Duration::from_secs(seconds), None))
     }
 
     #[tokio::test]

@@ -37,7 +37,7 @@ pub use outline::{Page, SessionOutline};
 pub use provider_side::{Names, ProviderSide};
 pub use realm::Realm;
 pub use redis::{RedisAddress, RedisMode, RedisSettings, RedisStore};
-pub use refresh::{Begun, Finished, Lease, Refreshable};
+pub use refresh::{Finished, Lease, LeaseAnswer, Refreshable};
 pub use revalidation::Revalidation;
 pub use revocation::{Once, Origin, Revocation, Whom};
 pub use schedule::Schedule;

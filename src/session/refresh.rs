@@ -80,7 +80,7 @@ pub struct Lease {
 
 /// The store's answer to a request for a lease.
 #[derive(Debug)]
-pub enum Begun {
+pub enum LeaseAnswer {
     /// The caller has the lease, for this session, which is the newest there is.
     Lease(Lease, Arc<Session>),
     /// Another task or process has the lease.

@@ -1,15 +1,22 @@
 //! Sessions for tests.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::{NewSession, ProviderSide, Session};
 use crate::app::Application;
+use crate::app::samples::single;
 use crate::identity::{Identity, PackedIdentity};
 use crate::world::{Clock, UnixTime, World};
 
 /// The tokens of samples do not end.
 const FOREVER: UnixTime = UnixTime::from_millis(u64::MAX);
+
+/// The application of sessions in tests, one for all: to make one takes milliseconds.
+pub(crate) fn app() -> &'static Application {
+    static APP: LazyLock<Application> = LazyLock::new(|| single("https://app.example.com"));
+    &APP
+}
 
 /// The right time plus this many seconds.
 pub(crate) struct Shifted(pub(crate) i64);

@@ -2,7 +2,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::{Begun, Finished, Lease, Page, Revocation, Session, SessionKey, SessionOutline, SessionToken};
+use super::{Finished, Lease, LeaseAnswer, Page, Revocation, Session, SessionKey, SessionOutline, SessionToken};
 use crate::world::UnixTime;
 
 /// The result of a store's operation.
@@ -31,7 +31,7 @@ pub trait SessionStore: Send + Sync {
     fn remove<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, Option<Arc<Session>>>;
 
     /// Takes the lease for a refresh, before the refresh token is sent.
-    fn begin_refresh<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, Begun>;
+    fn begin_refresh<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, LeaseAnswer>;
 
     /// Ends a refresh; `false`, and nothing changes, when the lease was lost meanwhile or the session is gone.
     fn finish_refresh<'s>(

@@ -1,8 +1,7 @@
 //! How long sessions live.
 
-use super::samples::alice;
+use super::samples::{alice, app};
 use super::*;
-use crate::app::samples::single;
 
 const BEGAN: u64 = 1_700_000_000;
 const DAY: u64 = 24 * 60;
@@ -13,7 +12,7 @@ const DAY: u64 = 24 * 60;
 fn check(used: &[u64], written: Option<u64>, ends: u64) {
     let at = |minutes: u64| UnixTime::from_secs(BEGAN + minutes * 60);
     let (lifetime, idle) = (Duration::from_secs(DAY * 60), Duration::from_hours(8));
-    let session = alice(&single("https://app.example.com"), at(0), lifetime, Some(idle));
+    let session = alice(app(), at(0), lifetime, Some(idle));
     for minutes in used {
         session.touch(at(*minutes));
     }

@@ -1,6 +1,5 @@
 use super::*;
-use crate::app::samples::single;
-use crate::session::samples::{alice, in_session, tied};
+use crate::session::samples::{alice, app, in_session, tied};
 use crate::session::{ProviderSide, Renewal};
 
 const ISSUER: &str = "https://id.example.com";
@@ -14,8 +13,7 @@ fn at(seconds: u64) -> UnixTime {
 }
 
 fn session(session_id: Option<&str>) -> Session {
-    let app = single("https://app.example.com");
-    let session = alice(&app, at(100), Duration::from_hours(1), None);
+    let session = alice(app(), at(100), Duration::from_hours(1), None);
     match session_id {
         Some(session_id) => in_session(session, session_id),
         None => session,

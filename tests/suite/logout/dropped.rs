@@ -10,8 +10,8 @@ use forepost::daemon::catalog;
 use forepost::identity::{Identity, PackedIdentity};
 use forepost::logout::{LogoutParts, Logouts, Revoker};
 use forepost::session::{
-    Begun, Finished, Lease, MemoryStore, NewSession, Page, ProviderSide, Refreshable, Revocation, Schedule, Session,
-    SessionKey, SessionOutline, SessionStore, SessionToken, StoreFuture, StoreParts,
+    Finished, Lease, LeaseAnswer, MemoryStore, NewSession, Page, ProviderSide, Refreshable, Revocation, Schedule,
+    Session, SessionKey, SessionOutline, SessionStore, SessionToken, StoreFuture, StoreParts,
 };
 use forepost::settings::Settings;
 use forepost::telemetry::RequestIds;
@@ -64,7 +64,7 @@ impl SessionStore for Slow {
         })
     }
 
-    fn begin_refresh<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, Begun> {
+    fn begin_refresh<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, LeaseAnswer> {
         self.inner.begin_refresh(token)
     }
 

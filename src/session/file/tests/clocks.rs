@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::session::Once;
-use crate::session::samples::Shifted;
+use crate::session::samples::{Shifted, app};
 
 fn shifted(folder: &TempDir, seconds: i64) -> FileStore {
     let parts = StoreParts { world: World::with_clock(Shifted(seconds)), ..parts(1000) };
@@ -10,7 +10,7 @@ fn shifted(folder: &TempDir, seconds: i64) -> FileStore {
 }
 
 fn began(at: UnixTime) -> Arc<Session> {
-    Arc::new(alice(&single("https://app.example.com"), at, Duration::from_hours(24), None))
+    Arc::new(alice(app(), at, Duration::from_hours(24), None))
 }
 
 async fn check(store: &FileStore, expected: &[(SessionToken, bool)]) {
@@ -76,7 +76,7 @@ async fn a_clock_that_was_years_ahead_spoils_nothing() {
 
 /// A session whose login began at the store's moment and was completed now.
 fn began_now(store: &FileStore) -> Arc<Session> {
-    let mut session = alice(&single("https://app.example.com"), World::system().now(), Duration::from_hours(24), None);
+    let mut session = alice(app(), World::system().now(), Duration::from_hours(24), None);
     session.began_at = store.cache.world.moment();
     Arc::new(session)
 }

@@ -20,11 +20,10 @@ struct Scene {
 async fn scene(stops: bool) -> Scene {
     let folder = folder();
     let store = store(&folder);
-    let app = single("https://app.example.com");
     let (mut ended, mut alive) = (Vec::new(), Vec::new());
     for _ in 0..12 {
         let of_bob = token();
-        store.save(&of_bob, Arc::new(bob(&app, World::system().now(), Duration::from_hours(10)))).await.unwrap();
+        store.save(&of_bob, Arc::new(bob(app(), World::system().now(), Duration::from_hours(10)))).await.unwrap();
         let removed = saved(&store).await;
         assert!(store.remove(&removed).await.unwrap().is_some());
         ended.extend([of_bob, removed]);

@@ -137,7 +137,7 @@ async fn what_is_answered_is_on_the_disk() {
     let now = World::system().now();
     let schedule = Schedule::new(now, now + Duration::from_mins(1));
     let refreshable = Some(Refreshable { token: "refresh token".into(), rotates: None, schedule });
-    let session = alice(&single("https://app.example.com"), now, Duration::from_hours(1), None);
+    let session = alice(app(), now, Duration::from_hours(1), None);
     let session = Arc::new(tied(session, ProviderSide { refreshable, ..ProviderSide::default() }));
     let mut before = disk.synced();
     let mut durable = |what: &str| {
@@ -147,7 +147,7 @@ async fn what_is_answered_is_on_the_disk() {
     let token = token();
     store.save(&token, Arc::clone(&session)).await.unwrap();
     durable("a login");
-    let Begun::Lease(lease, _) = SessionStore::begin_refresh(&store, &token).await.unwrap() else { panic!() };
+    let LeaseAnswer::Lease(lease, _) = SessionStore::begin_refresh(&store, &token).await.unwrap() else { panic!() };
     durable("a refresh that begins");
     assert!(SessionStore::finish_refresh(&store, &token, &lease, Finished::Renewed(session)).await.unwrap());
     durable("a refresh that ends");
@@ -171,7 +171,7 @@ async fn on_a_full_disk_new_sessions_are_in_memory() {
         assert!(loads(&store, token).await);
     }
     let begun = SessionStore::begin_refresh(&store, &unwritten[0]).await;
-    assert!(!matches!(begun, Ok(Begun::Lease(..) | Begun::Gone | Begun::Spent)), "{begun:?}");
+    assert!(!matches!(begun, Ok(LeaseAnswer::Lease(..) | LeaseAnswer::Gone | LeaseAnswer::Spent)), "{begun:?}");
     // The session in the file would be there again after a restart.
     let error = store.remove(&newer).await.unwrap_err().to_string();
     assert!(error.contains("sessions.redb") && error.contains("make room"), "{error}");

@@ -13,10 +13,9 @@ use tempfile::TempDir;
 
 use super::database::Database;
 use super::*;
-use crate::app::samples::single;
 use crate::session::contract::{ISSUER, SECRET, contract, parts, token};
-use crate::session::samples::{alice, bob, tied};
-use crate::session::{Begun, ProviderSide, Schedule, SessionStore, SessionToken, Whom};
+use crate::session::samples::{alice, app, bob, tied};
+use crate::session::{LeaseAnswer, ProviderSide, Schedule, SessionStore, SessionToken, Whom};
 use crate::world::World;
 
 fn folder() -> TempDir {
@@ -32,8 +31,7 @@ fn store(folder: &TempDir) -> FileStore {
 }
 
 fn session(idle_timeout: Option<Duration>) -> Arc<Session> {
-    let app = single("https://app.example.com");
-    Arc::new(alice(&app, World::system().now(), Duration::from_hours(24), idle_timeout))
+    Arc::new(alice(app(), World::system().now(), Duration::from_hours(24), idle_timeout))
 }
 
 async fn saved(store: &FileStore) -> SessionToken {
@@ -158,8 +156,7 @@ async fn what_has_ended_is_freed_and_its_room_used_again() {
     let mut sizes = Vec::new();
     for _ in 0..3 {
         let (store, tokens): (_, Vec<_>) = (&store, (0..600).map(|_| token()).collect());
-        let app = single("https://app.example.com");
-        let short = Arc::new(bob(&app, World::system().now(), Duration::from_secs(10)));
+        let short = Arc::new(bob(app(), World::system().now(), Duration::from_secs(10)));
         let all = tokens.iter().map(|token| store.save(token, Arc::clone(&short)));
         let mut all: Vec<_> = all.collect();
         for save in &mut all {
@@ -178,9 +175,8 @@ async fn what_was_revoked_stays_so() {
     let folder = folder();
     let first = store(&folder);
     let (one, other) = (saved(&first).await, saved(&first).await);
-    let app = single("https://app.example.com");
     let others = token();
-    first.save(&others, Arc::new(bob(&app, World::system().now(), Duration::from_mins(1)))).await.unwrap();
+    first.save(&others, Arc::new(bob(app(), World::system().now(), Duration::from_mins(1)))).await.unwrap();
     let whom = Whom::Subject { issuer: ISSUER, subject: "alice-subject" };
     let order = Revocation { whom, once: None };
     assert!(first.revoke(&order).await.unwrap());
@@ -205,15 +201,15 @@ async fn after_a_crash_a_refresh_token_that_was_sent_is_spent() {
         let now = World::system().now();
         let schedule = Schedule::new(now, now + Duration::from_mins(1));
         let refreshable = Some(Refreshable { token: "refresh token".into(), rotates, schedule });
-        let session = alice(&single("https://app.example.com"), now, Duration::from_hours(1), None);
+        let session = alice(app(), now, Duration::from_hours(1), None);
         let session = tied(session, ProviderSide { refreshable, ..ProviderSide::default() });
         first.save(&token, Arc::new(session)).await.unwrap();
         let begun = SessionStore::begin_refresh(&first, &token).await.unwrap();
-        assert!(matches!(begun, Begun::Lease(..)));
+        assert!(matches!(begun, LeaseAnswer::Lease(..)));
         drop(first);
         let second = store(&folder);
         let begun = SessionStore::begin_refresh(&second, &token).await.unwrap();
-        assert_eq!(matches!(begun, Begun::Spent), spent, "{rotates:?}");
+        assert_eq!(matches!(begun, LeaseAnswer::Spent), spent, "{rotates:?}");
     }
 }
 

@@ -7,9 +7,8 @@ use super::*;
 async fn who_signs_in_does_not_wait_for_what_is_freed() {
     let folder = folder();
     let store = Arc::new(store(&folder));
-    let app = single("https://app.example.com");
     let now = World::system().now();
-    let short = Arc::new(bob(&app, now, Duration::from_secs(10)));
+    let short = Arc::new(bob(app(), now, Duration::from_secs(10)));
     let mut saves = tokio::task::JoinSet::new();
     for _ in 0..20_000 {
         let (store, session) = (Arc::clone(&store), Arc::clone(&short));
@@ -26,7 +25,7 @@ async fn who_signs_in_does_not_wait_for_what_is_freed() {
     };
     let revocations: tokio::task::JoinSet<_> = (0..5_000).map(|number| revoke(subject(number))).collect();
     revocations.join_all().await;
-    let long = Arc::new(alice(&app, now, Duration::from_hours(1000), None));
+    let long = Arc::new(alice(app(), now, Duration::from_hours(1000), None));
     let reclaiming = tokio::spawn({
         let (store, later) = (Arc::clone(&store), now + Duration::from_hours(100));
         async move { SessionStore::reclaim(&*store, later).await.unwrap() }
@@ -47,7 +46,7 @@ async fn revocations_outlast_the_records_that_they_are_about() {
     let folder = folder();
     let store = Arc::new(store(&folder));
     let now = World::system().now();
-    let short = Arc::new(bob(&single("https://app.example.com"), now, Duration::from_secs(10)));
+    let short = Arc::new(bob(app(), now, Duration::from_secs(10)));
     let mut saves = tokio::task::JoinSet::new();
     for _ in 0..300 {
         let (store, session) = (Arc::clone(&store), Arc::clone(&short));

@@ -1,7 +1,7 @@
 //! Processes whose clocks differ by 20 seconds.
 
 use super::*;
-use crate::session::samples::Shifted;
+use crate::session::samples::{Shifted, app};
 
 fn shifted(server: &Server, seconds: i64) -> RedisStore {
     let parts = StoreParts { world: World::with_clock(Shifted(seconds)), ..parts(1000) };
@@ -9,7 +9,7 @@ fn shifted(server: &Server, seconds: i64) -> RedisStore {
 }
 
 fn began(at: UnixTime) -> Arc<Session> {
-    Arc::new(alice(&single("https://app.example.com"), at, LONG, None))
+    Arc::new(alice(app(), at, LONG, None))
 }
 
 const ALICES: Whom<'_> = Whom::Subject { issuer: ISSUER, subject: "alice-subject" };

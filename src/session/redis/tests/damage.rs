@@ -75,12 +75,11 @@ async fn where_the_list_is_damaged_nobody_lives_who_has_ended() {
 }
 
 async fn token_of_bob(store: &RedisStore) -> SessionToken {
-    let app = single("https://app.example.com");
-    saved(store, Arc::new(crate::session::samples::bob(&app, World::system().now(), LONG))).await
+    saved(store, Arc::new(crate::session::samples::bob(app(), World::system().now(), LONG))).await
 }
 
 fn began_now(store: &RedisStore) -> Arc<Session> {
-    Arc::new(alice(&single("https://app.example.com"), store.cache.world.moment(), LONG, None))
+    Arc::new(alice(app(), store.cache.world.moment(), LONG, None))
 }
 
 /// Outdated orders can be removed without damage.

@@ -89,7 +89,7 @@ async fn a_record_that_comes_back_opens_nothing() {
         assert!(other.load(&token).await.unwrap().is_none());
         until("it is gone", async || !is_there(&server, &token).await).await;
         one.backend.shared.redis.put(token.key().as_bytes(), &record, LONG, 0).await.unwrap();
-        assert!(matches!(other.begin_refresh(&token).await.unwrap(), Begun::Gone));
+        assert!(matches!(other.begin_refresh(&token).await.unwrap(), LeaseAnswer::Gone));
         until("it is gone", async || !is_there(&server, &token).await).await;
         one.backend.shared.redis.put(token.key().as_bytes(), &record, LONG, 0).await.unwrap();
         assert!(one.outline(token.key()).await.unwrap().is_none());
@@ -106,7 +106,7 @@ async fn a_sign_out_gives_back_what_another_process_refreshed() {
     let (_server, one, other) = scene().await;
     let token = saved(&one, refreshable("first", Some(true), Duration::ZERO)).await;
     assert!(other.load(&token).await.unwrap().is_some());
-    let Begun::Lease(lease, _) = one.begin_refresh(&token).await.unwrap() else { panic!("nobody has it") };
+    let LeaseAnswer::Lease(lease, _) = one.begin_refresh(&token).await.unwrap() else { panic!("nobody has it") };
     let renewed = Finished::Renewed(refreshable("second", Some(true), LONG));
     assert!(one.finish_refresh(&token, &lease, renewed).await.unwrap());
     let removed = other.remove(&token).await.unwrap().unwrap();

@@ -7,7 +7,6 @@ use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
 use super::*;
-use crate::app::samples::single;
 use crate::session::contract::{ISSUER, SECRET, contract_but_for_time, contract_of_clocks, parts, token};
 use crate::session::redis::client::tests::server::list_name;
 use crate::session::redis::client::tests::server::{Server, owner, settings, until};
@@ -15,8 +14,8 @@ use crate::session::redis::client::tests::stage::{
     Manner, cluster, cluster_of, cluster_settings, cluster_settings_of, watched,
 };
 use crate::session::revocation::vouched::ListKey;
-use crate::session::samples::{alice, tied};
-use crate::session::{Begun, Once, ProviderSide, Refreshable, Schedule, SessionStore, SessionToken, Whom};
+use crate::session::samples::{alice, app, tied};
+use crate::session::{LeaseAnswer, Once, ProviderSide, Refreshable, Schedule, SessionStore, SessionToken, Whom};
 use crate::world::World;
 
 const LONG: Duration = Duration::from_hours(1);
@@ -38,8 +37,7 @@ async fn scene() -> (Server, RedisStore, RedisStore) {
 }
 
 fn of_alice(provider: ProviderSide) -> Arc<Session> {
-    let app = single("https://app.example.com");
-    Arc::new(tied(alice(&app, World::system().now(), LONG, None), provider))
+    Arc::new(tied(alice(app(), World::system().now(), LONG, None), provider))
 }
 
 fn refreshable(refresh_token: &str, rotates: Option<bool>, due_in: Duration) -> Arc<Session> {
@@ -125,11 +123,11 @@ async fn one_of_two_processes_refreshes_and_the_other_gets_it() {
     let (_server, one, other) = scene().await;
     let token = saved(&one, refreshable("first", Some(true), Duration::ZERO)).await;
     let old = other.load(&token).await.unwrap().unwrap();
-    let Begun::Lease(lease, _) = one.begin_refresh(&token).await.unwrap() else { panic!("nobody has it") };
-    assert!(matches!(other.begin_refresh(&token).await.unwrap(), Begun::Busy));
+    let LeaseAnswer::Lease(lease, _) = one.begin_refresh(&token).await.unwrap() else { panic!("nobody has it") };
+    assert!(matches!(other.begin_refresh(&token).await.unwrap(), LeaseAnswer::Busy));
     let renewed = refreshable("second", Some(true), LONG);
     assert!(one.finish_refresh(&token, &lease, Finished::Renewed(renewed)).await.unwrap());
-    let Begun::Lease(lease, newest) = other.begin_refresh(&token).await.unwrap() else { panic!("given back") };
+    let LeaseAnswer::Lease(lease, newest) = other.begin_refresh(&token).await.unwrap() else { panic!("given back") };
     assert!(!Arc::ptr_eq(&newest, &old));
     assert_eq!(newest.refreshable().unwrap().token.expose_secret(), "second");
     assert!(Arc::ptr_eq(&newest, &other.cached(&token).unwrap()), "it is used from now on");
@@ -142,14 +140,14 @@ async fn whether_a_token_may_be_sent_again_the_record_says() {
     let (_server, one, other) = scene().await;
     let token = saved(&one, refreshable("first", Some(false), Duration::ZERO)).await;
     assert!(other.load(&token).await.unwrap().unwrap().refreshable().unwrap().is_reusable());
-    let Begun::Lease(lease, _) = one.begin_refresh(&token).await.unwrap() else { panic!("nobody has it") };
+    let LeaseAnswer::Lease(lease, _) = one.begin_refresh(&token).await.unwrap() else { panic!("nobody has it") };
     let renewed = Finished::Renewed(refreshable("second", Some(true), Duration::ZERO));
     assert!(one.finish_refresh(&token, &lease, renewed).await.unwrap());
     drop(one.begin_refresh(&token).await.unwrap());
-    until("the lease runs out", async || !matches!(one.begin_refresh(&token).await.unwrap(), Begun::Busy)).await;
+    until("the lease runs out", async || !matches!(one.begin_refresh(&token).await.unwrap(), LeaseAnswer::Busy)).await;
     for _ in 0..2 {
         let begun = other.begin_refresh(&token).await.unwrap();
-        assert!(matches!(begun, Begun::Spent), "{begun:?}");
+        assert!(matches!(begun, LeaseAnswer::Spent), "{begun:?}");
     }
     assert_eq!(other.cached(&token).unwrap().refreshable().unwrap().token.expose_secret(), "second");
 }
@@ -161,16 +159,17 @@ async fn what_a_process_may_have_sent_is_not_sent_by_another() {
         let (_server, one, other) = scene().await;
         let token = saved(&one, refreshable("token", rotates, Duration::ZERO)).await;
         let begun = one.begin_refresh(&token).await.unwrap();
-        let Begun::Lease(lease, _) = &begun else { panic!("nobody has it") };
+        let LeaseAnswer::Lease(lease, _) = &begun else { panic!("nobody has it") };
         let owner = lease.owner;
         // Longer than the lease: its holder renews it.
         let held = Instant::now() + Duration::from_secs(2);
         until("two seconds", async || Instant::now() > held).await;
-        assert!(matches!(other.begin_refresh(&token).await.unwrap(), Begun::Busy));
+        assert!(matches!(other.begin_refresh(&token).await.unwrap(), LeaseAnswer::Busy));
         drop(begun);
-        until("the lease runs out", async || !matches!(other.begin_refresh(&token).await.unwrap(), Begun::Busy)).await;
+        until("the lease runs out", async || !matches!(other.begin_refresh(&token).await.unwrap(), LeaseAnswer::Busy))
+            .await;
         let begun = other.begin_refresh(&token).await.unwrap();
-        assert_eq!(matches!(begun, Begun::Spent), spent, "{rotates:?}: {begun:?}");
+        assert_eq!(matches!(begun, LeaseAnswer::Spent), spent, "{rotates:?}: {begun:?}");
         let late = Lease { owner, _keeper: None };
         let renewed = Finished::Renewed(refreshable("late", rotates, LONG));
         if !spent {
@@ -190,7 +189,7 @@ async fn a_lease_of_which_nobody_heard_is_given_back() {
     assert!(one.begin_refresh(&token).await.is_err());
     server.signal("CONT");
     let began = Instant::now();
-    until("the lease", async || matches!(other.begin_refresh(&token).await, Ok(Begun::Lease(..)))).await;
+    until("the lease", async || matches!(other.begin_refresh(&token).await, Ok(LeaseAnswer::Lease(..)))).await;
     assert!(began.elapsed() < LEASE, "it did not run out");
 }
 

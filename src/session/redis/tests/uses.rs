@@ -7,8 +7,7 @@ use crate::session::redis::client::tests::server::calls;
 #[tokio::test]
 async fn uses_are_written_down_for_the_others() {
     let (_server, one, other) = scene().await;
-    let app = single("https://app.example.com");
-    let session = Arc::new(alice(&app, World::system().now(), LONG * 24, Some(LONG)));
+    let session = Arc::new(alice(app(), World::system().now(), LONG * 24, Some(LONG)));
     let token = saved(&one, Arc::clone(&session)).await;
     let later = session.last_use() + Duration::from_mins(30);
     session.touch(later);
@@ -28,8 +27,7 @@ async fn a_record_outlives_uses_that_were_not_written_down() {
         let ::redis::Value::Int(left) = server.ask(&["PTTL", &name]).await else { panic!("a time") };
         Duration::from_millis(u64::try_from(left).unwrap()).as_secs().div_ceil(60)
     };
-    let app = single("https://app.example.com");
-    let session = Arc::new(alice(&app, World::system().now(), LONG * 24, Some(LONG)));
+    let session = Arc::new(alice(app(), World::system().now(), LONG * 24, Some(LONG)));
     let token = saved(&store, Arc::clone(&session)).await;
     assert_eq!(left(&token).await, 67);
     // Another process wrote a later use than this one knows.
@@ -51,8 +49,7 @@ async fn a_use_is_written_once_in_a_tenth_of_the_time_out() {
     let server = Server::start("redis-server", &[]).await;
     let store = store(&settings(server.address));
     until("it is followed", async || store.is_up()).await;
-    let app = single("https://app.example.com");
-    let session = Arc::new(alice(&app, World::system().now(), LONG * 24, Some(LONG)));
+    let session = Arc::new(alice(app(), World::system().now(), LONG * 24, Some(LONG)));
     saved(&store, Arc::clone(&session)).await;
     let began = session.last_use();
     server.ask(&["CONFIG", "RESETSTAT"]).await;
@@ -75,10 +72,9 @@ async fn what_can_be_written_is_while_a_part_of_a_cluster_is_away() {
     }
     let store = store(&cluster_settings(&servers));
     until("it is followed", async || store.is_up()).await;
-    let app = single("https://app.example.com");
     let mut sessions = Vec::new();
     for _ in 0..60 {
-        let session = Arc::new(alice(&app, World::system().now(), LONG * 24, Some(LONG)));
+        let session = Arc::new(alice(app(), World::system().now(), LONG * 24, Some(LONG)));
         saved(&store, Arc::clone(&session)).await;
         session.touch(session.last_use() + Duration::from_mins(30));
         sessions.push(session);
@@ -104,8 +100,7 @@ async fn old_entries_go_also_where_no_use_can_be_written() {
     server.ask(&["EVAL", add, "1", &list(":removals"), &"k".repeat(32)]).await;
     let store = store(&settings(server.address));
     until("it is followed", async || store.is_up()).await;
-    let app = single("https://app.example.com");
-    let session = Arc::new(alice(&app, World::system().now(), LONG * 24, Some(LONG)));
+    let session = Arc::new(alice(app(), World::system().now(), LONG * 24, Some(LONG)));
     saved(&store, Arc::clone(&session)).await;
     session.touch(session.last_use() + Duration::from_mins(30));
     server.ask(&["ACL", "SETUSER", "default", "-set"]).await;
@@ -120,8 +115,7 @@ async fn old_entries_go_also_where_no_use_can_be_written() {
 async fn uses_are_written_down_before_all_is_forgotten() {
     let (server, store, _) = scene().await;
     until("it is followed", async || store.is_up()).await;
-    let app = single("https://app.example.com");
-    let session = Arc::new(alice(&app, World::system().now(), LONG * 24, Some(LONG)));
+    let session = Arc::new(alice(app(), World::system().now(), LONG * 24, Some(LONG)));
     let token = saved(&store, Arc::clone(&session)).await;
     session.touch(session.last_use() + Duration::from_mins(30));
     server.ask(&["XADD", &list(":removals"), "*", "k", &"k".repeat(32)]).await;
