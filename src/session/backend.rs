@@ -6,8 +6,8 @@ use crate::world::UnixTime;
 
 /// Where a [`CachedStore`](super::CachedStore) keeps records behind its memory.
 ///
-/// It moves bytes: it neither opens nor seals a record. What becomes of a record outside of the store's own calls, because it
-/// was removed or replaced, a backend does in the memory as well, in a task or thread that goes on when the caller is gone.
+/// It moves bytes: it neither opens nor seals a record. It changes memory together with the record; a file's writer does so before
+/// it answers. A caller that is gone, or comes late, must not leave in memory what is not in the file.
 pub(super) trait Backend: Send + Sync + 'static {
     /// Whether records are kept. Where not, sessions are in memory alone.
     const KEEPS_RECORDS: bool = true;
@@ -23,7 +23,7 @@ pub(super) trait Backend: Send + Sync + 'static {
     /// What is kept of a session.
     fn get(&self, key: SessionKey) -> impl Future<Output = Result<Option<Stored>, StoreError>> + Send;
 
-    /// Keeps `record`, which is that of `session`.
+    /// Keeps `record`, which is that of `session`, and takes the session into memory.
     fn put(
         &self,
         key: SessionKey,
@@ -31,8 +31,8 @@ pub(super) trait Backend: Send + Sync + 'static {
         session: &Arc<Session>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Removes a session, in memory too, and gives back what was kept of it.
-    fn remove(&self, key: SessionKey) -> impl Future<Output = Result<Option<Stored>, StoreError>> + Send;
+    /// Removes a session, in memory too.
+    fn remove(&self, key: SessionKey) -> impl Future<Output = Result<Option<Removed>, StoreError>> + Send;
 
     /// Gives the right to refresh `session`, durably.
     fn begin_refresh(
@@ -56,13 +56,10 @@ pub(super) trait Backend: Send + Sync + 'static {
     /// A part of all that is kept, from a place that the part before named; `None` for a place that does not exist.
     fn page(&self, at: Option<String>) -> impl Future<Output = Result<Option<Records>, StoreError>> + Send;
 
-    /// Writes down when these were used last.
-    fn save_uses(&self, uses: Vec<Keyed>) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// The same without waiting for it.
+    /// Writes down the last uses of these sessions, without waiting for it.
     fn queue_uses(&self, uses: Vec<Keyed>);
 
-    /// Frees what is kept of sessions and revocations that count no longer.
+    /// Writes down the last uses of sessions in memory, and frees what is kept of sessions and revocations that count no longer.
     fn reclaim(&self, now: UnixTime) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// About how many sessions are kept.
@@ -84,6 +81,9 @@ pub(super) enum Stored {
     /// The session itself, where it is in memory alone.
     Open(Arc<Session>),
 }
+
+/// What was kept of a removed session, and the session that memory had at the removal.
+pub(super) type Removed = (Stored, Option<Arc<Session>>);
 
 /// Some of all that is kept.
 pub(super) struct Records {

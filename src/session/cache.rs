@@ -41,6 +41,11 @@ impl Cache {
         session.lives(self.world.now()) && !self.revocations.covers(session)
     }
 
+    /// Takes `session` into memory; returns those that had to make room and whose last use is to be written down.
+    pub(super) fn insert(&self, key: SessionKey, session: Arc<Session>) -> Vec<Keyed> {
+        unsaved(self.sessions.insert(key, session))
+    }
+
     /// The record of `session`.
     pub(super) fn seal(&self, token: &SessionToken, session: &Session) -> Result<Vec<u8>, EntropyError> {
         self.keys.seal(&self.world, token, session)
@@ -100,6 +105,12 @@ impl Cache {
     pub(super) fn unsaved(&self) -> Vec<Keyed> {
         self.sessions.find(Session::has_unsaved_use).flatten().collect()
     }
+}
+
+/// Those of `sessions` whose last use is to be written down.
+pub(super) fn unsaved(mut sessions: Vec<Keyed>) -> Vec<Keyed> {
+    sessions.retain(|(_, session)| session.has_unsaved_use());
+    sessions
 }
 
 impl From<EntropyError> for StoreError {

@@ -3,8 +3,7 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 
 use super::backend::{Backend, LeaseReply, Stored};
-use super::cache::Cache;
-use super::map::Keyed;
+use super::cache::{Cache, unsaved};
 use super::{
     Finished, Lease, LeaseAnswer, Page, Refreshable, Revocation, Session, SessionKey, SessionOutline, SessionStore,
     SessionToken, StoreError, StoreFuture,
@@ -39,16 +38,12 @@ impl<B: Backend> CachedStore<B> {
             // Where it was removed or replaced in the meantime, the backend is asked again.
             if let Some((session, evicted)) = sessions.adopt(key, session, since) {
                 world.saw(session.began_at);
-                self.queue_uses(evicted);
+                let unsaved = unsaved(evicted);
+                if !unsaved.is_empty() {
+                    self.backend.queue_uses(unsaved);
+                }
                 return self.backend.ensure_fresh().map(|()| Some(session));
             }
-        }
-    }
-
-    fn queue_uses(&self, evicted: Vec<Keyed>) {
-        let unsaved: Vec<Keyed> = evicted.into_iter().filter(|(_, session)| session.has_unsaved_use()).collect();
-        if B::KEEPS_RECORDS && !unsaved.is_empty() {
-            self.backend.queue_uses(unsaved);
         }
     }
 
@@ -138,17 +133,13 @@ impl<B: Backend> SessionStore for CachedStore<B> {
             let (key, record) = (token.key(), self.record(token, &session)?);
             // Whoever gives an order later, by whatever clock, means it.
             self.cache.world.saw(session.began_at);
-            self.backend.put(key, record, &session).await?;
-            self.queue_uses(self.cache.sessions.insert(key, session));
-            Ok(())
+            self.backend.put(key, record, &session).await
         })
     }
 
     fn remove<'s>(&'s self, token: &'s SessionToken) -> StoreFuture<'s, Option<Arc<Session>>> {
         Box::pin(async move {
-            let key = token.key();
-            let known = self.cache.sessions.get(&key);
-            let Some(stored) = self.backend.remove(key).await? else { return Ok(None) };
+            let Some((stored, known)) = self.backend.remove(token.key()).await? else { return Ok(None) };
             let session = match known {
                 Some(known) if !B::IS_SHARED => Some(known),
                 // Another process may have refreshed it: the record is what counts.
@@ -183,9 +174,8 @@ impl<B: Backend> SessionStore for CachedStore<B> {
 
     fn end(&self, id: SessionKey) -> StoreFuture<'_, Option<SessionOutline>> {
         Box::pin(async move {
-            let known = self.cache.sessions.get(&id);
             let removed = self.backend.remove(id).await?;
-            Ok(removed.and_then(|stored| self.cache.shown(id, &stored, known.as_deref())))
+            Ok(removed.and_then(|(stored, known)| self.cache.shown(id, &stored, known.as_deref())))
         })
     }
 
@@ -211,14 +201,11 @@ impl<B: Backend> SessionStore for CachedStore<B> {
         })
     }
 
-    /// What fails is told, and keeps nothing else from being done.
     fn reclaim(&self, now: UnixTime) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             let cache = &self.cache;
             cache.sessions.reclaim(|session| !session.lives(now) || cache.revocations.covers(session)).await;
-            let freed = self.backend.reclaim(now).await;
-            let kept = if B::KEEPS_RECORDS { self.backend.save_uses(cache.unsaved()).await } else { Ok(()) };
-            freed.and(kept)
+            self.backend.reclaim(now).await
         })
     }
 

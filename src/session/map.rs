@@ -31,7 +31,8 @@ struct Shard {
     writes: u64,
 }
 
-/// The number of writes to a shard by [`SessionMap::insert`], [`SessionMap::replace`] and [`SessionMap::remove`].
+/// The number of writes to a shard by [`SessionMap::insert`], [`SessionMap::replace`], [`SessionMap::remove`] and
+/// [`SessionMap::clear`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Writes(u64);
 

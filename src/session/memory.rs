@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::backend::{Backend, LeaseReply, Records, Stored};
+use super::backend::{Backend, LeaseReply, Records, Removed, Stored};
 use super::cache::Cache;
 use super::map::Keyed;
 use super::refresh::Leases;
@@ -38,13 +38,14 @@ impl Backend for MemoryBackend {
         Ok(self.cache.sessions.get(&key).map(Stored::Open))
     }
 
-    async fn put(&self, _: SessionKey, _: Vec<u8>, _: &Arc<Session>) -> Result<(), StoreError> {
+    async fn put(&self, key: SessionKey, _: Vec<u8>, session: &Arc<Session>) -> Result<(), StoreError> {
+        drop(self.cache.sessions.insert(key, Arc::clone(session)));
         Ok(())
     }
 
-    async fn remove(&self, key: SessionKey) -> Result<Option<Stored>, StoreError> {
+    async fn remove(&self, key: SessionKey) -> Result<Option<Removed>, StoreError> {
         self.leases.forget(&key);
-        Ok(self.cache.sessions.remove(&key).map(Stored::Open))
+        Ok(self.cache.sessions.remove(&key).map(|session| (Stored::Open(session), None)))
     }
 
     async fn begin_refresh(&self, key: SessionKey, session: &Session) -> Result<LeaseReply, StoreError> {
@@ -78,10 +79,6 @@ impl Backend for MemoryBackend {
         let Some(part) = self.cache.sessions.part(at) else { return Ok(None) };
         let next = self.cache.sessions.part(at + 1).map(|_| (at + 1).to_string());
         Ok(Some(Records { found: part.into_iter().map(|(key, session)| (key, Stored::Open(session))).collect(), next }))
-    }
-
-    async fn save_uses(&self, _: Vec<Keyed>) -> Result<(), StoreError> {
-        Ok(())
     }
 
     fn queue_uses(&self, _: Vec<Keyed>) {}

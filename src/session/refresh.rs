@@ -69,7 +69,7 @@ impl fmt::Debug for Refreshable {
 
 /// The lease for a refresh: no other task or process has it at the same time.
 ///
-/// [`super::SessionStore::finish_refresh`] gives it back. A lease that is not given back means that the refresh token is spent.
+/// [`super::SessionStore::finish_refresh`] gives it back. Where it is not given back, the refresh token counts as spent.
 #[derive(Debug)]
 pub struct Lease {
     /// Distinguishes this lease from others of the same session.

@@ -57,7 +57,7 @@ pub trait SessionStore: Send + Sync {
     /// A session that begins or ends meanwhile may be missing or be on two pages.
     fn page(&self, at: Option<String>) -> StoreFuture<'_, Option<Page>>;
 
-    /// Frees what sessions hold that have ended by `now`; the daemon calls it every minute.
+    /// Frees what sessions hold that have ended by `now`; the daemon calls it every now and then.
     fn reclaim(&self, now: UnixTime) -> StoreFuture<'_, ()>;
 
     /// The approximate number of sessions, for metrics; revoked ones may count until they would have ended.

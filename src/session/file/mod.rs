@@ -24,7 +24,7 @@ pub use directory::{FileError, StateDirectory};
 use self::database::{Database, State};
 use self::list::List;
 use self::writer::{Change, Reply, Request};
-use super::backend::{Backend, LeaseReply, Records, Stored};
+use super::backend::{Backend, LeaseReply, Records, Removed, Stored};
 use super::cache::Cache;
 use super::map::Keyed;
 use super::refresh::Leases;
@@ -191,10 +191,10 @@ impl Backend for FileBackend {
         self.write(Change::Save { key, record, session: Arc::clone(session) }).await.map(|_| ())
     }
 
-    async fn remove(&self, key: SessionKey) -> Result<Option<Stored>, StoreError> {
+    async fn remove(&self, key: SessionKey) -> Result<Option<Removed>, StoreError> {
         self.leases.forget(&key);
         match self.write(Change::Remove(key)).await? {
-            Reply::Removed(record) => Ok(record.map(Stored::Sealed)),
+            Reply::Removed(removed) => Ok(removed.map(|(record, cached)| (Stored::Sealed(record), cached))),
             _ => Ok(None),
         }
     }
@@ -250,21 +250,19 @@ impl Backend for FileBackend {
         Ok(Some(Records { found, next }))
     }
 
-    async fn save_uses(&self, uses: Vec<Keyed>) -> Result<(), StoreError> {
-        for uses in uses.chunks(USES_AT_ONCE) {
-            self.write(Change::Use(uses.to_vec())).await?;
-        }
-        Ok(())
-    }
-
     fn queue_uses(&self, uses: Vec<Keyed>) {
         self.send(Change::Use(uses));
     }
 
     /// Works in small transactions, between which others take place. Sessions that memory knows to be used stay.
     async fn reclaim(&self, now: UnixTime) -> Result<(), StoreError> {
-        while let Reply::Count(1..) = self.write(Change::Reclaim(now)).await? {}
         let cache = &self.shared.cache;
+        for unsaved in cache.sessions.find(Session::has_unsaved_use) {
+            for uses in unsaved.chunks(USES_AT_ONCE) {
+                self.write(Change::Use(uses.to_vec())).await?;
+            }
+        }
+        while let Reply::Count(1..) = self.write(Change::Reclaim(now)).await? {}
         // Only now there is no record left that they could be about.
         cache.revocations.reclaim(now);
         // A session that is gone takes its lease along; where memory had no room for it, the file has the mark.

@@ -40,8 +40,8 @@ pub(super) enum Change {
 
 /// The result of a change.
 pub(super) enum Reply {
-    /// The removed record.
-    Removed(Option<Vec<u8>>),
+    /// The removed record, and the session that memory had.
+    Removed(Option<(Vec<u8>, Option<Arc<Session>>)>),
     /// Whether the change was made, or was not needed.
     Done(bool),
     /// Whether a refresh began, or had begun before; `None` without a session.
@@ -60,7 +60,7 @@ pub(super) struct Request {
 
 /// What was done in a transaction; memory takes it over once it is durable.
 enum Done {
-    Saved,
+    Saved(SessionKey, Arc<Session>),
     Removed(SessionKey, Option<Vec<u8>>),
     Begun(Option<bool>),
     Unwritten,
@@ -178,13 +178,14 @@ impl Writer {
     /// A session that is in memory alone ends with the process, so what ends it need not be durable.
     fn without_room(&mut self, change: Change) -> Option<Reply> {
         match change {
-            Change::Save { key, record, session } => {
-                self.unwritten.keep(key, record, &session).then_some(Reply::Count(1))
-            }
+            Change::Save { key, record, session } => self.unwritten.keep(key, record, &session).then(|| {
+                // The file has no room for the last uses of others either.
+                drop(self.shared.cache.sessions.insert(key, session));
+                Reply::Count(1)
+            }),
             Change::Remove(key) => {
                 let record = self.unwritten.forget(&key)?;
-                self.shared.cache.sessions.remove(&key);
-                Some(Reply::Removed(Some(record)))
+                Some(Reply::Removed(Some((record, self.shared.cache.sessions.remove(&key)))))
             }
             _ => None,
         }
@@ -192,7 +193,10 @@ impl Writer {
 
     fn apply(&self, change: &Change, tables: &mut Tables<'_>) -> Result<Done, redb::Error> {
         match change {
-            Change::Save { key, record, .. } => tables.put(key, record).map(|()| Done::Saved),
+            Change::Save { key, record, session } => {
+                tables.put(key, record)?;
+                Ok(Done::Saved(*key, Arc::clone(session)))
+            }
             Change::Remove(key) => Ok(Done::Removed(*key, tables.remove(key)?)),
             Change::BeginRefresh(key) if self.unwritten.has(key) => Ok(Done::Unwritten),
             Change::BeginRefresh(key) => Ok(Done::Begun(tables.begin_refresh(key)?)),
@@ -250,18 +254,23 @@ impl Writer {
 
     /// Memory follows in this thread and before the answer: the requester may be gone, and memory must not lag behind the file.
     fn take_over(&mut self, done: Done) -> Reply {
-        let cache = &self.shared.cache;
+        let shared = Arc::clone(&self.shared);
+        let cache = &shared.cache;
         match done {
-            Done::Saved => Reply::Count(1),
+            Done::Saved(key, session) => {
+                self.save_uses_of(cache.insert(key, session));
+                Reply::Count(1)
+            }
             Done::Removed(key, record) => {
-                cache.sessions.remove(&key);
-                Reply::Removed(record.or(self.unwritten.forget(&key)))
+                let record = record.or(self.unwritten.forget(&key));
+                let cached = cache.sessions.remove(&key);
+                Reply::Removed(record.map(|record| (record, cached)))
             }
             Done::Begun(begun) => Reply::Begun(begun),
             Done::Unwritten => Reply::Unwritten,
             Done::Refreshed(key, there, session) => {
                 if let Some(session) = session {
-                    cache.sessions.replace(&key, session);
+                    self.save_uses_of(cache.insert(key, session));
                 }
                 Reply::Done(there)
             }
@@ -279,6 +288,20 @@ impl Writer {
             }
             Done::Freed(count) => Reply::Count(count as u64),
             Done::Nothing => Reply::Count(0),
+        }
+    }
+
+    /// Writes the last uses of sessions that memory has dropped.
+    fn save_uses_of(&mut self, evicted: Vec<Keyed>) {
+        if evicted.is_empty() {
+            return;
+        }
+        let (reply, _) = oneshot::channel();
+        // The error is in the log already; without the write these sessions end a little earlier.
+        if let Ok(done) = self.commit(&[Request { change: Change::Use(evicted), reply }]) {
+            for done in done {
+                self.take_over(done);
+            }
         }
     }
 }

@@ -113,7 +113,7 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    /// Reads the next entry.
+    /// Reads the next entry. The `until` of its members is when the server got it; they count for some time longer.
     pub(super) fn pass(&mut self, id: EntryId, bytes: &[u8], key: &ListKey) -> Result<Vec<Entry>, RedisError> {
         let entry = read(bytes, UnixTime::from_millis(id.millis()), key);
         let (number, members) = entry.ok_or(RedisError::Damaged("an entry was changed"))?;

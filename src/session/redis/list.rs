@@ -78,7 +78,7 @@ impl Shared {
     pub(super) fn note_state(&self, state: &ListState) {
         self.cache.world.measure_with(UnixTime::from_millis(state.time));
         let latest = UnixTime::from_millis(state.latest);
-        // The moment does not authenticate. A process that took over a wrong one would end all later logins with its next
+        // The moment is not authenticated. A process that took over a wrong one would end all later logins with its next
         // order.
         if latest <= UnixTime::from_millis(state.time) + MOST_AHEAD {
             self.cache.world.saw(latest);

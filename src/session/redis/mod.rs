@@ -8,7 +8,6 @@ mod freshness;
 mod lease;
 mod list;
 mod removed;
-mod settings;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -21,14 +20,14 @@ use tokio::sync::OnceCell;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::client::{Cursor, Redis, RedisError};
+pub use self::client::{RedisAddress, RedisMode, RedisSettings};
 use self::clocks::Clocks;
 use self::follower::Reread;
 use self::freshness::Freshness;
 use self::lease::LEASE;
 use self::list::{List, Listing};
 use self::removed::RemovedKeys;
-pub use self::settings::{RedisAddress, RedisMode, RedisSettings};
-use super::backend::{Backend, LeaseReply, Records, Stored};
+use super::backend::{Backend, LeaseReply, Records, Removed, Stored};
 use super::cache::Cache;
 use super::map::Keyed;
 use super::record::Head;
@@ -146,24 +145,29 @@ impl Backend for RedisBackend {
         Ok(record.filter(|_| !shared.was_removed(key)).map(Stored::Sealed))
     }
 
-    async fn put(&self, key: SessionKey, record: Vec<u8>, _: &Arc<Session>) -> Result<(), StoreError> {
+    async fn put(&self, key: SessionKey, record: Vec<u8>, session: &Arc<Session>) -> Result<(), StoreError> {
         let shared = &self.shared;
         // All processes keep revocations for as long as this session may live.
         shared.longest().await?;
         let latest = shared.cache.world.latest().as_millis();
-        Ok(shared.redis.put(key.as_bytes(), &record, shared.ttl(&record), latest).await?)
+        shared.redis.put(key.as_bytes(), &record, shared.ttl(&record), latest).await?;
+        let unsaved = shared.cache.insert(key, Arc::clone(session));
+        if !unsaved.is_empty() {
+            self.queue_uses(unsaved);
+        }
+        Ok(())
     }
 
-    async fn remove(&self, key: SessionKey) -> Result<Option<Stored>, StoreError> {
+    async fn remove(&self, key: SessionKey) -> Result<Option<Removed>, StoreError> {
         // Memory denies it at once; where Redis fails, the session is looked up again.
-        self.shared.cache.sessions.remove(&key);
+        let cached = self.shared.cache.sessions.remove(&key);
         let proof = self.shared.proof().await;
         let shared = Arc::clone(&self.shared);
         // A task of its own, because the requester may be gone between the removal and the notification.
         let taken = tokio::spawn(async move { shared.take_out(key).await }).await;
         let record = taken.map_err(|_| StoreError("the process is stopping".to_owned()))??;
         self.shared.stands(proof)?;
-        Ok(record.map(Stored::Sealed))
+        Ok(record.map(|record| (Stored::Sealed(record), cached)))
     }
 
     async fn begin_refresh(&self, key: SessionKey, session: &Session) -> Result<LeaseReply, StoreError> {
@@ -207,22 +211,21 @@ impl Backend for RedisBackend {
         Ok(Some(Records { found, next: records.next.map(|next| next.to_string()) }))
     }
 
-    async fn save_uses(&self, uses: Vec<Keyed>) -> Result<(), StoreError> {
-        self.shared.save_uses(uses).await
-    }
-
     fn queue_uses(&self, uses: Vec<Keyed>) {
         let shared = Arc::clone(&self.shared);
         // Lookups report errors; without the write these sessions end a little earlier.
         tokio::spawn(async move { shared.save_uses(uses).await });
     }
 
+    /// What fails is told, and keeps nothing else from being done.
     async fn reclaim(&self, _: UnixTime) -> Result<(), StoreError> {
         let shared = &self.shared;
         shared.removed.reclaim();
-        let trimmed = shared.trim().await;
+        // First, because nothing else frees memory.
+        let trimmed = shared.trim().await.map_err(StoreError::from);
+        let saved = shared.save_uses(shared.cache.unsaved()).await;
         let counted = shared.redis.count().await.map(|count| shared.count.store(count, Ordering::Relaxed));
-        Ok(trimmed.and(counted)?)
+        trimmed.and(saved).and(counted.map_err(StoreError::from))
     }
 
     /// The number when it was last asked for, a minute ago at most.

@@ -53,7 +53,7 @@ impl RemovedKeys {
         self.with(|generations| generations.young.union(&generations.old).copied().collect())
     }
 
-    /// Forgets what is old enough.
+    /// Forgets the keys that were removed longer than [`REMOVALS_REMEMBERED`] ago.
     pub(super) fn reclaim(&self) {
         self.with(Generations::age);
     }

@@ -1,4 +1,4 @@
-//! What is done once a minute: last uses are written down, and what is outdated is freed.
+//! What each reclaim does: last uses are written down, and what is outdated is freed.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -166,6 +166,12 @@ async fn on_a_full_disk_new_sessions_are_in_memory() {
     assert!(store.is_up() && store.is_durable());
     disk.full(true);
     let unwritten = [saved(&store).await, saved(&store).await, saved(&store).await];
+    let abandoned = token();
+    let mut save = store.save(&abandoned, session(None));
+    begin(&mut save).await;
+    drop(save);
+    assert!(store.remove(&saved(&store).await).await.unwrap().is_some());
+    assert!(loads(&store, &abandoned).await, "also of a requester who is gone");
     assert!(store.is_up() && !store.is_durable());
     for token in &unwritten {
         assert!(loads(&store, token).await);

@@ -68,6 +68,47 @@ async fn sessions_survive_and_stay_removed() {
     assert_eq!(third.count(), 0);
 }
 
+/// Begins what `future` does, and does not wait for it; returns whether it is over.
+async fn begin<T>(future: &mut (impl Future<Output = T> + Unpin)) -> bool {
+    tokio::select! {
+        biased;
+        _ = future => true,
+        () = std::future::ready(()) => false,
+    }
+}
+
+/// The requester goes on after the session was removed.
+#[tokio::test]
+async fn a_save_that_is_answered_late_revives_nothing() {
+    let folder = folder();
+    let store = store(&folder);
+    for _ in 0..20 {
+        let (token, session) = (token(), session(None));
+        let mut save = store.save(&token, session);
+        let is_over = begin(&mut save).await;
+        let removed = store.remove(&token).await.unwrap();
+        assert!(removed.is_some(), "saved before");
+        if !is_over {
+            save.await.unwrap();
+        }
+        assert!(store.cached(&token).is_none());
+        assert!(store.load(&token).await.unwrap().is_none());
+    }
+}
+
+/// Memory follows the file without the requester.
+#[tokio::test]
+async fn what_is_saved_for_a_requester_who_is_gone_is_in_memory() {
+    let folder = folder();
+    let store = store(&folder);
+    let token = token();
+    let mut save = store.save(&token, session(None));
+    begin(&mut save).await;
+    drop(save);
+    saved(&store).await;
+    assert!(store.cached(&token).is_some());
+}
+
 #[tokio::test]
 async fn what_is_removed_without_being_in_memory_is_given_back() {
     let folder = folder();

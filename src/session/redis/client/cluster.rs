@@ -14,8 +14,8 @@ use tokio::time::{Instant, timeout_at};
 use super::connection::Connector;
 use super::error::RedisError;
 use super::link::{Link, Target};
+use super::settings::RedisAddress;
 use super::value::{bytes, list, number};
-use crate::session::redis::RedisAddress;
 
 const SLOTS: u16 = 16_384;
 

@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::bounded::Bounded;
 use super::error::{RedisError, clean};
-use crate::session::redis::{RedisAddress, RedisSettings};
+use super::settings::{RedisAddress, RedisSettings};
 use crate::telemetry::WithCauses;
 use crate::tls;
 

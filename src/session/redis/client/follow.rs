@@ -141,7 +141,7 @@ impl Redis {
                     if !pauses.is_first() {
                         tracing::info!("revocations are followed again");
                     }
-                    *pauses = Pauses::default();
+                    pauses.reset();
                 }
                 Progress::More => {}
                 Progress::Gap => {

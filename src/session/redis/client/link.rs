@@ -11,10 +11,10 @@ use super::commands::command;
 use super::connection::{Connection, Connector};
 use super::error::RedisError;
 use super::sentinel::Sentinels;
+use super::settings::RedisAddress;
 use super::stream::history;
 use super::value::only;
 use crate::limit::Backoff;
-use crate::session::redis::RedisAddress;
 
 /// The first pause after a failed connection; it doubles up to the longest one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -85,7 +85,7 @@ impl Link {
         state.pauses.is_over()?;
         match timeout_at(deadline, self.connect(deadline)).await.map_err(|_| self.connector.timed_out()).flatten() {
             Ok((connection, address)) => {
-                state.pauses = Pauses::default();
+                state.pauses.reset();
                 state.number += 1;
                 state.connection = Some((connection.clone(), address));
                 Ok((connection, state.number))
@@ -138,6 +138,12 @@ impl Link {
 }
 
 impl Pauses {
+    /// Notes a success.
+    pub(super) fn reset(&mut self) {
+        self.backoff.reset();
+        self.until = None;
+    }
+
     /// Whether nothing failed since the last success.
     pub(super) const fn is_first(&self) -> bool {
         self.until.is_none()

@@ -19,6 +19,7 @@ mod link;
 mod scan;
 mod script;
 mod sentinel;
+mod settings;
 mod stream;
 #[cfg(test)]
 pub(in crate::session) mod tests;
@@ -37,8 +38,8 @@ use self::connection::Connector;
 use self::link::{Link, Target};
 use self::script::Script;
 use self::sentinel::Sentinels;
+pub use self::settings::{RedisAddress, RedisMode, RedisSettings};
 use self::value::only;
-use crate::session::redis::{RedisAddress, RedisMode, RedisSettings};
 
 pub(crate) use batch::Update;
 pub(crate) use commands::{BeginReply, Finish, Order, OrderReply};

@@ -11,8 +11,8 @@ use super::commands::command;
 use super::connection::Connector;
 use super::error::RedisError;
 use super::link::{Link, Target};
+use super::settings::RedisAddress;
 use super::value::{bytes, number};
-use crate::session::redis::RedisAddress;
 
 type BoxFuture<'a> = Pin<Box<dyn Future<Output = Result<RedisAddress, RedisError>> + Send + 'a>>;
 

@@ -11,7 +11,7 @@ use super::on_each_program;
 use super::port::reserved_address;
 use super::server::{Server, open, settings, until};
 use super::stage::Manner;
-use crate::session::redis::RedisSettings;
+use crate::session::redis::client::RedisSettings;
 use crate::session::redis::client::{Redis, RedisError};
 
 const LONG: Duration = Duration::from_mins(1);

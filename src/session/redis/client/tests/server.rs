@@ -16,7 +16,7 @@ use super::port::reserved_address;
 use super::tool::{Running, command};
 use crate::session::redis::client::cluster::slot;
 use crate::session::redis::client::{Order, OrderReply, Redis, RedisError, Update};
-use crate::session::redis::{RedisAddress, RedisMode, RedisSettings};
+use crate::session::redis::client::{RedisAddress, RedisMode, RedisSettings};
 
 /// The longest wait for something that has to happen.
 pub(in crate::session) const DEADLINE: Duration = Duration::from_secs(30);

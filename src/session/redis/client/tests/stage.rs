@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::port::reserved_address;
 use super::server::{Server, at, settings, until};
 use crate::session::redis::client::{Redis, Shared};
-use crate::session::redis::{RedisMode, RedisSettings};
+use crate::session::redis::client::{RedisMode, RedisSettings};
 
 /// How the client connects.
 pub(in crate::session) enum Manner {
