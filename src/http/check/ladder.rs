@@ -115,11 +115,12 @@ impl<'c> Check<'c> {
 
     fn find_session(&mut self, protected: Protected<'c>, now: UnixTime) -> ControlFlow<Wait<'c>, Found> {
         let app = protected.app;
-        let search = self.facts.search.get_or_insert_with(|| Search::new(app, &self.request.received.parts.headers));
+        let search = self.facts.search.take();
+        let mut search = search.unwrap_or_else(|| Search::new(app, &self.request.received.parts.headers));
         let Some(found) = search.advance(self.outpost, app, now) else {
+            self.facts.search = Some(search);
             return Break(Wait::Session { app });
         };
-        self.facts.search = None;
         Continue(found)
     }
 
