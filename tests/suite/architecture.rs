@@ -80,6 +80,38 @@ fn modules_import_only_what_lies_below_them() {
     assert_eq!(seen, row_of.into_keys().collect(), "the table names modules that there are, and all of them");
 }
 
+/// The modules of `http`, each with those of them that it imports.
+fn imports_within_http() -> BTreeMap<String, BTreeSet<String>> {
+    let mut imported: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (modules, text) in sources() {
+        let [http, module, inner @ ..] = &modules[..] else { continue };
+        if http != "http" || module == "mod" || modules.iter().any(|name| OF_TESTS.contains(&name.as_str())) {
+            continue;
+        }
+        let is_of_folder = !inner.is_empty() && inner != ["mod"];
+        let prefixes = if is_of_folder { &["crate::http::"][..] } else { &["crate::http::", "super::"] };
+        let uses = text.lines().flat_map(|line| prefixes.iter().flat_map(|prefix| line.split(prefix).skip(1)));
+        let name = |rest: &str| rest.split(|c: char| !c.is_ascii_lowercase()).next().unwrap().to_owned();
+        imported.entry(module.clone()).or_default().extend(uses.map(name).filter(|it| it != module));
+    }
+    imported
+}
+
+#[test]
+fn modules_of_http_import_each_other_in_no_circle() {
+    let mut left = imports_within_http();
+    assert!(left["handler"].contains("outpost") && left["check"].contains("render"), "imports are found: {left:?}");
+    while !left.is_empty() {
+        let below: Vec<_> = left
+            .iter()
+            .filter(|(_, its)| its.iter().all(|it| !left.contains_key(it)))
+            .map(|(name, _)| name.clone())
+            .collect();
+        assert!(!below.is_empty(), "these import each other: {left:?}");
+        left.retain(|name, _| !below.contains(name));
+    }
+}
+
 #[test]
 fn no_file_is_long() {
     for (modules, text) in sources() {
