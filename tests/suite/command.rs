@@ -134,6 +134,7 @@ async fn check_and_log_tell_what_the_proxy_must_do_for_further_headers() {
         client_secret = "proxy-secret"
         [server]
         http = "127.0.0.1:0"
+        metrics = "127.0.0.1:0"
 
         [[application]]
         slug = "bare"
