@@ -67,7 +67,7 @@ pub(crate) async fn to_the_end<T: Send + 'static>(
     match tasks.spawn(work).await.map_err(tokio::task::JoinError::try_into_panic) {
         Ok(done) => done,
         Err(Ok(panic)) => resume_unwind(panic),
-        // The runtime ends, and whoever waits here with it.
+        // The runtime ends, and with it the task that waits here.
         Err(Err(_)) => std::future::pending().await,
     }
 }

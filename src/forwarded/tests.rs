@@ -249,7 +249,7 @@ fn envoy_keeps_method_path_and_host() {
 }
 
 #[test]
-fn strangers_speak_for_nobody() {
+fn untrusted_peers_are_not_believed() {
     let request = question(AUTH, &[PROTO, HOST, URI, METHOD, URL]);
     for dialect in [Traefik, Caddy, Nginx] {
         assert_eq!(parse(dialect, &request, false), Err(UntrustedPeer));

@@ -62,9 +62,9 @@ pub(super) enum Misaddressed<'r> {
 impl Outpost {
     /// What a request to our own paths is for.
     ///
-    /// The browser's host is what a trusted proxy says in `X-Forwarded-Host`; where it says nothing, or whoever says it is not
+    /// The browser's host is what a trusted proxy says in `X-Forwarded-Host`; where it says nothing, or its sender is not
     /// trusted, the request's own host. Proxies may put the address of forepost there, which may lie under the cookie domain
-    /// of another application: then one of both is wrong, and nobody knows which.
+    /// of another application: then one of both is wrong, and forepost cannot know which.
     pub(super) fn addressed<'r>(received: &Received<'r>) -> Result<Addressed<'r>, Misaddressed<'r>> {
         let named = request_authority(&received.parts.uri, &received.parts.headers).ok();
         let forwarded = if received.trusted { forwarded_authority(&received.parts.headers)? } else { None };

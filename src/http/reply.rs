@@ -35,7 +35,7 @@ const USUAL_BODY: usize = 512;
 /// Seconds after which it makes sense to try again.
 const TRY_AGAIN: HeaderValue = HeaderValue::from_static("5");
 
-/// An answer without a body that is no 2xx.
+/// An answer without a body that is not a 2xx.
 pub(super) fn empty(status: StatusCode) -> Answer {
     let mut answer = Response::new(body::empty());
     *answer.status_mut() = refusing(status);
@@ -63,7 +63,7 @@ pub(super) fn redirect(location: &str, after_post: bool, cookies: Vec<HeaderValu
     if let Ok(location) = HeaderValue::try_from(location) {
         answer.headers_mut().insert(LOCATION, location);
     }
-    // The way to the provider is nobody else's business.
+    // Other sites must not see the URL of the login.
     answer.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     with_cookies(answer, cookies)
 }
@@ -194,7 +194,7 @@ fn never_stored(mut answer: Answer) -> Answer {
     answer
 }
 
-/// 404 for paths that are nobody's.
+/// 404 for paths that do not exist.
 pub(super) fn not_found() -> Answer {
     let mut answer = json_body(&json!({"error": "not_found", "message": text::NOT_FOUND}));
     *answer.status_mut() = StatusCode::NOT_FOUND;

@@ -53,7 +53,7 @@ impl Status {
     /// 200 when requests can be answered and logins begun, else 503; sessions that exist are served either way.
     ///
     /// With `of_logins` only when a login would succeed, too: a provider that refuses our client is known, and of no use. That
-    /// is for whoever alerts, and not for whoever takes a process out of service: another process is refused as well.
+    /// is for alerts, and not for taking a process out of service: another process is refused as well.
     fn ready(&self, of_logins: bool) -> Answer {
         let catalog = self.catalog.load();
         let all = |is_ready: fn(&Provider) -> bool| catalog.providers().iter().all(|provider| is_ready(provider));

@@ -119,7 +119,7 @@ impl<H: Handler> Server<H> {
 
 /// An answer on its way; most never wait, and those cost no room on the heap.
 enum Answering<F> {
-    /// With the request's body, which nobody reads: hyper closes a connection whose body was dropped too early.
+    /// With the request's body, which is not read: hyper closes a connection whose body was dropped too early.
     Ready(Option<(Response<Body>, Incoming)>),
     Waiting(Pin<Box<F>>),
 }
@@ -136,7 +136,7 @@ impl<F: Future<Output = Response<Body>>> Future for Answering<F> {
     }
 }
 
-/// On drop the request is over, also when nobody waited for its answer.
+/// On drop the request is over, also if it was cancelled before its answer.
 struct InFlight {
     pace: Arc<Pace>,
     http2: bool,

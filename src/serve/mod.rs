@@ -282,7 +282,7 @@ fn server<H: Handler>(
 
 /// Listeners that are being served.
 #[derive(Debug)]
-#[must_use = "await `finished`, or nobody waits for what is in flight"]
+#[must_use = "await `finished`, or requests in flight are cut off"]
 pub(crate) struct Serving {
     tasks: TaskTracker,
     cut: Arc<AtomicUsize>,

@@ -122,7 +122,7 @@ async fn slow_answers_are_replaced() {
 }
 
 #[tokio::test]
-async fn answers_that_nobody_takes_are_cut() {
+async fn answers_that_a_peer_does_not_read_are_cut() {
     let mut server = Running::start(Server { request_timeout: SHORT, ..http() }).await;
     let mut client = server.connect().await;
     client.send("GET /large HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -224,7 +224,7 @@ async fn a_half_closed_connection_gets_its_answer() {
 }
 
 #[tokio::test]
-async fn answers_come_before_bodies_that_nobody_reads() {
+async fn answers_come_before_unread_bodies() {
     let mut server = Running::start(http()).await;
     let mut client = server.connect().await;
     client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello").await;

@@ -31,14 +31,14 @@ async fn unix_socket_comes_and_goes() {
 }
 
 #[tokio::test]
-async fn unix_socket_replaces_only_a_socket_that_nobody_answers_on() {
+async fn unix_socket_replaces_only_a_socket_without_a_listener() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("forepost.sock");
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let server = Running::start(unix(&path)).await;
     Wire(UnixStream::connect(&path).await.unwrap()).get().await;
 
-    // Somebody else's socket in our place is not ours to remove.
+    // The socket of another process in our place is not ours to remove.
     std::fs::remove_file(&path).unwrap();
     let _theirs = std::os::unix::net::UnixListener::bind(&path).unwrap();
     assert_eq!(server.stop().await, Drained::InTime);
