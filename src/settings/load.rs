@@ -36,7 +36,7 @@ const DEEPEST_KEY: usize = 8;
 
 /// The layers of the configuration.
 ///
-/// The default has no layers, for tests. The daemon uses [`Sources::from_process`].
+/// The default has no layers, for tests. The daemon uses `Sources::from_process`.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// The file that the operator named. It must exist, and overrides `FOREPOST_CONFIG`.

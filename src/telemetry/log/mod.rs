@@ -1,7 +1,7 @@
 //! Logs: each event is one line on standard error, in JSON or as text.
 //!
 //! A value from a client or a provider cannot end a line or control the terminal: control characters are written as escapes.
-//! Tokens, cookies, codes and queries are not logged; [`RequestLine`] has no field for them.
+//! Tokens, cookies, codes and queries are not logged; `RequestLine` has no field for them.
 
 mod cut;
 mod flood;
@@ -51,7 +51,7 @@ pub enum LogError {
 /// Sends the events of the whole process to standard error.
 ///
 /// JSON lines are flat: `timestamp`, `level`, `message`, the event's own fields, `target`. Lines of frequent events are left out
-/// ([`tell_left_out`]). A panic is one line.
+/// (`tell_left_out`). A panic is one line.
 ///
 /// # Errors
 ///
