@@ -27,7 +27,7 @@ impl Scene {
         self.hands.pass(Duration::from_secs(seconds));
     }
 
-    /// A login page of the provider, which nobody has filled in yet.
+    /// A login page of the provider, which is not filled in yet.
     async fn page(&self, browser: &mut Browser) -> Reply {
         let login = self.stage.check("traefik", browser, APP).await;
         browser.get(login.is(302).location().as_str()).await

@@ -294,7 +294,7 @@ async fn a_session_is_asked_about_before_a_newer_rule_decides() {
     check(&mut browser).await.is(200);
     assert_eq!(scene.provider.requests(Endpoint::Token), asked + 2);
     stop(daemon);
-    // Nobody is let in while the provider does not say.
+    // No user is let in while the provider does not say.
     let daemon = scene.start(&mut browser, "required_groups = []", "roles");
     scene.provider.set(|b| b.down = true);
     check(&mut browser).await.is(503);
@@ -339,7 +339,7 @@ async fn a_scope_that_a_user_takes_out_is_missed() {
     stage.sign_in(&mut browser, APP, "alice").await.is(403);
 }
 
-/// A user attribute may have any name; how somebody signed in, the ID token alone says.
+/// A user attribute may have any name; how a user signed in, the ID token alone says.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn userinfo_does_not_speak_of_the_login() {
     for claim in ["acr", "amr", "auth_time", "sid"] {

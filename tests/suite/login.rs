@@ -160,7 +160,7 @@ async fn a_login_makes_a_new_session_and_ends_the_old_one() {
     assert_ne!(first, second);
     stage.check("traefik", &mut old.clone(), APP).await.is(302);
 
-    // A token that somebody planted is never taken over.
+    // Forepost does not take over a planted token.
     let mut victim = stage.browser();
     let name = browser.cookie_names(&app).remove(0);
     let planted = "A".repeat(43);

@@ -127,7 +127,7 @@ async fn what_was_answered_holds_when_it_is_killed_under_load() {
     let (sender, mut answered) = mpsc::unbounded_channel();
     for user in ["alice", "bob"] {
         let (sender, first) = (sender.clone(), first.clone());
-        // Ends with the connection, as a panic that nobody looks at.
+        // Ends with the connection, as a panic whose result is not used.
         tokio::spawn(async move {
             for visit in 0.. {
                 let mut browser = first.clone();
@@ -231,7 +231,7 @@ async fn a_directory_that_cannot_be_used_is_told_plainly() {
     check(&mut browser).await.is(302);
 }
 
-/// A file that somebody deletes is used to the end of the process, and missed by the next one, which makes another.
+/// A file that an operator deletes is used to the end of the process, and missed by the next one, which makes another.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_deleted_while_it_is_used_holds_until_the_end() {
     let scene = Scene::new().await;

@@ -53,7 +53,7 @@ impl Asked<'_> {
     /// What the login form sends: the original request, a login name, and a password that is not looked at.
     pub(super) fn login(&self) -> Result<Answer, Unspecified> {
         let headers = &self.seen.headers;
-        // Nobody is signed in by another site's form.
+        // No user is signed in by another site's form.
         if headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
             return Ok(pages::bad_request("This form was sent by another site."));
         }

@@ -275,7 +275,7 @@ pub(crate) struct Fault {
     pub(crate) status: Option<StatusCode>,
     /// Answer with this body.
     pub(crate) body: Option<Bytes>,
-    /// Headers set on the answer, whoever makes it.
+    /// Headers set on the answer, whichever route makes it.
     pub(crate) headers: HeaderMap,
 }
 

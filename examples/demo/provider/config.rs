@@ -55,7 +55,7 @@ pub(crate) struct Client {
     pub(crate) backchannel_logout_uri: Option<String>,
 }
 
-/// Somebody who can sign in.
+/// A user who can sign in.
 #[derive(Clone, Debug)]
 pub(crate) struct User {
     /// What is typed into the form; also `preferred_username`.

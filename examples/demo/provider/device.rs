@@ -1,4 +1,4 @@
-//! The device flow (RFC 8628): a program shows a code, and somebody confirms it in a browser.
+//! The device flow (RFC 8628): a program shows a code, and a user confirms it in a browser.
 
 use aws_lc_rs::error::Unspecified;
 use http::StatusCode;
@@ -105,7 +105,7 @@ impl Asked<'_> {
     }
 
     pub(super) fn confirm_device(&self) -> Answer {
-        // Nobody confirms by another site's form.
+        // No user confirms by another site's form.
         if self.seen.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
             return pages::bad_request("This form was sent by another site.");
         }

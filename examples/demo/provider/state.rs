@@ -15,7 +15,7 @@ pub(super) const TOKEN_LIFETIME: u64 = 3600;
 /// A demo that runs for weeks forgets everything now and then instead of growing.
 const MOST: usize = 10_000;
 
-/// Somebody signed in at the provider.
+/// A user who is signed in at the provider.
 #[derive(Clone, Debug)]
 pub(super) struct SignOn {
     /// Who.

@@ -109,7 +109,7 @@ async fn an_issuer_that_is_spelled_in_another_way_is_told_of() {
     assert_eq!(readiness(&stage).await, (200, 200));
 }
 
-/// Where it could not be asked when a login failed, it is asked again soon, although nobody signs in.
+/// Where it could not be asked when a login failed, it is asked again soon, although no user signs in.
 #[tokio::test]
 async fn readiness_for_logins_comes_back_by_itself() {
     let stage = Stage::with_key_cooldown(Duration::from_secs(1)).await;

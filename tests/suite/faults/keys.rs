@@ -164,7 +164,7 @@ async fn known_keys_serve_while_the_key_set_is_ill() {
     }
 }
 
-/// A look at the keys that failed is no reason to keep the old ones.
+/// A look at the keys that failed is not a reason to keep the old ones.
 #[tokio::test]
 async fn what_a_failed_look_did_not_bring_a_scheduled_one_does() {
     let clients = vec![client("proxy", Some("proxy-secret"), &["https://app.example.com"])];

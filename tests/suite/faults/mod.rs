@@ -37,7 +37,7 @@ const PATIENT: Duration = Duration::from_secs(30);
 /// For rows that wait for it.
 const HASTY: Duration = Duration::from_millis(300);
 
-/// How a callback ends that signs nobody in.
+/// How a callback ends that signs no user in.
 #[derive(Clone, Copy)]
 struct Ending {
     status: u16,

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// Bytes of a body that nobody should take.
+/// Bytes of a body that forepost should not read.
 const HUGE: usize = 50 << 20;
 
 /// Between two drops.
@@ -62,7 +62,7 @@ impl Seen {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Bytes that somebody took.
+    /// Bytes that the peer took.
     pub(super) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }

@@ -34,7 +34,7 @@ fn beginning(name: &'static str, rewrite: fn(String) -> String) -> Row {
     row(name, move |b| b.rewrite.id_token = Some(rewrite), UNACCEPTED)
 }
 
-/// A token that somebody made, whatever the login was.
+/// A token of the test, whatever the login was.
 fn text(name: &'static str, text: &str) -> Row {
     let text = text.to_owned();
     row(name, move |b| b.id_token_text = Some(text), UNACCEPTED)

@@ -228,7 +228,7 @@ async fn pipelining() {
     target.end().await;
 }
 
-/// Whoever has only closed its own direction still wants the answer.
+/// A peer that has closed only its own direction still wants the answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn half_closed_connections() {
     let target = Target::start(&[]).await;

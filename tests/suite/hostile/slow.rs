@@ -100,7 +100,7 @@ async fn heads_and_handshakes_that_never_end() {
         assert!(took >= SECOND * 9 / 10, "{took:?}");
         while dripping.try_join_next().is_some() {}
     }
-    // What is no TLS ends at once.
+    // Bytes that are not TLS end the connection at once.
     for nonsense in [anonymous().as_bytes(), PREFACE, &[0xff; 64]] {
         let mut stream = TcpStream::connect(https).await.unwrap();
         stream.write_all(nonsense).await.unwrap();

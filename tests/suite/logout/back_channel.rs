@@ -249,7 +249,7 @@ async fn the_client_secret_is_a_key_where_the_provider_says_so() {
 async fn a_token_of_another_algorithm_than_id_tokens_ends_nothing() {
     let eddsa = || LogoutToken { algorithm: Some(Algorithm::EdDsa), ..of_user("alice") };
     let stage = Stage::start().await;
-    // Nobody has signed in yet: there is nothing to compare with, and nothing to end.
+    // No user has signed in yet: there is nothing to compare with, and nothing to end.
     send(&stage, &made(&stage, &eddsa())).await.is(200);
     let mut alice = visitor(&stage, APP, "alice").await;
     assert_eq!(send(&stage, &made(&stage, &eddsa())).await.is(400).json()["error"], "invalid_request");

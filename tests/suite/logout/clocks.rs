@@ -80,7 +80,7 @@ async fn give(order: Order, stage: &Stage, alice: &Browser, folder: &Path) {
     }
 }
 
-/// forepost ran fast, somebody signed in, the clock was set right, and forepost was started again.
+/// forepost ran fast, a user signed in, the clock was set right, and forepost was started again.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_restart_with_the_right_time_every_order_counts() {
     for order in ORDERS {

@@ -1,4 +1,4 @@
-//! Requests that nobody waits for any more: what they began is carried out, and the audit log has it.
+//! Requests whose clients are gone: what they began is carried out, and the audit log has it.
 
 use std::io;
 use std::sync::{Arc, Mutex};

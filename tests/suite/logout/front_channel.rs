@@ -88,7 +88,7 @@ async fn it_needs_a_provider_that_is_set_up_for_it() {
     assert!(!is_in(&stage, &alice, APP).await);
 }
 
-/// Nobody can say which sessions there are, so strangers may name any; not without end, and no one of them for all.
+/// No list of sessions is public, so any client may name any session; not without end, and no one of them for all.
 #[tokio::test]
 async fn sessions_that_nobody_proves_are_bounded() {
     const ALLOWED: usize = 1000;

@@ -47,7 +47,7 @@ async fn send(stage: &Stage, token: &str) -> Reply {
     stage.browser().post(BACK_CHANNEL, &format!("logout_token={token}")).await
 }
 
-/// Somebody who is signed in.
+/// A user who is signed in.
 async fn visitor(stage: &Stage, url: &str, user: &str) -> Browser {
     let mut browser = stage.browser();
     stage.sign_in(&mut browser, url, user).await.is(200);

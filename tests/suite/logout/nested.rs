@@ -57,7 +57,7 @@ async fn a_sign_out_ends_no_session_of_the_other() {
     for browser in [&alice, &before] {
         assert!(is_in(&stage, browser, OUTER).await && !is_in(&stage, browser, INNER).await);
     }
-    // With the other one's cookie alone nobody is signed in here.
+    // With the other one's cookie alone no user is signed in here.
     alice.clone().send(Method::POST, SIGN_OUT, &[ORIGIN], None).await.is(200).contains("Signed out");
     assert!(is_in(&stage, &alice, OUTER).await);
 }

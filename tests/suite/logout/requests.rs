@@ -78,7 +78,7 @@ async fn it_is_found_wherever_providers_look_for_it() {
     }
 }
 
-/// A proxy that asks instead of routing keeps the body for itself; nobody is let in by that, and nobody logged out.
+/// A proxy that asks instead of routing keeps the body for itself; no user is let in by that, and no user is logged out.
 #[tokio::test]
 async fn a_question_about_a_logout_token_is_refused() {
     let stage = Stage::start().await;

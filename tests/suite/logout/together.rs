@@ -36,7 +36,7 @@ impl Scene {
         Self { stage, hands }
     }
 
-    /// Somebody who is signed in at all applications, by a login of its own at the provider.
+    /// A user who is signed in at all applications, by a login of its own at the provider.
     async fn visitor(&self, user: &str) -> Browser {
         self.hands.pass(Duration::from_secs(2));
         let mut browser = self.stage.browser();

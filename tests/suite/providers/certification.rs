@@ -37,7 +37,7 @@ async fn accepted(change: impl FnOnce(&mut Behaviour)) -> (Stage, Reply) {
     (stage, entered)
 }
 
-/// With this change nobody is signed in, and a page says so.
+/// With this change no user is signed in, and a page says so.
 async fn refused(change: impl FnOnce(&mut Behaviour)) -> Stage {
     let stage = stage(change).await;
     refuses(&stage).await;

@@ -14,7 +14,7 @@ use crate::support::port::reserved_address;
 use crate::support::tool::{self, Running, START_DEADLINE};
 use crate::support::{Browser, Reply};
 
-/// The scheme of its database, with an administrator whose password is no secret.
+/// The scheme of its database, with an administrator whose password is not secret.
 const SCHEME: &str = "/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3";
 const WEBAPP: &str = "/usr/share/glewlwyd/webapp";
 const SCOPES: [&str; 4] = ["openid", "profile", "email", "groups"];
@@ -136,7 +136,7 @@ impl Glewlwyd {
         self.call(browser, Method::DELETE, "auth/", &Value::Null).await
     }
 
-    /// Ends the provider's session that an ID token named, as its logout page does once somebody confirmed.
+    /// Ends the provider's session that an ID token named, as its logout page does once a user confirmed.
     pub(super) async fn end_session(&self, browser: &mut Browser, session: &str) {
         self.call(browser, Method::DELETE, &format!("oidc/session/{session}/"), &Value::Null).await.is(200);
     }

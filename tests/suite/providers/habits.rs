@@ -113,7 +113,7 @@ async fn providers_that_work_pass_the_inspection() {
     }
 }
 
-/// Names nobody in the callback and adds a parameter of its own; whoever adds an issuer is still found out.
+/// Names no issuer in the callback and adds a parameter of its own; an issuer that is added is still noticed.
 #[tokio::test]
 async fn glewlwyd_does_not_name_itself_in_the_callback() {
     let scene = Scene::start(Kind::Glewlwyd, Claims::IdToken).await;
@@ -127,7 +127,7 @@ async fn glewlwyd_does_not_name_itself_in_the_callback() {
     scene.call_back(&mut browser, &callback).await.is(200);
 }
 
-/// Whoever does not ask for claims gets none; the login works, and the subject is a random text.
+/// A client that does not ask for claims gets none; the login works, and the subject is a random text.
 #[tokio::test]
 async fn glewlwyd_tells_only_what_is_asked_for() {
     let provider = RealProvider::Glewlwyd(Glewlwyd::start(ORIGIN).await);
@@ -144,7 +144,7 @@ async fn glewlwyd_tells_only_what_is_asked_for() {
     assert!(uids[0].len() >= 16 && uids[0] == uids[2] && uids[0] != uids[1], "{uids:?}");
 }
 
-/// Its refusal of a client is no JSON that the protocol knows.
+/// Its refusal of a client is not JSON that the protocol knows.
 #[tokio::test]
 async fn glewlwyd_with_a_wrong_secret_ends_on_a_page() {
     let provider = RealProvider::Glewlwyd(Glewlwyd::start(ORIGIN).await);

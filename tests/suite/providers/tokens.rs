@@ -59,7 +59,7 @@ async fn oidc_provider_gives_jwts_for_an_application() {
     scene.provider.hook("rotate").await;
     let newer = scene.token("&scope=read&resource=https://app.example.com/").await;
     scene.show(&newer).await.is(200);
-    // One that is asked about is no JWT.
+    // One that is asked about is not a JWT.
     let opaque = scene.token("").await;
     scene.show(&opaque).await.is(401);
 }

@@ -101,7 +101,7 @@ impl<P: WholeProvider> Scene<P> {
 
 /// Whether a provider says that it is ready, in the way of Keycloak and Hydra.
 pub(super) async fn is_healthy(address: SocketAddr) -> bool {
-    // The browser fails the test where nobody listens.
+    // The browser fails the test where no process listens.
     tool::listens(address).await
         && Browser::new().route("*", address).get("http://provider/health/ready").await.status == 200
 }

@@ -123,7 +123,7 @@ async fn a_form_that_is_posted_again_begins_a_new_login() {
     scene.check(&mut browser).await.is(200);
 }
 
-/// A client that Keycloak refuses vouches for nobody: users are sent to log in, and readiness tells the operator.
+/// A client that Keycloak refuses vouches for no user: users are sent to log in, and readiness tells the operator.
 #[tokio::test]
 async fn a_disabled_client_ends_in_logins_and_is_told() {
     let session = "[session]\nrevalidate_after = \"1s\"\nrevalidate_within = \"2s\"\n";

@@ -67,7 +67,7 @@ pub(super) async fn spoofed_identity_never_reaches_the_application(proxy: Proxy)
         assert_eq!(seen.header("x-authentik-groups"), "admins|staff", "{named}");
         assert_eq!(seen.header("x-authentik-jwt").split('.').count(), 3, "{named}");
     }
-    // Nor does anything of it get somebody in.
+    // Nor does anything of it let a client in.
     let request = front.request("GET /page", &SPOOFED);
     assert!(matches!(raw::status(front.address, &request).await.unwrap(), 302 | 401));
     front.application.saw_nothing();

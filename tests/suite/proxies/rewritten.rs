@@ -41,7 +41,7 @@ async fn works(proxy: Proxy) {
     front.sign_in(&mut front.browser(), &front.url("/page"), "alice").await.is(200).contains(PAGE);
 }
 
-/// `Host` is that of another application: nobody is sent round in circles, or signed out somewhere else.
+/// `Host` is that of another application: no user is sent round in circles, or signed out somewhere else.
 async fn is_refused(proxy: Proxy) {
     let another = Some("another.localhost:8080");
     let front = Front::with(proxy, "", |file, text| rewritten(proxy, file, text, another)).await;

@@ -40,7 +40,7 @@ async fn lasts_until_confirmed(scene: &Scene, browser: &mut Browser) {
             assert_eq!(reply.header("set-cookie"), "", "{dialect}");
         }
     }
-    // Whoever needs no session waits for none.
+    // A request that needs no session does not wait for one.
     let public = scene.stage.check("traefik", browser, "https://app.example.com/public/").await;
     assert_eq!(public.is(200).header("x-authentik-username"), "");
     assert_eq!(browser.cookie_names(&APP.parse().unwrap()), cookies);
@@ -101,7 +101,7 @@ async fn the_page_of_an_unconfirmed_session_has_a_way_out() {
     assert_eq!(scene.script(&mut browser).await.is(200).header("x-authentik-username"), "alice");
 }
 
-/// As without a session; what is no good credential of ours may be the application's own, and the session's turn.
+/// As without a session; what is not a good credential of ours may be the application's own, and the session's turn.
 #[tokio::test]
 async fn a_good_credential_counts_beside_a_session_that_waits() {
     let tokens = |settings: &mut Settings| {
@@ -132,7 +132,7 @@ async fn a_good_credential_counts_beside_a_session_that_waits() {
             let reply = scene.stage.ask(dialect, &mut browser, Method::GET, APP, &headers).await;
             let user = if expected == 200 { "carol" } else { "" };
             assert_eq!(reply.is(expected).header("x-authentik-username"), user, "{dialect} {authorization}");
-            // Whoever needs no session waits for none.
+            // A request that needs no session does not wait for one.
             let public = "https://app.example.com/public/";
             scene.stage.ask(dialect, &mut browser, Method::GET, public, &headers).await.is(200);
         }
@@ -175,7 +175,7 @@ impl Way {
         }));
     }
 
-    /// From now on nobody listens there.
+    /// From now on no process listens there.
     async fn break_off(&mut self) {
         let open = self.open.take().unwrap();
         open.abort();

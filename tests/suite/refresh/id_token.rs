@@ -92,7 +92,7 @@ async fn after_a_pause_a_new_one_is_fetched_before_the_answer() {
     assert_eq!(scene.asked(), 2, "one refresh for all");
 }
 
-/// Whoever comes while a refresh is under way waits for it as well.
+/// A request during a refresh waits for it as well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_is_being_fetched_is_waited_for() {
     let scene = Scene::with(short, |_| ()).await;

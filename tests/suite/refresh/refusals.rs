@@ -156,7 +156,7 @@ async fn the_last_answer_counts() {
     scene.check(&mut browser).await.is(302);
 }
 
-/// A refused client: the page of a login says so, and whoever asks whether logins are possible hears it.
+/// A refused client: the page of a login says so, and readiness reports it.
 #[tokio::test]
 async fn a_refused_client_is_told_of() {
     let scene = Scene::new().await;

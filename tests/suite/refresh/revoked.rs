@@ -1,4 +1,4 @@
-//! Orders to end a session that is being refreshed: whatever the refresh brings, nobody is let in with it.
+//! Orders to end a session that is being refreshed: whatever the refresh brings, no user is let in with it.
 
 use std::path::{Path, PathBuf};
 
@@ -97,7 +97,7 @@ impl Ordered {
         self.scene.stage.browser().post(BACK_CHANNEL, &format!("logout_token={token}")).await.is(200);
     }
 
-    /// Nobody is let in with what the browser has.
+    /// No user is let in with what the browser has.
     async fn is_out(&self, browser: &Browser, what: &str) {
         is_login(&self.scene.check(&mut browser.clone()).await, what);
         self.scene.script(&mut browser.clone()).await.is(401);

@@ -1,4 +1,4 @@
-//! Sessions without a refresh token: the browser goes to the provider and back, and nobody sees it.
+//! Sessions without a refresh token: the browser goes to the provider and back, and the user sees nothing of it.
 
 use forepost::settings::{Settings, Store};
 use http::{Method, StatusCode};

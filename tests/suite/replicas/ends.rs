@@ -26,7 +26,7 @@ impl End {
     pub(super) const ALL: [Self; 4] = [Self::SignOut, Self::Logout, Self::RevokeUser, Self::RevokeSession];
 }
 
-/// What has to be said to end somebody's session.
+/// What has to be said to end a user's session.
 pub(super) struct Orders {
     pub(super) end: End,
     user: String,
@@ -43,7 +43,7 @@ impl Orders {
 
     /// Gives the order to a replica; the moment at which it was acknowledged, if it was.
     ///
-    /// An earlier order may have taken place, and its answer was lost: that nobody is signed in any more is acknowledgement, too.
+    /// An earlier order may have taken place, and its answer was lost: that no user is signed in any more is acknowledgement, too.
     pub(super) async fn give(&self, scene: &Scene, browser: &Browser, number: usize) -> Option<Instant> {
         let acknowledged = match self.end {
             End::SignOut => {
@@ -68,7 +68,7 @@ impl Orders {
     async fn command(&self, scene: &Scene, number: usize, whose: [&str; 2]) -> bool {
         let (code, text) = scene.replicas[number].tell(&[&["sessions", "revoke"], &whose[..]].concat()).await;
         match code {
-            // 1: nobody is signed in like that.
+            // 1: no user is signed in like that.
             Some(0 | 1) => true,
             Some(69) => false,
             _ => panic!("{whose:?}: {code:?} {text}"),

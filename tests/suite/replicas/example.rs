@@ -29,7 +29,7 @@ async fn two_share_the_valkey_of_the_example() {
     let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&secrets), made.each_ref().map(mode)), (0o700, [0o444; 3]));
 
-    // The user is the one of the documentation, with a password that nobody else has.
+    // The user is the one of the documentation, with a password of its own.
     let [_, url, users] = before;
     let password = url.trim_end().strip_prefix("redis://forepost:").unwrap().strip_suffix("@valkey:6379/0").unwrap();
     assert_eq!(password.len(), 64);

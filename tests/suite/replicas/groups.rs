@@ -43,7 +43,7 @@ async fn take_over(
         Loss::Stopped => master.signal("STOP"),
     }
     trial.end_some(number).await;
-    // What is served from memory is no proof.
+    // What is served from memory is not a proof.
     until("the failover", async || replica.is_master().await).await;
     trial.until_ended(number).await;
     trial.until_all_are_in().await;

@@ -34,7 +34,7 @@ pub(super) enum Standing {
     Ended(Instant),
 }
 
-/// Somebody with a session.
+/// A user with a session.
 pub(super) struct Visitor {
     pub(super) browser: Browser,
     /// How his session is to end.
@@ -110,7 +110,7 @@ impl Door {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     LetIn,
-    /// As somebody without a session.
+    /// As a client without a session.
     Denied,
     /// As somebody of whom nothing is known now.
     Refused,
@@ -128,7 +128,7 @@ pub(super) struct Tally {
     pub(super) unanswered: u64,
     /// From the acknowledgement of an end to the last request that was let in all the same.
     pub(super) latest_let_in: Duration,
-    /// When somebody with a session was refused for the first time.
+    /// When a user with a session was refused for the first time.
     pub(super) first_refusal: Option<Instant>,
     pub(super) slowest: Duration,
     /// What must not be.

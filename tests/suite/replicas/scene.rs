@@ -214,7 +214,7 @@ impl Scene {
         Instant::now()
     }
 
-    /// How long it takes from `since` until a replica no longer lets the browser in; it has to say that nobody is signed in, sooner
+    /// How long it takes from `since` until a replica no longer lets the browser in; it has to say that no user is signed in, sooner
     /// or later.
     pub(super) async fn until_denied(&self, browser: &Browser, number: usize, since: Instant) -> Duration {
         let mut out = None;

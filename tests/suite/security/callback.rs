@@ -172,7 +172,7 @@ async fn errors_end_on_a_page() {
     let page = browser.get(answer.as_str()).await;
     page.is(403).contains("did not grant access");
     assert_eq!(page.header("location"), "");
-    // Once more it is no answer to anything, and another login begins.
+    // Once more it is not an answer to anything, and another login begins.
     let again = browser.get(answer.as_str()).await;
     assert!(again.is(302).location().as_str().starts_with(stage.provider.issuer()));
     nobody_is_in(&stage, &mut browser, &again).await;

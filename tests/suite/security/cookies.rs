@@ -117,7 +117,7 @@ async fn many_cookies_are_bounded_work() {
         (format!("{}; {name}={good}", bad(3)), 200),
         (format!("{name}={good}; {}", bad(3)), 200),
         (format!("{}; {name}={good}", bad(7)), 200),
-        // Among so many there may be somebody else's.
+        // Among so many there may be another user's.
         (format!("{}; {name}={good}", bad(8)), 302),
         (format!("{name}={good}; {}", bad(8)), 302),
         (format!("{name}={good}; {}", bad(1000)), 302),
@@ -204,7 +204,7 @@ async fn cookies_are_bound_to_their_host_and_their_use() {
         }
     }
 
-    // States and attempt cookies are no sessions, and a session is no state.
+    // States and attempt cookies are no sessions, and a session is not a state.
     let mut other = stage.browser();
     let login = stage.check("traefik", &mut other, APP).await;
     let state = login.parameter("state").unwrap();

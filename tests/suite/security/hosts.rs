@@ -15,7 +15,7 @@ async fn spellings_of_a_host_are_one_host() {
     stage.sign_in(&mut browser, APP, "bob").await.is(200);
     stage.sign_in(&mut browser, "https://deep.example.test/", "bob").await.is(200);
     for dialect in DIALECTS {
-        // Bob is no admin, however the host is written.
+        // Bob is not an admin, however the host is written.
         let mut bob = stage.browser();
         stage.sign_in(&mut bob, "https://admin.example.com/sub/", "bob").await.is(403);
         let admin = url::Url::parse("https://admin.example.com/").unwrap();

@@ -74,7 +74,7 @@ async fn a_cookie_within_a_cookie_is_not_seen() {
     }
 }
 
-/// Login CSRF: a browser that ends in the session of somebody else's login.
+/// Login CSRF: a browser that ends in the session of another user's login.
 #[tokio::test]
 async fn an_attempt_within_a_cookie_is_not_seen() {
     let stage = stage().await;
@@ -218,7 +218,7 @@ async fn sessions_of_other_applications_contradict_nothing() {
     assert_eq!(ask(wiki).await.is(200).header("x-authentik-username"), "alice");
 }
 
-/// Nobody knows which of two users asks for the end of all sessions.
+/// Forepost cannot know which of two users asks for the end of all sessions.
 #[tokio::test]
 async fn different_users_sign_out_here_alone() {
     let stage =

@@ -114,7 +114,7 @@ async fn known(stage: &Stage) -> Browser {
     browser
 }
 
-/// Where a login ends that began with `start`; the session is used once, so that this is no loop.
+/// Where a login ends that began with `start`; the session is used once, so that this is not a loop.
 async fn end_of(stage: &Stage, browser: &mut Browser, mode: Mode, start: Reply) -> String {
     let back = stage.come_back(browser, start, "alice").await;
     let end = back.is(302).header("location");

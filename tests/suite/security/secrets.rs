@@ -83,7 +83,7 @@ impl Run {
             let authorization = seen.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
             self.secrets.extend(authorization.and_then(|value| Some(value.split_once(' ')?.1.to_owned())));
         }
-        // Once more: the attempt is used up, or the state is somebody else's.
+        // Once more: the attempt is used up, or the state is another browser's.
         self.get(browser, callback.as_str()).await;
         let mut stranger = self.browser();
         self.get(&mut stranger, callback.as_str()).await;
@@ -259,7 +259,7 @@ async fn nothing_secret_is_logged_or_shown() {
     logins_that_succeed(&mut run).await;
     logins_that_do_not(&mut run).await;
     logouts(&mut run).await;
-    // Questions that make no sense, and headers that are nobody's business.
+    // Questions that make no sense, and headers that forepost does not need.
     let headers = [
         ("authorization", "Bearer in-the-header"),
         ("cookie", "a=in-the-header; __Host-authentik_proxy_deadbeef=in-the-header"),

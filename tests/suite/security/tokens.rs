@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{APP, stage};
 use crate::provider::{Behaviour, Endpoint, Fault};
 
-/// A login with this fault ends with `status` and lets nobody in.
+/// A login with this fault ends with `status` and lets no user in.
 async fn refused(status: u16, what: &str, fault: impl FnOnce(&mut Behaviour)) {
     let stage = stage().await;
     stage.provider.set(fault);
@@ -73,7 +73,7 @@ async fn headers_that_choose_their_own_check() {
 /// SECURITY: 90
 #[tokio::test]
 async fn compressed_answers_are_not_unpacked() {
-    // What gzip makes of a body; unpacked by nobody, it is no JSON.
+    // What gzip makes of a body; unpacked by nobody, it is not JSON.
     let mut fault =
         Fault { body: Some(vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0xae, 5, 0].into()), ..Fault::default() };
     fault.headers.insert("content-encoding", "gzip".parse().unwrap());

@@ -32,7 +32,7 @@ pub(crate) fn command(name: &str) -> Command {
     command
 }
 
-/// Whether somebody listens there.
+/// Whether a process listens there.
 pub(crate) async fn listens(address: SocketAddr) -> bool {
     TcpStream::connect(address).await.is_ok()
 }

@@ -45,7 +45,7 @@ async fn known_with(scene: &Scene, settings: &str) -> Known {
     known
 }
 
-/// Somebody who is signed in.
+/// A user who is signed in.
 pub(super) struct Visit {
     pub(super) scene: Scene,
     pub(super) known: Known,
