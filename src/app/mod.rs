@@ -62,7 +62,7 @@ pub struct Application {
     pub redirect_uri: String,
     /// Where the provider sends the browser after its logout.
     pub post_logout_redirect_uri: String,
-    /// The identity headers with nobody in them.
+    /// The identity headers without a user.
     pub header_template: HeaderTemplate,
     /// The headers besides those.
     pub further_headers: FurtherHeaders,

@@ -50,10 +50,10 @@ pub enum Basic {
     Authentik,
 }
 
-/// An issuer of JWTs that is no identity provider of ours.
+/// An issuer of JWTs where forepost has no client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenIssuer {
-    /// Stands before the names of its users and groups, so that they are nobody else's.
+    /// Stands before the names of its users and groups, so that they are not those of the identity provider.
     pub name: String,
     /// The issuer identifier, compared to the last character.
     pub issuer: String,

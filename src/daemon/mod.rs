@@ -81,7 +81,7 @@ impl Daemon {
     ///
     /// # Errors
     ///
-    /// When an address or a file cannot be had; a provider that is away is no error.
+    /// When an address or a file cannot be had; a provider that is away is not an error.
     pub async fn start(settings: Settings, world: World) -> Result<Self, StartError> {
         let shutdown = Shutdown::new(settings.server.shutdown_timeout);
         Self::start_until(shutdown, settings, world).await

@@ -164,7 +164,7 @@ fn not_everywhere(app: &Application, visit: &Visit<'_>) -> Answer {
     reply::page(StatusCode::OK, &page, visit.html, visit.request_id)
 }
 
-/// The whole body, if it is no larger than a form with a logout token.
+/// The whole body, if it is not larger than a form with a logout token.
 async fn read(body: Option<Incoming>) -> Result<Bytes, &'static str> {
     let Some(body) = body else { return Ok(Bytes::new()) };
     match Limited::new(body, LARGEST_FORM).collect().await {

@@ -53,7 +53,7 @@ pub(super) enum Denial<'c> {
     OwnPath(Answer),
     /// The same where the proxy relays no answers.
     OwnPathNotRelayed,
-    /// Nobody can tell now.
+    /// It cannot be told now.
     Unavailable(Unavailable<'c>),
 }
 
@@ -92,7 +92,7 @@ pub(super) enum CredentialError<'c> {
     Limited,
 }
 
-/// A user, or anybody, who may not enter.
+/// A client that may not enter, signed in or not.
 pub(super) struct Forbid<'c> {
     pub(super) app: &'c Application,
     pub(super) original: &'c OriginalRequest<'c>,

@@ -34,7 +34,7 @@ impl Verdict {
         Self::StoreAway,
     ];
 
-    /// Whether it is what happens all the time, to requests that nobody has to look into: the proxy's log has them.
+    /// Whether it is what happens all the time, to requests that an operator need not look into: the proxy's log has them.
     pub(super) const fn is_routine(self) -> bool {
         matches!(self, Self::Allow | Self::Pass | Self::Challenge)
     }

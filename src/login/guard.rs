@@ -17,7 +17,7 @@ const MOST_REMEMBERED: u64 = 10_000;
 /// Notices a browser that completes login after login because its session cookie never comes back.
 ///
 /// A login counts when its attempt began after the previous one of the same subject for the same application had
-/// completed; many tabs that log in at once therefore are no loop.
+/// completed; many tabs that log in at once therefore are not a loop.
 #[derive(Clone)]
 pub(super) struct LoopGuard {
     last: Cache<(String, String), Arc<Completed>>,

@@ -18,7 +18,7 @@ pub enum Interaction {
     Allowed,
     /// For nothing (`prompt=none`): who is not signed in there is not signed in.
     None,
-    /// For a login in any case (`prompt=login`), so that it can be somebody else.
+    /// For a login in any case (`prompt=login`), so that it can be another user.
     Login,
 }
 

@@ -19,7 +19,7 @@ impl UsedAttempts {
         self.0.contains_key(id)
     }
 
-    /// Uses the attempt; `false` when somebody else has, also at this very moment.
+    /// Uses the attempt; `false` when another request has, also at this moment.
     pub(super) fn claim(&self, id: &str) -> bool {
         // `or_insert` would look first and then insert, which two can do at once.
         self.0.entry_by_ref(id).or_insert_with(|| ()).is_fresh()

@@ -27,10 +27,10 @@ pub struct Obeyed {
     pub first: bool,
 }
 
-/// Why nobody was logged out.
+/// Why no user was logged out.
 #[derive(Debug, thiserror::Error)]
 pub enum BackChannelError {
-    /// It is no logout request.
+    /// It is not a logout request.
     #[error("the request is no logout request: {0}")]
     Request(&'static str),
     /// The token is not accepted, or not at the moment.
@@ -84,11 +84,11 @@ impl Logouts {
     /// The order holds for sessions whose login began before now, wherever their records are, and for logins that are under
     /// way. What a token without value costs is bounded: one signature for each provider with its issuer and client id,
     /// few at a time, and new keys at most once in [`crate::oidc::IdentityProvider::jwks_cooldown`]. What is obeyed goes
-    /// into the audit log, also where nobody waits for the answer any more.
+    /// into the audit log, also if the provider no longer waits for the answer.
     ///
     /// # Errors
     ///
-    /// When nobody is logged out.
+    /// If no user is logged out.
     pub async fn obey(
         &self,
         catalog: &Catalog,

@@ -28,7 +28,7 @@ pub struct Left {
     pub cookie: Option<HeaderValue>,
 }
 
-/// Why nobody was logged out.
+/// Why no user was logged out.
 #[derive(Debug, thiserror::Error)]
 pub enum FrontChannelError {
     /// `iss` or `sid` is missing, empty or repeated.
@@ -48,13 +48,13 @@ pub enum FrontChannelError {
 impl Logouts {
     /// Ends the sessions that were made in the provider's session that `query` names; refresh tokens are left alone.
     ///
-    /// The session cookie, which browsers rarely send here, is not needed. Without it anybody could ask, about sessions that
+    /// The session cookie, which browsers rarely send here, is not needed. Without it any client could ask, about sessions that
     /// never were, and each order takes room: so of such requests a hundred thousand count within a session's lifetime, and of
     /// one client a tenth of that. What is obeyed goes into the audit log, also where the browser goes away meanwhile.
     ///
     /// # Errors
     ///
-    /// When nobody is logged out.
+    /// If no user is logged out.
     pub async fn leave(
         &self,
         catalog: &Catalog,

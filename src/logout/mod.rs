@@ -52,13 +52,13 @@ pub struct LogoutParts {
     pub everywhere: bool,
     /// Takes refresh tokens back.
     pub revoker: Arc<Revoker>,
-    /// What goes on although nobody waits for it; the process should before it ends.
+    /// Work that goes on after its request ended; the process waits for it before it ends.
     pub background: TaskTracker,
 }
 
 /// What a sign-out did.
 pub struct SignedOut {
-    /// Where the browser goes to sign out at the provider too; `None`: the provider has no such place, or nobody was
+    /// Where the browser goes to sign out at the provider too; `None`: the provider has no such place, or no user was
     /// signed in.
     pub location: Option<String>,
     /// Takes the session cookie back.
@@ -127,7 +127,7 @@ impl Logouts {
         }
         let is_valid = |(_, session): &Leaving| session.is_valid_for(&app.realm, now);
         found.sort_by_key(|leaving| !is_valid(leaving));
-        // Where there are sessions of different users, or may be, nobody knows which of them asks.
+        // Where there are sessions of different users, or may be, it is not known which of them asks.
         let mut valid = found.iter().filter(|leaving| is_valid(leaving)).map(|(_, session)| session);
         let asks = carried.are_all() && valid.next().is_some_and(|first| valid.all(|other| other.is_of_user_of(first)));
         let everywhere = everywhere && self.everywhere && asks;
@@ -152,7 +152,7 @@ struct Departure {
     asker: Asker,
     /// Whether the browser is told that it is signed out.
     is_complete: bool,
-    /// By which we know the browser again that comes back from the provider; tells nothing, and nobody can guess it.
+    /// By which we know the browser again that comes back from the provider; tells nothing, and no client can guess it.
     name: Option<String>,
 }
 
@@ -209,7 +209,7 @@ impl Departure {
         let location = app.provider.end_session_url(&EndSessionRequest {
             id_token_hint: gone.first()?.identity().id_token(),
             post_logout_redirect_uri: &app.post_logout_redirect_uri,
-            // Nobody else's page has to know what to do with it.
+            // A page of another program need not know what to do with it.
             state: self.name.as_deref().filter(|_| app.comes_back_to_us_after_logout()),
         });
         // Behind that address the browser would be told that it is signed out.

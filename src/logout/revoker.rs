@@ -30,7 +30,7 @@ const MOST_AT_ONCE: usize = 256;
 /// to. So that one comes first. A token that it ended already loses nothing by a revocation (RFC 7009 §2.2), and one that
 /// outlives it, as offline tokens do, ends.
 ///
-/// What waits is in memory. Whoever stops the daemon in order has it revoked before; a crash leaves it to the provider.
+/// What waits is in memory. An orderly stop of the daemon revokes it first; after a crash the provider ends it.
 pub struct Revoker {
     tasks: TaskTracker,
     turns: Arc<Semaphore>,
@@ -133,12 +133,12 @@ impl Revoker {
     pub fn came_back(&self, name: &str) {
         if let Some(waiting) = self.waiting().get_mut(name) {
             let (done, _) = oneshot::channel();
-            // Whoever waits for it may have stopped just now.
+            // The task that waits for it may have stopped just now.
             let _ = std::mem::replace(&mut waiting.came_back, done).send(());
         }
     }
 
-    /// Leaves alone the tokens of the provider's session in which somebody has signed in again: many providers take back with
+    /// Leaves alone the tokens of the provider's session in which a user has signed in again: many providers take back with
     /// one what the next login got as well. Where the provider says nothing of its session, the login may be another browser's,
     /// and cancels nothing.
     pub fn signed_in(&self, provider: &Provider, session: &Session) {

@@ -16,7 +16,7 @@ static REFERER: HeaderName = http::header::REFERER;
 /// (`none`): a page at that address may redirect here, and browsers do not tell the two apart. Fetch Metadata tells where browsers send
 /// it; else `Origin`, which
 /// browsers put on every POST, and at last `Referer`, must name one of the application's origins. A whole site
-/// (`same-site`) is never the application's: another host of it, or another port of this one, may belong to anybody; only
+/// (`same-site`) is never the application's: another host of it, or another port of this one, may belong to any operator; only
 /// where the application has a cookie domain, its hosts may ask for each other.
 #[must_use]
 pub fn is_wanted(app: &Application, method: &Method, headers: &HeaderMap) -> bool {

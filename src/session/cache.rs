@@ -51,7 +51,7 @@ impl Cache {
         self.keys.seal(&self.world, token, session)
     }
 
-    /// The session in `stored`. A record that does not open counts as absent: nobody can be let in with it.
+    /// The session in `stored`. A record that does not open counts as absent: it lets no user in.
     pub(super) fn open(&self, token: &SessionToken, stored: Stored) -> Option<Arc<Session>> {
         let record = match stored {
             Stored::Sealed(record) => record,

@@ -131,7 +131,7 @@ impl<B: Backend> SessionStore for CachedStore<B> {
     fn save<'s>(&'s self, token: &'s SessionToken, session: Arc<Session>) -> StoreFuture<'s, ()> {
         Box::pin(async move {
             let (key, record) = (token.key(), self.record(token, &session)?);
-            // Whoever gives an order later, by whatever clock, means it.
+            // An order that comes later, by any clock, means it.
             self.cache.world.saw(session.began_at);
             self.backend.put(key, record, &session).await
         })

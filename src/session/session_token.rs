@@ -20,7 +20,7 @@ const KEY_LABEL: &[u8; 22] = b"forepost session key 1";
 
 const RECORD_LABEL: &[u8] = b"session record 1";
 
-/// The number of different tokens in one request that may let a user in. A request with more lets nobody in.
+/// The number of different tokens in one request that may let a user in. A request with more lets no user in.
 const MOST_LETTING_IN: usize = 8;
 
 /// The number of different tokens in one request that a sign-out looks at. Browsers keep fewer cookies for one site (Chromium

@@ -28,7 +28,7 @@ impl<'c> Check<'c> {
         };
         let outcome = match (self.decide(protected, session, now), credential) {
             (Decision::Allow(permit), _) => Outcome::Allow(Self::grant(app, permit, now)),
-            // What is public asks nobody who he is, and may have tokens of its own.
+            // A public path needs no user, and its application may have tokens of its own.
             (Decision::Pass(permit), _) => Outcome::Pass(Self::grant(app, permit, now)),
             (Decision::Forbid(forbidden), credential) => {
                 let is_good_token = scheme == Scheme::Bearer && matches!(credential, Verification::Accepted(_));

@@ -101,7 +101,7 @@ impl<'c> Check<'c> {
         }
         Continue(match session {
             Ok(held) => self.judge(protected, held, now),
-            // Where nobody needs a session, none has to be confirmed.
+            // Where no session is needed, none has to be confirmed.
             Err(SessionError::Unconfirmed) if self.is_open(protected, now) => self.judge(protected, None, now),
             Err(error) => self.session_is_unknown(protected, &error),
         })
@@ -253,7 +253,7 @@ impl<'c> Check<'c> {
 
     fn challenge(protected: Protected<'c>, assurance: &Assurance) -> Denial<'c> {
         let Protected { app, original, .. } = protected;
-        // A script's own address is no place to come back to; the page that it runs in is.
+        // A script's own address is not a place to come back to; the page that it runs in is.
         let page = original.client.referer().and_then(|referer| ReturnTarget::parse(app, referer));
         let target = page.unwrap_or_else(|| ReturnTarget::of(app, original));
         Denial::Challenge { login_url: assured_login_url(app, &target, assurance), origin: protected.readable_by() }

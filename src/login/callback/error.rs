@@ -1,4 +1,4 @@
-//! Why a callback signed nobody in, and what helps.
+//! Why a callback signed no user in, and what helps.
 
 use crate::identity::InvalidIdentity;
 use crate::login::{ReturnTarget, StartError};
@@ -6,7 +6,7 @@ use crate::oidc::OidcError;
 use crate::session::StoreError;
 use crate::world::EntropyError;
 
-/// Why a callback signed nobody in.
+/// Why a callback signed no user in.
 #[derive(Debug, thiserror::Error)]
 pub enum CallbackError {
     /// A parameter is missing or repeated.
@@ -43,7 +43,7 @@ pub enum CallbackError {
         /// For another try.
         target: ReturnTarget,
     },
-    /// The claims name nobody.
+    /// The claims name no user.
     #[error("{error}")]
     Identity {
         /// What went wrong.

@@ -51,7 +51,7 @@ pub enum Destination {
 
 /// How a callback ended.
 pub struct CallbackOutcome {
-    /// Where the browser goes, or why nobody is signed in.
+    /// Where the browser goes, or why no user is signed in.
     pub result: Result<Destination, CallbackError>,
     /// For the answer, whichever it is.
     pub cookies: Vec<HeaderValue>,
@@ -221,7 +221,7 @@ impl Logins {
     ) -> Result<bool, CallbackError> {
         let now = self.world.now();
         if let Some(session) = visitor.session {
-            // Anybody's link can begin a silent login: it ends no session that need not be confirmed by one.
+            // Any link can begin a silent login: it ends no session that need not be confirmed by one.
             let is_due = session.silent_login().is_some_and(|it| it.is_due(now));
             if !is_due || !ENDING.contains(&code) {
                 self.postpone_silent_login(app, session, now, cookies);

@@ -8,7 +8,7 @@ use super::stream::EntryId;
 use super::value::{bytes, done, list, number, only, optional_bytes};
 use super::{Redis, Shared, Topology};
 
-/// The approximate number of removals that are kept: anybody can sign out with invented cookies. A process that missed more
+/// The approximate number of removals that are kept: any client can sign out with invented cookies. A process that missed more
 /// forgets what it has in memory.
 const MOST_REMOVALS: &[u8] = b"100000";
 
