@@ -67,6 +67,18 @@ fn a_changed_provider_brings_new_applications_with_it() {
 }
 
 #[test]
+fn a_snapshot_stays_as_it_is_when_another_catalogue_is_published() {
+    let with = |group| [provider("idp", "a"), application("app.test", "idp", group)];
+    let (before, after) = one_after_the_other(&with("staff"), &with("admins"));
+    let group = |catalog: &Catalog| catalog.application("app-test").unwrap().declared.required_groups[0].clone();
+    let current = CurrentCatalog::new(before);
+    let snapshot = current.load();
+    let replaced = current.publish(Arc::new(after));
+    assert!(Arc::ptr_eq(&replaced, &snapshot));
+    assert_eq!((group(&snapshot), group(&current.load())), ("staff".to_owned(), "admins".to_owned()));
+}
+
+#[test]
 fn what_is_declared_no_more_is_gone() {
     let both = [provider("idp", "a"), application("one.test", "idp", "x"), application("two.test", "idp", "x")];
     let (_, after) = one_after_the_other(&both, &both[..2]);

@@ -251,10 +251,15 @@ fn routine_checks_are_sampled_and_others_never() {
     sampled(RoutineChecks::OneIn(0), [true; 6]);
 }
 
-/// Runs in a process of its own, for [`a_panic_is_one_line`].
+/// Set for the process that [`a_panic_is_one_line`] starts.
+const PANICS: &str = "FOREPOST_TEST_PANIC";
+
+/// Has a process of its own, because it changes what the whole process does at a panic.
 #[test]
-#[ignore = "it changes what the whole process does at a panic"]
 fn panics_in_a_thread() {
+    if std::env::var_os(PANICS).is_none() {
+        return;
+    }
     init(&Log { format: LogFormat::Json, level: "info".into(), routine_checks: RoutineChecks::All }).unwrap();
     let reader = std::thread::Builder::new().name("reader".to_owned());
     assert!(reader.spawn(|| panic!("its parts\ndo not fit")).unwrap().join().is_err());
@@ -263,7 +268,7 @@ fn panics_in_a_thread() {
 #[test]
 fn a_panic_is_one_line() {
     let mut again = std::process::Command::new(std::env::current_exe().unwrap());
-    again.args(["--ignored", "--exact", "telemetry::log::tests::panics_in_a_thread", "--nocapture"]);
+    again.args(["--exact", "telemetry::log::tests::panics_in_a_thread", "--nocapture"]).env(PANICS, "1");
     let output = again.env("RUST_BACKTRACE", "1").output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{text}");
