@@ -11,7 +11,7 @@ async fn a_revoked_token_serves_no_more() {
         Some("refresh_token")
     );
     assert!(!visit.lives(&visit.token()).await);
-    // RFC 7009 §2.2: that there is no such token is not an error.
+    // RFC 7009 §2.2: the provider answers 200 for an unknown token.
     assert_eq!(visit.known.revoke(&visit.token()).await.unwrap(), Revocation::Done);
 }
 
