@@ -6,9 +6,7 @@ use std::fs;
 
 use http::Method;
 
-use crate::support::{Browser, Reply, Stage};
-
-const DIALECTS: [&str; 4] = ["traefik", "caddy", "nginx", "envoy"];
+use crate::support::{Browser, DIALECTS, Reply, Stage};
 
 const RULES: &str = r#"
 [[application]]

@@ -7,12 +7,10 @@ use tokio::task::JoinSet;
 
 use super::scene::{AFTER, APP, RETRY, SCRIPT, SECOND, Scene, WITHIN};
 use crate::provider::{Behaviour, Fault};
-use crate::support::{Browser, Reply};
+use crate::support::{Browser, DIALECTS, Reply};
 
 /// How long Keycloak's tokens live.
 const LIFE: u64 = 5 * 60;
-
-const DIALECTS: [&str; 4] = ["traefik", "caddy", "nginx", "envoy"];
 
 /// Long enough under load, and shorter than a provider is waited for.
 const AT_ONCE: Duration = Duration::from_secs(8);

@@ -17,14 +17,12 @@ mod sign_out;
 mod table;
 mod tokens;
 
-use crate::support::Stage;
+use crate::support::{DIALECTS, Stage};
 
 /// A page that needs a login.
 const APP: &str = "https://app.example.com/page";
 
 const START: &str = "https://app.example.com/outpost.goauthentik.io/start";
-
-const DIALECTS: [&str; 4] = ["traefik", "caddy", "nginx", "envoy"];
 
 /// One host with rules of every sort, and a whole domain with one.
 const RULES: &str = r#"

@@ -14,3 +14,6 @@ pub(crate) use browser::{Browser, Reply};
 pub(crate) use clock::Hands;
 pub(crate) use openid::{OpenIdProvider, told};
 pub(crate) use stage::{APPLICATIONS, Stage, ask, client, fill_in, start_daemon, start_tuned, until_answer};
+
+/// The names of all dialects, in paths and on a [`Stage`].
+pub(crate) const DIALECTS: [&str; 4] = ["traefik", "caddy", "nginx", "envoy"];

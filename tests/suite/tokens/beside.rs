@@ -6,9 +6,8 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{APP, claims, refused, show, signed_in, stage};
-use crate::support::{Browser, Reply, Stage};
+use crate::support::{Browser, DIALECTS, Reply, Stage};
 
-const DIALECTS: [&str; 4] = ["traefik", "caddy", "nginx", "envoy"];
 const OPAQUE: &str = "https://opaque.example.com/page";
 const OWN: &str = "https://own.example.com/page";
 
