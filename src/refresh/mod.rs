@@ -3,6 +3,8 @@
 mod leased;
 mod removals;
 mod schedule;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,13 +137,16 @@ impl Refresher {
         self.ask(app, token, session, asks).await
     }
 
-    /// Whether the ID token of a session has expired, and a new one is worth waiting for: a refresh is due, or under way.
+    /// Whether the ID token of a session has expired, and a new one is worth waiting for: a refresh is due, or under way, or has
+    /// ended since the request took this session out of memory.
     ///
     /// After a failure the next refresh is due after a pause, and requests go on without the token meanwhile.
     #[must_use]
-    pub fn awaits_id_token(&self, token: &SessionToken, session: &Session, now: UnixTime) -> bool {
+    pub fn awaits_id_token(&self, token: &SessionToken, session: &Arc<Session>, now: UnixTime) -> bool {
         let is_due = || session.refreshable().is_some_and(|it| it.schedule.is_due(now));
-        session.wants_token(now) && (is_due() || self.refreshes.is_running(&token.key()))
+        // In this order: a refresh replaces the session in memory before it ends.
+        let is_replaced = || !self.store.cached(token).is_some_and(|newest| Arc::ptr_eq(&newest, session));
+        session.wants_token(now) && (is_due() || self.refreshes.is_running(&token.key()) || is_replaced())
     }
 
     /// Refreshes a session whose ID token has expired. Waits no longer than [`Refresher::confirm`] does.
