@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -96,6 +96,19 @@ pub fn signals(shutdown: &Shutdown) -> std::io::Result<()> {
         }
     });
     Ok(())
+}
+
+/// Catches SIGHUP, which asks for the configuration to be read anew, and SIGUSR1 and SIGUSR2, which change nothing.
+///
+/// # Errors
+///
+/// The signal handlers could not be registered.
+pub fn hangups() -> std::io::Result<Signal> {
+    for kind in [SignalKind::user_defined1(), SignalKind::user_defined2()] {
+        // A signal that was caught once does not end the process any more.
+        drop(signal(kind)?);
+    }
+    signal(SignalKind::hangup())
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command.clone().unwrap_or(Command::Serve) {
-        Command::Serve => configured(&arguments, cli::serve),
+        Command::Serve => configured(&arguments, |settings| cli::serve(&arguments, settings)),
         Command::Check { json } => configured(&arguments, |settings| cli::check(&settings, json)),
         Command::Explain(asked) => configured(&arguments, |settings| cli::explain(&settings, &asked)),
         Command::Healthcheck => configured(&arguments, |settings| cli::healthcheck(&settings)),

@@ -10,6 +10,7 @@ pub use tokens::{AcceptedTokens, Basic, Bearer, TokenIssuer};
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Map, Value};
@@ -30,8 +31,14 @@ use crate::world::UnixTime;
 /// The path below which the outpost's own endpoints lie, on every application.
 pub const OUTPOST_PATH: &str = "/outpost.goauthentik.io";
 
+/// The number of applications that this process has made so far.
+static INSTANCES: AtomicU64 = AtomicU64::new(0);
+
 /// An application with everything derived from its settings.
 pub struct Application {
+    /// Differs from that of every other application of this process, also of the same one with other settings: what was
+    /// verified under one set of rules does not count under another.
+    pub(crate) instance: u64,
     /// The name that pages and logs show.
     pub name: String,
     /// The unique short name.
@@ -101,6 +108,7 @@ impl Application {
         policy.add_wanted_claims(&mut wanted_claims);
         further_headers.add_wanted_claims(&mut wanted_claims);
         Self {
+            instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
             cookies: CookiePolicy::new(
                 declared.external_host.scheme,
                 declared.cookie_domain.as_ref(),

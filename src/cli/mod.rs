@@ -12,6 +12,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::Signal;
+use tokio::sync::mpsc;
 
 use crate::daemon::Daemon;
 use crate::lifecycle::{self, Shutdown};
@@ -103,9 +105,10 @@ pub fn usage_error(mistakes: &dyn fmt::Display) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-/// Serves until a signal, then finishes the requests in flight.
+/// Serves until a signal, then finishes the requests in flight; SIGHUP has the arguments' settings read anew.
 #[must_use]
-pub fn serve(settings: Settings) -> ExitCode {
+pub fn serve(arguments: &Arguments, settings: Settings) -> ExitCode {
+    let sources = sources(arguments);
     if let Err(error) = log::init(&settings.log) {
         return usage_error(&error);
     }
@@ -117,10 +120,13 @@ pub fn serve(settings: Settings) -> ExitCode {
         );
         // Before the daemon is visible to other processes, so that no signal is lost.
         let shutdown = Shutdown::new(settings.server.shutdown_timeout);
-        if let Err(error) = lifecycle::signals(&shutdown) {
-            tracing::error!(%error, "signals cannot be caught");
-            return ExitCode::FAILURE;
-        }
+        let hangups = match lifecycle::signals(&shutdown).and_then(|()| lifecycle::hangups()) {
+            Ok(hangups) => hangups,
+            Err(error) => {
+                tracing::error!(%error, "signals cannot be caught");
+                return ExitCode::FAILURE;
+            }
+        };
         let daemon = match Daemon::start_until(shutdown, settings, World::system()).await {
             Ok(daemon) => daemon,
             Err(error) => {
@@ -128,12 +134,25 @@ pub fn serve(settings: Settings) -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
+        tokio::spawn(reload(sources, hangups, daemon.reloads()));
         match daemon.finished().await {
             Drained::InTime => tracing::info!("stopped"),
             Drained::Cut(connections) => tracing::warn!(connections, "stopped; connections were cut at the deadline"),
         }
         ExitCode::SUCCESS
     })
+}
+
+/// Reads the settings anew at each SIGHUP.
+async fn reload(sources: Sources, mut hangups: Signal, reloads: mpsc::Sender<Result<Settings, Mistakes>>) {
+    while hangups.recv().await.is_some() {
+        let sources = sources.clone();
+        // A file may lie on a file system that does not answer.
+        let Ok(read) = tokio::task::spawn_blocking(move || settings::load(&sources)).await else { continue };
+        if reloads.send(read).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Checks the identity providers and prints the findings.

@@ -115,7 +115,7 @@ impl CredentialVerifier {
     /// The cached result for a credential.
     #[must_use]
     pub fn known(&self, app: &Application, presented: Presented<'_>, now: UnixTime) -> Option<Verification> {
-        let outcome = self.cached(&presented.key(&app.id), app, now)?;
+        let outcome = self.cached(&presented.key(app.instance), app, now)?;
         count(app, &outcome);
         Some(outcome)
     }
@@ -128,7 +128,7 @@ impl CredentialVerifier {
         presented: Presented<'_>,
         client: Option<IpAddr>,
     ) -> Verification {
-        let key = presented.key(&app.id);
+        let key = presented.key(app.instance);
         let outcome = if let Some(outcome) = self.cached(&key, app, self.world.now()) {
             outcome
         } else {

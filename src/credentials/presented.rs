@@ -6,7 +6,6 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, header};
 
 use crate::app::{AcceptedTokens, Basic, Bearer};
-use crate::application_id::ApplicationId;
 use crate::oidc::claimed_issuer;
 
 /// More than any header section holds.
@@ -113,12 +112,11 @@ impl<'r> Presented<'r> {
         }
     }
 
-    /// Its key in the cache, for this application.
-    pub(super) fn key(self, application: &ApplicationId) -> Key {
+    /// Its key in the cache, for this [instance](crate::app::Application) of an application.
+    pub(super) fn key(self, instance: u64) -> Key {
         let mut context = Context::new(&SHA256);
-        context.update(application.as_bytes());
-        // No slug and no scheme has a space.
-        context.update(b" ");
+        context.update(&instance.to_be_bytes());
+        // A scheme has no space.
         context.update(self.scheme.as_str().as_bytes());
         context.update(b" ");
         context.update(self.text.unwrap_or_default().as_bytes());
@@ -277,10 +275,7 @@ mod tests {
     #[test]
     fn keys_tell_applications_and_schemes_apart() {
         let (bearer, basic) = (Scheme::Bearer, Scheme::Basic);
-        let key = |scheme, text, app: u8| {
-            let app = ApplicationId::from(format!("app-{app}"));
-            Presented { scheme, text: Some(text) }.key(&app)
-        };
+        let key = |scheme, text, instance| Presented { scheme, text: Some(text) }.key(instance);
         assert_eq!(key(bearer, "a", 1), key(bearer, "a", 1));
         assert_ne!(key(bearer, "a", 1), key(bearer, "a", 2));
         assert_ne!(key(bearer, "a", 1), key(basic, "a", 1));

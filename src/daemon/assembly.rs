@@ -25,6 +25,8 @@ pub struct Assembly {
     /// Applications and identity providers; nothing is known of these until [`crate::oidc::Provider::refresh`] or
     /// [`crate::oidc::Provider::keep_ready`].
     pub catalog: Arc<CurrentCatalog>,
+    /// Builds the catalogues after the first one.
+    pub builder: Builder,
     /// Refreshes of sessions, which go on beside requests.
     pub refresher: Arc<Refresher>,
     /// Sessions.
@@ -46,7 +48,8 @@ impl Assembly {
     /// secret.
     pub fn new(settings: Settings, world: World) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new(&settings.server.name, &DIALECTS, &VERDICTS));
-        let catalog = match first(&settings, world.clone(), Arc::clone(&metrics)) {
+        let builder = builder(&settings, world.clone(), Arc::clone(&metrics));
+        let catalog = match builder.build(&Catalog::default(), &settings.declarations()) {
             (catalog, conflicts) if conflicts.is_empty() => Arc::new(CurrentCatalog::new(catalog)),
             (_, conflicts) => return Err(StartError::Conflicts(conflicts)),
         };
@@ -92,22 +95,17 @@ impl Assembly {
             world,
             trusted: TrustedProxies::new(settings.server.trusted_proxies),
         });
-        Ok(Self { outpost, catalog, refresher, store, metrics, revoker, background })
+        Ok(Self { outpost, catalog, builder, refresher, store, metrics, revoker, background })
     }
 }
 
 /// The catalogue of these settings, for what looks at it without serving it, and what is missing in it.
 #[must_use]
 pub fn catalog(settings: &Settings, world: World) -> (Catalog, Vec<Conflict>) {
-    first(settings, world, Arc::new(Metrics::new(&settings.server.name, &DIALECTS, &VERDICTS)))
+    let metrics = Arc::new(Metrics::new(&settings.server.name, &DIALECTS, &VERDICTS));
+    builder(settings, world, metrics).build(&Catalog::default(), &settings.declarations())
 }
 
-fn first(settings: &Settings, world: World, metrics: Arc<Metrics>) -> (Catalog, Vec<Conflict>) {
-    let builder = Builder {
-        world,
-        metrics,
-        outpost_name: settings.server.name.clone(),
-        any_host: settings.server.danger_any_host,
-    };
-    builder.build(&Catalog::default(), &settings.declarations())
+fn builder(settings: &Settings, world: World, metrics: Arc<Metrics>) -> Builder {
+    Builder { world, metrics, outpost_name: settings.server.name.clone(), any_host: settings.server.danger_any_host }
 }

@@ -1,6 +1,7 @@
 //! The daemon: from settings to something that serves.
 
 mod assembly;
+mod reload;
 mod stores;
 mod supervisor;
 mod warnings;
@@ -9,12 +10,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::assembly::{Assembly, catalog};
+use self::reload::Reloader;
 use self::supervisor::Supervisor;
 use crate::admin::{self, Admin};
 use crate::catalog::{Conflict, CurrentCatalog};
@@ -24,7 +27,7 @@ use crate::logout::Revoker;
 use crate::refresh::Refresher;
 use crate::serve::{BindError, Drained, Listeners, Serving};
 use crate::session::{FileError, SessionStore, StoreError};
-use crate::settings::Settings;
+use crate::settings::{Mistakes, Settings};
 use crate::telemetry::log;
 use crate::world::{EntropyError, World};
 
@@ -49,7 +52,7 @@ pub struct Daemon {
     shutdown: Shutdown,
     serving: Serving,
     catalog: Arc<CurrentCatalog>,
-    supervisor: Supervisor,
+    reloads: mpsc::Sender<Result<Settings, Mistakes>>,
     refresher: Arc<Refresher>,
     revoker: Arc<Revoker>,
     tasks: JoinSet<()>,
@@ -98,7 +101,8 @@ impl Daemon {
         let idle_timeout = settings.session.idle_timeout.unwrap_or(Duration::MAX);
         let reclaim_interval = RECLAIM_INTERVAL.min(idle_timeout / RECLAIMS_PER_IDLE_TIMEOUT);
         let server = settings.server.clone();
-        let Assembly { outpost, catalog, refresher, store, metrics, revoker, background } =
+        let running = settings.clone();
+        let Assembly { outpost, catalog, builder, refresher, store, metrics, revoker, background } =
             Assembly::new(settings, world.clone())?;
         // Behind the store, which makes the directory that the socket may lie in.
         let admin = admin::socket(&server).await?;
@@ -114,6 +118,9 @@ impl Daemon {
         let status = Status { metrics, store, catalog: Arc::clone(&catalog), shutdown: shutdown.clone() };
         let mut supervisor = Supervisor::new(shutdown.token());
         supervisor.follow(&catalog.load());
+        let (reloads, read) = mpsc::channel(1);
+        let reloader = Reloader { running, builder, catalog: Arc::clone(&catalog), supervisor };
+        tasks.spawn(reloader.run(read, shutdown.token()));
         let addresses = (listeners.http_address(), listeners.https_address(), listeners.metrics_address());
         let serving = listeners.spawn(Arc::new(outpost), Arc::new(status), &shutdown);
         if let Some(admin) = admin {
@@ -126,7 +133,7 @@ impl Daemon {
             serving,
             shutdown,
             catalog,
-            supervisor,
+            reloads,
             refresher,
             revoker,
             tasks,
@@ -152,6 +159,15 @@ impl Daemon {
         self.metrics_address
     }
 
+    /// Takes each configuration that was read anew.
+    ///
+    /// Applications and identity providers change at once; what needs a restart is logged. A configuration with mistakes
+    /// changes nothing.
+    #[must_use]
+    pub fn reloads(&self) -> mpsc::Sender<Result<Settings, Mistakes>> {
+        self.reloads.clone()
+    }
+
     /// Waits until logins are possible through every identity provider; one that is away is waited for.
     pub async fn ready(&self) {
         for provider in self.catalog.load_full().providers() {
@@ -161,7 +177,7 @@ impl Daemon {
 
     /// Waits until the shutdown was begun and is over.
     pub async fn finished(self) -> Drained {
-        let Self { serving, tasks, supervisor, refresher, revoker, background, shutdown, .. } = self;
+        let Self { serving, tasks, refresher, revoker, background, shutdown, .. } = self;
         let drained = serving.finished().await;
         revoker.hurry();
         background.close();
@@ -169,7 +185,6 @@ impl Daemon {
             refresher.finish().await;
             background.wait().await;
             tasks.join_all().await;
-            supervisor.finished().await;
         };
         // A provider that does not answer must not hold up the end; a refresh token that it was sent counts as spent then.
         match shutdown.deadline() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 /// `[server]`: listeners, limits and trusted proxies.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// The value of `X-authentik-meta-outpost`.
     pub(crate) name: String,
@@ -55,7 +55,7 @@ pub enum Admin {
 }
 
 /// The TLS listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Https {
     /// The address to listen on.
     pub(crate) listen: SocketAddr,

@@ -14,6 +14,7 @@ mod provider;
 mod public_path;
 mod reader;
 mod redis;
+mod restart;
 mod rule;
 mod server;
 mod session;

@@ -30,6 +30,7 @@ mod providers;
 mod proxies;
 mod readme;
 mod refresh;
+mod reload;
 mod replicas;
 mod restart;
 mod security;

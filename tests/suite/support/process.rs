@@ -85,6 +85,12 @@ impl Running {
         }
     }
 
+    /// Leaves the lines that were read so far out of what [`Self::until`] looks at.
+    pub(crate) fn forget(&mut self) {
+        self.seen.extend(self.lines.try_iter());
+        self.seen.clear();
+    }
+
     pub(crate) fn address(&mut self, listener: &str) -> SocketAddr {
         self.until(|line| (line["listener"] == listener).then(|| line["address"].as_str().unwrap().parse().unwrap()))
     }
