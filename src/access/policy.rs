@@ -108,7 +108,7 @@ impl Policy {
             needs: Needs {
                 target: any(|rule| !rule.paths.is_empty() || !rule.hosts.is_empty())
                     || asks(Expression::looks_at_target),
-                client: any(|rule| !rule.networks.is_empty()) || asks(Expression::looks_at_client),
+                client: any(Rule::looks_at_client),
                 signed_in: any(|rule| !matches!(rule.action, Action::Public)),
             },
             default: [Requirement { groups_any: required_groups.to_vec(), ..Requirement::default() }],

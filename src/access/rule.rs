@@ -26,6 +26,12 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Whether it looks at the client's address, which trusted proxies name.
+    #[must_use]
+    pub(crate) fn looks_at_client(&self) -> bool {
+        !self.networks.is_empty() || self.when.as_ref().is_some_and(Expression::looks_at_client)
+    }
+
     /// Whether the rule opens every path.
     #[must_use]
     pub(crate) fn opens_everything(&self) -> bool {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::supervisor::Supervisor;
 use super::warnings;
-use crate::access::{Expression, Rule};
+use crate::access::Rule;
 use crate::catalog::{Builder, Catalog, CurrentCatalog};
 use crate::settings::{Mistakes, Settings};
 
@@ -43,7 +43,9 @@ impl Reloader {
         if !keys.is_empty() {
             tracing::warn!(keys = keys.join(", "), "these settings change with a restart only");
         }
-        if keys.contains(&"server.trusted_proxies") && settings.applications.iter().any(|app| trusts(&app.rules)) {
+        if keys.contains(&"server.trusted_proxies")
+            && settings.applications.iter().any(|app| app.rules.iter().any(Rule::looks_at_client))
+        {
             // Rules for networks would believe proxies that the new configuration does not trust.
             tracing::error!(
                 "the configuration is not reloaded: it has rules for networks and another server.trusted_proxies; \
@@ -66,11 +68,6 @@ impl Reloader {
         self.supervisor.follow(&catalog);
         tell(&before, &catalog);
     }
-}
-
-fn trusts(rules: &[Rule]) -> bool {
-    let looks = |rule: &Rule| !rule.networks.is_empty() || rule.when.as_ref().is_some_and(Expression::looks_at_client);
-    rules.iter().any(looks)
 }
 
 /// Logs what differs between two catalogues.

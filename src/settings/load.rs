@@ -14,7 +14,6 @@ use super::mistakes::{Complaint, Mistake, Mistakes, complaint, shown};
 use super::reader::{Report, TEXT_LAYER, Table};
 use super::server::private_networks;
 use super::{Settings, Store, application, provider, server, session};
-use crate::access::Expression;
 use crate::access::Rule;
 use crate::app::Declaration;
 use crate::serve::{Admin, Server};
@@ -218,9 +217,9 @@ fn read(report: &Report, sources: &Sources) -> Settings {
 
 /// Reports rules for networks without `trusted_proxies`, because such a rule trusts the proxy to name the client's address.
 fn check_networks(root: &Table<'_>, applications: &[Declaration], server: &Server) {
-    let looks = |rule: &Rule| !rule.networks.is_empty() || rule.when.as_ref().is_some_and(Expression::looks_at_client);
     if server.trusted_proxies == private_networks()
-        && let Some(application) = applications.iter().find(|application| application.rules.iter().any(looks))
+        && let Some(application) =
+            applications.iter().find(|application| application.rules.iter().any(Rule::looks_at_client))
     {
         let problem = format!("has to be given, because {} has rules for networks", shown(&application.slug));
         let hint = "by default every host in a private network can claim any client address: name your proxies only";

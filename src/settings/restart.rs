@@ -141,7 +141,9 @@ mod tests {
         check("", "[server]\nhttp = \"127.0.0.1:1\"\nname = \"x\"", &["server.name", "server.http"]);
         check("", "[server]\ntrusted_proxies = [\"192.0.2.1\"]", &["server.trusted_proxies"]);
         check("", "[log]\nformat = \"json\"\nlevel = \"debug\"", &["log.format", "log.level"]);
-        check("", "[session]\nstore = \"memory\"\nlifetime = \"1h\"", &["session.store", "session.lifetime"]);
+        let file = "[session]\nstore = \"file\"\ndirectory = \"/a\"\nlifetime = \"1h\"";
+        check("", file, &["session.store", "session.lifetime"]);
+        check(file, &file.replace("/a", "/b"), &["session.directory"]);
         let secret = |digit: &str| format!("[session]\nstore = \"memory\"\nsecret = \"{}\"", digit.repeat(32));
         check(&secret("1"), &secret("2"), &["session.secret"]);
         check(&secret("1"), &secret("1"), &[]);

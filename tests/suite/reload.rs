@@ -104,6 +104,22 @@ async fn applications_change_and_sessions_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_client_id_needs_a_new_login() {
+    let mut scene = Scene::new(&application("app.example.com", "")).await;
+    let mut alice = scene.browser();
+    sign_in(&mut alice).await;
+    check(&mut alice, APP).await.is(200);
+    let file = scene.folder.path().join("forepost.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("\"proxy\"", "\"other\"")).unwrap();
+    let line = scene.hang_up("revision");
+    assert_eq!(line["changed"], "identity_provider.default, application.app-example-com", "{line:#}");
+    // Its metadata are read first, so it is 503 until then.
+    let reply = check(&mut alice, APP).await;
+    assert!([302, 503].contains(&reply.status.as_u16()), "{reply:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mistake_changes_nothing() {
     let app = |more| application("app.example.com", more);
     let mut scene = Scene::new(&app("")).await;
