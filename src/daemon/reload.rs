@@ -47,10 +47,7 @@ impl Reloader {
             && settings.applications.iter().any(|app| app.rules.iter().any(Rule::looks_at_client))
         {
             // Rules for networks would believe proxies that the new configuration does not trust.
-            tracing::error!(
-                "the configuration is not reloaded: it has rules for networks and another server.trusted_proxies; \
-                 restart forepost"
-            );
+            tracing::error!("not reloaded: rules for networks and another server.trusted_proxies need a restart");
             return;
         }
         warnings::about(&settings);
