@@ -114,9 +114,8 @@ async fn another_client_id_needs_a_new_login() {
     fs::write(&file, text.replace("\"proxy\"", "\"other\"")).unwrap();
     let line = scene.hang_up("revision");
     assert_eq!(line["changed"], "identity_provider.default, application.app-example-com", "{line:#}");
-    // Its metadata are read first, so it is 503 until then.
-    let reply = check(&mut alice, APP).await;
-    assert!([302, 503].contains(&reply.status.as_u16()), "{reply:#?}");
+    scene.daemon.until(|line| line["message"].as_str().filter(|text| text.contains("ready for logins")).map(|_| ()));
+    check(&mut alice, APP).await.is(302);
 }
 
 #[tokio::test(flavor = "multi_thread")]
