@@ -142,8 +142,9 @@ mod tests {
         check("", "[server]\ntrusted_proxies = [\"192.0.2.1\"]", &["server.trusted_proxies"]);
         check("", "[log]\nformat = \"json\"\nlevel = \"debug\"", &["log.format", "log.level"]);
         let file = "[session]\nstore = \"file\"\ndirectory = \"/a\"\nlifetime = \"1h\"";
-        check("", file, &["session.store", "session.lifetime"]);
-        check(file, &file.replace("/a", "/b"), &["session.directory"]);
+        // The admin socket lies in the directory unless `server.admin` says otherwise.
+        check("", file, &["server.admin", "session.store", "session.lifetime"]);
+        check(file, &file.replace("/a", "/b"), &["server.admin", "session.directory"]);
         let secret = |digit: &str| format!("[session]\nstore = \"memory\"\nsecret = \"{}\"", digit.repeat(32));
         check(&secret("1"), &secret("2"), &["session.secret"]);
         check(&secret("1"), &secret("1"), &[]);
