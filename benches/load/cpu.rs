@@ -51,7 +51,7 @@ pub(crate) fn waited() -> Fallible<u64> {
 pub(crate) struct Memory {
     /// Everything that lies in memory now.
     pub(crate) resident: u64,
-    /// Of that, what is no part of a file: heap and stacks.
+    /// Of that, what is not part of a file: heap and stacks.
     pub(crate) anonymous: u64,
 }
 

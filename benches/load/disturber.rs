@@ -59,7 +59,7 @@ pub(crate) fn serve() -> Fallible<()> {
     let provider = runtime.block_on(sessions::start_provider())?;
     say(&format!("{} {}", provider.issuer(), provider.address()))?;
     let mut lines = std::io::stdin().lock().lines();
-    let first = lines.next().ok_or("nobody says where forepost is")??;
+    let first = lines.next().ok_or("the address of forepost is missing")??;
     let mut words = first.split(' ');
     let mut word = || words.next().ok_or("something is missing about forepost");
     let (http, https) = (word()?.parse()?, word()?.parse()?);
@@ -92,7 +92,7 @@ pub(crate) fn serve() -> Fallible<()> {
                 SOME_LOGINS => tasks.spawn(async move { disturber.some_logins(&stop).await }),
                 KEYS => tasks.spawn(async move { disturber.new_keys().await }),
                 HANDSHAKES => tasks.spawn(async move { disturber.handshakes(&stop).await }),
-                other => return Err(format!("nobody knows what {other:?} is").into()),
+                other => return Err(format!("unknown disturbance {other:?}").into()),
             };
         }
     }

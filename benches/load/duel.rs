@@ -56,7 +56,7 @@ impl Slice {
     }
 }
 
-/// Somebody who loads a server.
+/// A client that loads a server.
 pub(crate) struct Party<'a> {
     pub(crate) name: &'static str,
     /// Whose processor time counts.
@@ -150,7 +150,7 @@ impl Slices {
     }
 
     fn of(&self, name: &str) -> Fallible<&[Slice]> {
-        let at = self.names.iter().position(|it| *it == name).ok_or_else(|| format!("nobody is called {name}"))?;
+        let at = self.names.iter().position(|it| *it == name).ok_or_else(|| format!("no party is called {name}"))?;
         Ok(&self.by_party[at])
     }
 }

@@ -16,7 +16,7 @@ use super::stage::{FEW, Stage};
 /// Browsers' connections to each proxy, as many as nginx keeps to forepost in our example.
 const CONNECTIONS: usize = 32;
 
-/// Requests in a second, where latencies are measured: few enough that nobody waits for another.
+/// Requests in a second, where latencies are measured: few enough that no request waits for another.
 const NGINX_RATE: u32 = 1000;
 const TRAEFIK_RATE: u32 = 250;
 

@@ -69,7 +69,7 @@ impl Streams {
                 let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
                 let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
-                // Whoever waits for an answer learns of its error.
+                // A request that waits for its answer gets the error.
                 tokio::spawn(async { drop(connection.await) });
                 senders.push(sender);
             }

@@ -75,7 +75,7 @@ impl Place {
                 ];
                 let (before, behind) = text.split_once("    # The question. ").ok_or("the example has changed")?;
                 text = without(before, &about)? + behind.split_once("\n    }\n").ok_or("the example has changed")?.1;
-                let (before, _) = text.split_once("    # Nobody is logged in").ok_or("the example has changed")?;
+                let (before, _) = text.split_once("    # No user is signed in").ok_or("the example has changed")?;
                 text = format!("{before}}}\n");
             }
         }

@@ -131,7 +131,7 @@ pub(crate) struct Report {
     proportions: Vec<Proportion>,
 }
 
-/// What a party's request cost, which is no result by itself: it depends on the machine and the moment.
+/// What a party's request cost, which is not a result by itself: it depends on the machine and the moment.
 #[derive(Debug)]
 struct Proportion {
     part: String,

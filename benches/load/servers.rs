@@ -62,7 +62,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // By TERM, so that a master takes its workers along; whoever is gone already needs none.
+        // By TERM, so that a master takes its workers along; a process that has ended needs none.
         let _ = Command::new("kill").arg(self.child.id().to_string()).stderr(Stdio::null()).status();
         let began = tokio::time::Instant::now();
         while began.elapsed() < Duration::from_secs(2) {
@@ -84,7 +84,7 @@ pub(crate) fn pinned(core: usize, program: &OsStr) -> Command {
     command
 }
 
-/// An address of this machine on which nobody listens.
+/// An address of this machine on which no process listens.
 pub(crate) fn free_address() -> Fallible<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

@@ -107,7 +107,7 @@ impl Logins {
 
     /// Goes on until there are `count` sessions.
     ///
-    /// In batches of as many as there are users: then nobody logs in twice at once, and the provider, which forgets everything
+    /// In batches of as many as there are users: then no user logs in twice at once, and the provider, which forgets everything
     /// at ten thousand codes, does so between two batches.
     pub(crate) async fn up_to(&mut self, count: usize) -> Fallible<()> {
         while self.known.len() < count {

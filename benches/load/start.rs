@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_micros(200);
 /// needs the provider.
 pub(crate) fn measure(stage: &Stage, options: &Options, report: &mut Report) -> Fallible<()> {
     let ping = b"GET /outpost.goauthentik.io/ping HTTP/1.1\r\nHost: forepost:9000\r\n\r\n";
-    let check = Request::new(Question::Allowed, "nobody").bytes;
+    let check = Request::new(Question::Allowed, "unknown").bytes;
     let [mut pings, mut checks, mut over_nginx, mut over_hello] = [const { Vec::<f64>::new() }; 4];
     for _ in 0..options.starts() {
         let began = Instant::now();

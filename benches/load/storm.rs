@@ -159,7 +159,7 @@ pub(crate) fn measure(stage: &Stage, options: &Options, report: &mut Report) -> 
 
 fn tell(report: &mut Report, slices: &Slices, done: [(u64, f64); STORMS.len()]) -> Fallible<()> {
     report.method.push(format!(
-        "Storms: {RATE} checks a second on {CONNECTIONS} connections, slices of {} ms. The daemon has one core; whoever disturbs it, \
+        "Storms: {RATE} checks a second on {CONNECTIONS} connections, slices of {} ms. The daemon has one core; the process that disturbs it, \
          and the provider, take what it leaves of that core (idle policy), and the client that measures has its own.",
         TURN.as_millis()
     ));

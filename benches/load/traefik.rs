@@ -46,7 +46,7 @@ impl Place {
 
 /// Traefik listens before it has read what it serves.
 fn knows_its_routes(server: &Server) -> Fallible<()> {
-    let (began, request) = (Instant::now(), Request::of_browser("nobody"));
+    let (began, request) = (Instant::now(), Request::of_browser("unknown"));
     while sample(server.address, &request, None)?.starts_with(b"HTTP/1.1 404 ") {
         if began.elapsed() > STARTS_WITHIN {
             return Err("Traefik does not take its configuration".into());

@@ -40,7 +40,7 @@ impl Cache for quick_cache::sync::Cache<SessionKey, Arc<Session>> {
     }
 }
 
-/// Takes a key for its own hash: keys are uniformly random, and nobody but us chooses those that are kept.
+/// Takes a key for its own hash: keys are uniformly random, and forepost alone chooses those that are kept.
 #[derive(Default)]
 struct KeyItself(u64);
 

@@ -140,7 +140,7 @@ async fn log_in(store: &Arc<dyn SessionStore>, number: usize, at_once: usize) ->
     while let Some(ended) = tasks.join_next().await {
         last = Some(ended??);
     }
-    Ok((began.elapsed(), last.ok_or("nobody signed in")?))
+    Ok((began.elapsed(), last.ok_or("no user signed in")?))
 }
 
 async fn measure(kind: &str, number: usize) -> Fallible<()> {
@@ -148,7 +148,7 @@ async fn measure(kind: &str, number: usize) -> Fallible<()> {
         "memory" => in_memory(number).await?,
         "file" => in_a_file(number).await?,
         "redis" => in_redis(number).await?,
-        other => return Err(format!("nobody keeps sessions in {other}").into()),
+        other => return Err(format!("unknown store {other}").into()),
     };
     let each = bytes / number as u64;
     let pace = number as u128 * 1000 / took.as_millis().max(1);
@@ -161,7 +161,7 @@ async fn in_memory(number: usize) -> Fallible<(u64, Duration, String)> {
     // The first ones bring what any number of them needs.
     log_in(&store, 100, 100).await?;
     let before = resident()?;
-    // Few at once: what waits is no part of a session.
+    // Few at once: what waits is not part of a session.
     let (took, _) = log_in(&store, number, 16).await?;
     Ok((resident()?.saturating_sub(before), took, "resident memory of the process; 16 at once".to_owned()))
 }

@@ -78,7 +78,7 @@ impl Stage {
         Ok(Self { outpost, app, store, world })
     }
 
-    /// A token that nobody has.
+    /// A token that no session has.
     pub(crate) fn token(&self) -> Result<SessionToken, Failure> {
         Ok(SessionToken::generate(&self.world)?)
     }

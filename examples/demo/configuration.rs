@@ -97,7 +97,7 @@ post_logout_redirect_uri = "{origin}/public/signed-out"
     /admin         http://whoami.localhost:{port}/admin opens for alice and is forbidden for bob
     public path    http://whoami.localhost:{port}/public/ needs no login
     sign out       http://whoami.localhost:{port}/outpost.goauthentik.io/sign_out asks, and ends it in all applications
-    once more      http://whoami.localhost:{port}/ as somebody else, and /admin again
+    once more      http://whoami.localhost:{port}/ as another user, and /admin again
     no browser     curl -i -H 'Accept: application/json' http://whoami.localhost:{port}/
                    is answered 401, with the login URL
 

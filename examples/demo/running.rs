@@ -49,7 +49,7 @@ impl Running {
         Ok(Self { demo, log, provider, forepost, proxy })
     }
 
-    /// Stops them, whoever is asked by the others last.
+    /// Stops them in an order in which no one of them asks another that has stopped.
     pub(crate) async fn stop(self) {
         self.proxy.stop().await;
         // Whatever was still in flight was a demo.

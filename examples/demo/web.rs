@@ -248,7 +248,7 @@ pub(crate) fn page(status: StatusCode, template: &impl Template) -> Answer {
 /// A redirect that is followed with GET.
 pub(crate) fn redirect(target: &str) -> Answer {
     let Ok(location) = HeaderValue::try_from(target) else {
-        return text(StatusCode::INTERNAL_SERVER_ERROR, "The target is no URL.");
+        return text(StatusCode::INTERNAL_SERVER_ERROR, "The target is not a URL.");
     };
     let mut answer = text(StatusCode::SEE_OTHER, "See the Location.");
     answer.headers_mut().insert(LOCATION, location);

@@ -13,7 +13,7 @@ local ASKED_WITH = {
     "access-control-request-method", "access-control-request-headers",
 }
 
--- What the application learns from forepost, and from nobody else.
+-- What the application learns from forepost, and never from the client.
 local IDENTITY = {
     "x-authentik-username", "x-authentik-groups", "x-authentik-entitlements", "x-authentik-email",
     "x-authentik-name", "x-authentik-uid", "x-authentik-jwt", "x-authentik-meta-jwks", "x-authentik-meta-outpost",

@@ -5,7 +5,7 @@ cd -- "$(dirname -- "$0")"
 
 random() { head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
 
-# Nobody else on this machine gets into the folder, and what lies in it is readable for the users of the containers.
+# No other user of this machine gets into the folder, and what lies in it is readable for the users of the containers.
 mkdir -m 700 secrets
 cd secrets
 umask 077

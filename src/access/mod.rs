@@ -24,7 +24,7 @@ pub use policy::Policy;
 pub(crate) use readings::Readings;
 pub(crate) use readings::{is_plain, readings};
 pub use rule::{Action, Requirement, Rule};
-pub(crate) use trace::{Matches, Place, Reading, Trace};
+pub(crate) use trace::{Matches, Reading, RulePlace, Trace};
 
 use crate::forwarded::{OriginalRequest, RequestKind};
 use crate::identity::{Assurance, WantedClaims};
@@ -144,7 +144,7 @@ pub(crate) fn decide_traced(
         && let Some(session) = admitted
     {
         trace.reading(Reading::As(original.target.path()));
-        trace.rule(Place::RequiredGroups, Matches::Yes, None);
+        trace.rule(RulePlace::RequiredGroups, Matches::Yes, None);
         return Decision::Allow(Permit(Proof::Identity(Arc::clone(session))));
     }
     let user = session.map(|session| session.identity());

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use super::condition::{Holds, Seen};
 use super::readings::{is_plain, readings};
 use super::requirement::{Meets, meets_any};
-use super::trace::{CountedRules, Matches, Place, Reading, Trace};
+use super::trace::{CountedRules, Matches, Reading, RulePlace, Trace};
 use super::{Action, Cors, Expression, HostPattern, PublicPathRule, Requirement, Rule};
 use crate::forwarded::OriginalRequest;
 use crate::identity::{Assurance, ClaimPath, PackedIdentity, WantedClaims};
@@ -46,7 +46,7 @@ struct Needs {
 /// A rule with its place in the configuration.
 #[derive(Clone, Debug)]
 struct PlacedRule {
-    place: Place,
+    place: RulePlace,
     rule: Rule,
 }
 
@@ -89,7 +89,7 @@ impl Policy {
         show_required: bool,
     ) -> Self {
         let public = public_paths.iter().enumerate().map(|(at, public)| PlacedRule {
-            place: Place::PublicPath(at),
+            place: RulePlace::PublicPath(at),
             rule: Rule {
                 hosts: public.host.iter().cloned().map(HostPattern::Exact).collect(),
                 paths: vec![public.path.clone()],
@@ -100,7 +100,7 @@ impl Policy {
             },
         });
         let own = rules.iter().enumerate();
-        let own = own.map(|(at, rule)| PlacedRule { place: Place::Rule(at), rule: rule.clone() });
+        let own = own.map(|(at, rule)| PlacedRule { place: RulePlace::Rule(at), rule: rule.clone() });
         let rules: Vec<_> = public.chain(own).collect();
         let any = |is: fn(&Rule) -> bool| rules.iter().any(|ordered| is(&ordered.rule));
         let asks = |is: fn(&Expression) -> bool| rules.iter().filter_map(|it| it.rule.when.as_ref()).any(is);
@@ -165,7 +165,7 @@ impl Policy {
 
     /// The action of the rule at this place, by its name in the configuration.
     #[must_use]
-    pub(crate) fn action(&self, place: Place) -> &'static str {
+    pub(crate) fn action(&self, place: RulePlace) -> &'static str {
         match self.rules.iter().find(|it| it.place == place).map(|it| &it.rule.action) {
             Some(Action::Public) => "public",
             Some(Action::Deny) => "deny",
@@ -212,7 +212,7 @@ impl Policy {
             Action::Require(requirements) => Some(requirements.as_slice()),
             Action::Public | Action::Deny => None,
         });
-        own.chain(counting.0.contains(&Place::RequiredGroups).then_some(self.default.as_slice())).collect()
+        own.chain(counting.0.contains(&RulePlace::RequiredGroups).then_some(self.default.as_slice())).collect()
     }
 
     fn requirements(&self) -> impl Iterator<Item = &Requirement> {
@@ -280,7 +280,7 @@ impl Policy {
                 return;
             }
         }
-        trace.rule(Place::RequiredGroups, Matches::Yes, None);
+        trace.rule(RulePlace::RequiredGroups, Matches::Yes, None);
         sum.require(Self::meets(&self.default, context));
     }
 

@@ -7,7 +7,7 @@ use super::Readings;
 
 /// The place of a rule in the configuration of an application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum RulePlace {
     /// `public_paths`, counted from 0.
     PublicPath(usize),
     /// `rule`, counted from 0.
@@ -16,7 +16,7 @@ pub(crate) enum Place {
     RequiredGroups,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for RulePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::PublicPath(at) => write!(f, "public_paths[{at}]"),
@@ -40,7 +40,7 @@ pub(crate) trait Trace {
     /// A reading of the path begins.
     fn reading(&mut self, reading: Reading<'_>);
     /// A rule was evaluated; `unmet` names the condition that does not hold or is not known.
-    fn rule(&mut self, place: Place, matches: Matches, unmet: Option<Cow<'static, str>>);
+    fn rule(&mut self, place: RulePlace, matches: Matches, unmet: Option<Cow<'static, str>>);
 }
 
 /// Whether a rule is for the request.
@@ -58,17 +58,17 @@ pub(crate) enum Matches {
 impl Trace for () {
     fn reading(&mut self, _reading: Reading<'_>) {}
 
-    fn rule(&mut self, _place: Place, _matches: Matches, _unmet: Option<Cow<'static, str>>) {}
+    fn rule(&mut self, _place: RulePlace, _matches: Matches, _unmet: Option<Cow<'static, str>>) {}
 }
 
 /// The places of the rules that count.
 #[derive(Default)]
-pub(super) struct CountedRules(pub(super) Vec<Place>);
+pub(super) struct CountedRules(pub(super) Vec<RulePlace>);
 
 impl Trace for CountedRules {
     fn reading(&mut self, _reading: Reading<'_>) {}
 
-    fn rule(&mut self, place: Place, matches: Matches, _unmet: Option<Cow<'static, str>>) {
+    fn rule(&mut self, place: RulePlace, matches: Matches, _unmet: Option<Cow<'static, str>>) {
         if matches != Matches::No {
             self.0.push(place);
         }

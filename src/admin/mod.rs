@@ -25,12 +25,12 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-pub use self::orders::PATIENCE;
+pub use self::orders::COUNT_TIMEOUT;
 use self::query::{BadQuery, List};
 pub use self::socket::socket;
 use crate::app::OUTPOST_PATH;
 use crate::catalog::CurrentCatalog;
-use crate::serve::{Body, Connection, Failure, Handler, Peer, body};
+use crate::serve::{Body, Connection, Handler, HandlerError, Peer, body};
 use crate::session::{SessionKey, SessionStore, StoreError};
 use crate::telemetry::audit::{AuditLine, Event};
 use crate::telemetry::metrics::Metrics;
@@ -49,7 +49,7 @@ pub struct Admin {
     /// Applications and identity providers.
     pub catalog: Arc<CurrentCatalog>,
     /// How long an order waits for the count of its sessions, because ended sessions cannot be counted.
-    pub patience: Duration,
+    pub count_timeout: Duration,
 }
 
 /// Why a request is refused.
@@ -185,7 +185,7 @@ impl Handler for Admin {
         self.answer(&request.into_parts().0, connection.peer).await
     }
 
-    fn failed(&self, _uri: &Uri, _failure: Failure) -> Answer {
+    fn failed(&self, _uri: &Uri, _error: HandlerError) -> Answer {
         let body = json!({"error": "failed", "message": "the request was not answered in time, or by a defect"});
         json_answer(StatusCode::SERVICE_UNAVAILABLE, &body)
     }

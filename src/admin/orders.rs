@@ -12,7 +12,7 @@ use crate::session::{Revocation, StoreError, Whom};
 use crate::telemetry::audit::AuditLine;
 
 /// The default of the time that an order waits for its count.
-pub const PATIENCE: Duration = Duration::from_secs(2);
+pub const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A search through all sessions, page by page, for those that match a filter.
 struct Look {
@@ -128,7 +128,7 @@ impl Admin {
 
     /// Searches for as long as an order may wait. The order takes effect also if the store does not answer the search.
     async fn wait_and_look(&self, look: &mut Look) {
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + self.count_timeout;
         while !look.done && Instant::now() < deadline {
             if !matches!(timeout_at(deadline, self.go_on(look)).await, Ok(Ok(()))) {
                 return;

@@ -25,7 +25,7 @@ fn admin(store: Arc<dyn SessionStore>) -> Admin {
         store,
         metrics: Arc::new(Metrics::new("test", &["traefik"], &["allow"])),
         catalog: catalog(vec![at_provider("https://app.example.com", None, provider("main", ISSUER), |_| ())]),
-        patience: PATIENCE,
+        count_timeout: COUNT_TIMEOUT,
     }
 }
 
@@ -96,7 +96,7 @@ async fn what_is_wrong_is_named() {
     refuses(&admin, "DELETE /sessions/", 400, "not an id").await;
     refuses(&admin, "DELETE /sessions", 400, "exactly one").await;
     refuses(&admin, "DELETE /sessions?all=1", 400, "all:").await;
-    refuses(&admin, "DELETE /sessions?user=nobody", 404, "nobody").await;
+    refuses(&admin, "DELETE /sessions?user=unknown", 404, "unknown").await;
     refuses(&admin, "DELETE /sessions?user=x&issuer=https://other", 400, ISSUER).await;
     refuses(&admin, "DELETE /sessions?application=other", 404, "app-example-com").await;
     refuses(&admin, "POST /sessions?all=true", 405, "DELETE").await;
@@ -225,7 +225,7 @@ async fn a_store_that_is_away_is_told() {
 #[tokio::test]
 async fn orders_take_effect_before_all_sessions_are_seen() {
     let store = Arc::new(Away(Some(Mutex::default())));
-    let admin = Admin { patience: Duration::from_millis(1), ..admin(Arc::clone(&store) as Arc<dyn SessionStore>) };
+    let admin = Admin { count_timeout: Duration::from_millis(1), ..admin(Arc::clone(&store) as Arc<dyn SessionStore>) };
     let noted = || store.0.as_ref().unwrap().lock().unwrap().join(", ");
     let (status, told) = ask(&admin, &format!("DELETE /sessions?application={SLUG}")).await;
     assert_eq!((status, told), (200, json!({"ended": 0, "application": SLUG, "at_least": true})));

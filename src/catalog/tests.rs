@@ -107,7 +107,7 @@ fn what_cannot_be_used_stays_as_it_was() {
     let unknown = "application app-test: there is no identity provider gone";
     conflicts(&[], &[idp(), broken()], &[unknown], &[]);
     conflicts(&[idp(), app("old")], &[idp(), broken()], &[unknown], &[("app-test", "old")]);
-    // Its provider was replaced: with the old one, nobody could sign in.
+    // Its provider was replaced: with the old one, no user could sign in.
     conflicts(&[idp(), app("old")], &[provider("idp", "b"), broken()], &[unknown], &[]);
     let twice = "application app-test: slug app-test is that of application app-test too";
     conflicts(&[], &[idp(), app("one"), app("two")], &[twice], &[("app-test", "one")]);

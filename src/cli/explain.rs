@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Map, Value, json};
 
 use super::USAGE;
-use crate::access::{Because, Decision, Matches, Place, Reading, Trace, decide_traced};
+use crate::access::{Because, Decision, Matches, Reading, RulePlace, Trace, decide_traced};
 use crate::app::Application;
 use crate::forwarded::{ClientHints, OriginalRequest, Target, parse_method};
 use crate::host::{AbsoluteUrl, Authority, Scheme};
@@ -163,7 +163,7 @@ struct Ambiguous {
 }
 
 struct Asked {
-    place: Place,
+    place: RulePlace,
     matches: Matches,
     unmet: Option<Cow<'static, str>>,
 }
@@ -180,7 +180,7 @@ impl Trace for Explanation {
         self.readings.push(Read { path, ambiguity, rules: Vec::new() });
     }
 
-    fn rule(&mut self, place: Place, matches: Matches, unmet: Option<Cow<'static, str>>) {
+    fn rule(&mut self, place: RulePlace, matches: Matches, unmet: Option<Cow<'static, str>>) {
         if let Some(reading) = self.readings.last_mut() {
             reading.rules.push(Asked { place, matches, unmet });
         }
@@ -195,7 +195,7 @@ impl Asked {
 
 impl Explanation {
     /// The rules that count, each once.
-    fn deciding(&self) -> Vec<Place> {
+    fn deciding(&self) -> Vec<RulePlace> {
         let mut places = Vec::new();
         for asked in self.readings.iter().flat_map(|reading| &reading.rules).filter(|asked| asked.decides()) {
             if !places.contains(&asked.place) {
@@ -207,7 +207,7 @@ impl Explanation {
 
     fn text(&self, app: &Application, user: Option<&str>, decision: &Decision) -> String {
         let mut lines = vec![format!("{}: {}", decision.as_str(), meaning(decision))];
-        lines.push(format!("application: {}, signed in: {}", app.id, user.map_or("nobody".into(), escaped)));
+        lines.push(format!("application: {}, signed in: {}", app.id, user.map_or("no user".into(), escaped)));
         let deciding: Vec<_> = self.deciding().iter().map(|place| describe(app, *place)).collect();
         lines.push(format!("decided by: {}", deciding.join(", ")));
         for reading in &self.readings {
@@ -263,7 +263,7 @@ impl Explanation {
     }
 }
 
-fn describe(app: &Application, place: Place) -> String {
+fn describe(app: &Application, place: RulePlace) -> String {
     format!("{place} ({})", app.policy.action(place))
 }
 

@@ -1,6 +1,7 @@
 //! The command line: commands and their exit status.
 
 mod check;
+mod command_error;
 mod explain;
 mod healthcheck;
 mod sessions;

@@ -186,12 +186,12 @@ mod tests {
         };
         let ours = jwt(r#"{"iss":"https://idp.example.com"}"#);
         let other = jwt(r#"{"iss":"https://other.example.com"}"#);
-        let nobodys = jwt("{}");
+        let without_issuer = jwt("{}");
         for bearer in [Bearer::Jwt, Bearer::Both, Bearer::Introspection] {
             let accepted = accepted(bearer, Basic::Authentik);
             foreign(&accepted, &ours, false);
             foreign(&accepted, &other, true);
-            for unknown in [nobodys.as_str(), "Bearer opaque"] {
+            for unknown in [without_issuer.as_str(), "Bearer opaque"] {
                 foreign(&accepted, unknown, bearer == Bearer::Jwt);
             }
             foreign(&accepted, "Basic YTpi", false);

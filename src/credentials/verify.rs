@@ -37,7 +37,7 @@ pub(super) struct Verified {
 pub(super) enum RejectionCause {
     #[error("it is malformed")]
     Malformed,
-    #[error("it is no JWT, or names no issuer")]
+    #[error("it is not a JWT, or names no issuer")]
     NoIssuer,
     #[error("its issuer is none of the application's")]
     OtherIssuer,

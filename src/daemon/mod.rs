@@ -44,7 +44,7 @@ const LEFT_OUT_INTERVAL: Duration = Duration::from_secs(10);
 const CLOCK_JUMP: Duration = Duration::from_mins(2);
 
 /// A daemon that serves until it is shut down.
-#[must_use = "a daemon that nobody waits for is not shut down in order"]
+#[must_use = "a daemon is shut down in order only if its caller waits for it"]
 pub struct Daemon {
     http_address: Option<SocketAddr>,
     https_address: Option<SocketAddr>,
@@ -110,7 +110,7 @@ impl Daemon {
             store: Arc::clone(&store),
             metrics: Arc::clone(&metrics),
             catalog: Arc::clone(&catalog),
-            patience: admin::PATIENCE,
+            count_timeout: admin::COUNT_TIMEOUT,
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(reclaim(Arc::clone(&store), world, reclaim_interval, shutdown.token()));

@@ -6,7 +6,7 @@ use super::reply::{self, Answer};
 use crate::app::Application;
 use crate::login::{CallbackError, ReturnTarget, StartError, login_url};
 use crate::oidc::OidcError;
-use crate::pages::{BadRequest, Denial, LoginFailure, Page};
+use crate::pages::{BadRequest, LoginFailure, Page, ProviderRefusal};
 use crate::telemetry::{RequestId, WithCauses};
 
 /// Answers that a login cannot begin.
@@ -93,7 +93,7 @@ pub(super) fn callback(app: &Application, error: &CallbackError, html: bool, req
         CallbackError::OtherIssuer => fail(StatusCode::BAD_REQUEST, LoginFailure::OtherIssuer, &home),
         CallbackError::Denied { code, target, .. } => {
             let (status, denial) = denial(code);
-            fail(status, LoginFailure::Denied(denial), &retry(target))
+            fail(status, LoginFailure::Refused(denial), &retry(target))
         }
         CallbackError::Provider { error: OidcError::NotReady | OidcError::Unreachable(_), target } => {
             away(app, &retry(target), html, request_id)
@@ -133,14 +133,14 @@ fn operators_hint(error: &CallbackError) -> Option<&'static str> {
 }
 
 /// The error codes of RFC 6749 §4.1.2.1 and OIDC Core §3.1.2.6.
-fn denial(code: &str) -> (StatusCode, Denial) {
+fn denial(code: &str) -> (StatusCode, ProviderRefusal) {
     match code {
-        "access_denied" => (StatusCode::FORBIDDEN, Denial::AccessDenied),
+        "access_denied" => (StatusCode::FORBIDDEN, ProviderRefusal::AccessDenied),
         "login_required" | "interaction_required" | "consent_required" | "account_selection_required" => {
-            (StatusCode::BAD_REQUEST, Denial::InteractionRequired)
+            (StatusCode::BAD_REQUEST, ProviderRefusal::InteractionRequired)
         }
-        "server_error" | "temporarily_unavailable" => (StatusCode::BAD_GATEWAY, Denial::ServerError),
-        _ => (StatusCode::BAD_REQUEST, Denial::Other),
+        "server_error" | "temporarily_unavailable" => (StatusCode::BAD_GATEWAY, ProviderRefusal::ServerError),
+        _ => (StatusCode::BAD_REQUEST, ProviderRefusal::Other),
     }
 }
 

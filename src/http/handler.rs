@@ -20,7 +20,7 @@ use super::visited::Visited;
 use crate::app::Application;
 use crate::catalog::Catalog;
 use crate::host::Authority;
-use crate::serve::{Body, Connection, Failure, Handler, Peer};
+use crate::serve::{Body, Connection, Handler, HandlerError, Peer};
 use crate::telemetry::RequestId;
 use crate::telemetry::log::RequestLine;
 
@@ -140,7 +140,7 @@ impl Handler for Outpost {
         self.answer_in_time(&head, Some(body), connection.peer, arrival).await
     }
 
-    fn failed(&self, uri: &Uri, _failure: Failure) -> Response<Body> {
+    fn failed(&self, uri: &Uri, _error: HandlerError) -> Response<Body> {
         render::failed(uri.path())
     }
 

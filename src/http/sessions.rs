@@ -15,7 +15,7 @@ use crate::session::{Session, SessionToken, StoreError};
 use crate::world::UnixTime;
 
 /// A session and the token that opened it.
-pub(super) struct Held {
+pub(super) struct TokenAndSession {
     pub(super) token: SessionToken,
     pub(super) session: Arc<Session>,
 }
@@ -30,18 +30,18 @@ pub(super) enum SessionError {
 }
 
 /// The session that a search found, or why it is not known whether there is one.
-pub(super) type Found = Result<Option<Held>, SessionError>;
+pub(super) type Found = Result<Option<TokenAndSession>, SessionError>;
 
 /// What a search for a session waits for.
 enum Need {
     /// What the store has behind a token.
     Load(SessionToken),
     /// The end of these sessions, which are of different users.
-    End(Vec<Held>),
+    End(Vec<TokenAndSession>),
     /// The provider's word on a session that counts only after it.
-    Confirm(Held),
+    Confirm(TokenAndSession),
     /// An ID token in the place of one that has ended.
-    Renew(Held),
+    Renew(TokenAndSession),
 }
 
 /// The search for the valid session of an application that a request carries; of several cookies of one user, any that is
@@ -52,8 +52,8 @@ pub(super) struct Search {
     /// Those that were not looked at yet.
     tokens: Chain<option::IntoIter<SessionToken>, vec::IntoIter<SessionToken>>,
     /// The first valid session; nearly all requests have no other.
-    first: Option<Held>,
-    others: Vec<Held>,
+    first: Option<TokenAndSession>,
+    others: Vec<TokenAndSession>,
     /// Whether what is left of these is to be confirmed.
     is_confirming: bool,
     /// Whether the provider said nothing about one of them.
@@ -143,7 +143,7 @@ impl Search {
         if !session.may_count_for(&app.realm, &app.wanted_claims, now) || outpost.refresher.has_ended(&token) {
             return;
         }
-        let held = Held { token, session };
+        let held = TokenAndSession { token, session };
         if self.first.is_none() {
             self.first = Some(held);
         } else {
@@ -158,8 +158,8 @@ impl Search {
     }
 
     /// Takes the first session that counts without the provider.
-    fn take_confirmed(&mut self, app: &Application, now: UnixTime) -> Option<Held> {
-        let counts = |held: &mut Held| !held.session.needs_confirmation(&app.wanted_claims, now);
+    fn take_confirmed(&mut self, app: &Application, now: UnixTime) -> Option<TokenAndSession> {
+        let counts = |held: &mut TokenAndSession| !held.session.needs_confirmation(&app.wanted_claims, now);
         self.first.take_if(counts).or_else(|| {
             let at = self.others.iter_mut().position(counts)?;
             Some(self.others.remove(at))
@@ -182,19 +182,21 @@ impl Outpost {
                 let sessions = held.iter().map(|held| (&held.token, &*held.session));
                 self.refresher.end_all(app, sessions, "two_users", &received.asker()).await;
             }
-            Some(Need::Renew(Held { token, session })) => {
+            Some(Need::Renew(TokenAndSession { token, session })) => {
                 match self.refresher.renew_id_token(app, &token, &session).await {
-                    Confirmation::Session(session) => return Ok(Some(Held { token, session })),
+                    Confirmation::Session(session) => return Ok(Some(TokenAndSession { token, session })),
                     Confirmation::Refused => {}
                     // The session counts all the same.
-                    Confirmation::Unknown => return Ok(Some(Held { token, session })),
+                    Confirmation::Unknown => return Ok(Some(TokenAndSession { token, session })),
                 }
             }
-            Some(Need::Confirm(Held { token, session })) => match self.refresher.confirm(app, &token, &session).await {
-                Confirmation::Session(session) => return Ok(Some(Held { token, session })),
-                Confirmation::Refused => {}
-                Confirmation::Unknown => search.is_unconfirmed = true,
-            },
+            Some(Need::Confirm(TokenAndSession { token, session })) => {
+                match self.refresher.confirm(app, &token, &session).await {
+                    Confirmation::Session(session) => return Ok(Some(TokenAndSession { token, session })),
+                    Confirmation::Refused => {}
+                    Confirmation::Unknown => search.is_unconfirmed = true,
+                }
+            }
         }
         Ok(None)
     }

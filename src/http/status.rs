@@ -14,7 +14,7 @@ use crate::app::OUTPOST_PATH;
 use crate::catalog::CurrentCatalog;
 use crate::lifecycle::Shutdown;
 use crate::oidc::Provider;
-use crate::serve::{Body, Connection, Failure, Handler, body};
+use crate::serve::{Body, Connection, Handler, HandlerError, body};
 use crate::session::SessionStore;
 use crate::telemetry::metrics::{CONTENT_TYPE as METRICS_TYPE, Metrics};
 
@@ -91,7 +91,7 @@ impl Handler for Status {
         self.answer(request.uri().path(), request.uri().query().unwrap_or_default())
     }
 
-    fn failed(&self, _uri: &Uri, _failure: Failure) -> Answer {
+    fn failed(&self, _uri: &Uri, _error: HandlerError) -> Answer {
         reply::empty(StatusCode::SERVICE_UNAVAILABLE)
     }
 }

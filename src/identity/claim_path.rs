@@ -4,11 +4,11 @@ use serde_json::{Map, Value};
 
 /// The place of a part of an identity in claims, or several places of which the first one with a value counts.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ClaimPath(Box<[Place]>);
+pub struct ClaimPath(Box<[PathForm]>);
 
 /// One place in claims.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum PathForm {
     /// A name, or names with dots between them. Each split is tried, the longest names first, because names may contain dots
     /// (`https://example.com/roles`, `resource_access.app.example.com.roles`).
     Text(Box<str>),
@@ -20,12 +20,12 @@ impl ClaimPath {
     /// The place that `text` names.
     #[must_use]
     pub fn new(text: &str) -> Self {
-        Self::any([Place::Text(text.into())])
+        Self::any([PathForm::Text(text.into())])
     }
 
     /// These places, of which the first one with a value counts.
     #[must_use]
-    pub(crate) fn any(places: impl IntoIterator<Item = Place>) -> Self {
+    pub(crate) fn any(places: impl IntoIterator<Item = PathForm>) -> Self {
         Self(places.into_iter().collect())
     }
 
@@ -43,16 +43,16 @@ impl ClaimPath {
     /// The names of the claims that it may be in.
     pub(crate) fn first_names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().flat_map(|place| match place {
-            Place::Text(text) => {
+            PathForm::Text(text) => {
                 let shorter = text.match_indices('.').map(|(dot, _)| &text[..dot]);
                 shorter.chain([&**text]).collect::<Vec<_>>()
             }
-            Place::Steps(steps) => steps.iter().take(1).map(|step| &**step).collect(),
+            PathForm::Steps(steps) => steps.iter().take(1).map(|step| &**step).collect(),
         })
     }
 }
 
-impl Place {
+impl PathForm {
     fn find<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c Value> {
         match self {
             Self::Text(text) => find_split(claims, text),
@@ -80,7 +80,7 @@ fn says_something(value: &Value) -> bool {
     !value.is_null() && value != ""
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for PathForm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => f.write_str(text),
@@ -109,8 +109,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn steps(names: &[&str]) -> Place {
-        Place::Steps(names.iter().map(|name| (*name).into()).collect())
+    fn steps(names: &[&str]) -> PathForm {
+        PathForm::Steps(names.iter().map(|name| (*name).into()).collect())
     }
 
     #[track_caller]
@@ -172,8 +172,8 @@ mod tests {
 
     #[test]
     fn of_several_places_the_first_counts_that_holds_something() {
-        let text = |text: &str| Place::Text(text.into());
-        let any = |places: &[Place], expected| check(&ClaimPath::any(places.iter().cloned()), expected);
+        let text = |text: &str| PathForm::Text(text.into());
+        let any = |places: &[PathForm], expected| check(&ClaimPath::any(places.iter().cloned()), expected);
         any(&[text("missing"), text("groups"), text("a.b")], Some(json!(["a"])));
         any(&[text("nothing"), text("empty"), text("a.b")], Some(json!(1)));
         any(&[steps(&["a", "x"]), steps(&["a", "b"])], Some(json!(2)));
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn the_claims_that_it_may_lead_into_are_known() {
-        let path = ClaimPath::any([Place::Text("a.b.c".into()), steps(&["d.e", "f"]), Place::Text("g".into())]);
+        let path = ClaimPath::any([PathForm::Text("a.b.c".into()), steps(&["d.e", "f"]), PathForm::Text("g".into())]);
         assert_eq!(path.first_names().collect::<Vec<_>>(), ["a", "a.b", "a.b.c", "d.e", "g"]);
         assert_eq!(path.to_string(), "a.b.c or [d.e, f] or g");
     }

@@ -117,7 +117,7 @@ pub(crate) fn unusable<'n>(claims: &Map<String, Value>, names: &'n ClaimNames) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Place;
+    use crate::identity::PathForm;
     use serde_json::json;
 
     fn names() -> ClaimNames {
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_text_is_the_first_that_can_be_used() {
         let mut names = names();
-        let places = ["preferred_username", "email"].map(|text| Place::Text(text.into()));
+        let places = ["preferred_username", "email"].map(|text| PathForm::Text(text.into()));
         names.username = ClaimPath::any(places);
         for (username, expected) in [
             (json!("alice"), "alice"),

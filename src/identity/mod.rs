@@ -15,7 +15,7 @@ mod wanted;
 pub use assurance::Assurance;
 pub use claim_names::ClaimNames;
 pub use claim_path::ClaimPath;
-pub(crate) use claim_path::Place;
+pub(crate) use claim_path::PathForm;
 pub use claims::{Identity, InvalidIdentity};
 pub(crate) use claims::{held, unusable};
 pub use further::FurtherHeaders;

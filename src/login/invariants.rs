@@ -64,9 +64,9 @@ fn leads_to_outpost(app: &Application, path: &str) -> bool {
     [OUTPOST_PATH, &app.outpost_path("")].iter().any(|own| path.starts_with(own))
 }
 
-/// Neither what nobody sealed nor what we sealed leads out.
+/// Neither what was not sealed nor what we sealed leads out.
 fn state_holds(app: &Application, text: &str) {
-    assert!(ReturnedAttempt::open(app, text, &SEALER).is_none(), "nobody sealed it");
+    assert!(ReturnedAttempt::open(app, text, &SEALER).is_none(), "it was not sealed with these keys");
     let sealed = SEALER.seal(&World::system(), "state", text.as_bytes()).expect("randomness");
     if let Some(attempt) = ReturnedAttempt::open(app, &sealed, &SEALER) {
         target_holds(app, &attempt.target);

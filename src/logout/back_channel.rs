@@ -31,7 +31,7 @@ pub struct Obeyed {
 #[derive(Debug, thiserror::Error)]
 pub enum BackChannelError {
     /// It is not a logout request.
-    #[error("the request is no logout request: {0}")]
+    #[error("the request is not a logout request: {0}")]
     Request(&'static str),
     /// The token is not accepted, or not at the moment.
     #[error("{error}")]
@@ -206,7 +206,7 @@ async fn follow(
     let whom = match (&token.session_id, &token.subject) {
         (Some(session_id), subject) => Whom::ProviderSession { issuer, session_id, subject: subject.as_deref() },
         (None, Some(subject)) => Whom::Subject { issuer, subject },
-        (None, None) => return Err(BackChannelError::Request("the token names nobody")),
+        (None, None) => return Err(BackChannelError::Request("the token names neither a user nor a session")),
     };
     let once = Once { issuer, id: &token.jti, until: token.expires_at };
     let identity_provider = provider.name().to_owned();
@@ -230,7 +230,7 @@ async fn follow(
 fn logout_token(media_type: Option<&[u8]>, form: &[u8]) -> Result<String, &'static str> {
     let essence = media_type.and_then(|it| it.split(|byte| *byte == b';').next()).unwrap_or_default();
     if !essence.trim_ascii().eq_ignore_ascii_case(FORM.as_bytes()) {
-        return Err("its body is no form");
+        return Err("its body is not a form");
     }
     let mut tokens = form_urlencoded::parse(form).filter(|(name, _)| name == PARAMETER).map(|(_, value)| value);
     match (tokens.next(), tokens.next()) {
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_form_has_one_token() {
-        const NO_FORM: Result<&str, &str> = Err("its body is no form");
+        const NO_FORM: Result<&str, &str> = Err("its body is not a form");
         let form = Some(FORM);
         check(form, "logout_token=a.b.c", Ok("a.b.c"));
         check(form, "x=y&logout_token=a%2Eb.c&logout_tokens=z", Ok("a.b.c"));

@@ -32,7 +32,7 @@ pub struct Left {
 #[derive(Debug, thiserror::Error)]
 pub enum FrontChannelError {
     /// `iss` or `sid` is missing, empty or repeated.
-    #[error("the request is no front-channel logout: iss and sid must be there, once")]
+    #[error("the request is not a front-channel logout: iss and sid must be there, once")]
     Malformed,
     /// No provider has this issuer and `frontchannel_logout` on.
     #[error("no identity provider with this issuer has frontchannel_logout on")]

@@ -54,7 +54,7 @@ mod tests {
     const DAY: Duration = Duration::from_hours(24);
 
     #[test]
-    fn what_nobody_proves_is_bounded() {
+    fn unproven_logouts_are_bounded() {
         let mut now = Instant::now();
         let mut bucket = TokenBucket::new(quota(DAY, 1), now);
         let mut spend = |now| (0..200_000).take_while(|_| bucket.take(now)).count();
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_takes_all_of_it() {
+    fn a_client_cannot_take_all_of_it() {
         let (limit, now) = (RateLimit::new(DAY), Instant::now());
         let spend = |client: &str| {
             let client = client.parse().ok();

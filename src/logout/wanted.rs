@@ -108,7 +108,7 @@ mod tests {
         check(&whole, get(), &[("referer", "https://evilexample.com/")], false);
     }
 
-    /// Another port or scheme is another origin: whoever answers there is not the application.
+    /// Another port or scheme is another origin: what answers there is not the application.
     #[test]
     fn pages_of_another_port_or_scheme_are_not_the_applications() {
         let all = |address: &str| {

@@ -131,7 +131,7 @@ impl From<NoAnswer> for OidcError {
 /// A request cannot be made of the address of an endpoint.
 impl From<http::Error> for OidcError {
     fn from(_: http::Error) -> Self {
-        Self::Malformed("an endpoint's address is no URL".into())
+        Self::Malformed("an endpoint's address is not a URL".into())
     }
 }
 

@@ -124,7 +124,7 @@ impl Ready {
     /// The same with a redirect URI.
     pub(super) fn client_for(&self, settings: &IdentityProvider, redirect_uri: &str) -> Result<OidcClient, OidcError> {
         let redirect_uri = RedirectUrl::new(redirect_uri.to_owned())
-            .map_err(|_| OidcError::Configuration("the redirect URI is no URL".into()))?;
+            .map_err(|_| OidcError::Configuration("the redirect URI is not a URL".into()))?;
         Ok(self.client(settings).set_redirect_uri(redirect_uri))
     }
 

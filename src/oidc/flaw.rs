@@ -113,17 +113,17 @@ impl Remedy {
                 "The token's times (exp, iat, nbf) and the clock here do not fit together: use NTP on both sides."
             }
             Self::Expiry => {
-                "The claim exp of the token is missing or is no date: OpenID Connect requires it of the provider."
+                "The claim exp of the token is missing or is not a date: OpenID Connect requires it of the provider."
             }
             Self::IssuedAt => {
-                "The claim iat of the token is missing or is no date: OpenID Connect requires it of the provider."
+                "The claim iat of the token is missing or is not a date: OpenID Connect requires it of the provider."
             }
             Self::Nonce => {
                 "The claim nonce of the ID token is not that of this login: the answer belongs to another one, or the provider does not \
                  hand the nonce on. Try again; if it happens each time, look at the provider."
             }
             Self::Subject => {
-                "The claim sub is missing or is no text: the provider must say in the ID token, and in userinfo, who signed in."
+                "The claim sub is missing or is not a string: the provider must say in the ID token, and in userinfo, who signed in."
             }
             Self::AccessTokenHash => {
                 "The claim at_hash of the ID token does not fit the access token that came with it: look at the provider."

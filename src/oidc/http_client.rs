@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_leaves_for_where_nobody_listens() {
+    async fn nothing_is_sent_where_no_process_listens() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);

@@ -107,13 +107,13 @@ fn members(operation: Operation, answer: &Response<Vec<u8>>) -> Result<Map<Strin
         let what = format!("{} answered {}: is our client allowed to ask?", operation.as_str(), answer.status());
         return Err(OidcError::Configuration(what));
     }
-    let malformed = |_| OidcError::Malformed(format!("the answer of {} is no object", operation.as_str()).into());
+    let malformed = |_| OidcError::Malformed(format!("the answer of {} is not an object", operation.as_str()).into());
     serde_json::from_slice(answer.body()).map_err(malformed)
 }
 
 /// Verifies the answer about a token (RFC 7662 §2.2); it must have the recipient of the token.
 ///
-/// The answer is the proof, whoever issued the token. So another `iss` is allowed when the operator accepts the client by its
+/// The answer is the proof, and any issuer may have made the token. So another `iss` is allowed when the operator accepts the client by its
 /// id: authentik has an issuer for each application.
 pub(super) fn read(
     token: &str,

@@ -44,7 +44,7 @@ pub(crate) fn hold(bytes: &[u8]) {
     }
 }
 
-/// It is the issuer's own, every address in it is one of the web, and `none` is no algorithm.
+/// It is the issuer's own, every address in it is one of the web, and `none` is not an algorithm.
 fn metadata_holds(metadata: &Metadata) {
     assert_eq!(metadata.document.issuer().as_str(), ISSUER);
     let addresses = [metadata.authorization_endpoint(), metadata.token_endpoint(), metadata.jwks_uri()];
@@ -70,7 +70,7 @@ fn keys_hold(keys: &Keys) {
     assert!((Duration::from_mins(5)..=Duration::from_hours(24)).contains(&keys.fresh_for), "{:?}", keys.fresh_for);
 }
 
-/// What is accepted names somebody, has a name, is no ID token, and is of now.
+/// What is accepted names a user, has a name, is not an ID token, and is of now.
 fn token_holds(token: &str) {
     match Jws::parse(token).and_then(|jws| Ok((logout_token::read(&jws, NOW)?, jws))) {
         Ok((logout, jws)) => {

@@ -88,7 +88,7 @@ impl<'t> Jws<'t> {
                 let kind = kind.to_ascii_lowercase();
                 Ok(Some(kind.strip_prefix("application/").map(ToOwned::to_owned).unwrap_or(kind)))
             }
-            Some(_) => Err(malformed("its `typ` is no text")),
+            Some(_) => Err(malformed("its `typ` is not a string")),
         }
     }
 
@@ -107,7 +107,7 @@ impl<'t> Jws<'t> {
                     Flaw::new(format!("its algorithm {:?} is not supported", clean(name)), Remedy::Algorithm)
                 }
             }),
-            Some(_) => Err(Flaw::new("its `alg` is no text", Remedy::Algorithm)),
+            Some(_) => Err(Flaw::new("its `alg` is not a string", Remedy::Algorithm)),
         }
     }
 
@@ -195,7 +195,7 @@ impl Ready {
         let named = match jws.header.get("kid") {
             None => None,
             Some(Value::String(name)) => Some(name.as_str()),
-            Some(_) => return Err(VerificationError::Final(malformed("its `kid` is no text"))),
+            Some(_) => return Err(VerificationError::Final(malformed("its `kid` is not a string"))),
         };
         let mut known = self.keys.fit(algorithm, named).peekable();
         let unknown = known.peek().is_none();

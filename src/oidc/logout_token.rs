@@ -171,7 +171,7 @@ fn text(claims: &Map<String, Value>, name: &str) -> Result<Option<String>, Flaw>
     match claims.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
-        Some(_) => Err(format!("`{name}` is no text").into()),
+        Some(_) => Err(format!("`{name}` is not a string").into()),
     }
 }
 
@@ -188,7 +188,7 @@ pub(super) fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<Uni
             "iat" => Remedy::IssuedAt,
             _ => Remedy::Compare,
         };
-        Flaw::new(format!("`{name}` is no date"), remedy)
+        Flaw::new(format!("`{name}` is not a date"), remedy)
     })
 }
 

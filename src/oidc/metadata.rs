@@ -90,7 +90,7 @@ impl Metadata {
             return Err(OidcError::Malformed(missing.into()));
         }
         if let Some((name, _)) = addresses(&document).into_iter().find(|(_, url)| !is_web(url)) {
-            return Err(OidcError::Malformed(format!("{DOCUMENT}: {name} is no web address").into()));
+            return Err(OidcError::Malformed(format!("{DOCUMENT}: {name} is not a web address").into()));
         }
         let more = document.additional_metadata();
         let end_session_endpoint = more.end_session_endpoint.as_deref().and_then(web_address);

@@ -197,7 +197,7 @@ impl Source {
         let request = Request::get(address)
             .header(header::ACCEPT, "application/json")
             .body(Vec::new())
-            .map_err(|_| OidcError::Malformed(format!("the {} address is no URL", operation.as_str()).into()))?;
+            .map_err(|_| OidcError::Malformed(format!("the {} address is not a URL", operation.as_str()).into()))?;
         let response = self.send(operation, request).await?;
         match response.status() {
             StatusCode::OK => Ok(response),

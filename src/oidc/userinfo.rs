@@ -79,7 +79,7 @@ fn request(endpoint: &str, access_token: &str) -> Result<Request<Vec<u8>>, OidcE
         .header(header::ACCEPT, "application/json")
         .header(header::AUTHORIZATION, bearer)
         .body(Vec::new())
-        .map_err(|_| OidcError::Malformed("the userinfo address is no URL".into()))
+        .map_err(|_| OidcError::Malformed("the userinfo address is not a URL".into()))
 }
 
 /// Whether the body is a JWT (OIDC Core §5.3.2).

@@ -112,7 +112,7 @@ pub(super) fn normalised(mut claims: Map<String, Value>) -> Map<String, Value> {
     claims
 }
 
-/// An access token or a logout token is not an ID token, whoever signed it (RFC 8725 §3.11).
+/// An access token or a logout token is not an ID token, even if the provider signed it (RFC 8725 §3.11).
 fn verify_kind(jws: &Jws<'_>) -> Result<(), Flaw> {
     match jws.kind()?.as_deref() {
         None | Some("jwt" | "jose") => Ok(()),

@@ -17,7 +17,7 @@ use http::HeaderValue;
 
 use crate::access::Because;
 
-pub(crate) use self::reason::{BadRequest, Denial, LoginFailure};
+pub(crate) use self::reason::{BadRequest, LoginFailure, ProviderRefusal};
 
 const STYLE: &str = include_str!("../../templates/pages/style.css");
 

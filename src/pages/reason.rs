@@ -16,7 +16,7 @@ pub(crate) enum LoginFailure {
     /// The answer is from another issuer.
     OtherIssuer,
     /// The provider answered with an error.
-    Denied(Denial),
+    Refused(ProviderRefusal),
     /// The provider refuses forepost's client.
     ClientRefused,
     /// The provider does not accept the code.
@@ -35,9 +35,9 @@ pub(crate) enum LoginFailure {
     NoSession,
 }
 
-/// What the provider said, by its error code (RFC 6749 §4.1.2.1, OIDC Core §3.1.2.6).
+/// Why the provider refused the login, by its error code (RFC 6749 §4.1.2.1, OIDC Core §3.1.2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Denial {
+pub(crate) enum ProviderRefusal {
     /// The user or the provider did not grant access.
     AccessDenied,
     /// The provider needs the user for the login.

@@ -1,6 +1,6 @@
 //! One of each page, for tests.
 
-use super::{BadRequest, Denial, LoginFailure, Page};
+use super::{BadRequest, LoginFailure, Page, ProviderRefusal};
 use crate::access::Because;
 
 impl<'a> Page<'a> {
@@ -18,7 +18,7 @@ impl<'a> Page<'a> {
         let sign_out_url = text("/outpost.goauthentik.io/sign_out");
         let everywhere_url = text("/outpost.goauthentik.io/sign_out?everywhere=true");
         [
-            Self::LoginFailed { application, failure: LoginFailure::Denied(Denial::Other), retry_url },
+            Self::LoginFailed { application, failure: LoginFailure::Refused(ProviderRefusal::Other), retry_url },
             Self::Forbidden {
                 application,
                 username: text("bob"),

@@ -2,7 +2,7 @@
 //!
 //! The sentences are English. Nothing else in the program knows them, so a further language is a second file like this one.
 
-use super::{BadRequest, Denial, Label, LoginFailure, Page, Paragraph, Part};
+use super::{BadRequest, Label, LoginFailure, Page, Paragraph, Part, ProviderRefusal};
 use crate::access::Because;
 
 use Part::{Code, Name, Strong, Text, User};
@@ -298,12 +298,12 @@ const fn login_failure(failure: LoginFailure) -> &'static str {
         LoginFailure::UnknownState => "This login is not known here, or no longer.",
         LoginFailure::IssuerMissing => "The answer does not say which identity provider it is from.",
         LoginFailure::OtherIssuer => "The answer did not come from the identity provider of this application.",
-        LoginFailure::Denied(Denial::AccessDenied) => "The identity provider did not grant access.",
-        LoginFailure::Denied(Denial::InteractionRequired) => {
+        LoginFailure::Refused(ProviderRefusal::AccessDenied) => "The identity provider did not grant access.",
+        LoginFailure::Refused(ProviderRefusal::InteractionRequired) => {
             "The identity provider could not complete the sign-in without you."
         }
-        LoginFailure::Denied(Denial::ServerError) => "The identity provider has a problem at the moment.",
-        LoginFailure::Denied(Denial::Other) => "The identity provider refused the login.",
+        LoginFailure::Refused(ProviderRefusal::ServerError) => "The identity provider has a problem at the moment.",
+        LoginFailure::Refused(ProviderRefusal::Other) => "The identity provider refused the login.",
         LoginFailure::ClientRefused => "The identity provider refuses this application.",
         LoginFailure::CodeRefused
         | LoginFailure::InvalidToken(_)
@@ -331,7 +331,7 @@ impl LoginFailure {
                  provider, or a proxy in front of it, leaves it out."
             }
             Self::OtherIssuer => "Compare the issuer of the provider with identity_provider.issuer (RFC 9207).",
-            Self::Denied(_) => "The log has the provider's error code and description under the request id below.",
+            Self::Refused(_) => "The log has the provider's error code and description under the request id below.",
             Self::ClientRefused => {
                 "The provider does not accept client_id, client_secret or token_endpoint_auth_method, or the client is disabled there."
             }

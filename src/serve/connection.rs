@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 use super::limits::Limits;
 use super::pace::{Due, Pace};
 use super::stream::Paced;
-use super::{Body, Connection, Failure, Handler, Peer, body};
+use super::{Body, Connection, Handler, HandlerError, Peer, body};
 use crate::lifecycle::Shutdown;
 
 /// tokio's timers count milliseconds; twice as much is surely no sooner than the ring.
@@ -160,7 +160,7 @@ impl<H: Handler> Session<H> {
         let answer = match catch_unwind(AssertUnwindSafe(|| handler.handle_at_once(head, &self.connection))) {
             Ok(ControlFlow::Continue(state)) => return ControlFlow::Continue(state),
             Ok(ControlFlow::Break(answer)) => Ok(answer),
-            Err(_) => Err(Failure::Panicked),
+            Err(_) => Err(HandlerError::Panicked),
         };
         ControlFlow::Break(self.conclude(&head.method, &head.uri, head.version, answer))
     }
@@ -177,9 +177,9 @@ impl<H: Handler> Session<H> {
         let mut answer = pin!(handler.handle(request, state, &self.connection));
         let answer = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
             Ok(poll) => poll.map(Ok),
-            Err(_) => Poll::Ready(Err(Failure::Panicked)),
+            Err(_) => Poll::Ready(Err(HandlerError::Panicked)),
         });
-        let answer = timeout(limits.request_timeout, answer).await.unwrap_or(Err(Failure::TimedOut));
+        let answer = timeout(limits.request_timeout, answer).await.unwrap_or(Err(HandlerError::TimedOut));
         self.conclude(&method, &uri, version, answer)
     }
 
@@ -188,12 +188,12 @@ impl<H: Handler> Session<H> {
         method: &Method,
         uri: &Uri,
         version: Version,
-        answer: Result<Response<Body>, Failure>,
+        answer: Result<Response<Body>, HandlerError>,
     ) -> Response<Body> {
         let failed = answer.is_err();
-        let mut answer = answer.unwrap_or_else(|failure| {
-            tracing::error!(%method, path = uri.path(), ?failure, "a request was not answered");
-            self.server.handler.failed(uri, failure)
+        let mut answer = answer.unwrap_or_else(|error| {
+            tracing::error!(%method, path = uri.path(), failure = ?error, "a request was not answered");
+            self.server.handler.failed(uri, error)
         });
         if failed || self.pace.is_stopping() {
             close(version, &mut answer);

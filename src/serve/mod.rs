@@ -109,7 +109,7 @@ impl Connection {
 
 /// Why a handler's answer did not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum HandlerError {
     /// It took longer than [`Server::request_timeout`].
     TimedOut,
     /// It panicked; the panic hook has said where.
@@ -137,7 +137,7 @@ pub trait Handler: Send + Sync + 'static {
     /// Answers in the place of a handler that failed; must not panic.
     ///
     /// Not every 5xx is safe: a proxy may let a request pass when its question was not answered.
-    fn failed(&self, uri: &Uri, failure: Failure) -> Response<Body>;
+    fn failed(&self, uri: &Uri, error: HandlerError) -> Response<Body>;
 
     /// Is told about a connection that has ended, unless that was in its TLS handshake; must not panic.
     fn connection_closed(&self, _connection: &Connection) {}

@@ -54,7 +54,7 @@ pub(super) trait Backend: Send + Sync + 'static {
     fn revoke(&self, revocation: &Revocation<'_>) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// A part of all that is kept, from a place that the part before named; `None` for a place that does not exist.
-    fn page(&self, at: Option<String>) -> impl Future<Output = Result<Option<Records>, StoreError>> + Send;
+    fn page(&self, at: Option<String>) -> impl Future<Output = Result<Option<StoredPage>, StoreError>> + Send;
 
     /// Writes down the last uses of these sessions, without waiting for it.
     fn queue_uses(&self, uses: Vec<Keyed>);
@@ -86,7 +86,7 @@ pub(super) enum Stored {
 pub(super) type Removed = (Stored, Option<Arc<Session>>);
 
 /// Some of all that is kept.
-pub(super) struct Records {
+pub(super) struct StoredPage {
     pub(super) found: Vec<(SessionKey, Stored)>,
     /// Where to go on; `None` at the end.
     pub(super) next: Option<String>,

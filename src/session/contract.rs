@@ -192,7 +192,7 @@ async fn revoking(store: &impl SessionStore) {
     let (one, other) = (saved(store, session(60)).await, saved(store, session(60)).await);
     let of_bob = saved(store, bob(app(), now(), Duration::from_mins(1))).await;
     assert!(is_there(store, &one).await);
-    revoke(store, Whom::Subject { issuer: ISSUER, subject: "nobody" }).await;
+    revoke(store, Whom::Subject { issuer: ISSUER, subject: "unknown" }).await;
     assert!(is_there(store, &one).await);
     let refreshing = saved(store, refreshable("token", None)).await;
     let (unanswered, untouched) =

@@ -13,8 +13,8 @@ static KEYS: LazyLock<RecordKeys> =
 pub(crate) fn hold(bytes: &[u8]) {
     let token = SessionToken::parse(&"A".repeat(43)).expect("a token");
     for record in [bytes.to_vec(), [&[1], bytes].concat()] {
-        assert!(KEYS.open(&token, &record).is_none(), "nobody sealed it");
-        assert!(KEYS.outline(&token.key(), &record).is_none(), "nobody sealed it");
+        assert!(KEYS.open(&token, &record).is_none(), "it was not sealed with these keys");
+        assert!(KEYS.outline(&token.key(), &record).is_none(), "it was not sealed with these keys");
         assert!(Head::read(&record).is_none_or(|_| record[0] == 1), "of a version that is not ours");
     }
 }

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn saving_again_evicts_nobody() {
+    fn saving_again_evicts_no_session() {
         let map = SessionMap::new(2);
         let (one, other) = (token(), token());
         for token in [&one, &other, &one, &one] {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::backend::{Backend, LeaseReply, Records, Removed, Stored};
+use super::backend::{Backend, LeaseReply, Removed, Stored, StoredPage};
 use super::cache::Cache;
 use super::map::Keyed;
 use super::refresh::Leases;
@@ -74,11 +74,14 @@ impl Backend for MemoryBackend {
         Ok(self.cache.revocations.add_order(&self.cache.order(revocation, self.lifetime)))
     }
 
-    async fn page(&self, at: Option<String>) -> Result<Option<Records>, StoreError> {
+    async fn page(&self, at: Option<String>) -> Result<Option<StoredPage>, StoreError> {
         let Ok(at) = at.as_deref().map_or(Ok(0), str::parse) else { return Ok(None) };
         let Some(part) = self.cache.sessions.part(at) else { return Ok(None) };
         let next = self.cache.sessions.part(at + 1).map(|_| (at + 1).to_string());
-        Ok(Some(Records { found: part.into_iter().map(|(key, session)| (key, Stored::Open(session))).collect(), next }))
+        Ok(Some(StoredPage {
+            found: part.into_iter().map(|(key, session)| (key, Stored::Open(session))).collect(),
+            next,
+        }))
     }
 
     fn queue_uses(&self, _: Vec<Keyed>) {}

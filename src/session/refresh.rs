@@ -109,12 +109,12 @@ pub(super) struct Leases(Mutex<Inner>);
 #[derive(Default)]
 struct Inner {
     given: u64,
-    held: HashMap<SessionKey, Held>,
+    held: HashMap<SessionKey, LeaseState>,
 }
 
 #[derive(Clone, Copy)]
-enum Held {
-    Lease { owner: [u8; 16], until: UnixTime },
+enum LeaseState {
+    Held { owner: [u8; 16], until: UnixTime },
     Spent,
 }
 
@@ -123,16 +123,16 @@ impl Leases {
     pub(super) fn begin(&self, key: SessionKey, reusable: bool, now: UnixTime) -> LeaseReply {
         let mut inner = self.0.lock();
         match inner.held.get(&key) {
-            Some(Held::Lease { until, .. }) if now < *until => return LeaseReply::Busy,
-            Some(Held::Lease { .. } | Held::Spent) if !reusable => {
-                inner.held.insert(key, Held::Spent);
+            Some(LeaseState::Held { until, .. }) if now < *until => return LeaseReply::Busy,
+            Some(LeaseState::Held { .. } | LeaseState::Spent) if !reusable => {
+                inner.held.insert(key, LeaseState::Spent);
                 return LeaseReply::Spent(None);
             }
-            Some(Held::Lease { .. } | Held::Spent) | None => {}
+            Some(LeaseState::Held { .. } | LeaseState::Spent) | None => {}
         }
         inner.given += 1;
         let owner = u128::from(inner.given).to_be_bytes();
-        inner.held.insert(key, Held::Lease { owner, until: now + LONGEST_REFRESH });
+        inner.held.insert(key, LeaseState::Held { owner, until: now + LONGEST_REFRESH });
         LeaseReply::Lease(Lease { owner, _keeper: None }, None)
     }
 
@@ -149,14 +149,14 @@ impl Leases {
         }
         match finished {
             Finished::Renewed(_) | Finished::Untouched => inner.held.remove(key),
-            Finished::Unanswered => inner.held.insert(*key, Held::Spent),
+            Finished::Unanswered => inner.held.insert(*key, LeaseState::Spent),
         };
         true
     }
 
     /// Forgets leases that are not held at `now`, except those for which `lives` is true.
     pub(super) fn retain(&self, now: UnixTime, lives: impl Fn(&SessionKey) -> bool) {
-        let under_way = |held: &Held| matches!(held, Held::Lease { until, .. } if now < *until);
+        let under_way = |held: &LeaseState| matches!(held, LeaseState::Held { until, .. } if now < *until);
         let mut inner = self.0.lock();
         inner.held.retain(|key, held| under_way(held) || lives(key));
     }
@@ -169,7 +169,7 @@ impl Leases {
 
 impl Inner {
     fn is_held(&self, key: &SessionKey, lease: &Lease) -> bool {
-        matches!(self.held.get(key), Some(Held::Lease { owner, .. }) if *owner == lease.owner)
+        matches!(self.held.get(key), Some(LeaseState::Held { owner, .. }) if *owner == lease.owner)
     }
 }
 

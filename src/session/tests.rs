@@ -27,7 +27,7 @@ fn check(used: &[u64], written: Option<u64>, ends: u64) {
 
 /// A tenth of eight hours is 48 minutes.
 #[test]
-fn a_session_ends_when_nobody_can_have_used_it() {
+fn a_session_ends_when_no_client_can_have_used_it() {
     check(&[], None, 528);
     check(&[47], None, 528);
     check(&[48], None, 528);

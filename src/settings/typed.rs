@@ -10,7 +10,7 @@ use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::values::spelled;
 use crate::identity::ClaimPath;
-use crate::identity::Place;
+use crate::identity::PathForm;
 
 /// The meaning of a list of texts under a key that names a claim.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -126,14 +126,14 @@ impl Table<'_> {
     }
 }
 
-fn place(item: Item<'_>) -> Result<Place, Complaint> {
+fn place(item: Item<'_>) -> Result<PathForm, Complaint> {
     match item.value {
         Value::Array(_, steps) if steps.is_empty() => Err(complaint("is an empty list", "name each step of the path")),
         Value::Array(_, steps) => {
             let step = |value| Item { value, is_text: false }.text().map(Box::from);
-            steps.iter().map(step).collect::<Result<_, _>>().map(Place::Steps)
+            steps.iter().map(step).collect::<Result<_, _>>().map(PathForm::Steps)
         }
-        _ => Ok(Place::Text(item.text()?.into())),
+        _ => Ok(PathForm::Text(item.text()?.into())),
     }
 }
 

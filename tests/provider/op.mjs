@@ -43,7 +43,7 @@ const tools = process.env.FOREPOST_TEST_TOOLS;
 if (!tools) throw new Error('FOREPOST_TEST_TOOLS is not set: start the tests with tests/run');
 const { Provider, errors } = await import(pathToFileURL(createRequire(`${tools}/`).resolve('oidc-provider')));
 
-// The library's notices would go to stdout, which nobody reads behind its first line.
+// The library's notices would go to stdout, of which the test reads the first line only.
 console.info = console.error;
 
 const users = {

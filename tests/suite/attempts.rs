@@ -84,7 +84,7 @@ async fn after_that_another_login_begins_by_itself() {
     let back = sent_back(&mut browser, &again).await;
     scene.is_in(&mut browser, &back).await;
     let asked = [Endpoint::Login, Endpoint::Authorize, Endpoint::Token].map(|it| scene.stage.provider.requests(it));
-    assert_eq!(asked, [1, 2, 1], "nobody was asked for a password twice");
+    assert_eq!(asked, [1, 2, 1], "no user was asked for a password twice");
 }
 
 #[tokio::test]

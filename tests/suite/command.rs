@@ -225,7 +225,7 @@ async fn a_daemon_serves_logs_no_secret_and_stops() {
     {
         assert!(log.contains(text), "{text} is not in\n{log}");
     }
-    assert_eq!(run(&["healthcheck"], &borrowed(&healthy)).0, 1, "nobody is there any more");
+    assert_eq!(run(&["healthcheck"], &borrowed(&healthy)).0, 1, "no process listens any more");
 }
 
 #[tokio::test(flavor = "multi_thread")]

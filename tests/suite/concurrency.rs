@@ -101,7 +101,7 @@ async fn two_hundred_logins_of_two_users_each_end_as_themselves() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_tabs_restored_at_once_all_end_on_their_pages() {
-    // Signed in at the provider already: nobody fills in a form, each tab runs through by itself.
+    // Signed in at the provider already: no user fills in a form, each tab runs through by itself.
     let stage = Arc::new(Stage::start().await);
     let jar = Jar::new(stage.browser());
     let tab = Tab { stage: &stage, jar: jar.clone() };
@@ -177,7 +177,7 @@ async fn no_poll_is_let_in_after_the_answer_to_a_sign_out() {
         let gone = browser.send(Method::GET, url, &[("sec-fetch-site", "same-origin")], None).await;
         gone.is(302);
         done.send_replace(true);
-        assert!(polls.join_all().await.into_iter().sum::<u32>() > 0, "nobody was let in before");
+        assert!(polls.join_all().await.into_iter().sum::<u32>() > 0, "no request was let in before");
     }
 }
 

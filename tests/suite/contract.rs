@@ -41,7 +41,7 @@ async fn every_dialect_lets_in_who_has_signed_in() {
 }
 
 #[tokio::test]
-async fn nobody_else_gets_in() {
+async fn no_other_user_gets_in() {
     let stage = Stage::start().await;
     let mut browser = stage.browser();
     for (dialect, navigation, fetch) in
@@ -373,9 +373,9 @@ async fn further_headers_are_always_there() {
         for (name, value) in values {
             assert_eq!(reply.is(200).header(name), value, "{dialect} {name}");
         }
-        let nobody = stage.check(dialect, &mut stage.browser(), "https://app.example.com/public/x").await;
+        let anonymous = stage.check(dialect, &mut stage.browser(), "https://app.example.com/public/x").await;
         for (name, _) in values.iter().filter(|(name, _)| *name != "set-cookie") {
-            let sent = nobody.is(200).headers.get(*name).map(http::HeaderValue::as_bytes);
+            let sent = anonymous.is(200).headers.get(*name).map(http::HeaderValue::as_bytes);
             assert_eq!(sent, Some(&b""[..]), "{dialect} {name}");
         }
     }

@@ -163,7 +163,7 @@ async fn operators_see_and_end_sessions(store: &str) {
     assert_eq!(scene.json(&["list"]).len(), 4);
     assert_eq!(scene.json(&["list", "--user", "alice"]).len(), 2);
     assert_eq!(scene.json(&["list", "--user", "id-bob", "--application", "wiki"]).len(), 1);
-    scene.refused(&["list", "--user", "nobody"], 1, &["no session"]);
+    scene.refused(&["list", "--user", "unknown"], 1, &["no session"]);
 
     let shown = scene.json(&["list", "--user", "alice", "--application", "app"]);
     let bare = shown[0]["id"].as_str().unwrap();

@@ -67,7 +67,7 @@ impl Asked<'_> {
         }
         let login = self.seen.form.get("login").unwrap_or_default().trim();
         if !self.shared.state().knows(login) {
-            return Ok(self.login_page(&request, raw, "Nobody has that name here."));
+            return Ok(self.login_page(&request, raw, "No user has that name here."));
         }
         let sign_on = SignOn { login: login.to_owned(), since: self.shared.now() };
         let session = keys::token::<24>()?;
@@ -183,7 +183,7 @@ impl Asked<'_> {
 
     fn send_back<const N: usize>(&self, request: &Request, parameters: [(&str, Value); N]) -> Answer {
         let Ok(mut target) = Url::parse(&request.redirect_uri) else {
-            return pages::bad_request("The registered address is no URL.");
+            return pages::bad_request("The registered address is not a URL.");
         };
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value));
         let mut parameters: Map<String, Value> = parameters.into_iter().collect();

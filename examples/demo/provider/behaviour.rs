@@ -111,7 +111,7 @@ pub(crate) struct Behaviour {
     pub(crate) introspection_of_all: bool,
     /// ID tokens are active tokens too, as some providers have it.
     pub(crate) introspection_of_id_tokens: bool,
-    /// Take this as the app password of every user, as authentik has them; nobody has one otherwise.
+    /// Take this as the app password of every user, as authentik has them; without it no user has one.
     pub(crate) app_password: Option<&'static str>,
     /// What is different at a refresh.
     pub(crate) refreshing: Refreshing,
@@ -134,7 +134,7 @@ pub(crate) struct Behaviour {
 /// What access tokens are: opaque unless changed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AccessTokens {
-    /// JWTs that are made for somebody else (`account`), as Keycloak has them.
+    /// JWTs that are made for another recipient (`account`), as Keycloak has them.
     pub(crate) signed: bool,
     /// Changes to their header.
     pub(crate) header: Patch,
@@ -174,7 +174,7 @@ pub(crate) struct Refreshing {
 /// The device flow (RFC 8628).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Device {
-    /// Changes to the answer with the codes; what it says of `expires_in` and `interval` counts for nobody here.
+    /// Changes to the answer with the codes; what it says of `expires_in` and `interval` changes nothing here.
     pub(crate) codes: Patch,
     /// Codes end after so many seconds; by default after 600.
     pub(crate) lifetime: Option<u64>,

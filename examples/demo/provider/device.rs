@@ -117,7 +117,7 @@ impl Asked<'_> {
             None if self.shared.state().knows(login) => {
                 DeviceAnswer::Confirmed(SignOn { login: login.to_owned(), since: self.shared.now() })
             }
-            None => return self.device_page("Nobody has that name here."),
+            None => return self.device_page("No user has that name here."),
         };
         if !self.shared.state().answer_device(&code, self.shared.now(), answer) {
             return self.device_page("No program waits for this code.");

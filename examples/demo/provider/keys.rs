@@ -186,7 +186,7 @@ impl Key {
         jwk
     }
 
-    /// The public half as bytes that somebody may take for a shared secret.
+    /// The public half as bytes that a careless verifier may take for a shared secret.
     ///
     /// # Errors
     ///

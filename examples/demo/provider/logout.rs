@@ -33,7 +33,7 @@ impl Asked<'_> {
             None => None,
             Some(hint) => match state.id_token_client(hint) {
                 Some(client) => Some(client),
-                None => return pages::bad_request("The hint is no token of ours (id_token_hint)."),
+                None => return pages::bad_request("The hint is not a token of ours (id_token_hint)."),
             },
         };
         let named = parameters.get("client_id").map(ToOwned::to_owned);

@@ -44,7 +44,7 @@ impl Application {
             (_, path) if path.starts_with("/public/") => request.page(
                 self,
                 "Public page",
-                "Nobody has to sign in here: the path is listed in public_paths. forepost was asked all the same, and answered with empty identity headers.",
+                "No login is needed here: the path is listed in public_paths. forepost was asked all the same, and answered with empty identity headers.",
             ),
             (Self::Whoami, _) => request.page(
                 self,

@@ -14,40 +14,25 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
 
-/// The time that the daemon takes for an answer at most.
-const PATIENCE: Duration = Duration::from_mins(10);
+use crate::cli::command_error::CommandError;
 
-/// `EX_UNAVAILABLE` of sysexits.h.
-const UNAVAILABLE: u8 = 69;
-/// `EX_NOPERM`.
-const NO_PERMISSION: u8 = 77;
+/// The daemon takes this long for an answer at most.
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// Why the command failed: a message for the operator, and the exit status.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Failure {
-    pub(super) message: String,
-    pub(super) status: u8,
+/// No daemon answers at `path`.
+fn unavailable(path: &Path, why: impl fmt::Display) -> CommandError {
+    let hint = "is forepost running? Its log says where (\"listening\", listener admin); --socket names another place";
+    CommandError::unavailable(format!("no forepost answers at {}: {why}; {hint}", path.display()))
 }
 
-impl Failure {
-    pub(super) fn new(status: u8, message: impl Into<String>) -> Self {
-        Self { message: message.into(), status }
-    }
-
-    fn unavailable(path: &Path, why: impl fmt::Display) -> Self {
-        let hint =
-            "is forepost running? Its log says where (\"listening\", listener admin); --socket names another place";
-        Self::new(UNAVAILABLE, format!("no forepost answers at {}: {why}; {hint}", path.display()))
-    }
-
-    fn connecting(path: &Path, error: &io::Error) -> Self {
-        match error.kind() {
-            ErrorKind::PermissionDenied => {
-                let hint = "run this as the user that forepost runs as, or as root";
-                Self::new(NO_PERMISSION, format!("{}: {error}; {hint}", path.display()))
-            }
-            _ => Self::unavailable(path, error),
+/// The socket at `path` cannot be connected to.
+fn not_connected(path: &Path, error: &io::Error) -> CommandError {
+    match error.kind() {
+        ErrorKind::PermissionDenied => {
+            let hint = "run this as the user that forepost runs as, or as root";
+            CommandError::denied(format!("{}: {error}; {hint}", path.display()))
         }
+        _ => unavailable(path, error),
     }
 }
 
@@ -59,40 +44,40 @@ pub(super) struct Client {
 
 impl Client {
     /// Connects to the first of `paths` that exists.
-    pub(super) async fn connect(paths: &[PathBuf]) -> Result<Self, Failure> {
+    pub(super) async fn connect(paths: &[PathBuf]) -> Result<Self, CommandError> {
         let mut failure = None;
         for path in paths {
             match UnixStream::connect(path).await {
                 Ok(stream) => {
-                    let unavailable = |error| Failure::unavailable(path, error);
+                    let unavailable = |error| unavailable(path, error);
                     let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(unavailable)?;
                     // Errors of the connection are reported by the request.
                     tokio::spawn(connection);
                     return Ok(Self { path: path.clone(), sender });
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    failure.get_or_insert(Failure::connecting(path, &error));
+                    failure.get_or_insert(not_connected(path, &error));
                 }
-                Err(error) => return Err(Failure::connecting(path, &error)),
+                Err(error) => return Err(not_connected(path, &error)),
             }
         }
-        Err(failure.unwrap_or_else(|| Failure::new(UNAVAILABLE, "there is no socket to ask at")))
+        Err(failure.unwrap_or_else(|| CommandError::unavailable("there is no socket to ask at")))
     }
 
     /// Sends a request, and parses the JSON of the answer.
-    pub(super) async fn ask(&mut self, method: Method, target: &str) -> Result<Value, Failure> {
-        let answer = tokio::time::timeout(PATIENCE, self.exchange(method, target)).await;
+    pub(super) async fn ask(&mut self, method: Method, target: &str) -> Result<Value, CommandError> {
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(method, target)).await;
         let answer = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
-        let (status, body) = answer.map_err(|why| Failure::unavailable(&self.path, why))?;
+        let (status, body) = answer.map_err(|why| unavailable(&self.path, why))?;
         let message = body["message"].as_str();
         match (status, message) {
             (StatusCode::OK, _) if body.is_object() => Ok(body),
             (StatusCode::NOT_FOUND, Some(message)) if body["error"] == "no_match" => {
-                Err(Failure::new(super::NOT_FOUND, message))
+                Err(CommandError::new(super::NOT_FOUND, message))
             }
-            (StatusCode::BAD_REQUEST, Some(message)) => Err(Failure::new(super::USAGE, message)),
-            (StatusCode::SERVICE_UNAVAILABLE, Some(message)) => Err(Failure::new(UNAVAILABLE, message)),
-            _ => Err(Failure::unavailable(&self.path, "something else listens there")),
+            (StatusCode::BAD_REQUEST, Some(message)) => Err(CommandError::usage(message)),
+            (StatusCode::SERVICE_UNAVAILABLE, Some(message)) => Err(CommandError::unavailable(message)),
+            _ => Err(unavailable(&self.path, "something else listens there")),
         }
     }
 
@@ -114,7 +99,7 @@ mod tests {
 
     #[track_caller]
     fn check(kind: ErrorKind, status: u8, says: &str) {
-        let failure = Failure::connecting(Path::new("/run/x.sock"), &io::Error::from(kind));
+        let failure = not_connected(Path::new("/run/x.sock"), &io::Error::from(kind));
         assert_eq!(failure.status, status, "{failure:?}");
         assert!(failure.message.contains("/run/x.sock") && failure.message.contains(says), "{failure:?}");
     }

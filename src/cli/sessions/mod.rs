@@ -12,8 +12,8 @@ use http::Method;
 use serde_json::Value;
 use url::form_urlencoded;
 
-use self::client::{Client, Failure};
-use super::USAGE;
+use self::client::Client;
+use super::command_error::CommandError;
 use crate::serve::Admin;
 use crate::session::SessionKey;
 use crate::settings::{self, Sources};
@@ -112,7 +112,7 @@ pub(super) async fn run(sources: &Sources, asked: &SessionsArguments) -> ExitCod
     }
 }
 
-async fn obey(sources: &Sources, asked: &SessionsArguments) -> Result<(), Failure> {
+async fn obey(sources: &Sources, asked: &SessionsArguments) -> Result<(), CommandError> {
     if let SessionsCommand::Revoke { whose: Whose { all: true, .. }, yes: false, .. } = &asked.command {
         confirm()?;
     }
@@ -134,18 +134,18 @@ async fn obey(sources: &Sources, asked: &SessionsArguments) -> Result<(), Failur
 }
 
 /// The paths that the daemon may listen on.
-fn sockets(sources: &Sources, named: Option<&PathBuf>) -> Result<Vec<PathBuf>, Failure> {
+fn sockets(sources: &Sources, named: Option<&PathBuf>) -> Result<Vec<PathBuf>, CommandError> {
     if let Some(path) = named {
         return Ok(vec![path.clone()]);
     }
-    match settings::admin(sources).map_err(|mistakes| Failure::new(USAGE, mistakes.to_string()))? {
+    match settings::admin(sources).map_err(|mistakes| CommandError::usage(mistakes.to_string()))? {
         Admin::At(path) | Admin::Usual(Some(path)) => Ok(vec![path]),
         Admin::Usual(None) => Ok(USUAL_SOCKETS.map(PathBuf::from).to_vec()),
-        Admin::Off => Err(Failure::new(USAGE, "server.admin is off in this configuration; --socket names a socket")),
+        Admin::Off => Err(CommandError::usage("server.admin is off in this configuration; --socket names a socket")),
     }
 }
 
-async fn list(client: &mut Client, filter: [(&str, &Option<String>); 2], json: bool) -> Result<(), Failure> {
+async fn list(client: &mut Client, filter: [(&str, &Option<String>); 2], json: bool) -> Result<(), CommandError> {
     let mut given = form_urlencoded::Serializer::new(String::new());
     given.extend_pairs(filter.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))));
     let given = given.finish();
@@ -164,7 +164,7 @@ async fn list(client: &mut Client, filter: [(&str, &Option<String>); 2], json: b
         target = format!("/sessions?{given}&{}", parameter("at", next));
     }
     if count == 0 && !given.is_empty() {
-        return Err(Failure::new(NOT_FOUND, "no session is like that"));
+        return Err(CommandError::new(NOT_FOUND, "no session is like that"));
     }
     if json { Ok(()) } else { print(&table::list(&sessions)) }
 }
@@ -173,13 +173,13 @@ fn parameter(name: &str, value: &str) -> String {
     form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish()
 }
 
-fn session_target(id: &str) -> Result<String, Failure> {
+fn session_target(id: &str) -> Result<String, CommandError> {
     // Another text could change the path of the request.
-    let wrong = || Failure::new(USAGE, format!("{id} is not an id of a session: 43 letters, digits, - and _"));
+    let wrong = || CommandError::usage(format!("{id} is not an id of a session: 43 letters, digits, - and _"));
     SessionKey::parse(id).map(|id| format!("/sessions/{id}")).ok_or_else(wrong)
 }
 
-fn revoke_target(whose: &Whose, issuer: Option<&str>) -> Result<String, Failure> {
+fn revoke_target(whose: &Whose, issuer: Option<&str>) -> Result<String, CommandError> {
     if let Some(id) = &whose.id {
         return session_target(id);
     }
@@ -193,9 +193,9 @@ fn revoke_target(whose: &Whose, issuer: Option<&str>) -> Result<String, Failure>
 }
 
 /// Asks the operator to confirm that all sessions are meant. Without a terminal, `--yes` is required.
-fn confirm() -> Result<(), Failure> {
+fn confirm() -> Result<(), CommandError> {
     if !io::stdin().is_terminal() {
-        return Err(Failure::new(USAGE, "this signs everybody out; add --yes if that is meant"));
+        return Err(CommandError::usage("this signs everybody out; add --yes if that is meant"));
     }
     eprint!("This signs everybody out of every application. Go on? [y/N] ");
     let mut answer = String::new();
@@ -203,7 +203,7 @@ fn confirm() -> Result<(), Failure> {
     if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
         return Ok(());
     }
-    Err(Failure::new(USAGE, "nothing was done"))
+    Err(CommandError::usage("nothing was done"))
 }
 
 /// What an order to end sessions does not end.
@@ -230,10 +230,10 @@ fn line(value: &Value) -> String {
 }
 
 /// Prints, and ignores a closed pipe.
-fn print(text: &str) -> Result<(), Failure> {
+fn print(text: &str) -> Result<(), CommandError> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(NOT_FOUND, error.to_string())),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CommandError::new(NOT_FOUND, error.to_string())),
         Ok(()) | Err(_) => Ok(()),
     }
 }

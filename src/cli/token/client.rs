@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-use super::failure::Failure;
+use crate::cli::command_error::CommandError;
 use crate::oidc::{ClientAuthentication, HttpClient, Metadata, clean_without_secrets};
 
 /// Parameters that must not come back in a message.
@@ -153,9 +153,9 @@ impl fmt::Debug for Tokens {
 
 impl Tokens {
     /// Reads what may stand behind `Authorization: Bearer`.
-    pub(super) fn read(answer: &Map<String, Value>) -> Result<Self, Failure> {
+    pub(super) fn read(answer: &Map<String, Value>) -> Result<Self, CommandError> {
         let text = |name| answer.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-        let wrong = |why: &str| Failure::unavailable(format!("the provider's answer: {why}"));
+        let wrong = |why: &str| CommandError::unavailable(format!("the provider's answer: {why}"));
         let access = text("access_token").ok_or_else(|| wrong("there is no access token in it"))?;
         if !access.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(wrong("the access token has characters that no token has"));

@@ -9,8 +9,8 @@ use url::Url;
 
 use super::client::{Client, Refusal, Tokens, seconds};
 use super::discovery::address;
-use super::failure::Failure;
 use super::show::Screen;
+use crate::cli::command_error::CommandError;
 use crate::oidc::HttpClient;
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -26,7 +26,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Where the provider does not say how long codes live, although it must.
 const USUAL_LIFETIME: Duration = Duration::from_mins(10);
-/// Nobody waits longer.
+/// No user waits longer.
 const LONGEST_LIFETIME: Duration = Duration::from_hours(1);
 
 /// What a login is asked for with.
@@ -75,7 +75,7 @@ impl Codes {
 #[derive(Debug)]
 enum Step {
     Tokens(Tokens),
-    Ended(Failure),
+    Ended(CommandError),
     Pending,
     SlowDown,
     Away(String),
@@ -86,24 +86,28 @@ impl From<Result<Map<String, Value>, Refusal>> for Step {
         match answer {
             Ok(answer) => Tokens::read(&answer).map_or_else(Self::Ended, Self::Tokens),
             Err(Refusal::Away(why)) => Self::Away(why),
-            Err(Refusal::Malformed(why)) => Self::Ended(Failure::unavailable(why)),
+            Err(Refusal::Malformed(why)) => Self::Ended(CommandError::unavailable(why)),
             Err(Refusal::Error { code, words }) => match code.as_str() {
                 "authorization_pending" => Self::Pending,
                 "slow_down" => Self::SlowDown,
                 "access_denied" | "authorization_declined" => {
-                    Self::Ended(Failure::denied("the login was denied at the provider"))
+                    Self::Ended(CommandError::denied("the login was denied at the provider"))
                 }
                 "expired_token" => Self::Ended(expired(None)),
-                _ => Self::Ended(Failure::unavailable(format!("the provider refuses: {words}"))),
+                _ => Self::Ended(CommandError::unavailable(format!("the provider refuses: {words}"))),
             },
         }
     }
 }
 
-fn expired(away: Option<&str>) -> Failure {
+fn expired(away: Option<&str>) -> CommandError {
     match away {
-        Some(why) => Failure::again(format!("the code has expired, and the provider was away: {why}; run this again")),
-        None => Failure::again("the code has expired before the login was confirmed; run this again for a new one"),
+        Some(why) => {
+            CommandError::temporary(format!("the code has expired, and the provider was away: {why}; run this again"))
+        }
+        None => {
+            CommandError::temporary("the code has expired before the login was confirmed; run this again for a new one")
+        }
     }
 }
 
@@ -137,7 +141,11 @@ impl Pace {
 }
 
 /// Has the user confirm a login somewhere else, and waits for the tokens.
-pub(super) async fn login(http: &HttpClient, request: &Request<'_>, screen: &mut Screen) -> Result<Tokens, Failure> {
+pub(super) async fn login(
+    http: &HttpClient,
+    request: &Request<'_>,
+    screen: &mut Screen,
+) -> Result<Tokens, CommandError> {
     let began = Instant::now();
     let codes = ask_for_codes(http, request).await?;
     screen.invite(&codes);
@@ -161,7 +169,7 @@ pub(super) async fn login(http: &HttpClient, request: &Request<'_>, screen: &mut
     }
 }
 
-async fn ask_for_codes(http: &HttpClient, request: &Request<'_>) -> Result<Codes, Failure> {
+async fn ask_for_codes(http: &HttpClient, request: &Request<'_>) -> Result<Codes, CommandError> {
     let mut parameters = vec![("scope", request.scope)];
     parameters.extend(request.resource.map(|resource| ("resource", resource)));
     let answer = request.client.post(http, request.device_endpoint, &parameters).await;
@@ -173,9 +181,9 @@ async fn ask_for_codes(http: &HttpClient, request: &Request<'_>) -> Result<Codes
             Refusal::Error { code, .. } if code == "invalid_scope" => "; --scope asks for others",
             _ => "",
         };
-        Failure::unavailable(format!("the provider begins no login: {refusal}{hint}"))
+        CommandError::unavailable(format!("the provider begins no login: {refusal}{hint}"))
     })?;
-    Codes::read(&answer).map_err(|why| Failure::unavailable(format!("{}: {why}", request.device_endpoint)))
+    Codes::read(&answer).map_err(|why| CommandError::unavailable(format!("{}: {why}", request.device_endpoint)))
 }
 
 async fn ask_for_tokens(http: &HttpClient, request: &Request<'_>, codes: &Codes) -> Step {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::challenge::resource_metadata;
-use super::failure::Failure;
+use crate::cli::command_error::CommandError;
 use crate::oidc::{HttpClient, Metadata, clean};
 use crate::settings::is_loopback;
 use crate::telemetry::WithCauses;
@@ -41,7 +41,7 @@ pub(super) struct Target {
 
 /// Reads a web address that secrets may go to: https, or this machine.
 pub(super) fn address(text: &str, what: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("{what} is no web address: {error}"))?;
+    let url = Url::parse(text).map_err(|error| format!("{what} is not a web address: {error}"))?;
     let secure = url.scheme() == "https" || url.scheme() == "http" && is_loopback(&url);
     if !secure {
         return Err(format!("{what} has to begin with https:// (http:// will do on this machine)"));
@@ -54,7 +54,7 @@ pub(super) fn address(text: &str, what: &str) -> Result<Url, String> {
 
 /// Whether `url` is part of `resource`: same origin, and below its path by whole segments.
 ///
-/// Somebody else's name must not do: the token would be one for them, in the hands of whoever is at `url`.
+/// The name of another server must not do: the server at `url` would get a token for that other one.
 pub(super) fn covers(resource: &str, url: &Url) -> bool {
     let Ok(resource) = Url::parse(resource) else {
         return false;
@@ -66,18 +66,18 @@ pub(super) fn covers(resource: &str, url: &Url) -> bool {
 }
 
 /// Asks the application at `url` where its tokens come from.
-pub(super) async fn target(http: &HttpClient, url: &Url) -> Result<Target, Failure> {
+pub(super) async fn target(http: &HttpClient, url: &Url) -> Result<Target, CommandError> {
     let answer = get(http, url).await?;
     if answer.status() == StatusCode::UNAUTHORIZED
         && let Some(named) = resource_metadata(challenges(answer.headers()).iter().map(String::as_str))
     {
-        let place = address(&named, "what the application names as its metadata").map_err(Failure::unavailable)?;
+        let place = address(&named, "what the application names as its metadata").map_err(CommandError::unavailable)?;
         if place.origin() != url.origin() {
-            return Err(Failure::unavailable(format!("{url} names metadata on another host: {place}")));
+            return Err(CommandError::unavailable(format!("{url} names metadata on another host: {place}")));
         }
         let answer = get(http, &place).await?;
         if answer.status() != StatusCode::OK {
-            return Err(Failure::unavailable(format!("{place} answers {}", answer.status())));
+            return Err(CommandError::unavailable(format!("{place} answers {}", answer.status())));
         }
         return read(answer.body(), &place, url);
     }
@@ -95,30 +95,31 @@ pub(super) async fn target(http: &HttpClient, url: &Url) -> Result<Target, Failu
     } else {
         "does the application accept tokens (with forepost: application.tokens)?"
     };
-    Err(Failure::unavailable(format!("{url} answers {status} and does not say where to get a token: {hint}")))
+    Err(CommandError::unavailable(format!("{url} answers {status} and does not say where to get a token: {hint}")))
 }
 
 /// Fetches what the provider says about itself.
-pub(super) async fn provider(http: &HttpClient, issuer: &str) -> Result<Metadata, Failure> {
-    address(issuer, "the address of the provider").map_err(Failure::unavailable)?;
-    let place = address(&Metadata::address(issuer), "the address of the provider").map_err(Failure::unavailable)?;
+pub(super) async fn provider(http: &HttpClient, issuer: &str) -> Result<Metadata, CommandError> {
+    address(issuer, "the address of the provider").map_err(CommandError::unavailable)?;
+    let place =
+        address(&Metadata::address(issuer), "the address of the provider").map_err(CommandError::unavailable)?;
     let answer = get(http, &place).await?;
     if answer.status() != StatusCode::OK {
-        return Err(Failure::unavailable(format!("{place} answers {}", answer.status())));
+        return Err(CommandError::unavailable(format!("{place} answers {}", answer.status())));
     }
     Metadata::parse(issuer, answer.body())
-        .map_err(|error| Failure::unavailable(format!("{place}: {}", WithCauses(&error))))
+        .map_err(|error| CommandError::unavailable(format!("{place}: {}", WithCauses(&error))))
 }
 
-async fn get(http: &HttpClient, url: &Url) -> Result<Response<Vec<u8>>, Failure> {
+async fn get(http: &HttpClient, url: &Url) -> Result<Response<Vec<u8>>, CommandError> {
     let request = Request::get(url.as_str())
         .header(header::ACCEPT, "application/json")
         .header(header::USER_AGENT, super::USER_AGENT)
         // No page, please: forepost would begin a login.
         .header("sec-fetch-mode", "cors")
         .body(Vec::new())
-        .map_err(|_| Failure::usage(format!("{url} cannot be asked")))?;
-    http.send(request).await.map_err(|none| Failure::unavailable(format!("{url}: {none}")))
+        .map_err(|_| CommandError::usage(format!("{url} cannot be asked")))?;
+    http.send(request).await.map_err(|none| CommandError::unavailable(format!("{url}: {none}")))
 }
 
 fn challenges(headers: &HeaderMap) -> Vec<String> {
@@ -126,8 +127,8 @@ fn challenges(headers: &HeaderMap) -> Vec<String> {
     values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
 }
 
-fn read(body: &[u8], place: &Url, url: &Url) -> Result<Target, Failure> {
-    let wrong = |why: &str| Failure::unavailable(format!("{place}: {why}"));
+fn read(body: &[u8], place: &Url, url: &Url) -> Result<Target, CommandError> {
+    let wrong = |why: &str| CommandError::unavailable(format!("{place}: {why}"));
     let document: Document = serde_json::from_slice(body).map_err(|error| wrong(&error.to_string()))?;
     if !covers(&document.resource, url) {
         return Err(wrong(&format!("it is about {}, not about {url}", clean(&document.resource))));

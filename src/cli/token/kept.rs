@@ -12,8 +12,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::client::Tokens;
-use super::failure::{Failure, Interrupt};
+use super::interrupt::Interrupt;
 use super::show::Screen;
+use crate::cli::command_error::CommandError;
 use crate::world::UnixTime;
 
 /// For the owner alone.
@@ -25,7 +26,7 @@ const ANYBODY_ELSE_WRITES: u32 = 0o022;
 
 /// A token that ends sooner is not handed out, unless its whole life is shorter than twice that.
 const SPARE: Duration = Duration::from_secs(30);
-/// Between looks at a lock that somebody else has.
+/// Between looks at a lock that another process has.
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// What is kept of one login.
@@ -33,7 +34,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Kept {
     /// What the application calls itself.
     pub(super) resource: String,
-    /// Who gave the tokens; nobody else gets them.
+    /// Who gave the tokens; no other server gets them.
     pub(super) issuer: String,
     /// The client that they were given to.
     pub(super) client_id: String,
@@ -94,12 +95,12 @@ impl Store {
     }
 
     /// What is kept under `name`; nothing that others could have read, or could have written.
-    pub(super) fn read(&self, name: &str) -> Result<Option<Kept>, Failure> {
+    pub(super) fn read(&self, name: &str) -> Result<Option<Kept>, CommandError> {
         let path = self.file(name);
         let text = match self.read_private(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Failure::denied(format!("{}: {error}", path.display()))),
+            Err(error) => return Err(CommandError::denied(format!("{}: {error}", path.display()))),
         };
         // What is damaged is replaced by the next login.
         Ok(serde_json::from_str(&text).ok())
@@ -143,10 +144,15 @@ impl Store {
     }
 
     /// Waits until no other run changes this login.
-    pub(super) async fn lock(&self, name: &str, interrupt: &Interrupt, screen: &mut Screen) -> Result<Lock, Failure> {
+    pub(super) async fn lock(
+        &self,
+        name: &str,
+        interrupt: &Interrupt,
+        screen: &mut Screen,
+    ) -> Result<Lock, CommandError> {
         let path = self.0.join(format!("{name}.lock"));
         let hint = "XDG_STATE_HOME can name another place for kept tokens";
-        let failure = |error: io::Error| Failure::denied(format!("{}: {error}; {hint}", path.display()));
+        let failure = |error: io::Error| CommandError::denied(format!("{}: {error}; {hint}", path.display()));
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(DIRECTORY_MODE).create(&self.0).map_err(failure)?;
         self.check_directory().map_err(failure)?;
@@ -188,7 +194,7 @@ impl Store {
 }
 
 impl Lock {
-    /// `None` when somebody else has it.
+    /// `None` when another process has it.
     fn try_new(path: &Path) -> io::Result<Option<Self>> {
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
@@ -201,7 +207,7 @@ impl Lock {
         Ok(lock.is_in_place()?.then_some(lock))
     }
 
-    /// Whoever had it before may have taken it away.
+    /// The process that had it before may have removed its file.
     fn is_in_place(&self) -> io::Result<bool> {
         match fs::metadata(&self.path) {
             Ok(there) => Ok(there.ino() == self.file.metadata()?.ino()),
@@ -302,7 +308,7 @@ mod tests {
         let held = Lock::try_new(&path).unwrap().unwrap();
         fs::remove_file(&path).unwrap();
         assert!(!held.is_in_place().unwrap());
-        assert!(Lock::try_new(&path).unwrap().is_some(), "the old one is nobody's any more");
+        assert!(Lock::try_new(&path).unwrap().is_some(), "no process holds the old one any more");
     }
 
     #[test]

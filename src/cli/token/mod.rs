@@ -4,8 +4,8 @@ mod challenge;
 mod client;
 mod device;
 mod discovery;
-mod failure;
 mod forget;
+mod interrupt;
 mod kept;
 mod obtain;
 mod show;
@@ -20,10 +20,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use self::discovery::address;
-use self::failure::{Failure, Interrupt};
+use self::interrupt::Interrupt;
 use self::kept::Store;
 use self::show::Screen;
-use super::USAGE;
+use super::command_error::CommandError;
 use crate::oidc::HttpClient;
 use crate::telemetry::WithCauses;
 use crate::world::World;
@@ -95,7 +95,7 @@ pub(super) async fn run(arguments: &TokenArguments) -> ExitCode {
     }
 }
 
-fn ended(screen: &mut Screen, failure: &Failure) -> ExitCode {
+fn ended(screen: &mut Screen, failure: &CommandError) -> ExitCode {
     screen.say(&format!("forepost: {}", failure.message));
     ExitCode::from(failure.status)
 }
@@ -112,8 +112,8 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(arguments: &'a TokenArguments) -> Result<Self, Failure> {
-        let mut url = address(&arguments.url, "the address of the application").map_err(Failure::usage)?;
+    fn new(arguments: &'a TokenArguments) -> Result<Self, CommandError> {
+        let mut url = address(&arguments.url, "the address of the application").map_err(CommandError::usage)?;
         url.set_query(None);
         url.set_fragment(None);
         let secret = arguments.client_secret_file.as_deref().map(read_secret).transpose()?;
@@ -122,7 +122,7 @@ impl<'a> Run<'a> {
             arguments,
             url,
             secret,
-            http: http.map_err(|error| Failure::usage(WithCauses(&error).to_string()))?,
+            http: http.map_err(|error| CommandError::usage(WithCauses(&error).to_string()))?,
             world: World::system(),
             store: Store::of_environment(),
             screen: Screen::new(!arguments.no_qr),
@@ -130,16 +130,16 @@ impl<'a> Run<'a> {
         })
     }
 
-    async fn print_token(&mut self) -> Result<(), Failure> {
+    async fn print_token(&mut self) -> Result<(), CommandError> {
         let token = self.token().await?;
         let mut stdout = io::stdout().lock();
         let printed = writeln!(stdout, "{}", token.expose_secret()).and_then(|()| stdout.flush());
-        printed.map_err(|error| Failure::output(format!("the token cannot be printed: {error}")))
+        printed.map_err(|error| CommandError::output(format!("the token cannot be printed: {error}")))
     }
 }
 
-fn read_secret(path: &Path) -> Result<SecretString, Failure> {
-    let failure = |why: &str| Failure::usage(format!("--client-secret-file: {}: {why}", path.display()));
+fn read_secret(path: &Path) -> Result<SecretString, CommandError> {
+    let failure = |why: &str| CommandError::usage(format!("--client-secret-file: {}: {why}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| failure(&error.to_string()))?;
     match text.trim_end_matches(['\r', '\n']) {
         "" => Err(failure("it is empty")),

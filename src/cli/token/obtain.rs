@@ -5,14 +5,14 @@ use url::Url;
 
 use super::client::{Client, Refusal, Tokens};
 use super::discovery::{self, Target, address, covers};
-use super::failure::Failure;
 use super::kept::{self, Kept, Lock};
 use super::{Run, TokenArguments, device};
+use crate::cli::command_error::CommandError;
 use crate::oidc::{Metadata, ends_grant};
 
 impl Run<'_> {
     /// A kept token, else a refreshed one, else one of a new login.
-    pub(super) async fn token(&mut self) -> Result<SecretString, Failure> {
+    pub(super) async fn token(&mut self) -> Result<SecretString, CommandError> {
         let mut ignored = None;
         let mut locked = None;
         if let Some((name, kept)) = self.kept()? {
@@ -54,7 +54,7 @@ impl Run<'_> {
     }
 
     /// What is kept of the login for the smallest application that holds the address.
-    fn kept(&self) -> Result<Option<(String, Kept)>, Failure> {
+    fn kept(&self) -> Result<Option<(String, Kept)>, CommandError> {
         let mut resource = self.url.clone();
         loop {
             let name = self.name(resource.as_str());
@@ -78,11 +78,11 @@ impl Run<'_> {
         kept::name(&resource, &(client_id, scope, resource_indicator))
     }
 
-    fn read(&self, name: &str) -> Result<Option<Kept>, Failure> {
+    fn read(&self, name: &str) -> Result<Option<Kept>, CommandError> {
         self.store.as_ref().map_or(Ok(None), |store| store.read(name))
     }
 
-    async fn lock(&mut self, name: &str) -> Result<Option<Lock>, Failure> {
+    async fn lock(&mut self, name: &str) -> Result<Option<Lock>, CommandError> {
         match &self.store {
             Some(store) => store.lock(name, &self.interrupt, &mut self.screen).await.map(Some),
             None => Ok(None),
@@ -103,12 +103,12 @@ impl Run<'_> {
     /// Spends the refresh token; `None` when there is none that counts.
     ///
     /// An interruption waits for the end: a new refresh token could be lost on its way.
-    async fn refreshed(&mut self, kept: &mut Kept, lock: Option<&Lock>) -> Result<Option<SecretString>, Failure> {
+    async fn refreshed(&mut self, kept: &mut Kept, lock: Option<&Lock>) -> Result<Option<SecretString>, CommandError> {
         let Some(refresh_token) = kept.refresh_token.clone() else {
             return Ok(None);
         };
         let metadata = self.interrupt.or(discovery::provider(&self.http, &kept.issuer)).await?;
-        let endpoint = address(metadata.token_endpoint(), "token_endpoint").map_err(Failure::unavailable)?;
+        let endpoint = address(metadata.token_endpoint(), "token_endpoint").map_err(CommandError::unavailable)?;
         let client = Client::new(&kept.client_id, self.secret.as_ref(), &metadata);
         let mut parameters = vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.as_str())];
         parameters.extend(self.arguments.resource_indicator.then_some(("resource", kept.resource.as_str())));
@@ -120,7 +120,7 @@ impl Run<'_> {
                 return Ok(None);
             }
             Err(refusal) => {
-                return Err(Failure::unavailable(format!("the provider does not refresh the login: {refusal}")));
+                return Err(CommandError::unavailable(format!("the provider does not refresh the login: {refusal}")));
             }
         };
         let tokens = Tokens::read(&answer)?;
@@ -129,21 +129,18 @@ impl Run<'_> {
         Ok(Some(tokens.access))
     }
 
-    async fn login(&mut self, target: Target, lock: Option<&Lock>) -> Result<SecretString, Failure> {
+    async fn login(&mut self, target: Target, lock: Option<&Lock>) -> Result<SecretString, CommandError> {
         let metadata = self.interrupt.or(discovery::provider(&self.http, &target.issuer)).await?;
-        let unavailable = |why: &str| Failure::unavailable(format!("the provider {}: {why}", target.issuer));
+        let unavailable = |why: &str| CommandError::unavailable(format!("the provider {}: {why}", target.issuer));
         let device_endpoint = metadata
             .device_authorization_endpoint()
             .ok_or_else(|| unavailable("its metadata has no device_authorization_endpoint, so it has no such login"))?;
         let device_endpoint = address(device_endpoint.as_str(), "device_authorization_endpoint");
         let device_endpoint = device_endpoint.map_err(|why| unavailable(&why))?;
         let token_endpoint = address(metadata.token_endpoint(), "token_endpoint").map_err(|why| unavailable(&why))?;
-        let client_id = self
-            .arguments
-            .client_id
-            .clone()
-            .or(target.client_id)
-            .ok_or_else(|| Failure::usage("the application names no client for programs; --client-id names one"))?;
+        let client_id = self.arguments.client_id.clone().or(target.client_id).ok_or_else(|| {
+            CommandError::usage("the application names no client for programs; --client-id names one")
+        })?;
         let client = Client::new(&client_id, self.secret.as_ref(), &metadata);
         let scope = self.scope(&target.scopes, &metadata);
         let request = device::Request {

@@ -31,7 +31,7 @@ impl Screen {
         Self { terminal, qr: qr && terminal, open_line: false }
     }
 
-    /// A line for the user, whoever wrote parts of it.
+    /// A line for the user, which may hold words of the provider.
     pub(super) fn say(&mut self, line: &str) {
         self.end_line();
         print(&format!("{}\n", escaped(line)));
@@ -76,7 +76,7 @@ impl Screen {
     }
 }
 
-/// Nobody is there to hear of a failure.
+/// There is no better place to report a failure.
 fn print(text: &str) {
     let mut stderr = io::stderr().lock();
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());

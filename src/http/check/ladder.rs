@@ -15,7 +15,7 @@ use crate::forwarded::{ForwardedError, OriginalRequest, RequestKind};
 use crate::http::outcome::{Cause, Denial, Forbid, Grant, Outcome, ToLogin, Unavailable};
 use crate::http::outpost::{Outpost, store_is_down};
 use crate::http::route::BrowserRoute;
-use crate::http::sessions::{Found, Held, Search, SessionError};
+use crate::http::sessions::{Found, Search, SessionError, TokenAndSession};
 use crate::http::visited::Visited;
 use crate::identity::Assurance;
 use crate::login::{Interaction, LoginRedirect, ReturnTarget, StartError, Wish, assured_login_url, silent_login_url};
@@ -162,9 +162,9 @@ impl<'c> Check<'c> {
     }
 
     /// By the session, where there is one.
-    fn judge(&self, protected: Protected<'c>, held: Option<Held>, now: UnixTime) -> Checked<'c> {
+    fn judge(&self, protected: Protected<'c>, held: Option<TokenAndSession>, now: UnixTime) -> Checked<'c> {
         let Protected { app, original, .. } = protected;
-        if let Some(Held { token, session }) = &held {
+        if let Some(TokenAndSession { token, session }) = &held {
             session.touch(now);
             self.outpost.refresher.refresh_if_due(app, token, session, now);
         }

@@ -103,7 +103,7 @@ What a check is answered: by path, dialect and credential, for each kind of requ
 Made by the test `the_decision_table`, which also proves that a 2xx is given if and only if an identity or a public rule was proved.
 
 A line tells the status; where Location leads (`provider`: the authorisation endpoint, `login`: our start link, with the
-action that nginx and HAProxy are told); whose identity headers are there (`nobody`: all of them, empty); how many cookies are set.
+action that nginx and HAProxy are told); whose identity headers are there (`empty`: all of them, without values); how many cookies are set.
 A credential stands for both modes, one host and a whole domain, unless it says otherwise.
 ";
 

@@ -254,9 +254,9 @@ impl Stage {
             },
             identity: match identity {
                 None => "",
-                Some(b"") => " nobody",
+                Some(b"") => " empty",
                 Some(b"alice") => " alice",
-                Some(_) => " somebody",
+                Some(_) => " another user",
             },
             cookies,
         }

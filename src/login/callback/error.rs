@@ -10,7 +10,7 @@ use crate::world::EntropyError;
 #[derive(Debug, thiserror::Error)]
 pub enum CallbackError {
     /// A parameter is missing or repeated.
-    #[error("the request is no authorisation response: {0}")]
+    #[error("the request is not an authorisation response: {0}")]
     Malformed(&'static str),
     /// The state is not one that we made for this application.
     #[error("the state is not ours, or of another application")]

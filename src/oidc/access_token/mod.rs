@@ -162,7 +162,7 @@ pub(super) fn verify_active(token: &str, answer: &Map<String, Value>) -> Result<
 pub(super) fn verify_bearer(claims: &Map<String, Value>) -> Result<(), Flaw> {
     // Bound to a key that forepost does not check (RFC 7800 §3).
     if claims.contains_key("cnf") {
-        return Err(unfit("it is bound to a key (`cnf`), and is no bearer token"));
+        return Err(unfit("it is bound to a key (`cnf`), and is not a bearer token"));
     }
     if claims.contains_key("events") {
         return Err(unfit("it reports an event"));
@@ -194,9 +194,9 @@ pub(super) fn verify_recipient(claims: &Map<String, Value>, recipient: &Recipien
         Some(Value::String(audience)) => vec![audience],
         Some(Value::Array(audiences)) => {
             let texts = audiences.iter().map(Value::as_str).collect::<Option<Vec<_>>>();
-            texts.ok_or_else(|| unfit("`aud` is no list of texts"))?
+            texts.ok_or_else(|| unfit("`aud` is not a list of strings"))?
         }
-        Some(_) => return Err(unfit("`aud` is no text")),
+        Some(_) => return Err(unfit("`aud` is not a string")),
     };
     if audiences.iter().any(|audience| (recipient.is_ours)(audience)) {
         return Ok(());
@@ -208,7 +208,9 @@ pub(super) fn verify_recipient(claims: &Map<String, Value>, recipient: &Recipien
         Some(_) => Err(unfit("`aud` is neither us nor the client that it was given to")),
         // Without an audience only the client tells; `is_ours` knows our own.
         None if audiences.is_empty() && client.is_some_and(|client| (recipient.is_ours)(client)) => Ok(()),
-        None => Err(unfit("it is for somebody else (`aud`), of a client that is not accepted (`azp`, `client_id`)")),
+        None => {
+            Err(unfit("it is for another recipient (`aud`), and of a client that is not accepted (`azp`, `client_id`)"))
+        }
     }
 }
 

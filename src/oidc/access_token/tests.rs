@@ -35,7 +35,7 @@ fn id_tokens_are_no_access_tokens() {
     kind(Some("dpop+jwt"), json!({"scope": "openid"}), true, false);
     kind(Some("jwt"), json!({"scope": "openid", "events": {}}), true, false);
     kind(Some("at+jwt"), json!({"cnf": {"jkt": "x"}}), true, false);
-    // An issuer that signs nobody in makes only such tokens.
+    // An issuer with which no user signs in makes only such tokens.
     kind(None, json!({}), false, true);
     kind(Some("jwt"), json!({"nonce": "n"}), false, false);
     kind(Some("jwt"), json!({"at_hash": "x"}), false, false);
@@ -188,7 +188,7 @@ fn times_are_judged() {
 }
 
 #[test]
-fn a_client_without_a_user_is_nobodys_namesake() {
+fn a_client_without_a_user_has_no_users_name() {
     let subject =
         |claims| with_subject(members(claims)).ok().and_then(|claims| claims["sub"].as_str().map(str::to_owned));
     assert_eq!(subject(json!({"sub": "alice", "client_id": "ci"})).as_deref(), Some("alice"));

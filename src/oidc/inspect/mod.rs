@@ -79,7 +79,7 @@ async fn fetch(http: &HttpClient, address: &str) -> Result<(HeaderMap, Vec<u8>),
     let request = Request::get(address)
         .header(header::ACCEPT, "application/json")
         .body(Vec::new())
-        .map_err(|_| OidcError::Malformed("the address is no URL".into()))?;
+        .map_err(|_| OidcError::Malformed("the address is not a URL".into()))?;
     let (parts, body) = http.send(request).await?.into_parts();
     if parts.status == StatusCode::OK {
         Ok((parts.headers, body))

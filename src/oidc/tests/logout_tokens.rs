@@ -58,17 +58,17 @@ fn logout_tokens_say_what_they_must() {
     logout_with("events", event, "events");
     logout_with("nonce", "x", "nonce");
     logout_with("nonce", Value::Null, "nonce");
-    logout_with("sub", 7, "`sub` is no text");
-    logout_with("sid", serde_json::json!(["x"]), "`sid` is no text");
+    logout_with("sub", 7, "`sub` is not a string");
+    logout_with("sid", serde_json::json!(["x"]), "`sid` is not a string");
     logout_with("sid", "", "accepted");
-    logout_with("jti", 7, "`jti` is no text");
+    logout_with("jti", 7, "`jti` is not a string");
     logout_with("jti", "", "`jti` is missing");
-    logout_with("iat", -1, "`iat` is no date");
-    logout_with("iat", 1e300, "`iat` is no date");
-    logout_with("iat", "now", "`iat` is no date");
-    logout_with("exp", 1e300, "`exp` is no date");
-    logout_with("exp", -1, "`exp` is no date");
-    logout_with("exp", "1795303425", "`exp` is no date");
+    logout_with("iat", -1, "`iat` is not a date");
+    logout_with("iat", 1e300, "`iat` is not a date");
+    logout_with("iat", "now", "`iat` is not a date");
+    logout_with("exp", 1e300, "`exp` is not a date");
+    logout_with("exp", -1, "`exp` is not a date");
+    logout_with("exp", "1795303425", "`exp` is not a date");
     logout_with("exp", 1000, "expired");
     logout_with("nbf", 99_999_999_999_u64, "nbf");
     logout_without(&["sub"], "accepted");
@@ -79,7 +79,7 @@ fn logout_tokens_say_what_they_must() {
     {
         logout_without(&[name], why);
     }
-    logout(|claims| drop(claims["sid"].take()), LOGOUT, 0, "`sid` is no text");
+    logout(|claims| drop(claims["sid"].take()), LOGOUT, 0, "`sid` is not a string");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn logout_tokens_are_of_their_kind_and_signed() {
     logout(|_| (), r#"{"alg":"RS256"}"#, 0, "signed with RS256, and the provider's metadata announce HS256");
     logout(|_| (), r#"{"alg":"HS384"}"#, 0, "signed with HS384");
     logout(|_| (), r#"{"alg":"ES256K"}"#, 0, "not supported");
-    logout(|_| (), r#"{"alg":["HS256"]}"#, 0, "`alg` is no text");
+    logout(|_| (), r#"{"alg":["HS256"]}"#, 0, "`alg` is not a string");
     logout(|_| (), "{}", 0, "no `alg`");
     logout(|_| (), r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, 0, "crit");
     logout(|_| (), r#"{"alg":"HS256","cty":"JWT"}"#, 0, "cty");

@@ -211,7 +211,7 @@ fn metadata_must_fit() {
         discovery(
             ISSUER,
             |document| document[name] = "javascript:alert(1)".into(),
-            &format!("{name} is no web address"),
+            &format!("{name} is not a web address"),
         );
     }
     discovery(ISSUER, |document| document["end_session_endpoint"] = "javascript:x".into(), "accepted");

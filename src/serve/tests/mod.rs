@@ -95,9 +95,9 @@ impl Handler for Script {
         Response::new(body::full(seen))
     }
 
-    fn failed(&self, uri: &Uri, failure: Failure) -> Response<Body> {
+    fn failed(&self, uri: &Uri, error: HandlerError) -> Response<Body> {
         let mut response = respond(StatusCode::SERVICE_UNAVAILABLE);
-        *response.body_mut() = body::full(format!("{} {failure:?}", uri.path()));
+        *response.body_mut() = body::full(format!("{} {error:?}", uri.path()));
         response
     }
 

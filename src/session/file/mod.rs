@@ -24,7 +24,7 @@ pub use directory::{FileError, StateDirectory};
 use self::database::{Database, State};
 use self::list::List;
 use self::writer::{Change, Reply, Request};
-use super::backend::{Backend, LeaseReply, Records, Removed, Stored};
+use super::backend::{Backend, LeaseReply, Removed, Stored, StoredPage};
 use super::cache::Cache;
 use super::map::Keyed;
 use super::refresh::Leases;
@@ -122,7 +122,7 @@ impl FileStore {
 impl FileBackend {
     async fn write(&self, change: Change) -> Result<Reply, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let gone = |()| StoreError(format!("{}: nobody writes any more", self.shared.database.path().display()));
+        let gone = |()| StoreError(format!("{}: the writer has ended", self.shared.database.path().display()));
         let queue = self.queue.as_ref().ok_or(()).map_err(gone)?;
         queue.send(Request { change, reply }).await.map_err(|_| gone(()))?;
         answer.await.map_err(|_| gone(()))?
@@ -242,12 +242,12 @@ impl Backend for FileBackend {
         Ok(matches!(self.write(Change::Revoke(entries)).await?, Reply::Done(true)))
     }
 
-    async fn page(&self, at: Option<String>) -> Result<Option<Records>, StoreError> {
+    async fn page(&self, at: Option<String>) -> Result<Option<StoredPage>, StoreError> {
         let Ok(after) = at.map(|at| at.parse()).transpose() else { return Ok(None) };
         let records = self.read(move |database| database.records(after, PAGE)).await?;
         let next = (records.len() == PAGE).then(|| records.last().map(|(number, ..)| number.to_string())).flatten();
         let found = records.into_iter().map(|(_, key, record)| (key, Stored::Sealed(record))).collect();
-        Ok(Some(Records { found, next }))
+        Ok(Some(StoredPage { found, next }))
     }
 
     fn queue_uses(&self, uses: Vec<Keyed>) {

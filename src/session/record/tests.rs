@@ -223,7 +223,7 @@ proptest! {
     }
 }
 
-/// A record that the first release wrote, with all fields. Later releases open it: an update signs nobody out.
+/// A record that the first release wrote, with all fields. Later releases open it: an update signs no user out.
 #[test]
 fn a_record_of_the_first_release_opens() {
     let token = SessionToken::parse("AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA").unwrap();

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_vouches_for_is_damaged() {
+    fn what_was_changed_is_damaged() {
         let head = Head { first: 3, last: 9 };
         let whole = head.bytes(&key());
         assert_eq!(Head::read(&whole, &key()).unwrap(), head);

@@ -27,7 +27,7 @@ use self::freshness::Freshness;
 use self::lease::LEASE;
 use self::list::{List, Listing};
 use self::removed::RemovedKeys;
-use super::backend::{Backend, LeaseReply, Records, Removed, Stored};
+use super::backend::{Backend, LeaseReply, Removed, Stored, StoredPage};
 use super::cache::Cache;
 use super::map::Keyed;
 use super::record::Head;
@@ -196,7 +196,7 @@ impl Backend for RedisBackend {
         Ok(followed)
     }
 
-    async fn page(&self, at: Option<String>) -> Result<Option<Records>, StoreError> {
+    async fn page(&self, at: Option<String>) -> Result<Option<StoredPage>, StoreError> {
         let shared = &self.shared;
         shared.until_fresh().await?;
         let cursor = match at.as_deref().map(Cursor::parse) {
@@ -208,7 +208,7 @@ impl Backend for RedisBackend {
         let found =
             records.found.into_iter().map(|(key, record)| (SessionKey::from_bytes(key), Stored::Sealed(record)));
         let found = found.filter(|(key, _)| !shared.was_removed(*key)).collect();
-        Ok(Some(Records { found, next: records.next.map(|next| next.to_string()) }))
+        Ok(Some(StoredPage { found, next: records.next.map(|next| next.to_string()) }))
     }
 
     fn queue_uses(&self, uses: Vec<Keyed>) {

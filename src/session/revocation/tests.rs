@@ -31,7 +31,7 @@ fn check(session_id: Option<&str>, whom: Whom<'_>, second: u64, expected: bool) 
     revocations.reclaim(at(9_999));
     assert_eq!(revocations.lists(&session.revocable()), expected);
     revocations.reclaim(at(10_000));
-    assert!(!revocations.lists(&session.revocable()), "nobody can be meant any more");
+    assert!(!revocations.lists(&session.revocable()), "no session can be covered any more");
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn check_origin(one: (&[Option<&str>], &[u64]), other: (&[Option<&str>], &[u64])
     let order = Revocation { whom: Whom::SameOrigin { issuer: ISSUER, origin: &stranger }, once: None };
     revocations.add_order(&revocations.entries(&order, at(100), at(10_000)));
     let shares_a_name = one.0.iter().flatten().any(|name| other.0.contains(&Some(name)));
-    assert_eq!(revocations.lists(&other_session.revocable()), shares_a_name, "of somebody else");
+    assert_eq!(revocations.lists(&other_session.revocable()), shares_a_name, "of another user");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_refresh_changes_no_time_of_login() {
 }
 
 #[test]
-fn what_can_mean_somebody_is_counted() {
+fn entries_that_can_still_end_a_session_are_counted() {
     let revocations = revocations();
     let order = Revocation { whom: Whom::Everybody, once: None };
     revocations.add_order(&revocations.entries(&order, at(100), at(10_000)));

@@ -40,7 +40,7 @@ async function is(page, name, url, heading) {
 async function signedOut(page) {
     await page.getByRole('button', { name: 'Sign out', exact: true }).click();
     await ends(page, at('whoami', '/public/signed-out'), 'You are signed out');
-    // In all applications, whoever sits down here next.
+    // In all applications, so that the next user of this computer finds no session.
     for (const label of ['whoami', 'notes', 'admin']) {
         await page.goto(at(label));
         await asked(page);

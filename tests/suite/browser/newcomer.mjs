@@ -37,15 +37,15 @@ await tell(async (browser) => {
     await page.getByRole('link', { name: '/admin' }).click();
     await ends(page, at('admin'), 'Administration');
 
-    // A public path knows who is there, and needs nobody.
+    // A public path knows the user, and needs none.
     await page.goto(at('whoami', '/public/'));
     assert.match(await page.innerText('header'), /signed in as Alice/);
-    const nobody = await visitor(browser);
-    const stranger = await tab(nobody);
+    const anonymous = await visitor(browser);
+    const stranger = await tab(anonymous);
     await stranger.goto(at('whoami', '/public/'));
     await ends(stranger, at('whoami', '/public/'), 'Public page');
     assert.match(await stranger.innerText('header'), /not signed in/);
-    assert.deepEqual(await nobody.cookies(), []);
+    assert.deepEqual(await anonymous.cookies(), []);
 
     // Signed out means signed out here and at the provider.
     await page.getByRole('link', { name: 'Sign out' }).click();
@@ -54,7 +54,7 @@ await tell(async (browser) => {
     await page.goto(at('whoami'));
     await asked(page);
 
-    // Bob is no administrator, and may come back as somebody who is.
+    // Bob is not an administrator, and may come back as a user who is.
     const bob = await visitor(browser);
     const other = await tab(bob);
     await other.goto(at('whoami', '/admin'));

@@ -60,7 +60,7 @@ async function forbidden(page) {
     await ends(page, at('admin.closed'), 'Administration');
 }
 
-/** A link on another site signs nobody out, but asks. */
+/** A link on another site signs no user out, but leads to a question. */
 async function signOut(page) {
     await page.goto(at('whoami'));
     await signIn(page, 'alice');
@@ -92,7 +92,7 @@ async function signOutEverywhere(page, other) {
     await ends(page, at('whoami', '/outpost.goauthentik.io/signed_out'), 'Signed out');
     assert.deepEqual(page.complaints, []);
 
-    // Nobody is signed in any more who could ask for it.
+    // No user is signed in any more who could ask for it.
     await page.goto(at('whoami', '/outpost.goauthentik.io/sign_out?everywhere=true'));
     await page.getByRole('button', { name: 'Sign out everywhere', exact: true }).click();
     await look(page, 'not-signed-out-everywhere', 200, 'Not signed out elsewhere');
@@ -131,7 +131,7 @@ async function cookieMissing(page) {
     await asked(page);
     await page.context().clearCookies();
     await signIn(page, 'alice');
-    // Another attempt begins by itself, and nobody sees it.
+    // Another attempt begins by itself, and the user does not see it.
     await ends(page, at('whoami', '/late'), 'Who am I?');
 }
 

@@ -108,7 +108,7 @@ await tell(async (browser) => {
         await ends(page, ALONE, 'Who am I?');
     }
 
-    // Where the hosts of a domain share a cookie, one can be planted beside it; it lets nobody in, and ends with the next login.
+    // Where the hosts of a domain share a cookie, one can be planted beside it; it opens nothing, and ends with the next login.
     const [planted] = await plant(browser);
     await page.goto(DEEP);
     await ends(page, DEEP, 'Who am I?');

@@ -29,7 +29,7 @@ fn neighbour(query: &str) -> web::Answer {
 }
 
 #[tokio::test]
-async fn a_neighbour_signs_nobody_in_and_nobody_out() {
+async fn a_neighbour_signs_no_user_in_or_out() {
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let (listener, address) = web::bind(loopback).await.unwrap();
     let port = address.port();

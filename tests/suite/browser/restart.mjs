@@ -1,4 +1,4 @@
-// A daemon that is killed and started again while somebody reads.
+// A daemon that is killed and started again while a user reads.
 
 import assert from 'node:assert/strict';
 
@@ -28,5 +28,5 @@ await tell(async (browser) => {
         await page.reload();
         assert.match(await page.innerText('body'), /the application's page/);
     }
-    assert.deepEqual(asked, [], 'nobody is sent anywhere');
+    assert.deepEqual(asked, [], 'the browser is sent nowhere');
 });

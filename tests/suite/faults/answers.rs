@@ -1,4 +1,4 @@
-//! Token and userinfo endpoints that are ill, lie, or are no HTTP servers.
+//! Token and userinfo endpoints that fail, lie, or are not HTTP servers.
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
@@ -120,7 +120,7 @@ async fn a_userinfo_endpoint_that_misbehaves_ends_on_a_page() {
         userinfo("an empty object", body("{}"), UNACCEPTED),
         userinfo("a compressed body", gzip(), UNACCEPTED),
         userinfo("two megabytes", body(vec![b' '; 2 << 20]), UNACCEPTED),
-        patched("somebody else", json!("somebody-else")),
+        patched("another user", json!("another-user")),
         patched("a subject that is null", json!(null)),
         patched("a subject in another case", json!("ID-alice")),
         row(

@@ -111,7 +111,7 @@ async fn what_is_known_stays_in_use_when_newer_documents_are_wrong() {
             "jwks_uri",
         ),
         (
-            "a key set that is no URL",
+            "a key set that is not a URL",
             |b| {
                 b.metadata.set("jwks_uri", "nowhere");
             },
@@ -125,7 +125,7 @@ async fn what_is_known_stays_in_use_when_newer_documents_are_wrong() {
             "",
         ),
         (
-            "an authorisation endpoint that is no URL",
+            "an authorisation endpoint that is not a URL",
             |b| {
                 b.metadata.set("authorization_endpoint", 7);
             },

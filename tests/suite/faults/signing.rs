@@ -58,7 +58,7 @@ async fn pages_name_the_claim_and_the_remedy() {
         without("no exp", "exp", "The claim exp of the token is missing"),
         without("no nonce", "nonce", "The claim nonce of the ID token is not that of this login"),
         without("no aud", "aud", "The claim aud of the token does not name identity_provider.client_id"),
-        set("a number", "sub", json!(7), "The claim sub is missing or is no text"),
+        set("a number", "sub", json!(7), "The claim sub is missing or is not a string"),
         set("another nonce", "nonce", json!("other"), "The claim nonce of the ID token is not that of this login"),
         set("another audience", "aud", json!("other"), "The claim aud of the token"),
         set("another client", "azp", json!("other"), "its claim azp must be identity_provider.client_id"),
@@ -76,11 +76,11 @@ async fn pages_name_the_claim_and_the_remedy() {
             b.id_token_text = Some("eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkEyNTZHQ00ifQ.a.b.c.d".into());
         }),
         case("no token", "is not a signed token (JWT)", |b| b.id_token_text = Some("opaque".into())),
-        case("userinfo of somebody else", "Userinfo speaks of another user than the ID token", |b| {
+        case("userinfo of another user", "Userinfo speaks of another user than the ID token", |b| {
             b.user_claims_only_in_userinfo = true;
             b.userinfo.set("sub", "id-bob");
         }),
-        case("userinfo of nobody", "The claim sub is missing", |b| {
+        case("userinfo of no user", "The claim sub is missing", |b| {
             b.user_claims_only_in_userinfo = true;
             b.userinfo.remove("sub");
         }),
@@ -147,10 +147,10 @@ async fn signed_userinfo_must_be_the_providers_for_this_client() {
         changed("another issuer", "The claim iss of the token", |b| {
             b.userinfo.set("iss", "http://evil.test");
         }),
-        changed("somebody else", "Userinfo speaks of another user", |b| {
+        changed("another user", "Userinfo speaks of another user", |b| {
             b.userinfo.set("sub", "id-bob");
         }),
-        changed("nobody", "The claim sub is missing", |b| {
+        changed("no user", "The claim sub is missing", |b| {
             b.userinfo.remove("sub");
         }),
     ];

@@ -118,7 +118,7 @@ async fn only_a_certificate_that_is_right_is_believed() {
         ("an authority that is trusted and expired", Authority("idp.localhost", 2020, 2021), Trust::Certificate, false),
         ("an authority that is not valid yet", Authority("idp.localhost", 2089, 2090), Trust::Certificate, false),
         ("another authority is trusted", Authority("idp.localhost", 2020, 2090), Trust::Authority, false),
-        ("an authority that nobody trusts", Authority("idp.localhost", 2020, 2090), Trust::System, false),
+        ("an authority that is not trusted", Authority("idp.localhost", 2020, 2090), Trust::System, false),
         ("another name", Issued("other.localhost", 2020, 2090), Trust::Authority, false),
         ("the name in front of another", Issued("idp.localhost.evil.test", 2020, 2090), Trust::Authority, false),
         ("expired", Issued("idp.localhost", 2020, 2021), Trust::Authority, false),
@@ -148,7 +148,7 @@ async fn only_a_certificate_that_is_right_is_believed() {
     .await;
 }
 
-/// A provider that is found first and presents another certificate later, as if somebody else stood there.
+/// A provider that is found first and presents another certificate later, as if another server stood there.
 #[tokio::test]
 async fn a_token_endpoint_behind_the_wrong_certificate_gets_no_code() {
     let (der, key, _) = make(Certificate::Issued("idp.localhost", 2020, 2090));

@@ -45,7 +45,7 @@ async fn issuer_audience_and_subject_must_be_right() {
     play(vec![
         claim("another issuer", "iss", "http://evil.test"),
         claim("no issuer", "iss", json!(null)),
-        claim("an issuer that is no text", "iss", 7),
+        claim("an issuer that is not a string", "iss", 7),
         row(
             "the issuer with a slash",
             |b| {
@@ -65,7 +65,7 @@ async fn issuer_audience_and_subject_must_be_right() {
         claim("several audiences and no azp", "aud", json!(["proxy", "other"])),
         without("no audience", "aud"),
         claim("another authorised party", "azp", "other"),
-        claim("an authorised party that is no text", "azp", json!(["proxy"])),
+        claim("an authorised party that is not a string", "azp", json!(["proxy"])),
         without("no subject", "sub"),
         claim("a subject that is null", "sub", json!(null)),
         claim("a subject that is a number", "sub", 7),
@@ -193,7 +193,7 @@ async fn signatures_must_be_the_providers() {
         header("another family", "alg", json!("RS256")),
         header("no algorithm", "alg", json!(null)),
         header("an unknown algorithm", "alg", json!("XX256")),
-        header("a name that is no text", "kid", json!(7)),
+        header("a name that is not a string", "kid", json!(7)),
         header("an unknown extension that must be understood", "crit", json!(["exp"])),
         row(
             "the algorithm twice",
@@ -213,12 +213,12 @@ async fn what_is_no_id_token_is_refused() {
         text("three empty parts", ".."),
         text("two parts", "e30.e30"),
         text("an encrypted one", "eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkEyNTZHQ00ifQ.a.b.c.d"),
-        text("parts that are no base64", "%%%.%%%.%%%"),
-        text("parts that are no JSON", "AAAA.AAAA.AAAA"),
+        text("parts that are not base64", "%%%.%%%.%%%"),
+        text("parts that are not JSON", "AAAA.AAAA.AAAA"),
         text("lists in place of objects", "W10.W10.AAAA"),
         text("a megabyte", &format!("e30.{}.AAAA", "A".repeat(900_000))),
-        beginning("claims that are no object", |_| "[]".to_owned()),
-        beginning("claims that are no JSON", |_| "{".to_owned()),
+        beginning("claims that are not an object", |_| "[]".to_owned()),
+        beginning("claims that are not JSON", |_| "{".to_owned()),
         beginning("claims of ten thousand lists", |_| format!("{{\"x\":{}", "[".repeat(10_000))),
     ])
     .await;

@@ -80,7 +80,7 @@ fn odd_claims() -> Vec<Named> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn claims_of_an_odd_type_that_nobody_needs_break_no_login() {
+async fn unneeded_claims_of_an_odd_type_break_no_login() {
     let places = odd_claims().into_iter().flat_map(|case| [("ID token", case.clone()), ("userinfo", case)]);
     side_by_side(places.map(|(place, (claim, value, header, expected))| {
         (claim, async move {
@@ -136,7 +136,7 @@ async fn token_answers_are_read_tolerantly() {
         ("a refresh token that is null", |b| {
             b.token.set("refresh_token", json!(null));
         }),
-        ("members that nobody knows", |b| {
+        ("unknown members", |b| {
             b.token.set("session_state", "x").set("not-before-policy", 0).set("nested", json!({"a": [1]}));
         }),
         ("a lifetime that no number type holds", |b| {

@@ -96,7 +96,7 @@ async fn versions_and_hosts() {
     check(&target, bare("1.1", ""), &[400]).await;
     check(&target, bare("1.1", "host: outpost\r\nhost: other\r\n"), &[400]).await;
     check(&target, bare("1.1", "host: outpost\r\nHOST: outpost\r\n"), &[400]).await;
-    // An upgrade that nobody here speaks is passed over (RFC 9110 §7.8).
+    // An upgrade that forepost does not support is ignored (RFC 9110 §7.8).
     let upgrade = "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n";
     check(&target, with(upgrade), &[302, 204]).await;
     check(&target, with("connection: upgrade\r\nupgrade: websocket\r\n"), &[401, 204]).await;

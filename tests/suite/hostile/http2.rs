@@ -208,7 +208,7 @@ async fn many_streams_at_once() {
     target.end().await;
 }
 
-/// Whoever gives no room for an answer's body keeps no more than its own streams waiting.
+/// A client that gives no room for an answer's body blocks its own streams only.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_without_room() {
     let target = Target::start(&[]).await;

@@ -183,12 +183,12 @@ async fn rotate_under_load(rotations: u64, keep_old: bool) -> (usize, usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rotated_keys_disturb_nobody() {
+async fn rotated_keys_disturb_no_user() {
     assert_eq!(rotate_under_load(1, true).await, (32, 0), "where old keys stay for a while, everybody gets in");
     // A token of the old key that comes after the new keys cannot be verified; there are as many as logins at once.
     let (sessions, pages) = rotate_under_load(1, false).await;
     assert!(pages <= LOGINS_AT_ONCE, "{sessions} sessions, {pages} pages");
-    // More often than keys are asked for: who cannot be verified gets a page, and nobody else notices.
+    // More often than keys are asked for: a user whose login cannot be verified gets a page, and no other user notices.
     let (sessions, pages) = rotate_under_load(3, false).await;
     assert!(sessions >= LOGINS_AT_ONCE, "{sessions} sessions, {pages} pages");
 }

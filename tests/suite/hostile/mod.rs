@@ -87,7 +87,7 @@ impl Target {
         answer
     }
 
-    /// Fresh clients get right answers, whoever else is there.
+    /// New clients get the right answers, despite all others.
     async fn serves(&self) {
         let mut wire = self.connect().await;
         self.pass(&mut wire).await;
@@ -119,10 +119,10 @@ impl Target {
             .sum()
     }
 
-    /// Serves still, has let nobody in but us, stops in order, and was never surprised.
+    /// It still serves, let in no client but ours, stops in order, and logged no surprise.
     async fn end(self) {
         self.serves().await;
-        assert_eq!(self.counted().await, self.allowed.load(Relaxed), "somebody was let in");
+        assert_eq!(self.counted().await, self.allowed.load(Relaxed), "another client was let in");
         self.daemon.signal("TERM");
         self.ended();
     }
@@ -137,7 +137,7 @@ impl Target {
     }
 }
 
-/// A question about a browser that is nobody's.
+/// A question about a browser without a session.
 fn anonymous() -> String {
     format!("GET {AUTH} HTTP/1.1\r\nhost: outpost\r\n{FIELDS}\r\n")
 }

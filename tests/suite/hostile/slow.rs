@@ -134,7 +134,7 @@ async fn bodies_that_never_come() {
 
 /// A client that asks and asks and takes no answer is cut, and keeps no memory meanwhile.
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_that_nobody_takes() {
+async fn answers_that_the_client_does_not_read() {
     let target = Target::start(&[("FOREPOST_SERVER__REQUEST_TIMEOUT", "1s")]).await;
     let before = target.memory("VmHWM");
     let mut greedy = JoinSet::new();

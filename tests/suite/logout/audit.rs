@@ -204,7 +204,7 @@ async fn it_is_written_without_the_lines_about_requests() {
     assert!(log.iter().any(|line| line.contains("\"stopped\"")), "{log:#?}");
 }
 
-/// What nobody asked for has no client.
+/// An end for which no client asked has no client.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_tells_that_the_provider_ended_its_session() {
     let mut scene = Scene::start("info", "revalidate_after = \"1s\"", |_| ()).await;

@@ -133,7 +133,7 @@ fn wrong_tokens() -> Vec<(&'static str, LogoutToken)> {
         ("expired", claim("exp", json!(now - 3600))),
         ("an end beyond all time", claim("exp", json!(1e300))),
         ("not yet", claim("nbf", json!(now + 3600))),
-        ("nobody", without("sub")),
+        ("no user", without("sub")),
         ("an empty user", claim("sub", json!(""))),
         ("a number as user", claim("sub", json!(7))),
         ("a list as session", claim("sid", json!(["s"]))),
@@ -216,7 +216,7 @@ async fn every_provider_is_tried() {
     let of_other = other.logout_token("proxy", &of_user("alice")).unwrap();
 
     send(&stage, &of_other).await.is(200);
-    assert!(is_in(&stage, &alice, APP).await, "she is somebody else there");
+    assert!(is_in(&stage, &alice, APP).await, "she is another user there");
     assert_eq!(logout_tokens(&stage, "other", "logout").await, 1);
     // A user is the same at all clients of an issuer.
     send(&stage, &of_second).await.is(200);

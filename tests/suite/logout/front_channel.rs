@@ -90,7 +90,7 @@ async fn it_needs_a_provider_that_is_set_up_for_it() {
 
 /// No list of sessions is public, so any client may name any session; not without end, and no one of them for all.
 #[tokio::test]
-async fn sessions_that_nobody_proves_are_bounded() {
+async fn unproven_session_ids_are_bounded() {
     const ALLOWED: usize = 1000;
     let stage = stage().await;
     let alice = visitor(&stage, APP, "alice").await;

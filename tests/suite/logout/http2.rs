@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::provider::{Endpoint, Fault};
 
-/// A connection to forepost, of a peer that nobody trusts for anything.
+/// A connection to forepost, of a peer that is not trusted.
 async fn connect(stage: &Stage) -> SendRequest<Full<Bytes>> {
     let stream = TcpStream::connect(stage.daemon.http_address().unwrap()).await.unwrap();
     let (sender, connection) =
@@ -52,9 +52,9 @@ async fn a_logout_token_counts_once() {
     assert_eq!(answer.status(), 400);
 }
 
-/// Whoever takes his request back must not keep new keys from everybody else.
+/// A client that cancels its request must not keep new keys from other requests.
 #[tokio::test]
-async fn keys_that_nobody_waits_for_any_more_arrive() {
+async fn keys_arrive_although_no_request_waits_any_more() {
     let stage = Stage::with_key_cooldown(Duration::from_hours(1)).await;
     stage.daemon.ready().await;
     let alice = visitor(&stage, APP, "alice").await;
@@ -65,7 +65,7 @@ async fn keys_that_nobody_waits_for_any_more_arrive() {
     stage.provider.rotate(false).unwrap();
 
     let mut sender = connect(&stage).await;
-    let taken_back = tokio::spawn(sender.send_request(logout(&made(&stage, &of_user("nobody")))));
+    let taken_back = tokio::spawn(sender.send_request(logout(&made(&stage, &of_user("unknown")))));
     stage.provider.wait_for_requests(Endpoint::Jwks, before + 1).await;
     taken_back.abort();
     assert!(taken_back.await.unwrap_err().is_cancelled());

@@ -24,7 +24,7 @@ const APP: &str = "https://app.example.com/page";
 const ADMIN: &str = "https://admin.example.com/sub/page";
 const DOMAIN: &str = "https://wiki.example.test/page";
 
-/// Where providers send logout tokens; the host is nobody's.
+/// Where providers send logout tokens; the host belongs to no application.
 const BACK_CHANNEL: &str = "http://forepost.internal:9000/outpost.goauthentik.io/backchannel-logout";
 
 /// The user's sessions end.

@@ -46,7 +46,7 @@ async fn everywhere_is_every_browser_and_application() {
     assert!(is_in(&stage, &bob, APP).await);
     assert_eq!(metric(&stage, "forepost_sign_outs_total{application=\"app\"}").await, 1);
 
-    // What is over ends nobody's sessions.
+    // A session that has ended ends no other sessions.
     let again = visitor(&stage, APP, "alice").await;
     for browser in [&alice, &stage.browser()] {
         let told = browser.clone().send(Method::POST, EVERYWHERE, &[ORIGIN], None).await;
@@ -61,7 +61,7 @@ async fn everywhere_is_every_browser_and_application() {
 
 /// Sessions that began later, by the clock of then, are those that an order is about all the same.
 #[tokio::test]
-async fn a_clock_that_is_set_back_saves_no_session_and_locks_nobody_out() {
+async fn a_clock_that_is_set_back_saves_no_session_and_locks_no_user_out() {
     let hands = Hands::new();
     let world = World::with_clock(hands.clone());
     let stage = Stage::tuned(world, |_| (), |settings| settings.session.sign_out_everywhere = true).await;
@@ -228,7 +228,7 @@ impl Parts {
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_revoked_and_nobody_waits_for_it() {
+async fn a_refresh_token_is_revoked_and_no_request_waits_for_it() {
     let parts = Parts::new().await;
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     let hold = Fault { hold: Some(Arc::clone(&gate)), ..Fault::default() };

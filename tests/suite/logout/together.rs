@@ -84,7 +84,7 @@ async fn a_sign_out_ends_the_sessions_of_all_applications() {
             let expected = if elsewhere_ends { &[][..] } else { &APPLICATIONS };
             assert_eq!(scene.inside(&elsewhere).await, expected, "{at}");
             assert_eq!(scene.inside(&bob).await, APPLICATIONS);
-            // Who comes next gets an own answer, and the sign-out means nobody who signs in after it.
+            // The next request gets its own answer, and the sign-out ends no session that began after it.
             scene.stage.sign_in(&mut alice, APP, "bob").await.is(200);
             scene.stage.sign_in(&mut alice, ADMIN, "bob").await.is(403);
             assert_eq!(scene.stage.check("traefik", &mut alice, APP).await.header("x-authentik-username"), "bob");

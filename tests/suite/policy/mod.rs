@@ -40,7 +40,7 @@ require = { emails = ["bob@EXAMPLE.test"], claims = { sub = ["id-bob"] } }
 [[application.rule]]
 paths = [{ prefix = "/night" }]
 when = "identity != null && identity.claims.sub == 'id-alice' && request.path.endsWith('/shift')"
-require = { groups_any = ["nobody"] }
+require = { groups_any = ["nonexistent"] }
 
 [[application.rule]]
 paths = [{ prefix = "/gold" }]
@@ -66,14 +66,14 @@ async fn ask(stage: &Stage, dialect: &str, browser: &mut Browser, method: Method
     stage.ask(dialect, browser, method, &url, &[("x-forwarded-for", client), ("accept", "text/html")]).await
 }
 
-/// Statuses for nobody, alice (of `admins`) and bob, from Traefik, Caddy and Envoy, and from nginx.
+/// Statuses for an anonymous browser, alice (of `admins`) and bob, from Traefik, Caddy and Envoy, and from nginx.
 #[tokio::test]
 async fn each_action_in_each_dialect() {
     let stage = stage().await;
     let (mut alice, mut bob) = (stage.browser(), stage.browser());
     stage.sign_in(&mut alice, HOME, "alice").await.is(200);
     stage.sign_in(&mut bob, HOME, "bob").await.is(200);
-    let nobody = stage.browser();
+    let anonymous = stage.browser();
     let inside = "192.0.2.7";
     for (method, path, client, told, nginx) in [
         (Method::GET, "/", inside, [302, 200, 200], [401, 200, 200]),
@@ -94,7 +94,7 @@ async fn each_action_in_each_dialect() {
     ] {
         for dialect in DIALECTS {
             let expected = if dialect == "nginx" { nginx } else { told };
-            for (who, expected) in [&nobody, &alice, &bob].into_iter().zip(expected) {
+            for (who, expected) in [&anonymous, &alice, &bob].into_iter().zip(expected) {
                 let reply = ask(&stage, dialect, &mut who.clone(), method.clone(), path, client).await;
                 assert_eq!(reply.status, expected, "{dialect} {method} {path} {client}");
             }
@@ -106,7 +106,7 @@ async fn each_action_in_each_dialect() {
 }
 
 #[tokio::test]
-async fn people_are_told_who_they_are_and_can_be_somebody_else() {
+async fn users_are_told_who_they_are_and_can_change() {
     let stage = stage().await;
     let mut browser = stage.browser();
     stage.sign_in(&mut browser, HOME, "bob").await.is(200);
@@ -258,12 +258,12 @@ fn examples() -> Vec<String> {
 async fn the_example_does_what_it_says() {
     let example = examples().remove(0).replace("10.0.0.2", "127.0.0.1").replace("bob@example.com", "bob@example.test");
     let (head, rules) = example.split_once("# What no key says").unwrap();
-    let (office_hours, rules) = rules.split_once("# Nobody, whoever asks.").unwrap();
+    let (office_hours, rules) = rules.split_once("# Closed to all users.").unwrap();
     let stage = Stage::with("", &format!("{head}#{rules}")).await;
-    let (mut alice, mut bob, mut nobody) = (stage.browser(), stage.browser(), stage.browser());
+    let (mut alice, mut bob, mut anonymous) = (stage.browser(), stage.browser(), stage.browser());
     stage.sign_in(&mut alice, HOME, "alice").await.is(200);
     stage.sign_in(&mut bob, HOME, "bob").await;
-    for (path, client, of_nobody, of_alice, of_bob) in [
+    for (path, client, of_anonymous, of_alice, of_bob) in [
         ("/robots.txt", "198.51.100.1", 200, 200, 200),
         ("/internal/x", "198.51.100.1", 403, 403, 403),
         ("/hooks/build", "192.0.2.7", 200, 200, 200),
@@ -271,7 +271,7 @@ async fn the_example_does_what_it_says() {
         ("/admin", "198.51.100.1", 302, 302, 403),
         ("/shared", "198.51.100.1", 302, 403, 200),
     ] {
-        for (browser, expected) in [(&mut nobody, of_nobody), (&mut alice, of_alice), (&mut bob, of_bob)] {
+        for (browser, expected) in [(&mut anonymous, of_anonymous), (&mut alice, of_alice), (&mut bob, of_bob)] {
             let reply = ask(&stage, "traefik", browser, Method::GET, path, client).await;
             assert_eq!(reply.status, expected, "{path} {client}");
         }
@@ -288,13 +288,13 @@ async fn both_orders_of_the_document_can_be_written() {
     // The provider knows this address.
     let example = examples()[1].replace("https://www.example.com", "https://admin.example.com/sub");
     let stage = Stage::with("", &example).await;
-    let (mut alice, mut bob, nobody) = (stage.browser(), stage.browser(), stage.browser());
+    let (mut alice, mut bob, anonymous) = (stage.browser(), stage.browser(), stage.browser());
     for host in ["app", "admin"] {
         let home = format!("https://{host}.example.com/admin");
         stage.sign_in(&mut alice, &home, "alice").await.is(200);
         stage.sign_in(&mut bob, &home, "bob").await;
     }
-    for (url, of_nobody, of_alice, of_bob) in [
+    for (url, of_anonymous, of_alice, of_bob) in [
         ("https://app.example.com/", 302, 200, 200),
         ("https://app.example.com/admin", 302, 200, 200),
         ("https://app.example.com/static/x", 200, 200, 200),
@@ -305,7 +305,7 @@ async fn both_orders_of_the_document_can_be_written() {
         ("https://admin.example.com/admin%0a", 302, 200, 403),
         ("https://admin.example.com/page%0a", 302, 200, 403),
     ] {
-        for (who, expected) in [(&nobody, of_nobody), (&alice, of_alice), (&bob, of_bob)] {
+        for (who, expected) in [(&anonymous, of_anonymous), (&alice, of_alice), (&bob, of_bob)] {
             let reply = stage.check("traefik", &mut who.clone(), url).await;
             assert_eq!(reply.status, expected, "{url}");
         }

@@ -256,7 +256,7 @@ async fn rp_userinfo_bearer_header() {
 
 #[tokio::test]
 async fn rp_userinfo_bad_sub_claim() {
-    for sub in [Some(json!("somebody-else")), Some(json!("")), Some(json!(7)), None] {
+    for sub in [Some(json!("another-user")), Some(json!("")), Some(json!(7)), None] {
         refused(|behaviour| {
             behaviour.user_claims_only_in_userinfo = true;
             match sub {

@@ -39,7 +39,7 @@ impl Glewlwyd {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("database");
         let mut sqlite = tool::command("sqlite3");
-        // Nobody needs this database after a crash, and waiting for the disk is most of the work.
+        // No test needs this database after a crash, and waiting for the disk is most of the work.
         sqlite.args(["-cmd", "PRAGMA synchronous = OFF;", "-cmd", "PRAGMA journal_mode = WAL;"]);
         let status = sqlite.arg(&database).stdin(fs::File::open(SCHEME).unwrap()).status().unwrap();
         assert!(status.success(), "{status}");

@@ -45,7 +45,7 @@ async fn oidc_provider_names_itself_in_the_callback() {
     scene.call_back(&mut browser, &callback).await.is(200);
 }
 
-/// Keys that overlap are no reason for anything to fail, however often logins come.
+/// Keys that overlap break no login, however often logins come.
 #[tokio::test]
 async fn oidc_provider_rotates_keys_with_overlap() {
     let scene = Scene::start(OPENID, Claims::IdToken).await;

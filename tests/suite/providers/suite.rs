@@ -55,7 +55,7 @@ pub(super) async fn sign_out_ends_both_sessions(kind: Kind) {
     scene.sign_in(&mut browser, "bob").await.is(200);
 }
 
-/// The keys change between the login form and our callback, and nobody notices.
+/// The keys change between the login form and our callback, and the user does not notice.
 pub(super) async fn new_keys_are_found_when_a_token_needs_them(kind: Kind) {
     let scene = Scene::start(kind, Claims::IdToken).await;
     let mut browser = scene.browser();

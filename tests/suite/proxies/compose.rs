@@ -66,7 +66,7 @@ fn mounted_files_are_the_ones_that_the_tests_run() {
         let compose = compose(proxy);
         for mount in texts(&compose["services"][proxy.example_name()]["volumes"]) {
             if let Some((file, _)) = mount.strip_prefix("./").and_then(|mount| mount.split_once(':')) {
-                assert!(folder.path().join(file).exists(), "nobody ran {file} of {proxy:?}");
+                assert!(folder.path().join(file).exists(), "the test did not run {file} of {proxy:?}");
             }
         }
     }

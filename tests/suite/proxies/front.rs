@@ -54,7 +54,7 @@ fn settings(issuer: &str, port: u16, more: &str) -> String {
         [[application.rule]]
         paths = [{{ prefix = "/api" }}]
         methods = ["POST"]
-        require = {{ groups_any = ["nobody"] }}
+        require = {{ groups_any = ["nonexistent"] }}
 
         [[application]]
         name = "Another"

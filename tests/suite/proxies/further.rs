@@ -23,7 +23,7 @@ fn passing(cookies: &str) -> [(&'static str, Vec<&str>, bool); 3] {
 }
 
 /// Sends a client's own `field` with each request that passes; the application gets `value` under `name` where alice is signed
-/// in, and none or an empty one where nobody is.
+/// in, and none or an empty one where no user is.
 async fn only_forepost_is_heard(front: &Front, cookies: &str, field: &str, name: &str, value: &str) {
     // What a client's Connection names is for the proxy alone; forepost's headers are none of that.
     for connection in [None, Some(format!("Connection: {name}"))] {

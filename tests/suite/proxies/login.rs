@@ -48,7 +48,7 @@ pub(super) async fn wrong_group_is_forbidden(proxy: Proxy) {
     front.application.saw_nothing();
 
     browser.get(&front.url("/public/page")).await.is(200);
-    assert_eq!(front.application.take_one().header("x-authentik-username"), "", "who may not come in is nobody");
+    assert_eq!(front.application.take_one().header("x-authentik-username"), "", "a user who is not let in has no name");
 }
 
 pub(super) async fn sign_out_ends_the_session(proxy: Proxy) {

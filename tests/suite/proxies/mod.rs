@@ -153,8 +153,8 @@ macro_rules! with_each_proxy {
             }
 
             #[tokio::test]
-            async fn nobody_gets_in_without_forepost() {
-                refusals::nobody_gets_in_without_forepost($proxy).await;
+            async fn no_request_passes_without_forepost() {
+                refusals::no_request_passes_without_forepost($proxy).await;
             }
         })+
     };

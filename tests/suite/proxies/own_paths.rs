@@ -59,7 +59,7 @@ pub(super) async fn what_forepost_reads_is_never_the_clients(proxy: Proxy) {
                     let status = raw::status(address, &request(path, &fields)).await.unwrap();
                     let told = forepost.take();
                     if status == 400 && proxy == Proxy::Envoy && fields.contains("Connection: ") {
-                        // It takes these from nobody.
+                        // It accepts these from no client.
                         assert!(told.is_empty(), "{path} {fields}: {told:#?}");
                         continue;
                     }

@@ -231,7 +231,7 @@ impl Addresses<'_> {
                 FOREPOST_OF_ENVOY => socket_of_envoy(self.forepost[0]),
                 WHOAMI => self.application.to_string(),
                 WHOAMI_OF_ENVOY => socket_of_envoy(self.application),
-                other => panic!("nobody knows {other}"),
+                other => panic!("unknown proxy {other}"),
             };
             text.replace(placeholder, &address)
         })

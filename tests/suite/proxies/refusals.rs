@@ -53,7 +53,7 @@ pub(super) async fn only_navigations_are_redirected(proxy: Proxy) {
     assert_eq!(methods, [Method::GET, Method::POST]);
 }
 
-/// Paths that lead out of `/public`, for somebody: what proxy and forepost make of them must be the same.
+/// Paths that lead out of `/public`, for a user who is signed in: what proxy and forepost make of them must be the same.
 const LEADING_OUT: [&str; 16] = [
     "/public#/../secret",
     "/public/x#/../../secret",
@@ -121,7 +121,7 @@ pub(super) async fn no_spelling_of_a_denied_path_passes(proxy: Proxy) {
     assert_eq!(raw::status(front.address, &front.request("GET /page", &[&cookies])).await.unwrap(), 200);
 }
 
-/// Applications that read `post` as `POST` are asked by nobody who may not POST.
+/// No user who may not POST reaches an application that reads `post` as `POST`.
 pub(super) async fn no_spelling_of_a_method_passes_for_another(proxy: Proxy) {
     let front = Front::start(proxy).await;
     let cookies = front.cookie_line(&front.alice().await);
@@ -164,7 +164,7 @@ pub(super) async fn websockets_need_a_login(proxy: Proxy) {
     assert_eq!(&echo, b"echo");
 }
 
-pub(super) async fn nobody_gets_in_without_forepost(proxy: Proxy) {
+pub(super) async fn no_request_passes_without_forepost(proxy: Proxy) {
     let front = Front::start(proxy).await;
     let cookies = front.cookie_line(&front.alice().await);
     let requests = [

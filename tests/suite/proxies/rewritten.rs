@@ -7,7 +7,7 @@ use super::front::Front;
 use super::proxy::Proxy;
 
 /// The example, where forepost's own pages are handed on with `host` in place of the browser's; `None`: as the proxy does it
-/// where nobody tells it.
+/// without a setting.
 fn rewritten(proxy: Proxy, file: &str, text: String, host: Option<&str>) -> String {
     let (marker, line) = match (proxy, file) {
         (Proxy::Nginx | Proxy::DistroNginx, "forepost.conf") => {

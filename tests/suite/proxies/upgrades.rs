@@ -18,7 +18,7 @@ use super::raw;
 use crate::hostile::frames::{DATA, END_HEADERS, END_STREAM, Event, HEADERS, Peer, fields, frame};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What is to follow an upgrade: a request that nobody was asked about.
+/// What is to follow an upgrade: a request about which forepost was not asked.
 const SMUGGLED: &str = "GET /admin HTTP/1.1\r\nHost: app.localhost\r\nX-authentik-username: forged\r\n\r\n";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";

@@ -184,7 +184,7 @@ impl Way {
 }
 
 #[tokio::test]
-async fn a_provider_that_nobody_reaches_ends_nothing() {
+async fn a_provider_that_cannot_be_reached_ends_nothing() {
     let mut way = Way::new().await;
     let address = way.address;
     let prepare = move |behaviour: &mut crate::provider::Behaviour| {

@@ -107,7 +107,7 @@ async fn a_session_of_a_domain_is_refreshed_by_any_of_its_hosts() {
 }
 
 #[tokio::test]
-async fn nobody_asks_about_a_session_that_is_not_used() {
+async fn a_session_that_is_not_used_is_not_refreshed() {
     let scene = Scene::new().await;
     let mut browser = scene.sign_in().await;
     for _ in 0..10 {

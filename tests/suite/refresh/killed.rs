@@ -76,7 +76,7 @@ impl Scene {
         self.until(|_, reply| reply.is(200).header("x-authentik-name") == name).await;
     }
 
-    /// Has the token endpoint answer nobody until what it gives is closed.
+    /// Holds all answers of the token endpoint until the returned semaphore is closed.
     fn hold(&self) -> Arc<Semaphore> {
         let gate = Arc::new(Semaphore::new(0));
         let fault = Fault { hold: Some(Arc::clone(&gate)), ..Fault::default() };

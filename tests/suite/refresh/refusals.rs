@@ -139,7 +139,7 @@ async fn a_success_without_tokens_ends_in_a_login() {
     }
 }
 
-/// The provider that refused last was away when it was asked again: nobody knows.
+/// The provider that refused last was away when it was asked again: its answer is not known.
 #[tokio::test]
 async fn the_last_answer_counts() {
     let scene = Scene::new().await;

@@ -134,7 +134,7 @@ impl Ordered {
         self.give(order, &browser).await;
         self.is_out(&browser, &what).await;
         gate.close();
-        // The token that it brought is good for nobody any more, and the provider is told.
+        // The token that it brought has no use any more, and forepost revokes it at the provider.
         scene.provider().wait_for_requests(Endpoint::Revocation, revoked + 1).await;
         self.is_out(&browser, &what).await;
     }
@@ -256,7 +256,7 @@ async fn a_session_that_moves_ends_by_no_order_for_others() {
     let mut browser = scene.sign_in().await;
     for number in 0..3 {
         moves(scene, &format!("another {number}"));
-        ordered.log_out(Some("of somebody else"), Some("id-alice")).await;
+        ordered.log_out(Some("of another user"), Some("id-alice")).await;
         let name = format!("Alice {number}");
         scene.rename(&name, &["staff"]);
         scene.pass(AFTER);

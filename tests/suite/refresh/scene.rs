@@ -74,7 +74,7 @@ impl Scene {
         });
     }
 
-    /// Has the token endpoint answer nobody until what it gives is closed.
+    /// Holds all answers of the token endpoint until the returned semaphore is closed.
     pub(super) fn hold(&self) -> Arc<Semaphore> {
         let gate = Arc::new(Semaphore::new(0));
         self.set_fault(Some(Fault { hold: Some(Arc::clone(&gate)), ..Fault::default() }));

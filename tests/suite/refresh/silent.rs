@@ -40,7 +40,7 @@ pub(super) async fn callback(browser: &mut Browser, reply: &Reply) -> Reply {
 }
 
 #[tokio::test]
-async fn a_page_is_confirmed_on_the_way_and_nobody_sees_it() {
+async fn a_page_is_confirmed_on_the_way_and_the_user_sees_nothing() {
     let scene = scene().await;
     let mut browser = scene.sign_in().await;
     let mut before = browser.clone();

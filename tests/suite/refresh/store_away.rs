@@ -74,7 +74,7 @@ async fn a_session_that_the_provider_ended_is_denied_whatever_the_store_still_ha
     scene.stage.sign_in(&mut browser, APP, "alice").await.is(200);
 }
 
-/// Whoever died over a refresh, as far as was known, may have lived on.
+/// A replica that seems to have died during a refresh may still be alive.
 #[tokio::test]
 async fn a_token_that_was_given_up_is_asked_about_again() {
     let (redis, _relay, scene) = scene(Duration::from_mins(1)).await;
@@ -93,7 +93,7 @@ async fn a_token_that_was_given_up_is_asked_about_again() {
     scene.check(&mut browser).await.is(200);
     until("the mark is seen", async || scripts().await != before).await;
     scene.check(&mut browser).await.is(200);
-    assert_eq!(scene.asked(), 1, "nobody sends it");
+    assert_eq!(scene.asked(), 1, "no request sends it");
     redis.ask(&["DEL", &mark]).await.unwrap();
     scene.pass(AFTER);
     scene.until_named(&mut browser, "Alice Neu").await;

@@ -85,7 +85,7 @@ fn is_acknowledged(reply: &Reply) -> bool {
     false
 }
 
-/// Somebody of whom nothing is known now is told to come again, and keeps his cookies.
+/// A browser whose session cannot be looked up now is told to come again, and keeps its cookies.
 #[track_caller]
 pub(super) fn is_refusal(reply: &Reply) {
     assert!(matches!(reply.status.as_u16(), 503 | 403), "{reply:#?}");

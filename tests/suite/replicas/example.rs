@@ -42,7 +42,7 @@ async fn two_share_the_valkey_of_the_example() {
         services["valkey"]["command"].as_array().unwrap().iter().map(|it| here(it.as_str().unwrap())).collect();
     let [program, flags @ ..] = &command[..] else { panic!("no command") };
     assert_eq!(program, "valkey-server");
-    // It says that it is there to whoever asks, and nothing else: so the health of its container is asked for.
+    // It says to any client that it is there, and nothing else: so the health of its container is asked for.
     let valkey = Redis::valkey(&flags.iter().map(String::as_str).collect::<Vec<_>>()).await;
     assert_eq!(services["valkey"]["healthcheck"]["test"], serde_json::json!(["CMD", "valkey-cli", "-e", "ping"]));
     assert_eq!(valkey.ask(&["DBSIZE"]).await, None);

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Standing {
     Valid,
-    /// Its end was asked for, and nobody said yet that it came.
+    /// Its end was asked for, and not yet confirmed.
     Unknown,
     /// Its end was acknowledged at this moment.
     Ended(Instant),
@@ -112,9 +112,9 @@ enum Answer {
     LetIn,
     /// As a client without a session.
     Denied,
-    /// As somebody of whom nothing is known now.
+    /// As a browser whose session cannot be looked up now.
     Refused,
-    /// As nobody should be.
+    /// As no browser should be.
     Odd,
 }
 

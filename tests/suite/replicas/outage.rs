@@ -1,4 +1,4 @@
-//! What breaks while people work: nobody whose session ended gets in, and nobody else has to sign in again.
+//! What breaks while people work: no user whose session ended gets in, and no other user has to sign in again.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ async fn stands_still(trial: &mut Trial, number: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_notices_who_need_not() {
+async fn outages_disturb_only_users_whose_sessions_end() {
     let began = Instant::now();
     let mut redis = Redis::durable().await;
     let relays = [Relay::to(redis.address).await, Relay::to(redis.address).await];

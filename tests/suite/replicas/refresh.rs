@@ -28,7 +28,7 @@ async fn both_are_asked_at_once_and_one_refreshes() {
     let scene = scene(&redis).await;
     let browser = scene.sign_in(&user(0)).await;
     let logins = scene.provider.requests(Endpoint::Token);
-    scene.provider.add_user(User::new(&user(0), "Somebody Else", &["staff", "new"]));
+    scene.provider.add_user(User::new(&user(0), "Another Name", &["staff", "new"]));
     let groups = async |replica| scene.check(&browser, replica).await.is(200).header("x-authentik-groups");
     let (mut known, mut other) = (String::new(), String::new());
     let both = async {
@@ -36,7 +36,7 @@ async fn both_are_asked_at_once_and_one_refreshes() {
             (known, other) = tokio::join!(groups(0), groups(1));
         }
     };
-    assert!(tokio::time::timeout(3 * AFTER, both).await.is_ok(), "nobody heard of the new group");
+    assert!(tokio::time::timeout(3 * AFTER, both).await.is_ok(), "no replica heard of the new group");
     assert_eq!(scene.provider.requests(Endpoint::Token) - logins, 1, "one of them refreshed");
 }
 

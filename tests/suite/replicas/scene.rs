@@ -88,7 +88,7 @@ impl Scene {
         let clients = vec![client("proxy", Some("proxy-secret"), &[&origin])];
         let provider = Provider::start(Config { clients, ..Config::default() }).await.unwrap();
         for number in 0..60 {
-            provider.add_user(User::new(&user(number), "Somebody", &["staff"]));
+            provider.add_user(User::new(&user(number), "A Name", &["staff"]));
         }
         let folder = tempfile::tempdir().unwrap();
         let mut number = 0;
@@ -145,7 +145,7 @@ impl Scene {
         .await
     }
 
-    /// The foreposts, to be ended and started by somebody else.
+    /// The foreposts, for a caller that ends and starts them.
     pub(crate) fn take_replicas(&mut self) -> Vec<Replica> {
         std::mem::take(&mut self.replicas)
     }

@@ -40,7 +40,7 @@ async fn tls_and_the_user_of_the_documentation_are_enough() {
     certify(folder.path());
     let [ca, certificate, key, url, users] =
         ["ca", "certificate", "key", "url", "users"].map(|name| folder.path().join(name).display().to_string());
-    // As in a file of users; nobody else can do anything.
+    // As in a file of users; no other user can do anything.
     let [_, _, name, rules @ ..] = &printed_user()[..] else { panic!("no user") };
     assert_eq!(*name, "forepost");
     fs::write(&users, format!("user default off\nuser forepost {}\n", rules.join(" "))).unwrap();
@@ -71,12 +71,12 @@ async fn tls_and_the_user_of_the_documentation_are_enough() {
             scene.check(browser, replica).await.is(200);
         }
     }
-    scene.provider.add_user(User::new(&user(0), "Somebody", &["staff", "new"]));
+    scene.provider.add_user(User::new(&user(0), "A Name", &["staff", "new"]));
     until("a refresh", async || scene.check(&browsers[0], 0).await.is(200).header("x-authentik-groups") == "staff|new")
         .await;
     until("a count", async || scene.metrics(0).await.contains("\nforepost_sessions 5\n")).await;
     let list = scene.sessions();
-    let [stays, leave @ ..] = &browsers[..] else { panic!("nobody") };
+    let [stays, leave @ ..] = &browsers[..] else { panic!("no browser") };
     for (at, browser) in leave.iter().enumerate() {
         let name = user(at + 1);
         let orders = Orders::new(End::ALL[at], name.clone(), list[&name].clone());

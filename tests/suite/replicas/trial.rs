@@ -69,7 +69,7 @@ impl Trial {
     /// Orders at a replica that sessions end, one in each way, all at once; how many were acknowledged.
     pub(super) async fn end_some(&self, number: usize) -> usize {
         let visitors = self.load.valid().take(End::ALL.len()).collect::<Vec<_>>();
-        let [first, second, third, fourth] = visitors[..] else { panic!("nobody is left") };
+        let [first, second, third, fourth] = visitors[..] else { panic!("too few visitors are left") };
         for visitor in &visitors {
             visitor.set(Standing::Unknown);
         }
@@ -163,7 +163,7 @@ impl Trial {
         assert!(wrong.is_empty(), "{name}: {} are wrong: {:#?}", wrong.len(), &wrong[..wrong.len().min(5)]);
         assert!(recovery < Duration::from_secs(10), "{name}: {recovery:?}");
         let too_early = !self.cut_off.is_empty() && first.is_some_and(|first| first < STALENESS / CERTAIN);
-        assert!(!too_early, "{name}: somebody was refused after {first:?}");
+        assert!(!too_early, "{name}: a user was refused after {first:?}");
         self.total += requests;
     }
 

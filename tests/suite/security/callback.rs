@@ -21,7 +21,7 @@ async fn up_to_callback(stage: &Stage, browser: &mut Browser, user: &str) -> Url
 }
 
 /// No session cookie was set, and the browser is not let in.
-async fn nobody_is_in(stage: &Stage, browser: &mut Browser, reply: &Reply) {
+async fn no_user_is_in(stage: &Stage, browser: &mut Browser, reply: &Reply) {
     let session = reply.headers.get_all("set-cookie").iter().find(|line| {
         let line = line.to_str().unwrap();
         line.contains("authentik_proxy_") && !line.contains("authentik_proxy_login_") && !line.contains("Max-Age=0")
@@ -43,12 +43,12 @@ async fn a_state_counts_for_its_browser_and_as_it_was_made() {
     let mut mallory = stage.browser();
     let reply = mallory.get(callback.as_str()).await;
     // A login of his own begins, in which nothing is of alice's.
-    nobody_is_in(&stage, &mut mallory, reply.is(302)).await;
+    no_user_is_in(&stage, &mut mallory, reply.is(302)).await;
     assert!(reply.location().as_str().starts_with(stage.provider.issuer()));
     assert_ne!(reply.parameter("state").as_deref(), state(&callback).as_deref());
     // With an attempt of his own, too; that is what Mallory's browser has by now.
     let reply = mallory.get(callback.as_str()).await;
-    nobody_is_in(&stage, &mut mallory, reply.is(302)).await;
+    no_user_is_in(&stage, &mut mallory, reply.is(302)).await;
 
     let state = state(&callback).unwrap();
     for at in (0..state.len()).step_by(7) {
@@ -93,7 +93,7 @@ async fn posts_change_nothing() {
         for body in [query.as_str(), ""] {
             let mut posting = browser.clone();
             let reply = posting.send(Method::POST, CALLBACK, headers, Some(body)).await;
-            nobody_is_in(&stage, &mut posting, reply.is(400)).await;
+            no_user_is_in(&stage, &mut posting, reply.is(400)).await;
             assert!(!reply.body.contains("code="), "{reply:#?}");
         }
     }
@@ -141,7 +141,7 @@ async fn a_callback_counts_once() {
     browser.get(callback.as_str()).await.is(302);
     let before = stage.provider.requests(Endpoint::Token);
     let reply = second.get(callback.as_str()).await;
-    nobody_is_in(&stage, &mut second, reply.is(302)).await;
+    no_user_is_in(&stage, &mut second, reply.is(302)).await;
     assert!(reply.location().as_str().starts_with(stage.provider.issuer()), "another login begins");
     assert_eq!(stage.provider.requests(Endpoint::Token), before, "the code is not even tried");
 }
@@ -156,7 +156,7 @@ async fn a_token_counts_once() {
     let mut replaying = stage.browser();
     let callback = up_to_callback(&stage, &mut replaying, "bob").await;
     let reply = replaying.get(callback.as_str()).await;
-    nobody_is_in(&stage, &mut replaying, reply.is(502)).await;
+    no_user_is_in(&stage, &mut replaying, reply.is(502)).await;
 }
 
 /// SECURITY: 102
@@ -175,7 +175,7 @@ async fn errors_end_on_a_page() {
     // Once more it is not an answer to anything, and another login begins.
     let again = browser.get(answer.as_str()).await;
     assert!(again.is(302).location().as_str().starts_with(stage.provider.issuer()));
-    nobody_is_in(&stage, &mut browser, &again).await;
+    no_user_is_in(&stage, &mut browser, &again).await;
 }
 
 /// SECURITY: 54, 103

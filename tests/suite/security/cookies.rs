@@ -100,9 +100,9 @@ async fn no_other_credential_opens_anything() {
             }
         }
     }
-    let mut nobody = stage.browser();
+    let mut anonymous = stage.browser();
     for query in ["access_token", "token", "id_token", "authentik_proxy_session"] {
-        stage.check("traefik", &mut nobody, &format!("{APP}?{query}={token}")).await.is(302);
+        stage.check("traefik", &mut anonymous, &format!("{APP}?{query}={token}")).await.is(302);
     }
 }
 
@@ -165,7 +165,7 @@ async fn no_planted_cookie_hides_a_session_from_its_end() {
         assert!(!is_in(&name, &good).await, "replaced");
     }
 
-    // Of more than are looked at nobody is told that they have ended.
+    // Sessions beyond those that are looked at are not reported as ended.
     let planted: Vec<_> = (0..200).map(token).collect();
     for is_first in [false, true] {
         let (_, name, good) = signed_in(&stage).await;
@@ -204,7 +204,7 @@ async fn cookies_are_bound_to_their_host_and_their_use() {
         }
     }
 
-    // States and attempt cookies are no sessions, and a session is not a state.
+    // States and attempt cookies are not sessions, and a session is not a state.
     let mut other = stage.browser();
     let login = stage.check("traefik", &mut other, APP).await;
     let state = login.parameter("state").unwrap();

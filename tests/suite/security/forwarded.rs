@@ -356,5 +356,5 @@ async fn no_request_makes_the_daemon_fetch_anything() {
     }
     assert_eq!([Endpoint::Discovery, Endpoint::Jwks, Endpoint::Token, Endpoint::Userinfo].map(asked), before);
     let waiting = std::future::poll_fn(|context| std::task::Poll::Ready(trap.poll_accept(context).is_ready())).await;
-    assert!(!waiting, "somebody was sent to fetch from us");
+    assert!(!waiting, "the provider was sent to fetch from us");
 }

@@ -211,7 +211,7 @@ async fn a_sign_out_ends_the_session_of_the_host_that_the_browser_is_at() {
         stage.sign_in(&mut alice, wiki, "alice").await.is(200);
         let callback = page(&mut alice, &format!("callback?{query}"), host, Some("strict.example.com")).await;
         if host == FOREPOST {
-            // Whose session would be opened, or ended, nobody knows.
+            // It is not known whose session it would open, or end.
             callback.is(400);
             page(&mut alice, "sign_out", host, Some("strict.example.com")).await.is(400);
             stage.check("caddy", &mut alice, wiki).await.is(200);

@@ -163,7 +163,7 @@ async fn paths_that_are_not_text_are_refused() {
 
 /// SECURITY: 41
 #[tokio::test]
-async fn questions_without_a_path_are_refused_and_harm_nobody() {
+async fn questions_without_a_path_are_refused_and_harm_no_other() {
     let stage = stage().await;
     let auth = "/outpost.goauthentik.io/auth/envoy";
     for line in [

@@ -95,7 +95,7 @@ async fn an_attempt_within_a_cookie_is_not_seen() {
 }
 
 #[tokio::test]
-async fn sessions_of_different_users_let_nobody_in() {
+async fn sessions_of_different_users_are_refused() {
     let stage = stage().await;
     for (url, host, path) in [(APP, "app.example.com", "/page"), (DOMAIN, "deep.example.test", "/")] {
         for dialect in DIALECTS {

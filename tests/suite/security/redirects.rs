@@ -194,9 +194,9 @@ async fn no_login_and_no_sign_out_leads_away() {
         let names = ["rd", "post_logout_redirect_uri", "redirect", "redirect_uri", "next", "url", "returnTo", "rd"];
         let query: Vec<_> = names.iter().map(|name| format!("{name}={once}")).collect();
         let out = format!("{out}?{}", query.join("&"));
-        let nobody = stranger.clone().send(Method::POST, &out, &from_here, None).await;
-        assert_eq!(nobody.is(200).header("location"), "", "{target:?}");
-        assert!(!nobody.body.contains("evil.test"), "{nobody:#?}");
+        let anonymous = stranger.clone().send(Method::POST, &out, &from_here, None).await;
+        assert_eq!(anonymous.is(200).header("location"), "", "{target:?}");
+        assert!(!anonymous.body.contains("evil.test"), "{anonymous:#?}");
         if number % 8 == 0 {
             let done = browser.send(Method::POST, &out, &from_here, None).await;
             let end = done.is(303).location();

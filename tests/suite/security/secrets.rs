@@ -222,7 +222,7 @@ async fn logouts(run: &mut Run) {
     let mut late = right.clone();
     late.claims.set("exp", 1000);
     let mut tokens = [right, stray, late].map(|it| run.provider.logout_token("proxy", &it).unwrap()).to_vec();
-    tokens.extend(["junk.logout.token", "a-logout-token-of-nobody"].map(str::to_owned));
+    tokens.extend(["junk.logout.token", "a-logout-token-of-no-user"].map(str::to_owned));
     for (token, expected) in tokens.iter().zip([200, 400, 400, 400, 400]) {
         let mut provider = run.browser();
         let reply = provider.post(&format!("{OUTPOST}/backchannel-logout"), &format!("logout_token={token}")).await;
@@ -241,13 +241,13 @@ async fn nothing_secret_is_logged_or_shown() {
     let provider = provider().await;
     let mut environment = quick_start(provider.issuer());
     environment.push(("FOREPOST_LOG__LEVEL", "trace".into()));
-    environment.push(("FOREPOST_SESSION__SECRET", "a-sealing-secret-that-nobody-is-told".into()));
+    environment.push(("FOREPOST_SESSION__SECRET", "a-sealing-secret-that-no-log-shows".into()));
     let mut daemon = Running::start(&borrowed(&environment));
     let http = daemon.address("http");
     daemon.until(|line| line["message"].as_str().filter(|text| text.contains("ready for logins")).map(|_| ()));
     let given = [
         "proxy-secret",
-        "a-sealing-secret-that-nobody-is-told",
+        "a-sealing-secret-that-no-log-shows",
         "secret.id.token",
         "secret-access-token",
         "secret-body",

@@ -1,4 +1,4 @@
-//! Sign-out: it ends the session at once, everywhere, and nobody else chooses when or where to.
+//! Sign-out: it ends the session at once, everywhere, and no other site chooses when or where to.
 
 use http::Method;
 
@@ -26,7 +26,7 @@ async fn a_session_ends_with_its_sign_out() {
 
 /// SECURITY: 47, 80, 90, 107
 #[tokio::test]
-async fn other_sites_sign_nobody_out() {
+async fn other_sites_sign_no_user_out() {
     let stage = stage().await;
     let mut browser = stage.browser();
     stage.sign_in(&mut browser, APP, "alice").await.is(200);

@@ -73,7 +73,7 @@ async fn headers_that_choose_their_own_check() {
 /// SECURITY: 90
 #[tokio::test]
 async fn compressed_answers_are_not_unpacked() {
-    // What gzip makes of a body; unpacked by nobody, it is not JSON.
+    // What gzip makes of a body; it is not unpacked, and so not JSON.
     let mut fault =
         Fault { body: Some(vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0xae, 5, 0].into()), ..Fault::default() };
     fault.headers.insert("content-encoding", "gzip".parse().unwrap());

@@ -198,7 +198,7 @@ impl Browser {
         let url = Url::parse(url).unwrap_or_else(|_| panic!("no absolute URL: {url}"));
         let host = url.host_str().unwrap();
         let address = self.addresses.get(host).or_else(|| self.addresses.get("*"));
-        let address = address.unwrap_or_else(|| panic!("nobody knows {url}"));
+        let address = address.unwrap_or_else(|| panic!("no address is known for {url}"));
         let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
         let mut request = Request::builder()
             .method(method)

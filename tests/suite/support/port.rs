@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-/// An address on which no process listens, and which the system gives to nobody who asks for any free port.
+/// An address on which no process listens, and which the system gives to no process that asks for a free port.
 ///
 /// A connection that its listener's side closed first stays in TIME-WAIT for a minute (RFC 9293 §3.6.1). So long its port counts as
 /// taken, but not for a program that asks for this very port with `SO_REUSEADDR`, as servers do.
@@ -19,7 +19,7 @@ pub(crate) fn reserved_address() -> SocketAddr {
 }
 
 #[test]
-fn nobody_else_is_given_a_reserved_port() {
+fn no_other_process_is_given_a_reserved_port() {
     let reserved = reserved_address();
     // More than there are ports in the range of the system.
     for _ in 0..40_000 {

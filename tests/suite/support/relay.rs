@@ -14,7 +14,7 @@ pub(crate) enum Network {
     Whole,
     /// Connections end, and new ones too.
     Cut,
-    /// Nothing passes in either direction, and nobody is told; what was sent arrives once it is whole again.
+    /// Nothing passes in either direction, and neither side is told; what was sent arrives once it is whole again.
     Silent,
     /// What the client sends arrives, and nothing comes back.
     Deaf,

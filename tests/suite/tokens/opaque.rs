@@ -98,7 +98,7 @@ async fn junk_is_limited_and_good_tokens_go_on() {
 }
 
 #[tokio::test]
-async fn what_nobody_can_say_is_no_answer() {
+async fn a_provider_that_fails_gives_no_answer() {
     let stage = stage().await;
     let fault = Fault { status: Some(http::StatusCode::BAD_GATEWAY), ..Fault::default() };
     stage.provider.set(|behaviour| drop(behaviour.faults.insert(Endpoint::Introspection, fault)));
@@ -163,14 +163,14 @@ async fn a_provider_that_does_not_answer_about_a_token_refuses_it() {
 }
 
 #[tokio::test]
-async fn a_token_that_names_nobody_is_no_user() {
+async fn a_token_that_names_no_user_is_refused() {
     let stage = stage().await;
     stage.provider.set(|behaviour| {
         behaviour.introspection.remove("preferred_username");
         behaviour.userinfo.remove("preferred_username");
     });
     let token = stage.provider.opaque_token("proxy", "alice", "openid profile groups").unwrap();
-    refused(&bearer(&stage, OPAQUE, &token).await, "nobody");
+    refused(&bearer(&stage, OPAQUE, &token).await, "no user");
     let unnamed = bearer(&stage, "https://unnamed.example.com/page", &token).await;
     assert_eq!(unnamed.is(200).header("x-authentik-username"), "");
     // RFC 7662 has a member for the name.
@@ -200,7 +200,7 @@ async fn userinfo_names_whom_a_token_does_not() {
     let narrow = stage.provider.opaque_token("proxy", "alice", "profile groups").unwrap();
     refused(&bearer(&stage, OPAQUE, &narrow).await, "no scope openid");
     assert_eq!(stage.provider.requests(Endpoint::Userinfo), 1);
-    // Claims about another user are nobody's.
+    // Claims about another user are not used.
     stage.provider.set(|behaviour| {
         behaviour.userinfo.set("sub", json!("bob"));
     });

@@ -98,7 +98,7 @@ async fn claims_that_prove_nothing() {
     .await;
     check(&stage, "bound to a key", false, set("cnf", json!({"jkt": "x"}))).await;
     check(&stage, "a refresh token", false, set("typ", json!("Refresh"))).await;
-    check(&stage, "nobody", false, set("sub", json!(""))).await;
+    check(&stage, "no user", false, set("sub", json!(""))).await;
 }
 
 /// Programs find out as browsers do that the provider signs in another way.
@@ -185,7 +185,7 @@ async fn a_bad_token_counts_whatever_else_is_there() {
     let headers = [("authorization", bad.as_str()), ("sec-fetch-mode", "navigate"), ("accept", "text/html")];
     for dialect in ["traefik", "caddy", "nginx", "envoy"] {
         refused(&stage.ask(dialect, &mut browser, Method::GET, APP, &headers).await, dialect);
-        // What is public asks nobody, and may have tokens of its own.
+        // A public path asks no user, and the application may have its own tokens there.
         let public = stage.ask(dialect, &mut browser, Method::GET, "https://app.example.com/public/x", &headers).await;
         public.is(200);
         assert_eq!(public.header("x-authentik-username"), "");
@@ -217,7 +217,7 @@ async fn groups_count_for_tokens_too() {
 }
 
 #[tokio::test]
-async fn users_of_another_issuer_are_nobodys_namesakes() {
+async fn users_of_another_issuer_share_no_users_name() {
     let other =
         Provider::start(Config { clients: vec![client("proxy", None, &[])], ..Config::default() }).await.unwrap();
     let applications = format!(

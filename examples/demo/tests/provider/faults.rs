@@ -84,7 +84,7 @@ async fn claims_metadata_and_key_sets_can_be_changed() {
     let mut scene = Scene::with(|b| {
         b.metadata.set("issuer", "http://other.test").remove("end_session_endpoint");
         b.id_token.set("groups", Value::Null).set("aud", json!(["a", "app"])).remove("nonce");
-        b.userinfo.set("sub", "somebody-else");
+        b.userinfo.set("sub", "another-user");
     })
     .await;
     let metadata = scene.browser.get("/.well-known/openid-configuration").await.json();

@@ -73,7 +73,7 @@ async fn keycloak_is_not_asked_for_offline_access() {
     assert!(visit.lives(&visit.token()).await, "an offline one does not");
 }
 
-/// Nothing comes back in time, or nobody is there: the one may have spent the token, the other has not.
+/// No answer comes in time, or no server is there: the first may have spent the token, the second has not.
 #[tokio::test]
 async fn silence_is_not_absence() {
     let mut visit = Visit::offline(|_| ()).await;

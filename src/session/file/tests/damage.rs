@@ -89,12 +89,12 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn damage_to_a_file_that_was_closed_revives_nobody() {
+async fn damage_to_a_file_that_was_closed_revives_no_session() {
     trial(true).await;
 }
 
 #[tokio::test]
-async fn damage_to_a_file_after_a_kill_revives_nobody() {
+async fn damage_to_a_file_after_a_kill_revives_no_session() {
     trial(false).await;
 }
 

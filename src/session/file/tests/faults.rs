@@ -248,7 +248,7 @@ async fn an_order_that_failed_and_is_repeated_is_followed() {
 
 /// Wherever reading fails, it ends with an error, and the next transaction works.
 #[tokio::test]
-async fn a_disk_that_cannot_be_read_holds_nobody_up() {
+async fn a_disk_that_cannot_be_read_blocks_no_transaction() {
     let (folder, disk) = (folder(), Disk::new());
     let first = disk.store(&folder, 10);
     let now = World::system().now();
@@ -312,7 +312,7 @@ async fn a_disk_that_is_away_is_no_empty_one() {
     assert!(store.save(&token(), session(None)).await.is_err());
     disk.is_mended();
     assert!(!store.is_up());
-    assert!(store.load(&older).await.is_err(), "nobody knows");
+    assert!(store.load(&older).await.is_err(), "the file might have it");
     assert!(store.save(&token(), session(None)).await.is_err());
     assert!(!path(&folder).exists());
     fs::rename(folder.path().join("elsewhere"), path(&folder)).unwrap();

@@ -337,7 +337,7 @@ async fn a_damaged_file_is_told() {
 
 /// Noise in the middle of a file that was closed in order is found when it is read, in the list of revocations at the start.
 #[tokio::test]
-async fn noise_in_the_file_lets_nobody_in() {
+async fn noise_in_the_file_opens_no_session() {
     let whole = folder();
     let first = store(&whole);
     let mut tokens = Vec::new();

@@ -78,9 +78,9 @@ impl Cluster {
         let range = map.ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&slot));
         match range {
             Some((_, _, link)) => Ok(Arc::clone(link)),
-            None => {
-                Err(refreshed.err().unwrap_or_else(|| RedisError::Away("nobody has a part of the keys".to_owned())))
-            }
+            None => Err(refreshed
+                .err()
+                .unwrap_or_else(|| RedisError::Away("no master serves a part of the slots".to_owned()))),
         }
     }
 

@@ -65,7 +65,8 @@ impl Connector {
         tcp.set_nodelay(true).map_err(away)?;
         let Some(tls) = &self.tls else { return self.greet(tcp).await };
         let name = ServerName::try_from(address.host.clone());
-        let name = name.map_err(|_| RedisError::Away(format!("{address} is no name for a certificate")))?;
+        let name =
+            name.map_err(|_| RedisError::Away(format!("{address} is not a name that a certificate can have")))?;
         let refused = |error: std::io::Error| RedisError::Away(format!("{address}: {}", tls::cause(&error)));
         self.greet(tls.connect(name, tcp).await.map_err(refused)?).await
     }

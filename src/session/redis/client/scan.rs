@@ -26,7 +26,7 @@ pub(crate) struct Cursor {
 
 /// Some of all records, and the place of the next ones.
 #[derive(Debug)]
-pub(crate) struct Records {
+pub(crate) struct RecordPage {
     /// May be empty before the end.
     pub(crate) found: Vec<([u8; 32], Vec<u8>)>,
     /// `None` at the end.
@@ -57,9 +57,9 @@ impl Redis {
     /// Some of all records, in no order. A record may come twice; one that is written or removed meanwhile may come or not.
     ///
     /// The server looks at every key of the database, those of other programs too.
-    pub(crate) async fn records(&self, at: &Cursor) -> Result<Records, RedisError> {
+    pub(crate) async fn records(&self, at: &Cursor) -> Result<RecordPage, RedisError> {
         let links = self.links().await?;
-        let Some(link) = links.get(at.server) else { return Ok(Records { found: Vec::new(), next: None }) };
+        let Some(link) = links.get(at.server) else { return Ok(RecordPage { found: Vec::new(), next: None }) };
         let pattern = format!("{}s:{{*}}", self.prefix);
         let step = command("SCAN", &[&at.place, b"MATCH", pattern.as_bytes(), b"COUNT", STEP]);
         let page = only(link.send(&[step], self.deadline()).await?)?;
@@ -81,7 +81,7 @@ impl Redis {
             (b"0", _) => None,
             (place, _) => Some(Cursor { server: at.server, place: place.to_vec() }),
         };
-        Ok(Records { found, next })
+        Ok(RecordPage { found, next })
     }
 
     /// The approximate number of records: exact among few keys, an estimate from a sample among many.

@@ -91,7 +91,7 @@ pub(super) fn history(answer: &Value) -> Result<String, RedisError> {
     let text = String::from_utf8_lossy(bytes(answer)?);
     let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
     if field("role:") != Some("master") {
-        return Err(RedisError::Away("the server is no master".to_owned()));
+        return Err(RedisError::Away("the server is not a master".to_owned()));
     }
     field("master_replid:").map(str::to_owned).ok_or(RedisError::Unexpected)
 }

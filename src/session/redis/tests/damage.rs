@@ -44,7 +44,7 @@ const DAMAGE: [(&str, &str); 10] = [
 ];
 
 #[tokio::test]
-async fn where_the_list_is_damaged_nobody_lives_who_has_ended() {
+async fn a_damaged_list_revives_no_session() {
     for (what, script) in DAMAGE {
         for others_run in [false, true] {
             println!("{what}, others run: {others_run}");

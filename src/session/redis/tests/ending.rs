@@ -106,7 +106,7 @@ async fn a_sign_out_gives_back_what_another_process_refreshed() {
     let (_server, one, other) = scene().await;
     let token = saved(&one, refreshable("first", Some(true), Duration::ZERO)).await;
     assert!(other.load(&token).await.unwrap().is_some());
-    let LeaseAnswer::Lease(lease, _) = one.begin_refresh(&token).await.unwrap() else { panic!("nobody has it") };
+    let LeaseAnswer::Lease(lease, _) = one.begin_refresh(&token).await.unwrap() else { panic!("no lease is held") };
     let renewed = Finished::Renewed(refreshable("second", Some(true), LONG));
     assert!(one.finish_refresh(&token, &lease, renewed).await.unwrap());
     let removed = other.remove(&token).await.unwrap().unwrap();
@@ -115,7 +115,7 @@ async fn a_sign_out_gives_back_what_another_process_refreshed() {
 
 /// The server with the record works, the one with the streams does not.
 #[tokio::test]
-async fn a_removal_of_which_nobody_was_told_is_told_later() {
+async fn a_removal_that_was_not_published_is_published_later() {
     let servers = cluster("redis-server").await;
     let (one, other) = (store(&cluster_settings(&servers)), store(&cluster_settings(&servers)));
     let token = saved(&one, of_alice(ProviderSide::default())).await;

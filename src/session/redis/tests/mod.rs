@@ -123,7 +123,7 @@ async fn one_of_two_processes_refreshes_and_the_other_gets_it() {
     let (_server, one, other) = scene().await;
     let token = saved(&one, refreshable("first", Some(true), Duration::ZERO)).await;
     let old = other.load(&token).await.unwrap().unwrap();
-    let LeaseAnswer::Lease(lease, _) = one.begin_refresh(&token).await.unwrap() else { panic!("nobody has it") };
+    let LeaseAnswer::Lease(lease, _) = one.begin_refresh(&token).await.unwrap() else { panic!("no lease is held") };
     assert!(matches!(other.begin_refresh(&token).await.unwrap(), LeaseAnswer::Busy));
     let renewed = refreshable("second", Some(true), LONG);
     assert!(one.finish_refresh(&token, &lease, Finished::Renewed(renewed)).await.unwrap());
@@ -140,7 +140,7 @@ async fn whether_a_token_may_be_sent_again_the_record_says() {
     let (_server, one, other) = scene().await;
     let token = saved(&one, refreshable("first", Some(false), Duration::ZERO)).await;
     assert!(other.load(&token).await.unwrap().unwrap().refreshable().unwrap().is_reusable());
-    let LeaseAnswer::Lease(lease, _) = one.begin_refresh(&token).await.unwrap() else { panic!("nobody has it") };
+    let LeaseAnswer::Lease(lease, _) = one.begin_refresh(&token).await.unwrap() else { panic!("no lease is held") };
     let renewed = Finished::Renewed(refreshable("second", Some(true), Duration::ZERO));
     assert!(one.finish_refresh(&token, &lease, renewed).await.unwrap());
     drop(one.begin_refresh(&token).await.unwrap());
@@ -159,7 +159,7 @@ async fn what_a_process_may_have_sent_is_not_sent_by_another() {
         let (_server, one, other) = scene().await;
         let token = saved(&one, refreshable("token", rotates, Duration::ZERO)).await;
         let begun = one.begin_refresh(&token).await.unwrap();
-        let LeaseAnswer::Lease(lease, _) = &begun else { panic!("nobody has it") };
+        let LeaseAnswer::Lease(lease, _) = &begun else { panic!("no lease is held") };
         let owner = lease.owner;
         // Longer than the lease: its holder renews it.
         let held = Instant::now() + Duration::from_secs(2);
@@ -180,7 +180,7 @@ async fn what_a_process_may_have_sent_is_not_sent_by_another() {
 
 /// Redis stands still while it is asked, and executes the request when its sender has given up.
 #[tokio::test]
-async fn a_lease_of_which_nobody_heard_is_given_back() {
+async fn a_lease_whose_answer_was_lost_is_given_back() {
     let server = Server::start("redis-server", &[]).await;
     let store = || RedisStore::new(&settings(server.address), parts(1000)).unwrap();
     let (one, other) = (store(), store());

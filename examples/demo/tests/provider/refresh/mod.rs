@@ -53,7 +53,7 @@ pub(super) struct Visit {
 }
 
 impl Visit {
-    /// Somebody whose login asks for what the settings ask for.
+    /// A user whose login asks for what the settings ask for.
     pub(super) async fn asked(settings: &str, change: impl FnOnce(&mut Behaviour)) -> Self {
         let mut scene = Scene::with(change).await;
         let known = known_with(&scene, settings).await;
@@ -285,7 +285,7 @@ async fn a_provider_that_says_no_is_understood() {
     check("no code", (Told::Refused("400"), false), token(400, "<html>")).await;
     check("no word", (Told::Ended, false), token(400, "")).await;
     check("no body", (Told::Refused("403"), false), token(403, "")).await;
-    check("an error that is no text", (Told::Refused("400"), false), token(400, r#"{"error": 7}"#)).await;
+    check("an error that is not a string", (Told::Refused("400"), false), token(400, r#"{"error": 7}"#)).await;
     check("ill", (Told::Away, false), token(500, "{}")).await;
     check("ill, with a code", (Told::Away, false), token(503, r#"{"error": "invalid_grant"}"#)).await;
     check("too many", (Told::Away, false), token(429, r#"{"error": "invalid_grant"}"#)).await;
@@ -342,7 +342,7 @@ async fn a_new_id_token_is_verified_like_the_first() {
     })
     .await;
     check("no token", UNPROVEN, |b| b.id_token_text = Some("x".to_owned())).await;
-    check("userinfo of somebody else", (Told::Changed, true), |b| {
+    check("userinfo of another user", (Told::Changed, true), |b| {
         b.refreshing.no_id_token = true;
         b.userinfo.set("sub", "id-bob");
     })

@@ -69,7 +69,7 @@ async fn users_and_databases(program: &'static str) {
     redis.remove(&KEY).await.unwrap();
     redis.trim(LONG).await.unwrap();
     assert_eq!((redis.longest(5).await.unwrap(), redis.count().await.unwrap()), (5, 0));
-    for (user, secret) in [("forepost", "hunter2"), ("nobody", "password")] {
+    for (user, secret) in [("forepost", "hunter2"), ("unknown", "password")] {
         let error = open(&with(user, secret)).get(&KEY).await.unwrap_err().to_string();
         assert!(error.contains("password") && !error.contains("hunter"), "{error}");
     }
