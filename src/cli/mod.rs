@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use crate::daemon::Daemon;
 use crate::lifecycle::{self, Shutdown};
 use crate::serve::Drained;
-use crate::settings::{self, Mistakes, Settings, Sources};
+use crate::settings::{self, Layers, Mistakes, Settings};
 use crate::telemetry::log;
 use crate::world::World;
 
@@ -90,13 +90,13 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 ///
 /// All mistakes in them.
 pub fn settings(arguments: &Arguments) -> Result<Settings, Mistakes> {
-    settings::load(&sources(arguments))
+    settings::load(&layers(arguments))
 }
 
-fn sources(arguments: &Arguments) -> Sources {
-    let mut sources = Sources::from_process(arguments.config.clone());
-    sources.overrides.clone_from(&arguments.set);
-    sources
+fn layers(arguments: &Arguments) -> Layers {
+    let mut layers = Layers::from_process(arguments.config.clone());
+    layers.overrides.clone_from(&arguments.set);
+    layers
 }
 
 /// Prints the mistakes, and returns the exit status for them.
@@ -109,7 +109,7 @@ pub fn usage_error(mistakes: &dyn fmt::Display) -> ExitCode {
 /// Serves until a signal, then finishes the requests in flight; SIGHUP has the arguments' settings read anew.
 #[must_use]
 pub fn serve(arguments: &Arguments, settings: Settings) -> ExitCode {
-    let sources = sources(arguments);
+    let layers = layers(arguments);
     if let Err(error) = log::init(&settings.log) {
         return usage_error(&error);
     }
@@ -135,7 +135,7 @@ pub fn serve(arguments: &Arguments, settings: Settings) -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
-        tokio::spawn(reload(sources, hangups, daemon.reloads()));
+        tokio::spawn(reload(layers, hangups, daemon.reloads()));
         match daemon.finished().await {
             Drained::InTime => tracing::info!("stopped"),
             Drained::Cut(connections) => tracing::warn!(connections, "stopped; connections were cut at the deadline"),
@@ -145,11 +145,11 @@ pub fn serve(arguments: &Arguments, settings: Settings) -> ExitCode {
 }
 
 /// Reads the settings anew at each SIGHUP.
-async fn reload(sources: Sources, mut hangups: Signal, reloads: mpsc::Sender<Result<Settings, Mistakes>>) {
+async fn reload(layers: Layers, mut hangups: Signal, reloads: mpsc::Sender<Result<Settings, Mistakes>>) {
     while hangups.recv().await.is_some() {
-        let sources = sources.clone();
+        let layers = layers.clone();
         // A file may lie on a file system that does not answer.
-        let Ok(read) = tokio::task::spawn_blocking(move || settings::load(&sources)).await else { continue };
+        let Ok(read) = tokio::task::spawn_blocking(move || settings::load(&layers)).await else { continue };
         if reloads.send(read).await.is_err() {
             return;
         }
@@ -177,7 +177,7 @@ pub fn healthcheck(settings: &Settings) -> ExitCode {
 /// Lists or ends sessions of the running daemon.
 #[must_use]
 pub fn sessions(arguments: &Arguments, asked: &SessionsArguments) -> ExitCode {
-    run(sessions::run(&sources(arguments), asked))
+    run(sessions::run(&layers(arguments), asked))
 }
 
 /// Gets a token for an application; needs no settings.

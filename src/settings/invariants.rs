@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::values::{duration, spelled};
-use super::{Settings, Sources, address, load};
+use super::{Layers, Settings, address, load};
 use crate::access::PathPattern;
 use crate::app::ExternalHost;
 
@@ -35,7 +35,7 @@ pub(crate) fn hold(text: &str) {
         .map(|(name, value)| (format!("FOREPOST_{name}"), value.to_owned()))
         .collect();
     environment.push(("FOREPOST_CLIENT_SECRET".to_owned(), SECRET.to_owned()));
-    loaded_or_refused(load(&Sources { environment, ..Sources::default() }));
+    loaded_or_refused(load(&Layers { environment, ..Layers::default() }));
     for line in text.lines() {
         duration_holds(line);
         if let Ok(address) = address::external_host(line) {

@@ -35,9 +35,9 @@ const DEEPEST_KEY: usize = 8;
 
 /// The layers of the configuration.
 ///
-/// The default has no layers, for tests. The daemon uses `Sources::from_process`.
+/// The default has no layers, for tests. The daemon uses `Layers::from_process`.
 #[derive(Clone, Debug, Default)]
-pub struct Sources {
+pub struct Layers {
     /// The file that the operator named. It must exist, and overrides `FOREPOST_CONFIG`.
     pub config: Option<PathBuf>,
     /// The files to try if none was named; the first one that exists is read.
@@ -52,8 +52,8 @@ pub struct Sources {
     pub runtime_directory: Option<PathBuf>,
 }
 
-impl Sources {
-    /// The sources of this process: its environment, and the usual files unless `config` names one.
+impl Layers {
+    /// The layers of this process: its environment, and the usual files unless `config` names one.
     #[must_use]
     pub(crate) fn from_process(config: Option<PathBuf>) -> Self {
         let lossy = |text: OsString| text.to_string_lossy().into_owned();
@@ -104,8 +104,8 @@ fn unreadable(path: &Path, error: &io::Error) -> Mistake {
 /// # Errors
 ///
 /// All mistakes at once. A file that cannot be read or is not TOML is reported alone, because it would cause all others.
-pub fn load(sources: &Sources) -> Result<Settings, Mistakes> {
-    typed(layers(sources)?, sources)
+pub fn load(layers: &Layers) -> Result<Settings, Mistakes> {
+    typed(merged(layers)?, layers)
 }
 
 /// Reads the address of the admin socket of a daemon with these settings.
@@ -115,9 +115,9 @@ pub fn load(sources: &Sources) -> Result<Settings, Mistakes> {
 /// # Errors
 ///
 /// The mistakes of the keys that name the socket, and a file that cannot be read or is not TOML.
-pub(crate) fn admin(sources: &Sources) -> Result<Admin, Mistakes> {
-    let report = Report::new(layers(sources)?);
-    let settings = read(&report, sources);
+pub(crate) fn admin(layers: &Layers) -> Result<Admin, Mistakes> {
+    let report = Report::new(merged(layers)?);
+    let settings = read(&report, layers);
     let matters = |path: &str| ["server.admin", "session.store", "session.directory"].contains(&path);
     match report.into_mistakes().into_iter().filter(|it| matters(&it.path)).collect::<Vec<_>>() {
         mistakes if mistakes.is_empty() => Ok(settings.server.admin),
@@ -125,15 +125,15 @@ pub(crate) fn admin(sources: &Sources) -> Result<Admin, Mistakes> {
     }
 }
 
-fn layers(sources: &Sources) -> Result<Figment, Mistakes> {
+fn merged(layers: &Layers) -> Result<Figment, Mistakes> {
     let mut figment = Figment::new();
-    if let Some((name, text)) = sources.file().map_err(|mistake| Mistakes::new(vec![mistake]))? {
+    if let Some((name, text)) = layers.file().map_err(|mistake| Mistakes::new(vec![mistake]))? {
         figment = figment.merge(file_layer(&name, &text)?);
     }
-    for layer in environment_layers(&sources.environment) {
+    for layer in environment_layers(&layers.environment) {
         figment = figment.merge(layer);
     }
-    for (path, value) in &sources.overrides {
+    for (path, value) in &layers.overrides {
         let keys = path.splitn(DEEPEST_KEY, '.').map(str::to_owned).collect();
         figment = figment.merge(Layer::text("the command line".to_owned(), keys, value));
     }
@@ -152,13 +152,13 @@ impl Settings {
     ///
     /// As [`load`].
     pub fn from_toml(text: &str) -> Result<Self, Mistakes> {
-        typed(Figment::new().merge(file_layer("the text", text)?), &Sources::default())
+        typed(Figment::new().merge(file_layer("the text", text)?), &Layers::default())
     }
 }
 
-fn typed(figment: Figment, sources: &Sources) -> Result<Settings, Mistakes> {
+fn typed(figment: Figment, layers: &Layers) -> Result<Settings, Mistakes> {
     let report = Report::new(figment);
-    let settings = read(&report, sources);
+    let settings = read(&report, layers);
     match report.into_mistakes() {
         mistakes if mistakes.is_empty() => Ok(settings),
         mistakes => Err(Mistakes::new(mistakes)),
@@ -170,7 +170,7 @@ const QUICK_PROVIDER: [&str; 4] = ["issuer", "client_id", "client_secret", "clie
 const QUICK_APPLICATION: [&str; 2] = ["external_host", "cookie_domain"];
 
 /// Reads the settings. They are valid only if the report has no mistakes.
-fn read(report: &Report, sources: &Sources) -> Settings {
+fn read(report: &Report, layers: &Layers) -> Settings {
     let mut root = report.root();
     let mut server = server::read(root.table("server"));
 
@@ -206,9 +206,9 @@ fn read(report: &Report, sources: &Sources) -> Settings {
     let applications = application::read_all(tables, &provider_names);
     check_networks(&root, &applications, &server);
 
-    let session = session::read(root.table("session"), sources.state_directory.as_deref());
+    let session = session::read(root.table("session"), layers.state_directory.as_deref());
     if server.admin == Admin::Usual(None) {
-        server.admin = Admin::Usual(admin_directory(&session.store, sources).map(|path| path.join(ADMIN_SOCKET)));
+        server.admin = Admin::Usual(admin_directory(&session.store, layers).map(|path| path.join(ADMIN_SOCKET)));
     }
     let log = session::read_log(root.table("log"));
     root.finish();
@@ -228,11 +228,11 @@ fn check_networks(root: &Table<'_>, applications: &[Declaration], server: &Serve
 }
 
 /// A directory that only this daemon uses.
-fn admin_directory<'s>(store: &'s Store, sources: &'s Sources) -> Option<&'s Path> {
+fn admin_directory<'s>(store: &'s Store, layers: &'s Layers) -> Option<&'s Path> {
     if let Store::File(directory) = store {
         return Some(directory);
     }
-    sources.state_directory.as_deref().or(sources.runtime_directory.as_deref())
+    layers.state_directory.as_deref().or(layers.runtime_directory.as_deref())
 }
 
 fn note_clash(quick: &Table<'_>, table: &str) {

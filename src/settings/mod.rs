@@ -27,7 +27,7 @@ mod values;
 pub(crate) use address::is_loopback;
 pub(crate) use header::FurtherNames;
 pub(crate) use load::admin;
-pub use load::{Sources, load};
+pub use load::{Layers, load};
 pub use mistakes::Mistakes;
 
 pub use session::{Session, Store};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use forepost::settings::{Settings, Sources, load};
+use forepost::settings::{Layers, Settings, load};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -71,7 +71,7 @@ fn the_quick_start_needs_no_file() {
     let (_, _, block) = blocks(&readme).into_iter().find(|(language, ..)| *language == "env").unwrap();
     let environment = block.lines().filter_map(|line| line.split_once('='));
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let settings = load(&Sources { environment, ..Sources::default() });
+    let settings = load(&Layers { environment, ..Layers::default() });
     let settings = settings.unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(
         settings.applications[0].cookie_domain.as_ref().map(ToString::to_string).as_deref(),

@@ -16,7 +16,7 @@ use self::client::Client;
 use super::command_error::CommandError;
 use crate::serve::Admin;
 use crate::session::SessionKey;
-use crate::settings::{self, Sources};
+use crate::settings::{self, Layers};
 use crate::telemetry::log::escaped;
 
 /// There is no such session or user.
@@ -102,8 +102,8 @@ pub struct Whose {
 }
 
 /// Runs the command.
-pub(super) async fn run(sources: &Sources, asked: &SessionsArguments) -> ExitCode {
-    match obey(sources, asked).await {
+pub(super) async fn run(layers: &Layers, asked: &SessionsArguments) -> ExitCode {
+    match obey(layers, asked).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("forepost: {}", failure.message.lines().map(escaped).collect::<Vec<_>>().join("\n"));
@@ -112,11 +112,11 @@ pub(super) async fn run(sources: &Sources, asked: &SessionsArguments) -> ExitCod
     }
 }
 
-async fn obey(sources: &Sources, asked: &SessionsArguments) -> Result<(), CommandError> {
+async fn obey(layers: &Layers, asked: &SessionsArguments) -> Result<(), CommandError> {
     if let SessionsCommand::Revoke { whose: Whose { all: true, .. }, yes: false, .. } = &asked.command {
         confirm()?;
     }
-    let mut client = Client::connect(&sockets(sources, asked.socket.as_ref())?).await?;
+    let mut client = Client::connect(&sockets(layers, asked.socket.as_ref())?).await?;
     match &asked.command {
         SessionsCommand::List { user, application, json } => {
             let filter = [("user", user), ("application", application)];
@@ -134,11 +134,11 @@ async fn obey(sources: &Sources, asked: &SessionsArguments) -> Result<(), Comman
 }
 
 /// The paths that the daemon may listen on.
-fn sockets(sources: &Sources, named: Option<&PathBuf>) -> Result<Vec<PathBuf>, CommandError> {
+fn sockets(layers: &Layers, named: Option<&PathBuf>) -> Result<Vec<PathBuf>, CommandError> {
     if let Some(path) = named {
         return Ok(vec![path.clone()]);
     }
-    match settings::admin(sources).map_err(|mistakes| CommandError::usage(mistakes.to_string()))? {
+    match settings::admin(layers).map_err(|mistakes| CommandError::usage(mistakes.to_string()))? {
         Admin::At(path) | Admin::Usual(Some(path)) => Ok(vec![path]),
         Admin::Usual(None) => Ok(USUAL_SOCKETS.map(PathBuf::from).to_vec()),
         Admin::Off => Err(CommandError::usage("server.admin is off in this configuration; --socket names a socket")),
@@ -292,9 +292,9 @@ mod tests {
         let config = folder.path().join("forepost.toml");
         std::fs::write(&config, toml).unwrap();
         let runtime_directory = runtime.map(PathBuf::from);
-        let sources = Sources { config: Some(config), runtime_directory, ..Sources::default() };
+        let layers = Layers { config: Some(config), runtime_directory, ..Layers::default() };
         let expected = expected.map(|paths| paths.iter().map(PathBuf::from).collect::<Vec<_>>());
-        assert_eq!(sockets(&sources, None).map_err(|failure| failure.status), expected, "{toml}");
+        assert_eq!(sockets(&layers, None).map_err(|failure| failure.status), expected, "{toml}");
     }
 
     #[test]
@@ -308,6 +308,6 @@ mod tests {
         socket("[server]\nadmin = \"off\"", None, Err(64));
         socket("[server]\nadmin = \"127.0.0.1:1\"", None, Err(64));
         socket("no toml", None, Err(64));
-        assert_eq!(sockets(&Sources::default(), Some(&PathBuf::from("/x"))).unwrap(), [PathBuf::from("/x")]);
+        assert_eq!(sockets(&Layers::default(), Some(&PathBuf::from("/x"))).unwrap(), [PathBuf::from("/x")]);
     }
 }

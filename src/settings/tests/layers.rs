@@ -6,7 +6,7 @@ use super::{MINIMAL, loaded, refused};
 use crate::identity::ClaimPath;
 use crate::serve::Admin;
 use crate::session::RedisMode;
-use crate::settings::{Mistakes, Settings, Sources, Store, admin, load};
+use crate::settings::{Layers, Mistakes, Settings, Store, admin, load};
 
 const QUICK: [(&str, &str); 4] = [
     ("FOREPOST_ISSUER", "https://id.example.com/"),
@@ -25,7 +25,7 @@ fn quick(more: &[(&str, &str)]) -> Result<Settings, Mistakes> {
     let replaced = |name: &str| more.iter().any(|(other, _)| *other == name);
     let rest = QUICK.iter().filter(|(name, _)| !replaced(name));
     let all: Vec<_> = rest.chain(more).copied().collect();
-    load(&Sources { environment: pairs(&all), ..Sources::default() })
+    load(&Layers { environment: pairs(&all), ..Layers::default() })
 }
 
 #[track_caller]
@@ -101,7 +101,7 @@ fn texts_of_the_environment_become_what_is_wanted() {
 
 #[test]
 fn whole_tables_fit_into_a_variable() {
-    let settings = load(&Sources {
+    let settings = load(&Layers {
         environment: pairs(&[
             (
                 "FOREPOST_APPLICATION",
@@ -115,7 +115,7 @@ fn whole_tables_fit_into_a_variable() {
             ("FOREPOST_IDENTITY_PROVIDER__KC__CLAIMS__ENTITLEMENTS", "[['resource_access', 'a.b', 'roles']]"),
             ("FOREPOST_IDENTITY_PROVIDER__KC__AUTHORIZATION_PARAMETERS", "{prompt = \"login\"}"),
         ]),
-        ..Sources::default()
+        ..Layers::default()
     })
     .unwrap();
     assert_eq!(settings.applications.len(), 2);
@@ -167,12 +167,12 @@ fn addresses_of_a_redis() {
 #[track_caller]
 fn kept(lines: &str, state_directory: Option<&str>, expected: Option<&str>) {
     let config = file(&format!("{MINIMAL}\n[session]\n{lines}"));
-    let sources = Sources {
+    let layers = Layers {
         config: Some(config.path().to_owned()),
         state_directory: state_directory.map(PathBuf::from),
-        ..Sources::default()
+        ..Layers::default()
     };
-    let found = match load(&sources).unwrap().session.store {
+    let found = match load(&layers).unwrap().session.store {
         Store::File(path) => Some(path),
         Store::Memory => None,
         Store::Redis(redis) => panic!("{redis:?}"),
@@ -198,17 +198,17 @@ fn sessions_are_kept_in_a_file_where_there_is_a_directory() {
 #[track_caller]
 fn reached(lines: &str, state_directory: Option<&str>, runtime_directory: Option<&str>, expected: &Admin) {
     let config = file(&format!("{MINIMAL}\n{lines}"));
-    let sources = Sources {
+    let layers = Layers {
         config: Some(config.path().to_owned()),
         state_directory: state_directory.map(PathBuf::from),
         runtime_directory: runtime_directory.map(PathBuf::from),
-        ..Sources::default()
+        ..Layers::default()
     };
-    assert_eq!(&load(&sources).unwrap().server.admin, expected, "{lines}");
-    assert_eq!(&admin(&sources).unwrap(), expected, "{lines}");
+    assert_eq!(&load(&layers).unwrap().server.admin, expected, "{lines}");
+    assert_eq!(&admin(&layers).unwrap(), expected, "{lines}");
     let broken = file(&format!("client_secret_file = \"/nonexistent\"\n{lines}\n[log]\nlevel = 7"));
-    let sources = Sources { config: Some(broken.path().to_owned()), ..sources };
-    assert_eq!(&admin(&sources).unwrap(), expected, "{lines}, among mistakes");
+    let layers = Layers { config: Some(broken.path().to_owned()), ..layers };
+    assert_eq!(&admin(&layers).unwrap(), expected, "{lines}, among mistakes");
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn operators_have_a_socket_where_there_is_a_directory() {
 #[test]
 fn later_layers_win() {
     let config = file(&format!("{MINIMAL}\n[server]\nname = \"file\"\nmax_headers = 20\nmax_connections = 30"));
-    let settings = load(&Sources {
+    let settings = load(&Layers {
         config: Some(config.path().to_owned()),
         environment: pairs(&[
             ("FOREPOST_SERVER__NAME", "environment"),
@@ -235,7 +235,7 @@ fn later_layers_win() {
             ("FOREPOST_CONFIG", "/nonexistent"),
         ]),
         overrides: pairs(&[("server.name", "flag")]),
-        ..Sources::default()
+        ..Layers::default()
     })
     .unwrap();
     assert_eq!(settings.server.name, "flag");
@@ -248,17 +248,17 @@ fn later_layers_win() {
 fn the_file_is_found() {
     let config = file(MINIMAL);
     let path = config.path().to_str().unwrap();
-    let by_variable = Sources { environment: pairs(&[("FOREPOST_CONFIG", path)]), ..Sources::default() };
+    let by_variable = Layers { environment: pairs(&[("FOREPOST_CONFIG", path)]), ..Layers::default() };
     assert!(load(&by_variable).is_ok());
-    let second_place = Sources {
+    let second_place = Layers {
         implicit_files: vec![PathBuf::from("/nonexistent/a.toml"), config.path().to_owned()],
-        ..Sources::default()
+        ..Layers::default()
     };
     assert!(load(&second_place).is_ok());
-    let missing = Sources { config: Some(PathBuf::from("/nonexistent/a.toml")), ..Sources::default() };
+    let missing = Layers { config: Some(PathBuf::from("/nonexistent/a.toml")), ..Layers::default() };
     let block = refused(load(&missing));
     assert!(block.contains("the file /nonexistent/a.toml cannot be read"), "{block}");
-    let nothing = Sources { implicit_files: vec![PathBuf::from("/nonexistent/a.toml")], ..Sources::default() };
+    let nothing = Layers { implicit_files: vec![PathBuf::from("/nonexistent/a.toml")], ..Layers::default() };
     let block = refused(load(&nothing));
     assert!(block.starts_with("2 mistakes"), "{block}");
 }
@@ -281,12 +281,11 @@ fn mistakes_name_where_they_come_from() {
     quick_refused("FOREPOST_SERVER__MAX_HEADERS", "many", "server.max_headers: is not a whole number");
     quick_refused("FOREPOST_SERVER__TRUSTED_PROXIES", "[1", "cannot be read as a TOML value");
     let config = file(&format!("{MINIMAL}\n[server]\nmax_headers = 1"));
-    let sources = Sources { config: Some(config.path().to_owned()), ..Sources::default() };
-    let block = refused(load(&sources));
+    let layers = Layers { config: Some(config.path().to_owned()), ..Layers::default() };
+    let block = refused(load(&layers));
     let origin = format!("(from {})", config.path().display());
     assert!(block.ends_with(&origin), "{block}");
-    let by_flag =
-        Sources { overrides: pairs(&[("server.http", "x")]), environment: pairs(&QUICK), ..Sources::default() };
+    let by_flag = Layers { overrides: pairs(&[("server.http", "x")]), environment: pairs(&QUICK), ..Layers::default() };
     let block = refused(load(&by_flag));
     assert!(block.ends_with("(from the command line)"), "{block}");
 }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use crate::settings::invariants::hold;
-use crate::settings::{Settings, Sources, load};
+use crate::settings::{Layers, Settings, load};
 
 /// Keys of all tables, and a few that are none.
 const KEYS: &[&str] = &[
@@ -173,7 +173,7 @@ proptest! {
             environment.iter().map(|(name, value)| format!("{}={value}", &name["FOREPOST_".len()..])).collect();
         hold(&lines.join("\n"));
         let overrides = environment.clone();
-        let _ = load(&Sources { environment, overrides, ..Sources::default() });
+        let _ = load(&Layers { environment, overrides, ..Layers::default() });
     }
 }
 
@@ -187,10 +187,10 @@ fn depth_is_no_danger() {
     ] {
         assert!(Settings::from_toml(&text).is_err());
         let environment = vec![("FOREPOST_APPLICATION".to_owned(), text[4..].to_owned())];
-        let sources = Sources { environment, ..Sources::default() };
-        assert!(load(&sources).is_err());
+        let layers = Layers { environment, ..Layers::default() };
+        assert!(load(&layers).is_err());
     }
     let environment = vec![(format!("FOREPOST_{}A", "A__".repeat(100_000)), String::new())];
-    let sources = Sources { environment, ..Sources::default() };
-    assert!(load(&sources).is_err());
+    let layers = Layers { environment, ..Layers::default() };
+    assert!(load(&layers).is_err());
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 
 use forepost::daemon::catalog;
-use forepost::settings::{Sources, load};
+use forepost::settings::{Layers, load};
 use forepost::world::World;
 use serde_json::Value;
 
@@ -118,8 +118,8 @@ pub(super) fn says_what_to_register(variables: &Value, text: &str) {
         };
         (name.clone(), value.to_owned())
     });
-    let sources = Sources { environment: environment.collect(), ..Sources::default() };
-    let settings = load(&sources).unwrap_or_else(|mistakes| panic!("{text}: {mistakes}"));
+    let layers = Layers { environment: environment.collect(), ..Layers::default() };
+    let settings = load(&layers).unwrap_or_else(|mistakes| panic!("{text}: {mistakes}"));
     assert_eq!(settings.applications[0].external_host.origin(), "http://app.example.com");
     assert_eq!(settings.server.http.map(|address| address.port()), Some(9000));
 
