@@ -28,6 +28,7 @@ pub mod refresh;
 pub mod serve;
 pub mod session;
 pub mod settings;
+pub mod sources;
 pub mod telemetry;
 pub mod tls;
 mod unicode;

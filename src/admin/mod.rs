@@ -6,6 +6,8 @@
 //! | `GET /sessions/ID` | one session |
 //! | `DELETE /sessions/ID` | ends it |
 //! | `DELETE /sessions?user=[&issuer=]`, `?application=`, `?all=true` | ends those, and logins under way |
+//! | `GET /configuration` | what the configuration is made of, and what is wrong in it |
+//! | `POST /configuration` | reads it again, and answers the same |
 //!
 //! The permissions of the socket are the only access control.
 
@@ -24,12 +26,13 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
 
 pub use self::orders::COUNT_TIMEOUT;
 use self::query::{BadQuery, List};
 pub use self::socket::socket;
 use crate::app::OUTPOST_PATH;
-use crate::catalog::CurrentCatalog;
+use crate::catalog::{CurrentCatalog, ReloadRequest};
 use crate::serve::{Body, Connection, Handler, HandlerError, Peer, body};
 use crate::session::{SessionKey, SessionStore, StoreError};
 use crate::telemetry::audit::{AuditLine, Event};
@@ -48,6 +51,8 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// Applications and identity providers.
     pub catalog: Arc<CurrentCatalog>,
+    /// Takes requests to read the configuration again.
+    pub reloads: mpsc::Sender<Option<ReloadRequest>>,
     /// How long an order waits for the count of its sessions, because ended sessions cannot be counted.
     pub count_timeout: Duration,
 }
@@ -61,6 +66,8 @@ enum Refusal {
     NoMatch(String),
     Method(&'static str),
     StoreAway(StoreError),
+    /// The configuration cannot be read again.
+    NoReload,
 }
 
 impl From<BadQuery> for Refusal {
@@ -90,10 +97,13 @@ impl Admin {
             (_, Some(id), &Method::GET) => self.show(id).await,
             (_, Some(id), &Method::DELETE) => self.end(id, &by).await,
             ("/sessions", ..) | (_, Some(_), _) => Err(Refusal::Method("GET, DELETE")),
+            ("/configuration", _, &Method::GET) => Ok(json!(*self.catalog.publication())),
+            ("/configuration", _, &Method::POST) => self.reload().await,
+            ("/configuration", ..) => Err(Refusal::Method("GET, POST")),
             _ if path.strip_prefix(OUTPOST_PATH) == Some("/ping") => {
                 return with_status(Answer::new(body::empty()), StatusCode::NO_CONTENT);
             }
-            _ => Err(Refusal::NotFound("there is /sessions and /sessions/ID")),
+            _ => Err(Refusal::NotFound("there are /sessions, /sessions/ID and /configuration")),
         };
         answer.map_or_else(refuse, |body| json_answer(StatusCode::OK, &body))
     }
@@ -125,6 +135,12 @@ impl Admin {
         Ok(json!({"ended": 1, "session": ended}))
     }
 
+    async fn reload(&self) -> Result<Value, Refusal> {
+        let (asked_by, published) = oneshot::channel();
+        self.reloads.send(Some(asked_by)).await.map_err(|_| Refusal::NoReload)?;
+        Ok(json!(published.await.map_err(|_| Refusal::NoReload)?))
+    }
+
     /// The name of the identity provider with this issuer.
     fn provider_name(&self, issuer: &str) -> Option<String> {
         self.catalog.load().provider_of_issuer(issuer).map(|provider| provider.name().to_owned())
@@ -149,14 +165,21 @@ fn refuse(refusal: Refusal) -> Answer {
         Refusal::Bad(message) => (StatusCode::BAD_REQUEST, "bad_request", message.clone()),
         Refusal::NotFound(message) => (StatusCode::NOT_FOUND, "not_found", (*message).to_owned()),
         Refusal::NoMatch(message) => (StatusCode::NOT_FOUND, "no_match", message.clone()),
-        Refusal::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "GET and DELETE are".to_owned()),
+        Refusal::Method(allowed) => {
+            (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("allowed methods: {allowed}"))
+        }
+        Refusal::NoReload => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no_reload",
+            "forepost stops, and does not read its configuration".to_owned(),
+        ),
         Refusal::StoreAway(error) => (StatusCode::SERVICE_UNAVAILABLE, "store_away", error.to_string()),
     };
     let mut answer = json_answer(status, &json!({"error": error, "message": message}));
     match refusal {
         Refusal::Method(allowed) => answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed)),
         Refusal::StoreAway(_) => answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5")),
-        Refusal::Bad(_) | Refusal::NotFound(_) | Refusal::NoMatch(_) => None,
+        Refusal::Bad(_) | Refusal::NotFound(_) | Refusal::NoMatch(_) | Refusal::NoReload => None,
     };
     answer
 }

@@ -1,5 +1,6 @@
 use std::sync::Mutex;
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 use http::Request;
 use http_body_util::BodyExt as _;
@@ -25,6 +26,7 @@ fn admin(store: Arc<dyn SessionStore>) -> Admin {
         store,
         metrics: Arc::new(Metrics::new("test", &["traefik"], &["allow"])),
         catalog: catalog(vec![at_provider("https://app.example.com", None, provider("main", ISSUER), |_| ())]),
+        reloads: mpsc::channel(1).0,
         count_timeout: COUNT_TIMEOUT,
     }
 }

@@ -1,10 +1,10 @@
 //! What programs may show in place of a session.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::identity::ClaimNames;
 use crate::oidc::{IdentityProvider, OfflineAccess, TokenEndpointAuthMethod};
+use crate::tls::CaFile;
 use std::collections::BTreeMap;
 
 /// What programs may show in place of a session, in `Authorization`.
@@ -60,7 +60,7 @@ pub struct TokenIssuer {
     /// Audiences that mean this application, beside its own address.
     pub audiences: Vec<String>,
     /// PEM file with certificate authorities trusted beside the system's.
-    pub ca_file: Option<PathBuf>,
+    pub ca_file: Option<CaFile>,
     /// For one request to the issuer, connection included.
     pub timeout: Duration,
     /// Least time between two key refreshes that unknown key ids ask for.

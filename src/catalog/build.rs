@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::hosts::Hosts;
-use super::{Catalog, Declaration};
+use super::{Catalog, Declaration, Declared};
 use crate::app::{self, Application};
+use crate::application_id::ApplicationId;
 use crate::oidc::{IdentityProvider, KeyRefresh, Observer, Operation, Provider};
 use crate::telemetry::WithCauses;
 use crate::telemetry::metrics::Metrics;
@@ -25,9 +26,20 @@ pub struct Builder {
     pub any_host: bool,
 }
 
-/// Why a declaration is not in the catalogue.
+/// A declaration that is not in the catalogue, and why.
 #[derive(Debug, thiserror::Error)]
-pub enum Conflict {
+#[error("{problem} (from {origin})")]
+pub struct Conflict {
+    /// Where it was declared.
+    pub origin: Arc<str>,
+    /// Why it cannot be used.
+    #[source]
+    pub problem: Problem,
+}
+
+/// Why a declaration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
     /// An earlier identity provider has the same name.
     #[error("identity_provider.{name} is declared twice")]
     RepeatedProvider {
@@ -59,7 +71,7 @@ pub enum Conflict {
         provider: String,
     },
     /// An earlier application has the same slug, host or cookie domain.
-    #[error("application {application}: {key} {value} is that of application {other} too")]
+    #[error("application {application}: {key} {value} is that of application {other} too, from {other_origin}")]
     Taken {
         /// The application.
         application: String,
@@ -69,6 +81,8 @@ pub enum Conflict {
         value: String,
         /// The earlier application.
         other: String,
+        /// Where that one was declared.
+        other_origin: Arc<str>,
     },
 }
 
@@ -81,13 +95,15 @@ impl Builder {
     #[must_use]
     pub fn build(&self, previous: &Catalog, declared: &[Declaration]) -> (Catalog, Vec<Conflict>) {
         let mut conflicts = Vec::new();
+        let mut conflict =
+            |origin: &Arc<str>, problem| conflicts.push(Conflict { origin: Arc::clone(origin), problem });
         let mut providers = BTreeMap::new();
-        for declaration in declared {
-            if let Declaration::Provider { name, registration } = declaration {
+        for Declaration { origin, declared } in declared {
+            if let Declared::Provider { name, registration } = declared {
                 match self.provider(&providers, previous, name, registration) {
                     Ok(provider) => drop(providers.insert(name.clone(), provider)),
-                    Err(conflict) => {
-                        conflicts.push(conflict);
+                    Err(problem) => {
+                        conflict(origin, problem);
                         if let (false, Some(before)) = (providers.contains_key(name), previous.provider(name)) {
                             providers.insert(name.clone(), Arc::clone(before));
                         }
@@ -96,22 +112,27 @@ impl Builder {
             }
         }
         let mut applications: Vec<Arc<Application>> = Vec::new();
-        for declaration in declared {
-            if let Declaration::Application(declared) = declaration {
-                let application =
-                    not_taken(&applications, declared).and_then(|()| self.application(&providers, previous, declared));
-                match application {
-                    Ok(application) => applications.push(application),
-                    Err(conflict) => {
-                        conflicts.push(conflict);
-                        applications.extend(kept(previous, &applications, &providers, &declared.slug));
-                    }
+        let mut origins = BTreeMap::new();
+        for Declaration { origin, declared } in declared {
+            if let Declared::Application(declared) = declared {
+                let application = not_taken(&applications, &origins, declared)
+                    .and_then(|()| self.application(&providers, previous, declared));
+                let application = application.map_or_else(
+                    |problem| {
+                        conflict(origin, problem);
+                        kept(previous, &applications, &origins, &providers, &declared.slug)
+                    },
+                    Some,
+                );
+                if let Some(application) = application {
+                    origins.insert(application.id.clone(), Arc::clone(origin));
+                    applications.push(application);
                 }
             }
         }
         let hosts = Hosts::new(applications.clone(), self.any_host);
         let providers = providers.into_values().collect();
-        (Catalog { revision: previous.revision + 1, hosts, applications, providers }, conflicts)
+        (Catalog { revision: previous.revision + 1, hosts, applications, providers, origins }, conflicts)
     }
 
     fn provider(
@@ -120,9 +141,9 @@ impl Builder {
         previous: &Catalog,
         name: &str,
         registration: &IdentityProvider,
-    ) -> Result<Arc<Provider>, Conflict> {
+    ) -> Result<Arc<Provider>, Problem> {
         if others.contains_key(name) {
-            return Err(Conflict::RepeatedProvider { name: name.to_owned() });
+            return Err(Problem::RepeatedProvider { name: name.to_owned() });
         }
         if let Some(before) = previous.provider(name).filter(|before| before.settings() == registration) {
             return Ok(Arc::clone(before));
@@ -130,7 +151,7 @@ impl Builder {
         self.metrics.add_provider(name);
         let observer: Arc<dyn Observer> = Arc::clone(&self.metrics) as _;
         let provider = Provider::new(name, registration.clone(), self.world.clone(), observer);
-        provider.map(Arc::new).map_err(|source| Conflict::Provider { name: name.to_owned(), source })
+        provider.map(Arc::new).map_err(|source| Problem::Provider { name: name.to_owned(), source })
     }
 
     fn application(
@@ -138,8 +159,8 @@ impl Builder {
         providers: &BTreeMap<String, Arc<Provider>>,
         previous: &Catalog,
         declared: &app::Declaration,
-    ) -> Result<Arc<Application>, Conflict> {
-        let provider = providers.get(&declared.identity_provider).ok_or_else(|| Conflict::UnknownProvider {
+    ) -> Result<Arc<Application>, Problem> {
+        let provider = providers.get(&declared.identity_provider).ok_or_else(|| Problem::UnknownProvider {
             application: declared.slug.clone(),
             provider: declared.identity_provider.clone(),
         })?;
@@ -157,7 +178,7 @@ impl Builder {
         &self,
         before: Option<&Arc<Application>>,
         declared: &app::Declaration,
-    ) -> Result<Vec<Arc<Provider>>, Conflict> {
+    ) -> Result<Vec<Arc<Provider>>, Problem> {
         let issuers = declared.tokens.iter().flat_map(|tokens| &tokens.issuers).map(|issuer| {
             let (name, settings) = (format!("{}:{}", declared.slug, issuer.name), issuer.as_provider());
             let known = before.into_iter().flat_map(|app| &app.token_issuers);
@@ -167,14 +188,16 @@ impl Builder {
             self.metrics.add_provider(&name);
             let observer: Arc<dyn Observer> = Arc::clone(&self.metrics) as _;
             let provider = Provider::issuer_only(&name, settings, self.world.clone(), observer);
-            provider.map(Arc::new).map_err(|source| Conflict::TokenIssuer { name, source })
+            provider.map(Arc::new).map_err(|source| Problem::TokenIssuer { name, source })
         });
         issuers.collect()
     }
 }
 
+type Origins = BTreeMap<ApplicationId, Arc<str>>;
+
 /// Checks that no earlier application has what `declared` claims.
-fn not_taken(earlier: &[Arc<Application>], declared: &app::Declaration) -> Result<(), Conflict> {
+fn not_taken(earlier: &[Arc<Application>], origins: &Origins, declared: &app::Declaration) -> Result<(), Problem> {
     for other in earlier {
         let host = &declared.external_host.host;
         let domain = declared.cookie_domain.as_ref();
@@ -187,7 +210,13 @@ fn not_taken(earlier: &[Arc<Application>], declared: &app::Declaration) -> Resul
         } else {
             continue;
         };
-        return Err(Conflict::Taken { application: declared.slug.clone(), key, value, other: other.id.to_string() });
+        return Err(Problem::Taken {
+            application: declared.slug.clone(),
+            key,
+            value,
+            other: other.id.to_string(),
+            other_origin: origins.get(&other.id).cloned().unwrap_or_default(),
+        });
     }
     Ok(())
 }
@@ -196,12 +225,13 @@ fn not_taken(earlier: &[Arc<Application>], declared: &app::Declaration) -> Resul
 fn kept(
     previous: &Catalog,
     earlier: &[Arc<Application>],
+    origins: &Origins,
     providers: &BTreeMap<String, Arc<Provider>>,
     slug: &str,
 ) -> Option<Arc<Application>> {
     let before = previous.application(slug)?;
     let has_provider = providers.get(before.provider.name()).is_some_and(|it| Arc::ptr_eq(it, &before.provider));
-    (has_provider && not_taken(earlier, &before.declared).is_ok()).then(|| Arc::clone(before))
+    (has_provider && not_taken(earlier, origins, &before.declared).is_ok()).then(|| Arc::clone(before))
 }
 
 impl Observer for Metrics {

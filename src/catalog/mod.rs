@@ -6,19 +6,23 @@
 mod build;
 mod declaration;
 mod hosts;
+mod publication;
 #[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 
-pub use build::{Builder, Conflict};
-pub use declaration::Declaration;
+pub use build::{Builder, Conflict, Problem};
+pub use declaration::{Declaration, Declared};
+pub use publication::{Difference, Publication, ReloadRequest, SourceState};
 
 use crate::app::Application;
+use crate::application_id::ApplicationId;
 use crate::host::Host;
 use crate::oidc::Provider;
 use hosts::Hosts;
@@ -30,6 +34,8 @@ pub struct Catalog {
     hosts: Hosts,
     applications: Vec<Arc<Application>>,
     providers: Vec<Arc<Provider>>,
+    /// Beside the applications and not in them: one that moves to another file is the same.
+    origins: BTreeMap<ApplicationId, Arc<str>>,
 }
 
 impl Catalog {
@@ -66,6 +72,12 @@ impl Catalog {
         self.applications.iter().find(|app| app.id.as_str() == id)
     }
 
+    /// Where this application was declared.
+    #[must_use]
+    pub fn origin(&self, id: &ApplicationId) -> Option<&Arc<str>> {
+        self.origins.get(id)
+    }
+
     /// All identity providers, in the order of their names.
     #[must_use]
     pub fn providers(&self) -> &[Arc<Provider>] {
@@ -100,29 +112,43 @@ impl Catalog {
 
 /// The catalogue that counts now.
 #[derive(Default)]
-pub struct CurrentCatalog(ArcSwap<Catalog>);
+pub struct CurrentCatalog {
+    catalog: ArcSwap<Catalog>,
+    publication: ArcSwap<Publication>,
+}
 
 impl CurrentCatalog {
     /// Publishes the first catalogue.
     #[must_use]
     pub fn new(catalog: Catalog) -> Self {
-        Self(ArcSwap::from_pointee(catalog))
+        Self { catalog: ArcSwap::from_pointee(catalog), publication: ArcSwap::default() }
     }
 
     /// The catalogue that counts now, for a request from its beginning to its end.
     #[must_use]
     pub fn load(&self) -> Guard<Arc<Catalog>> {
-        self.0.load()
+        self.catalog.load()
     }
 
     /// The same, for what lives longer than a request.
     #[must_use]
     pub fn load_full(&self) -> Arc<Catalog> {
-        self.0.load_full()
+        self.catalog.load_full()
     }
 
     /// Replaces the catalogue, and returns the one before it.
     pub fn publish(&self, catalog: Arc<Catalog>) -> Arc<Catalog> {
-        self.0.swap(catalog)
+        self.catalog.swap(catalog)
+    }
+
+    /// What operators are told of the last reading of a source.
+    #[must_use]
+    pub fn publication(&self) -> Arc<Publication> {
+        self.publication.load_full()
+    }
+
+    /// Replaces what operators are told.
+    pub fn set_publication(&self, publication: Publication) {
+        self.publication.store(Arc::new(publication));
     }
 }

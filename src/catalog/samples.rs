@@ -1,5 +1,6 @@
 //! Catalogues for tests.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::hosts::Hosts;
@@ -13,5 +14,5 @@ pub(crate) fn catalog(applications: Vec<Application>) -> Arc<CurrentCatalog> {
     providers.sort_by(|one, other| one.name().cmp(other.name()));
     providers.dedup_by(|one, other| one.name() == other.name());
     let hosts = Hosts::new(applications.clone(), false);
-    Arc::new(CurrentCatalog::new(Catalog { revision: 1, hosts, applications, providers }))
+    Arc::new(CurrentCatalog::new(Catalog { revision: 1, hosts, applications, providers, origins: BTreeMap::new() }))
 }

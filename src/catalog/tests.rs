@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::app::samples::{declaration, provider_settings};
 use crate::telemetry::metrics::Metrics;
+use crate::tls::CaFile;
 use crate::world::World;
 
 fn builder() -> Builder {
@@ -16,12 +17,16 @@ fn builder() -> Builder {
 fn provider(name: &str, secret: &str) -> Declaration {
     let mut registration = provider_settings(&format!("https://{name}.example.com"));
     registration.client_secret = Some(secret.to_owned().into());
-    Declaration::Provider { name: name.to_owned(), registration: Box::new(registration) }
+    from_test(Declared::Provider { name: name.to_owned(), registration: Box::new(registration) })
+}
+
+fn from_test(declared: Declared) -> Declaration {
+    Declaration { origin: "test".into(), declared }
 }
 
 fn application(host: &str, provider: &str, group: &str) -> Declaration {
     let change = |app: &mut crate::app::Declaration| app.required_groups = vec![group.to_owned()];
-    Declaration::Application(Box::new(declaration(&format!("https://{host}"), None, provider, change)))
+    Declaration::application("test".into(), declaration(&format!("https://{host}"), None, provider, change))
 }
 
 /// Builds twice in a row, without conflicts.
@@ -92,7 +97,7 @@ fn conflicts(before: &[Declaration], declared: &[Declaration], expected: &[&str]
     let builder = builder();
     let (first, _) = builder.build(&Catalog::default(), before);
     let (catalog, conflicts) = builder.build(&first, declared);
-    assert_eq!(conflicts.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+    assert_eq!(conflicts.iter().map(|conflict| conflict.problem.to_string()).collect::<Vec<_>>(), expected);
     let group = |app: &Arc<Application>| (app.id.to_string(), app.declared.required_groups[0].clone());
     let found: BTreeMap<_, _> = catalog.applications().iter().map(group).collect();
     let expected = groups.iter().map(|(id, group)| ((*id).to_owned(), (*group).to_owned()));
@@ -109,7 +114,7 @@ fn what_cannot_be_used_stays_as_it_was() {
     conflicts(&[idp(), app("old")], &[idp(), broken()], &[unknown], &[("app-test", "old")]);
     // Its provider was replaced: with the old one, no user could sign in.
     conflicts(&[idp(), app("old")], &[provider("idp", "b"), broken()], &[unknown], &[]);
-    let twice = "application app-test: slug app-test is that of application app-test too";
+    let twice = "application app-test: slug app-test is that of application app-test too, from test";
     conflicts(&[], &[idp(), app("one"), app("two")], &[twice], &[("app-test", "one")]);
     let repeated = "identity_provider.idp is declared twice";
     conflicts(&[], &[idp(), provider("idp", "b"), app("one")], &[repeated], &[("app-test", "one")]);
@@ -118,19 +123,21 @@ fn what_cannot_be_used_stays_as_it_was() {
         app.slug = "other".to_owned();
         app.required_groups = vec!["x".to_owned()];
     };
-    let other = Declaration::Application(Box::new(declaration("https://app.test", None, "idp", change)));
-    let taken = "application app-test: external_host app.test is that of application other too";
+    let other = Declaration::application("test".into(), declaration("https://app.test", None, "idp", change));
+    let taken = "application app-test: external_host app.test is that of application other too, from test";
     conflicts(&[idp(), app("old")], &[idp(), other, app("old")], &[taken], &[("other", "x")]);
 }
 
 #[test]
 fn a_ca_file_that_is_not_there_is_told_of_its_provider() {
     let mut registration = provider_settings("https://idp.example.com");
-    registration.ca_file = Some("/nowhere/ca.pem".into());
-    let declared = [Declaration::Provider { name: "idp".to_owned(), registration: Box::new(registration) }];
+    registration.ca_file = Some(CaFile::read("/nowhere/ca.pem".into()));
+    let declared = [from_test(Declared::Provider { name: "idp".to_owned(), registration: Box::new(registration) })];
     let (catalog, conflicts) = builder().build(&Catalog::default(), &declared);
     assert!(catalog.providers().is_empty());
-    let [Conflict::Provider { name, source }] = conflicts.as_slice() else { panic!("{conflicts:?}") };
+    let [Conflict { problem: Problem::Provider { name, source }, .. }] = conflicts.as_slice() else {
+        panic!("{conflicts:?}")
+    };
     assert_eq!((name.as_str(), source.to_string().contains("/nowhere/ca.pem")), ("idp", true));
 }
 
@@ -161,15 +168,15 @@ proptest! {
             let (next, conflicts) = builder.build(&catalog, declared);
             prop_assert!(conflicts.is_empty());
             for declaration in declared {
-                match declaration {
-                    Declaration::Provider { name, registration } => {
+                match &declaration.declared {
+                    Declared::Provider { name, registration } => {
                         let provider = next.provider(name).unwrap();
                         prop_assert!(*provider.settings() == **registration);
                         if let Some(before) = catalog.provider(name) {
                             prop_assert_eq!(Arc::ptr_eq(before, provider), *before.settings() == **registration);
                         }
                     }
-                    Declaration::Application(declared) => {
+                    Declared::Application(declared) => {
                         let app = next.find(&declared.external_host.host).unwrap();
                         prop_assert!(app.declared == **declared);
                         prop_assert!(Arc::ptr_eq(&app.provider, next.provider(&declared.identity_provider).unwrap()));

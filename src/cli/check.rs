@@ -5,7 +5,7 @@ use http::HeaderName;
 use http::header::AUTHORIZATION;
 use serde_json::json;
 
-use crate::catalog::Conflict;
+use crate::catalog::Problem;
 use crate::oidc::inspect::{Finding, Level, inspect};
 use crate::settings::{FurtherNames, Settings};
 use crate::world::World;
@@ -29,7 +29,7 @@ pub(super) async fn run(settings: &Settings, as_json: bool) -> ExitCode {
     let mut told = HashSet::new();
     let (catalog, conflicts) = crate::daemon::catalog(settings, World::system());
     // What is wrong with a provider is among its own findings.
-    for conflict in conflicts.iter().filter(|conflict| matches!(conflict, Conflict::TokenIssuer { .. })) {
+    for conflict in conflicts.iter().filter(|conflict| matches!(conflict.problem, Problem::TokenIssuer { .. })) {
         findings.push(("settings".to_owned(), Finding::new(Level::Failure, "token issuer", conflict.to_string())));
     }
     for app in &settings.applications {

@@ -14,8 +14,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::Signal;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
+use crate::catalog::ReloadRequest;
 use crate::daemon::Daemon;
 use crate::lifecycle::{self, Shutdown};
 use crate::serve::Drained;
@@ -128,14 +129,14 @@ pub fn serve(arguments: &Arguments, settings: Settings) -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
-        let daemon = match Daemon::start_until(shutdown, settings, World::system()).await {
+        let daemon = match Daemon::start_until(shutdown, settings, Some(layers), World::system()).await {
             Ok(daemon) => daemon,
             Err(error) => {
                 tracing::error!(%error, "forepost cannot start");
                 return ExitCode::FAILURE;
             }
         };
-        tokio::spawn(reload(layers, hangups, daemon.reloads()));
+        tokio::spawn(reload(hangups, daemon.reloads()));
         match daemon.finished().await {
             Drained::InTime => tracing::info!("stopped"),
             Drained::Cut(connections) => tracing::warn!(connections, "stopped; connections were cut at the deadline"),
@@ -144,15 +145,14 @@ pub fn serve(arguments: &Arguments, settings: Settings) -> ExitCode {
     })
 }
 
-/// Reads the settings anew at each SIGHUP.
-async fn reload(layers: Layers, mut hangups: Signal, reloads: mpsc::Sender<Result<Settings, Mistakes>>) {
+/// Has the configuration read again at each SIGHUP.
+async fn reload(mut hangups: Signal, reloads: mpsc::Sender<Option<ReloadRequest>>) {
     while hangups.recv().await.is_some() {
-        let layers = layers.clone();
-        // A file may lie on a file system that does not answer.
-        let Ok(read) = tokio::task::spawn_blocking(move || settings::load(&layers)).await else { continue };
-        if reloads.send(read).await.is_err() {
+        let (asked_by, done) = oneshot::channel();
+        if reloads.send(Some(asked_by)).await.is_err() {
             return;
         }
+        drop(done.await);
     }
 }
 

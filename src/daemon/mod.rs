@@ -1,10 +1,9 @@
 //! The daemon: from settings to something that serves.
 
 mod assembly;
-mod reload;
+mod publisher;
 mod stores;
 mod supervisor;
-mod warnings;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,17 +16,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::assembly::{Assembly, catalog};
-use self::reload::Reloader;
+use self::publisher::Publisher;
 use self::supervisor::Supervisor;
 use crate::admin::{self, Admin};
-use crate::catalog::{Conflict, CurrentCatalog};
+use crate::catalog::{Conflict, CurrentCatalog, ReloadRequest};
 use crate::http::Status;
 use crate::lifecycle::Shutdown;
 use crate::logout::Revoker;
 use crate::refresh::Refresher;
 use crate::serve::{BindError, Drained, Listeners, Serving};
 use crate::session::{FileError, SessionStore, StoreError};
-use crate::settings::{Mistakes, Settings};
+use crate::settings::{Layers, Settings};
+use crate::sources::{Files, warn_about};
 use crate::telemetry::log;
 use crate::world::{EntropyError, World};
 
@@ -52,7 +52,7 @@ pub struct Daemon {
     shutdown: Shutdown,
     serving: Serving,
     catalog: Arc<CurrentCatalog>,
-    reloads: mpsc::Sender<Result<Settings, Mistakes>>,
+    reloads: mpsc::Sender<Option<ReloadRequest>>,
     refresher: Arc<Refresher>,
     revoker: Arc<Revoker>,
     tasks: JoinSet<()>,
@@ -87,17 +87,24 @@ impl Daemon {
     /// When an address or a file cannot be had; a provider that is away is not an error.
     pub async fn start(settings: Settings, world: World) -> Result<Self, StartError> {
         let shutdown = Shutdown::new(settings.server.shutdown_timeout);
-        Self::start_until(shutdown, settings, world).await
+        Self::start_until(shutdown, settings, None, world).await
     }
 
     /// The same, with a switch that may be turned already while the daemon starts.
     ///
+    /// The `layers` from which the settings were read are read again when they change; without them nothing changes.
+    ///
     /// # Errors
     ///
     /// As [`Daemon::start`].
-    pub async fn start_until(shutdown: Shutdown, settings: Settings, world: World) -> Result<Self, StartError> {
+    pub async fn start_until(
+        shutdown: Shutdown,
+        settings: Settings,
+        layers: Option<Layers>,
+        world: World,
+    ) -> Result<Self, StartError> {
         let listeners = Listeners::bind(&settings.server).await?;
-        warnings::about(&settings);
+        warn_about(&settings);
         let idle_timeout = settings.session.idle_timeout.unwrap_or(Duration::MAX);
         let reclaim_interval = RECLAIM_INTERVAL.min(idle_timeout / RECLAIMS_PER_IDLE_TIMEOUT);
         let server = settings.server.clone();
@@ -106,21 +113,30 @@ impl Daemon {
             Assembly::new(settings, world.clone())?;
         // Behind the store, which makes the directory that the socket may lie in.
         let admin = admin::socket(&server).await?;
+        let (reloads, requests) = mpsc::channel(1);
         let operators = Admin {
             store: Arc::clone(&store),
             metrics: Arc::clone(&metrics),
             catalog: Arc::clone(&catalog),
+            reloads: reloads.clone(),
             count_timeout: admin::COUNT_TIMEOUT,
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(reclaim(Arc::clone(&store), world, reclaim_interval, shutdown.token()));
+        tasks.spawn(reclaim(Arc::clone(&store), world.clone(), reclaim_interval, shutdown.token()));
         tasks.spawn(tell_left_out(shutdown.token()));
-        let status = Status { metrics, store, catalog: Arc::clone(&catalog), shutdown: shutdown.clone() };
+        let status =
+            Status { metrics: Arc::clone(&metrics), store, catalog: Arc::clone(&catalog), shutdown: shutdown.clone() };
         let mut supervisor = Supervisor::new(shutdown.token());
         supervisor.follow(&catalog.load());
-        let (reloads, read) = mpsc::channel(1);
-        let reloader = Reloader { running, builder, catalog: Arc::clone(&catalog), supervisor };
-        tasks.spawn(reloader.run(read, shutdown.token()));
+        let declared = vec![running.declarations()];
+        let publisher = Publisher { builder, catalog: Arc::clone(&catalog), supervisor, metrics, world, declared };
+        publisher.begin();
+        let (readings, read) = mpsc::channel(1);
+        tasks.spawn(publisher.run(read, shutdown.token()));
+        if let Some(layers) = layers {
+            let files = Files::new(layers, running, requests);
+            tasks.spawn(publisher::follow(0, files, readings, shutdown.token()));
+        }
         let addresses = (listeners.http_address(), listeners.https_address(), listeners.metrics_address());
         let serving = listeners.spawn(Arc::new(outpost), Arc::new(status), &shutdown);
         if let Some(admin) = admin {
@@ -159,12 +175,9 @@ impl Daemon {
         self.metrics_address
     }
 
-    /// Takes each configuration that was read anew.
-    ///
-    /// Applications and identity providers change at once; what needs a restart is logged. A configuration with mistakes
-    /// changes nothing.
+    /// Takes requests to read the configuration again. One is refused if the daemon was started without layers.
     #[must_use]
-    pub fn reloads(&self) -> mpsc::Sender<Result<Settings, Mistakes>> {
+    pub fn reloads(&self) -> mpsc::Sender<Option<ReloadRequest>> {
         self.reloads.clone()
     }
 

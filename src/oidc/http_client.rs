@@ -2,7 +2,6 @@ use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::future::Future;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +20,7 @@ use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
 
-use crate::tls::{self, TlsError};
+use crate::tls::{self, CaFile, TlsError};
 
 /// More than any real answer, less than what would hurt.
 const LARGEST_BODY: usize = 1 << 20;
@@ -107,7 +106,7 @@ impl HttpClient {
     /// # Errors
     ///
     /// When the file cannot be read or holds no usable certificate.
-    pub fn new(ca_file: Option<&Path>, timeout: Duration) -> Result<Self, TlsError> {
+    pub fn new(ca_file: Option<&CaFile>, timeout: Duration) -> Result<Self, TlsError> {
         let tls = tls::client_config(ca_file)?;
         let mut tcp = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
         tcp.enforce_http(false);

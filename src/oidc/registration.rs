@@ -1,13 +1,13 @@
 //! The registration of our client at a provider.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
 use super::SigningAlgorithm;
 use crate::identity::ClaimNames;
+use crate::tls::CaFile;
 
 /// An OpenID provider and the registration of our client there.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub struct IdentityProvider {
     /// The registered algorithm for ID tokens and logout tokens; `None` for those that the metadata announce.
     pub id_token_signed_response_alg: Option<SigningAlgorithm>,
     /// A PEM file with certificates that are trusted in addition to the system's authorities.
-    pub ca_file: Option<PathBuf>,
+    pub ca_file: Option<CaFile>,
     /// The time-out of a request to the provider, connection included.
     pub timeout: Duration,
     /// The least time between two discoveries because of tokens that do not verify.

@@ -65,7 +65,7 @@ impl Source {
         Ok(Self {
             name: name.to_owned(),
             parse,
-            http: HttpClient::new(settings.ca_file.as_deref(), settings.timeout)?,
+            http: HttpClient::new(settings.ca_file.as_ref(), settings.timeout)?,
             settings,
             observer,
             ready: ArcSwapOption::empty(),

@@ -39,6 +39,8 @@ pub struct Server {
     pub(crate) tls_handshake_timeout: Duration,
     /// The time for requests in flight, from the signal to the end of the process.
     pub(crate) shutdown_timeout: Duration,
+    /// Whether forepost reads its files again when they change.
+    pub(crate) watch: bool,
     /// Whether the only application answers for hosts that are not its own.
     pub(crate) danger_any_host: bool,
 }

@@ -1,6 +1,7 @@
 //! `[[application]]`, and the rules that applications must meet together.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::address::{external_host, origin, target};
 use super::mistakes::{Complaint, complaint, shown};
@@ -14,19 +15,49 @@ use crate::host::{CookieDomain, InvalidCookieDomain};
 /// The name and slug of an application without a table of its own.
 type DefaultName = Option<&'static str>;
 
-/// Reads all applications, and leaves out those with mistakes.
-pub(super) fn read_all(tables: Vec<(Table<'_>, DefaultName)>, providers: &[String]) -> Vec<Declaration> {
+/// The applications of a configuration.
+#[derive(Default)]
+pub(super) struct Applications {
+    /// Those without mistakes.
+    pub(super) usable: Vec<Declaration>,
+    /// Those that were left out because of mistakes of their own, as far as they could be read.
+    pub(super) refused: Vec<Declaration>,
+    /// The number of the mistakes of `refused`.
+    pub(super) of_refused: usize,
+}
+
+/// Reads all applications, and notes in `origins` where each was declared.
+pub(super) fn read_all(
+    tables: Vec<(Table<'_>, DefaultName)>,
+    providers: &[String],
+    origins: &mut BTreeMap<String, Arc<str>>,
+) -> Applications {
     let mut seen = Seen::default();
-    let mut applications = Vec::new();
+    let mut all = Applications::default();
     for (mut table, default_name) in tables {
+        let (report, before) = (table.report(), table.report().mistakes());
         let application = read(&mut table, default_name, providers);
-        if let Some(application) = application {
-            seen.check(&table, &application);
-            applications.push(application);
+        let origin = table.origin();
+        let mistakes = |table: Table<'_>| {
+            table.finish();
+            report.mistakes() - before
+        };
+        let Some(application) = application else {
+            mistakes(table);
+            continue;
+        };
+        // Which of two with one name is the wrong one, forepost cannot know: that is not a mistake of one application.
+        let clashes = seen.check(&table, &application);
+        let mistakes = mistakes(table);
+        origins.insert(application.slug.clone(), origin);
+        if mistakes == 0 {
+            all.usable.push(application);
+        } else {
+            all.of_refused += mistakes - clashes;
+            all.refused.push(application);
         }
-        table.finish();
     }
-    applications
+    all
 }
 
 /// The hosts and slugs of the applications before, with the paths of their keys for mistakes.
@@ -34,7 +65,9 @@ pub(super) fn read_all(tables: Vec<(Table<'_>, DefaultName)>, providers: &[Strin
 struct Seen(BTreeMap<String, String>);
 
 impl Seen {
-    fn check(&mut self, table: &Table<'_>, application: &Declaration) {
+    /// Reports what another application has too, and returns the number of mistakes.
+    fn check(&mut self, table: &Table<'_>, application: &Declaration) -> usize {
+        let mut clashes = 0;
         let domain = application.cookie_domain.as_ref();
         let keys = [
             ("slug", Some(application.slug.clone()), "give each application its own slug"),
@@ -55,10 +88,12 @@ impl Seen {
             if let Some(other) = self.0.get(&format!("{key} {value}")) {
                 let problem = format!("{} is that of {other} too", shown(&value));
                 table.wrong(key, complaint(problem, hint));
+                clashes += 1;
             } else {
                 self.0.insert(format!("{key} {value}"), path);
             }
         }
+        clashes
     }
 }
 

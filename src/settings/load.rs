@@ -2,6 +2,7 @@
 //!
 //! The default of a key is where the key is read, in the file of its section, beside its limits.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 use super::mistakes::{Complaint, Mistake, Mistakes, complaint, shown};
 use super::reader::{Report, TEXT_LAYER, Table};
 use super::server::private_networks;
-use super::{Settings, Store, application, provider, server, session};
+use super::{Origins, Settings, Store, application, provider, server, session};
 use crate::access::Rule;
 use crate::app::Declaration;
 use crate::serve::{Admin, Server};
@@ -30,6 +31,10 @@ const ADMIN_SOCKET: &str = "admin.sock";
 const CONFIG_VARIABLE: &str = "FOREPOST_CONFIG";
 /// The files that are tried if none is named.
 const IMPLICIT_FILES: [&str; 2] = ["forepost.toml", "/etc/forepost/forepost.toml"];
+/// The directory beside the file, whose files are read after it.
+const DIRECTORY: &str = "conf.d";
+/// The list whose elements are those of all files.
+const APPLICATIONS: &str = "application";
 /// The largest depth of a key.
 const DEEPEST_KEY: usize = 8;
 
@@ -70,24 +75,67 @@ impl Layers {
         }
     }
 
-    /// The text of the file, with the name to show for it.
-    fn file(&self) -> Result<Option<(String, String)>, Mistake> {
+    /// The files that the configuration may be in.
+    pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
+        self.candidates().0.into_iter().collect()
+    }
+
+    /// The files to look for, of which the first that exists is read; and whether the operator named it.
+    fn candidates(&self) -> (Vec<PathBuf>, bool) {
         let variable = self.environment.iter().rfind(|(name, value)| name == CONFIG_VARIABLE && !value.is_empty());
-        let named = match (&self.config, variable) {
-            (Some(path), _) => Some(path.clone()),
-            (None, Some((_, value))) => Some(PathBuf::from(value)),
-            (None, None) => None,
-        };
-        let candidates = named.as_ref().map_or(&*self.implicit_files, std::slice::from_ref);
-        for path in candidates {
+        match (&self.config, variable) {
+            (Some(path), _) => (vec![path.clone()], true),
+            (None, Some((_, value))) => (vec![PathBuf::from(value)], true),
+            (None, None) => (self.implicit_files.clone(), false),
+        }
+    }
+
+    /// Reads the file, then those in the directory beside it, and notes in `files` what the result depends on.
+    fn texts(&self, files: &mut BTreeSet<PathBuf>) -> Result<Vec<(PathBuf, String)>, Mistake> {
+        let (candidates, named) = self.candidates();
+        let mut texts = Vec::new();
+        for path in &candidates {
+            files.insert(path.clone());
             match std::fs::read_to_string(path) {
-                Ok(text) => return Ok(Some((path.display().to_string(), text))),
-                Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => {}
+                Ok(text) => {
+                    texts.push((path.clone(), text));
+                    break;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !named => {}
                 Err(error) => return Err(unreadable(path, &error)),
             }
         }
-        Ok(None)
+        let beside = texts.first().map(|(path, _)| path).or(candidates.last());
+        let Some(directory) = beside.and_then(|path| path.parent()).map(|folder| folder.join(DIRECTORY)) else {
+            return Ok(texts);
+        };
+        files.insert(directory.clone());
+        for path in files_in(&directory).map_err(|error| unreadable(&directory, &error))? {
+            files.insert(path.clone());
+            let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
+            texts.push((path, text));
+        }
+        Ok(texts)
     }
+}
+
+/// The files of a directory that end in `.toml`, in the order of their names, without hidden ones; none if there is no directory.
+fn files_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if path.extension().is_some_and(|extension| extension == "toml") && !is_hidden {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Mistake {
@@ -99,13 +147,71 @@ fn unreadable(path: &Path, error: &io::Error) -> Mistake {
     }
 }
 
+/// An attempt to read the configuration.
+pub(crate) struct Attempt {
+    /// The settings, without applications that have mistakes; `None` if a file cannot be read or is not TOML.
+    settings: Option<Settings>,
+    /// The applications that were left out because of mistakes of their own, as far as they could be read.
+    refused: Vec<Declaration>,
+    /// All mistakes.
+    mistakes: Vec<Mistake>,
+    /// How many of them are mistakes of one of `refused`.
+    of_refused: usize,
+    /// The files and directories that the result depends on.
+    files: BTreeSet<PathBuf>,
+}
+
+impl Attempt {
+    /// Reads, layers and checks everything.
+    pub(crate) fn new(layers: &Layers) -> Self {
+        let mut files = BTreeSet::new();
+        match merged(layers, &mut files) {
+            Ok(figment) => typed(figment, layers, files),
+            Err(mistakes) => Self { settings: None, refused: Vec::new(), mistakes, of_refused: 0, files },
+        }
+    }
+
+    /// The files and directories that the result depends on, whether or not they are there.
+    pub(crate) fn files(&self) -> &BTreeSet<PathBuf> {
+        &self.files
+    }
+
+    /// The settings.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes.
+    pub(crate) fn into_settings(self) -> Result<Settings, Mistakes> {
+        match self.settings {
+            Some(settings) if self.mistakes.is_empty() => Ok(settings),
+            _ => Err(Mistakes::new(self.mistakes)),
+        }
+    }
+
+    /// The settings without the applications that have mistakes, those applications as far as they could be read, and their
+    /// mistakes, if there are any.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes, if not all are mistakes of one application.
+    pub(crate) fn into_usable(self) -> Result<(Settings, Vec<Declaration>, Option<Mistakes>), Mistakes> {
+        match self.settings {
+            Some(settings) if self.of_refused == self.mistakes.len() => {
+                let mistakes = (!self.mistakes.is_empty()).then(|| Mistakes::new(self.mistakes));
+                Ok((settings, self.refused, mistakes))
+            }
+            _ => Err(Mistakes::new(self.mistakes)),
+        }
+    }
+}
+
 /// Reads, layers and checks everything.
 ///
 /// # Errors
 ///
 /// All mistakes at once. A file that cannot be read or is not TOML is reported alone, because it would cause all others.
 pub fn load(layers: &Layers) -> Result<Settings, Mistakes> {
-    typed(merged(layers)?, layers)
+    Attempt::new(layers).into_settings()
 }
 
 /// Reads the address of the admin socket of a daemon with these settings.
@@ -116,19 +222,33 @@ pub fn load(layers: &Layers) -> Result<Settings, Mistakes> {
 ///
 /// The mistakes of the keys that name the socket, and a file that cannot be read or is not TOML.
 pub(crate) fn admin(layers: &Layers) -> Result<Admin, Mistakes> {
-    let report = Report::new(merged(layers)?);
-    let settings = read(&report, layers);
+    let figment = merged(layers, &mut BTreeSet::new()).map_err(Mistakes::new)?;
+    let report = Report::new(figment);
+    let (settings, _) = read(&report, layers);
     let matters = |path: &str| ["server.admin", "session.store", "session.directory"].contains(&path);
-    match report.into_mistakes().into_iter().filter(|it| matters(&it.path)).collect::<Vec<_>>() {
+    match report.into_parts().0.into_iter().filter(|it| matters(&it.path)).collect::<Vec<_>>() {
         mistakes if mistakes.is_empty() => Ok(settings.server.admin),
         mistakes => Err(Mistakes::new(mistakes)),
     }
 }
 
-fn merged(layers: &Layers) -> Result<Figment, Mistakes> {
+fn merged(layers: &Layers, files: &mut BTreeSet<PathBuf>) -> Result<Figment, Vec<Mistake>> {
     let mut figment = Figment::new();
-    if let Some((name, text)) = layers.file().map_err(|mistake| Mistakes::new(vec![mistake]))? {
-        figment = figment.merge(file_layer(&name, &text)?);
+    let mut mistakes = Vec::new();
+    for (path, text) in layers.texts(files).map_err(|mistake| vec![mistake])? {
+        match file_layer(&path.display().to_string(), &text) {
+            Ok(mut layer) => {
+                // The applications of all files count, while another key of a later file replaces that of an earlier one.
+                if let Some(applications) = layer.split(APPLICATIONS) {
+                    figment = figment.admerge(applications);
+                }
+                figment = figment.merge(layer);
+            }
+            Err(mistake) => mistakes.push(mistake),
+        }
+    }
+    if !mistakes.is_empty() {
+        return Err(mistakes);
     }
     for layer in environment_layers(&layers.environment) {
         figment = figment.merge(layer);
@@ -152,25 +272,26 @@ impl Settings {
     ///
     /// As [`load`].
     pub fn from_toml(text: &str) -> Result<Self, Mistakes> {
-        typed(Figment::new().merge(file_layer("the text", text)?), &Layers::default())
+        let layer = file_layer("the text", text).map_err(|mistake| Mistakes::new(vec![mistake]))?;
+        typed(Figment::new().merge(layer), &Layers::default(), BTreeSet::new()).into_settings()
     }
 }
 
-fn typed(figment: Figment, layers: &Layers) -> Result<Settings, Mistakes> {
+fn typed(figment: Figment, layers: &Layers, mut files: BTreeSet<PathBuf>) -> Attempt {
     let report = Report::new(figment);
-    let settings = read(&report, layers);
-    match report.into_mistakes() {
-        mistakes if mistakes.is_empty() => Ok(settings),
-        mistakes => Err(Mistakes::new(mistakes)),
-    }
+    let (settings, (refused, of_refused)) = read(&report, layers);
+    let (mistakes, named) = report.into_parts();
+    files.extend(named);
+    Attempt { settings: Some(settings), refused, mistakes, of_refused, files }
 }
 
 /// The keys of a provider and an application that are allowed at the top of a file, without a table.
 const QUICK_PROVIDER: [&str; 4] = ["issuer", "client_id", "client_secret", "client_secret_file"];
 const QUICK_APPLICATION: [&str; 2] = ["external_host", "cookie_domain"];
 
-/// Reads the settings. They are valid only if the report has no mistakes.
-fn read(report: &Report, layers: &Layers) -> Settings {
+/// Reads the settings, which are valid only if the report has no mistakes; and the applications that were left out because of
+/// mistakes of their own, with the number of these mistakes.
+fn read(report: &Report, layers: &Layers) -> (Settings, (Vec<Declaration>, usize)) {
     let mut root = report.root();
     let mut server = server::read(root.table("server"));
 
@@ -188,6 +309,8 @@ fn read(report: &Report, layers: &Layers) -> Settings {
         root.missing("identity_provider", hint);
     }
     let provider_names: Vec<_> = tables.iter().map(|(name, _)| name.clone()).collect();
+    let providers = tables.iter().map(|(name, table)| (name.clone(), table.origin())).collect();
+    let mut origins = Origins { providers, ..Origins::default() };
     let identity_providers = provider::read_all(tables);
 
     let quick = root.split(&QUICK_APPLICATION);
@@ -203,8 +326,9 @@ fn read(report: &Report, layers: &Layers) -> Settings {
         Some(quick) => tables.push((quick, Some("default"))),
         None => root.missing("application", hint),
     }
-    let applications = application::read_all(tables, &provider_names);
-    check_networks(&root, &applications, &server);
+    let application::Applications { usable: applications, refused, of_refused } =
+        application::read_all(tables, &provider_names, &mut origins.applications);
+    check_networks(&root, applications.iter().chain(&refused), &server);
 
     let session = session::read(root.table("session"), layers.state_directory.as_deref());
     if server.admin == Admin::Usual(None) {
@@ -212,14 +336,13 @@ fn read(report: &Report, layers: &Layers) -> Settings {
     }
     let log = session::read_log(root.table("log"));
     root.finish();
-    Settings { server, identity_providers, applications, session, log }
+    (Settings { server, identity_providers, applications, session, log, origins }, (refused, of_refused))
 }
 
 /// Reports rules for networks without `trusted_proxies`, because such a rule trusts the proxy to name the client's address.
-fn check_networks(root: &Table<'_>, applications: &[Declaration], server: &Server) {
+fn check_networks<'a>(root: &Table<'_>, mut applications: impl Iterator<Item = &'a Declaration>, server: &Server) {
     if server.trusted_proxies == private_networks()
-        && let Some(application) =
-            applications.iter().find(|application| application.rules.iter().any(Rule::looks_at_client))
+        && let Some(application) = applications.find(|application| application.rules.iter().any(Rule::looks_at_client))
     {
         let problem = format!("has to be given, because {} has rules for networks", shown(&application.slug));
         let hint = "by default every host in a private network can claim any client address: name your proxies only";
@@ -260,6 +383,15 @@ impl Layer {
         };
         Self { metadata: Metadata::from(name, TEXT_LAYER), dict }
     }
+
+    /// Splits off the list under a key, if it is one.
+    fn split(&mut self, key: &str) -> Option<Self> {
+        if !matches!(self.dict.get(key), Some(Value::Array(..))) {
+            return None;
+        }
+        let (key, list) = self.dict.remove_entry(key)?;
+        Some(Self { metadata: self.metadata.clone(), dict: Dict::from([(key, list)]) })
+    }
 }
 
 impl Provider for Layer {
@@ -272,10 +404,10 @@ impl Provider for Layer {
     }
 }
 
-fn file_layer(name: &str, text: &str) -> Result<Layer, Mistakes> {
+fn file_layer(name: &str, text: &str) -> Result<Layer, Mistake> {
     let dict = Toml::from_str(text).map_err(|error| {
         let Complaint { problem, hint } = syntax_complaint(&error.to_string());
-        Mistakes::new(vec![Mistake { path: String::new(), problem, hint, origin: Some(name.to_owned()) }])
+        Mistake { path: String::new(), problem, hint, origin: Some(name.to_owned()) }
     })?;
     Ok(Layer { metadata: Metadata::named(name.to_owned()), dict })
 }

@@ -43,6 +43,11 @@ impl Mistakes {
     pub(super) fn new(mistakes: Vec<Mistake>) -> Self {
         Self(mistakes)
     }
+
+    /// Each mistake as one line.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.0.iter().map(ToString::to_string).collect()
+    }
 }
 
 impl fmt::Display for Mistakes {

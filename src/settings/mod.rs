@@ -26,6 +26,7 @@ mod values;
 
 pub(crate) use address::is_loopback;
 pub(crate) use header::FurtherNames;
+pub(crate) use load::Attempt;
 pub(crate) use load::admin;
 pub use load::{Layers, load};
 pub use mistakes::Mistakes;
@@ -33,6 +34,7 @@ pub use mistakes::Mistakes;
 pub use session::{Session, Store};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::app::{AcceptedTokens, Declaration, TokenIssuer};
 use crate::catalog;
@@ -53,6 +55,17 @@ pub struct Settings {
     pub session: Session,
     /// `[log]`.
     pub log: Log,
+    /// Where identity providers and applications were declared.
+    pub(crate) origins: Origins,
+}
+
+/// Where identity providers and applications were declared: files, environment variables or flags.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origins {
+    /// By the names of the providers.
+    providers: BTreeMap<String, Arc<str>>,
+    /// By the slugs of the applications.
+    applications: BTreeMap<String, Arc<str>>,
 }
 
 impl Settings {
@@ -87,11 +100,14 @@ impl Settings {
     /// What can change while forepost runs: identity providers and applications.
     #[must_use]
     pub fn declarations(&self) -> Vec<catalog::Declaration> {
-        let providers = self.identity_providers.iter().map(|(name, registration)| catalog::Declaration::Provider {
-            name: name.clone(),
-            registration: Box::new(registration.clone()),
+        let providers = self.identity_providers.iter().map(|(name, registration)| catalog::Declaration {
+            origin: origin(&self.origins.providers, name),
+            declared: catalog::Declared::Provider { name: name.clone(), registration: Box::new(registration.clone()) },
         });
-        let applications = self.applications.iter().map(|app| catalog::Declaration::Application(Box::new(app.clone())));
+        let applications = self
+            .applications
+            .iter()
+            .map(|app| catalog::Declaration::application(origin(&self.origins.applications, &app.slug), app.clone()));
         providers.chain(applications).collect()
     }
 
@@ -109,4 +125,8 @@ impl Settings {
             issuers.iter().map(move |issuer| (app, issuer))
         })
     }
+}
+
+fn origin(origins: &BTreeMap<String, Arc<str>>, name: &str) -> Arc<str> {
+    origins.get(name).cloned().unwrap_or_else(|| "the configuration".into())
 }

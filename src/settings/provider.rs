@@ -1,7 +1,6 @@
 //! `[identity_provider.NAME]`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::issuer;
@@ -68,7 +67,7 @@ fn read(mut table: Table<'_>) -> Option<IdentityProvider> {
     check_method(&table, token_endpoint_auth_method, has_secret);
     let id_token_signed_response_alg =
         table.read("id_token_signed_response_alg", |item| signing_algorithm(item.text()?, has_secret));
-    let ca_file = table.text("ca_file").map(PathBuf::from);
+    let ca_file = table.ca_file();
     let timeout = table.duration("timeout", second * 10, second..=second * 120);
     let jwks_cooldown = table.duration("jwks_cooldown", second * 30, second..=second * 3600);
     let callback_marker = table.boolean("callback_marker", true);

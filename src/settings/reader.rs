@@ -4,7 +4,9 @@
 //! with the default, so that one run finds all mistakes.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use figment::value::{Dict, Tag, Value};
 use figment::{Figment, Profile, Provider};
@@ -12,6 +14,7 @@ use figment::{Figment, Profile, Provider};
 use super::item::Item;
 use super::mistakes::{Complaint, Mistake, complaint, shown};
 use super::values::which_key;
+use crate::tls::CaFile;
 
 /// The source name of layers in which every value is a text: the environment and flags.
 pub(super) const TEXT_LAYER: &str = "text";
@@ -20,11 +23,12 @@ pub(super) const TEXT_LAYER: &str = "text";
 pub(super) struct Report {
     figment: Figment,
     mistakes: RefCell<Vec<Mistake>>,
+    files: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl Report {
     pub(super) fn new(figment: Figment) -> Self {
-        Self { figment, mistakes: RefCell::default() }
+        Self { figment, mistakes: RefCell::default(), files: RefCell::default() }
     }
 
     /// The whole configuration.
@@ -42,17 +46,32 @@ impl Report {
 
     /// Reports a mistake that is not one of a single key.
     pub(super) fn note(&self, path: String, tag: Option<Tag>, complaint: Complaint) {
-        let metadata = tag.and_then(|tag| self.figment.get_metadata(tag));
         self.mistakes.borrow_mut().push(Mistake {
             path,
             problem: complaint.problem,
             hint: complaint.hint,
-            origin: metadata.map(|metadata| metadata.name.to_string()),
+            origin: tag.and_then(|tag| self.origin(tag)).map(str::to_owned),
         });
     }
 
-    pub(super) fn into_mistakes(self) -> Vec<Mistake> {
-        self.mistakes.into_inner()
+    /// The number of mistakes so far.
+    pub(super) fn mistakes(&self) -> usize {
+        self.mistakes.borrow().len()
+    }
+
+    /// Notes that the configuration depends on what is in this file.
+    pub(super) fn depends_on(&self, file: &str) {
+        self.files.borrow_mut().insert(file.into());
+    }
+
+    /// The mistakes, and the files that the configuration depends on.
+    pub(super) fn into_parts(self) -> (Vec<Mistake>, BTreeSet<PathBuf>) {
+        (self.mistakes.into_inner(), self.files.into_inner())
+    }
+
+    /// What `tag` stands for: a file, an environment variable or a flag.
+    fn origin(&self, tag: Tag) -> Option<&str> {
+        self.figment.get_metadata(tag).map(|metadata| &*metadata.name)
     }
 
     pub(super) fn item<'v>(&self, value: &'v Value) -> Item<'v> {
@@ -94,8 +113,8 @@ impl<'r> Table<'r> {
 
     /// Reports what is wrong with a key.
     pub(super) fn wrong(&self, key: &str, complaint: Complaint) {
-        let tag = self.tags.get(key).copied();
-        self.report.note(self.key_path(key), tag, complaint);
+        let tag = self.tags.get(key).copied().unwrap_or(self.tag);
+        self.report.note(self.key_path(key), Some(tag), complaint);
     }
 
     /// Reports what is wrong with the table as a whole.
@@ -175,9 +194,15 @@ impl<'r> Table<'r> {
             )),
             _ => item.list(&[]),
         });
-        let tag = self.tags.get(key).copied().unwrap_or_default();
+        let of_key = self.tags.get(key).copied().unwrap_or_default();
         let mut tables = Vec::new();
-        for (i, value) in values?.iter().enumerate() {
+        let mut numbers = BTreeMap::new();
+        for value in &values? {
+            let tag = if value.tag().is_default() { of_key } else { value.tag() };
+            // Files that are read together are numbered each on its own, as the operator sees them.
+            let number = numbers.entry(tag).or_insert(0_usize);
+            let i = *number;
+            *number += 1;
             let item = self.report.item(value);
             let dict = match (text_key, value) {
                 (Some(text_key), Value::String(_, text)) if !text.trim_start().starts_with('{') => {
@@ -280,6 +305,20 @@ impl<'r> Table<'r> {
     pub(super) fn first_key(&self) -> Option<(&str, Tag)> {
         let (key, value) = self.values.first_key_value()?;
         Some((key, value.tag()))
+    }
+
+    /// Where the operator finds this table: a file, an environment variable or a flag.
+    pub(super) fn origin(&self) -> Arc<str> {
+        let of_a_key = self.tags.values().copied().find(|tag| !tag.is_default());
+        let tag = if self.tag.is_default() { of_a_key.unwrap_or_default() } else { self.tag };
+        self.report.origin(tag).unwrap_or("the configuration").into()
+    }
+
+    /// Takes the path of a file with certificates, and reads the file; the user of the certificates reports what is wrong with it.
+    pub(super) fn ca_file(&mut self) -> Option<CaFile> {
+        let path = self.text("ca_file")?;
+        self.report.depends_on(&path);
+        Some(CaFile::read(path.into()))
     }
 
     /// The report that mistakes go to.

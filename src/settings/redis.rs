@@ -1,6 +1,5 @@
 //! `[session.redis]`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
@@ -42,7 +41,7 @@ pub(super) fn read(mut table: Table<'_>, wanted: bool) -> Option<RedisSettings> 
     let kinds = [("single", Some(Kind::Single)), ("sentinel", Some(Kind::Sentinel)), ("cluster", Some(Kind::Cluster))];
     let kind = table.choice("mode", None, &kinds);
     let master = table.text("master");
-    let ca_file = table.text("ca_file").map(PathBuf::from);
+    let ca_file = table.ca_file();
     let username = table.text("username");
     let password = secret(&mut table, "password", "password_file");
     let sentinel_username = table.text("sentinel_username");

@@ -39,6 +39,7 @@ fn server(new: &Server, running: &Server) -> Vec<(&'static str, bool)> {
         idle_timeout,
         tls_handshake_timeout,
         shutdown_timeout,
+        watch,
         danger_any_host,
     } = new;
     vec![
@@ -57,6 +58,7 @@ fn server(new: &Server, running: &Server) -> Vec<(&'static str, bool)> {
         ("server.idle_timeout", *idle_timeout != running.idle_timeout),
         ("server.tls_handshake_timeout", *tls_handshake_timeout != running.tls_handshake_timeout),
         ("server.shutdown_timeout", *shutdown_timeout != running.shutdown_timeout),
+        ("server.watch", *watch != running.watch),
         ("server.danger_any_host", *danger_any_host != running.danger_any_host),
     ]
 }

@@ -56,6 +56,7 @@ pub(super) fn read(mut table: Table<'_>) -> Server {
         idle_timeout,
         tls_handshake_timeout: table.duration("tls_handshake_timeout", seconds(10), seconds(1)..=seconds(300)),
         shutdown_timeout: table.duration("shutdown_timeout", seconds(8), Duration::ZERO..=HOUR),
+        watch: table.boolean("watch", true),
         danger_any_host: table.boolean("danger_any_host", false),
     };
     check_listeners(&table, &server);

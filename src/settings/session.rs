@@ -176,7 +176,12 @@ pub(super) fn secret(table: &mut Table<'_>, key: &'static str, file_key: &'stati
         }
         Ok(SecretString::from(text))
     });
-    let from_file = table.read(file_key, |item| secret_file(item.text()?));
+    let report = table.report();
+    let from_file = table.read(file_key, |item| {
+        let path = item.text()?;
+        report.depends_on(path);
+        secret_file(path)
+    });
     if table.was_given(key) && table.was_given(file_key) {
         let hint = format!("remove {key} or {file_key}");
         table.wrong(key, complaint(format!("a secret given twice, with {file_key}"), hint));

@@ -1,7 +1,6 @@
 //! `[application.tokens]` and `[[application.token_issuer]]`.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::issuer;
@@ -86,7 +85,7 @@ fn one_issuer(table: &mut Table<'_>) -> Option<TokenIssuer> {
     let issuer = table.read("issuer", |item| issuer(item.text()?, danger_http_issuer));
     table.missing("issuer", "the address of the issuer, as its discovery document spells it");
     let audiences = table.each("audiences", LIST, |item| item.text().map(str::to_owned)).unwrap_or_default();
-    let ca_file = table.text("ca_file").map(PathBuf::from);
+    let ca_file = table.ca_file();
     let timeout = table.duration("timeout", second * 10, second..=second * 120);
     let jwks_cooldown = table.duration("jwks_cooldown", second * 30, second..=second * 3600);
     let claims = claims(table.table("claims"));

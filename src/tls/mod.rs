@@ -1,8 +1,10 @@
 //! TLS of forepost as a client: trusted authorities, and messages about failed connections.
 
 use std::error::Error as StdError;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::DateTime;
@@ -14,6 +16,9 @@ use rustls::server::ParsedCertificate;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
+
+/// The largest file of certificates of authorities, in bytes; more is not read.
+const LARGEST_CA_FILE: u64 = 16 << 20;
 
 /// Why TLS of a client cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +54,47 @@ pub enum CaFileError {
     Refused(#[from] VerifierBuilderError),
 }
 
+/// A file with certificates of authorities, as it was when it was read: another file under the same path is not equal.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CaFile(Arc<Pem>);
+
+#[derive(PartialEq, Eq)]
+struct Pem {
+    path: PathBuf,
+    /// `None`: it could not be read.
+    text: Option<Vec<u8>>,
+}
+
+impl CaFile {
+    /// Reads the file. What is wrong with it is the error of [`client_config`].
+    #[must_use]
+    pub fn read(path: PathBuf) -> Self {
+        let mut text = Vec::new();
+        let read = File::open(&path).and_then(|file| file.take(LARGEST_CA_FILE).read_to_end(&mut text));
+        Self(Arc::new(Pem { path, text: read.is_ok().then_some(text) }))
+    }
+
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        let certificates = match &self.0.text {
+            Some(text) => CertificateDer::pem_slice_iter(text).collect(),
+            None => CertificateDer::pem_file_iter(&self.0.path).and_then(Iterator::collect),
+        };
+        certificates.map_err(|error| {
+            let cause = match error {
+                pem::Error::Io(error) => CaFileError::Unreadable(error),
+                error => CaFileError::NotPem(error),
+            };
+            TlsError::CaFile { path: self.0.path.clone(), cause }
+        })
+    }
+}
+
+impl fmt::Debug for CaFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.path.fmt(f)
+    }
+}
+
 /// A client that trusts the system's authorities, and those in the PEM file `ca_file`.
 ///
 /// A server that presents a certificate of that file itself is trusted, too, whether or not this certificate may issue others: so
@@ -57,16 +103,16 @@ pub enum CaFileError {
 /// # Errors
 ///
 /// When the file cannot be read or holds no usable certificate.
-pub fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
+pub fn client_config(ca_file: Option<&CaFile>) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
-    let Some(path) = ca_file else {
+    let Some(ca_file) = ca_file else {
         return Ok(builder.with_root_certificates(roots).with_no_client_auth());
     };
-    let named = certificates(path)?;
-    let refuse = |cause| TlsError::CaFile { path: path.to_owned(), cause };
+    let named = ca_file.certificates()?;
+    let refuse = |cause| TlsError::CaFile { path: ca_file.0.path.clone(), cause };
     let (added, _) = roots.add_parsable_certificates(named.iter().cloned());
     if added == 0 {
         return Err(refuse(CaFileError::Unusable));
@@ -76,16 +122,6 @@ pub fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
         .map_err(|error| refuse(error.into()))?;
     let verifier = Arc::new(NamedOrIssued { named, authorities });
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|error| {
-        let cause = match error {
-            pem::Error::Io(error) => CaFileError::Unreadable(error),
-            error => CaFileError::NotPem(error),
-        };
-        TlsError::CaFile { path: path.to_owned(), cause }
-    })
 }
 
 /// What is wrong with a PEM file, without any part of it, as it may hold a key.

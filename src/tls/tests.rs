@@ -48,7 +48,7 @@ fn config(pem: &str) -> ClientConfig {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ca.pem");
     std::fs::write(&file, pem).unwrap();
-    client_config(Some(&file)).unwrap()
+    client_config(Some(&CaFile::read(file))).unwrap()
 }
 
 fn verifier(pem: &str) -> NamedOrIssued {
@@ -142,7 +142,7 @@ fn what_is_wrong_with_a_certificate_is_said_in_words() {
 fn what_is_wrong_with_a_file_is_said_in_words() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ca.pem");
-    let refused = || WithCauses(&client_config(Some(&file)).unwrap_err()).to_string();
+    let refused = || WithCauses(&client_config(Some(&CaFile::read(file.clone()))).unwrap_err()).to_string();
     assert!(refused().contains("cannot be read"), "{}", refused());
     for text in ["", "no PEM", "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"] {
         std::fs::write(&file, text).unwrap();

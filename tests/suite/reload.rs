@@ -1,4 +1,4 @@
-//! Changes of the configuration while forepost runs: SIGHUP reads it anew.
+//! Changes of the configuration while forepost runs: files that change, SIGHUP, and `forepost reload`.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -54,7 +54,7 @@ fn write(folder: &TempDir, provider: &Provider, applications: &str) {
     let issuer = provider.issuer();
     let text = format!(
         "[identity_provider.default]\nissuer = \"{issuer}\"\nclient_id = \"proxy\"\nclient_secret = \"proxy-secret\"\n\
-         [server]\nhttp = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n[session]\nstore = \"memory\"\n{applications}"
+         [server]\nhttp = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\nwatch = false\n[session]\nstore = \"memory\"\n{applications}"
     );
     fs::write(folder.path().join("forepost.toml"), text).unwrap();
 }

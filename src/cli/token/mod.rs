@@ -26,6 +26,7 @@ use self::show::Screen;
 use super::command_error::CommandError;
 use crate::oidc::HttpClient;
 use crate::telemetry::WithCauses;
+use crate::tls::CaFile;
 use crate::world::World;
 
 const USER_AGENT: &str = concat!("forepost/", env!("CARGO_PKG_VERSION"));
@@ -117,7 +118,7 @@ impl<'a> Run<'a> {
         url.set_query(None);
         url.set_fragment(None);
         let secret = arguments.client_secret_file.as_deref().map(read_secret).transpose()?;
-        let http = HttpClient::new(arguments.ca_file.as_deref(), TIMEOUT);
+        let http = HttpClient::new(arguments.ca_file.clone().map(CaFile::read).as_ref(), TIMEOUT);
         Ok(Self {
             arguments,
             url,

@@ -24,7 +24,7 @@ pub(crate) const NO_INTROSPECTION: &str = "the provider names none in its metada
 /// `introspects` says whether an application has the provider asked about tokens (RFC 7662).
 pub async fn inspect(settings: &IdentityProvider, introspects: bool, world: &World) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let http = match HttpClient::new(settings.ca_file.as_deref(), settings.timeout) {
+    let http = match HttpClient::new(settings.ca_file.as_ref(), settings.timeout) {
         Ok(http) => http,
         Err(error) => return vec![Finding::new(Level::Failure, "ca_file", WithCauses(&error).to_string())],
     };

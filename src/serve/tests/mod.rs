@@ -50,6 +50,7 @@ fn nowhere() -> Server {
         idle_timeout: Duration::from_mins(1),
         tls_handshake_timeout: Duration::from_mins(1),
         shutdown_timeout: Duration::from_mins(1),
+        watch: false,
         danger_any_host: false,
     }
 }

@@ -4,6 +4,7 @@
 //! `unknown`, and all other values are constants. So the configuration fixes the number of series.
 
 mod application;
+mod configuration;
 mod histogram;
 mod labels;
 
@@ -21,6 +22,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use application::ApplicationMetrics;
+use configuration::Configuration;
 use histogram::{Both, Table, Tables};
 use labels::{
     ApplicationLabels, CheckLabels, LoginLabels, OperationLabels, OutpostLabels, ProviderLabels, ProviderRequestLabels,
@@ -74,6 +76,7 @@ pub struct Metrics {
     header_blocks: Family<ApplicationLabels, Counter>,
     connections: Histogram,
     left_out: Counter,
+    configuration: Configuration,
 }
 
 impl Metrics {
@@ -121,6 +124,7 @@ impl Metrics {
             header_blocks,
             connections: Histogram::new(CONNECTION_BOUNDS),
             left_out: super::log::left_out(),
+            configuration: Configuration::default(),
         };
         // Shown from the start, so that the first event is a rise; those of applications and providers with each of them.
         drop(metrics.revocations.get_or_create(&RevocationLabels { reason: "operator" }));
@@ -208,6 +212,7 @@ impl Metrics {
             "Requests that a connection carried; about 1 means that the proxy keeps none alive",
             self.connections.clone(),
         );
+        self.configuration.register(ours);
         ours.register(
             "log_lines_left_out",
             "Lines left out of the log, of events that came often",

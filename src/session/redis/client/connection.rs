@@ -1,6 +1,5 @@
 //! One connection to one server: TCP, TLS, user and database.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use super::bounded::Bounded;
 use super::error::{RedisError, clean};
 use super::settings::{RedisAddress, RedisSettings};
 use crate::telemetry::WithCauses;
-use crate::tls;
+use crate::tls::{self, CaFile};
 
 /// Opens connections with the same settings.
 pub(super) struct Connector {
@@ -39,7 +38,7 @@ pub(super) struct Connection {
 impl Connector {
     /// For the servers that hold the data.
     pub(super) fn new(settings: &RedisSettings) -> Result<Self, RedisError> {
-        let tls = settings.tls.then(|| tls_connector(settings.ca_file.as_deref())).transpose()?;
+        let tls = settings.tls.then(|| tls_connector(settings.ca_file.as_ref())).transpose()?;
         let user = user(settings.username.as_deref(), settings.password.as_ref());
         Ok(Self { tls, user: user.set_db(settings.database.into()), timeout: settings.timeout })
     }
@@ -110,7 +109,7 @@ fn user(username: Option<&str>, password: Option<&SecretString>) -> RedisConnect
     user
 }
 
-fn tls_connector(ca_file: Option<&Path>) -> Result<TlsConnector, RedisError> {
+fn tls_connector(ca_file: Option<&CaFile>) -> Result<TlsConnector, RedisError> {
     let config =
         tls::client_config(ca_file).map_err(|error| RedisError::Tls(clean(&WithCauses(&error).to_string())))?;
     Ok(TlsConnector::from(Arc::new(config)))

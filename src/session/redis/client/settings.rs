@@ -1,9 +1,10 @@
 //! Settings of a Redis.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
+
+use crate::tls::CaFile;
 
 /// Where a Redis or Valkey is, and how to connect to it.
 #[derive(Clone, Debug)]
@@ -15,7 +16,7 @@ pub struct RedisSettings {
     /// Whether to use TLS, to Sentinels too.
     pub tls: bool,
     /// PEM file with certificate authorities trusted beside the system's.
-    pub ca_file: Option<PathBuf>,
+    pub ca_file: Option<CaFile>,
     /// The ACL user; `None`: the default one.
     pub username: Option<String>,
     /// The user's password.

@@ -13,6 +13,7 @@ use super::server::{Server, open, settings, until};
 use super::stage::Manner;
 use crate::session::redis::client::RedisSettings;
 use crate::session::redis::client::{Redis, RedisError};
+use crate::tls::CaFile;
 
 const LONG: Duration = Duration::from_mins(1);
 const KEY: [u8; 32] = [7; 32];
@@ -120,14 +121,14 @@ async fn tls_and_its_authorities() {
     let tls = ["--tls-port", &port, "--tls-cert-file", certificate, "--tls-key-file", key, "--tls-auth-clients", "no"];
     let _server = Server::start("redis-server", &tls).await;
     let with = |ca_file| RedisSettings { tls: true, ca_file, ..settings(address) };
-    let redis = Arc::new(open(&with(Some(ca))));
+    let redis = Arc::new(open(&with(Some(CaFile::read(ca)))));
     redis.put(&KEY, b"one", LONG, 0).await.unwrap();
     let (told, _) = Told::follow(&redis);
     told.until_current().await;
-    for ca_file in [None, Some(other_ca)] {
+    for ca_file in [None, Some(CaFile::read(other_ca))] {
         let error = open(&with(ca_file)).get(&KEY).await.unwrap_err().to_string();
         assert!(error.contains("in ca_file"), "{error}");
     }
-    let missing = Redis::new(&with(Some(folder.path().join("missing"))));
+    let missing = Redis::new(&with(Some(CaFile::read(folder.path().join("missing")))));
     assert!(matches!(missing, Err(RedisError::Tls(_))));
 }

@@ -11,6 +11,7 @@ use super::port::reserved_address;
 use super::server::{Server, at, settings, until};
 use crate::session::redis::client::{Redis, Shared};
 use crate::session::redis::client::{RedisMode, RedisSettings};
+use crate::tls::CaFile;
 
 /// How the client connects.
 pub(in crate::session) enum Manner {
@@ -80,7 +81,7 @@ impl Manner {
 
     fn settings(&self, server: &Server) -> RedisSettings {
         let settings = settings(server.spoken());
-        let ca_file = |folder: &TempDir| Some(folder.path().join("certificate"));
+        let ca_file = |folder: &TempDir| Some(CaFile::read(folder.path().join("certificate")));
         let (username, password) = (Some("forepost".to_owned()), Some(SecretString::from("password")));
         match self {
             Self::Plain => settings,

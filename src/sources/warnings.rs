@@ -1,11 +1,11 @@
-//! What an operator is told at every start.
+//! What an operator is told of a configuration that is not a mistake.
 
 use http::HeaderName;
 
 use crate::settings::Settings;
 
 /// Logs which settings weaken protection, and which protect only with a second change at the proxy.
-pub(super) fn about(settings: &Settings) {
+pub(crate) fn warn_about(settings: &Settings) {
     for key in settings.dangers() {
         tracing::warn!(key = %key, "a setting that weakens protection is on");
     }
