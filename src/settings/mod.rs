@@ -8,6 +8,7 @@ mod header;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
 mod item;
+mod layers;
 mod load;
 mod mistakes;
 mod provider;
@@ -26,9 +27,10 @@ mod values;
 
 pub(crate) use address::is_loopback;
 pub(crate) use header::FurtherNames;
+pub use layers::Layers;
 pub(crate) use load::Attempt;
 pub(crate) use load::admin;
-pub use load::{Layers, load};
+pub use load::load;
 pub use mistakes::Mistakes;
 
 pub use session::{Session, Store};
