@@ -7,7 +7,7 @@ use crate::identity::{BasicAuth, FurtherHeader, HeaderSwitches};
 
 /// What a proxy protects.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Declaration {
+pub struct DeclaredApplication {
     /// The name that pages and logs show.
     pub name: String,
     /// The short name, sent as `X-authentik-meta-app`; unique.

@@ -4,7 +4,7 @@ mod declaration;
 mod external_host;
 mod tokens;
 
-pub use declaration::Declaration;
+pub use declaration::DeclaredApplication;
 pub use external_host::ExternalHost;
 pub use tokens::{AcceptedTokens, Basic, Bearer, TokenIssuer};
 
@@ -46,7 +46,7 @@ pub struct Application {
     /// Whose sessions count for it.
     pub realm: Realm,
     /// What it was made from.
-    pub(crate) declared: Declaration,
+    pub(crate) declared: DeclaredApplication,
     /// Where browsers reach it.
     pub external_host: ExternalHost,
     /// The same without the path: `https://app.example.com`.
@@ -85,7 +85,7 @@ impl Application {
     /// `provider` is the one that the declaration names, and `token_issuers` are its further issuers, in the same order.
     #[must_use]
     pub fn new(
-        declared: Declaration,
+        declared: DeclaredApplication,
         provider: Arc<Provider>,
         token_issuers: Vec<Arc<Provider>>,
         outpost_name: &str,

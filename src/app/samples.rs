@@ -7,7 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::Application;
-use super::Declaration;
+use super::DeclaredApplication;
 use crate::access::Cors;
 use crate::app::ExternalHost;
 use crate::host::{CookieDomain, Host, Scheme};
@@ -60,7 +60,7 @@ fn metrics() -> Metrics {
 pub(crate) fn application(
     external_host: &str,
     cookie_domain: Option<&str>,
-    change: impl FnOnce(&mut Declaration),
+    change: impl FnOnce(&mut DeclaredApplication),
 ) -> Application {
     at_provider(external_host, cookie_domain, Arc::clone(&DEFAULT), change)
 }
@@ -69,7 +69,7 @@ pub(crate) fn at_provider(
     external_host: &str,
     cookie_domain: Option<&str>,
     provider: Arc<Provider>,
-    change: impl FnOnce(&mut Declaration),
+    change: impl FnOnce(&mut DeclaredApplication),
 ) -> Application {
     let declared = declaration(external_host, cookie_domain, provider.name(), change);
     let metrics = metrics().application(&declared.slug, declared.external_host.host.as_str());
@@ -80,11 +80,11 @@ pub(crate) fn declaration(
     external_host: &str,
     cookie_domain: Option<&str>,
     identity_provider: &str,
-    change: impl FnOnce(&mut Declaration),
-) -> Declaration {
+    change: impl FnOnce(&mut DeclaredApplication),
+) -> DeclaredApplication {
     let url = Url::parse(external_host).expect("a URL");
     let host = url.host_str().and_then(|host| Host::parse(host).ok()).expect("a host").into_owned();
-    let mut settings = Declaration {
+    let mut settings = DeclaredApplication {
         name: format!("The {host}"),
         slug: host.as_str().replace('.', "-"),
         external_host: ExternalHost {

@@ -158,7 +158,7 @@ impl Builder {
         &self,
         providers: &BTreeMap<String, Arc<Provider>>,
         previous: &Catalog,
-        declared: &app::Declaration,
+        declared: &app::DeclaredApplication,
     ) -> Result<Arc<Application>, Problem> {
         let provider = providers.get(&declared.identity_provider).ok_or_else(|| Problem::UnknownProvider {
             application: declared.slug.clone(),
@@ -177,7 +177,7 @@ impl Builder {
     fn token_issuers(
         &self,
         before: Option<&Arc<Application>>,
-        declared: &app::Declaration,
+        declared: &app::DeclaredApplication,
     ) -> Result<Vec<Arc<Provider>>, Problem> {
         let issuers = declared.tokens.iter().flat_map(|tokens| &tokens.issuers).map(|issuer| {
             let (name, settings) = (format!("{}:{}", declared.slug, issuer.name), issuer.as_provider());
@@ -197,7 +197,11 @@ impl Builder {
 type Origins = BTreeMap<ApplicationId, Arc<str>>;
 
 /// Checks that no earlier application has what `declared` claims.
-fn not_taken(earlier: &[Arc<Application>], origins: &Origins, declared: &app::Declaration) -> Result<(), Problem> {
+fn not_taken(
+    earlier: &[Arc<Application>],
+    origins: &Origins,
+    declared: &app::DeclaredApplication,
+) -> Result<(), Problem> {
     for other in earlier {
         let host = &declared.external_host.host;
         let domain = declared.cookie_domain.as_ref();

@@ -25,13 +25,13 @@ pub enum Declared {
         registration: Box<IdentityProvider>,
     },
     /// What a proxy protects.
-    Application(Box<app::Declaration>),
+    Application(Box<app::DeclaredApplication>),
 }
 
 impl Declaration {
     /// An application that `origin` declares.
     #[must_use]
-    pub fn application(origin: Arc<str>, declared: app::Declaration) -> Self {
+    pub fn application(origin: Arc<str>, declared: app::DeclaredApplication) -> Self {
         Self { origin, declared: Declared::Application(Box::new(declared)) }
     }
 }

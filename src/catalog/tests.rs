@@ -25,7 +25,7 @@ fn from_test(declared: Declared) -> Declaration {
 }
 
 fn application(host: &str, provider: &str, group: &str) -> Declaration {
-    let change = |app: &mut crate::app::Declaration| app.required_groups = vec![group.to_owned()];
+    let change = |app: &mut crate::app::DeclaredApplication| app.required_groups = vec![group.to_owned()];
     Declaration::application("test".into(), declaration(&format!("https://{host}"), None, provider, change))
 }
 
@@ -119,7 +119,7 @@ fn what_cannot_be_used_stays_as_it_was() {
     let repeated = "identity_provider.idp is declared twice";
     conflicts(&[], &[idp(), provider("idp", "b"), app("one")], &[repeated], &[("app-test", "one")]);
     // Another application has its host now.
-    let change = |app: &mut crate::app::Declaration| {
+    let change = |app: &mut crate::app::DeclaredApplication| {
         app.slug = "other".to_owned();
         app.required_groups = vec!["x".to_owned()];
     };

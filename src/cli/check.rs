@@ -21,13 +21,13 @@ pub(super) async fn run(settings: &Settings, as_json: bool) -> ExitCode {
     for danger in settings.dangers() {
         findings.push(("settings".to_owned(), Finding::new(Level::Warning, "danger", format!("{danger} is on"))));
     }
+    let (catalog, conflicts) = crate::daemon::catalog(settings, World::system());
     for (name, provider) in &settings.identity_providers {
-        let introspects = settings.introspects(name);
+        let introspects = catalog.provider(name).is_some_and(|provider| catalog.introspects(provider));
         let found = inspect(provider, introspects, &World::system()).await;
         findings.extend(found.into_iter().map(|finding| (format!("identity_provider.{name}"), finding)));
     }
     let mut told = HashSet::new();
-    let (catalog, conflicts) = crate::daemon::catalog(settings, World::system());
     // What is wrong with a provider is among its own findings.
     for conflict in conflicts.iter().filter(|conflict| matches!(conflict.problem, Problem::TokenIssuer { .. })) {
         findings.push(("settings".to_owned(), Finding::new(Level::Failure, "token issuer", conflict.to_string())));
@@ -67,7 +67,7 @@ pub(super) async fn run(settings: &Settings, as_json: bool) -> ExitCode {
 }
 
 /// What the proxy in front of `app` has to do with its further headers.
-fn further_headers(app: &crate::app::Declaration) -> impl Iterator<Item = Finding> {
+fn further_headers(app: &crate::app::DeclaredApplication) -> impl Iterator<Item = Finding> {
     const CHECK: &str = "further headers";
     let FurtherNames { in_examples, by_operator } = app.further_names();
     let known = (!in_examples.is_empty()).then(|| {

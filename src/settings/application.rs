@@ -9,7 +9,7 @@ use super::reader::Table;
 use super::values::{is_slug, slugified};
 use super::{header, public_path, rule, tokens};
 use crate::access::{Cors, HostPattern, PublicPathRule};
-use crate::app::Declaration;
+use crate::app::DeclaredApplication;
 use crate::host::{CookieDomain, InvalidCookieDomain};
 
 /// The name and slug of an application without a table of its own.
@@ -19,9 +19,9 @@ type DefaultName = Option<&'static str>;
 #[derive(Default)]
 pub(super) struct Applications {
     /// Those without mistakes.
-    pub(super) usable: Vec<Declaration>,
+    pub(super) usable: Vec<DeclaredApplication>,
     /// Those that were left out because of mistakes of their own, as far as they could be read.
-    pub(super) refused: Vec<Declaration>,
+    pub(super) refused: Vec<DeclaredApplication>,
     /// The number of the mistakes of `refused`.
     pub(super) of_refused: usize,
 }
@@ -66,7 +66,7 @@ struct Seen(BTreeMap<String, String>);
 
 impl Seen {
     /// Reports what another application has too, and returns the number of mistakes.
-    fn check(&mut self, table: &Table<'_>, application: &Declaration) -> usize {
+    fn check(&mut self, table: &Table<'_>, application: &DeclaredApplication) -> usize {
         let mut clashes = 0;
         let domain = application.cookie_domain.as_ref();
         let keys = [
@@ -97,7 +97,7 @@ impl Seen {
     }
 }
 
-fn read(table: &mut Table<'_>, default_name: DefaultName, providers: &[String]) -> Option<Declaration> {
+fn read(table: &mut Table<'_>, default_name: DefaultName, providers: &[String]) -> Option<DeclaredApplication> {
     let external_host = table.read("external_host", |item| external_host(item.text()?));
     table.missing("external_host", "the address that browsers use: https://app.example.com");
     let cookie_domain = table.read("cookie_domain", |item| cookie_domain(item.text()?));
@@ -144,7 +144,7 @@ fn read(table: &mut Table<'_>, default_name: DefaultName, providers: &[String]) 
             _ => from_name,
         }
     });
-    let application = Declaration {
+    let application = DeclaredApplication {
         name,
         slug,
         external_host,
@@ -209,7 +209,7 @@ fn identity_provider(table: &mut Table<'_>, providers: &[String]) -> Option<Stri
 }
 
 /// Reports a rule for a host that is not one of the application's: the rule would have no effect.
-fn check_rule_hosts(table: &Table<'_>, application: &Declaration) {
+fn check_rule_hosts(table: &Table<'_>, application: &DeclaredApplication) {
     let foreign = |rule: &&PublicPathRule| {
         rule.host.as_ref().is_some_and(|host| match &application.cookie_domain {
             Some(domain) => !domain.contains(host),

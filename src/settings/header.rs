@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::typed::FlatList;
-use crate::app::Declaration;
+use crate::app::DeclaredApplication;
 use crate::identity::{BasicAuth, ClaimPath, FurtherHeader, HeaderSource, HeaderSwitches, IdentityField};
 
 /// Fields that proxies, browsers or forepost use for something else. A name with a dash at the end is a prefix.
@@ -99,7 +99,7 @@ pub(crate) struct FurtherNames {
     pub(crate) by_operator: Vec<HeaderName>,
 }
 
-impl Declaration {
+impl DeclaredApplication {
     /// The names of the application's further headers.
     #[must_use]
     pub(crate) fn further_names(&self) -> FurtherNames {

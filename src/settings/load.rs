@@ -13,7 +13,7 @@ use super::reader::{Report, Table};
 use super::server::private_networks;
 use super::{Origins, Settings, Store, application, provider, server, session};
 use crate::access::Rule;
-use crate::app::Declaration;
+use crate::app::DeclaredApplication;
 use crate::serve::{Admin, Server};
 
 /// The file name of the admin socket in a directory of the daemon.
@@ -24,7 +24,7 @@ pub(crate) struct Attempt {
     /// The settings, without applications that have mistakes; `None` if a file cannot be read or is not TOML.
     settings: Option<Settings>,
     /// The applications that were left out because of mistakes of their own, as far as they could be read.
-    refused: Vec<Declaration>,
+    refused: Vec<DeclaredApplication>,
     /// All mistakes.
     mistakes: Vec<Mistake>,
     /// How many of them are mistakes of one of `refused`.
@@ -66,7 +66,7 @@ impl Attempt {
     /// # Errors
     ///
     /// All mistakes, if not all are mistakes of one application.
-    pub(crate) fn into_usable(self) -> Result<(Settings, Vec<Declaration>, Option<Mistakes>), Mistakes> {
+    pub(crate) fn into_usable(self) -> Result<(Settings, Vec<DeclaredApplication>, Option<Mistakes>), Mistakes> {
         match self.settings {
             Some(settings) if self.of_refused == self.mistakes.len() => {
                 let mistakes = (!self.mistakes.is_empty()).then(|| Mistakes::new(self.mistakes));
@@ -126,7 +126,7 @@ fn typed(figment: Figment, layers: &Layers, mut files: BTreeSet<PathBuf>) -> Att
 
 /// Reads the settings, which are valid only if the report has no mistakes; and the applications that were left out because of
 /// mistakes of their own, with the number of these mistakes.
-fn read(report: &Report, layers: &Layers) -> (Settings, (Vec<Declaration>, usize)) {
+fn read(report: &Report, layers: &Layers) -> (Settings, (Vec<DeclaredApplication>, usize)) {
     let mut root = report.root();
     let mut server = server::read(root.table("server"));
 
@@ -175,7 +175,11 @@ fn read(report: &Report, layers: &Layers) -> (Settings, (Vec<Declaration>, usize
 }
 
 /// Reports rules for networks without `trusted_proxies`, because such a rule trusts the proxy to name the client's address.
-fn check_networks<'a>(root: &Table<'_>, mut applications: impl Iterator<Item = &'a Declaration>, server: &Server) {
+fn check_networks<'a>(
+    root: &Table<'_>,
+    mut applications: impl Iterator<Item = &'a DeclaredApplication>,
+    server: &Server,
+) {
     if server.trusted_proxies == private_networks()
         && let Some(application) = applications.find(|application| application.rules.iter().any(Rule::looks_at_client))
     {

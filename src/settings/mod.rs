@@ -38,7 +38,7 @@ pub use session::{Session, Store};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::app::{AcceptedTokens, Declaration, TokenIssuer};
+use crate::app::{DeclaredApplication, TokenIssuer};
 use crate::catalog;
 use crate::oidc::IdentityProvider;
 use crate::serve::Server;
@@ -52,7 +52,7 @@ pub struct Settings {
     /// The identity providers, by the names of their tables.
     pub identity_providers: BTreeMap<String, IdentityProvider>,
     /// The applications. Each has hosts of its own and names a provider that exists.
-    pub applications: Vec<Declaration>,
+    pub applications: Vec<DeclaredApplication>,
     /// `[session]`.
     pub session: Session,
     /// `[log]`.
@@ -113,15 +113,8 @@ impl Settings {
         providers.chain(applications).collect()
     }
 
-    /// Whether an application uses token introspection (RFC 7662) at this identity provider.
-    #[must_use]
-    pub(crate) fn introspects(&self, identity_provider: &str) -> bool {
-        let mut its = self.applications.iter().filter(|app| app.identity_provider == identity_provider);
-        its.any(|app| app.tokens.as_ref().is_some_and(AcceptedTokens::needs_introspection))
-    }
-
     /// All further token issuers, with their applications.
-    pub(crate) fn token_issuers(&self) -> impl Iterator<Item = (&Declaration, &TokenIssuer)> {
+    pub(crate) fn token_issuers(&self) -> impl Iterator<Item = (&DeclaredApplication, &TokenIssuer)> {
         self.applications.iter().flat_map(|app| {
             let issuers = app.tokens.as_ref().map_or(&[][..], |tokens| &tokens.issuers);
             issuers.iter().map(move |issuer| (app, issuer))

@@ -118,7 +118,7 @@ fn rules() -> Vec<Rule> {
 impl Stage {
     pub(super) async fn new() -> Self {
         let world = World::system();
-        let change = |app: &mut crate::app::Declaration| {
+        let change = |app: &mut crate::app::DeclaredApplication| {
             app.required_groups = vec!["admins".into()];
             app.rules = rules();
             app.cors.allowed_origins = vec!["https://spa.example.com".into()];

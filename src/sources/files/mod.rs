@@ -133,7 +133,7 @@ impl Files {
     }
 
     /// The declaration before of an application that answers for the same hosts.
-    fn before(&self, refused: &app::Declaration) -> Option<&Declaration> {
+    fn before(&self, refused: &app::DeclaredApplication) -> Option<&Declaration> {
         self.declarations.iter().find(|declaration| match &declaration.declared {
             Declared::Application(before) => {
                 before.slug == refused.slug
