@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ use crate::refresh::Refresher;
 use crate::serve::{BindError, Drained, Listeners, Serving};
 use crate::session::{FileError, SessionStore, StoreError};
 use crate::settings::{Layers, Settings};
-use crate::sources::{Files, warn_about};
+use crate::sources::{Docker, Files, warn_about};
 use crate::telemetry::log;
 use crate::world::{EntropyError, World};
 
@@ -128,11 +128,17 @@ impl Daemon {
             Status { metrics: Arc::clone(&metrics), store, catalog: Arc::clone(&catalog), shutdown: shutdown.clone() };
         let mut supervisor = Supervisor::new(shutdown.token());
         supervisor.follow(&catalog.load());
-        let declared = vec![running.declarations()];
-        let publisher = Publisher { builder, catalog: Arc::clone(&catalog), supervisor, metrics, world, declared };
+        let (files, of_files) = watch::channel(running.declarations());
+        let declared = vec![running.declarations(), Vec::new()];
+        let publisher =
+            Publisher { builder, catalog: Arc::clone(&catalog), supervisor, metrics, world, declared, files };
         publisher.begin();
         let (readings, read) = mpsc::channel(1);
         tasks.spawn(publisher.run(read, shutdown.token()));
+        if let Some(docker) = running.docker.clone() {
+            let docker = Docker::new(docker, running.names_proxies(), of_files);
+            tasks.spawn(publisher::follow(1, docker, readings.clone(), shutdown.token()));
+        }
         if let Some(layers) = layers {
             let files = Files::new(layers, running, requests);
             tasks.spawn(publisher::follow(0, files, readings, shutdown.token()));

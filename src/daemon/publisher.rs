@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::supervisor::Supervisor;
@@ -20,6 +21,8 @@ pub(super) struct Publisher {
     pub(super) world: World,
     /// What each source declares, in the order of their precedence: of two declarations that conflict the earlier one counts.
     pub(super) declared: Vec<Vec<Declaration>>,
+    /// What the first source declares, for sources that name it.
+    pub(super) files: watch::Sender<Vec<Declaration>>,
 }
 
 /// The number of a source, in the order of their precedence, with its name and what it says.
@@ -65,6 +68,9 @@ impl Publisher {
 
     fn publish(&mut self, number: usize, name: &'static str, reading: Reading) {
         let Reading { declarations, mistakes, needs_restart, stale, asked_by } = reading;
+        if number == 0 {
+            self.files.send_replace(declarations.clone());
+        }
         if let Some(declared) = self.declared.get_mut(number) {
             *declared = declarations;
         }
@@ -79,6 +85,10 @@ impl Publisher {
         let now = self.world.now();
         let mut publication = Publication::clone(&told);
         if !changes.is_empty() || (asked_by.is_some() && mistakes.is_empty()) {
+            let catalog = Arc::new(catalog);
+            self.catalog.publish(Arc::clone(&catalog));
+            self.supervisor.follow(&catalog);
+            // Behind the change, so that the line means that it counts.
             tracing::info!(
                 source = name,
                 revision = catalog.revision(),
@@ -90,9 +100,6 @@ impl Publisher {
             publication.revision = catalog.revision();
             publication.published_at = now.as_millis();
             publication.changes = changes;
-            let catalog = Arc::new(catalog);
-            self.catalog.publish(Arc::clone(&catalog));
-            self.supervisor.follow(&catalog);
         }
         self.metrics.configuration(name, publication.revision, mistakes.is_empty() && !stale, conflicts.len(), now);
         let state = SourceState { read_at: now.as_millis(), stale, mistakes, needs_restart };

@@ -8,7 +8,7 @@ use figment::value::{Dict, Value};
 use super::mistakes::{Complaint, complaint};
 use super::values::{duration, is_off, switch};
 
-/// A value, and whether its source has texts only (the environment, flags).
+/// A value, and whether its source has texts only (the environment, flags, labels).
 #[derive(Clone, Copy)]
 pub(super) struct Item<'v> {
     pub(super) value: &'v Value,
@@ -90,8 +90,8 @@ impl<'v> Item<'v> {
                 _ => Err(self.wanted("a table", "")),
             },
             _ if self.is_text => {
-                Err(self
-                    .wanted("a table", &format!("set its keys one by one: FOREPOST_{}__KEY", key.to_ascii_uppercase())))
+                let variable = key.to_ascii_uppercase();
+                Err(self.wanted("a table", &format!("set its keys one by one: {key}.KEY, or FOREPOST_{variable}__KEY")))
             }
             _ => Err(self.wanted("a table", "")),
         }

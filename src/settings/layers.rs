@@ -176,7 +176,7 @@ fn first_directory(variable: Option<OsString>) -> Option<PathBuf> {
     std::env::split_paths(&variable?).find(|path| path.is_absolute())
 }
 
-/// One file, one environment variable, or one flag.
+/// One file, one environment variable, one flag, or one label.
 pub(super) struct Layer {
     metadata: Metadata,
     dict: Dict,
@@ -184,7 +184,7 @@ pub(super) struct Layer {
 
 impl Layer {
     /// Adds a value at a path of keys; the reader of the key parses it.
-    fn text(name: String, keys: Vec<String>, value: &str) -> Self {
+    pub(super) fn text(name: String, keys: Vec<String>, value: &str) -> Self {
         let value = Value::String(Tag::Default, value.to_owned());
         let nested = keys.into_iter().rfold(value, |value, key| Value::Dict(Tag::Default, Dict::from([(key, value)])));
         let dict = match nested {

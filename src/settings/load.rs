@@ -11,7 +11,7 @@ use super::layers::{Layers, QUICK_APPLICATION, QUICK_PROVIDER, file_layer, merge
 use super::mistakes::{Mistake, Mistakes, complaint, shown};
 use super::reader::{Report, Table};
 use super::server::private_networks;
-use super::{Origins, Settings, Store, application, provider, server, session};
+use super::{Origins, Settings, Store, application, docker, provider, server, session};
 use crate::access::Rule;
 use crate::app::DeclaredApplication;
 use crate::serve::{Admin, Server};
@@ -148,6 +148,8 @@ fn read(report: &Report, layers: &Layers) -> (Settings, (Vec<DeclaredApplication
     let mut origins = Origins { providers, ..Origins::default() };
     let identity_providers = provider::read_all(tables);
 
+    let docker = docker::read(root.table("docker"));
+    docker::check_any_host(&root, docker.as_ref(), &server);
     let quick = root.split(&QUICK_APPLICATION);
     let given = root.tables("application");
     let hint = "give FOREPOST_EXTERNAL_HOST, or a table [[application]]";
@@ -159,7 +161,8 @@ fn read(report: &Report, layers: &Layers) -> (Settings, (Vec<DeclaredApplication
     match quick {
         Some(quick) if root.was_given("application") => note_clash(&quick, "[[application]]"),
         Some(quick) => tables.push((quick, Some("default"))),
-        None => root.missing("application", hint),
+        None if docker.is_none() => root.missing("application", hint),
+        None => {}
     }
     let application::Applications { usable: applications, refused, of_refused } =
         application::read_all(tables, &provider_names, &mut origins.applications);
@@ -171,7 +174,7 @@ fn read(report: &Report, layers: &Layers) -> (Settings, (Vec<DeclaredApplication
     }
     let log = session::read_log(root.table("log"));
     root.finish();
-    (Settings { server, identity_providers, applications, session, log, origins }, (refused, of_refused))
+    (Settings { server, identity_providers, applications, docker, session, log, origins }, (refused, of_refused))
 }
 
 /// Reports rules for networks without `trusted_proxies`, because such a rule trusts the proxy to name the client's address.

@@ -4,10 +4,12 @@
 
 mod address;
 mod application;
+mod docker;
 mod header;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
 mod item;
+mod labels;
 mod layers;
 mod load;
 mod mistakes;
@@ -26,7 +28,10 @@ mod typed;
 mod values;
 
 pub(crate) use address::is_loopback;
+pub use docker::{Docker, Endpoint};
 pub(crate) use header::FurtherNames;
+pub(crate) use labels::{LabelContext, LabelledHost};
+pub(crate) use labels::{PREFIX as LABEL_PREFIX, applications as applications_of_labels};
 pub use layers::Layers;
 pub(crate) use load::Attempt;
 pub(crate) use load::admin;
@@ -53,6 +58,8 @@ pub struct Settings {
     pub identity_providers: BTreeMap<String, IdentityProvider>,
     /// The applications. Each has hosts of its own and names a provider that exists.
     pub applications: Vec<DeclaredApplication>,
+    /// `[docker]`; `None`: off.
+    pub docker: Option<Docker>,
     /// `[session]`.
     pub session: Session,
     /// `[log]`.
@@ -97,6 +104,12 @@ impl Settings {
             }
         }
         dangers
+    }
+
+    /// Whether the operator named the proxies that are trusted, which rules for networks need.
+    #[must_use]
+    pub(crate) fn names_proxies(&self) -> bool {
+        self.server.trusted_proxies != server::private_networks()
     }
 
     /// What can change while forepost runs: identity providers and applications.

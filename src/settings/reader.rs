@@ -16,7 +16,7 @@ use super::mistakes::{Complaint, Mistake, complaint, shown};
 use super::values::which_key;
 use crate::tls::CaFile;
 
-/// The source name of layers in which every value is a text: the environment and flags.
+/// The source name of layers in which every value is a text: the environment, flags and labels.
 pub(super) const TEXT_LAYER: &str = "text";
 
 /// The merged layers, and the mistakes found so far.
@@ -33,15 +33,18 @@ impl Report {
 
     /// The whole configuration.
     pub(super) fn root(&self) -> Table<'_> {
-        let merged = self.figment.data();
-        let values = match merged {
+        Table::whole(self, self.values())
+    }
+
+    /// What the layers say together.
+    pub(super) fn values(&self) -> Dict {
+        match self.figment.data() {
             Ok(mut profiles) => profiles.remove(&Profile::Default).unwrap_or_default(),
             Err(error) => {
                 self.note(String::new(), None, complaint(error.to_string(), ""));
                 Dict::new()
             }
-        };
-        Table::new(self, String::new(), values, Tag::Default)
+        }
     }
 
     /// Reports a mistake that is not one of a single key.
@@ -94,6 +97,11 @@ pub(super) struct Table<'r> {
 impl<'r> Table<'r> {
     fn new(report: &'r Report, path: String, values: Dict, tag: Tag) -> Self {
         Self { report, path, values, known: Vec::new(), tags: BTreeMap::new(), tag }
+    }
+
+    /// A table that is the whole.
+    pub(super) fn whole(report: &'r Report, values: Dict) -> Self {
+        Self::new(report, String::new(), values, Tag::Default)
     }
 
     /// The path of a key of this table.

@@ -2,7 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Session, Settings, Store};
+use super::{Docker, Session, Settings, Store};
 use crate::serve::Server;
 use crate::session::{RedisMode, RedisSettings};
 use crate::telemetry::Log;
@@ -13,6 +13,7 @@ impl Settings {
     pub(crate) fn needs_restart(&self, running: &Self) -> Vec<&'static str> {
         let differences = [
             server(&self.server, &running.server),
+            docker(self.docker.as_ref(), running.docker.as_ref()),
             session(&self.session, &running.session),
             log(&self.log, &running.log),
         ];
@@ -61,6 +62,17 @@ fn server(new: &Server, running: &Server) -> Vec<(&'static str, bool)> {
         ("server.watch", *watch != running.watch),
         ("server.danger_any_host", *danger_any_host != running.danger_any_host),
     ]
+}
+
+fn docker(new: Option<&Docker>, running: Option<&Docker>) -> Vec<(&'static str, bool)> {
+    match (new, running) {
+        (Some(Docker { endpoint, domains, grace }), Some(running)) => vec![
+            ("docker.endpoint", *endpoint != running.endpoint),
+            ("docker.domains", *domains != running.domains),
+            ("docker.grace", *grace != running.grace),
+        ],
+        (new, running) => vec![("docker.endpoint", new.is_some() != running.is_some())],
+    }
 }
 
 fn session(new: &Session, running: &Session) -> Vec<(&'static str, bool)> {
@@ -142,6 +154,11 @@ mod tests {
         check("cookie_domain = \"example.com\"", "", &[]);
         check("", "[server]\nhttp = \"127.0.0.1:1\"\nname = \"x\"", &["server.name", "server.http"]);
         check("", "[server]\ntrusted_proxies = [\"192.0.2.1\"]", &["server.trusted_proxies"]);
+        let docker =
+            |more: &str| format!("[docker]\nendpoint = \"unix:///a\"\ndomains = [\"apps.example.com\"]\n{more}");
+        check("", &docker(""), &["docker.endpoint"]);
+        check(&docker(""), "", &["docker.endpoint"]);
+        check(&docker("grace = \"1m\""), &docker(""), &["docker.grace"]);
         check("", "[log]\nformat = \"json\"\nlevel = \"debug\"", &["log.format", "log.level"]);
         let file = "[session]\nstore = \"file\"\ndirectory = \"/a\"\nlifetime = \"1h\"";
         // The admin socket lies in the directory unless `server.admin` says otherwise.

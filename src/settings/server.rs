@@ -12,7 +12,7 @@ use super::values::is_off;
 use crate::serve::{Admin, Https, Server};
 
 /// The length of Linux's `sun_path` without its final zero byte (unix(7)).
-const LONGEST_SOCKET_PATH: usize = 107;
+pub(super) const LONGEST_SOCKET_PATH: usize = 107;
 /// Traefik keeps an idle connection for this time. A shorter time here would close connections that Traefik writes to.
 const PROXY_KEEPS_IDLE: Duration = Duration::from_secs(90);
 /// hyper refuses to work with a smaller buffer.

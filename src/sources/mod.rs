@@ -2,11 +2,13 @@
 
 #[cfg(test)]
 mod contract;
+mod docker;
 mod files;
 mod warnings;
 
 use std::future::Future;
 
+pub use self::docker::Docker;
 pub(crate) use self::files::FILES;
 pub use self::files::Files;
 pub(crate) use self::warnings::warn_about;

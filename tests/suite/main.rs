@@ -21,6 +21,7 @@ mod claims;
 mod command;
 mod concurrency;
 mod contract;
+mod docker;
 mod faults;
 mod hostile;
 mod login;

@@ -45,7 +45,8 @@ fn code_spans(document: &str) -> Vec<String> {
 
 #[test]
 fn toml_snippets_are_settings() {
-    let documents = ["README.md", "docs/ACCESS.md", "docs/PROVIDERS.md", "docs/PROGRAMS.md"].map(read).concat();
+    let documents =
+        ["README.md", "docs/ACCESS.md", "docs/PROVIDERS.md", "docs/PROGRAMS.md", "docs/DOCKER.md"].map(read).concat();
     let mut checked = 0;
     for (_, _, block) in blocks(&documents).into_iter().filter(|(language, ..)| *language == "toml") {
         let mut text = block.replace("client_secret_file = \"/run/secrets/", "client_secret = \"");
@@ -109,7 +110,7 @@ fn keys_exist() {
             keys.push(format!("{table}.{key}"));
         }
     }
-    let tables = ["server.", "session.", "log.", "identity_provider.", "application."];
+    let tables = ["server.", "session.", "docker.", "log.", "identity_provider.", "application."];
     let mut checked = 0;
     for path in documents() {
         for span in code_spans(&read(&path)) {

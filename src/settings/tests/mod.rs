@@ -1,6 +1,7 @@
 //! The whole of it: layers, every mistake, and the documented file.
 
 mod document;
+mod labels;
 mod layers;
 mod mistakes;
 mod properties;

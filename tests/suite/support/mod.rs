@@ -3,6 +3,7 @@
 mod browser;
 mod clock;
 mod openid;
+pub(crate) mod podman;
 pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod redis;

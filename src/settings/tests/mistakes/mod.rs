@@ -1,3 +1,4 @@
+mod docker;
 mod provider;
 
 use super::{MINIMAL, loaded, refused};
