@@ -18,6 +18,8 @@ fn main() -> ExitCode {
         Command::Check { json } => configured(&arguments, |settings| cli::check(&settings, json)),
         Command::Explain(asked) => configured(&arguments, |settings| cli::explain(&settings, &asked)),
         Command::Healthcheck => configured(&arguments, |settings| cli::healthcheck(&settings)),
+        Command::Reload(asked) => cli::reload(&arguments, &asked),
+        Command::Status(asked) => cli::status(&arguments, &asked),
         Command::Sessions(asked) => cli::sessions(&arguments, &asked),
         Command::Token(asked) => cli::token(&asked),
     }

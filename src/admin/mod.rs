@@ -97,7 +97,7 @@ impl Admin {
             (_, Some(id), &Method::GET) => self.show(id).await,
             (_, Some(id), &Method::DELETE) => self.end(id, &by).await,
             ("/sessions", ..) | (_, Some(_), _) => Err(Refusal::Method("GET, DELETE")),
-            ("/configuration", _, &Method::GET) => Ok(json!(*self.catalog.publication())),
+            ("/configuration", _, &Method::GET) => Ok(self.configuration()),
             ("/configuration", _, &Method::POST) => self.reload().await,
             ("/configuration", ..) => Err(Refusal::Method("GET, POST")),
             _ if path.strip_prefix(OUTPOST_PATH) == Some("/ping") => {
@@ -138,7 +138,26 @@ impl Admin {
     async fn reload(&self) -> Result<Value, Refusal> {
         let (asked_by, published) = oneshot::channel();
         self.reloads.send(Some(asked_by)).await.map_err(|_| Refusal::NoReload)?;
-        Ok(json!(published.await.map_err(|_| Refusal::NoReload)?))
+        published.await.map_err(|_| Refusal::NoReload)?;
+        Ok(self.configuration())
+    }
+
+    /// What the catalogue consists of, and what is wrong with what the sources say.
+    fn configuration(&self) -> Value {
+        let (catalog, mut answer) = (self.catalog.load_full(), json!(*self.catalog.publication()));
+        let providers = catalog.providers().iter().chain(catalog.token_issuers()).map(|provider| {
+            json!({"name": provider.name(), "issuer": provider.settings().issuer, "ready": provider.ready().is_some()})
+        });
+        answer["identity_providers"] = providers.collect();
+        let applications = catalog.applications().iter().map(|app| {
+            let hosts = match &app.cookie_domain {
+                Some(domain) => format!("{} and hosts under {domain}", app.origin),
+                None => app.origin.clone(),
+            };
+            json!({"slug": &*app.id, "name": app.name, "hosts": hosts, "origin": catalog.origin(&app.id).map(|origin| &**origin)})
+        });
+        answer["applications"] = applications.collect();
+        answer
     }
 
     /// The name of the identity provider with this issuer.

@@ -1,10 +1,12 @@
 //! The command line: commands and their exit status.
 
+mod admin_client;
 mod check;
 mod command_error;
 mod explain;
 mod healthcheck;
 mod sessions;
+mod status;
 mod token;
 
 use std::fmt;
@@ -13,6 +15,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use http::Method;
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,6 +29,7 @@ use crate::world::World;
 
 pub use self::explain::ExplainArguments;
 pub use self::sessions::SessionsArguments;
+pub use self::status::StatusArguments;
 pub use self::token::TokenArguments;
 
 /// `EX_USAGE` of sysexits.h: the settings or the arguments have mistakes.
@@ -72,6 +76,10 @@ pub enum Command {
     Explain(ExplainArguments),
     /// Check that the running daemon answers; for health checks of containers.
     Healthcheck,
+    /// Have the running daemon read its configuration again, and show what came of it.
+    Reload(StatusArguments),
+    /// Show what the running daemon goes by: applications, identity providers, and what is wrong in the configuration.
+    Status(StatusArguments),
     /// List and end the sessions of the running daemon.
     Sessions(SessionsArguments),
     /// Print a token for an application, after a login on any device.
@@ -136,7 +144,7 @@ pub fn serve(arguments: &Arguments, settings: Settings) -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
-        tokio::spawn(reload(hangups, daemon.reloads()));
+        tokio::spawn(follow_hangups(hangups, daemon.reloads()));
         match daemon.finished().await {
             Drained::InTime => tracing::info!("stopped"),
             Drained::Cut(connections) => tracing::warn!(connections, "stopped; connections were cut at the deadline"),
@@ -146,7 +154,7 @@ pub fn serve(arguments: &Arguments, settings: Settings) -> ExitCode {
 }
 
 /// Has the configuration read again at each SIGHUP.
-async fn reload(mut hangups: Signal, reloads: mpsc::Sender<Option<ReloadRequest>>) {
+async fn follow_hangups(mut hangups: Signal, reloads: mpsc::Sender<Option<ReloadRequest>>) {
     while hangups.recv().await.is_some() {
         let (asked_by, done) = oneshot::channel();
         if reloads.send(Some(asked_by)).await.is_err() {
@@ -178,6 +186,18 @@ pub fn healthcheck(settings: &Settings) -> ExitCode {
 #[must_use]
 pub fn sessions(arguments: &Arguments, asked: &SessionsArguments) -> ExitCode {
     run(sessions::run(&layers(arguments), asked))
+}
+
+/// Shows what the running daemon goes by.
+#[must_use]
+pub fn status(arguments: &Arguments, asked: &StatusArguments) -> ExitCode {
+    run(status::run(&layers(arguments), asked, Method::GET))
+}
+
+/// Has the running daemon read its configuration again.
+#[must_use]
+pub fn reload(arguments: &Arguments, asked: &StatusArguments) -> ExitCode {
+    run(status::run(&layers(arguments), asked, Method::POST))
 }
 
 /// Gets a token for an application; needs no settings.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::provider::Provider;
-use crate::support::process::{Running, provider};
+use crate::support::process::{Running, forepost, provider};
 use crate::support::{Browser, Reply, ask, fill_in};
 
 const APP: &str = "https://app.example.com/page";
@@ -18,19 +18,27 @@ const START: &str = "https://app.example.com/outpost.goauthentik.io/start?rd=/pa
 struct Scene {
     provider: Provider,
     folder: TempDir,
+    server: String,
     daemon: Running,
     http: SocketAddr,
 }
 
 impl Scene {
+    /// Files are read at SIGHUP alone.
     async fn new(applications: &str) -> Self {
+        Self::with(applications, "watch = false\n").await
+    }
+
+    /// More keys of `[server]`.
+    async fn with(applications: &str, server: &str) -> Self {
         let (provider, folder) = (provider().await, tempfile::tempdir().unwrap());
-        write(&folder, &provider, applications);
+        let server = server.to_owned();
+        write(&folder, &provider, &server, applications);
         let file = folder.path().join("forepost.toml");
         let mut daemon = Running::start(&[("FOREPOST_CONFIG", file.to_str().unwrap())]);
         let http = daemon.address("http");
         daemon.until(|line| line["message"].as_str().filter(|text| text.contains("ready for logins")).map(|_| ()));
-        Self { provider, folder, daemon, http }
+        Self { provider, folder, server, daemon, http }
     }
 
     fn browser(&self) -> Browser {
@@ -39,7 +47,7 @@ impl Scene {
 
     /// Writes the file, sends SIGHUP, and waits for the line of the log in which `key` is.
     fn reload(&mut self, applications: &str, key: &str) -> Value {
-        write(&self.folder, &self.provider, applications);
+        write(&self.folder, &self.provider, &self.server, applications);
         self.hang_up(key)
     }
 
@@ -50,11 +58,11 @@ impl Scene {
     }
 }
 
-fn write(folder: &TempDir, provider: &Provider, applications: &str) {
+fn write(folder: &TempDir, provider: &Provider, server: &str, applications: &str) {
     let issuer = provider.issuer();
     let text = format!(
         "[identity_provider.default]\nissuer = \"{issuer}\"\nclient_id = \"proxy\"\nclient_secret = \"proxy-secret\"\n\
-         [server]\nhttp = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\nwatch = false\n[session]\nstore = \"memory\"\n{applications}"
+         [server]\nhttp = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n{server}[session]\nstore = \"memory\"\n{applications}"
     );
     fs::write(folder.path().join("forepost.toml"), text).unwrap();
 }
@@ -113,7 +121,7 @@ async fn another_client_id_needs_a_new_login() {
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("\"proxy\"", "\"other\"")).unwrap();
     let line = scene.hang_up("revision");
-    assert_eq!(line["changed"], "identity_provider.default, application.app-example-com", "{line:#}");
+    assert_eq!(line["changed"], "application.app-example-com, identity_provider.default", "{line:#}");
     scene.daemon.until(|line| line["message"].as_str().filter(|text| text.contains("ready for logins")).map(|_| ()));
     check(&mut alice, APP).await.is(302);
 }
@@ -149,13 +157,13 @@ async fn what_needs_a_restart_is_named_and_the_rest_is_applied() {
     // Rules for networks and the proxies that they trust belong together.
     let rule = "[[application.rule]]\nnetworks = [\"192.0.2.7\"]\npublic = true\n";
     let text = format!("{}{rule}", app(""));
-    write(&scene.folder, &scene.provider, &text);
+    write(&scene.folder, &scene.provider, &scene.server, &text);
     let file = scene.folder.path().join("forepost.toml");
     let text = fs::read_to_string(&file).unwrap().replace("[server]", "[server]\ntrusted_proxies = [\"127.0.0.1\"]");
     fs::write(&file, text).unwrap();
     scene.daemon.forget();
     scene.daemon.signal("HUP");
-    scene.daemon.until(|line| line["message"].as_str().filter(|text| text.contains("rules for networks")).map(|_| ()));
+    scene.daemon.until(|line| line["mistakes"].as_str().filter(|text| text.contains("rules for networks")).map(|_| ()));
     check(&mut stranger, APP).await.is(200);
 }
 
@@ -169,4 +177,102 @@ async fn signals_that_mean_nothing_do_not_end_the_process() {
     check(&mut scene.browser(), APP).await.is(302);
     scene.daemon.signal("TERM");
     assert_eq!(scene.daemon.end().0, Some(0));
+}
+
+impl Scene {
+    /// Writes a file of `conf.d`, as editors do it.
+    fn put(&self, name: &str, text: &str) {
+        let new = self.folder.path().join("new");
+        fs::create_dir_all(self.folder.path().join("conf.d")).unwrap();
+        fs::write(&new, text).unwrap();
+        fs::rename(new, self.folder.path().join("conf.d").join(name)).unwrap();
+    }
+
+    /// Runs a command beside the daemon: its exit code, and what it prints and says of errors.
+    fn command(&self, words: &[&str]) -> (i32, String) {
+        let file = self.folder.path().join("forepost.toml");
+        let output = forepost(words, &[("FOREPOST_CONFIG", file.to_str().unwrap())]).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_files_are_read_by_themselves() {
+    let mut scene = Scene::with(&application("app.example.com", ""), "").await;
+    let mut stranger = scene.browser();
+    let wiki = "https://wiki.example.com/";
+    check(&mut stranger, wiki).await.is(400);
+    scene.daemon.forget();
+    scene.put("wiki.toml", &application("wiki.example.com", "required_groups = [\"staff\"]"));
+    let line = scene.daemon.until(|line| line.get("revision").is_some().then(|| line.clone()));
+    assert_eq!([&line["added"], &line["source"]], ["application.wiki-example-com", "files"], "{line:#}");
+    check(&mut stranger, wiki).await.is(302);
+
+    // A mistake in one application: it stays as it was, and the others change.
+    scene.daemon.forget();
+    scene.put("wiki.toml", &application("wiki.example.com", "public_paths = [\"/\"]\ncolour = 1"));
+    scene.put("notes.toml", &application("notes.example.com", ""));
+    let line = scene.daemon.until(|line| line.get("mistakes").is_some().then(|| line.clone()));
+    assert_eq!(
+        line["message"],
+        "applications with mistakes stay as they were; the rest of the configuration is reloaded"
+    );
+    scene.daemon.until(|line| line["added"].as_str().filter(|names| names.contains("notes")).map(|_| ()));
+    check(&mut stranger, wiki).await.is(302);
+    check(&mut stranger, "https://notes.example.com/").await.is(302);
+
+    // One file that is no TOML: nothing changes.
+    scene.daemon.forget();
+    scene.put("wiki.toml", "[[application");
+    fs::remove_file(scene.folder.path().join("conf.d/notes.toml")).unwrap();
+    let line = scene.daemon.until(|line| line.get("mistakes").is_some().then(|| line.clone()));
+    assert_eq!(line["message"], "the configuration is not reloaded; the one before it stays in force");
+    check(&mut stranger, "https://notes.example.com/").await.is(302);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_reload_and_see_what_came_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = format!("watch = false\nadmin = \"unix:{}\"\n", folder.path().join("admin.sock").display());
+    let mut scene = Scene::with(&application("app.example.com", ""), &socket).await;
+    let mut monitor = Browser::new().route("metrics", scene.daemon.address("metrics"));
+    let (code, text) = scene.command(&["status"]);
+    assert_eq!(code, 0, "{text}");
+    let file = scene.folder.path().join("forepost.toml").display().to_string();
+    for part in [
+        "Revision 1, published 20",
+        "Source files, read 20",
+        "logins work",
+        &format!("app-example-com  https://app.example.com  from {file}"),
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    scene.put("wiki.toml", &application("wiki.example.com", ""));
+    let (code, text) = scene.command(&["reload"]);
+    assert!(code == 0 && text.contains("  Added: application.wiki-example-com\n"), "{code} {text}");
+    check(&mut scene.browser(), "https://wiki.example.com/").await.is(302);
+
+    // A mistake has its own exit code, and stays visible until it is corrected.
+    scene.put("wiki.toml", &application("wiki.example.com", "colour = 1"));
+    let mistake = "  Mistake: application[0].colour: is an unknown key";
+    for command in ["reload", "status"] {
+        let (code, text) = scene.command(&[command]);
+        assert!(code == 1 && text.contains(mistake) && text.contains("conf.d/wiki.toml)"), "{code} {text}");
+    }
+    let (code, text) = scene.command(&["status", "--json"]);
+    let status: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, status["sources"]["files"]["mistakes"].as_array().unwrap().len()), (1, 1), "{text}");
+    let metrics = monitor.get("http://metrics/metrics").await.body;
+    for line in [
+        "forepost_configuration_revision 2\n",
+        "forepost_configuration_last_failure_timestamp_seconds{source=\"files\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+    fs::remove_file(scene.folder.path().join("conf.d/wiki.toml")).unwrap();
+    let (code, text) = scene.command(&["reload"]);
+    assert!(code == 0 && text.contains("  Removed: application.wiki-example-com\n"), "{code} {text}");
+    let (code, text) = scene.command(&["status", "--socket", "/nowhere/admin.sock"]);
+    assert!(code == 69 && text.contains("is forepost running?"), "{code} {text}");
 }

@@ -1,9 +1,8 @@
 //! `forepost sessions`: lists and ends the sessions of the running daemon.
 
-mod client;
 mod table;
 
-use std::io::{self, BufRead as _, ErrorKind, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,18 +11,11 @@ use http::Method;
 use serde_json::Value;
 use url::form_urlencoded;
 
-use self::client::Client;
+use super::admin_client::{Client, NO_MATCH, ended, line, print, sockets};
 use super::command_error::CommandError;
-use crate::serve::Admin;
 use crate::session::SessionKey;
-use crate::settings::{self, Layers};
+use crate::settings::Layers;
 use crate::telemetry::log::escaped;
-
-/// There is no such session or user.
-const NOT_FOUND: u8 = 1;
-
-/// The usual paths of the admin socket, which are tried in turn, because the command may not have the daemon's environment.
-const USUAL_SOCKETS: [&str; 2] = ["/var/lib/forepost/admin.sock", "/run/forepost/admin.sock"];
 
 /// `forepost sessions`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -103,13 +95,7 @@ pub struct Whose {
 
 /// Runs the command.
 pub(super) async fn run(layers: &Layers, asked: &SessionsArguments) -> ExitCode {
-    match obey(layers, asked).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("forepost: {}", failure.message.lines().map(escaped).collect::<Vec<_>>().join("\n"));
-            ExitCode::from(failure.status)
-        }
-    }
+    ended(obey(layers, asked).await)
 }
 
 async fn obey(layers: &Layers, asked: &SessionsArguments) -> Result<(), CommandError> {
@@ -133,18 +119,6 @@ async fn obey(layers: &Layers, asked: &SessionsArguments) -> Result<(), CommandE
     }
 }
 
-/// The paths that the daemon may listen on.
-fn sockets(layers: &Layers, named: Option<&PathBuf>) -> Result<Vec<PathBuf>, CommandError> {
-    if let Some(path) = named {
-        return Ok(vec![path.clone()]);
-    }
-    match settings::admin(layers).map_err(|mistakes| CommandError::usage(mistakes.to_string()))? {
-        Admin::At(path) | Admin::Usual(Some(path)) => Ok(vec![path]),
-        Admin::Usual(None) => Ok(USUAL_SOCKETS.map(PathBuf::from).to_vec()),
-        Admin::Off => Err(CommandError::usage("server.admin is off in this configuration; --socket names a socket")),
-    }
-}
-
 async fn list(client: &mut Client, filter: [(&str, &Option<String>); 2], json: bool) -> Result<(), CommandError> {
     let mut given = form_urlencoded::Serializer::new(String::new());
     given.extend_pairs(filter.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))));
@@ -164,7 +138,7 @@ async fn list(client: &mut Client, filter: [(&str, &Option<String>); 2], json: b
         target = format!("/sessions?{given}&{}", parameter("at", next));
     }
     if count == 0 && !given.is_empty() {
-        return Err(CommandError::new(NOT_FOUND, "no session is like that"));
+        return Err(CommandError::new(NO_MATCH, "no session is like that"));
     }
     if json { Ok(()) } else { print(&table::list(&sessions)) }
 }
@@ -224,20 +198,6 @@ fn outcome(done: &Value) -> String {
     format!("Ended {about}{count} session{plural}.\n{users}{note}")
 }
 
-/// Writes one line of JSON, without characters that control a terminal.
-fn line(value: &Value) -> String {
-    escaped(&value.to_string()) + "\n"
-}
-
-/// Prints, and ignores a closed pipe.
-fn print(text: &str) -> Result<(), CommandError> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CommandError::new(NOT_FOUND, error.to_string())),
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
@@ -284,30 +244,5 @@ mod tests {
         let asked = parsed("forepost sessions show -_x --json --socket /a").unwrap();
         assert_eq!(asked.command, SessionsCommand::Show { id: "-_x".to_owned(), json: true });
         assert_eq!(asked.socket, Some(PathBuf::from("/a")));
-    }
-
-    #[track_caller]
-    fn socket(toml: &str, runtime: Option<&str>, expected: Result<&[&str], u8>) {
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("forepost.toml");
-        std::fs::write(&config, toml).unwrap();
-        let runtime_directory = runtime.map(PathBuf::from);
-        let layers = Layers { config: Some(config), runtime_directory, ..Layers::default() };
-        let expected = expected.map(|paths| paths.iter().map(PathBuf::from).collect::<Vec<_>>());
-        assert_eq!(sockets(&layers, None).map_err(|failure| failure.status), expected, "{toml}");
-    }
-
-    #[test]
-    fn the_socket_is_that_of_the_daemon() {
-        let usual = Ok(&["/var/lib/forepost/admin.sock", "/run/forepost/admin.sock"][..]);
-        socket("", None, usual);
-        socket("client_secret_file = \"/nonexistent\"", None, usual);
-        socket("", Some("/run/x"), Ok(&["/run/x/admin.sock"]));
-        socket("[server]\nadmin = \"unix:/a.sock\"", Some("/run/x"), Ok(&["/a.sock"]));
-        socket("[session]\ndirectory = \"/srv/x\"", Some("/run/x"), Ok(&["/srv/x/admin.sock"]));
-        socket("[server]\nadmin = \"off\"", None, Err(64));
-        socket("[server]\nadmin = \"127.0.0.1:1\"", None, Err(64));
-        socket("no toml", None, Err(64));
-        assert_eq!(sockets(&Layers::default(), Some(&PathBuf::from("/x"))).unwrap(), [PathBuf::from("/x")]);
     }
 }

@@ -1,8 +1,9 @@
 //! The client of the admin socket.
 
 use std::fmt;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +15,16 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
 
-use crate::cli::command_error::CommandError;
+use super::command_error::CommandError;
+use crate::serve::Admin;
+use crate::settings::{self, Layers};
+use crate::telemetry::log::escaped;
+
+/// The usual paths of the admin socket, which are tried in turn, because the command may not have the daemon's environment.
+const USUAL_SOCKETS: [&str; 2] = ["/var/lib/forepost/admin.sock", "/run/forepost/admin.sock"];
+
+/// Nothing is like what was asked for.
+pub(super) const NO_MATCH: u8 = 1;
 
 /// The daemon takes this long for an answer at most.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(10);
@@ -73,7 +83,7 @@ impl Client {
         match (status, message) {
             (StatusCode::OK, _) if body.is_object() => Ok(body),
             (StatusCode::NOT_FOUND, Some(message)) if body["error"] == "no_match" => {
-                Err(CommandError::new(super::NOT_FOUND, message))
+                Err(CommandError::new(NO_MATCH, message))
             }
             (StatusCode::BAD_REQUEST, Some(message)) => Err(CommandError::usage(message)),
             (StatusCode::SERVICE_UNAVAILABLE, Some(message)) => Err(CommandError::unavailable(message)),
@@ -93,6 +103,43 @@ impl Client {
     }
 }
 
+/// The paths that the daemon may listen on.
+pub(super) fn sockets(layers: &Layers, named: Option<&PathBuf>) -> Result<Vec<PathBuf>, CommandError> {
+    if let Some(path) = named {
+        return Ok(vec![path.clone()]);
+    }
+    match settings::admin(layers).map_err(|mistakes| CommandError::usage(mistakes.to_string()))? {
+        Admin::At(path) | Admin::Usual(Some(path)) => Ok(vec![path]),
+        Admin::Usual(None) => Ok(USUAL_SOCKETS.map(PathBuf::from).to_vec()),
+        Admin::Off => Err(CommandError::usage("server.admin is off in this configuration; --socket names a socket")),
+    }
+}
+
+/// Reports how a command ended, and returns its exit status.
+pub(super) fn ended(result: Result<(), CommandError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("forepost: {}", failure.message.lines().map(escaped).collect::<Vec<_>>().join("\n"));
+            ExitCode::from(failure.status)
+        }
+    }
+}
+
+/// Writes one line of JSON, without characters that control a terminal.
+pub(super) fn line(value: &Value) -> String {
+    escaped(&value.to_string()) + "\n"
+}
+
+/// Prints, and ignores a closed pipe.
+pub(super) fn print(text: &str) -> Result<(), CommandError> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CommandError::new(NO_MATCH, error.to_string())),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +156,30 @@ mod tests {
         check(ErrorKind::NotFound, 69, "is forepost running?");
         check(ErrorKind::ConnectionRefused, 69, "--socket");
         check(ErrorKind::PermissionDenied, 77, "as root");
+    }
+
+    #[track_caller]
+    fn socket(toml: &str, runtime: Option<&str>, expected: Result<&[&str], u8>) {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("forepost.toml");
+        std::fs::write(&config, toml).unwrap();
+        let runtime_directory = runtime.map(PathBuf::from);
+        let layers = Layers { config: Some(config), runtime_directory, ..Layers::default() };
+        let expected = expected.map(|paths| paths.iter().map(PathBuf::from).collect::<Vec<_>>());
+        assert_eq!(sockets(&layers, None).map_err(|failure| failure.status), expected, "{toml}");
+    }
+
+    #[test]
+    fn the_socket_is_that_of_the_daemon() {
+        let usual = Ok(&["/var/lib/forepost/admin.sock", "/run/forepost/admin.sock"][..]);
+        socket("", None, usual);
+        socket("client_secret_file = \"/nonexistent\"", None, usual);
+        socket("", Some("/run/x"), Ok(&["/run/x/admin.sock"]));
+        socket("[server]\nadmin = \"unix:/a.sock\"", Some("/run/x"), Ok(&["/a.sock"]));
+        socket("[session]\ndirectory = \"/srv/x\"", Some("/run/x"), Ok(&["/srv/x/admin.sock"]));
+        socket("[server]\nadmin = \"off\"", None, Err(64));
+        socket("[server]\nadmin = \"127.0.0.1:1\"", None, Err(64));
+        socket("no toml", None, Err(64));
+        assert_eq!(sockets(&Layers::default(), Some(&PathBuf::from("/x"))).unwrap(), [PathBuf::from("/x")]);
     }
 }
