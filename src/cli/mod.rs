@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use http::Method;
+use sd_notify::NotifyState;
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot};
 
@@ -137,6 +138,7 @@ pub fn serve(arguments: &Arguments, settings: Settings) -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
+        let stop = shutdown.token();
         let daemon = match Daemon::start_until(shutdown, settings, Some(layers), World::system()).await {
             Ok(daemon) => daemon,
             Err(error) => {
@@ -144,6 +146,11 @@ pub fn serve(arguments: &Arguments, settings: Settings) -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
+        notify(&[NotifyState::Ready]);
+        tokio::spawn(async move {
+            stop.cancelled().await;
+            notify(&[NotifyState::Stopping]);
+        });
         tokio::spawn(follow_hangups(hangups, daemon.reloads()));
         match daemon.finished().await {
             Drained::InTime => tracing::info!("stopped"),
@@ -153,14 +160,24 @@ pub fn serve(arguments: &Arguments, settings: Settings) -> ExitCode {
     })
 }
 
-/// Has the configuration read again at each SIGHUP.
+/// Tells systemd the state of the service (`sd_notify(3)`); without systemd this does nothing.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "the service manager cannot be told");
+    }
+}
+
+/// Has the configuration read again at each SIGHUP, as `Type=notify-reload` of systemd.service(5) has it.
 async fn follow_hangups(mut hangups: Signal, reloads: mpsc::Sender<Option<ReloadRequest>>) {
     while hangups.recv().await.is_some() {
+        let reloading = NotifyState::monotonic_usec_now().map(|now| [NotifyState::Reloading, now]);
+        notify(reloading.as_ref().map_or(&[], <[_; 2]>::as_slice));
         let (asked_by, done) = oneshot::channel();
         if reloads.send(Some(asked_by)).await.is_err() {
             return;
         }
         drop(done.await);
+        notify(&[NotifyState::Ready]);
     }
 }
 

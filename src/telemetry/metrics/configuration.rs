@@ -18,18 +18,23 @@ pub(super) struct Configuration {
 }
 
 impl Configuration {
-    pub(super) fn register(&self, registry: &mut Registry) {
+    pub(super) fn add_to(&self, registry: &mut Registry) {
         let revision = "Revision of the configuration that counts; each change raises it";
         registry.register("configuration_revision", revision, self.revision.clone());
         let conflicts = "Applications and identity providers that cannot be used as they are declared";
         registry.register("configuration_conflicts", conflicts, self.conflicts.clone());
-        let mut time = |name, help, family: &Family<SourceLabels, Gauge>| {
-            registry.register_with_unit(name, help, Unit::Seconds, family.clone());
-        };
-        let succeeded = "Unix time of the last reading of a source without a mistake";
-        time("configuration_last_success_timestamp", succeeded, &self.succeeded);
-        let failed = "Unix time of the last reading of a source with a mistake";
-        time("configuration_last_failure_timestamp", failed, &self.failed);
+        registry.register_with_unit(
+            "configuration_last_success_timestamp",
+            "Unix time of the last reading of a source without a mistake",
+            Unit::Seconds,
+            self.succeeded.clone(),
+        );
+        registry.register_with_unit(
+            "configuration_last_failure_timestamp",
+            "Unix time of the last reading of a source with a mistake",
+            Unit::Seconds,
+            self.failed.clone(),
+        );
     }
 }
 

@@ -212,7 +212,7 @@ impl Metrics {
             "Requests that a connection carried; about 1 means that the proxy keeps none alive",
             self.connections.clone(),
         );
-        self.configuration.register(ours);
+        self.configuration.add_to(ours);
         ours.register(
             "log_lines_left_out",
             "Lines left out of the log, of events that came often",

@@ -1,7 +1,10 @@
 //! Changes of the configuration while forepost runs: files that change, SIGHUP, and `forepost reload`.
 
+mod under_load;
+
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
 
 use http::Method;
 use serde_json::Value;
@@ -275,4 +278,31 @@ async fn operators_reload_and_see_what_came_of_it() {
     assert!(code == 0 && text.contains("  Removed: application.wiki-example-com\n"), "{code} {text}");
     let (code, text) = scene.command(&["status", "--socket", "/nowhere/admin.sock"]);
     assert!(code == 69 && text.contains("is forepost running?"), "{code} {text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn systemd_is_told_of_start_reload_and_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, socket) = (folder.path().join("forepost.toml"), folder.path().join("notify.sock"));
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    let application = application("app.example.com", "");
+    let server = "[server]\nhttp = \"127.0.0.1:0\"\nmetrics = \"off\"\n[session]\nstore = \"memory\"\n";
+    let provider = "[identity_provider.main]\nissuer = \"https://127.0.0.1:9\"\nclient_id = \"proxy\"\n";
+    fs::write(&file, format!("{server}{provider}{application}")).unwrap();
+    let told = || {
+        let mut message = [0; 1024];
+        let length = manager.recv(&mut message).unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap()
+    };
+    let environment = [("FOREPOST_CONFIG", file.to_str().unwrap()), ("NOTIFY_SOCKET", socket.to_str().unwrap())];
+    let daemon = Running::start(&environment);
+    assert_eq!(told(), "READY=1\n");
+    daemon.signal("HUP");
+    let reloading = told();
+    let time = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
+    assert!(time.trim_end().parse::<u64>().unwrap() > 0, "{reloading}");
+    assert_eq!(told(), "READY=1\n");
+    daemon.signal("TERM");
+    assert_eq!(told(), "STOPPING=1\n");
+    assert_eq!(daemon.end().0, Some(0));
 }
