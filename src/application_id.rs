@@ -1,5 +1,6 @@
 //! The name by which sessions, login attempts, tokens, logs and metrics know an application.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -34,6 +35,13 @@ impl Deref for ApplicationId {
     type Target = str;
 
     fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Slugs are in the order of their texts, so that a map is searched by one.
+impl Borrow<str> for ApplicationId {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

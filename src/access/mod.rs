@@ -20,6 +20,7 @@ pub use cors::Cors;
 pub use email::Email;
 pub use expression::Expression;
 pub use pattern::{HostPattern, PathPattern, PublicPathRule};
+pub(crate) use policy::DeclaredRules;
 pub use policy::Policy;
 pub(crate) use readings::Readings;
 pub(crate) use readings::{is_plain, readings};
@@ -144,7 +145,7 @@ pub(crate) fn decide_traced(
         && let Some(session) = admitted
     {
         trace.reading(Reading::As(original.target.path()));
-        trace.rule(RulePlace::RequiredGroups, Matches::Yes, None);
+        policy.trace_defaults(trace);
         return Decision::Allow(Permit(Proof::Identity(Arc::clone(session))));
     }
     let user = session.map(|session| session.identity());

@@ -1,28 +1,33 @@
 //! The policy of an application: an ordered list of rules, of which the first that matches decides.
 //!
-//! `public_paths` come first, then the rules, then `required_groups` for all other requests.
+//! `public_paths` come first, then the rules, then `required_groups` for all other requests. The policy of a host of a cookie domain
+//! has its own `public_paths` and rules before those of the application, and the `required_groups` of both.
 //!
 //! If servers read a path in several ways, each reading must let the request in. If a condition is not known, the request must be
 //! let in whether the condition holds or not. The path of an ambiguous request is not known, so every rule counts that may be for
 //! the request.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::condition::{Holds, Seen};
 use super::readings::{is_plain, readings};
 use super::requirement::{Meets, meets_any};
-use super::trace::{CountedRules, Matches, Reading, RulePlace, Trace};
+use super::trace::{CountedRules, Matches, Reading, RuleKey, RulePlace, RuleTable, Trace};
 use super::{Action, Cors, Expression, HostPattern, PublicPathRule, Requirement, Rule};
 use crate::forwarded::OriginalRequest;
-use crate::identity::{Assurance, ClaimPath, PackedIdentity, WantedClaims};
+use crate::identity::{Assurance, PackedIdentity};
 use crate::world::UnixTime;
 
 /// The policy of an application.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    rules: Vec<PlacedRule>,
-    /// The requirement if no rule decides.
-    default: [Requirement; 1],
+    /// Those of the host; empty in the policy of an application.
+    host_rules: Arc<[PlacedRule]>,
+    /// Those of the application, which its hosts share.
+    rules: Arc<[PlacedRule]>,
+    /// The requirements if no rule decides. A user must meet each of them.
+    defaults: Vec<(RulePlace, [Requirement; 1])>,
     /// Whether unverified e-mail addresses count.
     pub(super) unverified_email: bool,
     /// Whether the page for a denied user names the groups.
@@ -34,13 +39,58 @@ pub struct Policy {
 }
 
 /// What the rules look at, so that a decision can skip the rest.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Needs {
     /// Whether a rule has paths or hosts.
     target: bool,
     client: bool,
     /// Whether a rule denies or requires something.
     signed_in: bool,
+}
+
+impl Needs {
+    fn of(policy: &Policy) -> Self {
+        let any = |is: fn(&Rule) -> bool| policy.rules().any(|placed| is(&placed.rule));
+        let asks = |is: fn(&Expression) -> bool| policy.rules().filter_map(|it| it.rule.when.as_ref()).any(is);
+        Self {
+            target: any(|rule| !rule.paths.is_empty() || !rule.hosts.is_empty()) || asks(Expression::looks_at_target),
+            client: any(Rule::looks_at_client),
+            signed_in: any(|rule| !matches!(rule.action, Action::Public)),
+        }
+    }
+}
+
+/// Rules as an application, or a host of its cookie domain, declares them.
+#[derive(Clone, Copy)]
+pub(crate) struct DeclaredRules<'d> {
+    pub(crate) public_paths: &'d [PublicPathRule],
+    pub(crate) rules: &'d [Rule],
+    pub(crate) required_groups: &'d [String],
+}
+
+impl DeclaredRules<'_> {
+    /// All but `required_groups`, in their order.
+    fn placed(&self, table: RuleTable) -> Arc<[PlacedRule]> {
+        let public = self.public_paths.iter().enumerate().map(|(at, public)| PlacedRule {
+            place: table.at(RuleKey::PublicPath(at)),
+            rule: Rule {
+                hosts: public.host.iter().cloned().map(HostPattern::Exact).collect(),
+                paths: vec![public.path.clone()],
+                methods: public.methods.clone(),
+                networks: Vec::new(),
+                when: None,
+                action: Action::Public,
+            },
+        });
+        let own = self.rules.iter().enumerate();
+        let own = own.map(|(at, rule)| PlacedRule { place: table.at(RuleKey::Rule(at)), rule: rule.clone() });
+        public.chain(own).collect()
+    }
+
+    fn default(&self, table: RuleTable) -> (RulePlace, [Requirement; 1]) {
+        let groups_any = self.required_groups.to_vec();
+        (table.at(RuleKey::RequiredGroups), [Requirement { groups_any, ..Requirement::default() }])
+    }
 }
 
 /// A rule with its place in the configuration.
@@ -72,53 +122,47 @@ pub(super) enum Effect {
     Required(Meets),
 }
 
-/// The claims with an e-mail address and its flag.
-const EMAIL_AND_ITS_FLAG: [&str; 2] = ["email", "email_verified"];
-
 impl Policy {
     /// Makes the policy of an application whose address has the path `base_path`. With `unverified_email`, unverified e-mail addresses
     /// count; with `show_required`, the page for a denied user names the groups.
     #[must_use]
     pub(crate) fn new(
-        public_paths: &[PublicPathRule],
-        rules: &[Rule],
-        required_groups: &[String],
+        declared: DeclaredRules<'_>,
         unverified_email: bool,
         base_path: &str,
         cors: Cors,
         show_required: bool,
     ) -> Self {
-        let public = public_paths.iter().enumerate().map(|(at, public)| PlacedRule {
-            place: RulePlace::PublicPath(at),
-            rule: Rule {
-                hosts: public.host.iter().cloned().map(HostPattern::Exact).collect(),
-                paths: vec![public.path.clone()],
-                methods: public.methods.clone(),
-                networks: Vec::new(),
-                when: None,
-                action: Action::Public,
-            },
-        });
-        let own = rules.iter().enumerate();
-        let own = own.map(|(at, rule)| PlacedRule { place: RulePlace::Rule(at), rule: rule.clone() });
-        let rules: Vec<_> = public.chain(own).collect();
-        let any = |is: fn(&Rule) -> bool| rules.iter().any(|ordered| is(&ordered.rule));
-        let asks = |is: fn(&Expression) -> bool| rules.iter().filter_map(|it| it.rule.when.as_ref()).any(is);
-        Self {
-            needs: Needs {
-                target: any(|rule| !rule.paths.is_empty() || !rule.hosts.is_empty())
-                    || asks(Expression::looks_at_target),
-                client: any(Rule::looks_at_client),
-                signed_in: any(|rule| !matches!(rule.action, Action::Public)),
-            },
-            default: [Requirement { groups_any: required_groups.to_vec(), ..Requirement::default() }],
+        let policy = Self {
+            host_rules: Arc::default(),
+            rules: declared.placed(RuleTable::Application),
+            defaults: vec![declared.default(RuleTable::Application)],
             unverified_email,
             show_required,
             cors,
+            needs: Needs::default(),
             base_path: base_path.to_owned(),
-            rules,
-        }
+        };
+        Self { needs: Needs::of(&policy), ..policy }
     }
+
+    /// The policy of a host of the application's cookie domain: its rules come first, and a user must be in one of the
+    /// `required_groups` of both.
+    #[must_use]
+    pub(crate) fn for_host(&self, declared: DeclaredRules<'_>) -> Self {
+        let mut policy = self.clone();
+        policy.host_rules = declared.placed(RuleTable::Host);
+        if !declared.required_groups.is_empty() {
+            policy.defaults.insert(0, declared.default(RuleTable::Host));
+        }
+        Self { needs: Needs::of(&policy), ..policy }
+    }
+
+    /// All rules, in their order.
+    fn rules(&self) -> impl Iterator<Item = &PlacedRule> {
+        self.host_rules.iter().chain(&*self.rules)
+    }
+
     #[must_use]
     pub(crate) const fn cors(&self) -> &Cors {
         &self.cors
@@ -130,33 +174,6 @@ impl Policy {
         self.needs.client
     }
 
-    /// Adds the claims that rules look at.
-    pub(crate) fn add_wanted_claims(&self, wanted: &mut WantedClaims) {
-        for requirement in self.requirements() {
-            requirement.claims.iter().for_each(|(path, _)| wanted.add(path));
-            let names: [(bool, &[&str]); 4] = [
-                (requirement.looks_at_email(), &EMAIL_AND_ITS_FLAG),
-                (!requirement.scopes.is_empty(), &["scope", "scp"]),
-                (!requirement.acr.is_empty(), &["acr"]),
-                (requirement.max_auth_age.is_some(), &["auth_time"]),
-            ];
-            names
-                .iter()
-                .filter(|(wanted, _)| *wanted)
-                .flat_map(|(_, names)| *names)
-                .for_each(|name| wanted.add(&ClaimPath::new(name)));
-        }
-        let expressions = || self.rules.iter().filter_map(|it| it.rule.when.as_ref());
-        if expressions().any(Expression::looks_at_email) {
-            for name in EMAIL_AND_ITS_FLAG {
-                wanted.add(&ClaimPath::new(name));
-            }
-        }
-        if expressions().any(Expression::looks_at_claims) {
-            wanted.add_all();
-        }
-    }
-
     /// Whether a rule requires this `acr`.
     #[must_use]
     pub(crate) fn names_acr(&self, acr: &str) -> bool {
@@ -166,7 +183,7 @@ impl Policy {
     /// The action of the rule at this place, by its name in the configuration.
     #[must_use]
     pub(crate) fn action(&self, place: RulePlace) -> &'static str {
-        match self.rules.iter().find(|it| it.place == place).map(|it| &it.rule.action) {
+        match self.rules().find(|it| it.place == place).map(|it| &it.rule.action) {
             Some(Action::Public) => "public",
             Some(Action::Deny) => "deny",
             Some(Action::Require(_)) | None => "require",
@@ -207,26 +224,34 @@ impl Policy {
     fn counting(&self, context: &Context<'_>) -> Vec<&[Requirement]> {
         let mut counting = CountedRules::default();
         self.effect(context, &mut counting);
-        let own = self.rules.iter().filter(|it| counting.0.contains(&it.place));
+        let own = self.rules().filter(|it| counting.0.contains(&it.place));
         let own = own.filter_map(|it| match &it.rule.action {
             Action::Require(requirements) => Some(requirements.as_slice()),
             Action::Public | Action::Deny => None,
         });
-        own.chain(counting.0.contains(&RulePlace::RequiredGroups).then_some(self.default.as_slice())).collect()
+        let defaults = self.defaults.iter().filter(|(place, _)| counting.0.contains(place));
+        own.chain(defaults.map(|(_, requirements)| requirements.as_slice())).collect()
     }
 
     fn requirements(&self) -> impl Iterator<Item = &Requirement> {
-        let required = self.rules.iter().filter_map(|it| match &it.rule.action {
+        let required = self.rules().filter_map(|it| match &it.rule.action {
             Action::Require(requirements) => Some(requirements),
             Action::Public | Action::Deny => None,
         });
-        required.flatten().chain(&self.default)
+        required.flatten().chain(self.defaults.iter().flat_map(|(_, requirements)| requirements))
     }
 
-    /// Whether `user` meets the requirement if no rule decides.
+    /// Whether `user` meets the requirements if no rule decides.
     pub(super) fn admits(&self, user: &PackedIdentity) -> bool {
-        let groups = &self.default[0].groups_any;
-        groups.is_empty() || user.is_in_any(groups)
+        let groups = self.defaults.iter().map(|(_, [default])| &default.groups_any);
+        groups.filter(|groups| !groups.is_empty()).all(|groups| user.is_in_any(groups))
+    }
+
+    /// Records that no rule decides.
+    pub(super) fn trace_defaults(&self, trace: &mut impl Trace) {
+        for (place, _) in &self.defaults {
+            trace.rule(*place, Matches::Yes, None);
+        }
     }
 
     /// Whether rules only let requests in without a login. Then a user who meets the default requirement needs no look at them.
@@ -259,7 +284,7 @@ impl Policy {
     /// Adds the effects of the first rule that matches this reading, and of the rules before it that may match.
     fn read(&self, context: &Context<'_>, seen: Seen<'_>, reading: Reading<'_>, sum: &mut Sum, trace: &mut impl Trace) {
         trace.reading(reading);
-        for PlacedRule { place, rule } in &self.rules {
+        for PlacedRule { place, rule } in self.rules() {
             let mut unmet = None;
             let holds = rule.holds(context, seen, &mut unmet);
             let matches = match holds {
@@ -280,8 +305,10 @@ impl Policy {
                 return;
             }
         }
-        trace.rule(RulePlace::RequiredGroups, Matches::Yes, None);
-        sum.require(Self::meets(&self.default, context));
+        self.trace_defaults(trace);
+        for (_, requirements) in &self.defaults {
+            sum.require(Self::meets(requirements, context));
+        }
     }
 
     fn meets(requirements: &[Requirement], context: &Context<'_>) -> Meets {

@@ -6,7 +6,10 @@ use http::Method;
 use ipnet::IpNet;
 
 use super::{Email, Expression, HostPattern, PathPattern};
-use crate::identity::ClaimPath;
+use crate::identity::{ClaimPath, WantedClaims};
+
+/// The claims with an e-mail address and its flag.
+const EMAIL_AND_ITS_FLAG: [&str; 2] = ["email", "email_verified"];
 
 /// A rule: conditions on a request, which must all hold, and an action.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +33,19 @@ impl Rule {
     #[must_use]
     pub(crate) fn looks_at_client(&self) -> bool {
         !self.networks.is_empty() || self.when.as_ref().is_some_and(Expression::looks_at_client)
+    }
+
+    /// Adds the claims that the rule looks at.
+    pub(crate) fn add_wanted_claims(&self, wanted: &mut WantedClaims) {
+        if let Action::Require(requirements) = &self.action {
+            requirements.iter().for_each(|requirement| requirement.add_wanted_claims(wanted));
+        }
+        if self.when.as_ref().is_some_and(Expression::looks_at_email) {
+            EMAIL_AND_ITS_FLAG.iter().for_each(|name| wanted.add(&ClaimPath::new(name)));
+        }
+        if self.when.as_ref().is_some_and(Expression::looks_at_claims) {
+            wanted.add_all();
+        }
     }
 
     /// Whether the rule opens every path.
@@ -73,4 +89,19 @@ pub struct Requirement {
     pub acr: Vec<String>,
     /// The largest time since the provider authenticated the user, by the claim `auth_time`.
     pub max_auth_age: Option<Duration>,
+}
+
+impl Requirement {
+    /// Adds the claims that the requirement looks at.
+    fn add_wanted_claims(&self, wanted: &mut WantedClaims) {
+        self.claims.iter().for_each(|(path, _)| wanted.add(path));
+        let names: [(bool, &[&str]); 4] = [
+            (self.looks_at_email(), &EMAIL_AND_ITS_FLAG),
+            (!self.scopes.is_empty(), &["scope", "scp"]),
+            (!self.acr.is_empty(), &["acr"]),
+            (self.max_auth_age.is_some(), &["auth_time"]),
+        ];
+        let names = names.iter().filter(|(wanted, _)| *wanted).flat_map(|(_, names)| *names);
+        names.for_each(|name| wanted.add(&ClaimPath::new(name)));
+    }
 }

@@ -7,7 +7,25 @@ use super::Readings;
 
 /// The place of a rule in the configuration of an application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RulePlace {
+pub(crate) struct RulePlace {
+    /// The table that has the rule.
+    pub(crate) table: RuleTable,
+    /// The key in that table.
+    pub(crate) key: RuleKey,
+}
+
+/// A table with rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RuleTable {
+    /// `[[application]]`.
+    Application,
+    /// `[[application.host]]`.
+    Host,
+}
+
+/// The key of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RuleKey {
     /// `public_paths`, counted from 0.
     PublicPath(usize),
     /// `rule`, counted from 0.
@@ -16,12 +34,23 @@ pub(crate) enum RulePlace {
     RequiredGroups,
 }
 
+impl RuleTable {
+    /// The place of a key in this table.
+    pub(super) const fn at(self, key: RuleKey) -> RulePlace {
+        RulePlace { table: self, key }
+    }
+}
+
 impl fmt::Display for RulePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::PublicPath(at) => write!(f, "public_paths[{at}]"),
-            Self::Rule(at) => write!(f, "rule[{at}]"),
-            Self::RequiredGroups => f.write_str("required_groups"),
+        match self.table {
+            RuleTable::Application => {}
+            RuleTable::Host => f.write_str("host.")?,
+        }
+        match self.key {
+            RuleKey::PublicPath(at) => write!(f, "public_paths[{at}]"),
+            RuleKey::Rule(at) => write!(f, "rule[{at}]"),
+            RuleKey::RequiredGroups => f.write_str("required_groups"),
         }
     }
 }

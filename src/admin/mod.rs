@@ -29,6 +29,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::orders::COUNT_TIMEOUT;
+use self::orders::sessions_elsewhere;
 use self::query::{BadQuery, List};
 pub use self::socket::socket;
 use crate::app::OUTPOST_PATH;
@@ -110,6 +111,12 @@ impl Admin {
 
     async fn list(&self, query: &str) -> Result<Value, Refusal> {
         let List { filter, at } = List::parse(query)?;
+        let catalog = self.catalog.load();
+        let app = filter.application.as_ref().and_then(|slug| catalog.application(slug));
+        if let Some(app) = app.filter(|app| app.host.is_some()) {
+            return Err(Refusal::NoMatch(sessions_elsewhere(app)));
+        }
+        drop(catalog);
         let page =
             self.store.page(at).await?.ok_or_else(|| Refusal::Bad("at: is not a value that a list gave".to_owned()))?;
         let sessions: Vec<_> = page.sessions.iter().filter(|session| filter.holds_for(session)).collect();

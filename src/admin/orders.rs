@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::query::{Filter, Order};
 use super::{Admin, REASON, Refusal, line};
+use crate::app::Application;
 use crate::session::{Revocation, StoreError, Whom};
 use crate::telemetry::audit::AuditLine;
 
@@ -51,14 +52,20 @@ impl Admin {
         let filter = Filter { application: Some(application.to_owned()), ..Filter::default() };
         let mut look = Look::new(filter);
         let catalog = self.catalog.load_full();
-        if catalog.application(application).is_some() {
+        let app = catalog.application(application);
+        // A host has no sessions, but those that it had as an application may still be kept.
+        if app.is_some_and(|app| app.host.is_none()) {
             self.wait_and_look(&mut look).await;
         } else {
             while !look.done {
                 self.go_on(&mut look).await?;
             }
             if look.seen == 0 {
-                let known: Vec<_> = catalog.applications().iter().map(|app| app.id.as_str()).collect();
+                if let Some(app) = app {
+                    return Err(Refusal::NoMatch(sessions_elsewhere(app)));
+                }
+                let all = catalog.applications().iter().filter(|app| app.host.is_none());
+                let known: Vec<_> = all.map(|app| app.id.as_str()).collect();
                 let known = known.join(", ");
                 return Err(Refusal::NoMatch(format!("there is no application {application}; there are {known}")));
             }
@@ -152,6 +159,12 @@ impl Admin {
         look.at = page.next;
         Ok(())
     }
+}
+
+/// Which application has the sessions of the one of a host.
+pub(super) fn sessions_elsewhere(app: &Application) -> String {
+    let (host, owner) = (&app.id, &app.realm.application);
+    format!("{host} is a host of {owner}, and shares its sessions: name {owner}")
 }
 
 /// How many sessions ended, if they were counted, and whose.

@@ -6,7 +6,7 @@ use http::Request;
 use http_body_util::BodyExt as _;
 
 use super::*;
-use crate::app::samples::{at_provider, provider, single};
+use crate::app::samples::{at_provider, provider, single, with_host};
 use crate::catalog::samples::catalog;
 use crate::session::contract::parts;
 use crate::session::samples::{alice, bob};
@@ -265,4 +265,19 @@ fn readiness_shows_that_the_store_is_away() {
     assert_eq!(down.answer("/ready", "").status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(down.answer("/metrics", "").status(), 200);
     assert!(metrics.encode(0).contains("forepost_store_up 0\n"));
+}
+
+#[tokio::test]
+async fn a_host_has_the_sessions_of_its_application() {
+    let (home, wiki) = with_host("https://app.example.com", "example.com", "wiki.example.com");
+    let (admin, _) = with_sessions().await;
+    let admin = Admin { catalog: catalog(vec![home, wiki]), ..admin };
+    let elsewhere = "wiki-example-com is a host of app-example-com, and shares its sessions: name app-example-com";
+    refuses(&admin, "GET /sessions?application=wiki-example-com", 404, elsewhere).await;
+    refuses(&admin, "DELETE /sessions?application=wiki-example-com", 404, elsewhere).await;
+    refuses(&admin, "DELETE /sessions?application=x", 404, "there is no application x; there are app-example-com")
+        .await;
+    lists(&admin, "?application=app-example-com", 3).await;
+    let (status, body) = ask(&admin, "DELETE /sessions?application=app-example-com").await;
+    assert_eq!((status, &body["ended"]), (200, &json!(3)));
 }

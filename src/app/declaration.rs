@@ -1,7 +1,9 @@
 //! What a source of configuration says of an application.
 
-use super::{AcceptedTokens, ExternalHost};
-use crate::access::{Cors, PublicPathRule, Rule};
+use std::sync::Arc;
+
+use super::{AcceptedTokens, DeclaredHost, ExternalHost};
+use crate::access::{Cors, DeclaredRules, PublicPathRule, Rule};
 use crate::host::CookieDomain;
 use crate::identity::{BasicAuth, FurtherHeader, HeaderSwitches};
 
@@ -40,4 +42,12 @@ pub struct DeclaredApplication {
     pub post_logout_redirect_uri: Option<String>,
     /// What programs may show in place of a session; `None`: nothing, and their `Authorization` is not looked at.
     pub tokens: Option<AcceptedTokens>,
+    /// Hosts under the cookie domain that are applications of their own.
+    pub hosts: Vec<Arc<DeclaredHost>>,
+}
+
+impl DeclaredApplication {
+    pub(super) fn declared_rules(&self) -> DeclaredRules<'_> {
+        DeclaredRules { public_paths: &self.public_paths, rules: &self.rules, required_groups: &self.required_groups }
+    }
 }

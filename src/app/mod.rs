@@ -1,11 +1,15 @@
 //! What is protected: applications, and the way from a host to one.
 
 mod declaration;
+mod declared_host;
 mod external_host;
+mod shared;
 mod tokens;
 
 pub use declaration::DeclaredApplication;
+pub use declared_host::DeclaredHost;
 pub use external_host::ExternalHost;
+pub use shared::Shared;
 pub use tokens::{AcceptedTokens, Basic, Bearer, TokenIssuer};
 
 use std::net::IpAddr;
@@ -34,7 +38,7 @@ pub const OUTPOST_PATH: &str = "/outpost.goauthentik.io";
 /// The number of applications that this process has made so far.
 static INSTANCES: AtomicU64 = AtomicU64::new(0);
 
-/// An application with everything derived from its settings.
+/// An application, or one host of its cookie domain, with everything derived from its settings.
 pub struct Application {
     /// Differs from that of every other application of this process, also of the same one with other settings: what was
     /// verified under one set of rules does not count under another.
@@ -43,11 +47,13 @@ pub struct Application {
     pub name: String,
     /// The unique short name.
     pub id: ApplicationId,
-    /// Whose sessions count for it.
+    /// Whose sessions count for it: those of the application, for its hosts too.
     pub realm: Realm,
-    /// What it was made from.
-    pub(crate) declared: DeclaredApplication,
-    /// Where browsers reach it.
+    /// What it shares with the application, or with the hosts of it.
+    pub(crate) shared: Arc<Shared>,
+    /// Set: the host of the cookie domain that it is for.
+    pub(crate) host: Option<Arc<DeclaredHost>>,
+    /// Where browsers reach the application, and where logins come back to.
     pub external_host: ExternalHost,
     /// The same without the path: `https://app.example.com`.
     pub origin: String,
@@ -73,40 +79,28 @@ pub struct Application {
     pub header_template: HeaderTemplate,
     /// The headers besides those.
     pub further_headers: FurtherHeaders,
-    /// Which claims its settings look at.
-    pub wanted_claims: WantedClaims,
+    /// Which claims its settings look at, and those of all that share its sessions.
+    pub wanted_claims: Arc<WantedClaims>,
     /// What programs may show in place of a session.
     pub tokens: Option<Box<AcceptedTokens>>,
 }
 
 impl Application {
-    /// Derives cookie names, redirect URI and fixed header values; `outpost_name` is the daemon's own.
-    ///
-    /// `provider` is the one that the declaration names, and `token_issuers` are its further issuers, in the same order.
+    /// Derives names, policy and headers of the application, or of one `host` of it; `outpost_name` is the daemon's own.
     #[must_use]
     pub fn new(
-        declared: DeclaredApplication,
-        provider: Arc<Provider>,
-        token_issuers: Vec<Arc<Provider>>,
+        shared: &Arc<Shared>,
+        host: Option<&Arc<DeclaredHost>>,
         outpost_name: &str,
         metrics: ApplicationMetrics,
     ) -> Self {
-        let registration = provider.settings();
+        let declared = &shared.declared;
+        let registration = shared.provider.settings();
         let marker = if registration.callback_marker { "?X-authentik-auth-callback=true" } else { "" };
         let outpost = format!("{}{}{OUTPOST_PATH}", declared.external_host.origin(), declared.external_host.base_path);
-        let policy = Policy::new(
-            &declared.public_paths,
-            &declared.rules,
-            &declared.required_groups,
-            declared.danger_unverified_email,
-            &declared.external_host.base_path,
-            declared.cors.clone(),
-            declared.show_required,
-        );
-        let further_headers = FurtherHeaders::new(declared.further_headers.clone(), declared.basic_auth.clone());
-        let mut wanted_claims = WantedClaims::of(&registration.claims);
-        policy.add_wanted_claims(&mut wanted_claims);
-        further_headers.add_wanted_claims(&mut wanted_claims);
+        let (name, slug) = host.map_or((&declared.name, &declared.slug), |host| (&host.name, &host.slug));
+        let further_headers = host.map_or_else(|| declared.further_headers.clone(), |it| it.further_headers(declared));
+        let further_headers = FurtherHeaders::new(further_headers, declared.basic_auth.clone());
         Self {
             instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
             cookies: CookiePolicy::new(
@@ -123,26 +117,42 @@ impl Application {
                 Meta {
                     outpost: header_value(outpost_name),
                     provider: header_value(&declared.identity_provider),
-                    app: header_value(&declared.slug),
+                    app: header_value(slug),
                     version: HeaderValue::from_static(concat!("forepost/", env!("CARGO_PKG_VERSION"))),
                 },
                 further_headers.names(),
             ),
             further_headers,
-            wanted_claims,
-            policy,
+            wanted_claims: Arc::clone(&shared.wanted_claims),
+            policy: host.map_or_else(|| shared.policy.clone(), |host| shared.policy.for_host(host.declared_rules())),
             tokens: declared.tokens.clone().map(Box::new),
-            name: declared.name.clone(),
-            id: declared.slug.as_str().into(),
+            name: name.clone(),
+            id: slug.as_str().into(),
             realm: Realm::new(declared.slug.as_str(), &registration.issuer),
             origin: declared.external_host.origin(),
             external_host: declared.external_host.clone(),
             cookie_domain: declared.cookie_domain.clone(),
-            headers: declared.headers.clone(),
-            provider,
-            token_issuers,
+            headers: host.map_or_else(|| declared.headers.clone(), |host| host.switches(declared)),
+            provider: Arc::clone(&shared.provider),
+            token_issuers: shared.token_issuers.clone(),
             metrics,
-            declared,
+            host: host.map(Arc::clone),
+            shared: Arc::clone(shared),
+        }
+    }
+
+    /// Where browsers find it: its external host, or the host of the cookie domain that it is for.
+    #[must_use]
+    pub fn own_host(&self) -> &Host<'static> {
+        self.host.as_ref().map_or(&self.external_host.host, |it| &it.host)
+    }
+
+    /// The address of its first page, with a slash at the end.
+    #[must_use]
+    pub fn home_url(&self) -> String {
+        match &self.host {
+            Some(it) => format!("{}/", self.resource(&it.host)),
+            None => self.external_host.url(),
         }
     }
 
@@ -226,7 +236,8 @@ impl Application {
         }
     }
 
-    /// What a session of this application keeps of a user whom `claims` describe, and whose ID token ends at `token_ends`.
+    /// What a session of this application keeps of a user whom `claims` describe, and whose ID token ends at `token_ends`: the same
+    /// for all that share its sessions.
     ///
     /// A token without an end is not sent.
     #[must_use]
@@ -237,7 +248,7 @@ impl Application {
         token_ends: Option<UnixTime>,
         claims: &Map<String, Value>,
     ) -> PackedIdentity {
-        let sent_until = token_ends.filter(|_| self.headers.jwt);
+        let sent_until = token_ends.filter(|_| self.shared.sends_id_token);
         PackedIdentity::new(identity, id_token, sent_until)
             .with_claims(self.wanted_claims.pick(claims))
             .keeping(Arc::clone(self.wanted_claims.kept()))
@@ -246,7 +257,7 @@ impl Application {
     /// All headers for a user at `now`, `jwks` being where the provider's keys are.
     #[must_use]
     pub fn headers_for(&self, identity: &PackedIdentity, jwks: &HeaderValue, now: UnixTime) -> HeaderMap {
-        let mut headers = identity.headers(&self.header_template, jwks, now);
+        let mut headers = identity.headers(&self.header_template, jwks, Some(now).filter(|_| self.headers.jwt));
         self.further_headers.fill(identity, &mut headers);
         headers
     }

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::Application;
-use super::DeclaredApplication;
+use super::{Application, DeclaredApplication, Shared};
 use crate::access::Cors;
 use crate::app::ExternalHost;
 use crate::host::{CookieDomain, Host, Scheme};
@@ -73,7 +72,7 @@ pub(crate) fn at_provider(
 ) -> Application {
     let declared = declaration(external_host, cookie_domain, provider.name(), change);
     let metrics = metrics().application(&declared.slug, declared.external_host.host.as_str());
-    Application::new(declared, provider, Vec::new(), "forepost", metrics)
+    Application::new(&Arc::new(Shared::new(&declared, provider, Vec::new())), None, "forepost", metrics)
 }
 
 pub(crate) fn declaration(
@@ -106,9 +105,34 @@ pub(crate) fn declaration(
         cors: Cors::default(),
         post_logout_redirect_uri: None,
         tokens: None,
+        hosts: Vec::new(),
     };
     change(&mut settings);
     settings
+}
+
+/// A domain with one host, and the application of that host.
+#[cfg(test)]
+pub(crate) fn with_host(external_host: &str, cookie_domain: &str, host: &str) -> (Application, Application) {
+    let own = super::DeclaredHost {
+        host: Host::parse(host).expect("a host").into_owned(),
+        name: format!("The {host}"),
+        slug: host.replace('.', "-"),
+        public_paths: Vec::new(),
+        rules: Vec::new(),
+        required_groups: Vec::new(),
+        jwt: None,
+        further_headers: Vec::new(),
+    };
+    let own = Arc::new(own);
+    let declared =
+        declaration(external_host, Some(cookie_domain), DEFAULT.name(), |it| it.hosts.push(Arc::clone(&own)));
+    let shared = Arc::new(Shared::new(&declared, Arc::clone(&DEFAULT), Vec::new()));
+    let metrics = |slug, host| metrics().application(slug, host);
+    let application =
+        Application::new(&shared, None, "forepost", metrics(&declared.slug, declared.external_host.host.as_str()));
+    let of_host = Application::new(&shared, Some(&own), "forepost", metrics(&own.slug, own.host.as_str()));
+    (application, of_host)
 }
 
 pub(crate) fn single(external_host: &str) -> Application {

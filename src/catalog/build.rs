@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::hosts::Hosts;
+use super::names::Names;
 use super::{Catalog, Declaration, Declared};
-use crate::app::{self, Application};
-use crate::application_id::ApplicationId;
+use crate::app::{Application, DeclaredApplication, DeclaredHost, Shared};
+use crate::host::Host;
 use crate::oidc::{IdentityProvider, KeyRefresh, Observer, Operation, Provider};
 use crate::telemetry::WithCauses;
 use crate::telemetry::metrics::Metrics;
@@ -70,12 +70,12 @@ pub enum Problem {
         /// What it names.
         provider: String,
     },
-    /// An earlier application has the same slug, host or cookie domain.
+    /// An earlier application, or one of its hosts, has the same slug, host or cookie domain.
     #[error("application {application}: {key} {value} is that of application {other} too, from {other_origin}")]
     Taken {
         /// The application.
         application: String,
-        /// `slug`, `external_host` or `cookie_domain`.
+        /// `slug`, `external_host`, `cookie_domain` or `host`.
         key: &'static str,
         /// What both have.
         value: String,
@@ -111,28 +111,26 @@ impl Builder {
                 }
             }
         }
+        let mut names = Names::default();
         let mut applications: Vec<Arc<Application>> = Vec::new();
         let mut origins = BTreeMap::new();
         for Declaration { origin, declared } in declared {
             if let Declared::Application(declared) = declared {
-                let application = not_taken(&applications, &origins, declared)
-                    .and_then(|()| self.application(&providers, previous, declared));
-                let application = application.map_or_else(
-                    |problem| {
-                        conflict(origin, problem);
-                        kept(previous, &applications, &origins, &providers, &declared.slug)
-                    },
-                    Some,
-                );
-                if let Some(application) = application {
-                    origins.insert(application.id.clone(), Arc::clone(origin));
-                    applications.push(application);
-                }
+                let family = names
+                    .check(declared)
+                    .and_then(|()| self.family(&providers, previous, declared))
+                    .inspect(|_| names.add(declared, origin));
+                let family = family.unwrap_or_else(|problem| {
+                    conflict(origin, problem);
+                    kept(previous, &mut names, origin, &providers, &declared.slug).to_vec()
+                });
+                origins.extend(family.iter().map(|app| (app.id.clone(), Arc::clone(origin))));
+                applications.extend(family);
             }
         }
-        let hosts = Hosts::new(applications.clone(), self.any_host);
         let providers = providers.into_values().collect();
-        (Catalog { revision: previous.revision + 1, hosts, applications, providers, origins }, conflicts)
+        let catalog = Catalog::new(previous.revision + 1, applications, providers, self.any_host);
+        (Catalog { origins, ..catalog }, conflicts)
     }
 
     fn provider(
@@ -154,30 +152,45 @@ impl Builder {
         provider.map(Arc::new).map_err(|source| Problem::Provider { name: name.to_owned(), source })
     }
 
-    fn application(
+    /// The application and those of its hosts. What is declared as before is the same.
+    fn family(
         &self,
         providers: &BTreeMap<String, Arc<Provider>>,
         previous: &Catalog,
-        declared: &app::DeclaredApplication,
-    ) -> Result<Arc<Application>, Problem> {
+        declared: &DeclaredApplication,
+    ) -> Result<Vec<Arc<Application>>, Problem> {
         let provider = providers.get(&declared.identity_provider).ok_or_else(|| Problem::UnknownProvider {
             application: declared.slug.clone(),
             provider: declared.identity_provider.clone(),
         })?;
-        let before = previous.application(&declared.slug);
-        if let Some(before) = before.filter(|it| it.declared == *declared && Arc::ptr_eq(&it.provider, provider)) {
-            return Ok(Arc::clone(before));
-        }
-        let token_issuers = self.token_issuers(before, declared)?;
-        let metrics = self.metrics.application(&declared.slug, declared.external_host.host.as_str());
-        let provider = Arc::clone(provider);
-        Ok(Arc::new(Application::new(declared.clone(), provider, token_issuers, &self.outpost_name, metrics)))
+        let before = previous.family(&declared.slug);
+        let shared = match before.first().map(|app| &app.shared).filter(|it| it.is_of(declared, provider)) {
+            Some(shared) => Arc::clone(shared),
+            None => {
+                let token_issuers = self.token_issuers(before.first(), declared)?;
+                Arc::new(Shared::new(declared, Arc::clone(provider), token_issuers))
+            }
+        };
+        let as_before = |slug: &str, host: Option<&DeclaredHost>| {
+            let is_same = |it: &&Arc<Application>| Arc::ptr_eq(&it.shared, &shared) && it.host.as_deref() == host;
+            previous.application(slug).filter(is_same).map(Arc::clone)
+        };
+        let new = |slug: &str, own_host: &Host<'_>, host| {
+            let metrics = self.metrics.application(slug, own_host.as_str());
+            Arc::new(Application::new(&shared, host, &self.outpost_name, metrics))
+        };
+        let slug = declared.slug.as_str();
+        let first = as_before(slug, None).unwrap_or_else(|| new(slug, &declared.external_host.host, None));
+        let hosts = declared.hosts.iter().map(|host| {
+            as_before(&host.slug, Some(&**host)).unwrap_or_else(|| new(&host.slug, &host.host, Some(host)))
+        });
+        Ok(std::iter::once(first).chain(hosts).collect())
     }
 
     fn token_issuers(
         &self,
         before: Option<&Arc<Application>>,
-        declared: &app::DeclaredApplication,
+        declared: &DeclaredApplication,
     ) -> Result<Vec<Arc<Provider>>, Problem> {
         let issuers = declared.tokens.iter().flat_map(|tokens| &tokens.issuers).map(|issuer| {
             let (name, settings) = (format!("{}:{}", declared.slug, issuer.name), issuer.as_provider());
@@ -194,48 +207,24 @@ impl Builder {
     }
 }
 
-type Origins = BTreeMap<ApplicationId, Arc<str>>;
-
-/// Checks that no earlier application has what `declared` claims.
-fn not_taken(
-    earlier: &[Arc<Application>],
-    origins: &Origins,
-    declared: &app::DeclaredApplication,
-) -> Result<(), Problem> {
-    for other in earlier {
-        let host = &declared.external_host.host;
-        let domain = declared.cookie_domain.as_ref();
-        let (key, value) = if *other.id == *declared.slug {
-            ("slug", declared.slug.clone())
-        } else if other.external_host.host == *host {
-            ("external_host", host.to_string())
-        } else if let Some(domain) = domain.filter(|domain| other.cookie_domain.as_ref() == Some(*domain)) {
-            ("cookie_domain", domain.to_string())
-        } else {
-            continue;
-        };
-        return Err(Problem::Taken {
-            application: declared.slug.clone(),
-            key,
-            value,
-            other: other.id.to_string(),
-            other_origin: origins.get(&other.id).cloned().unwrap_or_default(),
-        });
-    }
-    Ok(())
-}
-
-/// The application as it was before, where nothing that is declared now speaks against it.
-fn kept(
-    previous: &Catalog,
-    earlier: &[Arc<Application>],
-    origins: &Origins,
+/// The application and those of its hosts as they were before, where nothing that is declared now speaks against them.
+fn kept<'p>(
+    previous: &'p Catalog,
+    names: &mut Names,
+    origin: &Arc<str>,
     providers: &BTreeMap<String, Arc<Provider>>,
     slug: &str,
-) -> Option<Arc<Application>> {
-    let before = previous.application(slug)?;
-    let has_provider = providers.get(before.provider.name()).is_some_and(|it| Arc::ptr_eq(it, &before.provider));
-    (has_provider && not_taken(earlier, origins, &before.declared).is_ok()).then(|| Arc::clone(before))
+) -> &'p [Arc<Application>] {
+    let family = previous.family(slug);
+    let Some(shared) = family.first().map(|app| &app.shared) else { return &[] };
+    let hosts = family.iter().filter_map(|app| app.host.clone()).collect();
+    let declared = DeclaredApplication { hosts, ..shared.declared.clone() };
+    let has_provider = providers.get(shared.provider.name()).is_some_and(|it| Arc::ptr_eq(it, &shared.provider));
+    if !has_provider || names.check(&declared).is_err() {
+        return &[];
+    }
+    names.add(&declared, origin);
+    family
 }
 
 impl Observer for Metrics {

@@ -1,5 +1,6 @@
 //! From a host to its application.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::app::Application;
@@ -8,43 +9,59 @@ use crate::host::Host;
 /// From a host to its application.
 #[derive(Default)]
 pub(super) struct Hosts {
-    /// In the order of their external hosts: a search among a few beats a hash that strangers cannot break.
-    by_host: Vec<Arc<Application>>,
-    /// Longest cookie domain first, so that the most specific one is found first.
-    by_domain: Vec<Arc<Application>>,
+    /// By hosts and by cookie domains. Both are the operator's: a client can only ask for one.
+    names: HashMap<Box<str>, Named>,
     any_host: Option<Arc<Application>>,
 }
 
+/// What has a name.
+#[derive(Default)]
+struct Named {
+    /// The application whose external host or `application.host` it is.
+    host: Option<Arc<Application>>,
+    /// The application whose cookie domain it is.
+    domain: Option<Arc<Application>>,
+}
+
 impl Hosts {
-    /// Indexes `applications`; with `any_host` the only one answers for every host.
-    pub(super) fn new(applications: Vec<Arc<Application>>, any_host: bool) -> Self {
-        let any_host = match applications.as_slice() {
-            [only] if any_host => Some(Arc::clone(only)),
+    /// Indexes `applications`; with `any_host` the only one answers for every host, but for those that its hosts have.
+    pub(super) fn new(applications: &[Arc<Application>], any_host: bool) -> Self {
+        let mut names: HashMap<Box<str>, Named> = HashMap::with_capacity(applications.len());
+        for app in applications {
+            names.entry(app.own_host().as_str().into()).or_default().host = Some(Arc::clone(app));
+            if let (None, Some(domain)) = (&app.host, &app.cookie_domain) {
+                names.entry(domain.as_str().into()).or_default().domain = Some(Arc::clone(app));
+            }
+        }
+        let mut declared = applications.iter().filter(|app| app.host.is_none());
+        let any_host = match (declared.next(), declared.next()) {
+            (Some(only), None) if any_host => Some(Arc::clone(only)),
             _ => None,
         };
-        let mut by_host = applications.clone();
-        by_host.sort_by(|one, other| one.external_host.host.cmp(&other.external_host.host));
-        let mut by_domain: Vec<_> = applications.into_iter().filter(|app| app.cookie_domain.is_some()).collect();
-        by_domain.sort_by_key(|app| std::cmp::Reverse(app.cookie_domain.as_ref().map_or(0, |it| it.as_str().len())));
-        Self { by_host, by_domain, any_host }
+        Self { names, any_host }
     }
 
-    /// The application of `host`: its own external host, else the longest cookie domain that contains it.
+    /// The application of `host`: the one that has it, else the one with the longest cookie domain that contains it.
     pub(super) fn find(&self, host: &Host<'_>) -> Option<&Arc<Application>> {
-        self.by_exact_host(host).or_else(|| self.by_domain.iter().find(|app| app.owns(host))).or(self.any_host.as_ref())
+        let exact = self.names.get(host.as_str());
+        let found = exact.and_then(|named| named.host.as_ref().or(named.domain.as_ref()));
+        found.or_else(|| self.by_domain_above(host)).or(self.any_host.as_ref())
     }
 
     /// Whether browsers ask for an application at `host`; at the external host of a cookie domain they need not.
     pub(super) fn serves_browsers(&self, host: &Host<'_>) -> bool {
-        match self.by_exact_host(host) {
-            Some(app) => app.cookie_domain.is_none(),
-            None => self.by_domain.iter().any(|app| app.owns(host)),
+        match self.names.get(host.as_str()) {
+            Some(Named { host: Some(app), .. }) => app.host.is_some() || app.cookie_domain.is_none(),
+            Some(Named { domain: Some(_), .. }) => true,
+            Some(_) | None => self.by_domain_above(host).is_some(),
         }
     }
 
-    fn by_exact_host(&self, host: &Host<'_>) -> Option<&Arc<Application>> {
-        let found = self.by_host.binary_search_by(|app| app.external_host.host.as_str().cmp(host.as_str()));
-        self.by_host.get(found.ok()?)
+    /// The application with the longest cookie domain that `host` is under.
+    fn by_domain_above(&self, host: &Host<'_>) -> Option<&Arc<Application>> {
+        let names = std::iter::successors(Some(host.as_str()), |name| name.split_once('.').map(|(_, above)| above));
+        let mut found = names.skip(1).filter_map(|name| self.names.get(name)?.domain.as_ref());
+        found.find(|app| app.owns(host))
     }
 }
 
@@ -60,7 +77,7 @@ mod tests {
             samples::domain("https://auth.dev.example.com", "dev.example.com"),
             samples::single("https://grafana.dev.example.com"),
         ];
-        Hosts::new(apps.map(Arc::new).into(), any_host)
+        Hosts::new(&apps.map(Arc::new), any_host)
     }
 
     #[track_caller]
@@ -86,6 +103,32 @@ mod tests {
     }
 
     #[test]
+    fn a_host_of_a_domain_answers_for_itself_alone() {
+        let (home, wiki) = samples::with_host("https://auth.example.com", "example.com", "wiki.example.com");
+        let nested = samples::domain("https://auth.dev.example.com", "dev.example.com");
+        for any_host in [false, true] {
+            let (home, wiki) = samples::with_host("https://auth.example.com", "example.com", "wiki.example.com");
+            let hosts = Hosts::new(&[home, wiki].map(Arc::new), any_host);
+            let found = hosts.find(&Host::parse("stranger.test").unwrap()).map(|app| app.id.to_string());
+            assert_eq!(found.as_deref(), any_host.then_some("auth-example-com"), "the host is not an application more");
+        }
+        let hosts = Hosts::new(&[nested, home, wiki].map(Arc::new), false);
+        for (host, id, serves_browsers) in [
+            ("wiki.example.com", "wiki-example-com", true),
+            ("WIKI.example.com.", "wiki-example-com", true),
+            ("x.wiki.example.com", "auth-example-com", true),
+            ("other.example.com", "auth-example-com", true),
+            ("example.com", "auth-example-com", true),
+            ("auth.example.com", "auth-example-com", false),
+            ("wiki.dev.example.com", "auth-dev-example-com", true),
+        ] {
+            let host = Host::parse(host).unwrap();
+            assert_eq!(*hosts.find(&host).unwrap().id, *id, "{host}");
+            assert_eq!(hosts.serves_browsers(&host), serves_browsers, "{host}");
+        }
+    }
+
+    #[test]
     fn names_of_applications_are_told_from_those_of_forepost() {
         let hosts = hosts(false);
         for (host, expected) in [
@@ -101,16 +144,16 @@ mod tests {
         ] {
             assert_eq!(hosts.serves_browsers(&Host::parse(host).unwrap()), expected, "{host}");
         }
-        let only = Hosts::new(vec![Arc::new(samples::single("https://app.example.com"))], true);
+        let only = Hosts::new(&[Arc::new(samples::single("https://app.example.com"))], true);
         assert!(!only.serves_browsers(&Host::parse("forepost").unwrap()));
     }
 
     #[test]
     fn the_only_application_answers_for_any_host_when_told_so() {
         let stranger = Host::parse("stranger.test").unwrap();
-        let only = || vec![Arc::new(samples::single("https://app.example.com"))];
-        assert!(Hosts::new(only(), true).find(&stranger).is_some());
-        assert!(Hosts::new(only(), false).find(&stranger).is_none());
+        let only = [Arc::new(samples::single("https://app.example.com"))];
+        assert!(Hosts::new(&only, true).find(&stranger).is_some());
+        assert!(Hosts::new(&only, false).find(&stranger).is_none());
         assert!(hosts(true).find(&stranger).is_none());
     }
 }

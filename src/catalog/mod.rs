@@ -6,6 +6,7 @@
 mod build;
 mod declaration;
 mod hosts;
+mod names;
 mod publication;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -32,20 +33,31 @@ use hosts::Hosts;
 pub struct Catalog {
     revision: u64,
     hosts: Hosts,
+    /// In the order of their declarations; those of hosts follow the one whose sessions they share.
     applications: Vec<Arc<Application>>,
+    /// Where each is among them.
+    places: BTreeMap<ApplicationId, usize>,
     providers: Vec<Arc<Provider>>,
     /// Beside the applications and not in them: one that moves to another file is the same.
     origins: BTreeMap<ApplicationId, Arc<str>>,
 }
 
 impl Catalog {
+    /// `providers` are in the order of their names; with `any_host` the only application answers for every host.
+    fn new(revision: u64, applications: Vec<Arc<Application>>, providers: Vec<Arc<Provider>>, any_host: bool) -> Self {
+        let places = applications.iter().enumerate().map(|(place, app)| (app.id.clone(), place)).collect();
+        let hosts = Hosts::new(&applications, any_host);
+        Self { revision, hosts, applications, places, providers, origins: BTreeMap::new() }
+    }
+
     /// How many catalogues were built before this one.
     #[must_use]
     pub const fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// The application of `host`: its own external host, else the longest cookie domain that contains it.
+    /// The application of `host`: the one that has it as external host or as `application.host`, else the one with the longest cookie
+    /// domain that contains it.
     #[must_use]
     pub fn find(&self, host: &Host<'_>) -> Option<&Arc<Application>> {
         self.hosts.find(host)
@@ -60,7 +72,7 @@ impl Catalog {
         self.hosts.serves_browsers(host)
     }
 
-    /// All applications, in the order of their declarations.
+    /// All applications, in the order of their declarations, each followed by those of its hosts.
     #[must_use]
     pub fn applications(&self) -> &[Arc<Application>] {
         &self.applications
@@ -69,7 +81,14 @@ impl Catalog {
     /// The application with this slug.
     #[must_use]
     pub fn application(&self, id: &str) -> Option<&Arc<Application>> {
-        self.applications.iter().find(|app| app.id.as_str() == id)
+        self.applications.get(*self.places.get(id)?)
+    }
+
+    /// The application with this slug, and those of its hosts; none for the slug of a host.
+    fn family(&self, id: &str) -> &[Arc<Application>] {
+        let from = self.places.get(id).map_or(&[][..], |place| &self.applications[*place..]);
+        let others = from.iter().position(|app| *app.realm.application != *id).unwrap_or(from.len());
+        &from[..others]
     }
 
     /// Where this application was declared.
@@ -99,7 +118,8 @@ impl Catalog {
 
     /// The further issuers of tokens of all applications.
     pub fn token_issuers(&self) -> impl Iterator<Item = &Arc<Provider>> {
-        self.applications.iter().flat_map(|app| &app.token_issuers)
+        // Those of hosts are the same.
+        self.applications.iter().filter(|app| app.host.is_none()).flat_map(|app| &app.token_issuers)
     }
 
     /// Whether an application has this provider asked about tokens (RFC 7662).

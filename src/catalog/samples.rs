@@ -1,9 +1,7 @@
 //! Catalogues for tests.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::hosts::Hosts;
 use super::{Catalog, CurrentCatalog};
 use crate::app::Application;
 
@@ -13,6 +11,5 @@ pub(crate) fn catalog(applications: Vec<Application>) -> Arc<CurrentCatalog> {
     let mut providers: Vec<_> = applications.iter().map(|app| Arc::clone(&app.provider)).collect();
     providers.sort_by(|one, other| one.name().cmp(other.name()));
     providers.dedup_by(|one, other| one.name() == other.name());
-    let hosts = Hosts::new(applications.clone(), false);
-    Arc::new(CurrentCatalog::new(Catalog { revision: 1, hosts, applications, providers, origins: BTreeMap::new() }))
+    Arc::new(CurrentCatalog::new(Catalog::new(1, applications, providers, false)))
 }

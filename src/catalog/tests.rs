@@ -4,6 +4,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::app::DeclaredHost;
 use crate::app::samples::{declaration, provider_settings};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::CaFile;
@@ -75,7 +76,7 @@ fn a_changed_provider_brings_new_applications_with_it() {
 fn a_snapshot_stays_as_it_is_when_another_catalogue_is_published() {
     let with = |group| [provider("idp", "a"), application("app.test", "idp", group)];
     let (before, after) = one_after_the_other(&with("staff"), &with("admins"));
-    let group = |catalog: &Catalog| catalog.application("app-test").unwrap().declared.required_groups[0].clone();
+    let group = |catalog: &Catalog| catalog.application("app-test").unwrap().shared.declared.required_groups[0].clone();
     let current = CurrentCatalog::new(before);
     let snapshot = current.load();
     let replaced = current.publish(Arc::new(after));
@@ -98,7 +99,7 @@ fn conflicts(before: &[Declaration], declared: &[Declaration], expected: &[&str]
     let (first, _) = builder.build(&Catalog::default(), before);
     let (catalog, conflicts) = builder.build(&first, declared);
     assert_eq!(conflicts.iter().map(|conflict| conflict.problem.to_string()).collect::<Vec<_>>(), expected);
-    let group = |app: &Arc<Application>| (app.id.to_string(), app.declared.required_groups[0].clone());
+    let group = |app: &Arc<Application>| (app.id.to_string(), app.shared.declared.required_groups[0].clone());
     let found: BTreeMap<_, _> = catalog.applications().iter().map(group).collect();
     let expected = groups.iter().map(|(id, group)| ((*id).to_owned(), (*group).to_owned()));
     assert_eq!(found, expected.collect());
@@ -126,6 +127,67 @@ fn what_cannot_be_used_stays_as_it_was() {
     let other = Declaration::application("test".into(), declaration("https://app.test", None, "idp", change));
     let taken = "application app-test: external_host app.test is that of application other too, from test";
     conflicts(&[idp(), app("old")], &[idp(), other, app("old")], &[taken], &[("other", "x")]);
+}
+
+/// An application with a cookie domain, and with hosts that each require a group.
+fn domain(group: &str, hosts: &[(&str, &str)]) -> Declaration {
+    let hosts = hosts.iter().map(|(host, group)| {
+        Arc::new(DeclaredHost {
+            host: Host::parse(host).unwrap().into_owned(),
+            name: (*host).to_owned(),
+            slug: host.replace('.', "-"),
+            public_paths: Vec::new(),
+            rules: Vec::new(),
+            required_groups: vec![(*group).to_owned()],
+            jwt: None,
+            further_headers: Vec::new(),
+        })
+    });
+    let change = |app: &mut crate::app::DeclaredApplication| {
+        app.required_groups = vec![group.to_owned()];
+        app.hosts = hosts.collect();
+    };
+    Declaration::application("test".into(), declaration("https://auth.example.com", Some("example.com"), "idp", change))
+}
+
+#[test]
+fn of_a_domain_only_the_host_that_changed_is_new() {
+    let with = |hosts: &[(&str, &str)]| [provider("idp", "a"), domain("x", hosts)];
+    let first = [("a.example.com", "x"), ("b.example.com", "x"), ("c.example.com", "x")];
+    let second = [("d.example.com", "x"), ("b.example.com", "y"), ("a.example.com", "x")];
+    let (before, after) = one_after_the_other(&with(&first), &with(&second));
+    let ids = |catalog: &Catalog| catalog.applications().iter().map(|app| app.id.to_string()).collect::<Vec<_>>();
+    assert_eq!(ids(&before), ["auth-example-com", "a-example-com", "b-example-com", "c-example-com"]);
+    assert_eq!(ids(&after), ["auth-example-com", "d-example-com", "b-example-com", "a-example-com"]);
+    for (id, same) in [("auth-example-com", true), ("a-example-com", true), ("b-example-com", false)] {
+        assert_eq!(same_application(&before, &after, id), same, "{id}");
+    }
+    for (host, id) in [("d.example.com", "d-example-com"), ("c.example.com", "auth-example-com")] {
+        assert_eq!(*after.find(&Host::parse(host).unwrap()).unwrap().id, *id, "{host}");
+    }
+    let other = [provider("idp", "a"), domain("y", &first)];
+    let (before, after) = one_after_the_other(&with(&first), &other);
+    assert!(ids(&before).iter().all(|id| !same_application(&before, &after, id)), "the rules of all changed");
+}
+
+#[test]
+fn a_host_whose_name_is_taken_leaves_its_domain_as_it_was() {
+    let with = |hosts: &[(&str, &str)]| [provider("idp", "a"), domain("x", hosts)];
+    let single = || application("b.example.com", "idp", "single");
+    let taken = "application b-example-com: slug b-example-com is that of application b-example-com too, from test";
+    let both = [("auth-example-com", "x"), ("b-example-com", "single")];
+    // Earlier declarations count first.
+    let [idp, one, other] = [provider("idp", "a"), single(), domain("x", &[("b.example.com", "y")])];
+    conflicts(&with(&[]), &[idp, one, other], &[taken], &both);
+    let [idp, other] = with(&[("b.example.com", "y")]);
+    conflicts(&with(&[]), &[idp, other, single()], &[taken], &[("auth-example-com", "x"), ("b-example-com", "x")]);
+    let twice = with(&[("b.example.com", "y"), ("b.example.com", "z")]);
+    let taken = taken.replace("from test", "from the same declaration");
+    conflicts(&with(&[]), &twice, &[&taken], &[("auth-example-com", "x")]);
+    conflicts(&[], &twice, &[&taken], &[]);
+    let own = with(&[("auth.example.com", "y")]);
+    let taken = "application auth-example-com: slug auth-example-com is that of application auth-example-com too, from the same declaration";
+    conflicts(&[], &own, &[taken], &[]);
 }
 
 #[test]
@@ -178,10 +240,11 @@ proptest! {
                     }
                     Declared::Application(declared) => {
                         let app = next.find(&declared.external_host.host).unwrap();
-                        prop_assert!(app.declared == **declared);
+                        prop_assert!(app.shared.declared == **declared);
                         prop_assert!(Arc::ptr_eq(&app.provider, next.provider(&declared.identity_provider).unwrap()));
                         if let Some(before) = catalog.application(&declared.slug) {
-                            let unchanged = before.declared == **declared && Arc::ptr_eq(&before.provider, &app.provider);
+                            let unchanged =
+                                before.shared.declared == **declared && Arc::ptr_eq(&before.provider, &app.provider);
                             prop_assert_eq!(Arc::ptr_eq(before, app), unchanged);
                         }
                     }

@@ -53,8 +53,9 @@ pub(super) async fn run(settings: &Settings, as_json: bool) -> ExitCode {
                 findings.push((format!("application {}", app.id), finding));
             }
         }
-        let subject = app.slug.clone();
-        findings.extend(further_headers(app).map(|finding| (format!("application {subject}"), finding)));
+        for (slug, names) in app.further_names() {
+            findings.extend(further_headers(names).map(|finding| (format!("application {slug}"), finding)));
+        }
     }
     findings.push(("proxy".to_owned(), Finding::new(Level::Note, "keep-alive", KEEP_ALIVE.to_owned())));
     let works = findings.iter().all(|(_, finding)| finding.level != Level::Failure);
@@ -66,10 +67,10 @@ pub(super) async fn run(settings: &Settings, as_json: bool) -> ExitCode {
     if works { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What the proxy in front of `app` has to do with its further headers.
-fn further_headers(app: &crate::app::DeclaredApplication) -> impl Iterator<Item = Finding> {
+/// What the proxy in front of an application has to do with its further headers.
+fn further_headers(names: FurtherNames) -> impl Iterator<Item = Finding> {
     const CHECK: &str = "further headers";
-    let FurtherNames { in_examples, by_operator } = app.further_names();
+    let FurtherNames { in_examples, by_operator } = names;
     let known = (!in_examples.is_empty()).then(|| {
         let message = format!(
             "{}: the proxy must remove them from clients, in every spelling, and copy them from forepost's answer; the example \

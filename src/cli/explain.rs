@@ -71,7 +71,7 @@ pub(super) fn run(settings: &Settings, asked: &ExplainArguments) -> ExitCode {
 
 fn explain(settings: &Settings, asked: &ExplainArguments) -> Result<(String, bool), String> {
     let (catalog, conflicts) = crate::daemon::catalog(settings, World::system());
-    let slugs = || settings.applications.iter().map(|app| app.slug.as_str()).collect::<Vec<_>>().join(", ");
+    let slugs = || catalog.applications().iter().map(|app| app.id.as_str()).collect::<Vec<_>>().join(", ");
     let is_declared = settings.applications.iter().any(|app| app.slug == asked.application);
     let app = catalog.application(&asked.application).ok_or_else(|| match conflicts.first() {
         Some(conflict) if is_declared => conflict.to_string(),
@@ -82,8 +82,10 @@ fn explain(settings: &Settings, asked: &ExplainArguments) -> Result<(String, boo
     headers.insert(header::ACCEPT, HeaderValue::from_static("text/html"));
     let (scheme, authority, target) =
         split(&asked.url).ok_or("--url is not an address like https://app.example.com/path")?;
-    if !app.owns(&authority.host) {
-        return Err(format!("{} does not answer for {}", app.id, authority.host));
+    match catalog.find(&authority.host) {
+        Some(other) if Arc::ptr_eq(other, app) => {}
+        Some(other) => return Err(format!("{} does not answer for {}; {} does", app.id, authority.host, other.id)),
+        None => return Err(format!("{} does not answer for {}", app.id, authority.host)),
     }
     let original = OriginalRequest {
         scheme: Some(scheme),

@@ -125,8 +125,10 @@ fn agree<'r>(catalog: &Catalog, named: Authority<'r>, forwarded: &Authority<'r>)
     if named.host == forwarded.host {
         return Ok(());
     }
+    // Proxies may know forepost by the name that logins come back to, where the hosts of a cookie domain share them.
+    let is_own = |app: &Application| [&named, forwarded].iter().any(|it| it.host == app.external_host.host);
     match (catalog.find(&named.host), catalog.find(&forwarded.host)) {
-        (Some(one), Some(other)) if !Arc::ptr_eq(one, other) => {
+        (Some(one), Some(other)) if !Arc::ptr_eq(one, other) && !(one.realm == other.realm && is_own(one)) => {
             Err(Misaddressed::TwoApplications { named, forwarded: forwarded.clone() })
         }
         _ => Ok(()),

@@ -40,7 +40,7 @@ pub(super) fn start(
 /// Answers that the session store does not answer.
 pub(super) fn store(app: &Application, html: bool, request_id: RequestId) -> Answer {
     let failure = LoginFailure::StoreAway;
-    let page = Page::LoginFailed { application: &app.name, failure, retry_url: &app.external_host.url() };
+    let page = Page::LoginFailed { application: &app.name, failure, retry_url: &app.home_url() };
     reply::page(StatusCode::SERVICE_UNAVAILABLE, &page, html, request_id)
 }
 
@@ -73,7 +73,7 @@ pub(super) fn callback(app: &Application, error: &CallbackError, html: bool, req
         hint = operators_hint(error),
         "login failed"
     );
-    let home = app.external_host.url();
+    let home = app.home_url();
     let retry = |target: &ReturnTarget| login_url(app, target);
     let fail = |status, failure, retry_url: &str| {
         let page = Page::LoginFailed { application: &app.name, failure, retry_url };

@@ -145,7 +145,7 @@ fn refused(error: &FrontChannelError) -> (StatusCode, &'static str, BadRequest) 
 }
 
 pub(super) fn signed_out(app: &Application, visit: &Visit<'_>) -> Answer {
-    let home = app.external_host.url();
+    let home = app.home_url();
     let page = Page::SignedOut { application: &app.name, home_url: &home };
     reply::page(StatusCode::OK, &page, visit.html, visit.request_id)
 }

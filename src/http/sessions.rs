@@ -107,7 +107,8 @@ impl Search {
                 return Break(Need::End(self.first.take().into_iter().chain(self.others.drain(..)).collect()));
             }
             if let Some(held) = self.take_confirmed(app, now) {
-                let awaits_id_token = outpost.refresher.awaits_id_token(&held.token, &held.session, now);
+                let awaits_id_token =
+                    app.headers.jwt && outpost.refresher.awaits_id_token(&held.token, &held.session, now);
                 return if awaits_id_token { Break(Need::Renew(held)) } else { Continue(Ok(Some(held))) };
             }
         }

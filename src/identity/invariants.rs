@@ -62,7 +62,7 @@ fn block_holds(identity: &Identity) {
     let headers = packed.headers(
         &HeaderTemplate::new(meta(), std::iter::empty()),
         &HeaderValue::from_static("x"),
-        UnixTime::default(),
+        Some(UnixTime::default()),
     );
     assert_eq!(headers.len(), IDENTITY_HEADERS.len());
     let mut bytes = 0;

@@ -147,10 +147,11 @@ impl PackedIdentity {
 
     /// All identity headers of this user at `now`; `jwks` is the URL of the provider's keys.
     ///
-    /// The header of an expired ID token (`exp`, RFC 7519 §4.1.4) is empty.
+    /// The header of an expired ID token (`exp`, RFC 7519 §4.1.4) is empty; with `None` in place of the time it is empty in any case.
     #[must_use]
-    pub fn headers(&self, template: &HeaderTemplate, jwks: &HeaderValue, now: UnixTime) -> HeaderMap {
-        let sent = if now < self.sent_until { self.values.len() } else { ID_TOKEN };
+    pub fn headers(&self, template: &HeaderTemplate, jwks: &HeaderValue, now: Option<UnixTime>) -> HeaderMap {
+        let sends_token = now.is_some_and(|now| now < self.sent_until);
+        let sent = if sends_token { self.values.len() } else { ID_TOKEN };
         template.fill(&self.values[..sent], jwks)
     }
 
@@ -254,7 +255,7 @@ mod tests {
         let sent = |until: Option<u64>, now| {
             let packed = PackedIdentity::new(identity("alice", &[], "subject"), "id.to.ken", until.map(at));
             assert_eq!(packed.lacks_token(at(now)), until.is_some_and(|until| until <= now));
-            packed.headers(&template, &jwks, at(now))
+            packed.headers(&template, &jwks, Some(at(now)))
         };
         for (until, now, token) in [
             (Some(1000), 999, "id.to.ken"),

@@ -77,6 +77,12 @@ impl WantedClaims {
         self.id
     }
 
+    /// Whether both look at the same claims, in the same way.
+    #[must_use]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.paths == other.paths && self.kept == other.kept
+    }
+
     /// Keeps all claims.
     pub(crate) fn add_all(&mut self) {
         Arc::make_mut(&mut self.kept).all = true;

@@ -25,7 +25,7 @@ impl ReturnTarget {
     /// The application's own address.
     #[must_use]
     pub fn home(app: &Application) -> Self {
-        Self(app.external_host.url())
+        Self(app.home_url())
     }
 
     /// Where the original request wanted to go.

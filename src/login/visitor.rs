@@ -33,7 +33,7 @@ impl Logins {
         while let Some((token, session)) = carried.next().await? {
             let lives = session.lives(self.world.now());
             let (store, asker, ended) =
-                (Arc::clone(&self.store), visitor.asker, Audited::new(&app.id, app.provider.name(), &token, &session));
+                (Arc::clone(&self.store), visitor.asker, Audited::new(app.provider.name(), &token, &session));
             let forget = async move {
                 if store.remove(&token).await?.is_some() && lives {
                     ended.line(Event::Logout, reason).asked_by(&asker).write();

@@ -74,7 +74,7 @@ impl Logouts {
             while let Some((token, session)) = carried.next().await? {
                 if session.was_made_in(&session_id) {
                     own = Some((
-                        Audited::new(&app.id, app.provider.name(), &token, &session),
+                        Audited::new(app.provider.name(), &token, &session),
                         token,
                         app.cookies.expire_session(),
                     ));

@@ -222,9 +222,6 @@ impl Departure {
     }
 
     fn audit(&self, token: &SessionToken, session: &Session, event: Event, reason: &str) {
-        Audited::new(&self.app.id, self.app.provider.name(), token, session)
-            .line(event, reason)
-            .asked_by(&self.asker)
-            .write();
+        Audited::new(self.app.provider.name(), token, session).line(event, reason).asked_by(&self.asker).write();
     }
 }

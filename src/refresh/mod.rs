@@ -349,5 +349,5 @@ impl Refresher {
 }
 
 fn audit(event: Event, app: &Application, token: &SessionToken, session: &Session, reason: &str) {
-    Audited::new(&app.id, app.provider.name(), token, session).line(event, reason).write();
+    Audited::new(app.provider.name(), token, session).line(event, reason).write();
 }

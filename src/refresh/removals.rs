@@ -79,7 +79,7 @@ impl Refresher {
             return;
         }
         {
-            let ended = Audited::new(&app.id, app.provider.name(), token, session);
+            let ended = Audited::new(app.provider.name(), token, session);
             let line = ended.line(Event::Logout, reason);
             asker.map_or(line, |asker| line.asked_by(asker)).write();
         }

@@ -14,12 +14,14 @@ pub struct Audited {
 }
 
 impl Audited {
-    /// The session behind `token`, for an application and a provider with this name.
+    /// The session behind `token`, with the name of the provider.
+    ///
+    /// Its application is the one that has the session, also where one of its hosts was asked.
     #[must_use]
-    pub fn new(application: &ApplicationId, identity_provider: &str, token: &SessionToken, session: &Session) -> Self {
+    pub fn new(identity_provider: &str, token: &SessionToken, session: &Session) -> Self {
         let identity = session.identity();
         Self {
-            application: application.clone(),
+            application: session.application().clone(),
             identity_provider: identity_provider.to_owned(),
             user: identity.label().to_owned(),
             subject: identity.subject().to_owned(),

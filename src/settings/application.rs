@@ -1,16 +1,17 @@
 //! `[[application]]`, and the rules that applications must meet together.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use super::address::{external_host, origin, target};
 use super::mistakes::{Complaint, complaint, shown};
 use super::reader::Table;
 use super::values::{is_slug, slugified};
-use super::{header, public_path, rule, tokens};
-use crate::access::{Cors, HostPattern, PublicPathRule};
+use super::{application_host, header, public_path, rule, tokens};
+use crate::access::{Cors, HostPattern, PublicPathRule, Rule};
 use crate::app::DeclaredApplication;
-use crate::host::{CookieDomain, InvalidCookieDomain};
+use crate::host::{CookieDomain, Host, InvalidCookieDomain};
 
 /// The name and slug of an application without a table of its own.
 type DefaultName = Option<&'static str>;
@@ -42,12 +43,12 @@ pub(super) fn read_all(
             table.finish();
             report.mistakes() - before
         };
-        let Some(application) = application else {
+        let Some((application, places)) = application else {
             mistakes(table);
             continue;
         };
         // Which of two with one name is the wrong one, forepost cannot know: that is not a mistake of one application.
-        let clashes = seen.check(&table, &application);
+        let clashes = seen.check(&table, &application, &places);
         let mistakes = mistakes(table);
         origins.insert(application.slug.clone(), origin);
         if mistakes == 0 {
@@ -64,40 +65,62 @@ pub(super) fn read_all(
 #[derive(Default)]
 struct Seen(BTreeMap<String, String>);
 
+/// Why two applications, or hosts, cannot have the same.
+const OWN_SLUG: &str = "give each application and each host its own slug";
+const OWN_HOST: &str = "the host alone decides which application answers, not port or path: join the two";
+const OWN_DOMAIN: &str =
+    "one application answers for all hosts of a domain: give the other hosts as single applications, or as its hosts";
+
 impl Seen {
-    /// Reports what another application has too, and returns the number of mistakes.
-    fn check(&mut self, table: &Table<'_>, application: &DeclaredApplication) -> usize {
+    /// Reports what another application, or host, has too, and returns the number of mistakes; `places` are those of the hosts in
+    /// their list.
+    fn check(&mut self, table: &Table<'_>, application: &DeclaredApplication, places: &[usize]) -> usize {
         let mut clashes = 0;
-        let domain = application.cookie_domain.as_ref();
+        let domain = application.cookie_domain.as_ref().map(ToString::to_string);
+        let external_host = application.external_host.host.to_string();
         let keys = [
-            ("slug", Some(application.slug.clone()), "give each application its own slug"),
-            (
-                "external_host",
-                Some(application.external_host.host.to_string()),
-                "the host alone decides which application answers, not port or path: join the two",
-            ),
-            (
-                "cookie_domain",
-                domain.map(ToString::to_string),
-                "one application answers for all hosts of a domain: give the other hosts as single applications",
-            ),
+            ("slug", "slug", Some(application.slug.clone()), OWN_SLUG),
+            ("host", "external_host", Some(external_host), OWN_HOST),
+            ("cookie_domain", "cookie_domain", domain, OWN_DOMAIN),
         ];
-        for (key, value, hint) in keys {
+        for (kind, key, value, hint) in keys {
             let Some(value) = value else { continue };
-            let path = table.key_path(key);
-            if let Some(other) = self.0.get(&format!("{key} {value}")) {
-                let problem = format!("{} is that of {other} too", shown(&value));
-                table.wrong(key, complaint(problem, hint));
+            if let Some(complaint) = self.note(kind, &value, table.key_path(key), hint) {
+                table.wrong(key, complaint);
                 clashes += 1;
-            } else {
-                self.0.insert(format!("{key} {value}"), path);
+            }
+        }
+        for (place, host) in places.iter().zip(&application.hosts) {
+            let keys = [("slug", host.slug.clone(), OWN_SLUG), ("host", host.host.to_string(), OWN_HOST)];
+            for (key, value, hint) in keys {
+                let path = format!("{}[{place}].{key}", table.key_path("host"));
+                if let Some(complaint) = self.note(key, &value, path, hint) {
+                    table.wrong_in_element("host", *place, key, complaint);
+                    clashes += 1;
+                }
             }
         }
         clashes
     }
+
+    /// Notes the path of a value; a complaint if another one has it.
+    fn note(&mut self, kind: &str, value: &str, path: String, hint: &str) -> Option<Complaint> {
+        match self.0.entry(format!("{kind} {value}")) {
+            Entry::Vacant(free) => {
+                free.insert(path);
+                None
+            }
+            Entry::Occupied(other) => Some(complaint(format!("{} is that of {} too", shown(value), other.get()), hint)),
+        }
+    }
 }
 
-fn read(table: &mut Table<'_>, default_name: DefaultName, providers: &[String]) -> Option<DeclaredApplication> {
+/// Reads one application, with the places of its hosts in their list.
+fn read(
+    table: &mut Table<'_>,
+    default_name: DefaultName,
+    providers: &[String],
+) -> Option<(DeclaredApplication, Vec<usize>)> {
     let external_host = table.read("external_host", |item| external_host(item.text()?));
     table.missing("external_host", "the address that browsers use: https://app.example.com");
     let cookie_domain = table.read("cookie_domain", |item| cookie_domain(item.text()?));
@@ -113,12 +136,7 @@ fn read(table: &mut Table<'_>, default_name: DefaultName, providers: &[String]) 
     let post_logout_redirect_uri = table.read("post_logout_redirect_uri", |item| target(item.text()?));
 
     let base_path = external_host.as_ref().map_or("", |host| &host.base_path);
-    let mut public_paths = Vec::new();
-    for rule_table in table.tables_or_texts("public_paths", Some("path")).unwrap_or_default() {
-        if let Some(rule) = public_path::read(rule_table, base_path) {
-            public_paths.push(rule);
-        }
-    }
+    let public_paths = public_paths(table, base_path);
     let rules = rule::read_all(table, base_path);
     let danger_unverified_email = table.boolean("danger_unverified_email", false);
     let show_required = table.boolean("show_required", false);
@@ -130,20 +148,11 @@ fn read(table: &mut Table<'_>, default_name: DefaultName, providers: &[String]) 
     let token_issuers = table.tables("token_issuer");
     let tokens = tokens::read(table.table("tokens"), token_issuers);
 
-    let given_name = table.text("name");
-    let given_slug = table.read("slug", |item| slug(item.text()?));
+    let named = name_and_slug(table, default_name);
+    let hosts = application_host::read_all(table, cookie_domain.as_ref(), base_path, &rules);
     let external_host = external_host?;
-    let name = given_name
-        .or_else(|| given_slug.clone())
-        .or_else(|| default_name.map(str::to_owned))
-        .unwrap_or_else(|| external_host.host.to_string());
-    let slug = given_slug.unwrap_or_else(|| {
-        let from_name = slugified(&name);
-        match from_name.as_str() {
-            "" => slugified(external_host.host.as_str()),
-            _ => from_name,
-        }
-    });
+    let (name, slug) = named.for_host(&external_host.host);
+    let (places, hosts) = hosts.into_iter().unzip();
     let application = DeclaredApplication {
         name,
         slug,
@@ -161,9 +170,49 @@ fn read(table: &mut Table<'_>, default_name: DefaultName, providers: &[String]) 
         cors,
         post_logout_redirect_uri,
         tokens,
+        hosts,
     };
-    check_rule_hosts(table, &application);
-    Some(application)
+    let DeclaredApplication { external_host, cookie_domain, public_paths, rules, .. } = &application;
+    check_rule_hosts(table, "a host of this application", public_paths, rules, |pattern| {
+        match (pattern, cookie_domain) {
+            (HostPattern::Exact(host), Some(domain)) => domain.contains(host),
+            (HostPattern::Exact(host), None) => *host == external_host.host,
+            (HostPattern::Below(above), Some(domain)) => domain.contains(above) || pattern.matches(&external_host.host),
+            (HostPattern::Below(_), None) => pattern.matches(&external_host.host),
+        }
+    });
+    Some((application, places))
+}
+
+/// The `name` and the `slug` of an application or of a host, as far as they are given.
+pub(super) struct Named {
+    name: Option<String>,
+    slug: Option<String>,
+}
+
+impl Named {
+    /// The name and the slug, where need be made from the host.
+    pub(super) fn for_host(self, host: &Host<'_>) -> (String, String) {
+        let name = self.name.unwrap_or_else(|| host.to_string());
+        let slug = self.slug.unwrap_or_else(|| match slugified(&name) {
+            from_name if from_name.is_empty() => slugified(host.as_str()),
+            from_name => from_name,
+        });
+        (name, slug)
+    }
+}
+
+/// Reads `name` and `slug`; the slug is the name where only that is given.
+pub(super) fn name_and_slug(table: &mut Table<'_>, default_name: DefaultName) -> Named {
+    let name = table.text("name");
+    let slug = table.read("slug", |item| slug(item.text()?));
+    Named { name: name.or_else(|| slug.clone()).or_else(|| default_name.map(str::to_owned)), slug }
+}
+
+/// Reads `public_paths`, and leaves out those with mistakes.
+pub(super) fn public_paths(table: &mut Table<'_>, base_path: &str) -> Vec<PublicPathRule> {
+    let tables = table.tables_or_texts("public_paths", Some("path")).unwrap_or_default();
+    tables.into_iter().filter_map(|table| public_path::read(table, base_path)).collect()
 }
 
 fn cookie_domain(text: &str) -> Result<CookieDomain, Complaint> {
@@ -208,31 +257,23 @@ fn identity_provider(table: &mut Table<'_>, providers: &[String]) -> Option<Stri
     }
 }
 
-/// Reports a rule for a host that is not one of the application's: the rule would have no effect.
-fn check_rule_hosts(table: &Table<'_>, application: &DeclaredApplication) {
-    let foreign = |rule: &&PublicPathRule| {
-        rule.host.as_ref().is_some_and(|host| match &application.cookie_domain {
-            Some(domain) => !domain.contains(host),
-            None => *host != application.external_host.host,
-        })
-    };
-    for rule in application.public_paths.iter().filter(foreign) {
-        if let Some(host) = &rule.host {
-            let problem = format!("has a rule for \"{host}\", which is not a host of this application");
+/// Reports a rule for a host that is not `what` it may be for: the rule would have no effect.
+pub(super) fn check_rule_hosts(
+    table: &Table<'_>,
+    what: &str,
+    public_paths: &[PublicPathRule],
+    rules: &[Rule],
+    may_match: impl Fn(&HostPattern) -> bool,
+) {
+    for host in public_paths.iter().filter_map(|rule| rule.host.clone()) {
+        if !may_match(&HostPattern::Exact(host.clone())) {
+            let problem = format!("has a rule for \"{host}\", which is not {what}");
             table.wrong("public_paths", complaint(problem, "remove host, or correct it"));
         }
     }
-    let never = |pattern: &&HostPattern| match (pattern, &application.cookie_domain) {
-        (HostPattern::Exact(host), Some(domain)) => !domain.contains(host),
-        (HostPattern::Exact(host), None) => *host != application.external_host.host,
-        (HostPattern::Below(above), Some(domain)) => {
-            !domain.contains(above) && !pattern.matches(&application.external_host.host)
-        }
-        (HostPattern::Below(_), None) => !pattern.matches(&application.external_host.host),
-    };
-    for (number, rule) in application.rules.iter().enumerate() {
-        for pattern in rule.hosts.iter().filter(never) {
-            let problem = format!("names \"{pattern}\", which is not a host of this application");
+    for (number, rule) in rules.iter().enumerate() {
+        for pattern in rule.hosts.iter().filter(|pattern| !may_match(pattern)) {
+            let problem = format!("names \"{pattern}\", which is not {what}");
             table.wrong_element("rule", number, complaint(problem, "correct hosts"));
         }
     }

@@ -89,7 +89,7 @@ const PRESETS: [(&str, [(&str, IdentityField); 4]); 2] = {
     ]
 };
 
-/// The names of an application's further headers. The proxy must remove them from requests of clients, because the application
+/// The names of further headers of an application, or of a host. The proxy must remove them from requests of clients, because the application
 /// believes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FurtherNames {
@@ -99,15 +99,22 @@ pub(crate) struct FurtherNames {
     pub(crate) by_operator: Vec<HeaderName>,
 }
 
-impl DeclaredApplication {
-    /// The names of the application's further headers.
-    #[must_use]
-    pub(crate) fn further_names(&self) -> FurtherNames {
-        let names = self.further_headers.iter().map(|header| header.name.clone());
+impl FurtherNames {
+    fn of(headers: &[FurtherHeader], basic_auth: Option<&BasicAuth>) -> Self {
+        let names = headers.iter().map(|header| header.name.clone());
         let (in_examples, mut by_operator): (Vec<_>, Vec<_>) =
             names.partition(|name| PRESETS.iter().any(|(_, preset)| preset.iter().any(|(known, _)| name == known)));
-        by_operator.extend(self.basic_auth.as_ref().map(|_| AUTHORIZATION));
-        FurtherNames { in_examples, by_operator }
+        by_operator.extend(basic_auth.map(|_| AUTHORIZATION));
+        Self { in_examples, by_operator }
+    }
+}
+
+impl DeclaredApplication {
+    /// The slug of the application and of each of its hosts, with the names of their own further headers.
+    pub(crate) fn further_names(&self) -> impl Iterator<Item = (&str, FurtherNames)> {
+        let own = FurtherNames::of(&self.further_headers, self.basic_auth.as_ref());
+        let hosts = self.hosts.iter().map(|host| (&*host.slug, FurtherNames::of(&host.further_headers, None)));
+        std::iter::once((&*self.slug, own)).chain(hosts)
     }
 }
 
@@ -117,11 +124,25 @@ pub(super) fn switches(mut table: Table<'_>) -> (HeaderSwitches, Vec<FurtherHead
         jwt: table.boolean("jwt", true),
         warn_bytes: table.number("warn_bytes", 4096, 256..=1_048_576),
     };
+    let sets = sets(&mut table);
+    table.finish();
+    (switches, sets)
+}
+
+/// Reads `headers` of a host: whether it has a `jwt` switch of its own, and its sets.
+pub(super) fn switches_of_host(mut table: Table<'_>) -> (Option<bool>, Vec<FurtherHeader>) {
+    let jwt = table.optional_boolean("jwt");
+    let sets = sets(&mut table);
+    table.finish();
+    (jwt, sets)
+}
+
+/// Reads `presets` and `additional`.
+fn sets(table: &mut Table<'_>) -> Vec<FurtherHeader> {
     let presets = table.each("presets", &[',', ' '], |item| preset(item.text()?)).unwrap_or_default();
     let additional = table.each("additional", &[',', ' '], |item| name(item.text()?)).unwrap_or_default();
-    table.finish();
     let additional = additional.into_iter().map(|name| FurtherHeader { name, source: HeaderSource::Attribute });
-    (switches, presets.into_iter().flatten().chain(additional).collect())
+    presets.into_iter().flatten().chain(additional).collect()
 }
 
 /// Reads the entries of `header`, and leaves out those with mistakes.

@@ -12,7 +12,6 @@ use super::mistakes::{Mistake, Mistakes, complaint, shown};
 use super::reader::{Report, Table};
 use super::server::private_networks;
 use super::{Origins, Settings, Store, application, docker, provider, server, session};
-use crate::access::Rule;
 use crate::app::DeclaredApplication;
 use crate::serve::{Admin, Server};
 
@@ -184,7 +183,7 @@ fn check_networks<'a>(
     server: &Server,
 ) {
     if server.trusted_proxies == private_networks()
-        && let Some(application) = applications.find(|application| application.rules.iter().any(Rule::looks_at_client))
+        && let Some(application) = applications.find(|application| application.looks_at_client())
     {
         let problem = format!("has to be given, because {} has rules for networks", shown(&application.slug));
         let hint = "by default every host in a private network can claim any client address: name your proxies only";

@@ -4,6 +4,7 @@
 
 mod address;
 mod application;
+mod application_host;
 mod docker;
 mod header;
 #[cfg(any(test, fuzzing))]

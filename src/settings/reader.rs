@@ -177,6 +177,12 @@ impl<'r> Table<'r> {
         self.report.note(path, self.tags.get(key).copied(), complaint);
     }
 
+    /// Reports what is wrong with a key of a table in the list under `key`.
+    pub(super) fn wrong_in_element(&self, key: &str, index: usize, name: &str, complaint: Complaint) {
+        let path = format!("{}[{index}].{name}", self.key_path(key));
+        self.report.note(path, self.tags.get(key).copied(), complaint);
+    }
+
     /// The table under a key; an empty table if the key is absent or not a table.
     pub(super) fn table(&mut self, key: &'static str) -> Table<'r> {
         let values = self.read(key, |item| item.dict(key)).unwrap_or_default();

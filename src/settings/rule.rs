@@ -34,7 +34,7 @@ fn host_pattern(text: &str) -> Result<HostPattern, Complaint> {
     }
 }
 
-/// Reads the rules of an application in their order, and leaves out those with mistakes.
+/// Reads the rules of an application or of one of its hosts in their order, and leaves out those with mistakes.
 pub(super) fn read_all(table: &mut Table<'_>, base_path: &str) -> Vec<Rule> {
     let mut tables = table.tables("rule").unwrap_or_default();
     let last = tables.pop();

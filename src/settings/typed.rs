@@ -28,11 +28,15 @@ impl Table<'_> {
     }
 
     pub(super) fn boolean(&mut self, key: &'static str, default: bool) -> bool {
-        let boolean = self.read(key, |item| {
+        self.optional_boolean(key).unwrap_or(default)
+    }
+
+    /// `None` if the key is absent or wrong.
+    pub(super) fn optional_boolean(&mut self, key: &'static str) -> Option<bool> {
+        self.read(key, |item| {
             let wanted = || item.wanted("true or false", "");
             item.boolean().ok_or_else(wanted)
-        });
-        boolean.unwrap_or(default)
+        })
     }
 
     pub(super) fn number<T>(&mut self, key: &'static str, default: T, range: RangeInclusive<T>) -> T

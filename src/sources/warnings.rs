@@ -10,11 +10,10 @@ pub(crate) fn warn_about(settings: &Settings) {
         tracing::warn!(key = %key, "a setting that weakens protection is on");
     }
     for app in &settings.applications {
-        let headers = app.further_names().by_operator;
-        if !headers.is_empty() {
-            let headers = headers.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(", ");
+        for (application, names) in app.further_names().filter(|(_, names)| !names.by_operator.is_empty()) {
+            let headers = names.by_operator.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(", ");
             tracing::warn!(
-                application = app.slug,
+                application,
                 headers,
                 "the proxy must let the application have these headers from forepost alone (lines: examples/README.md)"
             );

@@ -1,4 +1,5 @@
 mod assurance;
+mod hosts;
 mod rules;
 
 use std::sync::LazyLock;

@@ -51,7 +51,7 @@ pub(super) fn unavailable(unavailable: &Unavailable<'_>, context: &Context<'_>) 
     match &unavailable.cause {
         Cause::Store => failure::store(app, html, request_id),
         Cause::Provider => {
-            let page = Page::ProviderAway { application: &app.name, retry_url: &app.external_host.url() };
+            let page = Page::ProviderAway { application: &app.name, retry_url: &app.home_url() };
             reply::page(StatusCode::SERVICE_UNAVAILABLE, &page, html, request_id)
         }
         Cause::Unconfirmed(target) => failure::unconfirmed(app, target, html, request_id),

@@ -94,7 +94,8 @@ impl NewAttempt {
         };
         let state = State {
             id: id.clone(),
-            application: app.id.to_string(),
+            // The callback comes to the application also where the login began at one of its hosts.
+            application: app.realm.application.to_string(),
             target: target.as_str().to_owned(),
             began: now.as_millis(),
             ahead,
@@ -154,10 +155,10 @@ pub(super) struct Kept {
 }
 
 impl ReturnedAttempt {
-    /// Opens the `state` of a callback; `None` when we did not make it for `app`.
+    /// Opens the `state` of a callback; `None` when we did not make it for `app` or one that shares its sessions.
     pub(super) fn open(app: &Application, state: &str, sealer: &Sealer) -> Option<Self> {
         let state: State = open(sealer, STATE, state)?;
-        (*state.application == *app.id).then(|| Self {
+        (*state.application == *app.realm.application).then(|| Self {
             began: UnixTime::from_millis(state.began),
             moment: UnixTime::from_millis(state.began).shifted(state.ahead),
             target: ReturnTarget::parse(app, &state.target).unwrap_or_else(|| ReturnTarget::home(app)),
@@ -223,7 +224,7 @@ mod tests {
 
     use super::superfluous::{SETTLED, is_id_byte};
     use super::*;
-    use crate::app::samples::single;
+    use crate::app::samples::{domain, single, with_host};
     use crate::world::Clock;
 
     #[derive(Clone)]
@@ -261,7 +262,8 @@ mod tests {
 
         fn begin(&mut self) -> NewAttempt {
             self.hands.0.fetch_add(1, Ordering::Relaxed);
-            let target = ReturnTarget::parse(&self.app, "/x?y#z").unwrap();
+            let target = format!("{}x?y#z", self.app.home_url());
+            let target = ReturnTarget::parse(&self.app, &target).unwrap();
             let attempt =
                 NewAttempt::begin(&self.app, &target, &Wish::default(), &self.headers(), &self.sealer, &self.world)
                     .unwrap();
@@ -315,6 +317,21 @@ mod tests {
         assert!(stage.kept(&one).is_none() && stage.kept(&two).is_none(), "values belong to their names");
         stage.jar.clear();
         assert!(stage.kept(&one).is_none(), "no cookie");
+    }
+
+    #[test]
+    fn one_that_began_at_a_host_of_a_domain_comes_back_to_the_domain() {
+        let mut stage = Stage::new();
+        let (home, wiki) = with_host("https://auth.example.com", "example.com", "wiki.example.com");
+        stage.app = wiki;
+        let attempt = stage.begin();
+        for app in [&stage.app, &home] {
+            let returned = ReturnedAttempt::open(app, &attempt.state, &stage.sealer).unwrap();
+            assert_eq!(returned.target.as_str(), "https://wiki.example.com/x?y#z");
+            assert!(returned.kept(app, &stage.headers(), &stage.sealer, stage.world.now()).is_some());
+        }
+        let other = domain("https://auth.dev.example.com", "dev.example.com");
+        assert!(ReturnedAttempt::open(&other, &attempt.state, &stage.sealer).is_none());
     }
 
     #[test]

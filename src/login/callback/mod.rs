@@ -295,13 +295,13 @@ impl Logins {
                 "the session is not refreshed (no refresh token, or session.revalidate_after is off)",
             );
         }
-        if self.guard.completed(&app.id, &session, attempt.began(), now) == Verdict::Loop {
+        if self.guard.completed(&app.realm.application, &session, attempt.began(), now) == Verdict::Loop {
             // Perhaps the cookie does come back, among more of its name than are looked at.
             set_cookies.extend(attempt.target.expire_planted(app));
             return Err(CallbackError::Loop);
         }
         let token = SessionToken::generate(&self.world)?;
-        let opened = Audited::new(&app.id, app.provider.name(), &token, &session);
+        let opened = Audited::new(app.provider.name(), &token, &session);
         let deadline = Instant::now() + SAVE_TIMEOUT;
         retried(deadline, || self.store.save(&token, Arc::clone(&session))).await?;
         retried(deadline, || self.forget(app, visitor, "replaced")).await?;

@@ -14,7 +14,6 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use self::stamp::Stamp;
 use super::{Reading, Source, warn_about};
-use crate::access::Rule;
 use crate::app;
 use crate::catalog::{Declaration, Declared, ReloadRequest};
 use crate::settings::{Attempt, Layers, Mistakes, Settings};
@@ -106,7 +105,7 @@ impl Files {
             tracing::warn!(keys = needs_restart.join(", "), "these settings change with a restart only");
         }
         if needs_restart.contains(&"server.trusted_proxies")
-            && settings.applications.iter().chain(&refused).any(|app| app.rules.iter().any(Rule::looks_at_client))
+            && settings.applications.iter().chain(&refused).any(app::DeclaredApplication::looks_at_client)
         {
             // Rules for networks would believe proxies that the new configuration does not trust.
             let mistake = "rules for networks and another server.trusted_proxies need a restart";

@@ -5,17 +5,22 @@ use std::fs;
 use serde_json::Value;
 
 use super::RULES;
+use super::hosts::DOMAIN;
 use crate::support::process::{borrowed, forepost, quick_start};
 
 fn explained(arguments: &[&str]) -> (Option<i32>, String) {
+    explained_by(RULES, &[&["--application", "app"], arguments].concat())
+}
+
+fn explained_by(rules: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("forepost.toml");
     let provider =
         "[identity_provider.idp]\nissuer = \"https://id.example.com\"\nclient_id = \"proxy\"\nclient_secret = \"x\"\n";
-    fs::write(&file, format!("{provider}{RULES}")).unwrap();
+    fs::write(&file, format!("{provider}{rules}")).unwrap();
     fs::write(folder.path().join("bob.json"), r#"{"sub": "id-bob", "preferred_username": "bob"}"#).unwrap();
     fs::write(folder.path().join("eve.json"), r#"{"sub": "id-eve", "email": "eve@x.example.com"}"#).unwrap();
-    let config = ["--config", file.to_str().unwrap(), "explain", "--application", "app"];
+    let config = ["--config", file.to_str().unwrap(), "explain"];
     let output = forepost(&[&config[..], arguments].concat(), &[]).current_dir(folder.path()).output().unwrap();
     let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
     (output.status.code(), String::from_utf8(text).unwrap())
@@ -92,4 +97,32 @@ fn decisions_are_explained() {
     let output = forepost(&line, &borrowed(&environment)).output().unwrap();
     let (code, text) = (output.status.code(), String::from_utf8(output.stderr).unwrap());
     assert!(code == Some(64) && text.contains("there is no application"), "{text}");
+}
+
+#[test]
+fn rules_of_a_host_are_told_from_those_of_its_application() {
+    let check = |application: &str, path: &str, status, texts: &[&str]| {
+        let url = format!("https://{path}");
+        let (code, text) = explained_by(DOMAIN, &["--application", application, "--url", &url, "--claims", "bob.json"]);
+        assert_eq!(code, Some(status), "{text}");
+        for wanted in texts {
+            assert!(text.contains(wanted), "{wanted} is not in\n{text}");
+        }
+    };
+    check(
+        "sonarr",
+        "sonarr.example.test/",
+        1,
+        &[
+            "application: sonarr, signed in: bob",
+            "decided by: host.required_groups (require), required_groups (require)",
+            "host.public_paths[0] (public) is not for this request: paths",
+            "  rule[0] (deny) is not for this request: paths",
+        ],
+    );
+    check("sonarr", "sonarr.example.test/internal", 1, &["decided by: rule[0] (deny)"]);
+    check("sonarr", "sonarr.example.test/api", 0, &["decided by: host.public_paths[0] (public)"]);
+    check("home", "sonarr.example.test/", 64, &["home does not answer for sonarr.example.test; sonarr does"]);
+    check("sonarr", "wiki.example.test/", 64, &["sonarr does not answer for wiki.example.test; home does"]);
+    check("none", "wiki.example.test/", 64, &["there is no application \"none\"; there are home, sonarr, grafana"]);
 }

@@ -1,6 +1,7 @@
 //! Who gets in: rules of every kind, asked for by every proxy.
 
 mod explained;
+mod hosts;
 
 use std::fs;
 

@@ -1,4 +1,5 @@
 mod docker;
+mod hosts;
 mod provider;
 
 use super::{MINIMAL, loaded, refused};
