@@ -2,6 +2,7 @@
 
 use http::Method;
 
+use super::examples;
 use crate::support::{Browser, DIALECTS, Stage};
 
 pub(super) const DOMAIN: &str = r#"
@@ -123,4 +124,30 @@ async fn a_request_names_one_host() {
     assert_eq!(start("sonarr.example.test", "auth.example.test").await, 302);
     assert_eq!(start("grafana.example.test", "sonarr.example.test").await, 400);
     assert_eq!(start("wiki.example.test", "sonarr.example.test").await, 400);
+}
+
+/// The example of the document, with the groups of alice and bob.
+#[tokio::test]
+async fn the_example_does_what_it_says() {
+    let example = examples()[2].replace("example.com", "example.test").replace("media", "admins");
+    assert!(example.contains("Grafana"), "{example}");
+    for (group, administrator, user) in [("staff", 200, 403), ("nobody", 200, 403)] {
+        let stage = Stage::with("", &example.replace("family", group)).await;
+        let (mut alice, mut bob) = (stage.browser(), stage.browser());
+        stage.sign_in(&mut alice, "https://grafana.example.test/admin", "alice").await.is(administrator);
+        stage.sign_in(&mut bob, "https://grafana.example.test/admin", "bob").await.is(user);
+        let everywhere = if group == "staff" { 200 } else { 403 };
+        for (browser, path, expected) in [
+            (&mut alice, "sonarr.example.test/", everywhere),
+            (&mut bob, "sonarr.example.test/", 403),
+            (&mut bob, "sonarr.example.test/api/metrics", 200),
+            (&mut alice, "sonarr.example.test/metrics", 403),
+            (&mut bob, "grafana.example.test/", everywhere),
+            (&mut bob, "wiki.example.test/", everywhere),
+            (&mut bob, "wiki.example.test/metrics", 403),
+        ] {
+            let reply = stage.check("traefik", browser, &format!("https://{path}")).await;
+            assert_eq!(reply.status, expected, "{group} {path}");
+        }
+    }
 }

@@ -315,7 +315,7 @@ async fn both_orders_of_the_document_can_be_written() {
 
 #[tokio::test]
 async fn bindings_of_authentik_can_be_said() {
-    let stage = Stage::with("", &examples()[2]).await;
+    let stage = Stage::with("", &examples()[3]).await;
     let any = HOME;
     let all = "https://admin.example.com/sub/";
     for (user, of_any, of_all) in [("alice", 200, 200), ("bob", 200, 403)] {
