@@ -166,7 +166,7 @@ fn application(rules: usize) -> Arc<Application> {
 #[divan::bench(sample_size = 200)]
 fn header_block(bencher: Bencher) {
     let (template, jwks) = (&STAGE.app.header_template, HeaderValue::from_static("https://id.example.com/jwks/"));
-    bencher.bench(|| black_box(&KEPT[0].1).identity().headers(template, &jwks, UnixTime::from_secs(1)));
+    bencher.bench(|| black_box(&KEPT[0].1).identity().headers(template, &jwks, Some(UnixTime::from_secs(1))));
 }
 
 // As many requests at once as stay in the processor's cache: a real one has just been read.

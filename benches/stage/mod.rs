@@ -32,11 +32,20 @@ const ID_TOKEN_BYTES: usize = 1047;
 
 const LIFETIME: Duration = Duration::from_hours(1);
 
-/// An outpost with one application, without listeners.
+/// The only application, as most benches want it.
+const APPLICATION: &str = r#"
+[[application]]
+slug = "app"
+external_host = "https://app.example.com"
+public_paths = [{ prefix = "/public" }]
+required_groups = ["staff"]
+"#;
+
+/// An outpost without listeners.
 pub(crate) struct Stage {
     /// What answers.
     pub(crate) outpost: Outpost,
-    /// The only application.
+    /// The first application.
     pub(crate) app: Arc<Application>,
     /// Its sessions.
     pub(crate) store: Arc<dyn SessionStore>,
@@ -44,8 +53,13 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Sets an outpost up, whose settings end with the table `[log]` and these lines.
+    /// Sets an outpost with one application up, whose settings end with the table `[log]` and these lines.
     pub(crate) async fn new(log: &str) -> Result<Self, Failure> {
+        Self::of(APPLICATION, log).await
+    }
+
+    /// The same with these applications.
+    pub(crate) async fn of(applications: &str, log: &str) -> Result<Self, Failure> {
         let issuer = provider::start()?;
         let settings = Settings::from_toml(&format!(
             r#"
@@ -53,11 +67,7 @@ impl Stage {
             issuer = "{issuer}"
             client_id = "proxy"
             client_secret = "the secret of a bench"
-            [[application]]
-            slug = "app"
-            external_host = "https://{HOST}"
-            public_paths = [{{ prefix = "/public" }}]
-            required_groups = ["staff"]
+            {applications}
             [session]
             max_sessions = 1000000
             [log]

@@ -38,10 +38,14 @@ impl Rule {
     /// Adds the claims that the rule looks at.
     pub(crate) fn add_wanted_claims(&self, wanted: &mut WantedClaims) {
         if let Action::Require(requirements) = &self.action {
-            requirements.iter().for_each(|requirement| requirement.add_wanted_claims(wanted));
+            for requirement in requirements {
+                requirement.add_wanted_claims(wanted);
+            }
         }
         if self.when.as_ref().is_some_and(Expression::looks_at_email) {
-            EMAIL_AND_ITS_FLAG.iter().for_each(|name| wanted.add(&ClaimPath::new(name)));
+            for name in EMAIL_AND_ITS_FLAG {
+                wanted.add(&ClaimPath::new(name));
+            }
         }
         if self.when.as_ref().is_some_and(Expression::looks_at_claims) {
             wanted.add_all();

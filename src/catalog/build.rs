@@ -164,12 +164,12 @@ impl Builder {
             provider: declared.identity_provider.clone(),
         })?;
         let before = previous.family(&declared.slug);
-        let shared = match before.first().map(|app| &app.shared).filter(|it| it.is_of(declared, provider)) {
-            Some(shared) => Arc::clone(shared),
-            None => {
-                let token_issuers = self.token_issuers(before.first(), declared)?;
-                Arc::new(Shared::new(declared, Arc::clone(provider), token_issuers))
-            }
+        let known = before.first().map(|app| &app.shared).filter(|it| it.is_of(declared, provider));
+        let shared = if let Some(known) = known {
+            Arc::clone(known)
+        } else {
+            let token_issuers = self.token_issuers(before.first(), declared)?;
+            Arc::new(Shared::new(declared, Arc::clone(provider), token_issuers))
         };
         let as_before = |slug: &str, host: Option<&DeclaredHost>| {
             let is_same = |it: &&Arc<Application>| Arc::ptr_eq(&it.shared, &shared) && it.host.as_deref() == host;

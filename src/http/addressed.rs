@@ -127,8 +127,11 @@ fn agree<'r>(catalog: &Catalog, named: Authority<'r>, forwarded: &Authority<'r>)
     }
     // Proxies may know forepost by the name that logins come back to, where the hosts of a cookie domain share them.
     let is_own = |app: &Application| [&named, forwarded].iter().any(|it| it.host == app.external_host.host);
+    let is_one = |one: &Arc<Application>, other: &Arc<Application>| {
+        Arc::ptr_eq(one, other) || (one.realm == other.realm && is_own(one))
+    };
     match (catalog.find(&named.host), catalog.find(&forwarded.host)) {
-        (Some(one), Some(other)) if !Arc::ptr_eq(one, other) && !(one.realm == other.realm && is_own(one)) => {
+        (Some(one), Some(other)) if !is_one(one, other) => {
             Err(Misaddressed::TwoApplications { named, forwarded: forwarded.clone() })
         }
         _ => Ok(()),
