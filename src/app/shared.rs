@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::DeclaredApplication;
+use super::{DeclaredApplication, DeclaredHost};
 use crate::access::{Policy, Rule};
-use crate::identity::{FurtherHeaders, WantedClaims};
+use crate::identity::{ClaimNames, FurtherHeaders, WantedClaims};
 use crate::oidc::Provider;
 
 /// What an application and those of its hosts share, because they share its sessions.
@@ -57,9 +57,24 @@ impl Shared {
 }
 
 impl DeclaredApplication {
+    /// Whether sessions of the application are good for another host as they are: it looks at no claim, and gets no ID token, that the
+    /// application and its hosts do not. `names` are those of the identity provider.
+    #[must_use]
+    pub(crate) fn suits(&self, host: &DeclaredHost, names: &ClaimNames) -> bool {
+        let mut wanted = WantedClaims::of(names);
+        host.rules.iter().for_each(|rule| rule.add_wanted_claims(&mut wanted));
+        FurtherHeaders::new(host.further_headers.clone(), None).add_wanted_claims(&mut wanted);
+        let sends_id_token = host.jwt == Some(true) && !self.sends_id_token();
+        self.wanted_of(names).covers(&wanted) && !sends_id_token
+    }
+
     /// The claims that the application or one of its hosts looks at.
     fn wanted_claims(&self, provider: &Provider) -> WantedClaims {
-        let mut wanted = WantedClaims::of(&provider.settings().claims);
+        self.wanted_of(&provider.settings().claims)
+    }
+
+    fn wanted_of(&self, names: &ClaimNames) -> WantedClaims {
+        let mut wanted = WantedClaims::of(names);
         self.all_rules().for_each(|rule| rule.add_wanted_claims(&mut wanted));
         let further = FurtherHeaders::new(self.further_headers.clone(), self.basic_auth.clone());
         further.add_wanted_claims(&mut wanted);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::further_hosts::Joined;
 use super::names::Names;
 use super::{Catalog, Declaration, Declared};
 use crate::app::{Application, DeclaredApplication, DeclaredHost, Shared};
@@ -70,6 +71,14 @@ pub enum Problem {
         /// What it names.
         provider: String,
     },
+    /// A host is declared for an application that there is not, or whose cookie domain it is not under.
+    #[error("host {host}: there is no application {application} with a cookie domain that the host is under")]
+    NoDomain {
+        /// The host.
+        host: String,
+        /// What it is declared for.
+        application: String,
+    },
     /// An earlier application, or one of its hosts, has the same slug, host or cookie domain.
     #[error("application {application}: {key} {value} is that of application {other} too, from {other_origin}")]
     Taken {
@@ -94,11 +103,11 @@ impl Builder {
     /// which.
     #[must_use]
     pub fn build(&self, previous: &Catalog, declared: &[Declaration]) -> (Catalog, Vec<Conflict>) {
-        let mut conflicts = Vec::new();
+        let Joined { declared, origins: of_hosts, mut conflicts } = Joined::new(declared);
         let mut conflict =
             |origin: &Arc<str>, problem| conflicts.push(Conflict { origin: Arc::clone(origin), problem });
         let mut providers = BTreeMap::new();
-        for Declaration { origin, declared } in declared {
+        for Declaration { origin, declared } in &*declared {
             if let Declared::Provider { name, registration } = declared {
                 match self.provider(&providers, previous, name, registration) {
                     Ok(provider) => drop(providers.insert(name.clone(), provider)),
@@ -114,7 +123,7 @@ impl Builder {
         let mut names = Names::default();
         let mut applications: Vec<Arc<Application>> = Vec::new();
         let mut origins = BTreeMap::new();
-        for Declaration { origin, declared } in declared {
+        for Declaration { origin, declared } in &*declared {
             if let Declared::Application(declared) = declared {
                 let family = names
                     .check(declared)
@@ -124,7 +133,8 @@ impl Builder {
                     conflict(origin, problem);
                     kept(previous, &mut names, origin, &providers, &declared.slug).to_vec()
                 });
-                origins.extend(family.iter().map(|app| (app.id.clone(), Arc::clone(origin))));
+                let origin = |id: &str| Arc::clone(of_hosts.get(id).unwrap_or(origin));
+                origins.extend(family.iter().map(|app| (app.id.clone(), origin(app.id.as_str()))));
                 applications.extend(family);
             }
         }

@@ -26,6 +26,13 @@ pub enum Declared {
     },
     /// What a proxy protects.
     Application(Box<app::DeclaredApplication>),
+    /// A host of an application with a cookie domain that another declaration is about.
+    Host {
+        /// The slug of the application.
+        application: String,
+        /// The host.
+        host: Arc<app::DeclaredHost>,
+    },
 }
 
 impl Declaration {

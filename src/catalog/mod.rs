@@ -5,6 +5,7 @@
 
 mod build;
 mod declaration;
+mod further_hosts;
 mod hosts;
 mod names;
 mod publication;

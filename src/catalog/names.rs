@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Problem;
-use crate::app::DeclaredApplication;
+use crate::app::{DeclaredApplication, DeclaredHost};
 
 /// The slugs, hosts and cookie domains that are taken.
 #[derive(Default)]
@@ -52,6 +52,20 @@ impl Names {
         Ok(())
     }
 
+    /// Checks that no application has what `host` is to have.
+    pub(super) fn check_host(&self, host: &DeclaredHost) -> Result<(), Problem> {
+        let taken = claims_of_host(host).into_iter().find_map(|claim| Some((self.0.get(&claim.name).cloned()?, claim)));
+        taken.map_or(Ok(()), |(Owner { slug: other, origin: other_origin }, claim)| {
+            Err(Problem::Taken { application: claim.slug, key: claim.key, value: claim.name.1, other, other_origin })
+        })
+    }
+
+    /// Notes what `host` has from now on.
+    pub(super) fn add_host(&mut self, host: &DeclaredHost, origin: &Arc<str>) {
+        let owner = |slug| Owner { slug, origin: Arc::clone(origin) };
+        self.0.extend(claims_of_host(host).into_iter().map(|claim| (claim.name, owner(claim.slug))));
+    }
+
     /// Notes what `declared` and its hosts have from now on.
     pub(super) fn add(&mut self, declared: &DeclaredApplication, origin: &Arc<str>) {
         let owner = |slug| Owner { slug, origin: Arc::clone(origin) };
@@ -59,8 +73,18 @@ impl Names {
     }
 }
 
+fn claim(kind: Kind, key: &'static str, value: String, slug: &str) -> Claim {
+    Claim { name: (kind, value), key, slug: slug.to_owned() }
+}
+
+fn claims_of_host(host: &DeclaredHost) -> [Claim; 2] {
+    [
+        claim(Kind::Slug, "slug", host.slug.clone(), &host.slug),
+        claim(Kind::Host, "host", host.host.to_string(), &host.slug),
+    ]
+}
+
 fn claims(declared: &DeclaredApplication) -> impl Iterator<Item = Claim> {
-    let claim = |kind, key, value: String, slug: &str| Claim { name: (kind, value), key, slug: slug.to_owned() };
     let slug = &declared.slug;
     let domain = declared.cookie_domain.as_ref();
     let own = [
@@ -68,11 +92,6 @@ fn claims(declared: &DeclaredApplication) -> impl Iterator<Item = Claim> {
         Some(claim(Kind::Host, "external_host", declared.external_host.host.to_string(), slug)),
         domain.map(|domain| claim(Kind::CookieDomain, "cookie_domain", domain.to_string(), slug)),
     ];
-    let hosts = declared.hosts.iter().flat_map(move |host| {
-        [
-            claim(Kind::Slug, "slug", host.slug.clone(), &host.slug),
-            claim(Kind::Host, "host", host.host.to_string(), &host.slug),
-        ]
-    });
+    let hosts = declared.hosts.iter().flat_map(|host| claims_of_host(host));
     own.into_iter().flatten().chain(hosts)
 }

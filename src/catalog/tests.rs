@@ -150,6 +150,79 @@ fn domain(group: &str, hosts: &[(&str, &str)]) -> Declaration {
     Declaration::application("test".into(), declaration("https://auth.example.com", Some("example.com"), "idp", change))
 }
 
+/// A host that another source declares for an application.
+fn further_host(application: &str, host: &str, slug: &str) -> Declaration {
+    let host = DeclaredHost {
+        host: Host::parse(host).unwrap().into_owned(),
+        name: host.to_owned(),
+        slug: slug.to_owned(),
+        public_paths: Vec::new(),
+        rules: Vec::new(),
+        required_groups: Vec::new(),
+        jwt: None,
+        further_headers: Vec::new(),
+    };
+    let declared = Declared::Host { application: application.to_owned(), host: Arc::new(host) };
+    Declaration { origin: "docker container x".into(), declared }
+}
+
+#[test]
+fn hosts_are_added_to_the_application_of_another_source() {
+    let declared = [
+        provider("idp", "a"),
+        domain("family", &[("wiki.example.com", "x")]),
+        further_host("auth-example-com", "tv.example.com", "tv"),
+        // What applications have comes first, wherever it stands; a host that is refused takes nothing with it.
+        further_host("auth-example-com", "wiki.example.com", "other"),
+        further_host("auth-example-com", "music.example.com", "wiki-example-com"),
+        further_host("auth-example-com", "single.example.com", "single"),
+        further_host("auth-example-com", "tv.example.com", "tv2"),
+        further_host("auth-example-com", "tv.elsewhere.test", "tv3"),
+        further_host("gone", "a.example.com", "a"),
+        further_host("single-example-com", "b.single.example.com", "b"),
+        application("single.example.com", "idp", "x"),
+    ];
+    let builder = builder();
+    let (first, conflicts) = builder.build(&Catalog::default(), &declared);
+    let conflicts: Vec<_> = conflicts.iter().map(ToString::to_string).collect();
+    let taken = |slug: &str, key: &str, value: &str, other: &str, origin: &str| {
+        format!(
+            "application {slug}: {key} {value} is that of application {other} too, from {origin} (from docker container x)"
+        )
+    };
+    let no_domain = |host: &str, application: &str| {
+        let problem =
+            format!("host {host}: there is no application {application} with a cookie domain that the host is under");
+        format!("{problem} (from docker container x)")
+    };
+    assert_eq!(
+        conflicts,
+        [
+            taken("other", "host", "wiki.example.com", "wiki-example-com", "test"),
+            taken("wiki-example-com", "slug", "wiki-example-com", "wiki-example-com", "test"),
+            taken("single", "host", "single.example.com", "single-example-com", "test"),
+            taken("tv2", "host", "tv.example.com", "tv", "docker container x"),
+            no_domain("tv.elsewhere.test", "auth-example-com"),
+            no_domain("a.example.com", "gone"),
+            no_domain("b.single.example.com", "single-example-com"),
+        ]
+    );
+    let ids: Vec<_> = first.applications().iter().map(|app| app.id.to_string()).collect();
+    assert_eq!(ids, ["auth-example-com", "wiki-example-com", "tv", "single-example-com"]);
+    let origin = |id: &str| first.origin(&first.application(id).unwrap().id).map(ToString::to_string);
+    assert_eq!(
+        [origin("tv"), origin("wiki-example-com")],
+        [Some("docker container x".to_owned()), Some("test".to_owned())]
+    );
+    // One more host changes none of the others.
+    let more = [&declared[..], &[further_host("auth-example-com", "new.example.com", "new")]].concat();
+    let (second, _) = builder.build(&first, &more);
+    assert!(second.application("new").is_some());
+    for id in ["auth-example-com", "wiki-example-com", "tv", "single-example-com"] {
+        assert!(same_application(&first, &second, id), "{id}");
+    }
+}
+
 #[test]
 fn of_a_domain_only_the_host_that_changed_is_new() {
     let with = |hosts: &[(&str, &str)]| [provider("idp", "a"), domain("x", hosts)];
@@ -238,6 +311,7 @@ proptest! {
                             prop_assert_eq!(Arc::ptr_eq(before, provider), *before.settings() == **registration);
                         }
                     }
+                    Declared::Host { .. } => unreachable!("none is made above"),
                     Declared::Application(declared) => {
                         let app = next.find(&declared.external_host.host).unwrap();
                         prop_assert!(app.shared.declared == **declared);

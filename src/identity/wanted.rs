@@ -83,6 +83,12 @@ impl WantedClaims {
         self.paths == other.paths && self.kept == other.kept
     }
 
+    /// Whether `other` looks at no claim that this does not look at.
+    #[must_use]
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        self.kept.covers(&other.kept) && other.paths.iter().all(|path| self.paths.contains(path))
+    }
+
     /// Keeps all claims.
     pub(crate) fn add_all(&mut self) {
         Arc::make_mut(&mut self.kept).all = true;

@@ -7,7 +7,7 @@ use super::mistakes::{Complaint, complaint};
 use super::reader::Table;
 use super::{address, header, rule};
 use crate::access::Rule;
-use crate::app::DeclaredHost;
+use crate::app::{DeclaredApplication, DeclaredHost};
 use crate::host::CookieDomain;
 
 /// Reads the hosts of an application with this cookie domain, and leaves out those with mistakes. With each is its place in the list.
@@ -30,6 +30,14 @@ pub(super) fn read_all(
         Some((place, Arc::new(host?)))
     });
     hosts.collect()
+}
+
+/// Reads one host of `application`, out of a table of its own.
+pub(super) fn read_alone(mut table: Table<'_>, application: &DeclaredApplication) -> Option<DeclaredHost> {
+    let DeclaredApplication { cookie_domain, external_host, rules, .. } = application;
+    let host = read(&mut table, cookie_domain.as_ref(), &external_host.base_path, rules);
+    table.finish();
+    host
 }
 
 /// Reads one host.

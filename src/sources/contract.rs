@@ -31,7 +31,7 @@ pub(super) trait Stage {
 fn groups(reading: &Reading) -> BTreeMap<String, String> {
     let group = |declared: &Declared| match declared {
         Declared::Application(app) => Some((app.slug.clone(), app.required_groups.join(","))),
-        Declared::Provider { .. } => None,
+        Declared::Provider { .. } | Declared::Host { .. } => None,
     };
     reading.declarations.iter().filter_map(|it| group(&it.declared)).collect()
 }

@@ -27,12 +27,17 @@ struct Scene {
 
 impl Scene {
     async fn new(podman: Podman) -> Self {
+        Self::with(podman, "external_host = \"https://home.example.com\"").await
+    }
+
+    /// One whose file has an application with these lines.
+    async fn with(podman: Podman, application: &str) -> Self {
         let (provider, folder) = (provider().await, tempfile::tempdir().unwrap());
         let (issuer, socket) = (provider.issuer(), podman.socket());
         let text = format!(
             "[identity_provider.default]\nissuer = \"{issuer}\"\nclient_id = \"proxy\"\nclient_secret = \"proxy-secret\"\n\
-             [[application]]\nexternal_host = \"https://home.example.com\"\n\
-             [docker]\nendpoint = \"unix://{}\"\ndomains = [\"app.example.com\", \"home.example.com\"]\ngrace = \"off\"\n\
+             [[application]]\n{application}\n\
+             [docker]\nendpoint = \"unix://{}\"\ndomains = [\"app.example.com\", \"home.example.com\", \"tv.example.com\"]\ngrace = \"off\"\n\
              [server]\nhttp = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n[session]\nstore = \"memory\"\n",
             socket.display()
         );
@@ -158,5 +163,35 @@ async fn a_container_takes_nothing_that_is_not_its_own() {
         check(&mut stranger, APP).await.is(302);
         check(&mut stranger, "https://auth.example.net/page").await.is(400);
         check(&mut stranger, "https://x.app.example.com/page").await.is(400);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_label_gives_a_host_of_a_domain_its_own_rules() {
+    let mut podman = Podman::new();
+    podman.start().await;
+    let home = "external_host = \"https://app.example.com\"\ncookie_domain = \"example.com\"";
+    let mut scene = Scene::with(podman, home).await;
+    let mut alice = scene.browser();
+    sign_in(&mut alice).await;
+    let tv = "https://tv.example.com/page";
+    let slug = async |browser: &mut Browser| check(browser, tv).await.is(200).header("x-authentik-meta-app").clone();
+    assert_eq!(slug(&mut alice).await, "app-example-com");
+    // The session of the domain goes on; nothing else changes.
+    for (labels, status) in [
+        (&["forepost.name=TV", "forepost.host=tv.example.com"][..], 200),
+        (&["forepost.groups=none", "forepost.host=tv.example.com"], 403),
+    ] {
+        scene.podman.create("tv", labels);
+        let line = scene.changed();
+        assert_eq!([&line["changed"], &line["removed"]], ["", ""], "{line:#}");
+        check(&mut alice, tv).await.is(status);
+        check(&mut alice, APP).await.is(200);
+        if status == 200 {
+            assert_eq!(slug(&mut alice).await, "tv");
+        }
+        scene.podman.remove("tv");
+        scene.changed();
+        assert_eq!(slug(&mut alice).await, "app-example-com");
     }
 }

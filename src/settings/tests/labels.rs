@@ -6,16 +6,23 @@ use proptest::prelude::*;
 
 use super::{MINIMAL, loaded};
 use crate::app::DeclaredApplication;
-use crate::settings::labels::{LabelContext, LabelledHost, applications};
+use crate::settings::labels::{LabelContext, LabelledHost, OfLabels, declared};
 
 fn read(labels: &[(&str, &str)], context: &LabelContext) -> Result<Vec<DeclaredApplication>, Vec<String>> {
     let labels: BTreeMap<_, _> = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let host = LabelledHost { label: "forepost.host".to_owned(), host: "https://app.example.com".to_owned() };
-    applications(&labels, &[host], context)
+    declared(&labels, &[host], context).map(|found| found.into_iter().map(application).collect())
+}
+
+fn application(found: OfLabels) -> DeclaredApplication {
+    match found {
+        OfLabels::Application(application) => *application,
+        OfLabels::Host { host, .. } => panic!("{host:?}"),
+    }
 }
 
 fn context() -> LabelContext {
-    LabelContext { providers: vec!["default".to_owned()], names_proxies: true }
+    LabelContext { providers: vec!["default".to_owned()], names_proxies: true, domains: Vec::new() }
 }
 
 /// The labels make the application that these lines of a file make.
@@ -242,7 +249,8 @@ fn too_much_is_refused() {
 fn each_host_is_an_application_of_its_own() {
     let labels = BTreeMap::from([("name".to_owned(), "Media".to_owned()), ("groups".to_owned(), "media".to_owned())]);
     let host = |host: &str| LabelledHost { label: "forepost.host".to_owned(), host: host.to_owned() };
-    let found = applications(&labels, &[host("tv.example.com"), host("http://music.example.com")], &context()).unwrap();
+    let found = declared(&labels, &[host("tv.example.com"), host("http://music.example.com")], &context()).unwrap();
+    let found: Vec<_> = found.into_iter().map(application).collect();
     let slugs: Vec<_> =
         found.iter().map(|app| (app.slug.as_str(), app.external_host.url(), app.required_groups.len())).collect();
     assert_eq!(
@@ -252,6 +260,92 @@ fn each_host_is_an_application_of_its_own() {
             ("music-example-com", "http://music.example.com/".to_owned(), 1),
         ]
     );
+}
+
+/// An application of the file with a cookie domain, and what its provider calls claims.
+const HOME: &str = r#"
+[identity_provider.default]
+issuer = "https://id.example.com/"
+client_id = "forepost"
+client_secret = "a secret"
+[[application]]
+slug = "home"
+external_host = "https://auth.example.com/base"
+cookie_domain = "example.com"
+headers = { jwt = false }
+[[application.rule]]
+paths = [{ prefix = "/x" }]
+require = { claims = { department = "it" } }
+[[application.rule]]
+deny = true
+paths = [{ prefix = "/y" }]
+"#;
+
+fn of_host(labels: &[(&str, &str)], host: &str) -> Result<OfLabels, Vec<String>> {
+    let mut home = loaded(HOME);
+    let claims = home.identity_providers["default"].claims.clone();
+    let context = LabelContext { domains: vec![(home.applications.remove(0), claims)], ..context() };
+    let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let host = LabelledHost { label: "forepost.host".to_owned(), host: host.to_owned() };
+    declared(&labels, &[host], &context).map(|mut found| found.remove(0))
+}
+
+#[test]
+fn a_host_under_a_cookie_domain_of_the_file_is_a_host_of_its_application() {
+    for (labels, lines) in [
+        (&[][..], ""),
+        (&[("name", "TV"), ("groups", "media")], "name = \"TV\"\nrequired_groups = [\"media\"]"),
+        (&[("slug", "tv"), ("public", "/api, /ping")], "slug = \"tv\"\npublic_paths = [\"/api\", \"/ping\"]"),
+        (
+            &[("headers.jwt", "false"), ("header.1.name", "X-A"), ("header.1.text", "b")],
+            "headers = { jwt = false }\nheader = [{ name = \"X-A\", text = \"b\" }]",
+        ),
+        (
+            &[("rule.1.prefix", "/a"), ("rule.1.require.claims.department", "hr"), ("users", "bob")],
+            "rule = [{ paths = [{ prefix = \"/a\" }], require = { claims = { department = \"hr\" } } }, { require = { users = [\"bob\"] } }]",
+        ),
+    ] {
+        for host in ["tv.example.com", "TV.example.com.", "https://tv.example.com", "https://tv.example.com/"] {
+            let expected = loaded(&format!("{HOME}[[application.host]]\nhost = \"tv.example.com\"\n{lines}"));
+            let expected = (*expected.applications[0].hosts[0]).clone();
+            let found = of_host(labels, host).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+            assert_eq!(found, OfLabels::Host { application: "home".to_owned(), host: expected }, "{labels:?}");
+        }
+    }
+    assert!(matches!(of_host(&[], "tv.example.net"), Ok(OfLabels::Application(_))));
+}
+
+#[test]
+fn a_host_says_nothing_for_its_domain() {
+    let wrong = |labels: &[(&str, &str)], host: &str, expected: &str| {
+        assert_eq!(of_host(labels, host).unwrap_err(), [expected], "{labels:?} {host}");
+    };
+    for label in
+        ["cookie_domain", "provider", "cors.allowed_origins", "tokens.bearer", "basic_auth.password", "show_required"]
+    {
+        let expected = format!(
+            "label forepost.{label}: is for an application, and tv.example.com is a host of the application home; set it there in the \
+             file, or remove the label"
+        );
+        wrong(&[(label, "example.com")], "tv.example.com", &expected);
+    }
+    for host in ["http://tv.example.com", "tv.example.com:8443", "https://tv.example.com/base"] {
+        let expected = format!(
+            "label forepost.host: \"{host}\" is more than a host; give the host alone: the application home says scheme and path of all \
+             hosts of its domain"
+        );
+        wrong(&[], host, &expected);
+    }
+    let session = "labels forepost.rule, forepost.header, forepost.headers: look at a claim, or send an ID token, that the application home \
+                   does not; name it there in the file: the sessions of all its hosts depend on it";
+    wrong(&[("rule.1.require.claims.salary", "1")], "tv.example.com", session);
+    wrong(
+        &[("rule.1.when", "identity != null && identity.claims.salary == 1"), ("rule.1.deny", "true")],
+        "tv.example.com",
+        session,
+    );
+    wrong(&[("header.1.name", "X-A"), ("header.1.claim", "salary")], "tv.example.com", session);
+    wrong(&[("headers.jwt", "true")], "tv.example.com", session);
 }
 
 proptest! {
@@ -267,8 +361,9 @@ proptest! {
         ),
     ) {
         let host = LabelledHost { label: "forepost.host".to_owned(), host: "app.example.com".to_owned() };
-        match applications(&labels, &[host], &context()) {
+        match declared(&labels, &[host], &context()) {
             Ok(found) => {
+                let found: Vec<_> = found.into_iter().map(application).collect();
                 prop_assert_eq!(found.len(), 1);
                 prop_assert!(!found[0].danger_unverified_email && found[0].cookie_domain.is_none());
                 prop_assert_eq!(found[0].external_host.host.as_str(), "app.example.com");

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use super::engine::Container;
 use super::labels::{self, Labelled};
 use crate::access::{Action, Cors, Rule};
-use crate::app::DeclaredApplication;
+use crate::app::{DeclaredApplication, DeclaredHost};
 use crate::host::Host;
-use crate::settings::{LABEL_PREFIX, LabelContext};
+use crate::settings::{LABEL_PREFIX, LabelContext, OfLabels};
 
 /// Containers with labels of ours; those that were made later are left out.
 const MOST: usize = 10_000;
@@ -22,10 +22,10 @@ const MOST_GONE: usize = 1_000;
 /// The states of containers that do not run any more; engines have others.
 const STOPPED: [&str; 5] = ["dead", "exited", "removing", "stopped", "stopping"];
 
-/// An application and its origin, or what is said of it.
+/// What labels declare, with the origins, and what is wrong with others.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Said {
-    pub(super) applications: Vec<(Arc<str>, DeclaredApplication)>,
+    pub(super) declared: Vec<(Arc<str>, OfLabels)>,
     pub(super) mistakes: Vec<String>,
 }
 
@@ -46,8 +46,8 @@ struct Known {
     stopped: Option<Instant>,
     /// Whether it has been stopped for so long that its application is gone.
     expired: bool,
-    /// Its applications, or those of the container of that name before it whose labels could be read.
-    applications: Vec<Labelled>,
+    /// What its labels declare, or those of the container of that name before it that could be read.
+    labelled: Vec<Labelled>,
     mistakes: Vec<String>,
 }
 
@@ -89,7 +89,7 @@ impl Containers {
         }
         let gone = before.into_iter().filter(|(id, it)| !self.known.contains_key(id) && !it.expired);
         let gone = gone.map(|(id, it)| (id, Known { stopped: it.stopped.or(Some(now)), mistakes: Vec::new(), ..it }));
-        let mut gone: Vec<_> = gone.filter(|(_, it)| !it.applications.is_empty()).collect();
+        let mut gone: Vec<_> = gone.filter(|(_, it)| !it.labelled.is_empty()).collect();
         gone.sort_by_key(|(_, it)| Reverse(it.stopped));
         gone.truncate(MOST_GONE);
         self.known.extend(gone);
@@ -100,8 +100,8 @@ impl Containers {
         let before = self.known.clone();
         let good = last_good(&before);
         for known in self.known.values_mut() {
-            let Known { applications, mistakes, .. } = read(&known.container, context, &good);
-            (known.applications, known.mistakes) = (applications, mistakes);
+            let Known { labelled, mistakes, .. } = read(&known.container, context, &good);
+            (known.labelled, known.mistakes) = (labelled, mistakes);
         }
     }
 
@@ -124,7 +124,7 @@ impl Containers {
         for known in self.known.values().filter(|known| !known.expired) {
             let origin = format!("docker container {}", known.name);
             said.mistakes.extend(known.mistakes.iter().map(|mistake| format!("{origin}: {mistake}")));
-            for labelled in &known.applications {
+            for labelled in &known.labelled {
                 match labels::trespass(labelled, bounds.domains, bounds.file) {
                     Some(mistake) => said.mistakes.push(format!("{origin}: {mistake}")),
                     None => claims.add(known, labelled),
@@ -135,14 +135,14 @@ impl Containers {
             let what = "containers with labels of forepost are left out";
             said.mistakes.push(format!("docker: {} {what}; {MOST} are read", self.left_out));
         }
-        said.applications = claims.settle(&mut said.mistakes).iter().map(Claim::application).collect();
+        said.declared = claims.settle(&mut said.mistakes).iter().map(Claim::declared).collect();
         said
     }
 }
 
 /// What worked last for each name of a container.
 fn last_good(before: &BTreeMap<String, Known>) -> BTreeMap<&str, &Known> {
-    let mut good: Vec<_> = before.values().filter(|known| !known.applications.is_empty()).collect();
+    let mut good: Vec<_> = before.values().filter(|known| !known.labelled.is_empty()).collect();
     good.sort_by_key(|known| (known.stopped.is_none(), known.container.created));
     good.into_iter().map(|known| (known.name.as_str(), known)).collect()
 }
@@ -150,14 +150,14 @@ fn last_good(before: &BTreeMap<String, Known>) -> BTreeMap<&str, &Known> {
 /// Reads the labels of a container. Where they have mistakes, what worked before goes on, whether the labels changed or the file.
 fn read(container: &Container, context: &LabelContext, good: &BTreeMap<&str, &Known>) -> Known {
     let name = labels::name(container);
-    let (applications, mistakes) = match labels::read(container, context) {
-        Ok(applications) => (applications, Vec::new()),
+    let (labelled, mistakes) = match labels::read(container, context) {
+        Ok(labelled) => (labelled, Vec::new()),
         Err(mistakes) => {
-            let before = good.get(name.as_str()).map(|known| known.applications.clone());
+            let before = good.get(name.as_str()).map(|known| known.labelled.clone());
             (before.unwrap_or_default(), mistakes)
         }
     };
-    Known { container: container.clone(), name, stopped: None, expired: false, applications, mistakes }
+    Known { container: container.clone(), name, stopped: None, expired: false, labelled, mistakes }
 }
 
 /// An application that a container claims, or several that say the same.
@@ -180,8 +180,8 @@ impl<'k> Claims<'k> {
         let created = known.container.created.unwrap_or(i64::MAX);
         let (claim, claims) =
             (Claim { known, labelled, is_stopped: known.stopped.is_some(), created }, &mut self.claims);
-        let of_host = self.by_host.entry(&labelled.application.external_host.host).or_default();
-        let same = of_host.iter().find(|at| claims[**at].labelled.application == labelled.application);
+        let of_host = self.by_host.entry(labelled.declared.host()).or_default();
+        let same = of_host.iter().find(|at| claims[**at].labelled.declared == labelled.declared);
         if let Some(same) = same {
             claims[*same].join(claim);
         } else {
@@ -242,24 +242,25 @@ impl Claim<'_> {
 
     /// What no other application may have, with the labels that say it.
     fn keys(&self) -> impl Iterator<Item = (&'static str, String, String)> {
-        let Labelled { label, application } = self.labelled;
+        let Labelled { label, declared } = self.labelled;
         let of = |key: &str| format!("{LABEL_PREFIX}{key}");
-        let host = ("host", label.clone(), application.external_host.host.to_string());
-        let slug = ("slug", of("slug"), application.slug.clone());
-        let domain = application.cookie_domain.as_ref();
+        let host = ("host", label.clone(), declared.host().to_string());
+        let slug = ("slug", of("slug"), declared.slug().to_owned());
+        let domain = declared.cookie_domain();
         let domain = domain.map(|domain| ("cookie domain", of("cookie_domain"), domain.to_string()));
         [host, slug].into_iter().chain(domain)
     }
 
-    fn application(&self) -> (Arc<str>, DeclaredApplication) {
-        let application = self.labelled.application.clone();
-        let application = if self.is_stopped { denied(application) } else { application };
-        (format!("docker container {}", self.known.name).into(), application)
+    fn declared(&self) -> (Arc<str>, OfLabels) {
+        let declared = self.labelled.declared.clone();
+        let declared = if self.is_stopped { denied(declared) } else { declared };
+        (format!("docker container {}", self.known.name).into(), declared)
     }
 }
 
-/// The same application, which lets nobody in and says why.
-fn denied(application: DeclaredApplication) -> DeclaredApplication {
+/// The same, which lets nobody in and says why.
+fn denied(declared: OfLabels) -> OfLabels {
+    let name = |name: &str| format!("{name} (stopped)");
     let deny = Rule {
         hosts: Vec::new(),
         paths: Vec::new(),
@@ -268,13 +269,20 @@ fn denied(application: DeclaredApplication) -> DeclaredApplication {
         when: None,
         action: Action::Deny,
     };
-    DeclaredApplication {
-        name: format!("{} (stopped)", application.name),
-        public_paths: Vec::new(),
-        rules: vec![deny],
-        required_groups: Vec::new(),
-        cors: Cors::default(),
-        tokens: None,
-        ..application
+    match declared {
+        OfLabels::Application(application) => OfLabels::Application(Box::new(DeclaredApplication {
+            name: name(&application.name),
+            public_paths: Vec::new(),
+            rules: vec![deny],
+            required_groups: Vec::new(),
+            cors: Cors::default(),
+            tokens: None,
+            ..*application
+        })),
+        OfLabels::Host { application, host } => {
+            let public_paths = Vec::new();
+            let host = DeclaredHost { name: name(&host.name), public_paths, rules: vec![deny], ..host };
+            OfLabels::Host { application, host }
+        }
     }
 }

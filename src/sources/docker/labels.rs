@@ -6,7 +6,7 @@ use super::engine::Container;
 use super::traefik;
 use crate::app::DeclaredApplication;
 use crate::host::Host;
-use crate::settings::{LABEL_PREFIX, LabelContext, LabelledHost, applications_of_labels};
+use crate::settings::{LABEL_PREFIX, LabelContext, LabelledHost, OfLabels, declared_by_labels};
 
 /// Routers in the labels of one container, and hosts of it.
 const MOST_HOSTS: usize = 50;
@@ -15,11 +15,11 @@ const LONGEST_NAME: usize = 64;
 
 const ROUTERS: &str = "traefik.http.routers.";
 
-/// An application, and the label that names its host.
+/// What labels declare, and the label that names its host.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Labelled {
     pub(super) label: String,
-    pub(super) application: DeclaredApplication,
+    pub(super) declared: OfLabels,
 }
 
 /// The name of a container, without the slash that engines write before it.
@@ -64,9 +64,9 @@ pub(super) fn read(container: &Container, context: &LabelContext) -> Result<Vec<
     let hosts = hosts(container)?;
     let own: BTreeMap<String, String> =
         labels(container).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let applications = applications_of_labels(&own, &hosts, context)?;
-    let labelled = hosts.into_iter().zip(applications);
-    Ok(labelled.map(|(host, application)| Labelled { label: host.label, application }).collect())
+    let declared = declared_by_labels(&own, &hosts, context)?;
+    let labelled = hosts.into_iter().zip(declared);
+    Ok(labelled.map(|(host, declared)| Labelled { label: host.label, declared }).collect())
 }
 
 /// The hosts that `forepost.host` names, else those of the rules of Traefik's routers; never none.
@@ -127,14 +127,14 @@ fn is_rule(label: &str) -> bool {
 /// What is wrong with an application at a host that its label may not name: none of `domains`, or one that an application of
 /// the `file` has.
 pub(super) fn trespass(labelled: &Labelled, domains: &[Host<'static>], file: &[DeclaredApplication]) -> Option<String> {
-    let Labelled { label, application } = labelled;
-    let host = &application.external_host.host;
+    let Labelled { label, declared } = labelled;
+    let host = declared.host();
     let allowed = |host: &str| domains.iter().any(|domain| covers(domain.as_str(), host));
     let list = || domains.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if host.is_address() || !allowed(host.as_str()) {
         return Some(format!("label {label}: {host} is outside docker.domains ({}); add its domain there", list()));
     }
-    if let Some(domain) = application.cookie_domain.as_ref().filter(|domain| !allowed(domain.as_str())) {
+    if let Some(domain) = declared.cookie_domain().filter(|domain| !allowed(domain.as_str())) {
         let problem = format!("{domain} is outside docker.domains ({})", list());
         return Some(format!("label {LABEL_PREFIX}cookie_domain: {problem}; add its domain there"));
     }
@@ -145,12 +145,11 @@ pub(super) fn trespass(labelled: &Labelled, domains: &[Host<'static>], file: &[D
                 "label {label}: {host} belongs to the application {slug} of the file; remove the label"
             ));
         }
-        if application.slug == *slug {
-            return Some(format!(
-                "label {LABEL_PREFIX}slug: {slug} is an application of the file; choose another slug"
-            ));
+        if declared.slug() == slug || owner.hosts.iter().any(|host| host.slug == declared.slug()) {
+            let problem = format!("{} is an application of the file", declared.slug());
+            return Some(format!("label {LABEL_PREFIX}slug: {problem}; choose another slug"));
         }
-        let domain = application.cookie_domain.as_ref()?;
+        let domain = declared.cookie_domain()?;
         let theirs = owner.cookie_domain.as_ref();
         let either = |theirs: &str| covers(theirs, domain.as_str()) || covers(domain.as_str(), theirs);
         let overlap = domain.contains(&owner.external_host.host) || theirs.is_some_and(|it| either(it.as_str()));
@@ -166,10 +165,11 @@ fn covers(domain: &str, host: &str) -> bool {
     host.strip_suffix(domain).is_some_and(|below| below.is_empty() || below.ends_with('.'))
 }
 
-/// Whether rules of `application` name `host`.
+/// Whether the application has `host` as one of its own, or rules that name it.
 fn names(application: &DeclaredApplication, host: &Host<'_>) -> bool {
     let in_rules = application.rules.iter().flat_map(|rule| &rule.hosts).any(|pattern| pattern.matches(host));
-    in_rules || application.public_paths.iter().any(|rule| rule.host.as_ref() == Some(host))
+    let own = application.hosts.iter().any(|own| own.host == *host);
+    own || in_rules || application.public_paths.iter().any(|rule| rule.host.as_ref() == Some(host))
 }
 
 #[cfg(test)]
@@ -183,13 +183,20 @@ mod tests {
     }
 
     fn context() -> LabelContext {
-        LabelContext { providers: vec!["default".to_owned()], names_proxies: false }
+        LabelContext { providers: vec!["default".to_owned()], names_proxies: false, ..LabelContext::default() }
+    }
+
+    fn url(labelled: &Labelled) -> String {
+        match &labelled.declared {
+            OfLabels::Application(application) => application.external_host.url(),
+            OfLabels::Host { host, .. } => host.host.to_string(),
+        }
     }
 
     #[track_caller]
     fn hosts(labels: &[(&str, &str)], expected: &[&str]) {
         let found = read(&container(labels), &context()).unwrap();
-        let found: Vec<_> = found.iter().map(|it| it.application.external_host.url()).collect();
+        let found: Vec<_> = found.iter().map(url).collect();
         let expected: Vec<_> = expected.iter().map(|host| format!("{host}/")).collect();
         assert_eq!(found, expected, "{labels:?}");
     }
@@ -288,6 +295,12 @@ mod tests {
     fn strays(labels: &[(&str, &str)], expected: &[Option<&str>]) {
         let file = [
             declaration("https://app.example.com", None, "default", |_| ()),
+            {
+                let text = "issuer = \"https://id.test\"\nclient_id = \"a\"\nclient_secret = \"b\"\n[[application]]\n\
+                            external_host = \"https://auth.my.lan\"\ncookie_domain = \"my.lan\"\n\
+                            [[application.host]]\nhost = \"wiki.my.lan\"\nslug = \"wiki\"\n";
+                crate::settings::Settings::from_toml(text).unwrap().applications.remove(0)
+            },
             declaration("https://auth.example.net", Some("example.net"), "default", |app| {
                 let text = "[[application]]\nexternal_host = \"https://auth.example.net\"\ncookie_domain = \"example.net\"\n\
                             public_paths = [{ path = \"/x\", host = \"open.example.net\" }]\n\
@@ -348,6 +361,16 @@ mod tests {
             );
             strays(&[("forepost.host", host), ("forepost.cookie_domain", domain)], &[Some(&theirs)]);
         }
+        strays(
+            &[("forepost.host", "wiki.my.lan")],
+            &[Some(
+                "label forepost.host: wiki.my.lan belongs to the application auth-my-lan of the file; remove the label",
+            )],
+        );
+        strays(
+            &[("forepost.host", "tv.my.lan"), ("forepost.slug", "wiki")],
+            &[Some("label forepost.slug: wiki is an application of the file; choose another slug")],
+        );
         // A host below the domain of an application of the file that no rule names.
         strays(&[("forepost.host", "tv.example.net")], &[None]);
     }

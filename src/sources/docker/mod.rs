@@ -11,6 +11,8 @@ mod labels;
 mod tests;
 mod traefik;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -21,10 +23,11 @@ use self::engine::Engine;
 use self::follow::{Pace, Seen, follow};
 use self::known::{Bounds, Containers, Said};
 use super::{Reading, Source};
-use crate::app;
+use crate::app::DeclaredApplication;
 use crate::catalog::{Declaration, Declared};
 use crate::host::Host;
-use crate::settings::{self, Endpoint, LabelContext};
+use crate::identity::ClaimNames;
+use crate::settings::{self, Endpoint, LabelContext, OfLabels};
 
 /// The name of this source.
 const DOCKER: &str = "docker";
@@ -72,7 +75,7 @@ impl Docker {
             grace,
             files,
             seen,
-            context: LabelContext { providers: Vec::new(), names_proxies },
+            context: LabelContext { names_proxies, ..LabelContext::default() },
             containers: Containers::default(),
             expires: None,
             told: None,
@@ -84,11 +87,22 @@ impl Docker {
 
     fn take_files(&mut self) {
         let files = self.files.borrow_and_update();
-        let provider = |declaration: &Declaration| match &declaration.declared {
-            Declared::Provider { name, .. } => Some(name.clone()),
-            Declared::Application(_) => None,
+        let claims: BTreeMap<&str, &ClaimNames> = files
+            .iter()
+            .filter_map(|declaration| match &declaration.declared {
+                Declared::Provider { name, registration } => Some((name.as_str(), &registration.claims)),
+                Declared::Application(_) | Declared::Host { .. } => None,
+            })
+            .collect();
+        let domain = |declaration: &Declaration| match &declaration.declared {
+            Declared::Application(application) if application.cookie_domain.is_some() => {
+                let claims = claims.get(application.identity_provider.as_str())?;
+                Some((DeclaredApplication::clone(application), ClaimNames::clone(claims)))
+            }
+            _ => None,
         };
-        self.context.providers = files.iter().filter_map(provider).collect();
+        self.context.domains = files.iter().filter_map(domain).collect();
+        self.context.providers = claims.into_keys().map(str::to_owned).collect();
         drop(files);
         self.containers.read_again(&self.context);
     }
@@ -106,9 +120,9 @@ impl Docker {
         let files = self.files.borrow().clone();
         let application = |declaration: Declaration| match declaration.declared {
             Declared::Application(application) => Some(*application),
-            Declared::Provider { .. } => None,
+            Declared::Provider { .. } | Declared::Host { .. } => None,
         };
-        let file: Vec<app::DeclaredApplication> = files.into_iter().filter_map(application).collect();
+        let file: Vec<DeclaredApplication> = files.into_iter().filter_map(application).collect();
         let said = self.containers.say(&Bounds { domains: &self.domains, file: &file });
         let telling = Some((said, away));
         if telling == self.told {
@@ -129,8 +143,13 @@ impl Docker {
             None if away_before.is_some() => tracing::info!(endpoint = %self.endpoint, "the container engine is back"),
             _ => {}
         }
-        let declarations = said.applications.iter().cloned();
-        let declarations = declarations.map(|(origin, application)| Declaration::application(origin, application));
+        let declaration = |(origin, declared): (Arc<str>, OfLabels)| match declared {
+            OfLabels::Application(application) => Declaration { origin, declared: Declared::Application(application) },
+            OfLabels::Host { application, host } => {
+                Declaration { origin, declared: Declared::Host { application, host: Arc::new(host) } }
+            }
+        };
+        let declarations = said.declared.iter().cloned().map(declaration);
         let stale = away.is_some();
         Some(Reading { declarations: declarations.collect(), mistakes, stale, ..Reading::default() })
     }

@@ -139,7 +139,7 @@ impl Files {
                     && before.external_host.host == refused.external_host.host
                     && before.cookie_domain == refused.cookie_domain
             }
-            Declared::Provider { .. } => false,
+            Declared::Provider { .. } | Declared::Host { .. } => false,
         })
     }
 }

@@ -101,6 +101,7 @@ fn declared(files: &Files) -> Vec<String> {
         match &declaration.declared {
             Declared::Provider { name, .. } => format!("{name} of {origin}"),
             Declared::Application(app) => format!("{} {} of {origin}", app.slug, app.required_groups.join(",")),
+            Declared::Host { .. } => panic!("files declare hosts within applications"),
         }
     };
     files.declarations.iter().map(name).collect()
@@ -170,7 +171,7 @@ async fn every_kind_of_replacement_is_noticed() {
         Declared::Provider { registration, .. } => {
             secrecy::ExposeSecret::expose_secret(registration.client_secret.as_ref().unwrap()).to_owned()
         }
-        Declared::Application(_) => panic!("the provider comes first"),
+        Declared::Application(_) | Declared::Host { .. } => panic!("the provider comes first"),
     };
     assert_eq!(secret(&files), "one");
     folder.write("secret", "two");

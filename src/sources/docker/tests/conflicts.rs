@@ -18,11 +18,11 @@ fn container(name: &str, created: i64, state: &str, labels: &[(&str, &str)]) -> 
 #[track_caller]
 fn check(containers: &[Container], applications: &[(&str, &str)], mistakes: &[&str]) {
     let mut known = Containers::default();
-    let context = LabelContext { providers: vec!["main".to_owned()], names_proxies: false };
+    let context = LabelContext { providers: vec!["main".to_owned()], names_proxies: false, ..LabelContext::default() };
     known.list(containers, &context, Instant::now());
     let domains = [Host::parse("test").unwrap()];
     let said = known.say(&Bounds { domains: &domains, file: &[] });
-    let found: Vec<_> = said.applications.iter().map(|(origin, app)| (&**origin, app.slug.as_str())).collect();
+    let found: Vec<_> = said.declared.iter().map(|(origin, declared)| (&**origin, declared.slug())).collect();
     let expected: Vec<_> =
         applications.iter().map(|(name, slug)| (format!("docker container {name}"), *slug)).collect();
     let expected: Vec<_> = expected.iter().map(|(origin, slug)| (origin.as_str(), *slug)).collect();
@@ -93,7 +93,7 @@ fn replicas_are_one_application() {
 #[test]
 fn memory_is_bounded() {
     let mut known = Containers::default();
-    let context = LabelContext { providers: vec!["main".to_owned()], names_proxies: false };
+    let context = LabelContext { providers: vec!["main".to_owned()], names_proxies: false, ..LabelContext::default() };
     let now = Instant::now();
     for round in 0..3_i64 {
         let containers: Vec<_> = (0..900)
@@ -106,8 +106,8 @@ fn memory_is_bounded() {
     let domains = [Host::parse("test").unwrap()];
     let said = known.say(&Bounds { domains: &domains, file: &[] });
     // Those that run, and the thousand that went away last.
-    assert_eq!(said.applications.len(), 1900);
+    assert_eq!(said.declared.len(), 1900);
     let end = known.expire(Duration::from_mins(5), now + Duration::from_mins(10));
     assert_eq!(end, None);
-    assert_eq!(known.say(&Bounds { domains: &domains, file: &[] }).applications.len(), 900);
+    assert_eq!(known.say(&Bounds { domains: &domains, file: &[] }).declared.len(), 900);
 }

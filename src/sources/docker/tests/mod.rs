@@ -39,7 +39,7 @@ fn source(fake: &Fake, pace: Pace, grace: Duration) -> (Docker, watch::Sender<Ve
 }
 
 /// A container for each application.
-struct OfLabels {
+struct Service {
     fake: Fake,
     docker: Docker,
     _files: watch::Sender<Vec<Declaration>>,
@@ -47,7 +47,7 @@ struct OfLabels {
     now: i64,
 }
 
-impl OfLabels {
+impl Service {
     fn containers(&mut self, applications: &[(&str, &str)], extra: &[(&str, &str)]) -> Vec<Value> {
         self.now += 1;
         let one = |(host, group): &(&str, &str)| {
@@ -58,7 +58,7 @@ impl OfLabels {
     }
 }
 
-impl Stage for OfLabels {
+impl Stage for Service {
     type Source = Docker;
 
     async fn new(applications: &[(&str, &str)]) -> Self {
@@ -89,7 +89,7 @@ impl Stage for OfLabels {
 
 #[tokio::test]
 async fn labels_keep_the_promises_of_a_source() {
-    contract::run::<OfLabels>().await;
+    contract::run::<Service>().await;
 }
 
 const APP: &[(&str, &str)] = &[("forepost.host", "app.example.com"), ("forepost.groups", "staff")];
@@ -102,7 +102,7 @@ async fn next(docker: &mut Docker) -> Reading {
 fn told(reading: &Reading) -> (Vec<(String, bool)>, bool) {
     let app = |declaration: &Declaration| match &declaration.declared {
         Declared::Application(app) => (app.slug.clone(), app.rules.is_empty()),
-        Declared::Provider { .. } => panic!("labels declare no providers"),
+        _ => panic!("neither providers nor hosts of the file"),
     };
     (reading.declarations.iter().map(app).collect(), reading.stale)
 }
@@ -332,9 +332,34 @@ fn the_labels_of_the_documentation_are_labels() {
     };
     let labels = Some(block.lines().filter(is_label).map(label).collect());
     let container = engine::Container { labels, ..engine::Container::default() };
-    let context = LabelContext { providers: vec!["main".to_owned()], names_proxies: false };
+    let context = LabelContext { providers: vec!["main".to_owned()], names_proxies: false, ..LabelContext::default() };
     let found = labels::read(&container, &context).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
-    let app = &found[0].application;
+    let OfLabels::Application(app) = &found[0].declared else { panic!("an application") };
     assert_eq!((app.name.as_str(), app.rules.len(), app.required_groups.len()), ("Sonarr", 2, 1));
     assert_eq!(app.external_host.url(), "https://sonarr.apps.example.com/");
+}
+
+#[tokio::test]
+async fn a_host_under_a_domain_of_the_file_is_a_host_of_its_application() {
+    let mut fake = Fake::new();
+    fake.up();
+    fake.replace(&[container("app", 1, "running", APP)]);
+    let (mut docker, files) = source(&fake, FAST, Duration::from_hours(1));
+    assert_eq!(told(&next(&mut docker).await), (app(true), false));
+    let home = declaration("https://auth.example.com", Some("example.com"), "main", |_| ());
+    files.send_modify(|files| files.push(Declaration::application("forepost.toml".into(), home)));
+    let host = |reading: &Reading| match &reading.declarations[0].declared {
+        Declared::Host { application, host } => {
+            (application.clone(), host.slug.clone(), host.name.clone(), host.rules.len())
+        }
+        other => panic!("{other:?}"),
+    };
+    let expected =
+        |name: &str, rules| ("auth-example-com".to_owned(), "app-example-com".to_owned(), name.to_owned(), rules);
+    let reading = next(&mut docker).await;
+    assert_eq!((host(&reading), &reading.mistakes), (expected("app.example.com", 0), &vec![]));
+    fake.set(&[]);
+    assert_eq!(host(&next(&mut docker).await), expected("app.example.com (stopped)", 1));
+    files.send_modify(|files| files.truncate(1));
+    assert_eq!(told(&next(&mut docker).await), (app(false), false));
 }
