@@ -93,7 +93,13 @@ fn publish(kind: &str, size: usize, applications: &str) -> Result<(), Failure> {
     let (mut first, mut next, mut memory) = (Vec::new(), Vec::new(), None);
     for _ in 0..BUILDS {
         let metrics = Arc::new(Metrics::new("forepost", &["traefik"], &["allow", "forbid"]));
-        let builder = Builder { world: World::system(), metrics, outpost_name: "forepost".to_owned(), any_host: false };
+        let builder = Builder {
+            world: World::system(),
+            metrics,
+            outpost_name: "forepost".to_owned(),
+            any_host: false,
+            named_only: Vec::new(),
+        };
         let current = CurrentCatalog::default();
         let before = resident()?;
         first.push(timed(&builder, &current, &declared)?);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::further_hosts::Joined;
+use super::hosts::Hosts;
 use super::names::Names;
 use super::{Catalog, Declaration, Declared};
 use crate::app::{Application, DeclaredApplication, DeclaredHost, Shared};
@@ -25,6 +26,9 @@ pub struct Builder {
     pub outpost_name: String,
     /// Whether an only application answers for every host (`server.danger_any_host`).
     pub any_host: bool,
+    /// Domains of which only hosts answer that an application has by name, and none because it is under a cookie domain
+    /// (`docker.domains`).
+    pub named_only: Vec<Host<'static>>,
 }
 
 /// A declaration that is not in the catalogue, and why.
@@ -139,7 +143,8 @@ impl Builder {
             }
         }
         let providers = providers.into_values().collect();
-        let catalog = Catalog::new(previous.revision + 1, applications, providers, self.any_host);
+        let hosts = Hosts::new(&applications, self.any_host, &self.named_only);
+        let catalog = Catalog::new(previous.revision + 1, hosts, applications, providers);
         (Catalog { origins, ..catalog }, conflicts)
     }
 

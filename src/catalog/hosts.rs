@@ -12,6 +12,8 @@ pub(super) struct Hosts {
     /// By hosts and by cookie domains. Both are the operator's: a client can only ask for one.
     names: HashMap<Box<str>, Named>,
     any_host: Option<Arc<Application>>,
+    /// Whether any name is one that hosts need a name of their own under.
+    some_need_names: bool,
 }
 
 /// What has a name.
@@ -21,11 +23,16 @@ struct Named {
     host: Option<Arc<Application>>,
     /// The application whose cookie domain it is.
     domain: Option<Arc<Application>>,
+    /// Whether it answers, and each host under it, only where an application has that host.
+    needs_names: bool,
 }
 
 impl Hosts {
     /// Indexes `applications`; with `any_host` the only one answers for every host, but for those that its hosts have.
-    pub(super) fn new(applications: &[Arc<Application>], any_host: bool) -> Self {
+    ///
+    /// The `named_only` and the hosts under them answer where an application has that very host, and not because they are under its
+    /// cookie domain.
+    pub(super) fn new(applications: &[Arc<Application>], any_host: bool, named_only: &[Host<'_>]) -> Self {
         let mut names: HashMap<Box<str>, Named> = HashMap::with_capacity(applications.len());
         for app in applications {
             names.entry(app.own_host().as_str().into()).or_default().host = Some(Arc::clone(app));
@@ -38,14 +45,28 @@ impl Hosts {
             (Some(only), None) if any_host => Some(Arc::clone(only)),
             _ => None,
         };
-        Self { names, any_host }
+        for domain in named_only {
+            names.entry(domain.as_str().into()).or_default().needs_names = true;
+        }
+        Self { names, any_host, some_need_names: !named_only.is_empty() }
     }
 
     /// The application of `host`: the one that has it, else the one with the longest cookie domain that contains it.
     pub(super) fn find(&self, host: &Host<'_>) -> Option<&Arc<Application>> {
         let exact = self.names.get(host.as_str());
-        let found = exact.and_then(|named| named.host.as_ref().or(named.domain.as_ref()));
+        if let Some(named) = exact.and_then(|named| named.host.as_ref()) {
+            return Some(named);
+        }
+        if self.some_need_names && self.needs_a_name(host) {
+            return None;
+        }
+        let found = exact.and_then(|named| named.domain.as_ref());
         found.or_else(|| self.by_domain_above(host)).or(self.any_host.as_ref())
+    }
+
+    fn needs_a_name(&self, host: &Host<'_>) -> bool {
+        let mut names = std::iter::successors(Some(host.as_str()), |name| name.split_once('.').map(|(_, above)| above));
+        names.any(|name| self.names.get(name).is_some_and(|named| named.needs_names))
     }
 
     /// Whether browsers ask for an application at `host`; at the external host of a cookie domain they need not.
@@ -77,7 +98,7 @@ mod tests {
             samples::domain("https://auth.dev.example.com", "dev.example.com"),
             samples::single("https://grafana.dev.example.com"),
         ];
-        Hosts::new(&apps.map(Arc::new), any_host)
+        Hosts::new(&apps.map(Arc::new), any_host, &[])
     }
 
     #[track_caller]
@@ -108,11 +129,11 @@ mod tests {
         let nested = samples::domain("https://auth.dev.example.com", "dev.example.com");
         for any_host in [false, true] {
             let (home, wiki) = samples::with_host("https://auth.example.com", "example.com", "wiki.example.com");
-            let hosts = Hosts::new(&[home, wiki].map(Arc::new), any_host);
+            let hosts = Hosts::new(&[home, wiki].map(Arc::new), any_host, &[]);
             let found = hosts.find(&Host::parse("stranger.test").unwrap()).map(|app| app.id.to_string());
             assert_eq!(found.as_deref(), any_host.then_some("auth-example-com"), "the host is not an application more");
         }
-        let hosts = Hosts::new(&[nested, home, wiki].map(Arc::new), false);
+        let hosts = Hosts::new(&[nested, home, wiki].map(Arc::new), false, &[]);
         for (host, id, serves_browsers) in [
             ("wiki.example.com", "wiki-example-com", true),
             ("WIKI.example.com.", "wiki-example-com", true),
@@ -126,6 +147,34 @@ mod tests {
             assert_eq!(*hosts.find(&host).unwrap().id, *id, "{host}");
             assert_eq!(hosts.serves_browsers(&host), serves_browsers, "{host}");
         }
+    }
+
+    #[test]
+    fn under_a_domain_of_labels_a_host_needs_an_application_of_its_own() {
+        let (home, wiki) = samples::with_host("https://auth.example.com", "example.com", "wiki.example.com");
+        let nested = samples::domain("https://auth.dev.example.com", "dev.example.com");
+        let single = samples::single("https://app.example.net");
+        let apps = [home, wiki, nested, single].map(Arc::new);
+        let check = |domains: &[&str], host: &str, expected: Option<&str>| {
+            let domains: Vec<_> = domains.iter().map(|domain| Host::parse(domain).unwrap()).collect();
+            let hosts = Hosts::new(&apps, false, &domains);
+            let found = hosts.find(&Host::parse(host).unwrap()).map(|app| app.id.as_str());
+            assert_eq!(found, expected, "{domains:?} {host}");
+        };
+        for domains in [&["example.com", "example.net"][..], &["com", "net"]] {
+            for host in ["auth.example.com", "wiki.example.com", "auth.dev.example.com", "app.example.net"] {
+                check(domains, host, Some(&host.replace('.', "-")));
+            }
+            for host in ["tv.example.com", "example.com", "x.wiki.example.com", "tv.dev.example.com", "dev.example.com"]
+            {
+                check(domains, host, None);
+            }
+        }
+        check(&["apps.example.com"], "tv.apps.example.com", None);
+        check(&["apps.example.com"], "apps.example.com", None);
+        check(&["apps.example.com"], "evilapps.example.com", Some("auth-example-com"));
+        check(&["apps.example.com"], "tv.example.com", Some("auth-example-com"));
+        check(&["dev.example.com"], "tv.dev.example.com", None);
     }
 
     #[test]
@@ -144,7 +193,7 @@ mod tests {
         ] {
             assert_eq!(hosts.serves_browsers(&Host::parse(host).unwrap()), expected, "{host}");
         }
-        let only = Hosts::new(&[Arc::new(samples::single("https://app.example.com"))], true);
+        let only = Hosts::new(&[Arc::new(samples::single("https://app.example.com"))], true, &[]);
         assert!(!only.serves_browsers(&Host::parse("forepost").unwrap()));
     }
 
@@ -152,8 +201,8 @@ mod tests {
     fn the_only_application_answers_for_any_host_when_told_so() {
         let stranger = Host::parse("stranger.test").unwrap();
         let only = [Arc::new(samples::single("https://app.example.com"))];
-        assert!(Hosts::new(&only, true).find(&stranger).is_some());
-        assert!(Hosts::new(&only, false).find(&stranger).is_none());
+        assert!(Hosts::new(&only, true, &[]).find(&stranger).is_some());
+        assert!(Hosts::new(&only, false, &[]).find(&stranger).is_none());
         assert!(hosts(true).find(&stranger).is_none());
     }
 }

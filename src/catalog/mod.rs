@@ -44,10 +44,9 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// `providers` are in the order of their names; with `any_host` the only application answers for every host.
-    fn new(revision: u64, applications: Vec<Arc<Application>>, providers: Vec<Arc<Provider>>, any_host: bool) -> Self {
+    /// `providers` are in the order of their names.
+    fn new(revision: u64, hosts: Hosts, applications: Vec<Arc<Application>>, providers: Vec<Arc<Provider>>) -> Self {
         let places = applications.iter().enumerate().map(|(place, app)| (app.id.clone(), place)).collect();
-        let hosts = Hosts::new(&applications, any_host);
         Self { revision, hosts, applications, places, providers, origins: BTreeMap::new() }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::hosts::Hosts;
 use super::{Catalog, CurrentCatalog};
 use crate::app::Application;
 
@@ -11,5 +12,6 @@ pub(crate) fn catalog(applications: Vec<Application>) -> Arc<CurrentCatalog> {
     let mut providers: Vec<_> = applications.iter().map(|app| Arc::clone(&app.provider)).collect();
     providers.sort_by(|one, other| one.name().cmp(other.name()));
     providers.dedup_by(|one, other| one.name() == other.name());
-    Arc::new(CurrentCatalog::new(Catalog::new(1, applications, providers, false)))
+    let hosts = Hosts::new(&applications, false, &[]);
+    Arc::new(CurrentCatalog::new(Catalog::new(1, hosts, applications, providers)))
 }

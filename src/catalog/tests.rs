@@ -12,7 +12,13 @@ use crate::world::World;
 
 fn builder() -> Builder {
     let metrics = Arc::new(Metrics::new("forepost", &[], &[]));
-    Builder { world: World::system(), metrics, outpost_name: "forepost".to_owned(), any_host: false }
+    Builder {
+        world: World::system(),
+        metrics,
+        outpost_name: "forepost".to_owned(),
+        any_host: false,
+        named_only: Vec::new(),
+    }
 }
 
 fn provider(name: &str, secret: &str) -> Declaration {

@@ -107,5 +107,11 @@ pub fn catalog(settings: &Settings, world: World) -> (Catalog, Vec<Conflict>) {
 }
 
 fn builder(settings: &Settings, world: World, metrics: Arc<Metrics>) -> Builder {
-    Builder { world, metrics, outpost_name: settings.server.name.clone(), any_host: settings.server.danger_any_host }
+    Builder {
+        world,
+        metrics,
+        outpost_name: settings.server.name.clone(),
+        any_host: settings.server.danger_any_host,
+        named_only: settings.docker.as_ref().map_or_else(Vec::new, |docker| docker.domains.clone()),
+    }
 }
