@@ -1,5 +1,6 @@
 //! Changes of the configuration while the daemon runs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -7,7 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::supervisor::Supervisor;
-use crate::catalog::{Builder, CurrentCatalog, Declaration, Difference, Publication, SourceState};
+use crate::catalog::{Builder, Catalog, CurrentCatalog, Declaration, Difference, Publication, SourceState};
 use crate::sources::{FILES, Reading, Source};
 use crate::telemetry::metrics::Metrics;
 use crate::world::World;
@@ -66,6 +67,19 @@ impl Publisher {
         self.supervisor.finished().await;
     }
 
+    /// Removes the series of applications and hosts that are gone: with labels there is no end to new ones.
+    fn forget(&self, before: &Catalog, after: &Catalog) {
+        let hosts: BTreeSet<&str> = after.applications().iter().map(|app| app.own_host().as_str()).collect();
+        for app in before.applications() {
+            if after.application(&app.id).is_none() {
+                self.metrics.forget_application(&app.id);
+            }
+            if !hosts.contains(app.own_host().as_str()) {
+                self.metrics.forget_host(app.own_host().as_str());
+            }
+        }
+    }
+
     fn publish(&mut self, number: usize, name: &'static str, reading: Reading) {
         let Reading { declarations, mistakes, needs_restart, stale, asked_by } = reading;
         if number == 0 {
@@ -88,6 +102,7 @@ impl Publisher {
             let catalog = Arc::new(catalog);
             self.catalog.publish(Arc::clone(&catalog));
             self.supervisor.follow(&catalog);
+            self.forget(&before, &catalog);
             // Behind the change, so that the line means that it counts.
             tracing::info!(
                 source = name,

@@ -299,6 +299,27 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn an_engine_is_asked_over_tcp() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let proxy = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            let answer = b"HTTP/1.1 200 OK\r\nApi-Version: 1.44\r\nContent-Length: 2\r\n\r\nOK";
+            stream.write_all(answer).await.unwrap();
+            String::from_utf8(head).unwrap()
+        });
+        let engine = Engine { endpoint: Endpoint::Tcp(address.clone()), answer_timeout: Duration::from_secs(30) };
+        assert_eq!(engine.greet().await.unwrap(), Greeting { prefix: "/v1.44".to_owned(), since: None });
+        assert_eq!(proxy.await.unwrap(), format!("GET /_ping HTTP/1.1\r\nhost: {address}\r\n\r\n"));
+    }
+
     #[test]
     fn containers_are_read_as_engines_write_them() {
         // Docker, Podman, and one without anything.

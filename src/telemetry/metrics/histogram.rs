@@ -112,6 +112,13 @@ impl<L> Tables<L> {
     }
 }
 
+impl<L> Tables<L> {
+    /// Shows the table with this name no more; who has it counts in vain.
+    pub(super) fn remove(&self, name: &str) {
+        self.tables.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+}
+
 impl<L: EncodeLabelSet> Tables<L> {
     fn show(&self, encoder: &mut MetricEncoder<'_>) -> fmt::Result {
         let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);

@@ -150,6 +150,19 @@ impl Metrics {
         }
     }
 
+    /// Removes the series of an application that is not configured any more; it begins at zero when it comes back.
+    pub fn forget_application(&self, application: &str) {
+        let labels = ApplicationLabels { application: application.to_owned() };
+        self.checks.remove(application);
+        self.sign_outs.remove(&labels);
+        self.header_blocks.remove(&labels);
+    }
+
+    /// The same for a host.
+    pub fn forget_host(&self, host: &str) {
+        self.outpost.remove(host);
+    }
+
     /// Of requests for a host that no application has.
     #[must_use]
     pub const fn unknown(&self) -> &ApplicationMetrics {

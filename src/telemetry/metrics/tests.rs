@@ -220,3 +220,19 @@ fn checks_on_many_threads_are_all_counted() {
         Some(4000.0),
     );
 }
+
+#[test]
+fn what_is_gone_has_no_series() {
+    let metrics = metrics();
+    let check_wiki = || check(&metrics, Some("wiki"), "nginx", "allow", &Method::GET, Duration::from_millis(1));
+    let count = r#"forepost_check_duration_seconds_count{application="wiki",dialect="nginx",outcome="allow"}"#;
+    check_wiki();
+    check_wiki();
+    value(&metrics, count, Some(2.0));
+    metrics.forget_application("wiki");
+    metrics.forget_host("wiki.example.test:8443");
+    let left = metrics.encode(7);
+    assert!(!left.contains("wiki") && left.contains("grafana"), "{left}");
+    check_wiki();
+    value(&metrics, count, Some(1.0));
+}
