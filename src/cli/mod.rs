@@ -79,7 +79,7 @@ pub enum Command {
     Healthcheck,
     /// Have the running daemon read its configuration again, and show what came of it.
     Reload(StatusArguments),
-    /// Show what the running daemon goes by: applications, identity providers, and what is wrong in the configuration.
+    /// Show what the running daemon goes by, and what is wrong in its configuration.
     Status(StatusArguments),
     /// List and end the sessions of the running daemon.
     Sessions(SessionsArguments),

@@ -32,7 +32,8 @@ pub struct StatusArguments {
 
 const AFTER_HELP: &str = "\
 Exit status: 0 when all that is configured counts, 1 when something has a mistake and stays as it was,
-64 when the settings do not say where the daemon is, 69 when no daemon answers, 77 when its socket is not for this user.";
+64 when the settings do not say where the daemon is, 69 when no daemon answers, 77 when its socket is
+not for this user.";
 
 /// Asks the daemon; with POST it reads its configuration again first.
 pub(super) async fn run(layers: &Layers, asked: &StatusArguments, method: Method) -> ExitCode {

@@ -17,9 +17,19 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String
 fn help_and_version_read_well() {
     let (code, help, _) = run(&["--help"], &[]);
     assert_eq!(code, 0);
-    for text in
-        ["serve", "check", "explain", "healthcheck", "sessions", "token", "--config", "--set", "FOREPOST_ISSUER", "64"]
-    {
+    for text in [
+        "serve",
+        "check",
+        "explain",
+        "healthcheck",
+        "reload",
+        "status",
+        "sessions",
+        "token",
+        "--config",
+        "--set",
+        "FOREPOST_ISSUER",
+    ] {
         assert!(help.contains(text), "{text} is not in\n{help}");
     }
     assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
@@ -30,6 +40,8 @@ fn help_and_version_read_well() {
         "check",
         "explain",
         "healthcheck",
+        "reload",
+        "status",
         "sessions",
         "sessions list",
         "sessions show",
