@@ -1,10 +1,11 @@
 //! What a source of configuration says of an application.
 
+use std::iter;
 use std::sync::Arc;
 
 use super::{AcceptedTokens, DeclaredHost, ExternalHost};
 use crate::access::{Cors, DeclaredRules, PublicPathRule, Rule};
-use crate::host::CookieDomain;
+use crate::host::{CookieDomain, Host};
 use crate::identity::{BasicAuth, FurtherHeader, HeaderSwitches};
 
 /// What a proxy protects.
@@ -47,6 +48,12 @@ pub struct DeclaredApplication {
 }
 
 impl DeclaredApplication {
+    /// Its external host, its cookie domain and its further hosts.
+    pub(crate) fn all_names(&self) -> impl Iterator<Item = &Host<'static>> {
+        let domain = self.cookie_domain.as_ref().map(CookieDomain::as_host);
+        iter::once(&self.external_host.host).chain(domain).chain(self.hosts.iter().map(|it| &it.host))
+    }
+
     pub(super) fn declared_rules(&self) -> DeclaredRules<'_> {
         DeclaredRules { public_paths: &self.public_paths, rules: &self.rules, required_groups: &self.required_groups }
     }

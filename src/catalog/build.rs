@@ -104,7 +104,7 @@ impl Builder {
     ///
     /// What is declared as before is the same in both, with all that is known of it. Of what cannot be used the form before
     /// stays, where there is one and it does not conflict with what is declared now; else it is left out. The conflicts say
-    /// which.
+    /// which. No other application answers for the hosts of one that is left out.
     #[must_use]
     pub fn build(&self, previous: &Catalog, declared: &[Declaration]) -> (Catalog, Vec<Conflict>) {
         let Joined { declared, origins: of_hosts, mut conflicts } = Joined::new(declared);
@@ -127,6 +127,7 @@ impl Builder {
         let mut names = Names::default();
         let mut applications: Vec<Arc<Application>> = Vec::new();
         let mut origins = BTreeMap::new();
+        let mut named_only = self.named_only.clone();
         for Declaration { origin, declared } in &*declared {
             if let Declared::Application(declared) = declared {
                 let family = names
@@ -134,8 +135,15 @@ impl Builder {
                     .and_then(|()| self.family(&providers, previous, declared))
                     .inspect(|_| names.add(declared, origin));
                 let family = family.unwrap_or_else(|problem| {
+                    let is_taken = matches!(problem, Problem::Taken { .. });
                     conflict(origin, problem);
-                    kept(previous, &mut names, origin, &providers, &declared.slug).to_vec()
+                    let kept = kept(previous, &mut names, origin, &providers, &declared.slug).to_vec();
+                    if !is_taken {
+                        // Another application must not answer for its hosts, by other rules.
+                        let of_kept: Vec<_> = kept.iter().flat_map(|app| app.shared.declared.all_names()).collect();
+                        named_only.extend(declared.all_names().filter(|name| !of_kept.contains(name)).cloned());
+                    }
+                    kept
                 });
                 let origin = |id: &str| Arc::clone(of_hosts.get(id).unwrap_or(origin));
                 origins.extend(family.iter().map(|app| (app.id.clone(), origin(app.id.as_str()))));
@@ -143,7 +151,7 @@ impl Builder {
             }
         }
         let providers = providers.into_values().collect();
-        let hosts = Hosts::new(&applications, self.any_host, &self.named_only);
+        let hosts = Hosts::new(&applications, self.any_host, &named_only);
         let catalog = Catalog::new(previous.revision + 1, hosts, applications, providers);
         (Catalog { origins, ..catalog }, conflicts)
     }

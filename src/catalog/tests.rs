@@ -335,3 +335,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn no_other_application_answers_for_one_that_cannot_be_used() {
+    let domain = |change: fn(&mut crate::app::DeclaredApplication)| {
+        Declaration::application(
+            "test".into(),
+            declaration("https://home.example.com", Some("example.com"), "idp", change),
+        )
+    };
+    let strict = |provider: &str| application("admin.example.com", provider, "admins");
+    let admin = Host::parse("admin.example.com").unwrap();
+    let found = |catalog: &Catalog| catalog.find(&admin).map(|app| app.id.to_string());
+    let builder = builder();
+    // The rule for the host has just left the application of the domain; the new application cannot be used.
+    let (before, _) = builder.build(&Catalog::default(), &[provider("idp", "a"), domain(|_| ())]);
+    assert_eq!(found(&before).as_deref(), Some("home-example-com"));
+    let (after, conflicts) = builder.build(&before, &[provider("idp", "a"), domain(|_| ()), strict("gone")]);
+    assert_eq!((conflicts.len(), found(&after)), (1, None));
+    assert!(after.find(&Host::parse("other.example.com").unwrap()).is_some());
+    let (mended, conflicts) = builder.build(&after, &[provider("idp", "a"), domain(|_| ()), strict("idp")]);
+    assert_eq!((conflicts.len(), found(&mended).as_deref()), (0, Some("admin-example-com")));
+}

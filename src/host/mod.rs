@@ -225,6 +225,12 @@ impl CookieDomain {
             None => false,
         }
     }
+    /// The domain itself, as a host.
+    #[must_use]
+    pub(crate) const fn as_host(&self) -> &Host<'static> {
+        &self.0
+    }
+
     #[must_use]
     pub(crate) fn as_str(&self) -> &str {
         self.0.as_str()
