@@ -194,7 +194,7 @@ async fn an_application_that_speaks_for_another_gets_no_token() {
 fn what_cannot_be_asked_is_said() {
     let run = |url: &str| Run::start(forepost(&["token", url], &[])).end();
     for (url, status, text) in [
-        ("app.example.com", 64, "no web address"),
+        ("app.example.com", 64, "not a web address"),
         ("http://app.example.com/", 64, "https://"),
         ("https://user:secret@app.example.com/", 64, "password"),
         ("http://127.0.0.1:1/", 69, "refused"),
