@@ -83,10 +83,7 @@ fn compare() -> Result<(), Failure> {
         return Ok(());
     }
     let changes = changes.join("\n  ");
-    Err(format!(
-        "what a check costs has changed:\n  {changes}\nOn purpose? Then: {WRITE}=1 cargo counts"
-    )
-    .into())
+    Err(format!("what a check costs has changed:\n  {changes}\nOn purpose? Then: {WRITE}=1 cargo counts").into())
 }
 
 /// Counts all cases, a few at a time.
