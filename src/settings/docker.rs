@@ -100,7 +100,7 @@ fn endpoint(text: &str) -> Result<Option<Endpoint>, Complaint> {
     Ok(Some(Endpoint::Tcp(format!("{}:{}", authority.host, authority.port.unwrap_or(PORT)))))
 }
 
-/// Parses a domain of which somebody can be the owner. Names that no public suffix is known for are those of private networks.
+/// Parses a domain that can have an owner. Names that no public suffix is known for are those of private networks.
 fn domain(text: &str) -> Result<Host<'static>, Complaint> {
     if text.starts_with("*.") {
         return Err(complaint(

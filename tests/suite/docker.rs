@@ -176,7 +176,7 @@ async fn a_label_gives_a_host_of_a_domain_its_own_rules() {
     sign_in(&mut alice).await;
     let (tv, other) = ("https://tv.example.com/page", "https://other.example.com/page");
     check(&mut alice, other).await.is(200);
-    // Without a label that can be used, the rules of the domain let nobody in at a host of `docker.domains`.
+    // Without a label that can be used, the rules of the domain let no user in at a host of `docker.domains`.
     check(&mut alice, tv).await.is(400);
     scene.podman.create("tv", &["forepost.host=tv.example.com", "forepost.group=none"]);
     scene.told("labels cannot be used");

@@ -72,7 +72,7 @@ impl Domain {
     }
 }
 
-/// Decides about a request for `host` by a user in these groups, who signed in at the application; no groups: by nobody.
+/// Decides about a request for `host` by a user in these groups, who signed in at the application; no groups: without a user.
 #[track_caller]
 fn row(host: &'static str, target: &'static str, groups: &[&str], expected: &str) {
     let domain = Domain::new(DOMAIN);
@@ -111,7 +111,7 @@ const OTHER: &str = "other.example.com";
 fn first_row_public_paths_of_the_host() {
     row(SONARR, "/host-open", &[], "pass");
     row(SONARR, "/both", &[], "pass");
-    // Nobody else's.
+    // Not of another host.
     row(WIKI, "/host-open", &["family"], "forbid");
     row(OTHER, "/host-open", &["family"], "forbid");
     row("auth.example.com", "/host-open", &["family"], "forbid");

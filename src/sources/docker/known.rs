@@ -258,7 +258,7 @@ impl Claim<'_> {
     }
 }
 
-/// The same, which lets nobody in and says why.
+/// The same, which lets no user in and says why.
 fn denied(declared: OfLabels) -> OfLabels {
     let name = |name: &str| format!("{name} (stopped)");
     let deny = Rule {

@@ -112,7 +112,7 @@ fn app(open: bool) -> Vec<(String, bool)> {
 }
 
 #[tokio::test]
-async fn an_engine_that_goes_away_takes_nobody_down() {
+async fn an_engine_that_goes_away_takes_no_application_down() {
     let mut fake = Fake::new();
     fake.replace(&[container("app", 1, "running", APP)]);
     let (mut docker, _files) = source(&fake, FAST, Duration::from_mins(5));
